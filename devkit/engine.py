@@ -1,0 +1,221 @@
+"""The Pulumi engine and its plugins: the best that the machine has or can get.
+
+For the engine and for each plugin the order is the same: what an environment variable names, what is installed here,
+what the official installer can download, and last what the devkit builds itself.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from devkit import toolchain, versions
+from devkit.bootstrap import python
+from devkit.errors import DevkitError
+from devkit.paths import cache_root, pulumi_home, state_root
+from devkit.pulumi_plugins.install import install_language_host, write_kubernetes_plugin
+from devkit.steps import Report
+
+ENGINE_VARIABLE = "MODELOPS_PULUMI"
+KUBERNETES_VARIABLE = "MODELOPS_PLUGIN_KUBERNETES"
+_DOWNLOAD_TIMEOUT_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something to run, and in a few words where it comes from."""
+
+    path: Path
+    origin: str
+
+
+def bin_folder() -> Path:
+    """The folder of the platform's programs, first on the PATH that `devkit env` prints."""
+    return state_root() / "bin"
+
+
+def executable_from(variable: str) -> Path | None:
+    """The executable that an environment variable names, or None when it is not set.
+
+    Raises DevkitError when it is set to something that can't be run.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        return None
+    path = Path(value).expanduser().resolve()
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise DevkitError(f"{variable} names {value}, which is not an executable file", "correct or unset it")
+    return path
+
+
+def find_engine(report: Report) -> Found:
+    """The `pulumi` executable to use; builds it when there is no other."""
+    if named := executable_from(ENGINE_VARIABLE):
+        return Found(named, f"given by {ENGINE_VARIABLE}")
+    if installed := _on_path("pulumi"):
+        return Found(installed, "installed on this machine")
+    if downloaded := _download_engine(report):
+        return Found(downloaded, "official release")
+    report("no official release within reach, building from Go modules")
+    built = toolchain.build(toolchain.groups()["pulumi"], report)
+    return Found(built / "pulumi", "built from Go modules")
+
+
+def find_engine_offline() -> Found | None:
+    """The engine when finding it takes neither a download nor a build (for plans); None otherwise."""
+    if named := executable_from(ENGINE_VARIABLE):
+        return Found(named, f"given by {ENGINE_VARIABLE}")
+    if installed := _on_path("pulumi"):
+        return Found(installed, "installed on this machine")
+    return None
+
+
+def install_engine(found: Found) -> Path:
+    """Puts the engine into the platform's bin folder, with a Python language host beside it; returns its path.
+
+    An engine that brings its own Python language host is linked and keeps it. The others get the devkit's.
+    """
+    folder = bin_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "pulumi"
+    target.unlink(missing_ok=True)
+    (folder / "pulumi-language-python").unlink(missing_ok=True)
+    if found.path.with_name("pulumi-language-python").exists() or shutil.which("pulumi-language-python"):
+        target.symlink_to(found.path)
+        return target
+    # Not a symbolic link: the engine looks for language hosts beside the file that it was started from.
+    try:
+        target.hardlink_to(found.path)
+    except OSError:
+        shutil.copy2(found.path, target)
+    install_language_host(folder, python())
+    return target
+
+
+def install_plugins(pulumi: Path, environment: dict[str, str], report: Report) -> dict[str, str]:
+    """Installs the resource plugins into the devkit's PULUMI_HOME; returns where each came from, by name."""
+    return {
+        "kubernetes": _install_plugin("kubernetes", KUBERNETES_VARIABLE, _stand_in_kubernetes, pulumi, environment, report),
+        "docker-build": _install_plugin("docker-build", None, _built_docker_build, pulumi, environment, report),
+    }
+
+
+def _install_plugin(
+    name: str,
+    variable: str | None,
+    make: Callable[[Report], Found],
+    pulumi: Path,
+    environment: dict[str, str],
+    report: Report,
+) -> str:
+    version = versions.plugin(name)
+    installed = pulumi_home() / "plugins" / f"resource-{name}-v{version}"
+    origin_file = pulumi_home() / f"{name}.origin"
+    local = _local_plugin(name, variable, version)
+    wanted = _identity(local) if local else None
+    if installed.is_dir() and origin_file.exists():
+        origin, identity = origin_file.read_text().split("\n", 1)
+        if wanted in (None, identity) and (local is not None or variable is None or "given by" not in origin):
+            report("cached")
+            return origin
+    command = [str(pulumi), "plugin", "install", "resource", name, version, "--reinstall"]
+    if local is None and _try(command, environment):
+        local = Found(installed, "official release")
+    elif local is None:
+        report(f"no official release of the {name} plugin within reach")
+        local = make(report)
+        _must([*command, "--file", str(local.path)], environment, name)
+    else:
+        _must([*command, "--file", str(_as_folder(local.path, name))], environment, name)
+    origin_file.write_text(f"{local.origin}\n{wanted or ''}")
+    return local.origin
+
+
+def _local_plugin(name: str, variable: str | None, version: str) -> Found | None:
+    if variable and (named := executable_from(variable)):
+        return Found(named, f"given by {variable}")
+    if on_path := _on_path(f"pulumi-resource-{name}"):
+        return Found(on_path, "installed on this machine")
+    users = Path.home() / ".pulumi" / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
+    if users.is_file():
+        return Found(users, "installed on this machine")
+    return None
+
+
+def _stand_in_kubernetes(report: Report) -> Found:
+    folder = cache_root() / "plugins" / "kubernetes"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Found(write_kubernetes_plugin(folder, python()), "stand-in (docs/provider.md)")
+
+
+def _built_docker_build(report: Report) -> Found:
+    return Found(toolchain.build(toolchain.groups()["docker-build"], report), "built from Go modules")
+
+
+def _as_folder(executable: Path, name: str) -> Path:
+    """A folder holding just `executable` under the plugin's own name, as `pulumi plugin install --file` wants it."""
+    folder = cache_root() / "plugins" / f"given-{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy2(executable, folder / f"pulumi-resource-{name}")
+    return folder
+
+
+def _identity(found: Found) -> str:
+    stat = found.path.stat()
+    return f"{found.path}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def _download_engine(report: Report) -> Path | None:
+    """The official release through the SDK's own installer; None when it is out of reach."""
+    root = cache_root() / f"pulumi-official-{versions.pulumi()}"
+    executable = root / "bin" / "pulumi"
+    if executable.exists():
+        report("cached")
+        return executable
+    report("asking for the official release")
+    program = (
+        "import sys, semver; from pulumi.automation import PulumiCommand; "
+        "PulumiCommand.install(root=sys.argv[1], version=semver.VersionInfo.parse(sys.argv[2]))"
+    )
+    done = _quiet([str(python()), "-c", program, str(root), versions.pulumi()], dict(os.environ))
+    return executable if done and executable.exists() else None
+
+
+def _on_path(name: str) -> Path | None:
+    """An executable on the PATH that is not the devkit's own."""
+    own = {str(bin_folder())}
+    path = os.pathsep.join(p for p in os.environ.get("PATH", "").split(os.pathsep) if p not in own)
+    found = shutil.which(name, path=path)
+    return Path(found).resolve() if found else None
+
+
+def engine_version(pulumi: Path) -> str:
+    """What `pulumi version` says, without the leading v. Raises DevkitError when it can't be run."""
+    try:
+        text = subprocess.run([str(pulumi), "version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise DevkitError(f"{pulumi} can't be run: {error}", "install it anew or unset what names it") from error
+    found = re.search(r"\d+\.\d+\.\d+\S*", text)
+    return found.group(0) if found else text.strip()
+
+
+def _quiet(command: list[str], environment: dict[str, str]) -> bool:
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=_DOWNLOAD_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _try(command: list[str], environment: dict[str, str]) -> bool:
+    return _quiet(command, environment)
+
+
+def _must(command: list[str], environment: dict[str, str], name: str) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise DevkitError(f"installing the Pulumi plugin {name} failed: {done.stderr.strip()[-600:]}")

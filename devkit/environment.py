@@ -1,0 +1,39 @@
+"""The environment in which `pulumi` and `kubectl` work on the platform."""
+
+import os
+import shlex
+
+from devkit.clusters import Cluster
+from devkit.engine import bin_folder
+from devkit.paths import platform_facts, pulumi_home, state_backend, virtualenv
+
+LOCAL_PASSPHRASE = "modelops-local"
+"""Encrypts the dev stack's state on one's own machine, where file permissions are the real protection. A stack that
+holds anything of value has a passphrase of its own: a PULUMI_CONFIG_PASSPHRASE that is set is left alone."""
+
+
+def variables(cluster: Cluster) -> dict[str, str]:
+    """The variables that differ from the caller's environment, by name. PATH is complete, the devkit's folders first."""
+    first = [str(bin_folder()), str(virtualenv() / "bin")]
+    rest = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if entry not in first]
+    found = {
+        "PATH": os.pathsep.join([*first, *rest]),
+        "PULUMI_HOME": str(pulumi_home()),
+        "PULUMI_BACKEND_URL": f"file://{state_backend()}",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "MODELOPS_PLATFORM": str(platform_facts()),
+        **cluster.environment(),
+    }
+    if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and "PULUMI_CONFIG_PASSPHRASE_FILE" not in os.environ:
+        found["PULUMI_CONFIG_PASSPHRASE"] = LOCAL_PASSPHRASE
+    return found
+
+
+def complete(cluster: Cluster) -> dict[str, str]:
+    """The caller's environment with `variables` over it, for child processes."""
+    return dict(os.environ) | variables(cluster)
+
+
+def export_lines(cluster: Cluster) -> str:
+    """`variables` as lines for a POSIX shell's `eval`."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables(cluster).items())

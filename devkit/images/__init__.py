@@ -1,0 +1,156 @@
+"""Which upstream images the cluster can pull, and substitutes for those that it can't."""
+
+import hashlib
+import json
+import re
+import subprocess
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devkit.errors import DevkitError
+from devkit.steps import Report
+
+_FOLDER = Path(__file__).resolve().parent
+SUBSTITUTES = ("alertmanager", "mlflow", "node-exporter", "prometheus")
+"""Repository names (last path component) that the Dockerfile beside this file has a target for."""
+_TIMEOUT_SECONDS = 10.0
+_MANIFEST_TYPES = (
+    "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+)
+
+
+@dataclass
+class Availability:
+    """What became of the images that a stack asks for; those in neither mapping are pulled from upstream."""
+
+    images: dict[str, str] = field(default_factory=dict)
+    """Upstream image → substitute, by digest."""
+    unavailable: dict[str, str] = field(default_factory=dict)
+    """Upstream image → why it can't be pulled."""
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Where substitutes are built and pushed to."""
+
+    buildctl: Path
+    address: str
+    registry: str
+    base_image: str
+
+
+def check(wanted: Iterable[str]) -> dict[str, str]:
+    """Images of `wanted` that can't be pulled from here → why. One request each, side by side."""
+    images = sorted(set(wanted))
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        reasons = pool.map(_why_not, images)
+    return {image: reason for image, reason in zip(images, reasons, strict=True) if reason}
+
+
+def resolve(wanted: Iterable[str], builder: Builder | None, report: Report) -> Availability:
+    """Checks each image and builds a substitute where one is needed and known."""
+    found = Availability()
+    for image, reason in check(wanted).items():
+        name = split(image)[1].rsplit("/", 1)[-1]
+        if builder is not None and name in SUBSTITUTES:
+            report(f"building a substitute for {image}")
+            found.images[image] = _substitute(name, split(image)[2], builder)
+        else:
+            found.unavailable[image] = reason
+    return found
+
+
+def split(image: str) -> tuple[str, str, str]:
+    """`registry/repository:tag` or `…@digest` as (registry host, repository, tag or digest), with Docker's defaults."""
+    name, _, digest = image.partition("@")
+    tag = "latest"
+    if re.search(r":[^/]+$", name):
+        name, tag = name.rsplit(":", 1)
+    first, _, rest = name.partition("/")
+    if rest and ("." in first or ":" in first or first == "localhost"):
+        host, repository = first, rest
+    else:
+        host, repository = "docker.io", name
+    if host == "docker.io":
+        host = "registry-1.docker.io"
+        repository = repository if "/" in repository else f"library/{repository}"
+    return host, repository, digest or tag
+
+
+def _why_not(image: str) -> str | None:
+    """None when the image's manifest can be had, else the reason in a few words."""
+    host, repository, reference = split(image)
+    scheme = "http" if host.startswith(("localhost:", "127.0.0.1:")) else "https"
+    request = urllib.request.Request(
+        f"{scheme}://{host}/v2/{repository}/manifests/{reference}", method="HEAD", headers={"Accept": _MANIFEST_TYPES}
+    )
+    try:
+        try:
+            urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
+        except urllib.error.HTTPError as error:
+            if error.code != 401:
+                raise
+            request.add_header("Authorization", f"Bearer {_anonymous_token(error.headers['WWW-Authenticate'])}")
+            urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        return f"{host} answers {error.code}"
+    except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
+        return f"{host} is out of reach: {getattr(error, 'reason', error)}"
+    return None
+
+
+def _anonymous_token(challenge: str) -> str:
+    """A pull token for a public image, by the registry's own challenge (Docker registry token authentication)."""
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    query = urllib.parse.urlencode({key: fields[key] for key in ("service", "scope") if key in fields})
+    with urllib.request.urlopen(f"{fields['realm']}?{query}", timeout=_TIMEOUT_SECONDS) as answer:
+        body = json.load(answer)
+    return str(body.get("token") or body["access_token"])
+
+
+def _substitute(target: str, version: str, builder: Builder) -> str:
+    """Builds and pushes the target, unless the registry has it; returns its reference by digest."""
+    text = (_FOLDER / "Dockerfile").read_bytes() + "\0".join([target, version, builder.base_image]).encode()
+    repository = f"{builder.registry}/devkit/{target}"
+    tag = hashlib.sha256(text).hexdigest()[:16]
+    if digest := _digest(f"{repository}:{tag}"):
+        return f"{repository}@{digest}"
+    options = {
+        "target": target,
+        "build-arg:BASE_IMAGE": builder.base_image,
+        "build-arg:MLFLOW_VERSION": version.removeprefix("v"),
+    }
+    output = f"type=image,name={repository}:{tag},push=true,compression=zstd,force-compression=true,oci-mediatypes=true"
+    with tempfile.NamedTemporaryFile(suffix=".json") as metadata:
+        command = [str(builder.buildctl), "--addr", builder.address, "build", "--frontend", "dockerfile.v0"]
+        command += ["--progress", "plain", "--local", f"context={_FOLDER}", "--local", f"dockerfile={_FOLDER}"]
+        for key, value in options.items():
+            command += ["--opt", f"{key}={value}"]
+        done = subprocess.run(
+            [*command, "--output", output, "--metadata-file", metadata.name], capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            tail = "\n  ".join(done.stderr.strip().splitlines()[-12:])
+            raise DevkitError(f"building the substitute image {target} failed:\n  {tail}", "run this again")
+        digest = json.loads(Path(metadata.name).read_text())["containerimage.digest"]
+    return f"{repository}@{digest}"
+
+
+def _digest(image: str) -> str | None:
+    """Digest of an image in the local registry, or None when it is not there."""
+    host, repository, tag = split(image)
+    request = urllib.request.Request(
+        f"http://{host}/v2/{repository}/manifests/{tag}", method="HEAD", headers={"Accept": _MANIFEST_TYPES}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+            return str(answer.headers["Docker-Content-Digest"])
+    except (urllib.error.URLError, OSError):
+        return None

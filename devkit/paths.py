@@ -1,0 +1,47 @@
+"""Where the devkit keeps things. Caches outlive ``down``; state does not. Nothing is written anywhere else."""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _base(own: str, xdg: str, default: str) -> Path:
+    if value := os.environ.get(own):
+        return Path(value).expanduser()
+    return Path(os.environ.get(xdg) or Path.home() / default) / "modelops"
+
+
+def cache_root() -> Path:
+    """Builds, packages, base images, image layers: expensive, reusable, kept by ``down``. ``MODELOPS_CACHE`` moves it."""
+    return _base("MODELOPS_CACHE", "XDG_CACHE_HOME", ".cache")
+
+
+def state_root() -> Path:
+    """The running cluster, kubeconfig, Pulumi home and state: removed by ``down``. ``MODELOPS_STATE`` moves it."""
+    return _base("MODELOPS_STATE", "XDG_STATE_HOME", ".local/state")
+
+
+def virtualenv() -> Path:
+    """The project's own virtual environment, the one that Pulumi.yaml names."""
+    return REPOSITORY / ".venv"
+
+
+def kubeconfig() -> Path:
+    """The devkit's own kubeconfig; the user's is read at most, never written."""
+    return state_root() / "kubeconfig"
+
+
+def pulumi_home() -> Path:
+    """The devkit's own PULUMI_HOME: plugins and credentials apart from the user's."""
+    return state_root() / "pulumi-home"
+
+
+def state_backend() -> Path:
+    """Folder of the file back end that holds the stacks' states."""
+    return state_root() / "backend"
+
+
+def platform_facts() -> Path:
+    """What this machine's platform offers, for stacks/settings.py (see docs/local-platform.md)."""
+    return state_root() / "platform.json"

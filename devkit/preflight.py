@@ -1,0 +1,159 @@
+"""What has to be true before the long work begins: every problem found, one clear line each, with what to do."""
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from devkit.paths import cache_root, state_root
+
+PYTHON_MINIMUM = (3, 11)
+GO_MINIMUM = (1, 21)
+"""From 1.21 on, Go fetches by itself the newer toolchain that a module asks for."""
+COLD_DISK_GIB = 16
+"""What a first `up` writes, measured (docs/local-platform.md), with room to spare."""
+WARM_DISK_GIB = 6
+MEMORY_GIB = 4
+_GIB = 1 << 30
+
+
+def embedded_problems(warm: bool, ports: Mapping[str, int]) -> list[str]:
+    """What keeps the embedded cluster from being built and started here.
+
+    `warm`: the programs lie in the cache already. `ports`: name of a part → port that it needs, to be checked.
+    """
+    if platform.system() != "Linux":
+        return [
+            f"this is {platform.system()}, and the embedded cluster needs Linux — "
+            "install Minikube or kind, or name a cluster in the stack's config (kubernetes:context)"
+        ]
+    problems = []
+    if os.geteuid() != 0:
+        problems.append("not root, and the embedded cluster needs it — run with sudo, or install Minikube or kind")
+    if shutil.which("apt-get") is None:
+        problems.append("no apt-get: the embedded cluster takes runc and others from Debian — use Debian 12, Minikube or kind")
+    problems += [] if warm else go_problems()
+    problems += disk_problems(WARM_DISK_GIB if warm else COLD_DISK_GIB)
+    problems += memory_problems()
+    problems += port_problems(ports)
+    return problems
+
+
+def python_problems() -> list[str]:
+    """What is wrong with the Python that runs this."""
+    if sys.version_info[:2] < PYTHON_MINIMUM:
+        need = ".".join(map(str, PYTHON_MINIMUM))
+        return [f"Python {platform.python_version()} is too old, {need} is needed — run with PYTHON=/path/of/python{need}"]
+    return []
+
+
+def missing_system_packages(packages: Iterable[str]) -> list[str]:
+    """Debian packages of `packages` that are not installed, and python3-venv where this Python can't make one."""
+    missing = []
+    for package in packages:
+        done = subprocess.run(["dpkg-query", "-W", "-f=${Status}", package], capture_output=True, text=True)
+        if "ok installed" not in done.stdout:
+            missing.append(package)
+    if importlib.util.find_spec("ensurepip") is None:
+        missing.append("python3-venv")
+    return missing
+
+
+def go_problems() -> list[str]:
+    """Whether a Go is there that can build the programs."""
+    if shutil.which("go") is None:
+        return ["no Go, and the platform's programs are built with it — install Go (go.dev/dl or Debian's golang) "]
+    text = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, cwd="/").stdout
+    found = re.search(r"go(\d+)\.(\d+)", text)
+    if found and (int(found[1]), int(found[2])) < GO_MINIMUM:
+        return [f"{text.strip()} is too old, 1.{GO_MINIMUM[1]} or newer is needed — install a newer Go"]
+    return []
+
+
+def registry_problems() -> list[str]:
+    """Which package registries are out of reach. Asked only when something has to be fetched."""
+    problems = []
+    checks = {
+        "the Go module proxy": (["go", "list", "-m", "-versions", "golang.org/x/sys"], "check `go env GOPROXY`"),
+        "the Python package index": (
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--dest", "{folder}", "six"],
+            "check `pip config list`",
+        ),
+    }
+    for name, (command, remedy) in checks.items():
+        with tempfile.TemporaryDirectory() as folder:
+            filled = [part.replace("{folder}", folder) for part in command]
+            try:
+                done = subprocess.run(filled, capture_output=True, text=True, timeout=60, cwd=folder)
+                failure = done.stderr.strip().splitlines()[-1:] if done.returncode != 0 else None
+            except subprocess.TimeoutExpired:
+                failure = ["no answer within 60 s"]
+            except FileNotFoundError:
+                continue  # no Go at all is reported by go_problems
+        if failure is not None:
+            problems.append(f"{name} is out of reach ({''.join(failure)[:160]}) — {remedy} and the network")
+    return problems
+
+
+def disk_problems(needed_gib: int) -> list[str]:
+    """Whether the file systems of cache and state have room."""
+    problems = []
+    for what, path in {"the cache": cache_root(), "the state": state_root()}.items():
+        free = shutil.disk_usage(_existing(path)).free / _GIB
+        if free < needed_gib:
+            variable = "MODELOPS_CACHE" if what == "the cache" else "MODELOPS_STATE"
+            problems.append(
+                f"{free:.1f} GiB free for {what} ({path}), {needed_gib} GiB are needed — free some, or set {variable}"
+            )
+    return problems
+
+
+def memory_problems() -> list[str]:
+    """Whether the machine has the memory for a cluster and a training run."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+    if total < MEMORY_GIB:
+        return [f"{total:.1f} GiB of memory, {MEMORY_GIB} GiB are needed — use a larger machine, or a remote cluster"]
+    return []
+
+
+def port_problems(ports: Mapping[str, int]) -> list[str]:
+    """Which of the ports are taken by somebody else."""
+    problems = []
+    for part, port in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                problems.append(f"port {port} (for {part}) is in use by {holder(port)} — stop it, then run this again")
+    return problems
+
+
+def holder(port: int) -> str:
+    """Who listens on a TCP port, as `name (pid n)`; `another process` where that can't be told."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
+                inodes.add(f"socket:[{fields[9]}]")
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(fd) in inodes for fd in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:
+            continue
+    return "another process"
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path

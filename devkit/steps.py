@@ -1,0 +1,89 @@
+"""Progress that a person can follow: a numbered list of steps, each with its elapsed time and whether it was cached."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TextIO, TypeVar
+
+T = TypeVar("T")
+Report = Callable[[str], None]
+HEARTBEAT_SECONDS = 30.0
+
+
+def elapsed(seconds: float) -> str:
+    """Seconds as a short human text: 4.2 s, 3 min 07 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+class Steps:
+    """Runs named steps, some of them side by side, and prints what happens as it happens.
+
+    A step is a function that takes `report`, to be called with one line of detail whenever there is news. A detail
+    equal to ``cached`` marks the step as such. While a step is silent, its last detail is shown again from time to
+    time, so that a long step never looks hung.
+    """
+
+    def __init__(self, total: int, out: TextIO | None = None) -> None:
+        self._total = total
+        self._out = out or sys.stdout
+        self._started = time.monotonic()
+        self._count = 0
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="step")
+
+    def say(self, text: str) -> None:
+        """Prints a line as it is."""
+        with self._lock:
+            print(text, file=self._out, flush=True)
+
+    def run(self, title: str, action: Callable[[Report], T]) -> T:
+        """Runs one step in this thread and returns what it returns."""
+        with self._lock:
+            self._count += 1
+            label = f"[{self._count:>2}/{self._total}]"
+        started = time.monotonic()
+        self.say(f"{label} {title} …")
+        last = {"text": "", "cached": False, "shown": started}
+
+        def report(text: str) -> None:
+            if text == "cached":
+                last["cached"] = True
+                return
+            last["text"] = text
+            now = time.monotonic()
+            if now - float(last["shown"]) >= 2:
+                last["shown"] = now
+                self.say(f"{label}   {text} ({elapsed(now - started)})")
+
+        stop = threading.Event()
+        beat = threading.Thread(target=self._heartbeat, args=(stop, label, title, started, last), daemon=True)
+        beat.start()
+        try:
+            result = action(report)
+        except BaseException:
+            self.say(f"{label} {title}: failed after {elapsed(time.monotonic() - started)}")
+            raise
+        finally:
+            stop.set()
+        mark = "cached" if last["cached"] else "done"
+        self.say(f"{label} {title}: {mark}, {elapsed(time.monotonic() - started)}")
+        return result
+
+    def start(self, title: str, action: Callable[[Report], T]) -> "Future[T]":
+        """Runs one step beside the others; `.result()` of what it returns waits for it."""
+        return self._pool.submit(self.run, title, action)
+
+    def total_elapsed(self) -> str:
+        """Time since the first step, as text."""
+        return elapsed(time.monotonic() - self._started)
+
+    def _heartbeat(
+        self, stop: threading.Event, label: str, title: str, started: float, last: dict[str, object]
+    ) -> None:
+        while not stop.wait(HEARTBEAT_SECONDS):
+            detail = f": {last['text']}" if last["text"] else ""
+            self.say(f"{label}   still at {title}{detail} ({elapsed(time.monotonic() - started)})")

@@ -1,0 +1,128 @@
+"""Builds the programs of the local platform from Go modules: pinned, verified by go.sum, cached, resumable.
+
+Each folder beside this file is one Go module whose `tool` directives name the programs. Programs that agree on their
+dependencies' versions share a module, because Go then compiles a shared package once. A finished build lies in the
+cache under a fingerprint of everything that went into it; an interrupted one goes on from Go's own build cache.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devkit import versions
+from devkit.errors import DevkitError
+from devkit.paths import cache_root
+from devkit.steps import Report
+
+_FOLDER = Path(__file__).resolve().parent
+_ENGINE_VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+_DOCKER_BUILD_VERSION = "github.com/pulumi/pulumi-docker-build/provider.Version"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A Go module of this folder and how it is built."""
+
+    name: str
+    programs: Mapping[str, str]
+    """File name that Go gives a program → name that it is installed under."""
+    tags: str = ""
+    linker_versions: Mapping[str, str] = field(default_factory=dict)
+    """Go variable → version that the linker writes into it."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Arguments of `go build` that shape the result."""
+        link = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.linker_versions.items())])
+        return ("-trimpath", "-buildvcs=false", f"-tags={self.tags}", f"-ldflags={link}")
+
+
+def _same(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+def groups() -> dict[str, Group]:
+    """The groups by name: `kubernetes`, `containers`, `pulumi`, `docker-build`."""
+    found = [
+        Group(
+            "containers",
+            _same("containerd", "containerd-shim-runc-v2", "ctr", "buildkitd", "buildctl"),
+            tags="no_btrfs,no_devmapper,no_zfs",
+        ),
+        Group(
+            "kubernetes",
+            _same("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+            | _same("coredns", "metrics-server")
+            | {"server": "etcd"},
+        ),
+        Group("pulumi", _same("pulumi"), linker_versions={_ENGINE_VERSION: versions.pulumi()}),
+        Group(
+            "docker-build",
+            _same("pulumi-resource-docker-build"),
+            linker_versions={_DOCKER_BUILD_VERSION: versions.plugin("docker-build")},
+        ),
+    ]
+    return {group.name: group for group in found}
+
+
+def build(group: Group, report: Report) -> Path:
+    """Builds `group` unless the cache has it; returns the folder of its programs.
+
+    Raises DevkitError with the compiler's last lines when the build fails.
+    """
+    target = cache_root() / "bin" / f"{group.name}-{_fingerprint(group)}"
+    if target.is_dir():
+        report("cached")
+        return target
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _go_build(group, partial, report)
+    for built, name in group.programs.items():
+        (partial / built).rename(partial / name)
+    partial.rename(target)
+    return target
+
+
+def _go_build(group: Group, output: Path, report: Report) -> None:
+    log = cache_root() / "logs" / f"build-{group.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = ["go", "build", "-v", "-mod=readonly", *group.flags, "-o", f"{output}/", "tool"]
+    environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    compiled = 0
+    last: list[str] = []
+    with (
+        log.open("w") as sink,
+        subprocess.Popen(
+            command, cwd=_FOLDER / group.name, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            sink.write(line)
+            last = [*last[-14:], line.rstrip()]
+            if line.startswith("go: downloading"):
+                report(f"downloading {line.split()[2]}")
+            else:
+                compiled += 1
+                report(f"{compiled} packages compiled")
+    if process.returncode != 0:
+        tail = "\n  ".join(last)
+        raise DevkitError(
+            f"building {group.name} from Go modules failed (all of it: {log}):\n  {tail}",
+            "if the Go module proxy is out of reach, check `go env GOPROXY` and the network; then run this again, "
+            "the build goes on where it stopped",
+        )
+
+
+def _fingerprint(group: Group) -> str:
+    digest = hashlib.sha256()
+    for file in sorted((_FOLDER / group.name).rglob("*")):
+        if file.is_file():
+            digest.update(file.relative_to(_FOLDER).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    digest.update("\0".join(group.flags).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,50 @@
+"""The one place to look a version up.
+
+Go programs are pinned by devkit/toolchain/*/go.mod (with go.sum, so that every download is verified), Python packages
+by requirements-stack.txt and requirements.txt. This module reads those files; it holds no version of its own.
+"""
+
+import re
+from functools import cache
+
+from devkit.paths import REPOSITORY
+
+TOOLCHAIN = REPOSITORY / "devkit" / "toolchain"
+
+
+@cache
+def go_module(group: str, module: str) -> str:
+    """Version of `module` as pinned by the Go module `group`, without the leading v.
+
+    Raises LookupError when the module is not required there.
+    """
+    text = (TOOLCHAIN / group / "go.mod").read_text()
+    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)} v(\S+)", text, re.MULTILINE)
+    if found is None:
+        raise LookupError(f"devkit/toolchain/{group}/go.mod does not require {module}")
+    return found.group(1)
+
+
+@cache
+def python_package(name: str) -> str:
+    """Version of the Python distribution `name` as pinned in the requirement files. Raises LookupError if not pinned."""
+    for file in ("requirements-stack.txt", "requirements.txt"):
+        found = re.search(rf"^{re.escape(name)}==(\S+)", (REPOSITORY / file).read_text(), re.MULTILINE)
+        if found:
+            return found.group(1)
+    raise LookupError(f"{name} is not pinned in requirements-stack.txt or requirements.txt")
+
+
+def pulumi() -> str:
+    """Version of the Pulumi engine and SDK."""
+    return python_package("pulumi")
+
+
+def plugin(name: str) -> str:
+    """Version of the Pulumi resource plugin `name` (kubernetes, docker-build): that of its Python SDK."""
+    return python_package(f"pulumi-{name}")
+
+
+def kubernetes() -> str:
+    """Version of the embedded Kubernetes."""
+    return go_module("kubernetes", "k8s.io/kubernetes")
