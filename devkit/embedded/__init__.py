@@ -1,0 +1,93 @@
+"""A one-node Kubernetes cluster with a real kubelet, an image builder and a registry, on this machine alone.
+
+Everything listens on loopback or on the pods' bridge. `stop` leaves the host as `start` found it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from devkit.embedded import lifecycle
+from devkit.embedded import packages as _packages
+from devkit.embedded.layout import BUILDER, REGISTRY, Layout
+from devkit.embedded.packages import EXTRACTED_PACKAGES, SYSTEM_PACKAGES
+from devkit.steps import Report
+
+__all__ = [
+    "BUILDER",
+    "EXTRACTED_PACKAGES",
+    "REGISTRY",
+    "SYSTEM_PACKAGES",
+    "buildkit_address",
+    "environment",
+    "extract_packages",
+    "install_packages",
+    "kubeconfig",
+    "missing_packages",
+    "port_problems",
+    "start",
+    "status",
+    "stop",
+    "tool",
+]
+
+
+def missing_packages() -> tuple[list[str], list[str]]:
+    """What `install_packages` would do now: packages to install on the system, packages to unpack into the cache."""
+    return _packages.missing_system_packages(), _packages.missing_extracted_packages(Layout())
+
+
+def install_packages(report: Report) -> None:
+    """Installs SYSTEM_PACKAGES with apt and unpacks EXTRACTED_PACKAGES into the cache, whichever are missing.
+
+    Raises DevkitError with apt's reason.
+    """
+    _packages.install_packages(Layout(), report)
+
+
+def extract_packages(names: Sequence[str], report: Report) -> None:
+    """Unpacks those of EXTRACTED_PACKAGES into the cache, if missing; installs nothing. Raises DevkitError."""
+    _packages.extract_packages(Layout(), names, report)
+
+
+def port_problems() -> list[str]:
+    """One line for each taken port of the parts that do not run: port, part, holder, what to do. Empty: all is well."""
+    return lifecycle.port_problems(Layout())
+
+
+def start(binaries: Path, report: Report) -> None:
+    """Starts what isn't running, from the programs in the folder `binaries`, and waits until all of it answers.
+
+    Raises DevkitError naming the part that failed, with the end of its log; or the port that is taken, and by whom.
+    """
+    lifecycle.start(Layout(), binaries, report)
+
+
+def stop(report: Report) -> None:
+    """Ends the cluster, removes its state and every trace on the host; caches stay. Raises DevkitError if it can't."""
+    lifecycle.stop(Layout(), report)
+
+
+def status() -> dict[str, object]:
+    """`parts`: name → ok, pid, rss_kib, pss_kib; `memory`: sums of the proportional set sizes in KiB."""
+    return lifecycle.status(Layout())
+
+
+def kubeconfig() -> Path:
+    """The administrator's kubeconfig; it names the API server at 127.0.0.1."""
+    return Layout().kubeconfig
+
+
+def buildkit_address() -> str:
+    """Where buildkitd listens, as buildctl's --addr takes it: unix://…"""
+    return f"unix://{Layout().buildkit_socket}"
+
+
+def environment() -> dict[str, str]:
+    """Variables with which kubectl finds the cluster, and buildx and the docker-build provider the builder."""
+    layout = Layout()
+    return {"KUBECONFIG": str(layout.kubeconfig), "BUILDX_CONFIG": str(layout.buildx)}
+
+
+def tool(package: str) -> Path:
+    """The program that one of EXTRACTED_PACKAGES was unpacked for (prometheus: promtool)."""
+    return _packages.tool(Layout(), package)

@@ -1,0 +1,151 @@
+"""Start, stop and status of the whole cluster."""
+
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from devkit.embedded import content, firewall, host, packages, parts, pki, ports, processes, readiness, render
+from devkit.embedded import layout as at
+from devkit.embedded.layout import Layout
+from devkit.embedded.parts import Part
+from devkit.errors import DevkitError
+from devkit.steps import Report
+
+GIBIBYTE = 1024**3
+
+
+def start(layout: Layout, binaries: Path, report: Report) -> None:
+    """Starts what isn't running and waits until the cluster is of use."""
+    prepare_host(layout)
+    everything = parts.all_parts(layout, binaries)
+    for line in port_problems(layout):
+        raise DevkitError(line)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pause = pool.submit(content.ensure_pause_archive, layout)
+        configure(layout)
+        for stage in parts.STAGES:
+            _start_stage(layout, binaries, [everything[name] for name in stage], report)
+            if "containerd" in stage:
+                content.import_pause(layout, binaries, pause.result())
+            if "kube-apiserver" in stage:
+                content.apply_manifests(layout, binaries)
+    readiness.wait_until_useful(layout, binaries, report)
+
+
+def port_problems(layout: Layout) -> list[str]:
+    """One line for each port that a part which isn't running would need but can't have: port, holder, what to do."""
+    dead = [name for name in parts.PART_NAMES if processes.running_pid(layout, name) is None]
+    return [line for name in dead for line in ports.taken(parts.ports_of(name), name)]
+
+
+def prepare_host(layout: Layout) -> None:
+    """Folders, kernel settings, bridge, packet filter and cgroups. Raises DevkitError when the host won't have it."""
+    if os.geteuid() != 0:
+        raise DevkitError("the embedded cluster needs root", "run it as root, or name a cluster with --cluster")
+    folders = (layout.logs, layout.pids, layout.pki, layout.config, layout.volumes, layout.kubelet, layout.run,
+               layout.run / "s", layout.cluster / "tmp", layout.buildkit_data, layout.registry_data)  # fmt: skip
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (layout.state, layout.cluster, layout.run, layout.pki):
+        folder.chmod(0o700)
+    host.remember(layout)
+    host.refuse_address_clash()
+    host.prepare_sysctls()
+    host.ensure_bridge()
+    firewall.ensure_rules()
+    host.ensure_cgroups()
+
+
+def configure(layout: Layout) -> None:
+    """Keys, kubeconfigs and configuration files, written anew at every start; keys only when missing."""
+    pki.ensure_pki(layout)
+    server = f"https://{at.LOOPBACK}:{at.API_PORT}"
+    for certificate in pki.CERTIFICATES:
+        if certificate.kubeconfig:
+            text = render.kubeconfig(layout, certificate.name, server)
+            pki.private_write(layout.kubeconfig_of(certificate.name), text)
+    pki.private_write(layout.kubeconfig, render.kubeconfig(layout, "admin", server))
+    runc = packages.tool(layout, "runc")
+    plugins = packages.tool(layout, "containernetworking-plugins").parent
+    free = shutil.disk_usage(layout.cache).free // GIBIBYTE
+    files = {
+        "secrets-encryption.json": render.secrets_encryption((layout.pki / pki.ENCRYPTION_KEY).read_text()),
+        "kubelet.json": render.kubelet(layout, host.resolver() or "/dev/null"),
+        "kube-proxy.json": render.kube_proxy(layout),
+        "containerd.toml": render.containerd(layout, runc, plugins),
+        "network/10-modelops.conflist": render.network(layout, host.outward_mtu()),
+        "Corefile": render.corefile(layout, host.resolver()),
+        "registry.yml": render.registry(layout),
+        "buildkitd.toml": render.buildkit(layout, runc, keep_gibibytes=max(5, min(20, free // 3))),
+        **{f"registries/{name}:{at.REGISTRY_PORT}/hosts.toml": render.registry_hosts(at.REGISTRY)
+           for name in ("localhost", at.LOOPBACK)},
+    }  # fmt: skip
+    for name, text in files.items():
+        path = layout.config / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pki.private_write(path, text)
+    (layout.buildx / "instances").mkdir(parents=True, exist_ok=True)
+    pki.private_write(layout.buildx / "instances" / at.BUILDER, render.builder(layout))
+
+
+def _start_stage(layout: Layout, binaries: Path, stage: list[Part], report: Report) -> None:
+    environment = parts.environment(layout, binaries)
+    for part in stage:
+        if processes.running_pid(layout, part.name) is None:
+            report(f"starting {part.name}")
+            processes.spawn(layout, part.name, part.command, environment)
+    for part in stage:
+        processes.wait_for(layout, part.name, part.ready, part.timeout_seconds)
+
+
+def stop(layout: Layout, report: Report) -> None:
+    """Ends everything and puts the host back as it was. Works on a half-started or half-dead cluster too."""
+    report("stopping the parts")
+    processes.stop_parts(layout, parts.PART_NAMES[::-1])
+    report("stopping what is left of containers and builds")
+    processes.kill_all(processes.processes_with_argument(str(layout.containerd_socket)))
+    host.kill_contained_processes()
+    report("putting the host back as it was")
+    host.unmount_below(layout.cluster, layout.run, layout.buildkit_data)
+    host.remove_bridge()
+    host.remove_cgroups()
+    packet_filter = host.remembered(layout).get("packet_filter", {})
+    assert isinstance(packet_filter, dict)
+    firewall.remove_rules(packet_filter)
+    host.restore_sysctls(layout)
+    host.remove_pod_logs(layout)
+    for folder in (layout.run, layout.buildx, layout.cluster):
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
+    layout.kubeconfig.unlink(missing_ok=True)
+
+
+def status(layout: Layout) -> dict[str, object]:
+    """Each part with pid, memory in KiB and whether it runs; then the sums, containers included."""
+    found: dict[str, object] = {}
+    total = 0
+    for name in parts.PART_NAMES:
+        pid = processes.running_pid(layout, name)
+        memory = processes.memory_kibibytes(pid) if pid else {"rss": 0, "pss": 0}
+        total += memory["pss"]
+        found[name] = {"ok": pid is not None, "pid": pid, "rss_kib": memory["rss"], "pss_kib": memory["pss"]}
+    shims = processes.processes_with_argument(str(layout.containerd_socket))
+    contained = host.contained_processes()
+    sums = {
+        "parts_pss_kib": total,
+        "shims_pss_kib": sum(processes.memory_kibibytes(pid)["pss"] for pid in shims),
+        "containers_pss_kib": sum(processes.memory_kibibytes(pid)["pss"] for pid in contained),
+    }
+    return {"parts": found, "memory": sums}
+
+
+def print_status(layout: Layout) -> bool:
+    """Prints the status as JSON; returns whether every part runs."""
+    answer = status(layout)
+    print(json.dumps(answer, indent=1))
+    found = answer["parts"]
+    assert isinstance(found, dict)
+    return all(entry["ok"] for entry in found.values())

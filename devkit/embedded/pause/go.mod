@@ -1,0 +1,3 @@
+module modelops.local/devkit/pause
+
+go 1.21
