@@ -1,6 +1,8 @@
 """The project's virtual environment, made with nothing but the standard library."""
 
 import hashlib
+import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +32,7 @@ def ensure_virtualenv(report: Report, requirements: str = STACK_REQUIREMENTS) ->
         report("cached")
         return python()
     if not python().exists():
+        _ensure_venv_module()
         shutil.rmtree(virtualenv(), ignore_errors=True)
         report("making .venv")
         _run([sys.executable, "-m", "venv", str(virtualenv())], "making the virtual environment .venv")
@@ -42,9 +45,21 @@ def ensure_virtualenv(report: Report, requirements: str = STACK_REQUIREMENTS) ->
     return python()
 
 
+def main() -> int:
+    """`python3 -m devkit.bootstrap FILE`: what the Makefile's targets call before they use `.venv`."""
+    try:
+        ensure_virtualenv(lambda text: None if text == "cached" else print(text, flush=True), sys.argv[1])
+    except DevkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _fingerprint(requirements: str) -> str:
     files = ["requirements-stack.txt", "requirements.txt", "components/pyproject.toml"]
-    files += [path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / "model").glob("requirements*.txt"))]
+    files += [
+        path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / "model").glob("requirements*.txt"))
+    ]
     digest = hashlib.sha256(f"{sys.version}\0{requirements}\0{virtualenv()}".encode())
     for name in files:
         if (REPOSITORY / name).exists():
@@ -52,10 +67,22 @@ def _fingerprint(requirements: str) -> str:
     return digest.hexdigest()
 
 
+def _ensure_venv_module() -> None:
+    """Debian keeps what `python3 -m venv` needs in a package of its own."""
+    if importlib.util.find_spec("ensurepip"):
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise DevkitError("this Python can't make a virtual environment", "install Debian's python3-venv")
+    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "python3-venv"]):
+        _run(command, "installing python3-venv")
+
+
 def _run(command: list[str], doing: str) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode != 0:
         tail = "\n  ".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise DevkitError(
-            f"{doing} failed:\n  {tail}", "check the network and `pip config list`; then run this again"
-        )
+        raise DevkitError(f"{doing} failed:\n  {tail}", "check the network and `pip config list`; then run this again")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

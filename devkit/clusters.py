@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -111,7 +112,19 @@ class Kind:
         registry = f"{_NAME}-registry"
         if _run(["docker", "inspect", registry], check=False).returncode != 0:
             report("starting a registry")
-            _run(["docker", "run", "-d", "--restart=always", "-p", f"127.0.0.1:{self.port}:5000", "--name", registry, "registry:2"])
+            _run(
+                [
+                    "docker",
+                    "run",
+                    "-d",
+                    "--restart=always",
+                    "-p",
+                    f"127.0.0.1:{self.port}:5000",
+                    "--name",
+                    registry,
+                    "registry:2",
+                ]
+            )
         if _NAME not in _run(["kind", "get", "clusters"]).stdout.split():
             report("creating the kind cluster")
             settings = state_root() / "kind.yaml"
@@ -120,7 +133,19 @@ class Kind:
                 "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\ncontainerdConfigPatches:\n- |-\n"
                 '  [plugins."io.containerd.grpc.v1.cri".registry]\n    config_path = "/etc/containerd/certs.d"\n'
             )
-            _run(["kind", "create", "cluster", "--name", _NAME, "--config", str(settings), "--kubeconfig", str(kubeconfig())])
+            _run(
+                [
+                    "kind",
+                    "create",
+                    "cluster",
+                    "--name",
+                    _NAME,
+                    "--config",
+                    str(settings),
+                    "--kubeconfig",
+                    str(kubeconfig()),
+                ]
+            )
         self._teach_nodes(registry)
         _run(["kind", "export", "kubeconfig", "--name", _NAME, "--kubeconfig", str(kubeconfig())])
         _ensure_builder()
@@ -149,7 +174,7 @@ class Kind:
 
 
 class Minikube:
-    """A Minikube profile called `modelops` with its registry and metrics-server addons. Needs a running Docker engine."""
+    """A Minikube profile called `modelops` with its registry and metrics-server. Needs a running Docker engine."""
 
     kind = "minikube"
     needs_builds = False
@@ -196,6 +221,9 @@ class Minikube:
         _run(["minikube", "--profile", _NAME, *arguments])
 
 
+_MADE_HERE: dict[str, Callable[[], Cluster]] = {"minikube": Minikube, "kind": Kind, "embedded": Embedded}
+
+
 def choose(wanted: str | None, stack: str) -> Cluster:
     """The cluster for `stack`: what `wanted` says, else the context in its config, else what the machine has.
 
@@ -212,7 +240,7 @@ def choose(wanted: str | None, stack: str) -> Cluster:
         return Context(context)
     if kind in ("minikube", "kind") and shutil.which(kind) is None:
         raise DevkitError(f"--cluster {kind}: {kind} is not installed", "install it or choose another cluster")
-    return {"minikube": Minikube, "kind": Kind, "embedded": Embedded}[kind]()
+    return _MADE_HERE[kind]()
 
 
 def running() -> Cluster | None:
@@ -223,7 +251,7 @@ def running() -> Cluster | None:
         return None
     if record["kind"] == "context":
         return Context(record["context"])
-    return {"minikube": Minikube, "kind": Kind, "embedded": Embedded}[record["kind"]]()
+    return _MADE_HERE[record["kind"]]()
 
 
 def remember(cluster: Cluster) -> None:
@@ -237,7 +265,9 @@ def configured_context(stack: str) -> str | None:
     file = REPOSITORY / "stacks" / f"Pulumi.{stack}.yaml"
     if not file.exists():
         known = sorted(path.name.split(".")[1] for path in (REPOSITORY / "stacks").glob("Pulumi.*.yaml"))
-        raise DevkitError(f"there is no stack {stack}: {file.name} is not in stacks/", f"choose one of {', '.join(known)}")
+        raise DevkitError(
+            f"there is no stack {stack}: {file.name} is not in stacks/", f"choose one of {', '.join(known)}"
+        )
     found = re.search(r"^\s+[\"']?kubernetes:context[\"']?:\s*[\"']?([^\s\"'#]+)", file.read_text(), re.MULTILINE)
     return found.group(1) if found else None
 

@@ -53,7 +53,16 @@ class Stack:
 
     def up(self, report: Report) -> None:
         """`pulumi up`, its lines passed on as they come. Raises DevkitError when it fails."""
-        command = ["pulumi", "up", "--stack", self.name, "--yes", "--skip-preview", "--non-interactive", "--color=never"]
+        command = [
+            "pulumi",
+            "up",
+            "--stack",
+            self.name,
+            "--yes",
+            "--skip-preview",
+            "--non-interactive",
+            "--color=never",
+        ]
         with subprocess.Popen(
             command, cwd=REPOSITORY, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:

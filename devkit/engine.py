@@ -4,6 +4,7 @@ For the engine and for each plugin the order is the same: what an environment va
 what the official installer can download, and last what the devkit builds itself.
 """
 
+import json
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from devkit import toolchain, versions
 from devkit.bootstrap import python
 from devkit.errors import DevkitError
 from devkit.paths import cache_root, pulumi_home, state_root
-from devkit.pulumi_plugins.install import install_language_host, write_kubernetes_plugin
+from devkit.pulumi_plugins.install import fingerprint, install_language_host, write_kubernetes_plugin
 from devkit.steps import Report
 
 ENGINE_VARIABLE = "MODELOPS_PULUMI"
@@ -64,15 +65,6 @@ def find_engine(report: Report) -> Found:
     return Found(built / "pulumi", "built from Go modules")
 
 
-def find_engine_offline() -> Found | None:
-    """The engine when finding it takes neither a download nor a build (for plans); None otherwise."""
-    if named := executable_from(ENGINE_VARIABLE):
-        return Found(named, f"given by {ENGINE_VARIABLE}")
-    if installed := _on_path("pulumi"):
-        return Found(installed, "installed on this machine")
-    return None
-
-
 def install_engine(found: Found) -> Path:
     """Puts the engine into the platform's bin folder, with a Python language host beside it; returns its path.
 
@@ -97,58 +89,83 @@ def install_engine(found: Found) -> Path:
 
 def install_plugins(pulumi: Path, environment: dict[str, str], report: Report) -> dict[str, str]:
     """Installs the resource plugins into the devkit's PULUMI_HOME; returns where each came from, by name."""
-    return {
-        "kubernetes": _install_plugin("kubernetes", KUBERNETES_VARIABLE, _stand_in_kubernetes, pulumi, environment, report),
-        "docker-build": _install_plugin("docker-build", None, _built_docker_build, pulumi, environment, report),
-    }
+    given = executable_from(KUBERNETES_VARIABLE)
+    kubernetes = Plugin(
+        "kubernetes",
+        Found(given, f"given by {KUBERNETES_VARIABLE}") if given else _installed_plugin("kubernetes"),
+        f"{fingerprint()} {python()}",
+        _stand_in_kubernetes,
+    )
+    docker_build = Plugin(
+        "docker-build",
+        _installed_plugin("docker-build"),
+        toolchain.identity(toolchain.groups()["docker-build"]),
+        _built_docker_build,
+    )
+    return {plugin.name: _install(plugin, pulumi, environment, report) for plugin in (kubernetes, docker_build)}
 
 
-def _install_plugin(
-    name: str,
-    variable: str | None,
-    make: Callable[[Report], Found],
-    pulumi: Path,
-    environment: dict[str, str],
-    report: Report,
-) -> str:
-    version = versions.plugin(name)
-    installed = pulumi_home() / "plugins" / f"resource-{name}-v{version}"
-    origin_file = pulumi_home() / f"{name}.origin"
-    local = _local_plugin(name, variable, version)
-    wanted = _identity(local) if local else None
-    if installed.is_dir() and origin_file.exists():
-        origin, identity = origin_file.read_text().split("\n", 1)
-        if wanted in (None, identity) and (local is not None or variable is None or "given by" not in origin):
-            report("cached")
-            return origin
-    command = [str(pulumi), "plugin", "install", "resource", name, version, "--reinstall"]
-    if local is None and _try(command, environment):
-        local = Found(installed, "official release")
-    elif local is None:
-        report(f"no official release of the {name} plugin within reach")
-        local = make(report)
-        _must([*command, "--file", str(local.path)], environment, name)
+@dataclass(frozen=True)
+class Plugin:
+    """A resource plugin, and the ways to come by it."""
+
+    name: str
+    local: Found | None
+    """An executable that is here already."""
+    made_identity: str
+    """Tells one state of what `make` makes from another."""
+    make: Callable[[Report], Found]
+    """The last resort, where the official release is out of reach: a folder for `pulumi plugin install --file`."""
+
+
+def _install(plugin: Plugin, pulumi: Path, environment: dict[str, str], report: Report) -> str:
+    version = versions.plugin(plugin.name)
+    record = pulumi_home() / f"{plugin.name}.json"
+    before = json.loads(record.read_text()) if record.exists() else {}
+    if plugin.local:
+        usable = before == _record(plugin.local.origin, _file_identity(plugin.local.path))
     else:
-        _must([*command, "--file", str(_as_folder(local.path, name))], environment, name)
-    origin_file.write_text(f"{local.origin}\n{wanted or ''}")
-    return local.origin
+        usable = before.get("identity") in ("official", plugin.made_identity)
+    if usable:
+        report("cached")
+        return str(before["origin"])
+    command = [str(pulumi), "plugin", "install", "resource", plugin.name, version, "--reinstall"]
+    if plugin.local:
+        _must([*command, "--file", str(_as_folder(plugin.local.path, plugin.name))], environment, plugin.name)
+        now = _record(plugin.local.origin, _file_identity(plugin.local.path))
+    elif _quiet(command, environment):
+        now = _record("official release", "official")
+    else:
+        report(f"no official release of the {plugin.name} plugin within reach")
+        made = plugin.make(report)
+        _must([*command, "--file", str(made.path)], environment, plugin.name)
+        now = _record(made.origin, plugin.made_identity)
+    record.write_text(json.dumps(now))
+    return now["origin"]
 
 
-def _local_plugin(name: str, variable: str | None, version: str) -> Found | None:
-    if variable and (named := executable_from(variable)):
-        return Found(named, f"given by {variable}")
-    if on_path := _on_path(f"pulumi-resource-{name}"):
+def _record(origin: str, identity: str) -> dict[str, str]:
+    return {"origin": origin, "identity": identity}
+
+
+def _file_identity(path: Path) -> str:
+    stat = path.stat()
+    return f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def _installed_plugin(name: str) -> Found | None:
+    """The plugin on the PATH or in the user's own plugin cache, which is read and never written."""
+    executable = f"pulumi-resource-{name}"
+    if on_path := _on_path(executable):
         return Found(on_path, "installed on this machine")
-    users = Path.home() / ".pulumi" / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
-    if users.is_file():
-        return Found(users, "installed on this machine")
-    return None
+    users = Path.home() / ".pulumi" / "plugins" / f"resource-{name}-v{versions.plugin(name)}" / executable
+    return Found(users, "installed on this machine") if users.is_file() else None
 
 
 def _stand_in_kubernetes(report: Report) -> Found:
     folder = cache_root() / "plugins" / "kubernetes"
-    folder.mkdir(parents=True, exist_ok=True)
-    return Found(write_kubernetes_plugin(folder, python()), "stand-in (docs/provider.md)")
+    write_kubernetes_plugin(folder, python())
+    return Found(folder, "stand-in (docs/provider.md)")
 
 
 def _built_docker_build(report: Report) -> Found:
@@ -162,11 +179,6 @@ def _as_folder(executable: Path, name: str) -> Path:
     folder.mkdir(parents=True)
     shutil.copy2(executable, folder / f"pulumi-resource-{name}")
     return folder
-
-
-def _identity(found: Found) -> str:
-    stat = found.path.stat()
-    return f"{found.path}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def _download_engine(report: Report) -> Path | None:
@@ -209,10 +221,6 @@ def _quiet(command: list[str], environment: dict[str, str]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
-
-
-def _try(command: list[str], environment: dict[str, str]) -> bool:
-    return _quiet(command, environment)
 
 
 def _must(command: list[str], environment: dict[str, str], name: str) -> None:

@@ -13,7 +13,7 @@ holds anything of value has a passphrase of its own: a PULUMI_CONFIG_PASSPHRASE 
 
 
 def variables(cluster: Cluster) -> dict[str, str]:
-    """The variables that differ from the caller's environment, by name. PATH is complete, the devkit's folders first."""
+    """The variables that differ from the caller's, by name. PATH is complete, the devkit's folders first."""
     first = [str(bin_folder()), str(virtualenv() / "bin")]
     rest = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if entry not in first]
     found = {

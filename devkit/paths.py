@@ -13,7 +13,7 @@ def _base(own: str, xdg: str, default: str) -> Path:
 
 
 def cache_root() -> Path:
-    """Builds, packages, base images, image layers: expensive, reusable, kept by ``down``. ``MODELOPS_CACHE`` moves it."""
+    """Builds, packages, image layers: expensive, reusable, kept by ``down``. ``MODELOPS_CACHE`` moves it."""
     return _base("MODELOPS_CACHE", "XDG_CACHE_HOME", ".cache")
 
 

@@ -5,13 +5,12 @@ import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from devkit import embedded
 from devkit.paths import cache_root, state_root
 
 PYTHON_MINIMUM = (3, 11)
@@ -24,11 +23,8 @@ MEMORY_GIB = 4
 _GIB = 1 << 30
 
 
-def embedded_problems(warm: bool, ports: Mapping[str, int]) -> list[str]:
-    """What keeps the embedded cluster from being built and started here.
-
-    `warm`: the programs lie in the cache already. `ports`: name of a part → port that it needs, to be checked.
-    """
+def embedded_problems(warm: bool) -> list[str]:
+    """What keeps the embedded cluster from being built and started here. `warm`: its programs are in the cache."""
     if platform.system() != "Linux":
         return [
             f"this is {platform.system()}, and the embedded cluster needs Linux — "
@@ -38,11 +34,13 @@ def embedded_problems(warm: bool, ports: Mapping[str, int]) -> list[str]:
     if os.geteuid() != 0:
         problems.append("not root, and the embedded cluster needs it — run with sudo, or install Minikube or kind")
     if shutil.which("apt-get") is None:
-        problems.append("no apt-get: the embedded cluster takes runc and others from Debian — use Debian 12, Minikube or kind")
+        problems.append(
+            "no apt-get: the embedded cluster takes runc and others from Debian — use Debian 12, Minikube or kind"
+        )
     problems += [] if warm else go_problems()
     problems += disk_problems(WARM_DISK_GIB if warm else COLD_DISK_GIB)
     problems += memory_problems()
-    problems += port_problems(ports)
+    problems += embedded.port_problems()
     return problems
 
 
@@ -50,20 +48,16 @@ def python_problems() -> list[str]:
     """What is wrong with the Python that runs this."""
     if sys.version_info[:2] < PYTHON_MINIMUM:
         need = ".".join(map(str, PYTHON_MINIMUM))
-        return [f"Python {platform.python_version()} is too old, {need} is needed — run with PYTHON=/path/of/python{need}"]
+        return [
+            f"Python {platform.python_version()} is too old, {need} is needed — run with PYTHON=/path/of/python{need}"
+        ]
     return []
 
 
-def missing_system_packages(packages: Iterable[str]) -> list[str]:
-    """Debian packages of `packages` that are not installed, and python3-venv where this Python can't make one."""
-    missing = []
-    for package in packages:
-        done = subprocess.run(["dpkg-query", "-W", "-f=${Status}", package], capture_output=True, text=True)
-        if "ok installed" not in done.stdout:
-            missing.append(package)
-    if importlib.util.find_spec("ensurepip") is None:
-        missing.append("python3-venv")
-    return missing
+def missing_system_packages() -> list[str]:
+    """Debian packages to install: the embedded cluster's, and python3-venv where Python can't make one."""
+    missing, _ = embedded.missing_packages()
+    return missing if importlib.util.find_spec("ensurepip") else [*missing, "python3-venv"]
 
 
 def go_problems() -> list[str]:
@@ -83,7 +77,18 @@ def registry_problems() -> list[str]:
     checks = {
         "the Go module proxy": (["go", "list", "-m", "-versions", "golang.org/x/sys"], "check `go env GOPROXY`"),
         "the Python package index": (
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--dest", "{folder}", "six"],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--no-cache-dir",
+                "--dest",
+                "{folder}",
+                "six",
+            ],
             "check `pip config list`",
         ),
     }
@@ -121,36 +126,6 @@ def memory_problems() -> list[str]:
     if total < MEMORY_GIB:
         return [f"{total:.1f} GiB of memory, {MEMORY_GIB} GiB are needed — use a larger machine, or a remote cluster"]
     return []
-
-
-def port_problems(ports: Mapping[str, int]) -> list[str]:
-    """Which of the ports are taken by somebody else."""
-    problems = []
-    for part, port in ports.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                problems.append(f"port {port} (for {part}) is in use by {holder(port)} — stop it, then run this again")
-    return problems
-
-
-def holder(port: int) -> str:
-    """Who listens on a TCP port, as `name (pid n)`; `another process` where that can't be told."""
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
-                inodes.add(f"socket:[{fields[9]}]")
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(os.readlink(fd) in inodes for fd in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:
-            continue
-    return "another process"
 
 
 def _existing(path: Path) -> Path:

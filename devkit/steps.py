@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
@@ -17,6 +18,15 @@ def elapsed(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+@dataclass
+class _Last:
+    """What a step said last."""
+
+    shown: float
+    text: str = ""
+    cached: bool = False
 
 
 class Steps:
@@ -47,16 +57,16 @@ class Steps:
             label = f"[{self._count:>2}/{self._total}]"
         started = time.monotonic()
         self.say(f"{label} {title} …")
-        last = {"text": "", "cached": False, "shown": started}
+        last = _Last(shown=started)
 
         def report(text: str) -> None:
             if text == "cached":
-                last["cached"] = True
+                last.cached = True
                 return
-            last["text"] = text
+            last.text = text
             now = time.monotonic()
-            if now - float(last["shown"]) >= 2:
-                last["shown"] = now
+            if now - last.shown >= 2:
+                last.shown = now
                 self.say(f"{label}   {text} ({elapsed(now - started)})")
 
         stop = threading.Event()
@@ -69,7 +79,7 @@ class Steps:
             raise
         finally:
             stop.set()
-        mark = "cached" if last["cached"] else "done"
+        mark = "cached" if last.cached else "done"
         self.say(f"{label} {title}: {mark}, {elapsed(time.monotonic() - started)}")
         return result
 
@@ -81,9 +91,7 @@ class Steps:
         """Time since the first step, as text."""
         return elapsed(time.monotonic() - self._started)
 
-    def _heartbeat(
-        self, stop: threading.Event, label: str, title: str, started: float, last: dict[str, object]
-    ) -> None:
+    def _heartbeat(self, stop: threading.Event, label: str, title: str, started: float, last: "_Last") -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
-            detail = f": {last['text']}" if last["text"] else ""
+            detail = f": {last.text}" if last.text else ""
             self.say(f"{label}   still at {title}{detail} ({elapsed(time.monotonic() - started)})")

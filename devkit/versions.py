@@ -27,7 +27,7 @@ def go_module(group: str, module: str) -> str:
 
 @cache
 def python_package(name: str) -> str:
-    """Version of the Python distribution `name` as pinned in the requirement files. Raises LookupError if not pinned."""
+    """Version of the Python distribution `name`, pinned in a requirement file. Raises LookupError if it is not."""
     for file in ("requirements-stack.txt", "requirements.txt"):
         found = re.search(rf"^{re.escape(name)}==(\S+)", (REPOSITORY / file).read_text(), re.MULTILINE)
         if found:

@@ -45,6 +45,14 @@ def _same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
+def _kubernetes_versions() -> dict[str, str]:
+    version = versions.kubernetes()
+    major, minor, _ = version.split(".", 2)
+    values = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return {f"{package}.{name}": value for package in packages for name, value in values.items()}
+
+
 def groups() -> dict[str, Group]:
     """The groups by name: `kubernetes`, `containers`, `pulumi`, `docker-build`."""
     found = [
@@ -58,6 +66,7 @@ def groups() -> dict[str, Group]:
             _same("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
             | _same("coredns", "metrics-server")
             | {"server": "etcd"},
+            linker_versions=_kubernetes_versions(),
         ),
         Group("pulumi", _same("pulumi"), linker_versions={_ENGINE_VERSION: versions.pulumi()}),
         Group(
@@ -69,12 +78,17 @@ def groups() -> dict[str, Group]:
     return {group.name: group for group in found}
 
 
+def is_built(group: Group) -> bool:
+    """Whether the cache has `group` as it is pinned now."""
+    return _target(group).is_dir()
+
+
 def build(group: Group, report: Report) -> Path:
     """Builds `group` unless the cache has it; returns the folder of its programs.
 
     Raises DevkitError with the compiler's last lines when the build fails.
     """
-    target = cache_root() / "bin" / f"{group.name}-{_fingerprint(group)}"
+    target = _target(group)
     if target.is_dir():
         report("cached")
         return target
@@ -98,7 +112,12 @@ def _go_build(group: Group, output: Path, report: Report) -> None:
     with (
         log.open("w") as sink,
         subprocess.Popen(
-            command, cwd=_FOLDER / group.name, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=_FOLDER / group.name,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as process,
     ):
         assert process.stdout is not None
@@ -117,6 +136,15 @@ def _go_build(group: Group, output: Path, report: Report) -> None:
             "if the Go module proxy is out of reach, check `go env GOPROXY` and the network; then run this again, "
             "the build goes on where it stopped",
         )
+
+
+def identity(group: Group) -> str:
+    """Tells one state of a group's pins and flags from another."""
+    return f"{group.name}-{_fingerprint(group)}"
+
+
+def _target(group: Group) -> Path:
+    return cache_root() / "bin" / identity(group)
 
 
 def _fingerprint(group: Group) -> str:

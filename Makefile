@@ -1,0 +1,46 @@
+# The two commands are `make up` and `make test`; `make help` lists the others.
+PYTHON ?= python3
+STACK ?= dev
+CLUSTER ?=
+ONLY ?=
+VENV := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help up preview down status test lint format test-unit test-assets test-cluster venv
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo "  Variables: STACK=dev|staging|prod  CLUSTER=context|minikube|kind|embedded  ONLY=<pytest marker>  PYTHON=python3"
+
+up: ## Bring everything up, from nothing to a served model
+	@$(PYTHON) -m devkit up --deploy $(STACK) $(if $(CLUSTER),--cluster $(CLUSTER))
+
+preview: ## Show what `make up` would change in the stack
+	@eval "$$($(PYTHON) -m devkit env)" && pulumi preview --stack $(STACK) --diff
+
+down: ## Remove the local platform and all that runs on it; caches stay
+	@$(PYTHON) -m devkit down
+
+status: ## Show what runs
+	@$(PYTHON) -m devkit status
+
+test: lint test-unit test-cluster ## Lint, unit tests, rules, provider conformance, cluster tests
+
+lint: venv ## Format check, lint and types
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+
+format: venv ## Format the sources and mend what the linter can
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+
+test-unit: venv ## Everything that needs no cluster (under a minute)
+	$(VENV)/python -m devkit.promtool
+	$(VENV)/pytest tests/unit tests/assets tests/package
+
+test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for some of them
+	$(VENV)/pytest tests/cluster $(if $(ONLY),-m $(ONLY))
+
+venv:
+	@$(PYTHON) -m devkit.bootstrap requirements.txt

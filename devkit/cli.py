@@ -1,0 +1,137 @@
+"""The command line: ``python3 -m devkit up | down | status | env``."""
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from devkit import clusters, environment
+from devkit.errors import DevkitError
+from devkit.paths import cache_root, state_root
+from devkit.up import Request, bring_up
+
+_DESCRIPTION = """\
+A Pulumi toolchain and a Kubernetes cluster on this machine: the best that it has or can get, built from package
+registries where nothing official is within reach. Caches live in {cache}, the running platform in {state}.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0 done, 1 failed with a message, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except DevkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted — run the same command again, it goes on where it stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m devkit",
+        description=_DESCRIPTION.format(cache=cache_root(), state=state_root()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="make the platform run; with --deploy, a stack on it as well")
+    up.add_argument(
+        "--cluster",
+        choices=clusters.KINDS,
+        help="which cluster (default: the context that the stack's config names, else an installed Minikube or kind, "
+        "else the embedded one)",
+    )
+    up.add_argument("--deploy", metavar="STACK", help="then bring this stack up and ask it for a prediction")
+    up.add_argument("--stack", default="dev", help="whose config may name a context (default: %(default)s)")
+    up.set_defaults(run=_up)
+    down = commands.add_parser("down", help="remove what `up` made: cluster, processes, state; caches stay")
+    down.set_defaults(run=_down)
+    status = commands.add_parser("status", help="what runs, with process ids and memory")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    status.set_defaults(run=_status)
+    env = commands.add_parser("env", help='print `export` lines: eval "$(python3 -m devkit env)"')
+    env.set_defaults(run=_env)
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    stack = options.deploy or options.stack
+    cluster = clusters.choose(options.cluster, stack)
+    before = clusters.running()
+    if before is not None and before.kind != cluster.kind:
+        if options.cluster is not None:
+            raise DevkitError(f"the {before.kind} cluster is up", "`make down` first, then choose another")
+        cluster = before
+    with _only_one():
+        bring_up(Request(cluster=cluster, deploy=options.deploy))
+    return 0
+
+
+def _down(_: argparse.Namespace) -> int:
+    with _only_one():
+        cluster = clusters.running()
+        if cluster is None:
+            # A start that broke off early leaves no record, but may leave processes.
+            cluster = clusters.Embedded()
+        cluster.stop(lambda text: print(f"  {text}", flush=True))
+        shutil.rmtree(state_root(), ignore_errors=True)
+    print(f"down. The caches stay in {cache_root()}")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    cluster = clusters.running()
+    if cluster is None:
+        print("{}" if options.json else "nothing is up — `make up` starts it")
+        return 0
+    parts = cluster.status()
+    if options.json:
+        print(json.dumps({"cluster": cluster.kind, "parts": parts}, indent=2))
+        return 0
+    print(f"cluster: {cluster.kind}")
+    for name, part in parts.items():
+        print(f"  {name:<28} {_one_line(part)}")
+    return 0
+
+
+def _one_line(part: object) -> str:
+    if isinstance(part, dict):
+        return "  ".join(f"{key} {value}" for key, value in part.items())
+    return str(part)
+
+
+def _env(_: argparse.Namespace) -> int:
+    cluster = clusters.running()
+    if cluster is None:
+        raise DevkitError("nothing is up", "`make up` (or `python3 -m devkit up`) first")
+    print(environment.export_lines(cluster))
+    return 0
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Keeps a second `up` or `down` of the same caches out."""
+    cache_root().mkdir(parents=True, exist_ok=True)
+    with (cache_root() / "lock").open("a+") as lock:
+        _lock(lock)
+        yield
+
+
+def _lock(lock: TextIO) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        raise DevkitError(
+            f"another `devkit up` or `down` is at work (pid {lock.read().strip() or 'unknown'})", "wait for it to end"
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()

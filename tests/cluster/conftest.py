@@ -1,0 +1,95 @@
+"""The real cluster for the tests below: taken as it is when one is up, else brought up and taken down again."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.support import REPOSITORY, HostTraces, host_traces, kubectl
+
+_RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+
+
+def _devkit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "devkit", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def platform_was_up() -> bool:
+    """Whether the session found a platform that somebody else started."""
+    return bool(json.loads(_devkit("status", "--json").stdout or "{}"))
+
+
+@pytest.fixture(scope="session")
+def traces_before(platform_was_up: bool) -> HostTraces:
+    """What the machine looked like before the session brought anything up."""
+    return host_traces()
+
+
+@pytest.fixture(scope="session")
+def home_before() -> dict[Path, float]:
+    """The user's own Pulumi and kubectl files, and when each was last written."""
+    folders = (Path.home() / ".pulumi", Path.home() / ".kube", Path.home() / ".docker")
+    return {path: path.stat().st_mtime for folder in folders if folder.exists() for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="session")
+def platform_env(
+    platform_was_up: bool, traces_before: HostTraces, home_before: dict[Path, float]
+) -> Iterator[dict[str, str]]:
+    """The environment of `devkit env`, applied to this process as well."""
+    before = dict(os.environ)
+    subprocess.run([sys.executable, "-m", "devkit", "up"], cwd=REPOSITORY, check=True, stdout=sys.__stdout__)
+    exported = _devkit("env")
+    assert exported.returncode == 0, exported.stderr
+    shell = subprocess.run(["bash", "-c", f"{exported.stdout}\nenv -0"], capture_output=True, text=True, check=True)
+    variables = dict(line.split("=", 1) for line in shell.stdout.split("\0") if line)
+    changed = {name: value for name, value in variables.items() if before.get(name) != value and name != "_"}
+    os.environ.update(changed)
+    yield changed
+    os.environ.clear()
+    os.environ.update(before)
+    if not platform_was_up:
+        _devkit("down")
+
+
+@pytest.fixture
+def namespace(platform_env: dict[str, str]) -> Iterator[str]:
+    """A fresh namespace under the restricted Pod Security Standard, deleted afterwards."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "namespace", name)
+    kubectl("label", "namespace", name, _RESTRICTED)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def test_image(platform_env: dict[str, str]) -> str:
+    """An image with python3 and sh that the cluster can run."""
+    facts = json.loads(Path(platform_env["MODELOPS_PLATFORM"]).read_text())
+    return str(facts["base_image"] or "docker.io/library/python:3.12-slim")
+
+
+@pytest.fixture(scope="session")
+def project_copy(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project that a test may edit; it shares the virtual environment."""
+    target = tmp_path_factory.mktemp("project")
+    for name in ("Pulumi.yaml", "__main__.py", "components", "model", "stacks"):
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy2(source, target / name)
+    (target / ".venv").symlink_to(REPOSITORY / ".venv")
+    return target
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The lifecycle comes last: it takes the platform down."""
+    items.sort(key=lambda item: item.get_closest_marker("lifecycle") is not None)

@@ -1,0 +1,180 @@
+"""What the cluster tests share: kubectl, a stack in a copy of the project, a client that asks without pause."""
+
+import json
+import re
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pulumi import automation
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def kubectl(*arguments: str, check: bool = True) -> str:
+    """Runs kubectl with the session's KUBECONFIG; returns what it printed."""
+    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True)
+    if check and done.returncode != 0:
+        raise AssertionError(f"kubectl {' '.join(arguments)}: {done.stderr}")
+    return done.stdout
+
+
+def objects(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
+    """The objects of a kind in a namespace."""
+    return list(json.loads(kubectl("get", kind, "--namespace", namespace, "--output", "json", *arguments))["items"])
+
+
+def post(url: str, body: object, timeout: float = 10) -> tuple[int, Any]:
+    """POSTs JSON; returns status and decoded answer, for errors as well."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or b"null")
+
+
+def get_json(url: str, timeout: float = 10) -> Any:
+    """GETs JSON."""
+    with urllib.request.urlopen(url, timeout=timeout) as answer:
+        return json.load(answer)
+
+
+def eventually(check: Any, timeout_seconds: float = 90, every_seconds: float = 1) -> Any:
+    """Calls `check` until it returns something true; raises AssertionError with its last answer after the timeout."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            found = check()
+        except (OSError, KeyError, IndexError) as error:
+            found = None
+            problem: object = error
+        else:
+            problem = found
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_seconds} s; last: {problem!r}")
+        time.sleep(every_seconds)
+
+
+class ProjectStack:
+    """A stack of a copy of the project, driven through the Automation API."""
+
+    def __init__(self, project: Path, name: str) -> None:
+        self.project = project
+        self.name = name
+        self.config_file = project / "stacks" / f"Pulumi.{name}.yaml"
+        self.stack = automation.create_or_select_stack(name, work_dir=str(project))
+
+    def edit(self, *path: str, value: object) -> None:
+        """Sets one value of the stack's config, by its key and the path inside it."""
+        document = yaml.safe_load(self.config_file.read_text())
+        place = document["config"]
+        for part in path[:-1]:
+            place = place.setdefault(part, {})
+        place[path[-1]] = value
+        self.config_file.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def up(self) -> automation.UpResult:
+        """`pulumi up`; its output is shown when the test fails."""
+        return self.stack.up(on_output=print, color="never")
+
+    def preview(self) -> list[dict[str, Any]]:
+        """The steps that `pulumi preview --json` announces, without the unchanged ones."""
+        done = self.pulumi("preview", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [step for step in json.loads(done.stdout)["steps"] if step["op"] not in ("same", "read")]
+
+    def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Any command of the CLI, on this stack."""
+        return subprocess.run(
+            ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color=never"],
+            cwd=self.project,
+            capture_output=True,
+            text=True,
+        )
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs."""
+        return {name: output.value for name, output in self.stack.outputs().items()}
+
+
+@dataclass
+class Client:
+    """Asks a service again and again, a new connection each time, and counts what comes back."""
+
+    url: str
+    pause_seconds: float = 0.02
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+    answers: set[str] = field(default_factory=set)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Client":
+        self._thread = threading.Thread(target=self._ask_on, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join()
+
+    def _ask_on(self) -> None:
+        while not self._stop.wait(self.pause_seconds):
+            try:
+                status, answer = post(self.url, {"inputs": [[0.5]]})
+            except (OSError, ValueError) as error:
+                self.failed.append(repr(error))
+                continue
+            if status == 200:
+                self.answered += 1
+                self.answers.add(json.dumps(answer))
+            else:
+                self.failed.append(f"{status}: {answer}")
+
+
+@dataclass(frozen=True)
+class HostTraces:
+    """What a cluster could leave on a machine."""
+
+    links: tuple[str, ...]
+    rules: tuple[str, ...]
+    mounts: tuple[str, ...]
+    processes: tuple[str, ...]
+    cgroups: tuple[str, ...]
+
+
+def host_traces() -> HostTraces:
+    """Network interfaces, packet-filter rules, mounts, processes and cgroups, as far as they can be the platform's."""
+
+    def lines(*command: str) -> list[str]:
+        try:
+            return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+        except FileNotFoundError:
+            return []
+
+    links = [re.sub(r"@.*|:$", "", line.split()[1]) for line in lines("ip", "-o", "link")]
+    rules = [
+        line
+        for table in ("iptables-save", "ip6tables-save")
+        for line in lines(table)
+        if not re.match(r"#|:\w+ (ACCEPT|DROP) |\*|COMMIT", line)
+    ]
+    ours = re.compile(r"modelops|containerd|buildkit|kubelet|kube-")
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if ours.search(line)]
+    programs = ("etcd", "containerd", "buildkitd", "coredns", "metrics-server", "docker-registry")
+    processes = [name for name in lines("ps", "-eo", "comm=") if name.startswith(("kube", *programs))]
+    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("*/modelops*")]
+    cgroups += [str(path) for path in Path("/sys/fs/cgroup").glob("*/kubepods*")]
+    return HostTraces(*(tuple(sorted(found)) for found in (links, rules, mounts, processes, cgroups)))

@@ -1,0 +1,225 @@
+"""From source to a served and watched model, and what happens when something changes or breaks.
+
+The tests share one stack and build on each other, in the order in which they stand.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.support import REPOSITORY, Client, ProjectStack, eventually, get_json, kubectl, objects, post
+
+pytestmark = pytest.mark.first_light
+
+STACK = "firstlight"
+NAMESPACE = f"modelops-{STACK}"
+ALWAYS = {
+    "url",
+    "predict_url",
+    "image",
+    "run_id",
+    "model_uri",
+    "model_version",
+    "tracking_uri",
+    "prometheus_url",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(project_copy: Path) -> Iterator[ProjectStack]:
+    config = (project_copy / "stacks" / "Pulumi.dev.yaml").read_text()
+    (project_copy / "stacks" / f"Pulumi.{STACK}.yaml").write_text(config)
+    made = ProjectStack(project_copy, STACK)
+    yield made
+    made.pulumi("destroy", "--yes", "--skip-preview")
+    made.pulumi("stack", "rm", "--yes", "--force", "--preserve-config")
+
+
+@pytest.fixture(scope="module")
+def outputs(stack: ProjectStack) -> dict[str, str]:
+    stack.up()
+    return stack.outputs()
+
+
+def job_ids() -> dict[str, str]:
+    return {job["metadata"]["name"]: job["metadata"]["uid"] for job in objects("jobs", NAMESPACE)}
+
+
+def pod_ids() -> set[str]:
+    return {pod["metadata"]["uid"] for pod in objects("pods", NAMESPACE)}
+
+
+def run_of(outputs: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The MLflow run behind the model that the stack serves, asked through the registry's own API."""
+    name, alias = outputs["model_uri"].removeprefix("models:/").split("@")
+    base = f"{outputs['tracking_uri']}/api/2.0/mlflow"
+    version = get_json(f"{base}/registered-models/alias?name={name}&alias={alias}")["model_version"]
+    data = get_json(f"{base}/runs/get?run_id={version['run_id']}")["run"]["data"]
+    return {kind: {item["key"]: item["value"] for item in data[kind]} for kind in ("params", "metrics")}
+
+
+def test_up_exports_the_outputs_that_every_environment_has(outputs: dict[str, str]) -> None:
+    assert set(outputs) >= ALWAYS
+    assert "@sha256:" in outputs["image"]
+    assert outputs["model_version"] == f"run-{outputs['run_id']}"
+    assert outputs["predict_url"] == f"{outputs['url']}/api/predict"
+
+
+def test_the_service_answers_with_the_trained_line(outputs: dict[str, str]) -> None:
+    status, answer = post(outputs["predict_url"], {"inputs": [[0.5]]})
+    assert status == 200
+    assert answer["outputs"][0] == pytest.approx(2.0, abs=0.25)
+
+
+def test_the_service_listens_on_80_before_8080(outputs: dict[str, str]) -> None:
+    [service] = [
+        s
+        for s in objects("services", NAMESPACE)
+        if s["spec"]["type"] == "LoadBalancer"
+        and "predict" in outputs["predict_url"]
+        and s["spec"]["ports"][0]["port"] == 80
+    ]
+    port = service["spec"]["ports"][0]
+    assert (port["port"], port["targetPort"]) in ((80, 8080), (80, "http"))
+
+
+def test_the_registry_has_parameters_metrics_and_the_version(outputs: dict[str, str]) -> None:
+    run = run_of(outputs)
+    assert "learning_rate" in run["params"]
+    assert float(run["metrics"]["mse"]) > 0
+
+
+def test_prometheus_scrapes_service_cluster_and_itself(outputs: dict[str, str]) -> None:
+    def healthy() -> set[str]:
+        targets = get_json(f"{outputs['prometheus_url']}/api/v1/targets?state=active")["data"]["activeTargets"]
+        down = [(t["labels"]["job"], t["lastError"]) for t in targets if t["health"] == "down"]
+        assert not down, down
+        return {t["labels"]["job"] for t in targets if t["health"] == "up"}
+
+    eventually(lambda: healthy() >= {"alertmanager", "cadvisor", "kubelet", "modelops", "node-exporter", "prometheus"})
+
+
+def test_prometheus_counts_the_predictions_of_the_service(outputs: dict[str, str]) -> None:
+    def counted() -> float:
+        post(outputs["predict_url"], {"inputs": [[0.5]]})
+        answer = get_json(f"{outputs['prometheus_url']}/api/v1/query?query=sum(modelops_predictions_total)")
+        return float(answer["data"]["result"][0]["value"][1])
+
+    assert eventually(counted) >= 1
+
+
+def test_an_unchanged_preview_and_up_do_nothing(stack: ProjectStack, outputs: dict[str, str]) -> None:
+    jobs, pods = job_ids(), pod_ids()
+    preview = stack.pulumi("preview", "--expect-no-changes")
+    assert preview.returncode == 0, preview.stdout
+    changes = stack.up().summary.resource_changes or {}
+    assert set(changes) <= {"same"}, changes
+    assert (job_ids(), pod_ids()) == (jobs, pods)
+
+
+def test_a_refresh_sees_no_drift(stack: ProjectStack, outputs: dict[str, str]) -> None:
+    done = stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    assert done.returncode == 0, done.stdout
+
+
+def test_touched_files_build_nothing(stack: ProjectStack, outputs: dict[str, str]) -> None:
+    for file in (stack.project / "model").rglob("*.py"):
+        file.touch()
+    assert stack.pulumi("preview", "--expect-no-changes").returncode == 0
+
+
+def test_a_changed_hyperparameter_trains_once_and_rolls_without_a_failed_request(
+    stack: ProjectStack, outputs: dict[str, str]
+) -> None:
+    stack.edit("modelops:training", "parameters", "epochs", value=310)
+    steps = stack.preview()
+    created = [step["urn"] for step in steps if step["op"] in ("create", "create-replacement")]
+    updated = [step["urn"] for step in steps if step["op"] == "update"]
+    assert len(created) == 1 and "kubernetes:batch/v1:Job::" in created[0], created
+    assert sum("kubernetes:apps/v1:Deployment::" in urn for urn in updated) == 1, updated
+
+    before = job_ids()
+    with Client(outputs["predict_url"]) as client:
+        stack.up()
+    after = stack.outputs()
+    assert not client.failed
+    assert client.answered > 100
+    assert after["run_id"] != outputs["run_id"]
+    assert len(set(job_ids()) - set(before)) == 1
+    assert run_of(after)["params"]["epochs"] == "310"
+    print(f"{client.answered} requests during the rollout, {len(client.failed)} failed, {len(client.answers)} models")
+
+
+def test_a_failing_training_names_job_and_reason_and_leaves_the_old_model(
+    stack: ProjectStack, outputs: dict[str, str]
+) -> None:
+    serving = stack.outputs()
+    script = stack.project / "model" / "train.py"
+    good = script.read_text()
+    script.write_text(good + '\nraise SystemExit("the data is upside down")\n')
+    script.write_text('import sys\nprint("the data is upside down", file=sys.stderr)\nsys.exit(1)\n')
+    with Client(serving["predict_url"]) as client:
+        failed = stack.pulumi("up", "--yes", "--skip-preview")
+    text = failed.stdout + failed.stderr
+    assert failed.returncode != 0
+    assert "Job" in text and "the data is upside down" in text, text
+    assert not client.failed and client.answered > 0
+    assert len(client.answers) == 1
+
+    script.write_text(good)
+    stack.up()
+    status, _ = post(stack.outputs()["predict_url"], {"inputs": [[0.5]]})
+    assert status == 200
+
+
+def test_a_gate_that_is_not_met_stops_the_release(stack: ProjectStack, outputs: dict[str, str]) -> None:
+    serving = stack.outputs()
+    stack.edit("modelops:training", "gate", value={"mse": {"max": 0.0001}})
+    stack.edit("modelops:training", "parameters", "epochs", value=311)
+    failed = stack.pulumi("up", "--yes", "--skip-preview")
+    text = failed.stdout + failed.stderr
+    assert failed.returncode != 0
+    assert "mse" in text and "0.0001" in text, text
+    status, _ = post(serving["predict_url"], {"inputs": [[0.5]]})
+    assert status == 200
+
+    stack.edit("modelops:training", "gate", value={"mse": {"max": 100.0}})
+    stack.up()
+    assert run_of(stack.outputs())["params"]["epochs"] == "311"
+
+
+def test_wrong_settings_are_all_named_before_anything_is_created(stack: ProjectStack, outputs: dict[str, str]) -> None:
+    good = stack.config_file.read_text()
+    state = stack.pulumi("stack", "export").stdout
+    stack.edit("modelops:service", value={"autoscaling": {"min_replicas": -1, "max_replicas": -2}})
+    stack.edit("modelops:training", "framework", value="abacus")
+    stack.edit("modelops:image", "repository", value="")
+    try:
+        failed = stack.pulumi("up", "--yes", "--skip-preview")
+    finally:
+        stack.config_file.write_text(good)
+    text = failed.stdout + failed.stderr
+    assert failed.returncode != 0
+    for key in ("min_replicas", "max_replicas", "framework", "repository"):
+        assert key in text, text
+    assert (
+        json.loads(stack.pulumi("stack", "export").stdout)["deployment"]["resources"]
+        == (json.loads(state)["deployment"]["resources"])
+    )
+
+
+def test_destroy_leaves_nothing(stack: ProjectStack, outputs: dict[str, str]) -> None:
+    done = stack.pulumi("destroy", "--yes", "--skip-preview")
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = kubectl("get", "namespaces", "--output", "name").split()
+    assert not [name for name in names if NAMESPACE in name]
+    for kind in ("clusterroles", "clusterrolebindings", "persistentvolumes"):
+        assert STACK not in kubectl("get", kind, "--output", "json")
+
+
+def test_committed_stack_config_is_not_edited_by_all_this() -> None:
+    done = subprocess.run(["git", "status", "--porcelain", "stacks"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert "Pulumi.dev.yaml" not in done.stdout or done.returncode != 0

@@ -1,0 +1,71 @@
+"""Names of images, and what is asked of a registry before a part is turned off."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from devkit import images
+
+
+@pytest.mark.parametrize(
+    ("image", "parts"),
+    [
+        ("grafana/grafana:12.0.0", ("registry-1.docker.io", "grafana/grafana", "12.0.0")),
+        ("busybox", ("registry-1.docker.io", "library/busybox", "latest")),
+        ("docker.io/prom/prometheus:v3", ("registry-1.docker.io", "prom/prometheus", "v3")),
+        ("ghcr.io/mlflow/mlflow:v3.17.2", ("ghcr.io", "mlflow/mlflow", "v3.17.2")),
+        ("localhost:5000/a/b@sha256:0f", ("localhost:5000", "a/b", "sha256:0f")),
+        ("localhost:5000/a/b:tag@sha256:0f", ("localhost:5000", "a/b", "sha256:0f")),
+    ],
+)
+def test_an_image_name_is_split_by_dockers_rules(image: str, parts: tuple[str, str, str]) -> None:
+    assert images.split(image) == parts
+
+
+class _Registry(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        known = self.path == "/v2/team/known/manifests/1"
+        private = self.path.startswith("/v2/team/private/")
+        if private and self.headers.get("Authorization") != "Bearer let-me-in":
+            realm = f"http://localhost:{self.server.server_address[1]}/token"
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="s",scope="pull"')
+        else:
+            self.send_response(200 if known or private else 404)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"token": "let-me-in"}')
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("localhost", 0), _Registry)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"localhost:{server.server_address[1]}"
+    server.shutdown()
+
+
+def test_images_that_a_registry_has_are_available(registry: str) -> None:
+    assert images.check([f"{registry}/team/known:1", f"{registry}/team/private:2"]) == {}
+
+
+def test_an_image_that_a_registry_lacks_is_named_with_its_answer(registry: str) -> None:
+    image = f"{registry}/team/absent:1"
+    assert images.check([image]) == {image: f"{registry} answers 404"}
+
+
+def test_a_registry_out_of_reach_is_named() -> None:
+    image = "localhost:9/team/known:1"
+    assert "localhost:9 is out of reach" in images.check([image])[image]
+
+
+def test_an_image_without_substitute_is_reported_as_unavailable() -> None:
+    found = images.resolve(["localhost:9/grafana/grafana:1"], None, lambda _: None)
+    assert list(found.unavailable) == ["localhost:9/grafana/grafana:1"] and found.images == {}
