@@ -85,7 +85,11 @@ def buildkit_address() -> str:
 def environment() -> dict[str, str]:
     """Variables with which kubectl finds the cluster, and buildx and the docker-build provider the builder."""
     layout = Layout()
-    return {"KUBECONFIG": str(layout.kubeconfig), "BUILDX_CONFIG": str(layout.buildx)}
+    return {
+        "BUILDX_CONFIG": str(layout.buildx),
+        "KUBECACHEDIR": str(layout.kubectl_cache),
+        "KUBECONFIG": str(layout.kubeconfig),
+    }
 
 
 def tool(package: str) -> Path:

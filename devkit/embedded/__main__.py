@@ -19,23 +19,23 @@ def main() -> int:
     parser.add_argument("--binaries", type=Path, default=cache_root() / "bin", help="folder of the built programs")
     arguments = parser.parse_args()
     began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {text}", flush=True)
+
     try:
         if arguments.action == "status":
             return 0 if lifecycle.print_status(Layout()) else 1
         if arguments.action == "start":
-            embedded.install_packages(_say)
-            embedded.start(arguments.binaries, _say)
+            embedded.install_packages(say)
+            embedded.start(arguments.binaries, say)
         else:
-            embedded.stop(_say)
+            embedded.stop(say)
     except DevkitError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
-    _say(f"done in {time.monotonic() - began:.1f} s")
+    say("done")
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

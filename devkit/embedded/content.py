@@ -59,6 +59,12 @@ def import_pause(layout: Layout, binaries: Path, archive: Path) -> None:
         host.run(*ctr, "images", "label", at.PAUSE_IMAGE, label)
 
 
+def kubectl(layout: Layout, binaries: Path) -> tuple[str, ...]:
+    """kubectl for our cluster, leaving the user's folder alone."""
+    cache = f"--cache-dir={layout.kubectl_cache}"
+    return binary(binaries, "kubectl"), f"--kubeconfig={layout.kubeconfig}", cache
+
+
 def manifests(layout: Layout) -> str:
     """The objects of manifests/, with the cluster's addresses filled in."""
     values = {
@@ -74,6 +80,5 @@ def manifests(layout: Layout) -> str:
 
 def apply_manifests(layout: Layout, binaries: Path) -> None:
     """Applies those objects; nothing changes when they are as they should be."""
-    command = (binary(binaries, "kubectl"), "--kubeconfig", str(layout.kubeconfig), "apply", "--server-side",
-               "--force-conflicts", "--field-manager=modelops-devkit", "-f", "-")  # fmt: skip
-    host.run(*command, stdin=manifests(layout))
+    how = ("--server-side", "--force-conflicts", "--field-manager=modelops-devkit", "-f", "-")
+    host.run(*kubectl(layout, binaries), "apply", *how, stdin=manifests(layout))

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from devkit.embedded import layout as at
-from devkit.embedded.layout import Layout
+from devkit.embedded.layout import NETWORK_NAME, Layout
 from devkit.errors import DevkitError
 
 # Those that we set, then those that the kubelet, kube-proxy and the bridge plugin set by themselves.
@@ -28,7 +28,16 @@ SYSCTLS_KEPT = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
-POD_LOGS = (Path("/var/log/pods"), Path("/var/log/containers"))
+# Folders outside ours whose place is built into the kubelet and the network library: whatever appears there is ours,
+# except that the network library's folder may serve other container engines too.
+KEPT_FOLDERS = (
+    Path("/var/log/pods"),
+    Path("/var/log/containers"),
+    Path("/var/lib/kubelet/device-plugins"),
+    Path("/var/lib/kubelet"),
+    Path("/var/lib/cni/results"),
+    Path("/var/lib/cni"),
+)
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -47,7 +56,7 @@ def remember(layout: Layout) -> None:
         return
     facts = {
         "sysctls": {name: value for name in SYSCTLS_KEPT if (value := _sysctl(name)) is not None},
-        "pod_logs": {str(folder): _names(folder) for folder in POD_LOGS},
+        "folders": {str(folder): _names(folder) for folder in KEPT_FOLDERS},
         "packet_filter": {"ip": saved_tables("iptables"), "ip6": saved_tables("ip6tables")},
     }
     part = layout.host_facts.with_suffix(".part")
@@ -85,17 +94,19 @@ def restore_sysctls(layout: Layout) -> None:
                 Path("/proc/sys", name).write_text(value)
 
 
-def remove_pod_logs(layout: Layout) -> None:
-    """Removes what the kubelet left below /var/log; what was there before stays."""
-    before = remembered(layout).get("pod_logs", {})
+def clear_kept_folders(layout: Layout) -> None:
+    """Removes what the kubelet and the network library left at fixed places; what was there before stays."""
+    before = remembered(layout).get("folders", {})
     assert isinstance(before, dict)
     for folder, names in before.items():
         for name in set(_names(Path(folder)) or []) - set(names or []):
             path = Path(folder, name)
-            if path.is_symlink() or path.is_file():
-                path.unlink(missing_ok=True)
-            else:
+            if folder.startswith("/var/lib/cni") and not name.startswith(NETWORK_NAME):
+                continue
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         if names is None:
             with contextlib.suppress(OSError):
                 Path(folder).rmdir()

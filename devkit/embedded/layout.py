@@ -23,6 +23,7 @@ DNS_SERVICE = "10.203.128.10"
 
 # Names in a shape that says whose they are, so that `stop` can tell its own from others'.
 CGROUP = "/modelops"
+NETWORK_NAME = "modelops"
 STORAGE_CLASS = "local-path"
 PAUSE_IMAGE = "modelops.local/pause:1"
 
@@ -118,6 +119,11 @@ class Layout:
     def buildkit_data(self) -> Path:
         """BuildKit's layers and caches."""
         return self.cache / "buildkit"
+
+    @property
+    def kubectl_cache(self) -> Path:
+        """Where kubectl keeps what it learnt of the API, in place of the user's own folder."""
+        return self.cluster / "kubectl-cache"
 
     @property
     def containerd_socket(self) -> Path:

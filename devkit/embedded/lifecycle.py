@@ -69,7 +69,7 @@ def configure(layout: Layout) -> None:
     pki.private_write(layout.kubeconfig, render.kubeconfig(layout, "admin", server))
     runc = packages.tool(layout, "runc")
     plugins = packages.tool(layout, "containernetworking-plugins").parent
-    free = shutil.disk_usage(layout.cache).free // GIBIBYTE
+    keep = max(5, min(20, shutil.disk_usage(layout.cache).free // GIBIBYTE // 3))
     files = {
         "secrets-encryption.json": render.secrets_encryption((layout.pki / pki.ENCRYPTION_KEY).read_text()),
         "kubelet.json": render.kubelet(layout, host.resolver() or "/dev/null"),
@@ -78,7 +78,8 @@ def configure(layout: Layout) -> None:
         "network/10-modelops.conflist": render.network(layout, host.outward_mtu()),
         "Corefile": render.corefile(layout, host.resolver()),
         "registry.yml": render.registry(layout),
-        "buildkitd.toml": render.buildkit(layout, runc, keep_gibibytes=max(5, min(20, free // 3))),
+        "buildkit-runc": render.buildkit_runc(layout, runc),
+        "buildkitd.toml": render.buildkit(layout, layout.config / "buildkit-runc", keep),
         **{f"registries/{name}:{at.REGISTRY_PORT}/hosts.toml": render.registry_hosts(at.REGISTRY)
            for name in ("localhost", at.LOOPBACK)},
     }  # fmt: skip
@@ -86,6 +87,7 @@ def configure(layout: Layout) -> None:
         path = layout.config / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pki.private_write(path, text)
+    (layout.config / "buildkit-runc").chmod(0o700)
     (layout.buildx / "instances").mkdir(parents=True, exist_ok=True)
     pki.private_write(layout.buildx / "instances" / at.BUILDER, render.builder(layout))
 
@@ -115,7 +117,7 @@ def stop(layout: Layout, report: Report) -> None:
     assert isinstance(packet_filter, dict)
     firewall.remove_rules(packet_filter)
     host.restore_sysctls(layout)
-    host.remove_pod_logs(layout)
+    host.clear_kept_folders(layout)
     for folder in (layout.run, layout.buildx, layout.cluster):
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():

@@ -207,7 +207,7 @@ def _metrics_server(layout: Layout, binaries: Path) -> Part:
         "tls-private-key-file": layout.pki / "metrics-server.key",
         "kubelet-certificate-authority": layout.pki / "ca.crt",
         "kubelet-preferred-address-types": "InternalIP",
-        "metric-resolution": "15s",
+        "metric-resolution": "10s",
     }
     ready = probes.encrypted(at.BRIDGE_ADDRESS, at.METRICS_SERVER_PORT, "/livez", probes.unverified())
     return Part("metrics-server", _command(binary(binaries, "metrics-server"), flags), ready)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from devkit.embedded import host, processes
+from devkit.embedded import content, host, processes
 from devkit.embedded import layout as at
 from devkit.embedded.layout import Layout
 from devkit.embedded.parts import binary
@@ -33,7 +33,7 @@ def wait_until_useful(layout: Layout, binaries: Path, report: Report) -> None:
 
 def _checks(layout: Layout, binaries: Path) -> Iterator[tuple[str, str, Probe]]:
     """The part responsible, what is wanted of it, and the question that shows whether it is there."""
-    kubectl = (binary(binaries, "kubectl"), "--kubeconfig", str(layout.kubeconfig), "--request-timeout=5s", "get")
+    kubectl = (*content.kubectl(layout, binaries), "--request-timeout=5s", "get")
     node = ("node", at.NODE_NAME, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}")
     yield "kubelet", "node that is Ready", lambda: host.run(*kubectl, *node, check=False) == "True"
     yield "coredns", f"address of {DNS_NAME}", lambda: resolves(DNS_NAME)
@@ -42,7 +42,7 @@ def _checks(layout: Layout, binaries: Path) -> Iterator[tuple[str, str, Probe]]:
     workers = (binary(binaries, "buildctl"), "--addr", f"unix://{layout.buildkit_socket}", "debug", "workers")
     yield "buildkitd", "image builder", lambda: "linux/" in host.run(*workers, check=False)
     metrics = ("--raw", "/apis/metrics.k8s.io/v1beta1/nodes")
-    yield "metrics-server", "metrics of the node", lambda: '"usage"' in host.run(*kubectl, *metrics, check=False)
+    yield "metrics-server", "metrics API", lambda: "NodeMetricsList" in host.run(*kubectl, *metrics, check=False)
 
 
 def resolves(name: str) -> bool:

@@ -198,7 +198,7 @@ def network(layout: Layout, mtu: int) -> str:
         },
     }
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
-    return json.dumps({"cniVersion": "1.0.0", "name": "modelops", "plugins": [bridge, portmap]}, indent=1)
+    return json.dumps({"cniVersion": "1.0.0", "name": at.NETWORK_NAME, "plugins": [bridge, portmap]}, indent=1)
 
 
 def corefile(layout: Layout, resolver: str | None) -> str:
@@ -233,6 +233,11 @@ def registry(layout: Layout) -> str:
         "http": {"addr": f"{at.LOOPBACK}:{at.REGISTRY_PORT}"},
     }
     return json.dumps(config, indent=1)
+
+
+def buildkit_runc(layout: Layout, runc: Path) -> str:
+    """The runtime that BuildKit calls: runc with its state among ours, which BuildKit has no setting for."""
+    return f'#!/bin/sh\nexec {runc} --root {layout.run}/runc-build "$@"\n'
 
 
 def buildkit(layout: Layout, runc: Path, keep_gibibytes: int) -> str:
