@@ -1,0 +1,1 @@
+"""What the images run: the sample model's training, publishing, fetching and serving."""

@@ -1,0 +1,63 @@
+"""The sample's parameters, as `MODELOPS_PARAMETERS` gives them."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from model.contract import ConfigurationError
+
+SMALLEST_SPLIT = 2
+"""Rows that each split needs: R² is not defined on fewer."""
+
+
+def _whole(value: object) -> object:
+    # Numbers that came through Pulumi's engine are floating point: 200.0 means 200.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class Parameters(BaseModel):
+    """Every field has a default; a name that is not here is refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    seed: Whole = Field(default=7, ge=0, le=2**32 - 1)
+    """Seed of the sample data, the split, the initial weights and the order of the batches."""
+    samples: Whole = Field(default=100, ge=10, le=1_000_000)
+    """Rows of sample data; not used when `MODELOPS_DATA_URI` names data."""
+    noise: float = Field(default=0.2, ge=0, le=10)
+    """Standard deviation of the noise in the sample data."""
+    validation_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the rows that only watches the training."""
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the rows that training never sees; the metrics come from it."""
+    epochs: Whole = Field(default=100, ge=1, le=100_000)
+    """Passes over the training rows."""
+    batch_size: Whole = Field(default=10, ge=1, le=100_000)
+    """Rows a step of the optimiser."""
+    learning_rate: float = Field(default=0.02, gt=0, le=1)
+    """Step size of Adam."""
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train_on(self) -> "Parameters":
+        if self.validation_fraction + self.test_fraction > 0.9:
+            raise ValueError("validation_fraction + test_fraction must be at most 0.9")
+        return self
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> "Parameters":
+        """Raises ConfigurationError with every problem at once."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigurationError(*(_problem(detail) for detail in error.errors())) from None
+
+
+def _problem(detail: Any) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"MODELOPS_PARAMETERS: {name} is not a parameter; there are {', '.join(sorted(Parameters.model_fields))}"
+    rule = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"MODELOPS_PARAMETERS: {name} is {detail['input']!r}, {rule}" if name else f"MODELOPS_PARAMETERS: {rule}"

@@ -1,0 +1,51 @@
+"""From raw rows to clean, split ones."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from model.contract import ConfigurationError
+from model.parameters import SMALLEST_SPLIT, Parameters
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint parts of the rows."""
+
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+
+    def __str__(self) -> str:
+        return f"{len(self.train)} training, {len(self.validation)} validation, {len(self.test)} test rows"
+
+
+def clean(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers only: rows where a column is missing, infinite or not a number are left out."""
+    numbers = frame.apply(pd.to_numeric, errors="coerce").astype("float64")
+    return numbers[np.isfinite(numbers).all(axis=1)].reset_index(drop=True)
+
+
+def split(frame: pd.DataFrame, parameters: Parameters) -> Split:
+    """Shuffled by the seed, then cut: test rows first, validation rows next, the rest trains.
+
+    Raises ConfigurationError when a part would get fewer than SMALLEST_SPLIT rows.
+    """
+    order = np.random.default_rng([parameters.seed, 1]).permutation(len(frame))
+    test_rows = round(len(frame) * parameters.test_fraction)
+    validation_rows = round(len(frame) * parameters.validation_fraction)
+    cuts = np.split(order, [test_rows, test_rows + validation_rows])
+    if min(map(len, cuts)) < SMALLEST_SPLIT:
+        raise ConfigurationError(
+            f"{len(frame)} usable rows give {len(cuts[2])} for training, {len(cuts[1])} for validation and"
+            f" {len(cuts[0])} for the test: each part needs at least {SMALLEST_SPLIT}"
+        )
+    test, validation, train = (frame.iloc[cut].reset_index(drop=True) for cut in cuts)
+    return Split(train=train, validation=validation, test=test)
+
+
+def arrays(frame: pd.DataFrame) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Inputs and targets as the model takes them: one column each, float32."""
+    return frame[["x"]].to_numpy("float32"), frame[["y"]].to_numpy("float32")

@@ -1,0 +1,150 @@
+"""The part of MLflow's REST API that fetching needs, on the standard library.
+
+The MLflow library would make the serving image several times larger.
+"""
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, TypeVar
+
+from model.contract import ContractError
+
+TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 2**20
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+T = TypeVar("T")
+
+
+class NotReachable(Exception):
+    """No usable answer; trying again may help."""
+
+
+class Refused(Exception):
+    """The registry said no; trying again won't help."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    name: str
+    size: int
+    url: str
+
+
+class Registry:
+    """A tracking server. Every call raises ContractError with a plain reason; those that may pass are tried again."""
+
+    def __init__(self, tracking_uri: str, wait_seconds: float) -> None:
+        self._base = tracking_uri.rstrip("/")
+        self._deadline = time.monotonic() + wait_seconds
+
+    def artifact_uri(self, name: str, alias: str | None, version: str | None) -> str:
+        """Where the model version's files are. `version` is not looked at when there is an `alias`."""
+        if alias is not None:
+            found = self._json("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
+            version = str(found.get("model_version", {}).get("version", ""))
+        what = f"models:/{name}/{version}"
+        found = self._json("model-versions/get-download-uri", {"name": name, "version": version or ""}, what)
+        return str(found.get("artifact_uri", ""))
+
+    def files(self, artifact_uri: str) -> list[RemoteFile]:
+        """The plain files of an artifact folder."""
+        root, folder = self._proxied(artifact_uri)
+        listing = self._get_json(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
+        return [
+            RemoteFile(
+                name=entry["path"],
+                size=int(entry.get("file_size", 0)),
+                url=f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(entry['path'])}",
+            )
+            for entry in listing.get("files", [])
+            if not entry.get("is_dir")
+        ]
+
+    def download(self, file: RemoteFile, target: Path) -> None:
+        """Raises ContractError when what came is not as long as the registry said."""
+
+        def attempt() -> None:
+            with _opened(file.url) as response, target.open("wb") as output:
+                while chunk := response.read(CHUNK_BYTES):
+                    output.write(chunk)
+            got = target.stat().st_size
+            if got != file.size:
+                raise NotReachable(f"{got} bytes came, the registry lists {file.size}")
+
+        self._retried(attempt, file.name)
+
+    def _proxied(self, artifact_uri: str) -> tuple[str, str]:
+        parts = urllib.parse.urlsplit(artifact_uri)
+        if parts.scheme == "mlflow-artifacts":
+            base = f"{urllib.parse.urlsplit(self._base).scheme}://{parts.netloc}" if parts.netloc else self._base
+            return base + ARTIFACTS, parts.path.strip("/")
+        prefix, found, folder = parts.path.partition(ARTIFACTS)
+        if parts.scheme in ("http", "https") and found:
+            return f"{parts.scheme}://{parts.netloc}{prefix}{ARTIFACTS}", folder.strip("/")
+        raise ContractError(
+            f"the model's files are at {artifact_uri!r}: only artifacts served by the MLflow server (--serve-artifacts,"
+            " an mlflow-artifacts:/ URI) can be fetched"
+        )
+
+    def _json(self, method: str, query: dict[str, str], what: str) -> dict[str, Any]:
+        return self._get_json(f"{self._base}/api/2.0/mlflow/{method}?{urllib.parse.urlencode(query)}", what)
+
+    def _get_json(self, url: str, what: str) -> dict[str, Any]:
+        def attempt() -> dict[str, Any]:
+            with _opened(url) as response:
+                body = response.read()
+            try:
+                content = json.loads(body)
+            except ValueError:
+                content = None
+            if not isinstance(content, dict):
+                raise ContractError(f"{self._base} does not answer like an MLflow server: {what} gave no JSON object")
+            return content
+
+        return self._retried(attempt, what)
+
+    def _retried(self, attempt: Callable[[], T], what: str) -> T:
+        pause = 0.5
+        while True:
+            try:
+                return attempt()
+            except NotReachable as error:
+                if time.monotonic() + pause > self._deadline:
+                    raise ContractError(f"the registry {self._base} is not reachable for {what}: {error}") from None
+                print(f"the registry {self._base} is not reachable for {what}, trying again: {error}", flush=True)
+            except Refused as error:
+                raise ContractError(f"the registry {self._base} refused {what}: {error}") from None
+            time.sleep(pause)
+            pause = min(pause * 2, 5)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[HTTPResponse]:
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+            yield response
+    except urllib.error.HTTPError as error:
+        message = _message(error)
+        if error.code >= 500 or error.code in (408, 429):
+            raise NotReachable(message) from None
+        raise Refused(message) from None
+    except (OSError, HTTPException) as error:
+        raise NotReachable(str(getattr(error, "reason", "") or error)) from None
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    """MLflow's own words when it gave some."""
+    try:
+        return f"{json.loads(error.read(100_000))['message']} (HTTP {error.code})"
+    except (ValueError, KeyError, TypeError, OSError):
+        return f"HTTP {error.code} {error.reason}"

@@ -1,0 +1,151 @@
+"""HTTP on bare ASGI: what a request needs, bounded bodies, refusals."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = b"application/json"
+DISCARD_BYTES = 16 * 2**20
+"""How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
+
+
+class Refusal(Exception):
+    """A request that is not answered, and why: `field` breaks `rule`."""
+
+    def __init__(self, status: int, field: str, rule: str, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.field = field
+        self.rule = rule
+        self.message = message
+        self.headers = headers
+
+
+class Disconnected(Exception):
+    """The client went away before its request was whole."""
+
+
+@dataclass(slots=True)
+class Response:
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    rows: int = 0
+    """Predictions in it."""
+
+
+def json_response(status: int, content: object) -> Response:
+    return Response(status, msgspec.json.encode(content))
+
+
+def refused(refusal: Refusal) -> Response:
+    error = {"field": refusal.field, "rule": refusal.rule, "message": refusal.message}
+    response = json_response(refusal.status, {"error": error})
+    response.headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in refusal.headers.items()]
+    return response
+
+
+def header(scope: Scope, wanted: bytes) -> bytes | None:
+    value: bytes
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return value
+    return None
+
+
+def request_id(scope: Scope) -> str:
+    """The caller's X-Request-Id when it is short and printable, else a new one."""
+    given = header(scope, b"x-request-id")
+    if given and len(given) <= 128 and all(33 <= byte <= 126 for byte in given):
+        return given.decode("ascii")
+    return uuid.uuid4().hex
+
+
+def check_media_type(scope: Scope) -> None:
+    """Raises Refusal (415) for anything but plain UTF-8 JSON."""
+    given = (header(scope, b"content-type") or b"").decode("latin-1")
+    kind, _, parameters = given.lower().partition(";")
+    charset = parameters.replace('"', "").replace(" ", "").strip()
+    if kind.strip() != "application/json" or charset not in ("", "charset=utf-8", "charset=utf8"):
+        said = f"not {given[:100]!r}" if given else "and none was given"
+        raise Refusal(415, "Content-Type", "application/json", f"Content-Type must be application/json, {said}")
+    encoding = (header(scope, b"content-encoding") or b"identity").decode("latin-1")
+    if encoding.lower() != "identity":
+        raise Refusal(
+            415, "Content-Encoding", "identity", f"bodies can't be compressed, this one is {encoding[:100]!r}"
+        )
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:
+    """The whole body. Raises Refusal (413, 408) for one that is larger than `limit` bytes or takes too long."""
+    declared = header(scope, b"content-length")
+    if declared is not None and int(declared) > limit:
+        await _discard(receive, seconds)
+        raise _too_large(limit)
+    message = await receive_or_disconnected(receive, None if declared == b"0" else seconds)
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    return await _read_rest(receive, body, limit, seconds)
+
+
+async def receive_or_disconnected(receive: Receive, seconds: float | None) -> Message:
+    try:
+        async with asyncio.timeout(seconds):
+            message = await receive()
+    except TimeoutError:
+        raise _too_slow(seconds or 0) from None
+    if message["type"] == "http.disconnect":
+        raise Disconnected
+    return message
+
+
+async def _read_rest(receive: Receive, first: bytes, limit: int, seconds: float) -> bytes:
+    parts, size = [first], len(first)
+    try:
+        async with asyncio.timeout(seconds):
+            while size <= limit:
+                message = await receive_or_disconnected(receive, None)
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        raise _too_slow(seconds) from None
+    if size > limit:
+        await _discard(receive, seconds)
+        raise _too_large(limit)
+    return b"".join(parts)
+
+
+async def _discard(receive: Receive, seconds: float) -> None:
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while size < DISCARD_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, "body", "max_bytes", f"the body must have at most {limit} bytes", connection="close")
+
+
+def _too_slow(seconds: float) -> Refusal:
+    return Refusal(408, "body", "max_seconds", f"the body must come within {seconds:g} s", connection="close")

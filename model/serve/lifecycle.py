@@ -1,0 +1,96 @@
+"""The process: listen, load, serve, drain."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import uvicorn
+
+from model.contract import ContractError, ServeContract
+from model.manifest import Manifest
+from model.serve.app import App, Service
+from model.serve.logs import Log
+from model.serve.metrics import Metrics
+from model.serve.runtime import largest_batch_seconds, load
+
+INLINE_SECONDS = 0.005
+"""A model whose largest request takes longer predicts in a thread of its own."""
+GRACE_SECONDS = 10
+"""How long requests still running after the drain may take."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the idle timeouts of the usual proxies, so that it is never us who closes a connection they reuse."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, except that signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def load_service(settings: ServeContract) -> Service:
+    """Raises ContractError when the model is not there or does not answer right."""
+    manifest = Manifest.read(settings.model_dir)
+    runtime = load(settings.model_dir, manifest, settings.threads)
+    # A number takes at least two bytes of the body, so large rows can't come in large batches.
+    rows = settings.max_body_bytes // (2 * manifest.inputs.numbers_per_row)
+    rows = max(1, min(settings.max_batch_rows, rows))
+    inline = largest_batch_seconds(runtime, manifest, rows) <= INLINE_SECONDS
+    return Service(manifest, runtime, settings, inline=inline)
+
+
+async def serve(settings: ServeContract) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ContractError when the model can't be loaded or the port not be had."""
+    log = Log(settings.model_version)
+    metrics = Metrics()
+    app = App(settings, log, metrics)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        access_log=False,
+        log_level="critical",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = Server(config)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await _listening(server, serving, settings)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        log.event("listening", host=settings.host, port=port)
+        with ThreadPoolExecutor(1, "load") as loader:
+            service = await loop.run_in_executor(loader, load_service, settings)
+        log.model = service.manifest.name
+        metrics.serving(service.manifest.name, settings.model_version)
+        app.serve(service)
+        log.event("ready", run_id=service.manifest.run_id)
+        await stopping.wait()
+        app.drain()
+        log.event("draining", seconds=settings.drain_seconds)
+        await asyncio.sleep(settings.drain_seconds)
+    finally:
+        server.should_exit = True
+        await asyncio.wait([serving])
+    log.event("stopped")
+
+
+async def _listening(server: Server, serving: "asyncio.Task[None]", settings: ServeContract) -> None:
+    while not server.started:
+        await asyncio.wait([serving], timeout=0.01)
+        if serving.done():
+            raise ContractError(f"can't listen on {settings.host}:{settings.port}: is the port in use?")
