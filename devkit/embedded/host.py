@@ -145,10 +145,28 @@ def refuse_address_clash() -> None:
                 )
 
 
-def ensure_bridge() -> None:
-    """Makes the pods' bridge with the node's address on it: everything that pods must reach listens there."""
+def owner() -> str | None:
+    """The state folder of the cluster that has this host; None when none has. It is written on the bridge itself."""
     if not Path("/sys/class/net", at.BRIDGE).exists():
+        return None
+    return Path("/sys/class/net", at.BRIDGE, "ifalias").read_text().strip()
+
+
+def ensure_bridge(layout: Layout) -> None:
+    """Makes the pods' bridge with the node's address on it: everything that pods must reach listens there.
+
+    The first thing that a start makes and the last that a stop removes: while it is there, the host is taken. Raises
+    DevkitError when it belongs to a cluster with another state folder.
+    """
+    holder = owner()
+    if holder is None:
         run("ip", "link", "add", at.BRIDGE, "mtu", str(outward_mtu()), "type", "bridge")
+        run("ip", "link", "set", at.BRIDGE, "alias", str(layout.state))
+    elif holder not in ("", str(layout.state)):
+        raise DevkitError(
+            f"an embedded cluster with its state in {holder} has this machine",
+            f"MODELOPS_STATE={holder} python3 -m devkit down",
+        )
     address = f"{at.BRIDGE_ADDRESS}/{at.POD_PREFIX_LENGTH}"
     run("ip", "address", "replace", address, "dev", at.BRIDGE)
     run("ip", "link", "set", at.BRIDGE, "up")

@@ -18,12 +18,14 @@ GIBIBYTE = 1024**3
 
 def start(layout: Layout, binaries: Path, report: Report) -> None:
     """Starts what isn't running and waits until the cluster is of use."""
-    prepare_host(layout)
-    everything = parts.all_parts(layout, binaries)
-    for line in port_problems(layout):
-        raise DevkitError(line)
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with processes.alone(layout), ThreadPoolExecutor(max_workers=1) as pool:
+        if os.geteuid() != 0:
+            raise DevkitError("the embedded cluster needs root", "run it as root, or name a cluster with --cluster")
+        for line in port_problems(layout):
+            raise DevkitError(line)
+        everything = parts.all_parts(layout, binaries)
         pause = pool.submit(content.ensure_pause_archive, layout)
+        prepare_host(layout)
         configure(layout)
         for stage in parts.STAGES:
             _start_stage(layout, binaries, [everything[name] for name in stage], report)
@@ -31,7 +33,7 @@ def start(layout: Layout, binaries: Path, report: Report) -> None:
                 content.import_pause(layout, binaries, pause.result())
             if "kube-apiserver" in stage:
                 content.apply_manifests(layout, binaries)
-    readiness.wait_until_useful(layout, binaries, report)
+        readiness.wait_until_useful(layout, binaries, report)
 
 
 def port_problems(layout: Layout) -> list[str]:
@@ -42,18 +44,16 @@ def port_problems(layout: Layout) -> list[str]:
 
 def prepare_host(layout: Layout) -> None:
     """Folders, kernel settings, bridge, packet filter and cgroups. Raises DevkitError when the host won't have it."""
-    if os.geteuid() != 0:
-        raise DevkitError("the embedded cluster needs root", "run it as root, or name a cluster with --cluster")
     folders = (layout.logs, layout.pids, layout.pki, layout.config, layout.volumes, layout.kubelet, layout.run,
                layout.run / "s", layout.cluster / "tmp", layout.buildkit_data, layout.registry_data)  # fmt: skip
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     for folder in (layout.state, layout.cluster, layout.run, layout.pki):
         folder.chmod(0o700)
-    host.remember(layout)
     host.refuse_address_clash()
+    host.ensure_bridge(layout)
+    host.remember(layout)
     host.prepare_sysctls()
-    host.ensure_bridge()
     firewall.ensure_rules()
     host.ensure_cgroups()
 
@@ -104,25 +104,32 @@ def _start_stage(layout: Layout, binaries: Path, stage: list[Part], report: Repo
 
 def stop(layout: Layout, report: Report) -> None:
     """Ends everything and puts the host back as it was. Works on a half-started or half-dead cluster too."""
-    report("stopping the parts")
-    processes.stop_parts(layout, parts.PART_NAMES[::-1])
-    report("stopping what is left of containers and builds")
-    processes.kill_all(processes.processes_with_argument(str(layout.containerd_socket)))
-    host.kill_contained_processes()
-    report("putting the host back as it was")
-    host.unmount_below(layout.cluster, layout.run, layout.buildkit_data)
-    host.remove_bridge()
+    with processes.alone(layout):
+        report("stopping the parts")
+        processes.stop_parts(layout, parts.PART_NAMES)
+        report("stopping what is left of containers and builds")
+        processes.kill_all(processes.strays(layout))
+        if host.owner() in (None, "", str(layout.state)):
+            host.kill_contained_processes()
+        report("putting the host back as it was")
+        host.unmount_below(layout.cluster, layout.run, layout.buildkit_data)
+        if host.owner() in (None, "", str(layout.state)):
+            _give_host_back(layout)
+        for folder in (layout.run, layout.buildx, layout.cluster):
+            if folder.exists():
+                shutil.rmtree(folder)
+        layout.kubeconfig.unlink(missing_ok=True)
+
+
+def _give_host_back(layout: Layout) -> None:
+    """The bridge goes last: until then the host counts as taken, also for a second try after a failed one."""
     host.remove_cgroups()
     packet_filter = host.remembered(layout).get("packet_filter", {})
     assert isinstance(packet_filter, dict)
     firewall.remove_rules(packet_filter)
     host.restore_sysctls(layout)
     host.clear_kept_folders(layout)
-    for folder in (layout.run, layout.buildx, layout.cluster):
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(folder)
-    layout.kubeconfig.unlink(missing_ok=True)
+    host.remove_bridge()
 
 
 def status(layout: Layout) -> dict[str, object]:
@@ -134,7 +141,7 @@ def status(layout: Layout) -> dict[str, object]:
         memory = processes.memory_kibibytes(pid) if pid else {"rss": 0, "pss": 0}
         total += memory["pss"]
         found[name] = {"ok": pid is not None, "pid": pid, "rss_kib": memory["rss"], "pss_kib": memory["pss"]}
-    shims = processes.processes_with_argument(str(layout.containerd_socket))
+    shims = processes.shims(layout)
     contained = host.contained_processes()
     sums = {
         "parts_pss_kib": total,

@@ -56,6 +56,8 @@ def search_path(layout: Layout) -> str:
 
 def missing_system_packages() -> list[str]:
     """Those of SYSTEM_PACKAGES that are not installed."""
+    if shutil.which("dpkg-query") is None:
+        raise DevkitError("dpkg-query is not there", "the embedded cluster needs Debian or one of its derivatives")
     command = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *SYSTEM_PACKAGES]
     answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     installed = {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}

@@ -1,7 +1,6 @@
 """The long-running parts: how each is started, what it listens on, how it shows that it answers."""
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +10,13 @@ from devkit.embedded import layout as at
 from devkit.embedded import packages, pki, probes
 from devkit.embedded.layout import Layout
 from devkit.embedded.ports import Port
+from devkit.embedded.processes import AGENT
 from devkit.errors import DevkitError
 from devkit.paths import REPOSITORY
 
 # Go names etcd's server after its module; a build may have given it its usual name.
 ALIASES = {"etcd": ("etcd", "server", "v3")}
+NEVER_BY_PROXY = ("localhost", "127.0.0.0/8", at.POD_CIDR, at.SERVICE_CIDR, ".svc", f".{at.CLUSTER_DOMAIN}")
 
 # Started in this order, those of one row side by side.
 STAGES = (
@@ -71,7 +72,15 @@ def binary(binaries: Path, name: str) -> str:
 def environment(layout: Layout, binaries: Path) -> dict[str, str]:
     """Variables that every part starts with: our programs first on the PATH, no user's Kubernetes settings."""
     kept = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "MODELOPS_PLATFORM")}
-    return {**kept, "PATH": f"{binaries}:{packages.search_path(layout)}", "TMPDIR": str(layout.cluster / "tmp")}
+    direct = [kept.get("NO_PROXY", kept.get("no_proxy", "")), *NEVER_BY_PROXY]
+    no_proxy = ",".join(entry for entry in direct if entry)
+    return {
+        **kept,
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+        "PATH": f"{binaries}:{packages.search_path(layout)}",
+        "TMPDIR": str(layout.cluster / "tmp"),
+    }
 
 
 def all_parts(layout: Layout, binaries: Path) -> dict[str, Part]:
@@ -208,6 +217,7 @@ def _metrics_server(layout: Layout, binaries: Path) -> Part:
         "kubelet-certificate-authority": layout.pki / "ca.crt",
         "kubelet-preferred-address-types": "InternalIP",
         "metric-resolution": "10s",
+        "kubelet-request-timeout": "8s",
     }
     ready = probes.encrypted(at.BRIDGE_ADDRESS, at.METRICS_SERVER_PORT, "/livez", probes.unverified())
     return Part("metrics-server", _command(binary(binaries, "metrics-server"), flags), ready)
@@ -243,11 +253,8 @@ def _buildkitd(layout: Layout, binaries: Path) -> Part:
 
 
 def _agent(layout: Layout) -> Part:
-    python = shutil.which("python3") or sys.executable
-    bootstrap = (
-        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from devkit.embedded.agent.main import main; main()"
-    )
-    command = (python, "-I", "-c", bootstrap, str(layout.kubeconfig_of("agent")), str(layout.volumes),
+    program = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from {AGENT} import main; main()"
+    command = (sys.executable, "-I", "-c", program, str(layout.kubeconfig_of("agent")), str(layout.volumes),
                str(layout.run / "agent-ready"))  # fmt: skip
     return Part("agent", command, (layout.run / "agent-ready").exists)
 

@@ -1,6 +1,7 @@
 """Finds out, before anything starts, who already holds a port that the cluster needs."""
 
 import contextlib
+import errno
 import ipaddress
 import os
 import socket
@@ -100,8 +101,10 @@ def _free(port: Port) -> bool:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((port.address, port.number))
-        except OSError:
-            return False
+        except OSError as problem:
+            if problem.errno != errno.EADDRNOTAVAIL:
+                return False
+            return _free(Port(port.number, "0.0.0.0", port.protocol))  # the bridge isn't there yet
     return True
 
 

@@ -1,12 +1,13 @@
 """Long-running parts as child processes: started in their own sessions, found again later, stopped for certain."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from devkit.embedded.layout import Layout
 from devkit.errors import DevkitError
 
 LOG_LINES_SHOWN = 8
+# What a part's process may be called; etcd's program is called after its Go module when nothing renamed it.
+PROGRAMS = frozenset(
+    "etcd server v3 containerd docker-registry buildkitd coredns metrics-server kubelet kube-apiserver "
+    "kube-controller-manager kube-scheduler kube-proxy".split()
+)
+# The module that our own controllers run from; its process is a Python like many others.
+AGENT = "devkit.embedded.agent.main"
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ def running_pid(layout: Layout, name: str) -> int | None:
 
 
 def spawn(layout: Layout, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Starts part `name`. Its last log is kept beside the new one as `.old`."""
+    """Starts part `name` with `command`, in a session of its own. Its last log is kept beside the new one as `.old`."""
     log = layout.log_of(name)
     if log.exists():
         log.replace(log.with_suffix(".log.old"))
@@ -121,7 +129,7 @@ def last_lines(path: Path, count: int) -> list[str]:
         return []
 
 
-def stop_parts(layout: Layout, names: Sequence[str], grace_seconds: float = 5) -> None:
+def stop_parts(layout: Layout, names: Sequence[str], grace_seconds: float = 2) -> None:
     """Ends the named parts: asked first, killed when they don't listen. Their records go once they are gone."""
     alive = {name: pid for name in names if (pid := running_pid(layout, name)) is not None}
     for pid in alive.values():
@@ -150,16 +158,41 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def processes_with_argument(text: str) -> list[int]:
-    """Pids of processes that have `text` as one whole argument, ours excepted."""
-    wanted = text.encode()
-    found = []
+def strays(layout: Layout) -> list[int]:
+    """Processes of this cluster that no record names: the containers' shims, and parts whose record was lost."""
+    return shims(layout) + [pid for pid, arguments in _command_lines() if _is_part(layout, arguments)]
+
+
+def shims(layout: Layout) -> list[int]:
+    """The processes that containerd keeps beside each pod."""
+    socket = str(layout.containerd_socket)
+    return [pid for pid, arguments in _command_lines() if socket in arguments and "-namespace" in arguments]
+
+
+def _is_part(layout: Layout, arguments: list[str]) -> bool:
+    ours = (f"{layout.cluster}/", f"{layout.run}/")
+    known = os.path.basename(arguments[0]) in PROGRAMS or any(f"from {AGENT} import" in text for text in arguments)
+    return known and any(mark in text for mark in ours for text in arguments)
+
+
+def _command_lines() -> Iterator[tuple[int, list[str]]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if wanted in (entry / "cmdline").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
+                text = (entry / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
+                yield int(entry.name), text.split("\0")
+
+
+@contextlib.contextmanager
+def alone(layout: Layout) -> Iterator[None]:
+    """Holds the cluster for one start or stop. Raises DevkitError when another one is under way."""
+    layout.cache.mkdir(parents=True, exist_ok=True)
+    with (layout.cache / "cluster.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            raise DevkitError("another start or stop of the embedded cluster is under way", "wait for it") from problem
+        yield
 
 
 def kill_all(pids: Sequence[int]) -> None:
