@@ -61,8 +61,6 @@ def _write(folder: Path, executable: str, package: str, python: Path) -> Path:
     # Bytecode is made now: the folder may not be writable when the engine starts the plugin.
     compileall.compile_dir(str(library), quiet=2)
     start = folder / executable
-    start.write_text(
-        f'#!/bin/sh\nself=$(readlink -f -- "$0")\nexec {shlex.quote(str(python))} -u "$self.d" "$@"\n'
-    )
+    start.write_text(f'#!/bin/sh\nself=$(readlink -f -- "$0")\nexec {shlex.quote(str(python))} -u "$self.d" "$@"\n')
     start.chmod(0o755)
     return start

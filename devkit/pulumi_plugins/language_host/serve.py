@@ -34,9 +34,7 @@ def main(argv: list[str]) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, on_signal)
     server = grpc.server(ThreadPoolExecutor(max_workers=MAX_CALLS), options=_GRPC_CHANNEL_OPTIONS)
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(
-        LanguageHost(_engine_address(argv), children), server
-    )
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(_engine_address(argv), children), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(f"{port}\n")

@@ -1,0 +1,143 @@
+"""Waits that a program spells out in the `pulumi.com/waitFor` annotation.
+
+`condition=TYPE[=STATUS]` looks at a status condition; `jsonpath={.a.b[0]}[=VALUE]` at a field: its value, or that it
+is there. Paths are those of `kubectl wait`: keys, indexes, `[*]` and filters `[?(@.key=="value")]`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .base import Awaiter, Object, Verdict, condition
+
+_TOKEN = re.compile(
+    r"""\.(?P<key>[^.\[\]]+(?:\\\.[^.\[\]]+)*) | \[(?P<index>-?\d+)\] | \[(?P<all>\*)\]
+      | \['(?P<quoted>[^']*)'\] | \["(?P<double>[^"]*)"\]
+      | \[\?\(@\.(?P<field>[^=!\s]+)\s*==\s*(?P<value>"[^"]*"|'[^']*'|[^)]*)\)\]""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a path."""
+
+    kind: str
+    name: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One thing to wait for."""
+
+    text: str
+    steps: tuple[Step, ...] = ()
+    condition: str = ""
+    wanted: str | None = None
+
+
+def parse_steps(path: str) -> tuple[Step, ...]:
+    """The steps of a path like `{.status.phase}`. Raises ValueError when it is not one."""
+    inner = path.strip()
+    if not (inner.startswith("{") and inner.endswith("}")):
+        raise ValueError(f"expected a path in braces, got {path!r}")
+    inner = inner[1:-1]
+    steps, position = [], 0
+    while position < len(inner):
+        found = _TOKEN.match(inner, position)
+        if found is None:
+            raise ValueError(f"can't read {inner[position:]!r} in path {path!r}")
+        steps.append(_step(found))
+        position = found.end()
+    if not steps:
+        raise ValueError(f"path {path!r} is empty")
+    return tuple(steps)
+
+
+def _step(found: re.Match[str]) -> Step:
+    if found["index"] is not None:
+        return Step("index", found["index"])
+    if found["all"]:
+        return Step("all", "*")
+    if found["field"]:
+        return Step("filter", found["field"], found["value"].strip().strip("\"'"))
+    name = found["key"] or found["quoted"] or found["double"] or ""
+    return Step("key", name.replace("\\.", "."))
+
+
+def parse(text: str) -> Expression:
+    """The expression that `text` writes. Raises ValueError when it writes none."""
+    if text.startswith("condition="):
+        kind, _, status = text.removeprefix("condition=").partition("=")
+        return Expression(text, condition=kind, wanted=status or "True")
+    if text.startswith("jsonpath="):
+        path, closing, rest = text.removeprefix("jsonpath=").rpartition("}")
+        if not closing:
+            raise ValueError(f"expected a path in braces, got {text!r}")
+        if rest and not rest.startswith("="):
+            raise ValueError(f"expected = after the path in {text!r}")
+        return Expression(text, steps=parse_steps(path + closing), wanted=rest[1:] if rest else None)
+    raise ValueError(f'expected a "jsonpath=" or "condition=" prefix, got "{text}"')
+
+
+def find(obj: Any, steps: tuple[Step, ...]) -> list[Any]:
+    """The values at a path."""
+    found = [obj]
+    for step in steps:
+        found = [value for item in found for value in _take(item, step)]
+    return found
+
+
+def _take(item: Any, step: Step) -> list[Any]:
+    if step.kind == "key":
+        return [item[step.name]] if isinstance(item, Mapping) and step.name in item else []
+    if step.kind == "all":
+        return list(item.values()) if isinstance(item, Mapping) else list(item) if isinstance(item, list) else []
+    if not isinstance(item, list):
+        return []
+    if step.kind == "index":
+        index = int(step.name)
+        return [item[index]] if -len(item) <= index < len(item) else []
+    inner = tuple(Step("key", name) for name in step.name.split("."))
+    return [entry for entry in item if step.value in [written(value) for value in find(entry, inner)]]
+
+
+def written(value: Any) -> str:
+    """A value as kubectl prints it."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, separators=(",", ":"))
+
+
+def holds(expression: Expression, obj: Object) -> bool:
+    """Whether the object is as the expression wants it."""
+    if expression.condition:
+        states = [entry for entry in (condition(obj, expression.condition),) if entry]
+        if not states:
+            wanted = expression.condition.lower()
+            entries = (obj.get("status") or {}).get("conditions") or []
+            states = [entry for entry in entries if str(entry.get("type")).lower() == wanted]
+        return any(str(state.get("status")).lower() == str(expression.wanted).lower() for state in states)
+    values = find(obj, expression.steps)
+    if expression.wanted is None:
+        return bool(values)
+    return any(written(value) == expression.wanted for value in values)
+
+
+class ConditionsAwaiter(Awaiter):
+    """An object is as its annotation wants it."""
+
+    waits_on_read = False
+
+    def __init__(self, obj: Object, expressions: list[Expression]) -> None:
+        super().__init__(obj)
+        self._expressions = expressions
+
+    def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
+        missing = [expression.text for expression in self._expressions if not holds(expression, obj)]
+        if not missing:
+            return Verdict(ready=True)
+        return Verdict(status=f"Waiting for {missing[0]}", reasons=[f"Waiting for {text}" for text in missing])

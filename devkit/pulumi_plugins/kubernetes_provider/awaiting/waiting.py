@@ -1,0 +1,132 @@
+"""The loops that wait: for readiness, for the end of an object."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from .. import annotations, kinds
+from ..client import Client
+from ..discovery import Discovery
+from ..errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from .base import Awaiter, Feed, Object, Verdict, at
+from .watching import View, follow
+
+_SELF = "self"
+_LOOK_SECONDS = 1.0
+"""A wait looks again at least this often: some verdicts depend on time alone."""
+
+Status = Callable[[str], None]
+
+
+class Waiter:
+    """Waits on one cluster, until it is cancelled."""
+
+    def __init__(self, client: Client, discovery: Discovery, cancelled: threading.Event) -> None:
+        self._client = client
+        self._discovery = discovery
+        self._cancelled = cancelled
+
+    def until_ready(self, awaiter: Awaiter, *, timeout_seconds: float, status: Status) -> None:
+        """Return when the object is ready. Raises PartialFailure when it fails, time is up, or on cancellation."""
+        view = View()
+        feeds = awaiter.feeds()
+        self._follow_self(view, awaiter.first)
+        for feed in feeds:
+            self._follow(view, feed, awaiter)
+        try:
+            self._wait_ready(view, awaiter, [_SELF, *(feed.name for feed in feeds)], timeout_seconds, status)
+        finally:
+            view.stopped.set()
+
+    def _wait_ready(self, view: View, awaiter: Awaiter, names: list[str], timeout: float, status: Status) -> None:
+        deadline = time.monotonic() + timeout
+        verdict, current, seen = Verdict(), awaiter.first, 0
+        name = annotations.name(awaiter.first)
+        while True:
+            if view.filled(names):
+                found = view.of(_SELF)
+                current = found[0] if found else current
+                if found:
+                    verdict = awaiter.judge(current, {feed: view.of(feed) for feed in names})
+                if verdict.ready:
+                    return
+                if verdict.failed:
+                    raise PartialFailure(
+                        f"Resource '{name}' was created but failed to initialize", current, verdict.reasons
+                    )
+                if verdict.status:
+                    status(verdict.status)
+            if self._cancelled.is_set():
+                raise PartialFailure(f'Resource operation was cancelled for "{name}"', current, verdict.reasons)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise PartialFailure(f"'{name}' timed out waiting to be Ready", current, verdict.reasons)
+            seen = view.wait(seen, min(left, _LOOK_SECONDS))
+
+    def judge_once(self, awaiter: Awaiter) -> Verdict:
+        """The verdict on the object as it is now, without a wait."""
+        awaiter.patient = False
+        related: dict[str, list[Object]] = {}
+        for feed in awaiter.feeds():
+            listed = self._client.list(
+                self._collection(feed, awaiter.first),
+                label_selector=feed.label_selector,
+                field_selector=feed.field_selector,
+            )
+            related[feed.name] = [{"apiVersion": feed.api_version, "kind": feed.kind, **item} for item in listed["items"]]
+            for obj in related[feed.name]:
+                awaiter.observe(feed.name, obj)
+        return awaiter.judge(awaiter.first, related)
+
+    def until_gone(self, obj: Object, path: str, *, timeout_seconds: float, status: Status) -> None:
+        """Return when the object at `path` is no longer there, or is another one of the same name."""
+        deadline = time.monotonic() + timeout_seconds
+        uid, name, pause, current = at(obj, "metadata", "uid"), annotations.name(obj), 0.05, obj
+        while True:
+            try:
+                current = self._client.get(path)
+            except ApiError as error:
+                if error.not_found:
+                    return
+                raise
+            if uid and at(current, "metadata", "uid") != uid:
+                return
+            phase = at(current, "status", "phase")
+            status(f'{obj.get("kind")} "{name}" still exists' + (f" ({phase})" if phase else ""))
+            if self._cancelled.is_set():
+                raise PartialFailure(f'Resource operation was cancelled for "{name}"', current)
+            if time.monotonic() >= deadline:
+                raise PartialFailure(f"'{name}' timed out waiting to be deleted", current, _finalizers(current))
+            self._cancelled.wait(pause)
+            pause = min(pause * 1.5, 1.0)
+
+    def _follow_self(self, view: View, obj: Object) -> None:
+        place = self._discovery.place_of(obj)
+        namespace = annotations.namespace(obj)
+        selector = f"metadata.name={annotations.name(obj)}"
+        follow(view, _SELF, self._client, place.collection(namespace), field_selector=selector)
+
+    def _collection(self, feed: Feed, obj: Object) -> str:
+        gvk = kinds.of_object({"apiVersion": feed.api_version, "kind": feed.kind})
+        return self._discovery.place(gvk).collection(annotations.namespace(obj))
+
+    def _follow(self, view: View, feed: Feed, awaiter: Awaiter) -> None:
+        try:
+            path = self._collection(feed, awaiter.first)
+        except (NoMatchError, Unreachable, ApiError):
+            view.replace(feed.name, [])
+            return
+        follow(
+            view,
+            feed.name,
+            self._client,
+            path,
+            label_selector=feed.label_selector,
+            field_selector=feed.field_selector,
+            observe=awaiter.observe,
+        )
+
+
+def _finalizers(obj: Object) -> list[str]:
+    found = at(obj, "metadata", "finalizers")
+    return [f"finalizers might be preventing deletion ({', '.join(found)})"] if found else []

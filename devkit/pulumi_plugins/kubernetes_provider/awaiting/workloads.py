@@ -1,0 +1,144 @@
+"""Deployment, StatefulSet and DaemonSet: rolled out, every replica ready."""
+
+from collections.abc import Mapping
+
+from .base import Awaiter, Feed, Object, Verdict, at, condition, number, owned_by, selector_text
+from .pods import pod_reasons
+
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+def _revision(obj: Object | None) -> str:
+    return str(at(obj, "metadata", "annotations", _REVISION) or "")
+
+
+def _observed(obj: Object) -> bool:
+    return number(obj, "status", "observedGeneration", default=-1) == number(obj, "metadata", "generation")
+
+
+class DeploymentAwaiter(Awaiter):
+    """The new replica set has its replicas, the Deployment is available, and the claims of its pods are bound."""
+
+    def feeds(self) -> list[Feed]:
+        selector = selector_text(at(self.first, "spec", "selector"))
+        found = [Feed("replica_sets", "apps/v1", "ReplicaSet", selector), Feed("pods", "v1", "Pod", selector)]
+        if self._claim_names():
+            found.append(Feed("claims", "v1", "PersistentVolumeClaim"))
+        return found
+
+    def _claim_names(self) -> set[str]:
+        volumes = at(self.first, "spec", "template", "spec", "volumes") or []
+        names = {at(volume, "persistentVolumeClaim", "claimName") for volume in volumes}
+        return {str(name) for name in names if name}
+
+    def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
+        if not _observed(obj):
+            return Verdict(status="Waiting for the Deployment controller", reasons=self._reasons(obj, None, related))
+        current = self._current(obj, related)
+        unbound = self._unbound(related)
+        if current is not None and not unbound and self._rolled_out(obj) and self._complete(obj, current):
+            return Verdict(ready=True)
+        wanted = number(current, "spec", "replicas", default=1)
+        have = number(current, "status", "readyReplicas")
+        return Verdict(
+            status=f"Waiting for app ReplicaSet to be available ({have}/{wanted} Pods available)",
+            reasons=self._reasons(obj, current, related),
+        )
+
+    def _current(self, obj: Object, related: Mapping[str, list[Object]]) -> Object | None:
+        revision = _revision(obj)
+        for found in related["replica_sets"]:
+            if revision and owned_by(found, obj) and _revision(found) == revision:
+                return found
+        return None
+
+    @staticmethod
+    def _rolled_out(obj: Object) -> bool:
+        available = condition(obj, "Available").get("status") == "True"
+        if _revision(obj) == "1":
+            # The first revision is created, not rolled out: nothing progresses.
+            return available
+        progress = condition(obj, "Progressing")
+        return available and progress.get("status") == "True" and progress.get("reason") == "NewReplicaSetAvailable"
+
+    def _complete(self, obj: Object, current: Object) -> bool:
+        wanted = number(current, "spec", "replicas", default=1)
+        ready = at(current, "status", "readyReplicas")
+        return wanted == 0 if ready is None else number(current, "status", "readyReplicas") >= wanted
+
+    def _unbound(self, related: Mapping[str, list[Object]]) -> list[str]:
+        names = self._claim_names()
+        return [
+            str(at(claim, "metadata", "name"))
+            for claim in related.get("claims", [])
+            if at(claim, "metadata", "name") in names and at(claim, "status", "phase") != "Bound"
+        ]
+
+    def _reasons(self, obj: Object, current: Object | None, related: Mapping[str, list[Object]]) -> list[str]:
+        found = []
+        for kind in ("Progressing", "Available"):
+            state = condition(obj, kind)
+            if state and state.get("status") != "True" and state.get("reason") and state.get("message"):
+                found.append(f"[{state['reason']}] {state['message']}")
+        if unbound := self._unbound(related):
+            found.append(f'Failed to bind PersistentVolumeClaim(s): "{",".join(unbound)}"')
+        if condition(obj, "Available").get("status") != "True":
+            found.append("Minimum number of live Pods was not attained")
+        elif current is None or not self._complete(obj, current):
+            found.append("Minimum number of Pods to consider the application live was not attained")
+        if current is not None:
+            found += pod_reasons(pod for pod in related["pods"] if owned_by(pod, current))
+        return found
+
+
+class StatefulSetAwaiter(Awaiter):
+    """Every replica is ready and of the current revision."""
+
+    def feeds(self) -> list[Feed]:
+        return [Feed("pods", "v1", "Pod", selector_text(at(self.first, "spec", "selector")))]
+
+    def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
+        wanted = number(obj, "spec", "replicas")
+        status = {
+            field: number(obj, "status", field) for field in ("replicas", "readyReplicas", "currentReplicas")
+        }
+        on_delete = at(obj, "spec", "updateStrategy", "type") == "OnDelete" and number(obj, "metadata", "generation") > 1
+        revision = at(obj, "status", "currentRevision")
+        target = at(obj, "status", "updateRevision")
+        revised = on_delete or (bool(revision) and revision == target)
+        counted = ("replicas", "readyReplicas") if on_delete else tuple(status)
+        complete = all(status[field] == wanted for field in counted)
+        if revised and complete and _observed(obj):
+            return Verdict(ready=True)
+        have = status["readyReplicas"]
+        if not revised:
+            have = min(have, number(obj, "status", "updatedReplicas"))
+        reasons = [] if complete else [f"{have} out of {wanted} replicas succeeded readiness checks"]
+        if not revised:
+            reasons.append(
+                f'StatefulSet controller failed to advance from revision "{revision or ""}" to revision "{target or ""}"'
+            )
+        reasons += pod_reasons(pod for pod in related["pods"] if owned_by(pod, obj))
+        return Verdict(status=f"Waiting for StatefulSet to create Pods ({have}/{wanted} Pods ready)", reasons=reasons)
+
+
+class DaemonSetAwaiter(Awaiter):
+    """Every node that should run a pod runs an up-to-date, available one."""
+
+    def feeds(self) -> list[Feed]:
+        return [Feed("pods", "v1", "Pod", selector_text(at(self.first, "spec", "selector")))]
+
+    def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
+        wanted = number(obj, "status", "desiredNumberScheduled", default=-1)
+        counts = {
+            "scheduled": number(obj, "status", "currentNumberScheduled"),
+            "updated": number(obj, "status", "updatedNumberScheduled"),
+            "available": number(obj, "status", "numberAvailable"),
+            "ready": number(obj, "status", "numberReady"),
+        }
+        if _observed(obj) and wanted >= 0 and all(count >= wanted for count in counts.values()):
+            return Verdict(ready=True)
+        lacking = next((word for word, count in counts.items() if count < wanted), "scheduled")
+        status = f"{lacking.capitalize()}: {counts[lacking]}/{max(wanted, 0)}"
+        reasons = pod_reasons(pod for pod in related["pods"] if owned_by(pod, obj))
+        return Verdict(status=status, reasons=[status, *reasons])

@@ -1,0 +1,110 @@
+"""What changes between the live object as the program last shaped it and the new inputs."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .properties import Unknown
+from .replacement import Path
+
+ADD, DELETE, UPDATE = "ADD", "DELETE", "UPDATE"
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Any = _Missing()
+
+
+@dataclass(frozen=True)
+class Change:
+    """One changed property."""
+
+    path: Path
+    kind: str
+    """ADD, DELETE or UPDATE."""
+    value: Any = None
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], last: Mapping[str, Any]) -> list[Change]:
+    """The changes from `old` to `new`.
+
+    `old` is the live object pruned to the shape of `last`, the inputs that made it. A value that the inputs have both
+    times and the live object lacks is one that the server dropped (a default, a field it doesn't know): no change.
+    """
+    return list(_compare((), old, new, last))
+
+
+def _compare(path: Path, old: Any, new: Any, last: Any) -> Iterable[Change]:
+    if isinstance(new, Unknown):
+        yield Change(path, ADD if old is MISSING else UPDATE, new)
+    elif new is MISSING or new is None:
+        if old is not MISSING and old is not None:
+            yield Change(path, DELETE)
+    elif old is MISSING:
+        if last is MISSING or not _equal(last, new):
+            yield Change(path, ADD, new)
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*new, *(key for key in old if key not in new)]:
+            yield from _compare((*path, key), old.get(key, MISSING), new.get(key, MISSING), _at(last, key))
+    elif isinstance(old, list) and isinstance(new, list):
+        for index in range(max(len(old), len(new))):
+            yield from _compare((*path, index), _item(old, index), _item(new, index), _item(last, index))
+    elif not _equal(old, new):
+        yield Change(path, UPDATE, new)
+
+
+def _at(value: Any, key: str) -> Any:
+    return value.get(key, MISSING) if isinstance(value, Mapping) else MISSING
+
+
+def _item(value: Any, index: int) -> Any:
+    return value[index] if isinstance(value, list) and index < len(value) else MISSING
+
+
+def _equal(old: Any, new: Any) -> bool:
+    # Python would take True for 1.
+    return isinstance(old, bool) == isinstance(new, bool) and bool(old == new)
+
+
+def path_text(path: Path) -> str:
+    """The path as the engine writes it: `spec.ports[0]["a.b"]`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif re.search(r'[."\[\]]', step):
+            escaped = step.replace('"', '\\"')
+            text += f'["{escaped}"]'
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+_STEP = re.compile(r'\.?(?:\["((?:[^"\\]|\\.)*)"\]|\[(\d+|\*)\]|([^.\["\]]+))')
+
+
+def parse_path(text: str) -> tuple[str, ...]:
+    """The steps of a path as programs write them in `ignore_changes`; `*` stands for any step."""
+    return tuple(
+        quoted.replace('\\"', '"') if quoted else index or name for quoted, index, name in _STEP.findall(text)
+    )
+
+
+def ignored(path: Path, patterns: Iterable[tuple[str, ...]]) -> bool:
+    """Whether `path` is, or is inside, one of `patterns`."""
+    return any(
+        len(pattern) <= len(path)
+        and all(part in ("*", str(step)) for part, step in zip(pattern, path, strict=False))
+        for pattern in patterns
+    )
+
+
+def without_ignored(found: Iterable[Change], ignore_changes: Iterable[str]) -> list[Change]:
+    """The changes that no pattern of `ignore_changes` covers."""
+    patterns = [parse_path(text) for text in ignore_changes]
+    return [change for change in found if not ignored(change.path, patterns)]
+

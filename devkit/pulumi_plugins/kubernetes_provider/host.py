@@ -1,0 +1,45 @@
+"""Messages to the engine, shown beside the resource they are about."""
+
+import threading
+from contextlib import suppress
+
+import grpc
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+
+
+class Host:
+    """The engine that runs this plugin."""
+
+    def __init__(self, address: str) -> None:
+        self._stub = None
+        self._lock = threading.Lock()
+        self._said: dict[str, str] = {}
+        if address:
+            channel = grpc.insecure_channel(address, options=_GRPC_CHANNEL_OPTIONS)
+            self._stub = engine_pb2_grpc.EngineStub(channel)
+
+    def warn(self, urn: str, message: str) -> None:
+        """A warning that stays in the operation's output."""
+        self._log(engine_pb2.WARNING, urn, message)
+
+    def info(self, urn: str, message: str) -> None:
+        """A note that stays in the operation's output."""
+        self._log(engine_pb2.INFO, urn, message)
+
+    def status(self, urn: str, message: str) -> None:
+        """What is going on right now; shown in the progress line, once for each change."""
+        with self._lock:
+            if self._said.get(urn, "") == message:
+                return
+            self._said[urn] = message
+        self._log(engine_pb2.INFO, urn, message, ephemeral=True)
+
+    def _log(self, severity: int, urn: str, message: str, *, ephemeral: bool = False) -> None:
+        if self._stub is None:
+            return
+        # A message that can't be delivered must not fail the operation it is about.
+        with suppress(grpc.RpcError):
+            self._stub.Log(
+                engine_pb2.LogRequest(severity=severity, urn=urn, message=message, ephemeral=ephemeral), timeout=10
+            )

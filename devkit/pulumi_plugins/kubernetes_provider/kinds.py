@@ -1,0 +1,79 @@
+"""Kinds: their group and version, and what is known of them without asking a server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_CLUSTER_SCOPED = frozenset(
+    """
+    APIService CSIDriver CSINode CertificateSigningRequest ClusterRole ClusterRoleBinding ClusterTrustBundle
+    ComponentStatus CustomResourceDefinition DeviceClass FlowSchema IPAddress IngressClass MutatingAdmissionPolicy
+    MutatingAdmissionPolicyBinding MutatingWebhookConfiguration Namespace Node PersistentVolume PriorityClass
+    PriorityLevelConfiguration ResourceSlice RuntimeClass SelfSubjectAccessReview SelfSubjectReview
+    SelfSubjectRulesReview ServiceCIDR StorageClass StorageVersion StorageVersionMigration SubjectAccessReview
+    TokenReview ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration
+    VolumeAttachment VolumeAttributesClass
+    """.split()
+)
+
+_BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
+
+
+@dataclass(frozen=True)
+class GVK:
+    """Group, version and kind."""
+
+    group: str
+    version: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """As objects write it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the kind belongs to Kubernetes itself."""
+        return self.group in _BUILT_IN_GROUPS or self.group.endswith(".k8s.io")
+
+    @property
+    def known_scope(self) -> bool | None:
+        """Whether objects of a built-in kind have a namespace; None for other kinds, which only a server knows."""
+        return self.kind not in _CLUSTER_SCOPED if self.built_in else None
+
+
+def of_object(obj: Mapping[str, Any]) -> GVK:
+    """The object's own group, version and kind."""
+    group, _, version = str(obj.get("apiVersion") or "").rpartition("/")
+    return GVK("" if group == "core" else group, version, str(obj.get("kind") or ""))
+
+
+def of_type(type_token: str) -> GVK:
+    """Those that a resource type names: `kubernetes:apps/v1:Deployment`."""
+    parts = type_token.split(":")
+    group, _, version = parts[1].partition("/") if len(parts) == 3 else ("", "", "")
+    if not version:
+        raise ValueError(f"{type_token!r} does not name a group and a version")
+    return GVK("" if group == "core" else group, version, parts[2])
+
+
+def type_of_urn(urn: str) -> str:
+    """The resource's own type in a URN."""
+    return urn.split("::")[2].split("$")[-1]
+
+
+def name_of_urn(urn: str) -> str:
+    """The resource's name in a URN."""
+    return "::".join(urn.split("::")[3:])
+
+
+def is_kind(obj: Mapping[str, Any], group: str, kind: str) -> bool:
+    """Whether `obj` is of that kind, in any version."""
+    gvk = of_object(obj)
+    return gvk.group == group and gvk.kind == kind
+
+
+def is_crd(obj: Mapping[str, Any]) -> bool:
+    """Whether `obj` defines a custom resource."""
+    return is_kind(obj, "apiextensions.k8s.io", "CustomResourceDefinition")

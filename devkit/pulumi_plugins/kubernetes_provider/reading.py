@@ -1,0 +1,96 @@
+"""Read: refresh, get and import."""
+
+from . import annotations, checkpoint, kinds
+from .awaiting import Verdict, awaiter_for
+from .cluster import Cluster
+from .errors import ApiError, NoMatchError, PartialFailure, Refused, Unreachable
+from .host import Host
+from .naming import random_suffix
+from .normalize import normalize, prune
+from .properties import Map, from_object, to_object
+from .requests import Resource, Written
+from .secrets import annotate_secrets
+
+GONE = Written("", {})
+"""The object is not there."""
+
+_NOT_INPUTS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
+_NOT_INPUT_ANNOTATIONS = ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration")
+
+
+def read(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: Map) -> Written:
+    """The object as it is now. `state` and `inputs` are empty for one that Pulumi does not manage yet."""
+    if cluster.unreachable:
+        return _unreachable(cluster, host, resource, state, inputs)
+    namespace, name = annotations.parse_id(resource.id)
+    if not name:
+        raise Refused(f"failed to read resource because of a failure to parse resource name from request ID: {resource.id}")
+    last, foreign = _shape(resource, state, inputs, namespace, name)
+    try:
+        live = cluster.client.get(cluster.discovery.path_of(last, name))
+    except NoMatchError:
+        return GONE
+    except ApiError as error:
+        if error.not_found:
+            return GONE
+        raise
+    verdict = Verdict(ready=True) if foreign else _verdict(cluster, last, live)
+    live_inputs = _foreign_inputs(live) if foreign else prune(live, last)
+    manager = checkpoint.text_of(state, checkpoint.FIELD_MANAGER) or f"pulumi-kubernetes-{random_suffix()}"
+    api_version = checkpoint.text_of(state, checkpoint.API_VERSION) or str(last.get("apiVersion") or "")
+    packed = checkpoint.pack(live_inputs, live, inputs, api_version=api_version, field_manager=manager)
+    marked = from_object(live_inputs)
+    annotate_secrets(marked, inputs)
+    problem = "" if verdict.ready else f"Resource '{name}' was created but failed to initialize"
+    return Written(resource.id or annotations.full_name(live), packed, marked, problem, verdict.reasons)
+
+
+def _unreachable(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: Map) -> Written:
+    host.warn(resource.urn, f"configured Kubernetes cluster is unreachable: {cluster.unreachable}")
+    if cluster.settings.delete_unreachable:
+        host.info(resource.urn, "deleteUnreachable is enabled: the unreachable resource is deleted from Pulumi state")
+        return GONE
+    if cluster.settings.skip_update_unreachable:
+        host.info(resource.urn, "skipUpdateUnreachable is enabled: the data may not reflect the cluster")
+        return Written(resource.id, state, inputs)
+    raise Unreachable(
+        "failed to read resource state due to unreachable cluster. If the cluster was deleted, you can remove this "
+        "resource from Pulumi state by rerunning the operation with the PULUMI_K8S_DELETE_UNREACHABLE environment "
+        'variable set to "true"'
+    )
+
+
+def _shape(resource: Resource, state: Map, inputs: Map, namespace: str, name: str) -> tuple[Map, bool]:
+    """The inputs that made the object, as far as known, and whether nothing is known of them."""
+    last = normalize(to_object(inputs))
+    if last.get("kind"):
+        return last, False
+    _, live = checkpoint.unpack(state)
+    foreign = not live.get("kind")
+    gvk = resource.gvk if foreign else kinds.of_object(live)
+    last |= {"apiVersion": gvk.api_version, "kind": gvk.kind}
+    meta = last.setdefault("metadata", {})
+    meta.setdefault("name", name)
+    if namespace:
+        meta.setdefault("namespace", namespace)
+    return last, foreign
+
+
+def _verdict(cluster: Cluster, last: Map, live: Map) -> Verdict:
+    try:
+        awaiter = awaiter_for(last, live)
+    except ValueError as error:
+        raise PartialFailure(str(error), live) from error
+    if awaiter is None or not awaiter.waits_on_read:
+        return Verdict(ready=True)
+    return cluster.waiter().judge_once(awaiter)
+
+
+def _foreign_inputs(live: Map) -> Map:
+    """Inputs that would make the object as it is."""
+    result = {key: value for key, value in live.items() if key not in ("status", "metadata")}
+    meta = {key: value for key, value in live.get("metadata", {}).items() if key not in _NOT_INPUTS}
+    kept = {key: text for key, text in (meta.get("annotations") or {}).items() if key not in _NOT_INPUT_ANNOTATIONS}
+    if "annotations" in meta:
+        meta["annotations"] = kept
+    return {**result, "metadata": meta}

@@ -1,0 +1,40 @@
+"""The plugin's server: prints its port, serves, and ends quietly when told to."""
+
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+
+import grpc
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime.proto import provider_pb2_grpc
+
+from .servicer import KubernetesProvider
+
+MAX_CALLS = 512
+"""Calls served at once. A wait holds a thread, and must not keep others from their turn."""
+
+
+def main(argv: list[str]) -> int:
+    """Serve until SIGINT or SIGTERM. `argv` is what the engine passes: options, then its address."""
+    positional = [argument for argument in argv if not argument.startswith("-")]
+    ended = threading.Event()
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, on_signal)
+    server = grpc.server(ThreadPoolExecutor(max_workers=MAX_CALLS), options=_GRPC_CHANNEL_OPTIONS)
+    servicer = KubernetesProvider(positional[-1] if positional else "")
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    ended.wait()
+    server.stop(grace=None)
+    # Calls that still wait must not hold the process up.
+    os._exit(0)

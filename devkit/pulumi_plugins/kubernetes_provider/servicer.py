@@ -1,0 +1,228 @@
+"""The resource provider service that the engine calls."""
+
+import functools
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import ResourceProviderServicer, errors_pb2, plugin_pb2, provider_pb2, status_pb2
+
+from . import config, refused, settings
+from .checking import check
+from .cluster import Cluster, connect
+from .deleting import delete
+from .diffing import diff
+from .errors import ApiError, NoMatchError, Refused, Unreachable
+from .host import Host
+from .properties import decode, encode
+from .reading import read
+from .requests import Naming, Resource, Written
+from .writing import Writer
+
+VERSION = "4.34.2"
+
+
+@dataclass(frozen=True)
+class _Status(grpc.Status):  # type: ignore[misc]
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: Any = None
+
+
+def _answered(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the errors of a method into answers of the service."""
+
+    @functools.wraps(method)
+    def call(self: "KubernetesProvider", request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(self, request, context)
+        except (ApiError, NoMatchError, Refused, Unreachable, ValueError) as error:
+            context.abort(grpc.StatusCode.UNKNOWN, str(error))
+
+    return call
+
+
+def _abort_partial(context: grpc.ServicerContext, message: str, written: Written) -> None:
+    """Report that the resource is there, but not as it should be: the engine keeps it with the reasons."""
+    detail = errors_pb2.ErrorResourceInitFailed(
+        id=written.id,
+        properties=encode(written.state),
+        reasons=[message, *written.reasons],
+        inputs=encode(written.inputs) if written.inputs else None,
+    )
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=message)
+    status.details.add().Pack(detail)
+    metadata = (("grpc-status-details-bin", status.SerializeToString()),)
+    context.abort_with_status(_Status(grpc.StatusCode.UNKNOWN, message, metadata))
+
+
+class KubernetesProvider(ResourceProviderServicer):
+    """One configured provider."""
+
+    def __init__(self, engine_address: str) -> None:
+        self._host = Host(engine_address)
+        self._cancelled = threading.Event()
+        self._configured: Cluster | None = None
+
+    @property
+    def _cluster(self) -> Cluster:
+        if self._configured is None:
+            raise Unreachable("the provider has not been configured")
+        return self._configured
+
+    def Attach(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._host = Host(request.address)
+        return empty_pb2.Empty()
+
+    def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    def GetSchema(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": "kubernetes", "version": VERSION}))
+
+    def GetMapping(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return provider_pb2.GetMappingResponse()
+
+    def Cancel(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._cancelled.set()
+        return empty_pb2.Empty()
+
+    def CheckConfig(self, request: Any, context: grpc.ServicerContext) -> Any:
+        problems = settings.refused_settings(decode(request.news))
+        failures = [provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in problems]
+        return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
+
+    @_answered
+    def DiffConfig(self, request: Any, context: grpc.ServicerContext) -> Any:
+        diffs, replaces = config.diff_config(decode(request.olds), decode(request.news))
+        kind = provider_pb2.DiffResponse.DIFF_SOME if diffs else provider_pb2.DiffResponse.DIFF_NONE
+        return provider_pb2.DiffResponse(changes=kind, diffs=diffs, replaces=replaces)
+
+    @_answered
+    def Configure(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._configured = connect(settings.from_variables(dict(request.variables)), self._cancelled)
+        return provider_pb2.ConfigureResponse(
+            acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
+        )
+
+    @_answered
+    def Parameterize(self, request: Any, context: grpc.ServicerContext) -> Any:
+        raise refused.refuse(refused.PARAMETERIZE)
+
+    @_answered
+    def Invoke(self, request: Any, context: grpc.ServicerContext) -> Any:
+        feature = refused.refused_type(request.tok)
+        raise refused.refuse(feature) if feature else Refused(f'unknown Invoke type "{request.tok}"')
+
+    @_answered
+    def Construct(self, request: Any, context: grpc.ServicerContext) -> Any:
+        feature = refused.refused_type(request.type)
+        raise refused.refuse(feature) if feature else Refused(f'unknown component type "{request.type}"')
+
+    @_answered
+    def Check(self, request: Any, context: grpc.ServicerContext) -> Any:
+        options = request.autonaming
+        modes = provider_pb2.CheckRequest.AutonamingOptions
+        wanted = Naming(
+            seed=request.randomSeed,
+            proposed=options.proposed_name if request.HasField("autonaming") else "",
+            disabled=request.HasField("autonaming") and options.mode == modes.DISABLE,
+        )
+        olds = decode(request.olds) or None
+        checked = check(self._cluster, Resource(request.urn), olds, decode(request.news), wanted)
+        return provider_pb2.CheckResponse(inputs=encode(checked))
+
+    @_answered
+    def Diff(self, request: Any, context: grpc.ServicerContext) -> Any:
+        found = diff(
+            self._cluster,
+            self._host,
+            Resource(request.urn, request.id),
+            decode(request.olds),
+            decode(request.news),
+            list(request.ignoreChanges),
+        )
+        some = provider_pb2.DiffResponse.DIFF_SOME if found.any else provider_pb2.DiffResponse.DIFF_NONE
+        return provider_pb2.DiffResponse(
+            changes=some,
+            replaces=found.replaces,
+            deleteBeforeReplace=found.delete_before_replace,
+            detailedDiff={
+                path: provider_pb2.PropertyDiff(
+                    kind=provider_pb2.PropertyDiff.Kind.Value(kind), inputDiff=kind.startswith("DELETE")
+                )
+                for path, kind in found.changes.items()
+            },
+            hasDetailedDiff=True,
+        )
+
+    @_answered
+    def Create(self, request: Any, context: grpc.ServicerContext) -> Any:
+        resource, news = Resource(request.urn), decode(request.properties)
+        if request.preview and self._cluster.unreachable:
+            return provider_pb2.CreateResponse(id="", properties=request.properties)
+        try:
+            written = Writer(self._cluster, self._host).create(resource, news, request.timeout, preview=request.preview)
+        except ApiError as error:
+            raise Refused(
+                f'resource "{request.urn}" was not successfully created by the Kubernetes API server: {error}'
+            ) from error
+        except NoMatchError as error:
+            raise Refused(
+                f'creation of resource "{request.urn}" failed because the Kubernetes API server reported that the '
+                f"apiVersion for this resource does not exist. Verify that any required CRDs have been created: {error}"
+            ) from error
+        if written.problem:
+            message = (
+                f'resource "{request.urn}" was successfully created, but the Kubernetes API server reported that it '
+                f"failed to fully initialize or become live: {written.problem}"
+            )
+            _abort_partial(context, message, written)
+        return provider_pb2.CreateResponse(id=written.id, properties=encode(written.state))
+
+    @_answered
+    def Update(self, request: Any, context: grpc.ServicerContext) -> Any:
+        resource = Resource(request.urn, request.id)
+        if request.preview and self._cluster.unreachable:
+            return provider_pb2.UpdateResponse(properties=request.news)
+        written = Writer(self._cluster, self._host).update(
+            resource,
+            decode(request.olds),
+            decode(request.news),
+            request.timeout,
+            list(request.ignoreChanges),
+            preview=request.preview,
+        )
+        if written.problem:
+            message = (
+                f'the Kubernetes API server reported that "{written.id}" failed to fully initialize or become live: '
+                f"{written.problem}"
+            )
+            _abort_partial(context, message, written)
+        return provider_pb2.UpdateResponse(properties=encode(written.state))
+
+    @_answered
+    def Read(self, request: Any, context: grpc.ServicerContext) -> Any:
+        found = read(
+            self._cluster,
+            self._host,
+            Resource(request.urn, request.id),
+            decode(request.properties),
+            decode(request.inputs),
+        )
+        if found.problem:
+            _abort_partial(context, found.problem, found)
+        return provider_pb2.ReadResponse(id=found.id, properties=encode(found.state), inputs=encode(found.inputs))
+
+    @_answered
+    def Delete(self, request: Any, context: grpc.ServicerContext) -> Any:
+        kept = delete(
+            self._cluster, self._host, Resource(request.urn, request.id), decode(request.properties), request.timeout
+        )
+        if kept is not None:
+            _abort_partial(context, kept.problem, kept)
+        return empty_pb2.Empty()
