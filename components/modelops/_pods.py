@@ -1,0 +1,142 @@
+"""What every pod of the library has in common: the restricted security profile, scratch space, ways to exit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops._types import Resources
+from modelops._validation import Problems
+
+core = k8s.core.v1
+
+USER_ID = 65532
+"""User and group of the library's own containers, as distroless and Chainguard images have it."""
+TERMINATION = "FallbackToLogsOnError"
+"""A failed container's message is its last log lines, so that errors of `pulumi up` can show them."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Default resources of a container."""
+
+    cpu: str
+    memory: str
+    memory_limit: str
+
+
+def check_resources(problems: Problems, field: str, resources: Any) -> None:
+    """Rules of a `Resources` argument."""
+    if not isinstance(resources, Mapping):
+        return
+    problems.quantities(field, resources, ("cpu", "cpu_limit", "memory", "memory_limit"))
+    problems.number(f"{field}.gpus", resources.get("gpus"), minimum=0)
+
+
+def resource_requirements(given: Resources | None, sizes: Sizes) -> core.ResourceRequirementsArgs:
+    """Requests and limits: what was given, else the defaults."""
+    given = given or {}
+    memory = given.get("memory", sizes.memory)
+    limits: dict[str, pulumi.Input[str]] = {
+        "memory": given.get("memory_limit", given.get("memory", sizes.memory_limit))
+    }
+    if "cpu_limit" in given:
+        limits["cpu"] = given["cpu_limit"]
+    if gpus := given.get("gpus"):
+        limits["nvidia.com/gpu"] = pulumi.Output.from_input(gpus).apply(str)
+    return core.ResourceRequirementsArgs(requests={"cpu": given.get("cpu", sizes.cpu), "memory": memory}, limits=limits)
+
+
+def restricted_pod(user: int = USER_ID) -> core.PodSecurityContextArgs:
+    """The pod half of Kubernetes' restricted profile."""
+    return core.PodSecurityContextArgs(
+        run_as_non_root=True,
+        run_as_user=user,
+        run_as_group=user,
+        fs_group=user,
+        fs_group_change_policy="OnRootMismatch",
+        seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
+    )
+
+
+def restricted_container() -> core.SecurityContextArgs:
+    """The container half of Kubernetes' restricted profile, with a read-only root file system."""
+    return core.SecurityContextArgs(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=True,
+        capabilities=core.CapabilitiesArgs(drop=["ALL"]),
+    )
+
+
+def container(
+    name: str,
+    image: pulumi.Input[str],
+    *,
+    variables: Mapping[str, pulumi.Input[str]],
+    secrets: Sequence[core.EnvVarArgs] = (),
+    **fields: Any,
+) -> core.ContainerArgs:
+    """A container with the restricted profile, whose last log lines become its message when it fails.
+
+    `fields` are ContainerArgs' own.
+    """
+    fields.setdefault("security_context", restricted_container())
+    return core.ContainerArgs(
+        name=name,
+        image=image,
+        env=[*environment(variables), *secrets],
+        termination_message_policy=TERMINATION,
+        **fields,
+    )
+
+
+def environment(values: Mapping[str, pulumi.Input[str]]) -> list[core.EnvVarArgs]:
+    """Environment variables in a fixed order; HOME is the writable scratch folder."""
+    return [core.EnvVarArgs(name=key, value=value) for key, value in sorted({"HOME": "/tmp", **values}.items())]
+
+
+def secret_variable(name: str, secret: k8s.core.v1.Secret, key: str) -> core.EnvVarArgs:
+    """An environment variable whose value stays in `secret`."""
+    return core.EnvVarArgs(
+        name=name,
+        value_from=core.EnvVarSourceArgs(secret_key_ref=core.SecretKeySelectorArgs(name=name_of(secret), key=key)),
+    )
+
+
+def scratch(name: str = "tmp") -> core.VolumeArgs:
+    """An empty volume that lives as long as the pod."""
+    return core.VolumeArgs(name=name, empty_dir=core.EmptyDirVolumeSourceArgs())
+
+
+def mount(name: str, path: str, *, read_only: bool = False, sub_path: str | None = None) -> core.VolumeMountArgs:
+    """A volume mounted in a container."""
+    return core.VolumeMountArgs(name=name, mount_path=path, read_only=read_only or None, sub_path=sub_path)
+
+
+def http_probe(
+    path: str, port: str, *, period: int, failures: int, timeout: int = 2, headers: Mapping[str, str] | None = None
+) -> core.ProbeArgs:
+    """A GET every `period` seconds that may fail `failures` times in a row."""
+    return core.ProbeArgs(
+        http_get=core.HTTPGetActionArgs(
+            path=path,
+            port=port,
+            http_headers=[core.HTTPHeaderArgs(name=key, value=value) for key, value in (headers or {}).items()] or None,
+        ),
+        period_seconds=period,
+        failure_threshold=failures,
+        timeout_seconds=timeout,
+    )
+
+
+def name_of(resource: Any) -> pulumi.Output[str]:
+    """The name that a Kubernetes object has, with the dependency on it."""
+    name: pulumi.Output[str] = resource.metadata.apply(lambda metadata: metadata["name"])
+    return name
+
+
+def pull_secrets(secret: pulumi.Input[str] | None) -> list[core.LocalObjectReferenceArgs] | None:
+    """References to the Secret that lets the nodes pull from a private registry."""
+    return None if secret is None else [core.LocalObjectReferenceArgs(name=secret)]

@@ -1,0 +1,68 @@
+"""The identity of a training run: what it was made from, and nothing else.
+
+`run_id` is the first twelve hex digits of the SHA-256 of a canonical JSON document of
+- the image's digest (`sha256:…` alone: the same image in another registry trains the same model),
+- the command, the parameters, the framework,
+- the data's URI and version,
+- the topology (how many workers).
+The gate is left out: a bound on the result does not change the result. So are resources, retries, deadlines and names.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+RUN_ID_LENGTH = 12
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with one spelling a value: sorted keys, no blanks, and 1.0 written as 1 (Pulumi's wire has only floats).
+
+    Raises ValueError for NaN and infinities, TypeError for what JSON has no form for.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def run_id(
+    *,
+    image_digest: str,
+    command: Sequence[str],
+    parameters: Mapping[str, Any],
+    data_uri: str,
+    data_version: str,
+    framework: str,
+    workers: int,
+) -> str:
+    """The run's identity, as described above."""
+    document = {
+        "command": list(command),
+        "data": {"uri": data_uri, "version": data_version},
+        "framework": framework,
+        "image": image_digest,
+        "parameters": parameters,
+        "topology": {"workers": workers},
+    }
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()[:RUN_ID_LENGTH]
+
+
+def image_digest(reference: str) -> str:
+    """`sha256:…` of `repository@sha256:…`.
+
+    Raises ValueError when the reference has no digest: a tag can move, and the run id would lie.
+    """
+    digest = reference.partition("@")[2]
+    if not digest.startswith("sha256:"):
+        raise ValueError(f"image is {reference!r}, must be named by digest (repository@sha256:…)")
+    return digest
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    return value

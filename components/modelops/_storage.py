@@ -1,0 +1,66 @@
+"""Volumes, and configuration that changes its name with its content."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+core = k8s.core.v1
+
+
+def volume_claim(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    size: pulumi.Input[str],
+    storage_class: pulumi.Input[str] | None,
+    opts: pulumi.ResourceOptions,
+) -> core.PersistentVolumeClaim:
+    """A volume for one pod at a time.
+
+    Pulumi doesn't wait for it: many storage classes bind a volume only once a pod uses it, and that pod is waited for.
+    """
+    return core.PersistentVolumeClaim(
+        name,
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=name, namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
+        ),
+        spec=core.PersistentVolumeClaimSpecArgs(
+            access_modes=["ReadWriteOnce"],
+            storage_class_name=storage_class,
+            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
+        ),
+        opts=opts,
+    )
+
+
+def config_map(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    data: Mapping[str, pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+) -> core.ConfigMap:
+    """An immutable ConfigMap without a fixed name: changed content makes a new one, and what mounts it rolls out."""
+    metadata = k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels)
+    return core.ConfigMap(name, metadata=metadata, immutable=True, data=data, opts=_replaced(opts))
+
+
+def secret(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    data: Mapping[str, pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+) -> core.Secret:
+    """An immutable Secret without a fixed name; its values are secret in the state, however they were given."""
+    values = {key: pulumi.Output.secret(value) for key, value in data.items()}
+    metadata = k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels)
+    return core.Secret(name, metadata=metadata, immutable=True, string_data=values, opts=_replaced(opts))
+
+
+def _replaced(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    # The official provider does this of itself, unless it is configured to edit such objects in place.
+    fields: list[Any] = ["data", "stringData"]
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(replace_on_changes=fields))

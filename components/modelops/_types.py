@@ -1,0 +1,32 @@
+"""Argument types that several components share."""
+
+from enum import Enum
+from typing import NotRequired, TypedDict
+
+import pulumi
+
+
+class Expose(Enum):
+    """How a Service is reached."""
+
+    LOAD_BALANCER = "LoadBalancer"
+    """From outside the cluster, at an address that the cluster's load balancer gives."""
+    CLUSTER_IP = "ClusterIP"
+    """From inside the cluster only."""
+    NODE_PORT = "NodePort"
+    """From outside, at a high port of every node."""
+
+
+class Resources(TypedDict):
+    """What a container asks for and may use. Quantities in Kubernetes' spelling."""
+
+    cpu: NotRequired[pulumi.Input[str]]
+    """CPU request, in cores (`2`) or thousandths (`500m`). Default: the component's."""
+    cpu_limit: NotRequired[pulumi.Input[str]]
+    """CPU limit, in cores. Default: none, so that spare CPU is used."""
+    memory: NotRequired[pulumi.Input[str]]
+    """Memory request, in bytes with a unit (`512Mi`). Default: the component's."""
+    memory_limit: NotRequired[pulumi.Input[str]]
+    """Memory limit. Default: the component's, or `memory` where only that is given."""
+    gpus: NotRequired[pulumi.Input[int]]
+    """GPUs (`nvidia.com/gpu`), whole ones. Default 0; at least 0."""
