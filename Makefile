@@ -36,8 +36,7 @@ format: venv ## Format the sources and mend what the linter can
 	$(VENV)/ruff check --fix .
 
 test-unit: venv ## Everything that needs no cluster (under a minute)
-	$(VENV)/python -m devkit.promtool
-	$(VENV)/pytest tests/unit tests/assets tests/package
+	PROMTOOL="$$($(VENV)/python -m devkit.promtool)" $(VENV)/pytest tests/unit tests/assets tests/package
 
 test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for some of them
 	$(VENV)/pytest tests/cluster $(if $(ONLY),-m $(ONLY))

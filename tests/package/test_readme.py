@@ -37,7 +37,9 @@ def test_the_snippet_makes_a_registry_a_training_job_and_a_service() -> None:
         exec(compile(f"import pulumi\n{SNIPPET}", "README.md", "exec"), {"IMAGE": image, "SERVER": image})
 
     run()
-    assert {"kubernetes:batch/v1:Job", "kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service"} <= set(recorder.types)
+    assert {"kubernetes:batch/v1:Job", "kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service"} <= set(
+        recorder.types
+    )
 
 
 def test_the_snippet_is_five_lines() -> None:
