@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import ResourceProviderServicer, errors_pb2, plugin_pb2, provider_pb2, status_pb2
+from pulumi.runtime.proto import ResourceProviderServicer, plugin_pb2, provider_pb2, status_pb2
 
 from . import config, refused, settings
 from .checking import check
@@ -48,7 +48,7 @@ def _answered(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _abort_partial(context: grpc.ServicerContext, message: str, written: Written) -> None:
     """Report that the resource is there, but not as it should be: the engine keeps it with the reasons."""
-    detail = errors_pb2.ErrorResourceInitFailed(
+    detail = provider_pb2.ErrorResourceInitFailed(
         id=written.id,
         properties=encode(written.state),
         reasons=[message, *written.reasons],
