@@ -20,7 +20,7 @@ RELEASE = "bookworm"
 PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
 REPOSITORY = "devkit/base"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-# Nothing here is read by a program in a container; two thirds of it is documentation.
+# Nothing here is read by a program in a container.
 UNWANTED = (
     "usr/share/doc",
     "usr/share/man",
@@ -91,6 +91,8 @@ def pip_configuration() -> str:
         parser.read(path)
         if parser.has_section("global"):
             host.update(parser.items("global"))
+    if waiting := os.environ.get("PIP_DEFAULT_TIMEOUT"):  # pip's other name for it
+        host["timeout"] = waiting
     for name in _PIP_SETTINGS:
         if value := os.environ.get("PIP_" + name.replace("-", "_").upper()):
             host[name] = value

@@ -201,7 +201,7 @@ def cgroup_folders() -> list[Path]:
     for root in sorted(CGROUPS.iterdir()):
         # cpu and cpuacct are often two links to one hierarchy.
         if not root.is_symlink() and (root / "cgroup.procs").exists():
-            roots.setdefault(root.stat().st_dev, root)
+            roots.setdefault(_device(root), root)
     return [root / at.CGROUP[1:] for root in roots.values()]
 
 
@@ -283,6 +283,10 @@ def unmount_below(*folders: Path) -> None:
             run("umount", *(["-l"] if attempt > 10 else []), point, check=False)
         time.sleep(0.05 * attempt)
     raise DevkitError(f"{mounts_below(*folders)[0]} stays mounted", "see which process uses it, then `down` again")
+
+
+def _device(path: Path) -> int:
+    return path.stat().st_dev
 
 
 def _sysctl(name: str) -> str | None:
