@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from model.contract import ContractError
 from model.manifest import Golden, Manifest, Tensor
-from model.serve.runtime import LiteRuntime
+from model.runtime import LiteRuntime
 
 TOLERANCE = 1e-6
 """How far LiteRT may be from Keras: relative to the size of the prediction, absolute below 1."""

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from model.contract import ServeContract
 from model.manifest import Manifest
+from model.runtime import Array, Runtime
 from model.serve import oip
 from model.serve.http import (
     Disconnected,
@@ -24,7 +25,6 @@ from model.serve.http import (
 from model.serve.logs import Log
 from model.serve.metrics import Metrics
 from model.serve.openapi import document
-from model.serve.runtime import Array, Runtime
 from model.serve.validation import InputReader
 
 PREDICT = "/api/predict"

@@ -10,10 +10,10 @@ import uvicorn
 
 from model.contract import ContractError, ServeContract
 from model.manifest import Manifest
+from model.runtime import largest_batch_seconds, load
 from model.serve.app import App, Service
 from model.serve.logs import Log
 from model.serve.metrics import Metrics
-from model.serve.runtime import largest_batch_seconds, load
 
 INLINE_SECONDS = 0.005
 """A model whose largest request takes longer predicts in a thread of its own."""

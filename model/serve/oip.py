@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 
 from model.manifest import Manifest
+from model.runtime import Array
 from model.serve.http import Refusal, Response, json_response
-from model.serve.runtime import Array
 from model.serve.validation import InputReader, decode
 
 INPUT, OUTPUT = "input", "output"

@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 
 from model.manifest import Tensor
+from model.runtime import Array
 from model.serve.http import Refusal
-from model.serve.runtime import Array
 
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _ARRAY = "`array`"
