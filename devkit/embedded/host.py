@@ -5,11 +5,11 @@ import ipaddress
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
 
+from devkit.embedded import cgroups
 from devkit.embedded import layout as at
 from devkit.embedded.layout import NETWORK_NAME, Layout
 from devkit.errors import DevkitError
@@ -38,7 +38,6 @@ KEPT_FOLDERS = (
     Path("/var/lib/cni/results"),
     Path("/var/lib/cni"),
 )
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 def run(*command: str, check: bool = True, stdin: str | None = None) -> str:
@@ -57,6 +56,7 @@ def remember(layout: Layout) -> None:
     facts = {
         "sysctls": {name: value for name in SYSCTLS_KEPT if (value := _sysctl(name)) is not None},
         "folders": {str(folder): _names(folder) for folder in KEPT_FOLDERS},
+        "cgroup_controllers": cgroups.subtree_controllers(),
         "packet_filter": {"ip": saved_tables("iptables"), "ip6": saved_tables("ip6tables")},
     }
     part = layout.host_facts.with_suffix(".part")
@@ -152,6 +152,12 @@ def owner() -> str | None:
     return Path("/sys/class/net", at.BRIDGE, "ifalias").read_text().strip()
 
 
+def is_ours(layout: Layout) -> bool:
+    """Whether this cluster is the one that changed the host. Without the bridge (after a reboot) its record says so."""
+    holder = owner()
+    return layout.host_facts.exists() if holder is None else holder in ("", str(layout.state))
+
+
 def ensure_bridge(layout: Layout) -> None:
     """Makes the pods' bridge with the node's address on it: everything that pods must reach listens there.
 
@@ -193,75 +199,6 @@ def saved_tables(family: str) -> dict[str, list[str]]:
     return tables
 
 
-def cgroup_folders() -> list[Path]:
-    """Our folder in each cgroup hierarchy: several with cgroup v1, one with v2."""
-    if (CGROUPS / "cgroup.controllers").exists():
-        return [CGROUPS / at.CGROUP[1:]]
-    roots: dict[int, Path] = {}
-    for root in sorted(CGROUPS.iterdir()):
-        # cpu and cpuacct are often two links to one hierarchy.
-        if not root.is_symlink() and (root / "cgroup.procs").exists():
-            roots.setdefault(_device(root), root)
-    return [root / at.CGROUP[1:] for root in roots.values()]
-
-
-def ensure_cgroups() -> None:
-    """Makes the cgroup that everything containerised lives below; the kubelet insists that it is there."""
-    for folder in cgroup_folders():
-        folder.mkdir(exist_ok=True)
-        for name in ("cpuset.cpus", "cpuset.mems"):  # cgroup v1 starts with none, and then takes no process
-            if (folder / name).exists() and not (folder / name).read_text().strip():
-                (folder / name).write_text((folder.parent / name).read_text())
-        if (CGROUPS / "cgroup.controllers").exists():
-            available = (CGROUPS / "cgroup.controllers").read_text().split()
-            wanted = " ".join(f"+{name}" for name in ("cpu", "cpuset", "io", "memory", "pids") if name in available)
-            (CGROUPS / "cgroup.subtree_control").write_text(wanted)
-
-
-def contained_processes() -> set[int]:
-    """Every process inside our cgroups: those of containers and of image builds."""
-    found: set[int] = set()
-    for folder in cgroup_folders():
-        for path in folder.rglob("cgroup.procs"):
-            with contextlib.suppress(OSError):
-                found.update(int(line) for line in path.read_text().split())
-    return found - {0, os.getpid()}
-
-
-def kill_contained_processes(timeout_seconds: float = 10) -> None:
-    """Kills every process inside our cgroups and waits until none is left."""
-    deadline = time.monotonic() + timeout_seconds
-    while left := contained_processes():
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:
-            raise DevkitError(f"processes {sorted(left)} of the cluster's containers do not die")
-        time.sleep(0.05)
-
-
-def remove_cgroups() -> None:
-    """Removes our cgroups, innermost first."""
-    for top in cgroup_folders():
-        if not top.exists():
-            continue
-        for folder in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
-            _rmdir(folder)
-        _rmdir(top)
-
-
-def _rmdir(folder: Path) -> None:
-    for _ in range(40):  # a cgroup is busy for a moment after its last process died
-        try:
-            folder.rmdir()
-            return
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.05)
-    folder.rmdir()
-
-
 def mounts_below(*folders: Path) -> list[str]:
     """Mount points at or below `folders`, innermost first."""
     tops = [str(folder) for folder in folders]
@@ -283,10 +220,6 @@ def unmount_below(*folders: Path) -> None:
             run("umount", *(["-l"] if attempt > 10 else []), point, check=False)
         time.sleep(0.05 * attempt)
     raise DevkitError(f"{mounts_below(*folders)[0]} stays mounted", "see which process uses it, then `down` again")
-
-
-def _device(path: Path) -> int:
-    return path.stat().st_dev
 
 
 def _sysctl(name: str) -> str | None:

@@ -6,7 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from devkit.embedded import content, firewall, host, packages, parts, pki, ports, processes, readiness, render
+from devkit.embedded import cgroups, content, firewall, host, packages, parts, pki, ports, processes, readiness, render
 from devkit.embedded import layout as at
 from devkit.embedded.layout import Layout
 from devkit.embedded.parts import Part
@@ -55,7 +55,7 @@ def prepare_host(layout: Layout) -> None:
     host.remember(layout)
     host.prepare_sysctls()
     firewall.ensure_rules()
-    host.ensure_cgroups()
+    cgroups.ensure()
 
 
 def configure(layout: Layout) -> None:
@@ -109,11 +109,12 @@ def stop(layout: Layout, report: Report) -> None:
         processes.stop_parts(layout, parts.PART_NAMES)
         report("stopping what is left of containers and builds")
         processes.kill_all(processes.strays(layout))
-        if host.owner() in (None, "", str(layout.state)):
-            host.kill_contained_processes()
+        ours = host.is_ours(layout)
+        if ours:
+            cgroups.kill_contained_processes()
         report("putting the host back as it was")
         host.unmount_below(layout.cluster, layout.run, layout.buildkit_data)
-        if host.owner() in (None, "", str(layout.state)):
+        if ours:
             _give_host_back(layout)
         for folder in (layout.run, layout.buildx, layout.cluster):
             if folder.exists():
@@ -123,9 +124,11 @@ def stop(layout: Layout, report: Report) -> None:
 
 def _give_host_back(layout: Layout) -> None:
     """The bridge goes last: until then the host counts as taken, also for a second try after a failed one."""
-    host.remove_cgroups()
-    packet_filter = host.remembered(layout).get("packet_filter", {})
-    assert isinstance(packet_filter, dict)
+    before = host.remembered(layout)
+    controllers, packet_filter = before.get("cgroup_controllers", []), before.get("packet_filter", {})
+    assert isinstance(controllers, list) and isinstance(packet_filter, dict)
+    cgroups.remove()
+    cgroups.restore_controllers(controllers)
     firewall.remove_rules(packet_filter)
     host.restore_sysctls(layout)
     host.clear_kept_folders(layout)
@@ -142,7 +145,7 @@ def status(layout: Layout) -> dict[str, object]:
         total += memory["pss"]
         found[name] = {"ok": pid is not None, "pid": pid, "rss_kib": memory["rss"], "pss_kib": memory["pss"]}
     shims = processes.shims(layout)
-    contained = host.contained_processes()
+    contained = cgroups.contained_processes()
     sums = {
         "parts_pss_kib": total,
         "shims_pss_kib": sum(processes.memory_kibibytes(pid)["pss"] for pid in shims),

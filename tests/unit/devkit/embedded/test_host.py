@@ -5,31 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from devkit.embedded import host
+from devkit.embedded import cgroups, host, lifecycle
 from devkit.embedded.layout import Layout
 from devkit.errors import DevkitError
-
-
-def test_cgroup_folder_with_version_2_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "cgroup.controllers").write_text("cpu io memory pids hugetlb\n")
-    (tmp_path / "cgroup.subtree_control").touch()
-    monkeypatch.setattr(host, "CGROUPS", tmp_path)
-    assert host.cgroup_folders() == [tmp_path / "modelops"]
-    host.ensure_cgroups()
-    assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +io +memory +pids"
-
-
-def test_cgroup_folders_with_version_1_are_one_for_each_hierarchy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("cpu,cpuacct", "memory", "not-a-hierarchy"):
-        (tmp_path / name).mkdir()
-    for name in ("cpu,cpuacct", "memory"):
-        (tmp_path / name / "cgroup.procs").touch()
-    (tmp_path / "cpu").symlink_to("cpu,cpuacct")
-    monkeypatch.setattr(host, "CGROUPS", tmp_path)
-    monkeypatch.setattr(host, "_device", lambda path: hash(path.name))
-    assert host.cgroup_folders() == [tmp_path / "cpu,cpuacct/modelops", tmp_path / "memory/modelops"]
 
 
 def test_kept_folders_lose_only_what_came_later(
@@ -79,3 +57,28 @@ def test_host_of_another_state_folder_is_refused(layout: Layout, monkeypatch: py
 def test_failed_command_is_quoted() -> None:
     with pytest.raises(DevkitError, match=r"sh -c .* failed: no luck"):
         host.run("sh", "-c", "echo no luck >&2; exit 1")
+
+
+def test_stop_without_a_cluster_leaves_the_host_alone(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "owner", lambda: None)
+    monkeypatch.setattr(lifecycle, "_give_host_back", lambda layout: pytest.fail("touched the host"))
+    monkeypatch.setattr(cgroups, "kill_contained_processes", lambda: pytest.fail("killed processes"))
+    lifecycle.stop(layout, print)
+
+
+def test_stop_leaves_another_clusters_host_alone(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "owner", lambda: "/somewhere/else")
+    monkeypatch.setattr(lifecycle, "_give_host_back", lambda layout: pytest.fail("touched the host"))
+    monkeypatch.setattr(cgroups, "kill_contained_processes", lambda: pytest.fail("killed processes"))
+    layout.cluster.mkdir(parents=True)
+    layout.host_facts.write_text("{}")
+    lifecycle.stop(layout, print)
+    assert not layout.cluster.exists()
+
+
+def test_host_is_ours_after_a_reboot_too(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "owner", lambda: None)
+    assert not host.is_ours(layout)
+    layout.cluster.mkdir(parents=True)
+    layout.host_facts.write_text("{}")
+    assert host.is_ours(layout)
