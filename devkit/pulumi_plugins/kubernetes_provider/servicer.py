@@ -19,7 +19,7 @@ from .diffing import diff
 from .errors import ApiError, NoMatchError, Refused, Unreachable
 from .host import Host
 from .properties import decode, encode
-from .reading import read
+from .reading import GONE, read
 from .requests import Naming, Resource, Written
 from .writing import Writer
 
@@ -214,6 +214,9 @@ class KubernetesProvider(ResourceProviderServicer):
             decode(request.properties),
             decode(request.inputs),
         )
+        if found is GONE:
+            # Without properties: the engine takes empty ones for an object.
+            return provider_pb2.ReadResponse()
         if found.problem:
             _abort_partial(context, found.problem, found)
         return provider_pb2.ReadResponse(id=found.id, properties=encode(found.state), inputs=encode(found.inputs))
