@@ -5,15 +5,21 @@ from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.model_service import Autoscaling, ModelService, ModelServiceArgs
+from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
+from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import Framework, GateBounds, Publisher, TrainingJob, TrainingJobArgs
 
 __all__ = [
+    "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",
     "Compression",
+    "ElasticsearchPart",
+    "ElkPart",
     "Expose",
     "Framework",
     "GateBounds",
+    "GrafanaPart",
     "ImageBuilder",
     "ModelImage",
     "ModelImageArgs",
@@ -21,6 +27,10 @@ __all__ = [
     "ModelRegistryArgs",
     "ModelService",
     "ModelServiceArgs",
+    "MonitoringStack",
+    "MonitoringStackArgs",
+    "Part",
+    "PrometheusPart",
     "Publisher",
     "RegistryCredentials",
     "Resources",

@@ -49,23 +49,23 @@ def resource_requirements(given: Resources | None, sizes: Sizes) -> core.Resourc
     return core.ResourceRequirementsArgs(requests={"cpu": given.get("cpu", sizes.cpu), "memory": memory}, limits=limits)
 
 
-def restricted_pod(user: int = USER_ID) -> core.PodSecurityContextArgs:
-    """The pod half of Kubernetes' restricted profile."""
+def restricted_pod(user: int = USER_ID, group: int | None = None) -> core.PodSecurityContextArgs:
+    """The pod half of Kubernetes' restricted profile. `group` is the user's own unless an image needs another."""
     return core.PodSecurityContextArgs(
         run_as_non_root=True,
         run_as_user=user,
-        run_as_group=user,
+        run_as_group=user if group is None else group,
         fs_group=user,
         fs_group_change_policy="OnRootMismatch",
         seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
     )
 
 
-def restricted_container() -> core.SecurityContextArgs:
+def restricted_container(*, read_only: bool = True) -> core.SecurityContextArgs:
     """The container half of Kubernetes' restricted profile, with a read-only root file system."""
     return core.SecurityContextArgs(
         allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
+        read_only_root_filesystem=read_only,
         capabilities=core.CapabilitiesArgs(drop=["ALL"]),
     )
 
@@ -108,6 +108,23 @@ def secret_variable(name: str, secret: k8s.core.v1.Secret, key: str) -> core.Env
 def scratch(name: str = "tmp") -> core.VolumeArgs:
     """An empty volume that lives as long as the pod."""
     return core.VolumeArgs(name=name, empty_dir=core.EmptyDirVolumeSourceArgs())
+
+
+def claimed(name: str, claim: pulumi.Input[str]) -> core.VolumeArgs:
+    """The volume of a claim."""
+    source = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=claim)
+    return core.VolumeArgs(name=name, persistent_volume_claim=source)
+
+
+def from_config_map(name: str, files: k8s.core.v1.ConfigMap, paths: Mapping[str, str] | None = None) -> core.VolumeArgs:
+    """The files of a ConfigMap; `paths` says where each key goes, where that isn't the key itself."""
+    items = [core.KeyToPathArgs(key=key, path=path) for key, path in (paths or {}).items()] or None
+    return core.VolumeArgs(name=name, config_map=core.ConfigMapVolumeSourceArgs(name=name_of(files), items=items))
+
+
+def from_secret(name: str, secret: k8s.core.v1.Secret) -> core.VolumeArgs:
+    """The files of a Secret."""
+    return core.VolumeArgs(name=name, secret=core.SecretVolumeSourceArgs(secret_name=name_of(secret)))
 
 
 def mount(name: str, path: str, *, read_only: bool = False, sub_path: str | None = None) -> core.VolumeMountArgs:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 import pulumi
 
@@ -174,7 +174,20 @@ def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions
         cache_to=[_cache_to(repository)] if args.get("cache") else None,
         opts=opts,
     )
-    return image.digest
+    return image.digest.apply(_known_digest)
+
+
+def _known_digest(digest: str | None) -> str:
+    """The digest, unknown while a preview can't have it.
+
+    The docker-build provider previews a changed image with an empty digest that counts as known; with it a plan would
+    show a wrong reference, and a run id of nothing.
+    """
+    if digest:
+        return digest
+    if pulumi.runtime.is_dry_run():
+        return cast(str, pulumi.UNKNOWN)
+    raise pulumi.RunError("the build gave no digest, though it should have been exported to the registry")
 
 
 def _logins(args: ModelImageArgs) -> "list[docker_build.RegistryArgs] | None":

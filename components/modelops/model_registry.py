@@ -12,6 +12,7 @@ from modelops._outputs import known_after
 from modelops._pods import (
     Sizes,
     check_resources,
+    claimed,
     container,
     core,
     http_probe,
@@ -138,9 +139,6 @@ def _network_rules(name: str) -> net.NetworkPolicySpecArgs:
 def _deployment_spec(
     name: str, args: ModelRegistryArgs, account: pulumi.Input[str], claim: pulumi.Input[str]
 ) -> k8s.apps.v1.DeploymentSpecArgs:
-    volume = core.VolumeArgs(
-        name="data", persistent_volume_claim=core.PersistentVolumeClaimVolumeSourceArgs(claim_name=claim)
-    )
     return k8s.apps.v1.DeploymentSpecArgs(
         replicas=1,
         revision_history_limit=3,
@@ -156,7 +154,7 @@ def _deployment_spec(
                 enable_service_links=False,
                 security_context=restricted_pod(),
                 image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
-                volumes=[volume, scratch()],
+                volumes=[claimed("data", claim), scratch()],
                 containers=[_server(name, args)],
             ),
         ),

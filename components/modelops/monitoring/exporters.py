@@ -1,0 +1,127 @@
+"""The programs that turn the node's and the cluster's state into metrics: node-exporter and kube-state-metrics."""
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops._labels import scrape, selector
+from modelops._outputs import known_after
+from modelops._pods import Sizes, container, core, http_probe, mount, resource_requirements, restricted_pod, scratch
+from modelops.monitoring._program import Program, Scope, account, run
+from modelops.monitoring._types import Part
+
+NODE_EXPORTER_IMAGE = "quay.io/prometheus/node-exporter:v1.9.1"
+NODE_EXPORTER_PORT = 9100
+NODE_EXPORTER_SIZES = Sizes(cpu="20m", memory="32Mi", memory_limit="128Mi")
+KUBE_STATE_METRICS_IMAGE = "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.16.0"
+KUBE_STATE_METRICS_PORT = 8080
+KUBE_STATE_METRICS_SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
+_NODE_EXPORTER = "node-exporter"
+_KUBE_STATE_METRICS = "kube-state-metrics"
+_NODE_USER = 65534
+_STATE = {
+    "": ["namespaces", "nodes", "persistentvolumeclaims", "pods"],
+    "apps": ["daemonsets", "deployments", "statefulsets"],
+    "autoscaling": ["horizontalpodautoscalers"],
+    "batch": ["cronjobs", "jobs"],
+}
+"""What kube-state-metrics reports of, by API group: no Secrets, no ConfigMaps."""
+
+
+class NodeExporter(pulumi.ComponentResource):
+    """Metrics of each node: CPU, memory, disks, network."""
+
+    def __init__(self, scope: Scope, part: Part, *, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("modelops:monitoring:NodeExporter", scope.named(_NODE_EXPORTER), None, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        identity = account(scope, _NODE_EXPORTER, here)
+        k8s.apps.v1.DaemonSet(
+            scope.named(_NODE_EXPORTER),
+            metadata=scope.metadata(_NODE_EXPORTER),
+            spec=k8s.apps.v1.DaemonSetSpecArgs(
+                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NODE_EXPORTER, scope.name)),
+                template=core.PodTemplateSpecArgs(
+                    metadata=k8s.meta.v1.ObjectMetaArgs(
+                        labels=scope.labels(_NODE_EXPORTER), annotations=scrape(NODE_EXPORTER_PORT)
+                    ),
+                    spec=_node_pod(part, known_after(scope.named(_NODE_EXPORTER), identity)),
+                ),
+            ),
+            opts=here,
+        )
+        self.register_outputs({})
+
+
+def _node_pod(part: Part, identity: pulumi.Input[str]) -> core.PodSpecArgs:
+    """Sees the node's processes, network and file system, read-only and without a capability."""
+    return core.PodSpecArgs(
+        service_account_name=identity,
+        automount_service_account_token=False,
+        enable_service_links=False,
+        host_network=True,
+        host_pid=True,
+        security_context=restricted_pod(_NODE_USER),
+        tolerations=[core.TolerationArgs(operator="Exists")],
+        volumes=[core.VolumeArgs(name="root", host_path=core.HostPathVolumeSourceArgs(path="/"))],
+        containers=[
+            container(
+                _NODE_EXPORTER,
+                part.get("image", NODE_EXPORTER_IMAGE),
+                variables={},
+                args=[
+                    "--path.procfs=/host/proc",
+                    "--path.sysfs=/host/sys",
+                    "--path.rootfs=/host",
+                    f"--web.listen-address=:{NODE_EXPORTER_PORT}",
+                    "--collector.filesystem.mount-points-exclude=^/(dev|proc|run|sys|var/lib/(containerd|docker|kubelet)/.+)($|/)",
+                ],
+                ports=[core.ContainerPortArgs(name="http", container_port=NODE_EXPORTER_PORT)],
+                resources=resource_requirements(part.get("resources"), NODE_EXPORTER_SIZES),
+                readiness_probe=http_probe("/", "http", period=10, failures=3),
+                # No mount propagation: it needs a shared root mount, which many local clusters don't have.
+                volume_mounts=[mount("root", "/host", read_only=True)],
+            )
+        ],
+    )
+
+
+class KubeStateMetrics(pulumi.ComponentResource):
+    """Metrics of the cluster's objects: Jobs that failed, Deployments that lack pods."""
+
+    def __init__(self, scope: Scope, part: Part, *, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("modelops:monitoring:KubeStateMetrics", scope.named(_KUBE_STATE_METRICS), None, opts)
+        rules = [
+            k8s.rbac.v1.PolicyRuleArgs(api_groups=[group], resources=kinds, verbs=["list", "watch"])
+            for group, kinds in _STATE.items()
+        ]
+        program = Program(
+            name=_KUBE_STATE_METRICS,
+            port=KUBE_STATE_METRICS_PORT,
+            container=_state_container(part),
+            volumes=[scratch()],
+            annotations=scrape(KUBE_STATE_METRICS_PORT),
+            user=_NODE_USER,
+            token=True,
+        )
+        run(scope, program, pulumi.ResourceOptions(parent=self), rules=rules)
+        self.register_outputs({})
+
+
+def _state_container(part: Part) -> core.ContainerArgs:
+    kinds = sorted(kind for group in _STATE.values() for kind in group)
+    labels = "app.kubernetes.io/part-of,app.kubernetes.io/instance,app.kubernetes.io/component"
+    return container(
+        _KUBE_STATE_METRICS,
+        part.get("image", KUBE_STATE_METRICS_IMAGE),
+        variables={},
+        args=[
+            f"--port={KUBE_STATE_METRICS_PORT}",
+            f"--resources={','.join(kinds)}",
+            f"--metric-labels-allowlist=jobs=[{labels}],deployments=[{labels}]",
+        ],
+        ports=[core.ContainerPortArgs(name="http", container_port=KUBE_STATE_METRICS_PORT)],
+        resources=resource_requirements(part.get("resources"), KUBE_STATE_METRICS_SIZES),
+        startup_probe=http_probe("/livez", "http", period=2, failures=30),
+        readiness_probe=http_probe("/metrics", "http", period=20, failures=3, timeout=10),
+        liveness_probe=http_probe("/livez", "http", period=20, failures=3, timeout=5),
+        volume_mounts=[mount("tmp", "/tmp")],
+    )

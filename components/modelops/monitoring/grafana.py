@@ -1,0 +1,92 @@
+"""Grafana, provisioned from files: what is made by hand in its pages lives as long as its pod."""
+
+import pulumi
+
+from modelops._assets import asset, assets
+from modelops._pods import (
+    Sizes,
+    container,
+    core,
+    from_config_map,
+    http_probe,
+    mount,
+    resource_requirements,
+    scratch,
+    secret_variable,
+)
+from modelops._storage import config_map, secret
+from modelops._types import Expose
+from modelops.monitoring._program import Program, Scope, run
+from modelops.monitoring._types import GrafanaPart
+from modelops.monitoring.prometheus import address as prometheus_address
+
+IMAGE = "docker.io/grafana/grafana:12.0.1"
+PORT = 3000
+SIZES = Sizes(cpu="100m", memory="192Mi", memory_limit="512Mi")
+_USER = 472
+_PROGRAM = "grafana"
+_SETTINGS = {
+    "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+    "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+    "GF_ANALYTICS_REPORTING_ENABLED": "false",
+    "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+    "GF_USERS_ALLOW_SIGN_UP": "false",
+}
+_PASSWORD = "GF_SECURITY_ADMIN_PASSWORD"
+
+
+class Grafana(pulumi.ComponentResource):
+    """Grafana without a volume: its password is the Secret's at every start, its dashboards are this library's."""
+
+    url: pulumi.Output[str]
+
+    def __init__(
+        self,
+        scope: Scope,
+        part: GrafanaPart,
+        *,
+        expose: Expose,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("modelops:monitoring:Grafana", scope.named(_PROGRAM), None, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        name, namespace, labels = scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM)
+        credentials = secret(name, namespace, labels, {_PASSWORD: part["admin_password"]}, here)
+        provisioning = {key: asset(f"grafana/{key}") for key in ("datasources.yaml", "dashboards.yaml")}
+        sources = config_map(f"{name}-provisioning", namespace, labels, provisioning, here)
+        dashboards = config_map(f"{name}-dashboards", namespace, labels, assets("dashboards"), here)
+        paths = {key: f"{key.removesuffix('.yaml')}/{key}" for key in provisioning}
+        program = Program(
+            name=_PROGRAM,
+            port=PORT,
+            container=_container(part, prometheus_address(scope), secret_variable(_PASSWORD, credentials, _PASSWORD)),
+            volumes=[
+                from_config_map("provisioning", sources, paths),
+                from_config_map("dashboards", dashboards),
+                scratch("data"),
+                scratch(),
+            ],
+            user=_USER,
+        )
+        self.url = run(scope, program, here, expose=expose).url
+        self.register_outputs({"url": self.url})
+
+
+def _container(part: GrafanaPart, prometheus: pulumi.Input[str], password: core.EnvVarArgs) -> core.ContainerArgs:
+    return container(
+        _PROGRAM,
+        part.get("image", IMAGE),
+        variables={**_SETTINGS, "PROMETHEUS_URL": prometheus},
+        secrets=[password],
+        ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+        resources=resource_requirements(part.get("resources"), SIZES),
+        startup_probe=http_probe("/api/health", "http", period=2, failures=60),
+        readiness_probe=http_probe("/api/health", "http", period=10, failures=3),
+        liveness_probe=http_probe("/api/health", "http", period=20, failures=3, timeout=5),
+        volume_mounts=[
+            mount("provisioning", "/etc/grafana/provisioning", read_only=True),
+            mount("dashboards", "/etc/grafana/dashboards", read_only=True),
+            mount("data", "/var/lib/grafana"),
+            mount("tmp", "/tmp"),
+        ],
+    )

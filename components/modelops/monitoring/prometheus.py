@@ -1,0 +1,151 @@
+"""Prometheus: what it scrapes, which rules it evaluates, how long it keeps metrics."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import yaml
+
+from modelops._assets import asset, assets
+from modelops._outputs import known_after
+from modelops._pods import (
+    Sizes,
+    claimed,
+    container,
+    core,
+    from_config_map,
+    http_probe,
+    mount,
+    resource_requirements,
+    scratch,
+)
+from modelops._quantities import bytes_of
+from modelops._storage import config_map, volume_claim
+from modelops._types import Expose
+from modelops.monitoring._program import Program, Scope, run
+from modelops.monitoring._types import PrometheusPart
+
+IMAGE = "quay.io/prometheus/prometheus:v3.5.0"
+PORT = 9090
+SIZES = Sizes(cpu="100m", memory="384Mi", memory_limit="1Gi")
+DEFAULT_STORAGE_SIZE = "10Gi"
+DEFAULT_RETENTION_DAYS = 15
+_USER = 65534
+_PROGRAM = "prometheus"
+
+
+class Prometheus(pulumi.ComponentResource):
+    """Prometheus on one volume, with this library's scrape configuration and rules."""
+
+    url: pulumi.Output[str]
+
+    def __init__(
+        self,
+        scope: Scope,
+        part: PrometheusPart,
+        *,
+        expose: Expose,
+        namespaces: Sequence[pulumi.Input[str]] | None,
+        external_labels: Mapping[str, pulumi.Input[str]],
+        alertmanager: pulumi.Output[str] | None,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("modelops:monitoring:Prometheus", scope.named(_PROGRAM), None, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        name = scope.named(_PROGRAM)
+        config = pulumi.Output.all(
+            namespaces=list(namespaces) if namespaces else None,
+            external_labels=dict(external_labels),
+            alertmanager=alertmanager,
+        ).apply(lambda known: render_config(**known))
+        rules = assets("rules")
+        files = config_map(name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, here)
+        size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
+        claim = volume_claim(name, scope.namespace, scope.labels(_PROGRAM), size, part.get("storage_class"), here)
+        program = Program(
+            name=_PROGRAM,
+            port=PORT,
+            container=_container(part, size),
+            volumes=[
+                from_config_map(
+                    "files", files, {"prometheus.yml": "prometheus.yml"} | {rule: f"rules/{rule}" for rule in rules}
+                ),
+                claimed("data", known_after(name, claim)),
+                scratch(),
+            ],
+            user=_USER,
+            token=True,
+        )
+        running = run(scope, program, here, expose=expose, rules=RULES)
+        self.url = running.url
+        self.register_outputs({"url": self.url})
+
+
+def address(scope: Scope) -> pulumi.Output[str]:
+    """Where other programs in the cluster ask Prometheus."""
+    return pulumi.Output.concat("http://", scope.host(_PROGRAM), f":{PORT}")
+
+
+def render_config(
+    namespaces: Sequence[str] | None, external_labels: Mapping[str, str], alertmanager: str | None
+) -> str:
+    """The scrape configuration with what differs from stack to stack."""
+    config: dict[str, Any] = yaml.safe_load(asset("prometheus/prometheus.yml"))
+    if external_labels:
+        config["global"]["external_labels"] = dict(external_labels)
+    if alertmanager is None:
+        del config["alerting"]
+    else:
+        config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
+    for job in config["scrape_configs"]:
+        for discovery in job.get("kubernetes_sd_configs", []):
+            if discovery["role"] == "pod" and namespaces:
+                discovery["namespaces"] = {"names": sorted(namespaces)}
+    return yaml.dump(config, Dumper=_WithoutAliases, sort_keys=False)
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _container(part: PrometheusPart, size: pulumi.Input[str]) -> core.ContainerArgs:
+    days = pulumi.Output.from_input(part.get("retention_days", DEFAULT_RETENTION_DAYS))
+    return container(
+        _PROGRAM,
+        part.get("image", IMAGE),
+        variables={},
+        args=[
+            "--config.file=/etc/prometheus/prometheus.yml",
+            "--storage.tsdb.path=/prometheus",
+            days.apply(lambda count: f"--storage.tsdb.retention.time={int(count)}d"),
+            # The rest is for the write-ahead log and for compaction, which need room beside the blocks.
+            pulumi.Output.from_input(size).apply(
+                lambda quantity: f"--storage.tsdb.retention.size={bytes_of(quantity) * 4 // 5 // 2**20}MB"
+            ),
+        ],
+        ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+        resources=resource_requirements(part.get("resources"), SIZES),
+        # Replaying the write-ahead log of a big volume takes minutes.
+        startup_probe=http_probe("/-/ready", "http", period=2, failures=150),
+        readiness_probe=http_probe("/-/ready", "http", period=10, failures=3),
+        liveness_probe=http_probe("/-/healthy", "http", period=20, failures=3, timeout=5),
+        volume_mounts=[
+            mount("files", "/etc/prometheus", read_only=True),
+            mount("data", "/prometheus"),
+            mount("tmp", "/tmp"),
+        ],
+    )
+
+
+RULES = (
+    k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["nodes", "pods"], verbs=["get", "list", "watch"]),
+    k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["nodes/metrics"], verbs=["get"]),
+    k8s.rbac.v1.PolicyRuleArgs(
+        api_groups=["discovery.k8s.io"], resources=["endpointslices"], verbs=["get", "list", "watch"]
+    ),
+    k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["services"], verbs=["get", "list", "watch"]),
+    k8s.rbac.v1.PolicyRuleArgs(non_resource_urls=["/metrics"], verbs=["get"]),
+)
+"""What Prometheus reads from the cluster: where its targets are, and the kubelets' and the API server's metrics."""
