@@ -21,6 +21,8 @@ def variables(cluster: Cluster) -> dict[str, str]:
         "PULUMI_HOME": str(pulumi_home()),
         "PULUMI_BACKEND_URL": f"file://{state_backend()}",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        # The plugins are installed; without this the engine looks on the network for those of every SDK around.
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "MODELOPS_PLATFORM": str(platform_facts()),
         **cluster.environment(),
     }

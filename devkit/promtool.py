@@ -1,20 +1,24 @@
-"""`python3 -m devkit.promtool` prints the path of a promtool: an installed one, else Debian's, taken into the cache."""
+"""`python3 -m devkit.promtool` prints the path of a promtool: an installed one, else one built into the cache."""
 
 import os
 import shutil
 import sys
 from pathlib import Path
 
-from devkit import embedded
+from devkit import toolchain
 from devkit.errors import DevkitError
 
 
 def find() -> Path:
-    """PROMTOOL, else what is on the PATH, else Debian's. Raises DevkitError when none can be had."""
+    """PROMTOOL, else what is on the PATH, else the pinned one. Raises DevkitError when none can be had."""
     if named := os.environ.get("PROMTOOL") or shutil.which("promtool"):
         return Path(named)
-    embedded.extract_packages(["prometheus"], lambda text: print(text, file=sys.stderr))
-    return embedded.tool("prometheus")
+    return toolchain.build(toolchain.groups()["prometheus"], _say) / "promtool"
+
+
+def _say(text: str) -> None:
+    if text != "cached":
+        print(text, file=sys.stderr)
 
 
 def main() -> int:

@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TextIO, TypeVar
 
@@ -30,7 +29,7 @@ class _Last:
 
 
 class Steps:
-    """Runs named steps, some of them side by side, and prints what happens as it happens.
+    """Runs named steps, from several threads if need be, and prints what happens as it happens.
 
     A step is a function that takes `report`, to be called with one line of detail whenever there is news. A detail
     equal to ``cached`` marks the step as such. While a step is silent, its last detail is shown again from time to
@@ -43,7 +42,6 @@ class Steps:
         self._started = time.monotonic()
         self._count = 0
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="step")
 
     def say(self, text: str) -> None:
         """Prints a line as it is."""
@@ -82,10 +80,6 @@ class Steps:
         mark = "cached" if last.cached else "done"
         self.say(f"{label} {title}: {mark}, {elapsed(time.monotonic() - started)}")
         return result
-
-    def start(self, title: str, action: Callable[[Report], T]) -> "Future[T]":
-        """Runs one step beside the others; `.result()` of what it returns waits for it."""
-        return self._pool.submit(self.run, title, action)
 
     def total_elapsed(self) -> str:
         """Time since the first step, as text."""

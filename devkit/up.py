@@ -3,8 +3,9 @@
 import json
 import os
 import sys
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from devkit import base_image, bootstrap, embedded, engine, environment, images, preflight, toolchain, versions
@@ -16,6 +17,7 @@ from devkit.paths import cache_root, platform_facts, state_root
 from devkit.steps import Report, Steps
 
 _CLUSTER_GROUPS = ("containers", "kubernetes")
+_UPSTREAM_BASE = "docker.io/library/python:3.12-slim"
 
 
 @dataclass(frozen=True)
@@ -33,25 +35,31 @@ def bring_up(request: Request) -> None:
     Raises DevkitError, with everything that finished kept, when a step fails.
     """
     cluster = request.cluster
-    steps = Steps(total=7 + 3 * cluster.needs_builds + 2 * (request.deploy is not None))
+    wanted = _wanted_builds(cluster)
+    steps = Steps(total=7 + cluster.needs_builds + len(wanted) + 2 * (request.deploy is not None))
     missing = steps.run("check this machine", lambda report: _check(cluster, report))
-    _print_plan(steps, cluster, missing)
+    _print_plan(steps, cluster, wanted, missing)
     state_root().mkdir(parents=True, exist_ok=True, mode=0o700)
     remember(cluster)
     if cluster.needs_builds:
         steps.run("install Debian packages", embedded.install_packages)
-    programs = _start_builds(steps, cluster)
+    builds = Builds(steps)
+    for name in wanted:
+        builds.start(name)
     steps.run("install Python packages into .venv", bootstrap.ensure_virtualenv)
     found = steps.run("find the Pulumi engine", engine.find_engine)
-    for name, build in programs.items():
-        link_programs(name, build.result())
+    if cluster.needs_builds:
+        for name in _CLUSTER_GROUPS:
+            link_programs(name, builds.folder(name))
     pulumi = engine.install_engine(found)
     steps.run(f"start the {cluster.kind} cluster", cluster.start)
     variables = environment.complete(cluster)
     origins = steps.run("install Pulumi plugins", lambda report: engine.install_plugins(pulumi, variables, report))
     base = steps.run("make the base image", lambda report: _base_image(cluster, report))
     stack = Stack(request.deploy or "dev", variables)
-    available = steps.run("check which images can be pulled", lambda report: _images(stack, cluster, base, report))
+    available = steps.run(
+        "check which images can be pulled", lambda report: _images(stack, cluster, base, builds, report)
+    )
     _write_facts(cluster, base, available)
     _print_platform(steps, cluster, found, origins, available)
     if request.deploy is None:
@@ -82,35 +90,43 @@ def _check(cluster: Cluster, report: Report) -> list[str]:
     return missing
 
 
-def _print_plan(steps: Steps, cluster: Cluster, missing: list[str]) -> None:
+def _wanted_builds(cluster: Cluster) -> list[str]:
+    """The groups that will be built for the cluster, in the order in which they are needed."""
+    if not cluster.needs_builds:
+        return []
+    # Substitutes for upstream images are needed exactly where no image registry is within reach.
+    return [*_CLUSTER_GROUPS, *(["prometheus"] if images.check([_UPSTREAM_BASE]) else [])]
+
+
+def _print_plan(steps: Steps, cluster: Cluster, wanted: list[str], missing: list[str]) -> None:
     steps.say(f"      cluster: {cluster.kind}")
     if cluster.needs_builds:
-        to_build = [name for name in _CLUSTER_GROUPS if not toolchain.is_built(toolchain.groups()[name])]
+        to_build = [name for name in wanted if not toolchain.is_built(toolchain.groups()[name])]
         steps.say(f"      to build from Go modules: {', '.join(to_build) or 'nothing, all cached'}")
         steps.say(f"      to install on the system with apt-get: {' '.join(missing) or 'nothing'}")
     steps.say(f"      caches in {cache_root()}, state in {state_root()}")
 
 
-def _start_builds(steps: Steps, cluster: Cluster) -> "dict[str, Future[Path]]":
-    """Starts what the embedded cluster needs built, one after the other beside the other steps."""
-    builds: dict[str, Future[Path]] = {}
-    if not cluster.needs_builds:
-        return builds
-    before: Future[Path] | None = None
-    for name in _CLUSTER_GROUPS:
+class Builds:
+    """Go builds beside the other steps, one after the other: each of them uses every core by itself."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._line = ThreadPoolExecutor(max_workers=1, thread_name_prefix="build")
+        self._started: dict[str, Future[Path]] = {}
+
+    def start(self, name: str) -> None:
+        """Puts a group into the line."""
         group = toolchain.groups()[name]
+        version = f" {versions.kubernetes()}" if name == "kubernetes" else ""
+        build = partial(toolchain.build, group)
+        self._started[name] = self._line.submit(self._steps.run, f"build {name}{version}", build)
 
-        def action(report: Report, group: toolchain.Group = group, after: "Future[Path] | None" = before) -> Path:
-            if after is not None:
-                after.result()
-            return toolchain.build(group, report)
-
-        before = builds[name] = steps.start(f"build {name}{_version_note(name)}", action)
-    return builds
-
-
-def _version_note(group: str) -> str:
-    return f" {versions.kubernetes()}" if group == "kubernetes" else ""
+    def folder(self, name: str) -> Path:
+        """The folder of a group's programs, once it is built."""
+        if name not in self._started:
+            self.start(name)
+        return self._started[name].result()
 
 
 def link_programs(group: str, folder: Path) -> None:
@@ -124,24 +140,25 @@ def link_programs(group: str, folder: Path) -> None:
 
 def _base_image(cluster: Cluster, report: Report) -> str | None:
     """The base for image builds: the configured one where it can be pulled, else one made here."""
-    upstream = _configured_base()
-    if not images.check([upstream]):
-        report(f"{upstream} can be pulled")
+    if not images.check([_UPSTREAM_BASE]):
+        report(f"{_UPSTREAM_BASE} can be pulled")
         return None
     if not isinstance(cluster, Embedded):
-        report(f"{upstream} can't be pulled from here; image builds may fail")
+        report(f"{_UPSTREAM_BASE} can't be pulled from here; image builds may fail")
         return None
     return base_image.ensure_base_image(embedded.REGISTRY, report)
 
 
-def _configured_base() -> str:
-    return "docker.io/library/python:3.12-slim"
-
-
-def _images(stack: Stack, cluster: Cluster, base: str | None, report: Report) -> images.Availability:
+def _images(stack: Stack, cluster: Cluster, base: str | None, builds: Builds, report: Report) -> images.Availability:
     builder = None
     if isinstance(cluster, Embedded) and base is not None:
-        builder = images.Builder(engine.bin_folder() / "buildctl", embedded.buildkit_address(), embedded.REGISTRY, base)
+        builder = images.Builder(
+            engine.bin_folder() / "buildctl",
+            embedded.buildkit_address(),
+            embedded.REGISTRY,
+            base,
+            programs=lambda: builds.folder("prometheus"),
+        )
     return images.resolve(stack.wanted_images(bootstrap.python()), builder, report)
 
 
@@ -153,9 +170,9 @@ def _write_facts(cluster: Cluster, base: str | None, available: images.Availabil
         "images": available.images,
         "unavailable": available.unavailable,
     }
-    partial = platform_facts().with_suffix(".partial")
-    partial.write_text(json.dumps(facts, indent=2))
-    partial.replace(platform_facts())
+    unfinished = platform_facts().with_suffix(".partial")
+    unfinished.write_text(json.dumps(facts, indent=2))
+    unfinished.replace(platform_facts())
 
 
 def _print_platform(

@@ -48,3 +48,9 @@ def plugin(name: str) -> str:
 def kubernetes() -> str:
     """Version of the embedded Kubernetes."""
     return go_module("kubernetes", "k8s.io/kubernetes")
+
+
+def prometheus() -> str:
+    """Version of Prometheus. Its Go module counts 3.13.5 as 0.313.5."""
+    _, counted, patch = go_module("prometheus", "github.com/prometheus/prometheus").split(".")
+    return f"{int(counted) // 100}.{int(counted) % 100}.{patch}"

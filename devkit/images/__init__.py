@@ -8,7 +8,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from devkit.steps import Report
 _FOLDER = Path(__file__).resolve().parent
 SUBSTITUTES = ("alertmanager", "mlflow", "node-exporter", "prometheus")
 """Repository names (last path component) that the Dockerfile beside this file has a target for."""
+_BUILT_HERE = ("prometheus",)
 _TIMEOUT_SECONDS = 10.0
 _MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -44,6 +45,8 @@ class Builder:
     address: str
     registry: str
     base_image: str
+    programs: Callable[[], Path]
+    """Gives the folder of the programs that are built here, for the targets that copy one."""
 
 
 def check(wanted: Iterable[str]) -> dict[str, str]:
@@ -117,13 +120,16 @@ def _anonymous_token(challenge: str) -> str:
 
 def _substitute(target: str, version: str, builder: Builder) -> str:
     """Builds and pushes the target, unless the registry has it; returns its reference by digest."""
-    text = (_FOLDER / "Dockerfile").read_bytes() + "\0".join([target, version, builder.base_image]).encode()
+    programs = builder.programs() if target in _BUILT_HERE else _FOLDER
+    inputs = "\0".join([target, version, builder.base_image, programs.name])
+    text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
     repository = f"{builder.registry}/devkit/{target}"
     tag = hashlib.sha256(text).hexdigest()[:16]
     if digest := _digest(f"{repository}:{tag}"):
         return f"{repository}@{digest}"
     options = {
         "target": target,
+        "context:programs": "local:programs",
         "build-arg:BASE_IMAGE": builder.base_image,
         "build-arg:MLFLOW_VERSION": version.removeprefix("v"),
     }
@@ -131,6 +137,7 @@ def _substitute(target: str, version: str, builder: Builder) -> str:
     with tempfile.NamedTemporaryFile(suffix=".json") as metadata:
         command = [str(builder.buildctl), "--addr", builder.address, "build", "--frontend", "dockerfile.v0"]
         command += ["--progress", "plain", "--local", f"context={_FOLDER}", "--local", f"dockerfile={_FOLDER}"]
+        command += ["--local", f"programs={programs}"]
         for key, value in options.items():
             command += ["--opt", f"{key}={value}"]
         done = subprocess.run(

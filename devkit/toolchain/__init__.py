@@ -20,6 +20,7 @@ from devkit.steps import Report
 
 _FOLDER = Path(__file__).resolve().parent
 _ENGINE_VERSION = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+_PROMETHEUS_VERSION = "github.com/prometheus/common/version.Version"
 _DOCKER_BUILD_VERSION = "github.com/pulumi/pulumi-docker-build/provider.Version"
 
 
@@ -54,7 +55,7 @@ def _kubernetes_versions() -> dict[str, str]:
 
 
 def groups() -> dict[str, Group]:
-    """The groups by name: `kubernetes`, `containers`, `pulumi`, `docker-build`."""
+    """The groups by name: `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`."""
     found = [
         Group(
             "containers",
@@ -67,6 +68,13 @@ def groups() -> dict[str, Group]:
             | _same("coredns", "metrics-server")
             | {"server": "etcd"},
             linker_versions=_kubernetes_versions(),
+        ),
+        # Kubernetes is the one service discovery that our scrape configuration uses; others bring every cloud's SDK.
+        Group(
+            "prometheus",
+            _same("prometheus", "promtool"),
+            tags="netgo,remove_all_sd,enable_kubernetes_sd",
+            linker_versions={_PROMETHEUS_VERSION: versions.prometheus()},
         ),
         Group("pulumi", _same("pulumi"), linker_versions={_ENGINE_VERSION: versions.pulumi()}),
         Group(
