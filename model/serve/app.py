@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from model.contract import ServeContract
 from model.manifest import Manifest
 from model.runtime import Array, Runtime
@@ -165,19 +167,16 @@ class App:
             if open_protocol:
                 inputs, identity = oip.read(body, service.reader)
             else:
-                inputs = service.reader.read(body)
+                inputs, identity = service.reader.read(body), None
             outputs = await service.predict(inputs)
-            try:
-                if open_protocol:
-                    response = oip.inferred(service.manifest, service.version, outputs, identity)
-                else:
-                    response = service.answer(outputs)
-            except ValueError:
-                raise Refusal(
-                    422, "inputs", "finite", "the prediction for these inputs is not a finite number"
-                ) from None
         finally:
             self._predicting -= 1
+        if not np.isfinite(outputs).all():
+            raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
+        if open_protocol:
+            response = oip.inferred(service.manifest, service.version, outputs, identity)
+        else:
+            response = service.answer(outputs)
         response.rows = len(inputs)
         return response
 

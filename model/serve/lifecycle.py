@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,6 +20,7 @@ INLINE_SECONDS = 0.005
 """A model whose largest request takes longer predicts in a thread of its own."""
 GRACE_SECONDS = 10
 """How long requests still running after the drain may take."""
+BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 """Longer than the idle timeouts of the usual proxies, so that it is never us who closes a connection they reuse."""
 
@@ -42,6 +44,16 @@ def load_service(settings: ServeContract) -> Service:
     return Service(manifest, runtime, settings, inline=inline)
 
 
+def listen(settings: ServeContract) -> socket.socket:
+    """Raises ContractError when the address can't be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    dual = settings.host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    except OSError as error:
+        raise ContractError(f"can't listen on {settings.host}:{settings.port}: {error.strerror}") from None
+
+
 async def serve(settings: ServeContract) -> None:
     """Serve until SIGTERM or SIGINT. Raises ContractError when the model can't be loaded or the port not be had."""
     log = Log(settings.model_version)
@@ -49,8 +61,6 @@ async def serve(settings: ServeContract) -> None:
     app = App(settings, log, metrics)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         loop="none",
         http="httptools",
         ws="none",
@@ -63,16 +73,15 @@ async def serve(settings: ServeContract) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    listener = listen(settings)
     server = Server(config)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([listener]))
     try:
-        await _listening(server, serving, settings)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        log.event("listening", host=settings.host, port=port)
+        log.event("listening", host=settings.host, port=listener.getsockname()[1])
         with ThreadPoolExecutor(1, "load") as loader:
             service = await loop.run_in_executor(loader, load_service, settings)
         log.model = service.manifest.name
@@ -87,10 +96,3 @@ async def serve(settings: ServeContract) -> None:
         server.should_exit = True
         await asyncio.wait([serving])
     log.event("stopped")
-
-
-async def _listening(server: Server, serving: "asyncio.Task[None]", settings: ServeContract) -> None:
-    while not server.started:
-        await asyncio.wait([serving], timeout=0.01)
-        if serving.done():
-            raise ContractError(f"can't listen on {settings.host}:{settings.port}: is the port in use?")

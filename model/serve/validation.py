@@ -113,7 +113,7 @@ def validation_refusal(error: msgspec.ValidationError, prefix: str = "") -> Refu
         return Refusal(422, field, "known_field", f"{field} is not a field that is taken here")
     if "out of range" in said:
         return Refusal(422, field, "finite", f"{field} is out of range")
-    rule = "depth" if _ARRAY in said else "type"
+    rule = "depth" if _ARRAY in said and field != "body" else "type"
     words = said[:200].replace("Expected", "must be").replace("`array`", "a list").replace("`float`", "a number")
     words = words.replace("`int`", "a whole number").replace("`str`", "a string").replace("`object`", "an object")
     words = words.replace("`bool`", "a boolean").replace("`null`", "null").replace(", got", ", not")

@@ -1,0 +1,193 @@
+"""A model file without TensorFlow, a server in a process of its own, and a small HTTP client."""
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flatbuffers  # type: ignore[import-untyped]
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from model.manifest import Golden, Manifest, Tensor
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def dense_model(weights: np.ndarray, bias: np.ndarray) -> bytes:
+    """A LiteRT model of one fully connected layer: `inputs @ weights.T + bias`."""
+    outputs, inputs = weights.shape
+    buffers = [schema.BufferT() for _number in range(3)]
+    buffers[1].data = np.frombuffer(weights.astype("<f4").tobytes(), "uint8")
+    buffers[2].data = np.frombuffer(bias.astype("<f4").tobytes(), "uint8")
+
+    def tensor(name: str, shape: list[int], buffer: int, signature: list[int] | None = None) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape, made.shapeSignature, made.buffer = name, shape, signature, buffer
+        made.type = schema.TensorType.FLOAT32
+        return made
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
+    code.version = 1
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs = [0, 1, 2], [3]
+    operator.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    operator.builtinOptions = schema.FullyConnectedOptionsT()
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        tensor("input", [1, inputs], 0, [-1, inputs]),
+        tensor("weights", [outputs, inputs], 1),
+        tensor("bias", [outputs], 2),
+        tensor("output", [1, outputs], 0, [-1, outputs]),
+    ]
+    graph.inputs, graph.outputs, graph.operators = [0], [3], [operator]
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], buffers
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def write_model(
+    directory: Path,
+    *,
+    name: str = "line",
+    weights: tuple[tuple[float, ...], ...] = ((2.0,),),
+    bias: tuple[float, ...] = (1.0,),
+    golden_error: float = 0.0,
+) -> Manifest:
+    """A model directory; with the defaults y = 2x + 1. `golden_error` makes its golden prediction wrong by so much."""
+    directory.mkdir(parents=True, exist_ok=True)
+    matrix, offset = np.array(weights), np.array(bias)
+    content = dense_model(matrix, offset)
+    (directory / "model.tflite").write_bytes(content)
+    inputs = [[float(row + column) for column in range(matrix.shape[1])] for row in range(3)]
+    outputs = (np.array(inputs) @ matrix.T + offset + golden_error).tolist()
+    manifest = Manifest(
+        name=name,
+        run_id="abc123def456",
+        framework="tensorflow",
+        runtime="litert",
+        file="model.tflite",
+        inputs=Tensor((-1, matrix.shape[1]), "float32"),
+        outputs=Tensor((-1, matrix.shape[0]), "float32"),
+        golden=Golden(inputs, outputs, 1e-5),
+        sha256={"model.tflite": hashlib.sha256(content).hexdigest()},
+    )
+    manifest.write(directory)
+    return manifest
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class RunningServer:
+    process: "subprocess.Popen[str]"
+    port: int
+    log_file: Path
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+    def connect(self, timeout: float = 10) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        connection = self.connect()
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def post(self, content: object, path: str = "/api/predict") -> Answer:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return self.ask("POST", path, body, self.headers)
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+    def requests(self, count: int) -> list[dict[str, Any]]:
+        """The log lines of the first `count` requests: a line is written after its answer is sent."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            lines = [line for line in self.log() if line["event"] == "request"]
+            if len(lines) >= count:
+                return lines[:count]
+            time.sleep(0.02)
+        raise AssertionError(f"fewer than {count} requests were logged")
+
+    def metrics(self) -> dict[str, float]:
+        """Values by series, as Prometheus' text format writes them."""
+        lines = self.ask("GET", "/metrics").body.decode().splitlines()
+        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+def environment(**variables: object) -> dict[str, str]:
+    """This process' environment without what the contracts define, and with `variables`."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MODELOPS_", "MLFLOW_"))}
+    return {**kept, "PYTHONPATH": str(ROOT), **{key: str(value) for key, value in variables.items()}}
+
+
+def run_module(module: str, **variables: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", module],
+        env=environment(**variables),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@contextmanager
+def start_server(
+    model_dir: Path, log_file: Path, *, wait_for: str = "ready", **variables: object
+) -> Iterator[RunningServer]:
+    settings = {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_PORT": 0, "MODELOPS_DRAIN_SECONDS": 0, **variables}
+    command = [sys.executable, "-m", "model.serve"]
+    with log_file.open("w") as log:
+        env = environment(MODELOPS_MODEL_DIR=model_dir, MODELOPS_MODEL_VERSION="run-abc123def456", **settings)
+        process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=subprocess.PIPE, text=True)
+    try:
+        yield RunningServer(process, _wait_for(process, log_file, wait_for), log_file)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
+
+
+def _wait_for(process: "subprocess.Popen[str]", log_file: Path, event: str) -> int:
+    """The port, as soon as the log has the event."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = [json.loads(line) for line in log_file.read_text().splitlines() if line.endswith("}")]
+        if any(line["event"] == event for line in lines):
+            return int(next(line["port"] for line in lines if line["event"] == "listening"))
+        time.sleep(0.02)
+    raise AssertionError(f"the server did not say {event!r}: {process.stderr.read() if process.stderr else ''}")

@@ -1,0 +1,183 @@
+"""Bad input gets a 4xx that names field and rule, never a 5xx, and never disturbs the server."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from tests.unit.model.support import Answer, RunningServer
+
+FUZZED_REQUESTS = 400
+
+
+def error(answer: Answer) -> tuple[int, str, str]:
+    content = answer.json()["error"]
+    assert content["message"]
+    return answer.status, content["field"], content["rule"]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", (400, "body", "json")),
+        (b"{", (400, "body", "json")),
+        (b'{"inputs": [[0.5]', (400, "body", "json")),
+        (b'{"inputs": [[0.5]]}x', (400, "body", "json")),
+        (b'{"inputs": [[NaN]]}', (400, "body", "json")),
+        (b'{"inputs": [[Infinity]]}', (400, "body", "json")),
+        (b'{"inputs": [[-Infinity]]}', (400, "body", "json")),
+        (b"\xff\xfe", (400, "body", "json")),
+        (b'{"inputs": [["\xff"]]}', (422, "inputs[0][0]", "type")),
+        (b'{"inputs": [[1e999]]}', (422, "inputs[0][0]", "finite")),
+        (b'{"inputs": [[1e39]]}', (422, "inputs[0][0]", "finite")),
+        (b'{"inputs": [[0], [-1e39]]}', (422, "inputs[1][0]", "finite")),
+        (b'{"inputs": [[3e38]]}', (422, "inputs", "finite")),
+        (b'{"inputs": [[1' + b"0" * 400 + b"]]}", (422, "inputs[0][0]", "finite")),
+        (b"[]", (422, "body", "type")),
+        (b"null", (422, "body", "type")),
+        (b"7", (422, "body", "type")),
+        (b"{}", (422, "inputs", "required")),
+        (b'{"inputs": null}', (422, "inputs", "depth")),
+        (b'{"inputs": 0.5}', (422, "inputs", "depth")),
+        (b'{"inputs": "0.5"}', (422, "inputs", "depth")),
+        (b'{"inputs": {}}', (422, "inputs", "depth")),
+        (b'{"inputs": []}', (422, "inputs", "min_rows")),
+        (b'{"inputs": [0.5]}', (422, "inputs[0]", "depth")),
+        (b'{"inputs": [[]]}', (422, "inputs[0]", "length")),
+        (b'{"inputs": [[1], [1, 2]]}', (422, "inputs[1]", "length")),
+        (b'{"inputs": [[1, 2], [1]]}', (422, "inputs[0]", "length")),
+        (b'{"inputs": [[[0.5]]]}', (422, "inputs[0][0]", "depth")),
+        (b'{"inputs": [[1], ["2"]]}', (422, "inputs[1][0]", "type")),
+        (b'{"inputs": [[true]]}', (422, "inputs[0][0]", "type")),
+        (b'{"inputs": [[null]]}', (422, "inputs[0][0]", "type")),
+        (b'{"inputs": [[{}]]}', (422, "inputs[0][0]", "type")),
+        (b'{"inputs": [[1]], "x": 1}', (422, "x", "known_field")),
+        (b'{"instances": [[1]]}', (422, "instances", "known_field")),
+        (b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", (422, "inputs[0][0]", "depth")),
+        (b"[" * 100_000, (422, "body", "type")),
+        (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", (422, "x", "known_field")),
+        (json.dumps({"inputs": [[1]] * 1025}).encode(), (422, "inputs", "max_rows")),
+    ],
+)
+def test_a_body_that_breaks_a_rule_is_refused(
+    server: RunningServer, body: bytes, expected: tuple[int, str, str]
+) -> None:
+    assert error(server.post(body)) == expected
+
+
+def test_a_body_over_the_limit_is_refused(server: RunningServer) -> None:
+    answer = server.post(b" " * (2**20 + 1))
+    assert error(answer) == (413, "body", "max_bytes")
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_chunked_body_over_the_limit_is_refused(server: RunningServer) -> None:
+    connection = server.connect()
+    chunks = (b" " * 2**16 for _chunk in range(40))
+    connection.request("POST", "/api/predict", chunks, server.headers, encode_chunked=True)
+    response = connection.getresponse()
+    assert error(Answer(response.status, {}, response.read())) == (413, "body", "max_bytes")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
+)
+def test_another_content_type_is_refused(server: RunningServer, content_type: str) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    answer = server.ask("POST", "/api/predict", b'{"inputs":[[0.5]]}', headers)
+    assert error(answer) == (415, "Content-Type", "application/json")
+
+
+def test_a_compressed_body_is_refused(server: RunningServer) -> None:
+    answer = server.ask("POST", "/api/predict", b"x", {**server.headers, "Content-Encoding": "gzip"})
+    assert error(answer) == (415, "Content-Encoding", "identity")
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/predict/", "/healthz", "/v2x", "/%2e%2e/etc/passwd", "/\x7f"])
+def test_an_unknown_path_is_not_found(server: RunningServer, path: str) -> None:
+    answer = server.ask("GET", path.replace("\x7f", "%7f"))
+    assert answer.status == 404
+    assert answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/api/predict", "POST"),
+        ("PUT", "/api/predict", "POST"),
+        ("DELETE", "/api/predict", "POST"),
+        ("OPTIONS", "/api/predict", "POST"),
+        ("POST", "/metrics", "GET, HEAD"),
+        ("POST", "/healthz/ready", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_refused_with_those_that_work(
+    server: RunningServer, method: str, path: str, allowed: str
+) -> None:
+    answer = server.ask(method, path)
+    assert error(answer) == (405, "method", "allowed_method")
+    assert answer.headers["allow"] == allowed
+
+
+def _scrambled(generator: random.Random) -> bytes:
+    """A valid body with bytes changed, left out, doubled; or values where others belong."""
+    values: list[Any] = [None, True, "x", 1e300, -0.0, 10**30, {}, [], [[]], "\ud800", "é", {"inputs": [[1]]}]
+    content: Any = {
+        "inputs": [[generator.choice([0.5, 1, 1, -7e-3, 2e9, *values])] for _row in range(generator.randrange(4))]
+    }
+    if generator.random() < 0.3:
+        content[generator.choice(["inputs", "x", ""])] = generator.choice(values)
+    body = bytearray(json.dumps(content).encode())
+    for _change in range(generator.choice([0, 0, 1, 2, 3])):
+        at = generator.randrange(len(body)) if body else 0
+        kind = generator.randrange(4)
+        if kind == 0:
+            body[at : at + 1] = generator.randbytes(1)
+        elif kind == 1:
+            del body[at : at + generator.randrange(1, 5)]
+        elif kind == 2:
+            body[at:at] = body[at : at + 8] * generator.randrange(1, 4)
+        else:
+            body[at:at] = generator.choice([b"[", b"]", b"{", b"}", b'"', b",", b"-", b"1e", b"\x00", b"nan"])
+    return bytes(body)
+
+
+def test_fuzzed_bodies_are_answered_or_refused(server: RunningServer) -> None:
+    generator = random.Random(20240611)
+    connection = server.connect()
+    statuses: dict[int, int] = {}
+    for _request in range(FUZZED_REQUESTS):
+        body = _scrambled(generator)
+        connection.request("POST", "/api/predict", body, server.headers)
+        response = connection.getresponse()
+        content = json.loads(response.read())
+        statuses[response.status] = statuses.get(response.status, 0) + 1
+        if response.status == 200:
+            assert all(isinstance(value, float) for value in content["outputs"]), body
+        else:
+            assert response.status in (400, 422), (response.status, body, content)
+            assert content["error"].keys() == {"field", "rule", "message"}
+            assert "Traceback" not in content["error"]["message"]
+    connection.close()
+    assert sum(statuses.values()) == FUZZED_REQUESTS
+    assert min(statuses[200], statuses[400], statuses[422]) > 10, statuses
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /api/predict HTTP/1.1\r\nContent-Length: nonsense\r\n\r\n",
+        b"POST /api/predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_gets_400(server: RunningServer, request_bytes: bytes) -> None:
+    connection = server.connect()
+    connection.connect()
+    connection.sock.sendall(request_bytes)
+    assert connection.sock.recv(1000).startswith(b"HTTP/1.1 400")
+    connection.close()
+    assert server.post({"inputs": [[0.5]]}).status == 200
