@@ -26,9 +26,7 @@ def ensure_virtualenv(report: Report, requirements: str = STACK_REQUIREMENTS) ->
 
     Does nothing when that very file was installed before. Raises DevkitError with pip's last lines when it fails.
     """
-    stamp = virtualenv() / f".{requirements}.installed"
-    wanted = _fingerprint(requirements)
-    if python().exists() and stamp.exists() and stamp.read_text() == wanted:
+    if python().exists() and any(_is_installed(file) for file in (requirements, ALL_REQUIREMENTS)):
         report("cached")
         return python()
     if not python().exists():
@@ -41,8 +39,17 @@ def ensure_virtualenv(report: Report, requirements: str = STACK_REQUIREMENTS) ->
         [str(python()), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements],
         f"installing {requirements} into .venv",
     )
-    stamp.write_text(wanted)
+    _stamp(requirements).write_text(_fingerprint(requirements))
     return python()
+
+
+def _is_installed(requirements: str) -> bool:
+    stamp = _stamp(requirements)
+    return stamp.exists() and stamp.read_text() == _fingerprint(requirements)
+
+
+def _stamp(requirements: str) -> Path:
+    return virtualenv() / f".{requirements}.installed"
 
 
 def main() -> int:

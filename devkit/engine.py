@@ -58,11 +58,13 @@ def find_engine(report: Report) -> Found:
         return Found(named, f"given by {ENGINE_VARIABLE}")
     if installed := _on_path("pulumi"):
         return Found(installed, "installed on this machine")
-    if downloaded := _download_engine(report):
-        return Found(downloaded, "official release")
-    report("no official release within reach, building from Go modules")
-    built = toolchain.build(toolchain.groups()["pulumi"], report)
-    return Found(built / "pulumi", "built from Go modules")
+    group = toolchain.groups()["pulumi"]
+    # What was built once is taken again without another look at the network.
+    if not toolchain.is_built(group):
+        if downloaded := _download_engine(report):
+            return Found(downloaded, "official release")
+        report("no official release within reach, building from Go modules")
+    return Found(toolchain.build(group, report) / "pulumi", "built from Go modules")
 
 
 def install_engine(found: Found) -> Path:
