@@ -1,6 +1,7 @@
 """Pulumi components for the whole life of a machine-learning model on Kubernetes."""
 
 from modelops._errors import ArgumentsError
+from modelops._images import UPSTREAM_IMAGES
 from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
@@ -10,6 +11,7 @@ from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import Framework, GateBounds, Publisher, TrainingJob, TrainingJobArgs
 
 __all__ = [
+    "UPSTREAM_IMAGES",
     "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",

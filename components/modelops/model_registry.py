@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import labels, selector
 from modelops._network import allow_ingress, cluster_host, net, service_url
 from modelops._outputs import known_after
@@ -26,7 +27,6 @@ from modelops._storage import volume_claim
 from modelops._types import Expose, Resources
 from modelops._validation import Problems, read_args
 
-DEFAULT_IMAGE = "ghcr.io/mlflow/mlflow:v3.17.2"
 DEFAULT_STORAGE_SIZE = "5Gi"
 PORT = 5000
 SIZES = Sizes(cpu="100m", memory="640Mi", memory_limit="1536Mi")
@@ -164,7 +164,7 @@ def _deployment_spec(
 def _server(name: str, args: ModelRegistryArgs) -> core.ContainerArgs:
     return container(
         "mlflow",
-        args.get("image", DEFAULT_IMAGE),
+        args.get("image", UPSTREAM_IMAGES["mlflow"]),
         variables={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         args=_command(name, args),
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],

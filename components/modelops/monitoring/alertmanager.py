@@ -3,6 +3,7 @@
 import pulumi
 
 from modelops._assets import asset
+from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import scrape
 from modelops._pods import Sizes, container, core, from_secret, http_probe, mount, resource_requirements, scratch
 from modelops._storage import secret
@@ -10,7 +11,6 @@ from modelops._types import Expose
 from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import AlertmanagerPart
 
-IMAGE = "quay.io/prometheus/alertmanager:v0.28.1"
 PORT = 9093
 SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
 _USER = 65534
@@ -49,7 +49,7 @@ def address(scope: Scope) -> pulumi.Output[str]:
 def _container(part: AlertmanagerPart) -> core.ContainerArgs:
     return container(
         _PROGRAM,
-        part.get("image", IMAGE),
+        part.get("image", UPSTREAM_IMAGES["alertmanager"]),
         variables={},
         args=[
             "--config.file=/etc/alertmanager/alertmanager.yml",

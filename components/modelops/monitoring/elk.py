@@ -9,6 +9,7 @@ from functools import partial
 import pulumi
 
 from modelops._assets import asset
+from modelops._images import UPSTREAM_IMAGES
 from modelops._outputs import known_after
 from modelops._pods import (
     Sizes,
@@ -29,13 +30,6 @@ from modelops.monitoring import _filebeat
 from modelops.monitoring._program import Program, Running, Scope, run
 from modelops.monitoring._types import ElkPart, Part
 
-VERSION = "9.0.4"
-IMAGES = {
-    "elasticsearch": f"docker.elastic.co/elasticsearch/elasticsearch:{VERSION}",
-    "logstash": f"docker.elastic.co/logstash/logstash:{VERSION}",
-    "kibana": f"docker.elastic.co/kibana/kibana:{VERSION}",
-    "filebeat": f"docker.elastic.co/beats/filebeat:{VERSION}",
-}
 SIZES = {
     "elasticsearch": Sizes(cpu="200m", memory="2Gi", memory_limit="2Gi"),
     "logstash": Sizes(cpu="100m", memory="1Gi", memory_limit="1536Mi"),
@@ -72,7 +66,7 @@ class Elk(pulumi.ComponentResource):
             days = (part.get("elasticsearch") or {}).get("retention_days", DEFAULT_RETENTION_DAYS)
             beats = self._logstash(logstash, elasticsearch, days)
             if is_on(filebeat := part.get("filebeat") or {}):
-                image = filebeat.get("image", IMAGES["filebeat"])
+                image = filebeat.get("image", UPSTREAM_IMAGES["filebeat"])
                 host = pulumi.Output.concat(scope.host("logstash"), f":{PORTS['logstash']}")
                 _filebeat.deploy(scope, image, filebeat.get("resources"), known_after(host, beats.service), self._here)
         self.register_outputs({"elasticsearch_url": self.elasticsearch_url, "kibana_url": self.kibana_url})
@@ -87,7 +81,7 @@ class Elk(pulumi.ComponentResource):
     def _elasticsearch(self, part: ElkPart) -> Running:
         own = part.get("elasticsearch") or {}
         name, scope, here = "elasticsearch", self._scope, self._here
-        image = own.get("image", IMAGES[name])
+        image = own.get("image", UPSTREAM_IMAGES[name])
         files = self._files(name, {file: asset(f"{name}/{file}") for file in ("elasticsearch.yml", "roles.yml")})
         claim = volume_claim(
             scope.named(name),
@@ -144,7 +138,7 @@ class Elk(pulumi.ComponentResource):
         files = self._files(name, {"kibana.yml": asset("kibana/kibana.yml")})
         server = container(
             name,
-            part.get("image", IMAGES[name]),
+            part.get("image", UPSTREAM_IMAGES[name]),
             variables={"ELASTICSEARCH_URL": elasticsearch.url},
             secrets=self._passwords("KIBANA_PASSWORD", "KIBANA_ENCRYPTION_KEY"),
             ports=[core.ContainerPortArgs(name="http", container_port=PORTS[name])],
@@ -180,7 +174,7 @@ class Elk(pulumi.ComponentResource):
         )
         server = container(
             name,
-            part.get("image", IMAGES[name]),
+            part.get("image", UPSTREAM_IMAGES[name]),
             variables={"ELASTICSEARCH_URL": elasticsearch.url},
             secrets=self._passwords("LOGSTASH_PASSWORD"),
             ports=[core.ContainerPortArgs(name="beats", container_port=PORTS[name])],

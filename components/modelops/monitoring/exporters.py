@@ -3,16 +3,15 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import scrape, selector
 from modelops._outputs import known_after
 from modelops._pods import Sizes, container, core, http_probe, mount, resource_requirements, restricted_pod, scratch
 from modelops.monitoring._program import Program, Scope, account, run
 from modelops.monitoring._types import Part
 
-NODE_EXPORTER_IMAGE = "quay.io/prometheus/node-exporter:v1.9.1"
 NODE_EXPORTER_PORT = 9100
 NODE_EXPORTER_SIZES = Sizes(cpu="20m", memory="32Mi", memory_limit="128Mi")
-KUBE_STATE_METRICS_IMAGE = "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.16.0"
 KUBE_STATE_METRICS_PORT = 8080
 KUBE_STATE_METRICS_SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
 _NODE_EXPORTER = "node-exporter"
@@ -65,7 +64,7 @@ def _node_pod(part: Part, identity: pulumi.Input[str]) -> core.PodSpecArgs:
         containers=[
             container(
                 _NODE_EXPORTER,
-                part.get("image", NODE_EXPORTER_IMAGE),
+                part.get("image", UPSTREAM_IMAGES["node_exporter"]),
                 variables={},
                 args=[
                     "--path.procfs=/host/proc",
@@ -111,7 +110,7 @@ def _state_container(part: Part) -> core.ContainerArgs:
     labels = "app.kubernetes.io/part-of,app.kubernetes.io/instance,app.kubernetes.io/component"
     return container(
         _KUBE_STATE_METRICS,
-        part.get("image", KUBE_STATE_METRICS_IMAGE),
+        part.get("image", UPSTREAM_IMAGES["kube_state_metrics"]),
         variables={},
         args=[
             f"--port={KUBE_STATE_METRICS_PORT}",

@@ -3,6 +3,7 @@
 import pulumi
 
 from modelops._assets import asset, assets
+from modelops._images import UPSTREAM_IMAGES
 from modelops._pods import (
     Sizes,
     container,
@@ -20,7 +21,6 @@ from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import GrafanaPart
 from modelops.monitoring.prometheus import address as prometheus_address
 
-IMAGE = "docker.io/grafana/grafana:12.0.1"
 PORT = 3000
 SIZES = Sizes(cpu="100m", memory="192Mi", memory_limit="512Mi")
 _USER = 472
@@ -75,7 +75,7 @@ class Grafana(pulumi.ComponentResource):
 def _container(part: GrafanaPart, prometheus: pulumi.Input[str], password: core.EnvVarArgs) -> core.ContainerArgs:
     return container(
         _PROGRAM,
-        part.get("image", IMAGE),
+        part.get("image", UPSTREAM_IMAGES["grafana"]),
         variables={**_SETTINGS, "PROMETHEUS_URL": prometheus},
         secrets=[password],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],

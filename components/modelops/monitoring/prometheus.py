@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 import yaml
 
 from modelops._assets import asset, assets
+from modelops._images import UPSTREAM_IMAGES
 from modelops._outputs import known_after
 from modelops._pods import (
     Sizes,
@@ -26,7 +27,6 @@ from modelops._types import Expose
 from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import PrometheusPart
 
-IMAGE = "quay.io/prometheus/prometheus:v3.5.0"
 PORT = 9090
 SIZES = Sizes(cpu="100m", memory="384Mi", memory_limit="1Gi")
 DEFAULT_STORAGE_SIZE = "10Gi"
@@ -114,7 +114,7 @@ def _container(part: PrometheusPart, size: pulumi.Input[str]) -> core.ContainerA
     days = pulumi.Output.from_input(part.get("retention_days", DEFAULT_RETENTION_DAYS))
     return container(
         _PROGRAM,
-        part.get("image", IMAGE),
+        part.get("image", UPSTREAM_IMAGES["prometheus"]),
         variables={},
         args=[
             "--config.file=/etc/prometheus/prometheus.yml",

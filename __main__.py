@@ -1,0 +1,50 @@
+"""The stack: a model from its source to a live, watched service."""
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops import ModelImage, ModelRegistry, ModelService, MonitoringStack, TrainingJob
+from stacks import arguments, settings
+
+
+def namespace(name: str, profile: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """A namespace that enforces one of Kubernetes' pod security profiles."""
+    labels = {"app.kubernetes.io/part-of": "modelops", "pod-security.kubernetes.io/enforce": profile}
+    created = k8s.core.v1.Namespace(name, metadata=k8s.meta.v1.ObjectMetaArgs(name=name, labels=labels), opts=opts)
+    return created.metadata.apply(lambda metadata: str(metadata["name"]))
+
+
+loaded = settings.load()
+for warning in loaded.warnings:
+    pulumi.log.warn(warning)
+chosen = loaded.settings
+cluster = k8s.Provider("cluster", context=loaded.context)
+on_cluster = pulumi.ResourceOptions(provider=cluster)
+home = namespace(chosen.namespace, "restricted", on_cluster)
+watch = namespace(chosen.monitoring_namespace, "privileged", on_cluster)
+
+train_image = ModelImage("train", arguments.image(chosen, "train"))
+serve_image = ModelImage("serve", arguments.image(chosen, "serve"))
+registry = ModelRegistry(
+    "registry",
+    arguments.registry(chosen, home),
+    pulumi.ResourceOptions(provider=cluster, protect=chosen.registry.protect),
+)
+training = TrainingJob("training", arguments.training(chosen, home, train_image.ref, registry.tracking_uri), on_cluster)
+service = ModelService(
+    "model",
+    arguments.service(chosen, home, serve_image.ref, registry.tracking_uri, training.model_uri),
+    on_cluster,
+)
+monitoring = MonitoringStack("monitoring", arguments.monitoring(chosen, pulumi.get_stack(), watch, home), on_cluster)
+
+pulumi.export("url", service.url)
+pulumi.export("predict_url", service.predict_url)
+pulumi.export("image", serve_image.ref)
+pulumi.export("run_id", training.run_id)
+pulumi.export("model_uri", training.model_uri)
+pulumi.export("model_version", training.model_version)
+pulumi.export("tracking_uri", registry.url)
+for output in ("prometheus_url", "alertmanager_url", "grafana_url", "kibana_url", "elasticsearch_url"):
+    if (url := getattr(monitoring, output)) is not None:
+        pulumi.export(output, url)

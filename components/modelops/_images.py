@@ -1,0 +1,22 @@
+"""Upstream images of the programs that the library runs, each by exact version."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_ELASTIC = "9.0.4"
+
+UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "mlflow": "ghcr.io/mlflow/mlflow:v3.17.2",
+        "prometheus": "quay.io/prometheus/prometheus:v3.5.0",
+        "alertmanager": "quay.io/prometheus/alertmanager:v0.28.1",
+        "node_exporter": "quay.io/prometheus/node-exporter:v1.9.1",
+        "kube_state_metrics": "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.16.0",
+        "grafana": "docker.io/grafana/grafana:12.0.1",
+        "elasticsearch": f"docker.elastic.co/elasticsearch/elasticsearch:{_ELASTIC}",
+        "logstash": f"docker.elastic.co/logstash/logstash:{_ELASTIC}",
+        "kibana": f"docker.elastic.co/kibana/kibana:{_ELASTIC}",
+        "filebeat": f"docker.elastic.co/beats/filebeat:{_ELASTIC}",
+    }
+)
+"""Program → the image that a component runs where its arguments name no other."""

@@ -1,0 +1,90 @@
+"""Settings as the components' arguments. Nothing is decided here: names are matched, unset values are left out."""
+
+from typing import Any, cast
+
+import pulumi
+from pydantic import BaseModel, SecretStr
+
+from modelops import (
+    ModelImageArgs,
+    ModelRegistryArgs,
+    ModelServiceArgs,
+    MonitoringStackArgs,
+    TrainingJobArgs,
+)
+from stacks.models import Settings
+
+
+def image(settings: Settings, target: str) -> ModelImageArgs:
+    """Arguments of the image built from one target of the model's Dockerfile."""
+    images = settings.images
+    args: dict[str, Any] = {
+        "context": settings.model.context,
+        "target": target,
+        "repository": f"{images.registry}/{settings.model.name.lower()}-{target}",
+        "builder": images.builder,
+    }
+    if images.base_image:
+        args["build_args"] = {"BASE_IMAGE": images.base_image}
+    if images.platforms:
+        args["platforms"] = images.platforms
+    if images.builder == "docker-build":
+        args |= {"cache": images.cache, "compression": images.compression}
+        if images.builder_name:
+            args["builder_name"] = images.builder_name
+    if settings.image_registry_username and settings.image_registry_password:
+        password = secret(settings.image_registry_password)
+        args["credentials"] = {"username": settings.image_registry_username, "password": password}
+    return cast(ModelImageArgs, args)
+
+
+def registry(settings: Settings, namespace: pulumi.Input[str]) -> ModelRegistryArgs:
+    """Arguments of the MLflow server."""
+    return cast(ModelRegistryArgs, {"namespace": namespace, **given(settings.registry, without=("protect",))})
+
+
+def training(
+    settings: Settings, namespace: pulumi.Input[str], image: pulumi.Input[str], tracking_uri: pulumi.Input[str]
+) -> TrainingJobArgs:
+    """Arguments of the training run."""
+    fields = given(settings.model, without=("name", "context"))
+    fields |= {"model_name": settings.model.name, "namespace": namespace, "image": image, "tracking_uri": tracking_uri}
+    return cast(TrainingJobArgs, fields)
+
+
+def service(
+    settings: Settings,
+    namespace: pulumi.Input[str],
+    image: pulumi.Input[str],
+    tracking_uri: pulumi.Input[str],
+    model_uri: pulumi.Input[str],
+) -> ModelServiceArgs:
+    """Arguments of the service."""
+    fields = given(settings.service)
+    fields |= {"namespace": namespace, "image": image, "tracking_uri": tracking_uri, "model_uri": model_uri}
+    return cast(ModelServiceArgs, fields)
+
+
+def monitoring(
+    settings: Settings, stack: str, namespace: pulumi.Input[str], watched: pulumi.Input[str]
+) -> MonitoringStackArgs:
+    """Arguments of the monitoring stack."""
+    fields = given(settings.monitoring)
+    fields |= {"namespace": namespace, "watched_namespaces": [watched], "external_labels": {"stack": stack}}
+    if settings.alertmanager_config:
+        fields["alertmanager"]["config"] = secret(settings.alertmanager_config)
+    if settings.grafana_admin_password and fields["grafana"]["enabled"]:
+        fields["grafana"]["admin_password"] = secret(settings.grafana_admin_password)
+    if settings.elastic_password and fields["elk"]["enabled"]:
+        fields["elk"]["password"] = secret(settings.elastic_password)
+    return cast(MonitoringStackArgs, fields)
+
+
+def secret(value: SecretStr) -> pulumi.Output[str]:
+    """A setting that stays encrypted from the config to the state."""
+    return pulumi.Output.secret(value.get_secret_value())
+
+
+def given(model: BaseModel, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values of a group of settings that are there."""
+    return model.model_dump(exclude_none=True, exclude=set(without))

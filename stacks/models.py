@@ -1,0 +1,171 @@
+"""The shape of a stack's settings. Every field has a default, or there is no sensible one and it is required."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=50)]
+Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|k|[MGTPE]i?|Ki)?$")]
+Host = Annotated[str, Field(pattern=r"^\S+$")]
+ExposeName = Literal["LoadBalancer", "ClusterIP", "NodePort"]
+
+
+class Model(BaseModel):
+    """Frozen, and strict about names: a misspelt key is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
+
+
+class ResourceSettings(Model):
+    """Requests and limits of a container; unset ones are the component's."""
+
+    cpu: Quantity | None = None
+    cpu_limit: Quantity | None = None
+    memory: Quantity | None = None
+    memory_limit: Quantity | None = None
+    gpus: int | None = Field(default=None, ge=0)
+
+
+class ImageSettings(Model):
+    """Where images are built and pushed to."""
+
+    registry: str = Field(pattern=r"^[a-z0-9]+([._:/-]+[a-z0-9]+)*$")
+    """Registry and path under which `train` and `serve` are pushed: `registry.example.com/team`."""
+    builder: Literal["docker-build", "docker"] = "docker-build"
+    builder_name: str | None = None
+    base_image: str | None = None
+    """`BASE_IMAGE` of the Dockerfile; the Dockerfile's own default where unset."""
+    platforms: list[str] = []
+    cache: bool = False
+    compression: Literal["zstd", "gzip"] = "zstd"
+
+
+class Bounds(Model):
+    """Bounds of a metric."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class ModelSettings(Model):
+    """What is trained."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$")] = "linear"
+    context: str = "model"
+    """Folder with the Dockerfile whose targets `train` and `serve` are built, relative to the repository."""
+    framework: Literal["tensorflow", "pytorch", "mxnet"]
+    parameters: dict[str, Any] = {}
+    gate: dict[str, Bounds] = {}
+    data_uri: str | None = None
+    data_version: str | None = None
+    resources: ResourceSettings | None = None
+    retries: int = Field(default=0, ge=0, le=10)
+    timeout_seconds: int = Field(default=3600, ge=30, le=604_800)
+
+
+class AutoscalingSettings(Model):
+    """Bounds of the autoscaler."""
+
+    min_replicas: int = Field(default=2, ge=1, le=1000)
+    max_replicas: int = Field(ge=1, le=1000)
+    target_cpu_percent: int = Field(default=70, ge=1, le=100)
+
+
+class ServiceSettings(Model):
+    """How the model is served."""
+
+    replicas: int | None = Field(default=None, ge=1, le=1000)
+    autoscaling: AutoscalingSettings | None = None
+    expose: ExposeName = "ClusterIP"
+    host: Host | None = None
+    port: int = Field(default=80, ge=1, le=65_535)
+    resources: ResourceSettings | None = None
+    startup_timeout_seconds: int = Field(default=120, ge=10, le=3600)
+    drain_seconds: int = Field(default=10, ge=1, le=600)
+
+
+class RegistrySettings(Model):
+    """The MLflow server."""
+
+    image: Host | None = None
+    storage_size: Quantity = "5Gi"
+    storage_class: str | None = None
+    expose: ExposeName = "ClusterIP"
+    host: Host | None = None
+    allowed_hosts: list[str] = []
+    resources: ResourceSettings | None = None
+    protect: bool = False
+    """Whether Pulumi refuses to delete the registry, and with it every model and metric."""
+
+
+class PartSettings(Model):
+    """A part of the monitoring stack."""
+
+    enabled: bool = True
+    image: Host | None = None
+    resources: ResourceSettings | None = None
+
+
+class PrometheusSettings(PartSettings):
+    """Prometheus."""
+
+    storage_size: Quantity = "10Gi"
+    storage_class: str | None = None
+    retention_days: int = Field(default=15, ge=1, le=3650)
+
+
+class ElasticsearchSettings(Model):
+    """Elasticsearch."""
+
+    image: Host | None = None
+    resources: ResourceSettings | None = None
+    storage_size: Quantity = "20Gi"
+    storage_class: str | None = None
+    retention_days: int = Field(default=14, ge=1, le=3650)
+
+
+class ElkSettings(Model):
+    """Elasticsearch and the programs around it."""
+
+    enabled: bool = False
+    elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
+    logstash: PartSettings = PartSettings()
+    kibana: PartSettings = PartSettings()
+    filebeat: PartSettings = PartSettings()
+
+
+class MonitoringSettings(Model):
+    """What watches it all."""
+
+    expose: ExposeName = "ClusterIP"
+    prometheus: PrometheusSettings = PrometheusSettings()
+    alertmanager: PartSettings = PartSettings()
+    node_exporter: PartSettings = PartSettings()
+    kube_state_metrics: PartSettings = PartSettings()
+    grafana: PartSettings = PartSettings(enabled=False)
+    elk: ElkSettings = ElkSettings()
+
+
+class Settings(Model):
+    """All settings of a stack."""
+
+    production: bool = False
+    """Whether the stack's users are real ones: then alerts must go somewhere and the registry must be protected."""
+    namespace: Name
+    """Namespace of the model's parts. Monitoring is in `<namespace>-monitoring`. Default `modelops-<stack>`."""
+    images: ImageSettings
+    model: ModelSettings
+    service: ServiceSettings = ServiceSettings()
+    registry: RegistrySettings = RegistrySettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    image_registry_username: str | None = None
+    image_registry_password: SecretStr | None = Field(default=None, min_length=1)
+    alertmanager_config: SecretStr | None = Field(default=None, min_length=1)
+    """Alertmanager's configuration with its receivers."""
+    grafana_admin_password: SecretStr | None = Field(default=None, min_length=8)
+    elastic_password: SecretStr | None = Field(default=None, min_length=8)
+
+    @property
+    def monitoring_namespace(self) -> str:
+        """Namespace of the monitoring stack; apart, because its node agents need host paths."""
+        return f"{self.namespace}-monitoring"
