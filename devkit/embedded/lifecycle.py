@@ -112,26 +112,31 @@ def stop(layout: Layout, report: Report) -> None:
         ours = host.is_ours(layout)
         if ours:
             cgroups.kill_contained_processes()
-        report("putting the host back as it was")
+        report("unmounting what containers and builds used")
         host.unmount_below(layout.cluster, layout.run, layout.buildkit_data)
         if ours:
-            _give_host_back(layout)
+            _give_host_back(layout, report)
+        report("removing the cluster's state")
         for folder in (layout.run, layout.buildx, layout.cluster):
             if folder.exists():
                 shutil.rmtree(folder)
         layout.kubeconfig.unlink(missing_ok=True)
 
 
-def _give_host_back(layout: Layout) -> None:
+def _give_host_back(layout: Layout, report: Report) -> None:
     """The bridge goes last: until then the host counts as taken, also for a second try after a failed one."""
     before = host.remembered(layout)
     controllers, packet_filter = before.get("cgroup_controllers", []), before.get("packet_filter", {})
     assert isinstance(controllers, list) and isinstance(packet_filter, dict)
+    report("removing cgroups")
     cgroups.remove()
     cgroups.restore_controllers(controllers)
+    report("removing packet filter rules")
     firewall.remove_rules(packet_filter)
+    report("putting the host's settings back")
     host.restore_sysctls(layout)
     host.clear_kept_folders(layout)
+    report("removing the pod network")
     host.remove_bridge()
 
 

@@ -78,6 +78,7 @@ def environment(layout: Layout, binaries: Path) -> dict[str, str]:
         **kept,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
+        "GOGC": kept.get("GOGC", "50"),  # small heaps: half the memory on top costs more than the collector does
         "PATH": f"{binaries}:{packages.search_path(layout)}",
         "TMPDIR": str(layout.cluster / "tmp"),
     }
