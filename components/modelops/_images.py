@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_ELASTIC = "9.0.4"
+_ELASTIC = "9.2.4"
 
 UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
     {
         "mlflow": "ghcr.io/mlflow/mlflow:v3.17.2",
-        "prometheus": "quay.io/prometheus/prometheus:v3.5.0",
-        "alertmanager": "quay.io/prometheus/alertmanager:v0.28.1",
-        "node_exporter": "quay.io/prometheus/node-exporter:v1.9.1",
-        "kube_state_metrics": "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.16.0",
-        "grafana": "docker.io/grafana/grafana:12.0.1",
+        "prometheus": "docker.io/prom/prometheus:v3.13.5",
+        "alertmanager": "quay.io/prometheus/alertmanager:v0.34.2",
+        "node_exporter": "quay.io/prometheus/node-exporter:v1.12.1",
+        "kube_state_metrics": "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.18.0",
+        "grafana": "docker.io/grafana/grafana:12.4.0",
         "elasticsearch": f"docker.elastic.co/elasticsearch/elasticsearch:{_ELASTIC}",
         "logstash": f"docker.elastic.co/logstash/logstash:{_ELASTIC}",
         "kibana": f"docker.elastic.co/kibana/kibana:{_ELASTIC}",
