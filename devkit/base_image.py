@@ -123,6 +123,8 @@ def _make_rootfs(layout: Layout, target: Path, report: Report) -> None:
         _compile(root)
         part = Path(folder, "rootfs.tar")
         write_tree(root, part)
+        for old in target.parent.glob(f"{RELEASE}-*"):  # made with other packages or settings
+            old.unlink()
         part.replace(target)
 
 
