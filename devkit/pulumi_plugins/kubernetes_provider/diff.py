@@ -18,6 +18,22 @@ class _Missing:
 
 MISSING: Any = _Missing()
 
+# Maps whose keys are the program's own.
+_FREE_FORM = frozenset(
+    "annotations binaryData data hard labels matchLabels nodeSelector parameters selector stringData".split()
+)
+# Fields where "not there" and "empty" differ, so that the server keeps an empty value.
+_KEPT_EMPTY = frozenset(
+    """
+    activeDeadlineSeconds allocateLoadBalancerNodePorts allowPrivilegeEscalation automountServiceAccountToken
+    backoffLimit completions emptyDir enableServiceLinks expirationSeconds fsGroup hostUsers immutable ingressClassName
+    maxSurge maxUnavailable minAvailable minReplicas namespaceSelector optional parallelism partition podSelector
+    priority privileged readOnlyRootFilesystem replicas runAsGroup runAsNonRoot runAsUser setHostnameAsFQDN
+    shareProcessNamespace storageClassName suspend terminationGracePeriodSeconds tolerationSeconds
+    ttlSecondsAfterFinished
+    """.split()
+)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -33,7 +49,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], last: Mapping[str, A
     """The changes from `old` to `new`.
 
     `old` is the live object pruned to the shape of `last`, the inputs that made it. A value that the inputs have both
-    times and the live object lacks is one that the server dropped (a default, a field it doesn't know): no change.
+    times and the live object lacks is one that the server dropped (an empty value, a field it doesn't know): no
+    change.
     """
     return list(_compare((), old, new, last))
 
@@ -45,7 +62,7 @@ def _compare(path: Path, old: Any, new: Any, last: Any) -> Iterable[Change]:
         if old is not MISSING and old is not None:
             yield Change(path, DELETE)
     elif old is MISSING:
-        if last is MISSING or not _equal(last, new):
+        if not _dropped(path, new, last):
             yield Change(path, ADD, new)
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in [*new, *(key for key in old if key not in new)]:
@@ -55,6 +72,15 @@ def _compare(path: Path, old: Any, new: Any, last: Any) -> Iterable[Change]:
             yield from _compare((*path, index), _item(old, index), _item(new, index), _item(last, index))
     elif not _equal(old, new):
         yield Change(path, UPDATE, new)
+
+
+def _dropped(path: Path, new: Any, last: Any) -> bool:
+    """Whether a value that the live object lacks is one that the server does not store."""
+    if last is not MISSING and _equal(last, new):
+        return True
+    if new or _FREE_FORM.intersection(step for step in path if isinstance(step, str)):
+        return False
+    return path[-1] not in _KEPT_EMPTY
 
 
 def _at(value: Any, key: str) -> Any:

@@ -17,7 +17,7 @@ from .normalize import normalize
 from .properties import Map, has_unknown, to_object
 from .requests import Resource, Written
 
-_TRIES = 6
+_TRIES = 5
 _OWN_CLIENT_SIDE_MANAGERS = {"pulumi-resource-kubernetes", "pulumi-kubernetes", "pulumi-kubernetes.exe"}
 
 

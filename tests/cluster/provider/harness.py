@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import grpc
 import pulumi
@@ -63,6 +64,7 @@ class Stack:
         (folder / "backend").mkdir(parents=True)
         project = {"name": PROJECT, "runtime": "python", "backend": {"url": f"file://{folder / 'backend'}"}}
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project))
+        self._overrides = dict(environment or {})
         self.environment = {
             **os.environ,
             "PULUMI_BACKEND_URL": f"file://{folder / 'backend'}",
@@ -142,16 +144,18 @@ class Stack:
             assert outcome.ok is succeed, outcome.text
         return outcome
 
-    def start(self, program: Program) -> "Running":
+    def start(self, program: Program, *options: str) -> "Running":
         """Start `pulumi up` with `program` and come back at once."""
-        return Running(self, program)
+        return Running(self, program, options)
 
     @contextmanager
     def _language_host(self, program: Program, settings: Mapping[str, Any]):  # type: ignore[no-untyped-def]
         def run() -> None:
-            provider = k8s.Provider("cluster", **{"namespace": self.namespace or None, **settings})
-            for name, value in (program(provider) or {}).items():
-                pulumi.export(name, value)
+            # The SDK reads defaults, such as KUBECONFIG, from the program's environment.
+            with mock.patch.dict(os.environ, self._overrides):
+                provider = k8s.Provider("cluster", **{"namespace": self.namespace or None, **settings})
+                for name, value in (program(provider) or {}).items():
+                    pulumi.export(name, value)
 
         server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=_GRPC_CHANNEL_OPTIONS)
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageServer(run), server)
@@ -166,13 +170,13 @@ class Stack:
 class Running:
     """A `pulumi up` under way."""
 
-    def __init__(self, stack: Stack, program: Program) -> None:
+    def __init__(self, stack: Stack, program: Program, options: Sequence[str]) -> None:
         self._stack = stack
         self._context = stack._language_host(program, {})
         address = self._context.__enter__()
         self._process = subprocess.Popen(
             ["pulumi", "up", "--yes", "--skip-preview", "--stack", "test", "--non-interactive", "--color", "never"]
-            + [f"--client={address}", "--exec-kind", "auto.inline"],
+            + [f"--client={address}", "--exec-kind", "auto.inline", *options],
             cwd=stack.folder,
             env=stack.environment,
             stdout=subprocess.PIPE,

@@ -58,7 +58,7 @@ def test_a_deployment_that_never_gets_ready_is_kept_with_its_errors_and_repaired
     note = annotations(timeoutSeconds="6")
     failed = stack.up(
         lambda provider: _deployment(
-            provider, test_image, script="echo the last words; exit 7", note=note
+            provider, test_image, script="echo the last words; exit 7", probe="false", note=note
         )
         and None,
         succeed=False,
@@ -122,11 +122,13 @@ def test_a_stateful_set_and_a_daemon_set_are_done_when_their_pods_are_ready(stac
 
 
 def test_a_stateful_set_that_never_gets_ready_says_why(stack: Stack, test_image: str) -> None:
+    broken = container(test_image, "echo no database; exit 1", readiness_probe=ready_when("false"))
+
     def program(provider):
         k8s.apps.v1.StatefulSet(
             "ordered",
             metadata={"name": "ordered", "annotations": annotations(timeoutSeconds="6")},
-            spec={**workload("ordered", [container(test_image, "echo no database; exit 1")]), "service_name": "x"},
+            spec={**workload("ordered", [broken]), "service_name": "x"},
             opts=ResourceOptions(provider=provider),
         )
 
@@ -203,7 +205,9 @@ def test_a_pod_is_done_when_it_is_ready(stack: Stack, test_image: str) -> None:
             "alone", spec=pod([container(test_image, readiness_probe=ready_when("true"))]), opts=options
         )
         ended = k8s.core.v1.Pod(
-            "short", spec=pod([container(test_image, "true")], restart_policy="Never"), opts=options
+            "short",
+            spec=pod([container(test_image, "sleep 1", readiness_probe=ready_when("false"))], restart_policy="Never"),
+            opts=options,
         )
         return {"alone": made.status["phase"], "short": ended.status["phase"]}
 
@@ -231,7 +235,8 @@ def test_waits_do_not_hold_up_others(stack: Stack) -> None:
             )
 
     began = time.monotonic()
-    running = stack.start(program)
+    # By default the engine itself begins only a few at a time.
+    running = stack.start(program, "--parallel=64")
     while len(objects("configmap", stack.namespace)) < 11 and time.monotonic() - began < 30:
         time.sleep(0.3)
     quick = time.monotonic() - began
