@@ -51,12 +51,12 @@ class Environment:
         self.problems: list[str] = []
 
     def text(self, name: str, default: str | None = None, *, pattern: str = "", rule: str = "") -> str:
-        value = self._values.get(name, "") or (default or "")
+        value = self._values.get(name, "")
         if not value and default is None:
             self.problems.append(f"{name} is not set")
         elif value and pattern and not re.fullmatch(pattern, value):
             self.problems.append(f"{name} is {value!r}, must be {rule}")
-        return value
+        return value or default or ""
 
     def path(self, name: str, default: str) -> Path:
         return Path(self.text(name, default))
@@ -95,6 +95,11 @@ class Environment:
     def check(self) -> None:
         if self.problems:
             raise ConfigurationError(*self.problems)
+
+
+def is_number(value: object) -> bool:
+    """A finite number from JSON; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?"

@@ -15,7 +15,7 @@ from model.contract import ConfigurationError, ContractError, Exit, TrainingCont
 from model.convert import write_model
 from model.evaluate import evaluate
 from model.parameters import Parameters
-from model.train import Stop
+from model.stop import Stop
 
 CHECKPOINT_EVERY_SECONDS = 5.0
 PROGRESS_LINES = 10
@@ -36,7 +36,7 @@ def train(settings: TrainingContract, parameters: Parameters, stop: Stop) -> dic
     progress = fit(split, parameters, checkpoints, stop)
     inputs, targets = preprocess.arrays(split.test)
     metrics = evaluate(np.asarray(progress.model(inputs)), targets)
-    write_outputs(progress, metrics, settings)
+    write_outputs(progress, metrics, settings, parameters)
     checkpoints.remove()
     return metrics
 
@@ -63,7 +63,7 @@ def fit(split: preprocess.Split, parameters: Parameters, checkpoints: Checkpoint
     for epoch in range(len(history) + 1, parameters.epochs + 1):
         losses = _one_epoch(progress.model, split, parameters, epoch, stop)
         if not np.isfinite(list(losses.values())).all():
-            raise ConfigurationError(f"the loss is no longer a number in epoch {epoch}: lower learning_rate")
+            raise ConfigurationError(f"the loss is not finite in epoch {epoch}: lower learning_rate or scale the data")
         history.append({"epoch": epoch, **losses})
         reporter.report(history[-1])
         if stop.requested or time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:
@@ -109,7 +109,9 @@ class Reporter:
         self._printed = now
 
 
-def write_outputs(progress: Progress, metrics: dict[str, float], settings: TrainingContract) -> None:
+def write_outputs(
+    progress: Progress, metrics: dict[str, float], settings: TrainingContract, parameters: Parameters
+) -> None:
     """The model directory first, `metrics.json` last: whoever finds it finds the rest whole."""
     output = settings.output_dir
     output.mkdir(parents=True, exist_ok=True)
@@ -120,6 +122,7 @@ def write_outputs(progress: Progress, metrics: dict[str, float], settings: Train
     scratch.mkdir()
     write_model(progress.model, scratch, name=settings.model_name, run_id=settings.run_id)
     scratch.rename(output / "model")
+    _write_json(output / "parameters.json", parameters.model_dump())
     _write_json(output / "history.json", progress.history)
     _write_json(output / "metrics.json", metrics)
 

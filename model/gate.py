@@ -1,10 +1,9 @@
 """The gate: bounds that the metrics have to meet before anything is published."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from model.contract import ConfigurationError, ContractError, Exit
+from model.contract import ConfigurationError, ContractError, Exit, is_number
 
 Gate = dict[str, dict[str, float]]
 
@@ -22,7 +21,7 @@ def parse(gate: Mapping[str, Any]) -> Gate:
         problems += [
             f"MODELOPS_GATE: {metric}.{key} is {bound!r}, must be a finite number"
             for key, bound in bounds.items()
-            if key in ("min", "max") and not _is_number(bound)
+            if key in ("min", "max") and not is_number(bound)
         ]
     if problems:
         raise ConfigurationError(*problems)
@@ -51,7 +50,3 @@ def check(gate: Gate, metrics: Mapping[str, float]) -> list[str]:
     if failed:
         raise ContractError(*(f"gate not met: {line}" for line in failed), code=Exit.GATE)
     return passed
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -23,9 +23,10 @@ class Split:
 
 
 def clean(frame: pd.DataFrame) -> pd.DataFrame:
-    """Numbers only: rows where a column is missing, infinite or not a number are left out."""
+    """Numbers only: rows where a column is missing, not a number or too large for float32 are left out."""
     numbers = frame.apply(pd.to_numeric, errors="coerce").astype("float64")
-    return numbers[np.isfinite(numbers).all(axis=1)].reset_index(drop=True)
+    fits = (numbers.abs() <= np.finfo("float32").max).all(axis=1)
+    return numbers[fits].reset_index(drop=True)
 
 
 def split(frame: pd.DataFrame, parameters: Parameters) -> Split:

@@ -19,6 +19,7 @@ from model.contract import ContractError
 
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 2**20
+FIRST_PAUSE_SECONDS = 0.25
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
@@ -114,7 +115,7 @@ class Registry:
         return self._retried(attempt, what)
 
     def _retried(self, attempt: Callable[[], T], what: str) -> T:
-        pause = 0.5
+        pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 return attempt()

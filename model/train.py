@@ -4,39 +4,16 @@ TensorFlow is imported late: wrong settings are refused at once, and a SIGTERM d
 """
 
 import os
-import signal
 import time
-from types import FrameType
 
 from model import contract
 from model.contract import ConfigurationError, Environment, TrainingContract
 from model.parameters import Parameters
+from model.stop import Stop
 
 FRAMEWORK = "tensorflow"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 """TensorFlow's start-up notes would fill the Pod's termination message; oneDNN's kernels round differently."""
-
-
-class Stop:
-    """Set by SIGTERM. Training ends the epoch it is in, unless that takes longer than `patience_seconds`."""
-
-    def __init__(self, patience_seconds: float = 10) -> None:
-        self._patience_seconds = patience_seconds
-        self._requested_at: float | None = None
-
-    def listen(self) -> None:
-        signal.signal(signal.SIGTERM, self.request)
-
-    def request(self, _signal: int = signal.SIGTERM, _frame: FrameType | None = None) -> None:
-        self._requested_at = time.monotonic()
-
-    @property
-    def requested(self) -> bool:
-        return self._requested_at is not None
-
-    @property
-    def overdue(self) -> bool:
-        return self._requested_at is not None and time.monotonic() - self._requested_at > self._patience_seconds
 
 
 def read_settings(env: Environment) -> tuple[TrainingContract, Parameters]:

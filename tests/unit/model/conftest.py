@@ -1,11 +1,19 @@
 """Servers that several tests share. Each is a real process that is asked over real HTTP."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.unit.model.support import RunningServer, start_server, write_model
+from tests.unit.model.support import RunningServer, environment, start_server, write_model
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +29,48 @@ def server(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A server of y = 2x + 1 for tests that leave it as it was."""
     with start_server(model_dir, tmp_path_factory.mktemp("server") / "log") as running:
         yield running
+
+
+@dataclass
+class Mlflow:
+    url: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mlflow_starting(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Mlflow | None]:
+    """A real MLflow server on SQLite and a local folder: started early, because it takes seconds."""
+    if not any("mlflow_url" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+    command += ["--artifacts-destination", f"{folder}/artifacts"]
+    env = environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", MLFLOW_DISABLE_TELEMETRY="true")
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield Mlflow(f"http://127.0.0.1:{port}", process, folder / "log")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(mlflow_starting: Mlflow | None) -> str:
+    """The address of the MLflow server, which answers."""
+    assert mlflow_starting
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and mlflow_starting.process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{mlflow_starting.url}/health", timeout=1):
+                return mlflow_starting.url
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"the MLflow server did not start: {mlflow_starting.log.read_text()[-2000:]}")

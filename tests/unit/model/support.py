@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import Any
 
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
+import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from model import contract
 from model.manifest import Golden, Manifest, Tensor
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -161,6 +163,27 @@ def run_module(module: str, **variables: object) -> "subprocess.CompletedProcess
         text=True,
         timeout=120,
     )
+
+
+def run_here(
+    main: Callable[[], None], capsys: "pytest.CaptureFixture[str]", **variables: object
+) -> "subprocess.CompletedProcess[str]":
+    """Like run_module, but in this process: what it imports is imported once."""
+    handler = signal.getsignal(signal.SIGTERM)
+    env = environment(**variables)
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(env)
+    try:
+        contract.run(main)
+    except SystemExit as ended:
+        captured = capsys.readouterr()
+        return subprocess.CompletedProcess([], int(ended.code or 0), captured.out, captured.err)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        signal.signal(signal.SIGTERM, handler)
+    raise AssertionError("did not exit")
 
 
 @contextmanager

@@ -1,0 +1,217 @@
+"""Fetching from a registry that misbehaves. (A real one: test_publish.py.)"""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from model.contract import ContractError, FetchContract
+from model.fetch import fetch, parse_model_uri
+from model.manifest import FILE_NAME
+from tests.unit.model.support import run_module
+
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+API = "/api/2.0/mlflow"
+Reply = tuple[int, bytes]
+
+
+class FakeRegistry:
+    """Answers as MLflow does; a test replaces single answers."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self.model_dir = model_dir
+        self.asked: list[str] = []
+        self.replies: dict[str, Callable[[], Reply]] = {}
+        self.artifact_uri = "mlflow-artifacts:/1/abc/artifacts/model"
+        self.url = ""
+
+    def reply(self, target: str) -> Reply:
+        parts = urlsplit(target)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        name = parts.path.removeprefix(API + "/").removeprefix(ARTIFACTS + "/")
+        self.asked.append(name)
+        if name in self.replies:
+            return self.replies[name]()
+        if name == "registered-models/alias":
+            assert query == {"name": "line", "alias": "run-1"}
+            return 200, json.dumps({"model_version": {"name": "line", "version": "3"}}).encode()
+        if name == "model-versions/get-download-uri":
+            assert query == {"name": "line", "version": "3"}
+            return 200, json.dumps({"artifact_uri": self.artifact_uri}).encode()
+        if parts.path == ARTIFACTS:
+            assert query == {"path": "1/abc/artifacts/model"}
+            files = [{"path": f.name, "is_dir": False, "file_size": f.stat().st_size} for f in self.model_dir.iterdir()]
+            return 200, json.dumps({"files": files}).encode()
+        return 200, (self.model_dir / name.removeprefix("1/abc/artifacts/model/")).read_bytes()
+
+
+@pytest.fixture
+def registry(model_dir: Path) -> Iterator[FakeRegistry]:
+    fake = FakeRegistry(model_dir)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = fake.reply(self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        fake.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield fake
+        server.shutdown()
+
+
+def contract(registry: FakeRegistry, target: Path, **changes: Any) -> FetchContract:
+    defaults: dict[str, Any] = {
+        "model_uri": "models:/line@run-1",
+        "tracking_uri": registry.url,
+        "model_dir": target,
+        "wait_seconds": 0,
+        "max_bytes": 2**20,
+    }
+    return FetchContract(**{**defaults, **changes})
+
+
+def fails(registry: FakeRegistry, target: Path, **changes: Any) -> str:
+    """The message of a fetch that fails; what is in the target folder must be what was there before."""
+    before = {path.name: path.read_bytes() for path in target.iterdir()} if target.exists() else {}
+    with pytest.raises(ContractError) as caught:
+        fetch(contract(registry, target, **changes))
+    after = {path.name: path.read_bytes() for path in target.iterdir()} if target.exists() else {}
+    assert after == before
+    return str(caught.value)
+
+
+def test_the_manifest_and_its_file_are_fetched(registry: FakeRegistry, tmp_path: Path, model_dir: Path) -> None:
+    assert fetch(contract(registry, tmp_path / "model")).name == "line"
+    fetched = {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    assert fetched == {name: (model_dir / name).read_bytes() for name in (FILE_NAME, "model.tflite")}
+
+
+def test_a_version_number_needs_no_alias(registry: FakeRegistry, tmp_path: Path) -> None:
+    fetch(contract(registry, tmp_path, model_uri="models:/line/3"))
+    assert "registered-models/alias" not in registry.asked
+
+
+def test_artifacts_named_by_a_full_url(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.artifact_uri = f"{registry.url}{ARTIFACTS}/1/abc/artifacts/model"
+    assert fetch(contract(registry, tmp_path)).name == "line"
+
+
+def test_a_fetched_model_replaces_the_one_before(registry: FakeRegistry, tmp_path: Path) -> None:
+    for name in (FILE_NAME, "model.tflite"):
+        (tmp_path / name).write_text("the one before")
+    fetch(contract(registry, tmp_path))
+    assert "before" not in (tmp_path / FILE_NAME).read_text()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_registry_that_is_not_there(registry: FakeRegistry, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    message = fails(registry, tmp_path, tracking_uri=f"http://127.0.0.1:{port}")
+    assert f"the registry http://127.0.0.1:{port} is not reachable" in message
+    assert "refused" in message
+
+
+def test_a_host_that_can_t_be_found(registry: FakeRegistry, tmp_path: Path) -> None:
+    message = fails(registry, tmp_path, tracking_uri="http://no-such-host.invalid:5000")
+    assert "the registry http://no-such-host.invalid:5000 is not reachable" in message
+
+
+def test_a_registry_that_comes_up_late_is_waited_for(registry: FakeRegistry, tmp_path: Path) -> None:
+    replies = iter([(503, b"starting"), (500, b"")])
+
+    def late() -> Reply:
+        if reply := next(replies, None):
+            return reply
+        del registry.replies["registered-models/alias"]
+        return registry.reply(f"{API}/registered-models/alias?name=line&alias=run-1")
+
+    registry.replies["registered-models/alias"] = late
+    assert fetch(contract(registry, tmp_path, wait_seconds=10)).name == "line"
+
+
+def test_an_alias_that_is_not_there(registry: FakeRegistry, tmp_path: Path) -> None:
+    refusal = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Registered model alias run-1 not found."}
+    registry.replies["registered-models/alias"] = lambda: (400, json.dumps(refusal).encode())
+    message = fails(registry, tmp_path, wait_seconds=60)  # refused is refused: there is no waiting
+    assert "refused models:/line@run-1: Registered model alias run-1 not found. (HTTP 400)" in message
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[]", b""])
+def test_a_server_that_is_no_registry(registry: FakeRegistry, tmp_path: Path, body: bytes) -> None:
+    registry.replies["registered-models/alias"] = lambda: (200, body)
+    assert "does not answer like an MLflow server" in fails(registry, tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/model", "/mlruns/1/model", "file:///mlruns/1/model", "http://host/x", ""])
+def test_files_that_the_server_does_not_pass_on(registry: FakeRegistry, tmp_path: Path, uri: str) -> None:
+    registry.artifact_uri = uri
+    message = fails(registry, tmp_path)
+    assert f"the model's files are at {uri!r}" in message
+    assert "--serve-artifacts" in message
+
+
+def test_a_version_without_a_manifest(registry: FakeRegistry, tmp_path: Path) -> None:
+    listing = {"files": [{"path": "MLmodel", "is_dir": False, "file_size": 3}]}
+    registry.replies[ARTIFACTS] = lambda: (200, json.dumps(listing).encode())
+    assert fails(registry, tmp_path) == "models:/line@run-1 has no model.json; it has MLmodel"
+
+
+def test_a_version_without_files(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.replies[ARTIFACTS] = lambda: (200, b"{}")
+    assert fails(registry, tmp_path) == "models:/line@run-1 has no model.json; it has no file"
+
+
+def test_a_file_cut_short(registry: FakeRegistry, tmp_path: Path, model_dir: Path) -> None:
+    content = (model_dir / "model.tflite").read_bytes()
+    registry.replies["1/abc/artifacts/model/model.tflite"] = lambda: (200, content[:100])
+    assert f"model.tflite: 100 bytes came, the registry lists {len(content)}" in fails(registry, tmp_path)
+
+
+def test_a_damaged_file(registry: FakeRegistry, tmp_path: Path, model_dir: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("the one before")
+    content = bytearray((model_dir / "model.tflite").read_bytes())
+    content[-1] ^= 1
+    registry.replies["1/abc/artifacts/model/model.tflite"] = lambda: (200, bytes(content))
+    assert "model.tflite is damaged: its SHA-256 is" in fails(registry, tmp_path)
+
+
+def test_a_damaged_manifest(registry: FakeRegistry, tmp_path: Path, model_dir: Path) -> None:
+    size = (model_dir / FILE_NAME).stat().st_size
+    registry.replies[f"1/abc/artifacts/model/{FILE_NAME}"] = lambda: (200, b"{" * size)
+    assert "is not JSON" in fails(registry, tmp_path)
+
+
+def test_a_model_that_is_too_large(registry: FakeRegistry, tmp_path: Path) -> None:
+    assert "at most 10 are allowed (MODELOPS_MODEL_MAX_BYTES)" in fails(registry, tmp_path, max_bytes=10)
+
+
+def test_the_program_names_every_wrong_variable() -> None:
+    finished = run_module("model.fetch", MODELOPS_MODEL_URI="models:/demo")
+    assert finished.returncode == 2
+    assert finished.stderr.splitlines() == [
+        "error: MODELOPS_MODEL_URI is 'models:/demo', must be models:/<name>@<alias> or models:/<name>/<version>",
+        "error: MLFLOW_TRACKING_URI is not set",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [("models:/a.b@run-1", ("a.b", "run-1", None)), ("models:/a/12", ("a", None, "12"))],
+)
+def test_model_uris_are_taken_apart(uri: str, expected: tuple[str, str | None, str | None]) -> None:
+    assert parse_model_uri(uri) == expected
