@@ -1,1 +1,1 @@
-"""Pulumi plugins for machines that can't download the official ones: a Python language host and a Kubernetes provider."""
+"""Pulumi plugins for machines that can't download the official ones: a Python language host, a Kubernetes provider."""

@@ -32,7 +32,8 @@ class Client:
 
         self._configuration = Configuration()
         try:
-            load_kube_config_from_dict(config, client_configuration=self._configuration)
+            load: Any = load_kube_config_from_dict
+            load(config, client_configuration=self._configuration)
         except Exception as error:  # the loader raises whatever it meets
             raise Unreachable(f"unable to load Kubernetes client configuration from kubeconfig: {error}") from error
         self._host = str(self._configuration.host).rstrip("/")
@@ -49,7 +50,8 @@ class Client:
         if content_type:
             headers["Content-Type"] = content_type
         # Asked for each request: tokens of exec plugins and files get refreshed.
-        for setting in self._configuration.auth_settings().values():
+        settings: Any = self._configuration.auth_settings()
+        for setting in settings.values():
             if setting.get("in") == "header" and setting.get("value"):
                 headers[setting["key"]] = setting["value"]
         return headers

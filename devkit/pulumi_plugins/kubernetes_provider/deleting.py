@@ -16,7 +16,7 @@ def delete(cluster: Cluster, host: Host, resource: Resource, state: Map, timeout
     if cluster.unreachable:
         host.warn(resource.urn, f"configured Kubernetes cluster is unreachable: {cluster.unreachable}")
         if cluster.settings.delete_unreachable:
-            host.info(resource.urn, "deleteUnreachable is enabled: the unreachable resource is deleted from Pulumi state")
+            host.info(resource.urn, "deleteUnreachable is enabled: the resource is deleted from Pulumi state")
             return None
         raise Unreachable(
             "configured Kubernetes cluster is unreachable. If the cluster was deleted, you can remove this resource "

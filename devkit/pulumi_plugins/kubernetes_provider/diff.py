@@ -115,16 +115,13 @@ _STEP = re.compile(r'\.?(?:\["((?:[^"\\]|\\.)*)"\]|\[(\d+|\*)\]|([^.\["\]]+))')
 
 def parse_path(text: str) -> tuple[str, ...]:
     """The steps of a path as programs write them in `ignore_changes`; `*` stands for any step."""
-    return tuple(
-        quoted.replace('\\"', '"') if quoted else index or name for quoted, index, name in _STEP.findall(text)
-    )
+    return tuple(quoted.replace('\\"', '"') if quoted else index or name for quoted, index, name in _STEP.findall(text))
 
 
 def ignored(path: Path, patterns: Iterable[tuple[str, ...]]) -> bool:
     """Whether `path` is, or is inside, one of `patterns`."""
     return any(
-        len(pattern) <= len(path)
-        and all(part in ("*", str(step)) for part, step in zip(pattern, path, strict=False))
+        len(pattern) <= len(path) and all(part in ("*", str(step)) for part, step in zip(pattern, path, strict=False))
         for pattern in patterns
     )
 
@@ -133,4 +130,3 @@ def without_ignored(found: Iterable[Change], ignore_changes: Iterable[str]) -> l
     """The changes that no pattern of `ignore_changes` covers."""
     patterns = [parse_path(text) for text in ignore_changes]
     return [change for change in found if not ignored(change.path, patterns)]
-

@@ -35,7 +35,9 @@ class Host:
             self._said[urn] = message
         self._log(engine_pb2.INFO, urn, message, ephemeral=True)
 
-    def _log(self, severity: int, urn: str, message: str, *, ephemeral: bool = False) -> None:
+    def _log(
+        self, severity: "engine_pb2.LogSeverity.ValueType", urn: str, message: str, *, ephemeral: bool = False
+    ) -> None:
         if self._stub is None:
             return
         # A message that can't be delivered must not fail the operation it is about.

@@ -49,7 +49,7 @@ def _normalize_built_in(obj: dict[str, Any]) -> dict[str, Any]:
 def _walk(value: Any, key: str = "") -> Any:
     if isinstance(value, Mapping):
         if key in _QUANTITY_MAPS:
-            return {name: canonical(item) if not isinstance(item, Mapping) else _walk(item) for name, item in value.items()}
+            return {name: _walk(item) if isinstance(item, Mapping) else canonical(item) for name, item in value.items()}
         return {name: _walk(item, name) for name, item in value.items()}
     if isinstance(value, list):
         return [_walk(item) for item in value]

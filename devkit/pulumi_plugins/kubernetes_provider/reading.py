@@ -24,7 +24,7 @@ def read(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: M
         return _unreachable(cluster, host, resource, state, inputs)
     namespace, name = annotations.parse_id(resource.id)
     if not name:
-        raise Refused(f"failed to read resource because of a failure to parse resource name from request ID: {resource.id}")
+        raise Refused(f"failed to read resource: its ID names no object: {resource.id!r}")
     last, foreign = _shape(resource, state, inputs, namespace, name)
     try:
         live = cluster.client.get(cluster.discovery.path_of(last, name))

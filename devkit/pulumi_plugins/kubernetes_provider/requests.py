@@ -63,5 +63,3 @@ class Difference:
     def any(self) -> bool:
         """Whether there is something to do."""
         return bool(self.changes) or bool(self.replaces)
-
-

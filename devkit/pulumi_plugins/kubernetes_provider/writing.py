@@ -65,9 +65,8 @@ class Writer:
             if preview:
                 raise
             # The object is as it was: keep that, with the error, so that the next update tries again.
-            return self._written(
-                inputs, news, last, manager, api_version, problem=f"update of resource failed: {self._explain(error, manager)}"
-            )
+            problem = f"update of resource failed: {self._explain(error, manager)}"
+            return self._written(inputs, news, last, manager, api_version, problem=problem)
         return self._finish(
             resource, inputs, news, written, last, timeout, manager=manager, preview=preview, api_version=api_version
         )
@@ -160,7 +159,8 @@ class Writer:
         api_version = api_version or str(inputs.get("apiVersion") or "")
         if preview:
             # An empty status would be taken for the final one.
-            written.pop("status", None) if last is None else None
+            if last is None:
+                written.pop("status", None)
             return self._written(inputs, news, written, manager, api_version, preview=True)
         try:
             self._wait(resource, inputs, written, last, timeout)

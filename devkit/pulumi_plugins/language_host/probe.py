@@ -6,6 +6,7 @@ It runs under the program's interpreter, which need not be the host's.
 import json
 import platform
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ def _plugin_file(distribution: metadata.Distribution) -> dict[str, Any] | None:
     """The `pulumi-plugin.json` that a Pulumi package carries in its module's folder."""
     module = distribution.metadata["Name"].replace("-", "_")
     try:
-        text = Path(str(distribution.locate_file(f"{module}/pulumi-plugin.json"))).read_text(encoding="utf-8")
+        place = str(distribution.locate_file(f"{module}/pulumi-plugin.json"))
+        text = Path(place).read_text(encoding="utf-8")
     except OSError:
         return None
     loaded = json.loads(text)
@@ -56,7 +58,7 @@ def dependencies() -> list[dict[str, str]]:
 
 def main(what: str) -> None:
     """Print the answer to `what`: `plugins`, `dependencies` or `about`."""
-    answers = {
+    answers: dict[str, Callable[[], Any]] = {
         "plugins": required_plugins,
         "dependencies": dependencies,
         "about": lambda: {"executable": sys.executable, "version": platform.python_version()},

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import IO
+from typing import IO, Any
 
 GRACE_SECONDS = 3.0
 """How long a child may take to end after it was asked to."""
@@ -32,8 +32,8 @@ class Children:
         cwd: str,
         env: Mapping[str, str],
         on_start: Callable[["subprocess.Popen[bytes]"], object] | None = None,
-    ) -> Iterator[tuple[str, bytes] | tuple[str, int]]:
-        """Run `command`; give ("stdout" | "stderr", bytes) as it comes and ("exitcode", n) at the end.
+    ) -> Iterator[tuple[str, Any]]:
+        """Run `command`; give ("stdout" | "stderr", bytes) as it comes and ("exitcode", number) at the end.
 
         `on_start` is called with the process. Closing the iterator ends it.
         """

@@ -103,6 +103,9 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 def _run(path: str, parallel: int) -> None:
     from pulumi.runtime import run_in_stack
 
+    def program() -> None:
+        runpy.run_path(path, run_name="__main__")
+
     # The engine's failures leave futures unobserved; asyncio's complaints about them tell a user nothing.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
@@ -111,7 +114,7 @@ def _run(path: str, parallel: int) -> None:
     loop.set_default_executor(ThreadPoolExecutor(max_workers=max(parallel, 1) * 4))
     loop.set_exception_handler(_on_loop_error)
     try:
-        loop.run_until_complete(run_in_stack(lambda: runpy.run_path(path, run_name="__main__")))
+        loop.run_until_complete(run_in_stack(program))
     finally:
         _close(loop)
 
@@ -162,7 +165,8 @@ def main(argv: list[str]) -> int:
     sys.path[0] = folder
     try:
         _run(path, args.parallel)
-    except BaseException as error:  # noqa: BLE001  whatever the program raises is its user's to read
+    except BaseException as error:
+        # Whatever the program raises is its user's to read.
         return _report(error)
     finally:
         sys.stdout.flush()

@@ -3,10 +3,11 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def _options(info: Any) -> dict[str, object]:
-    return json_format.MessageToDict(info.options)
+    return dict(json_format.MessageToDict(info.options))
 
 
 def _python(info: Any, *, is_plugin: bool = False) -> Path:
@@ -41,6 +42,13 @@ def ask(python: Path, what: str) -> Any:
         [str(python), "-I", str(_HERE / "probe.py"), what], capture_output=True, text=True, check=True, timeout=60
     )
     return json.loads(done.stdout)
+
+
+def installed(plugin: Mapping[str, Any]) -> bool:
+    """Whether a resource plugin is in the plugin cache, or on the PATH."""
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    cached = home / "plugins" / f"resource-{plugin['name']}-{plugin['version']}"
+    return cached.exists() or shutil.which(f"pulumi-resource-{plugin['name']}") is not None
 
 
 def distribution_name(directory: Path) -> str:
@@ -100,7 +108,11 @@ class LanguageHost(LanguageRuntimeServicer):
         return language_pb2.GetRequiredPluginsResponse()
 
     def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:
-        found = ask(_python(request.info), "plugins")
+        is_plugin = Path(request.info.program_directory, "PulumiPlugin.yaml").exists()
+        found = ask(_python(request.info, is_plugin=is_plugin), "plugins")
+        if os.environ.get("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION") == "true":
+            # The engine may not fetch any: those that it would have to fetch can only make it fail.
+            found = [entry for entry in found if installed(entry)]
         return language_pb2.GetRequiredPackagesResponse(packages=[_package(entry) for entry in found])
 
     def RuntimeOptionsPrompts(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -166,11 +178,13 @@ class LanguageHost(LanguageRuntimeServicer):
         )
         python = Path(sys.executable)
         steps: list[list[str]] = []
-        if environment is not None:
+        wanted = _requirements(directory, request.is_plugin)
+        # A plugin without requirements gets no environment of its own: it would be an empty one.
+        if environment is not None and (wanted or not request.is_plugin):
             if environment_python(environment) is None:
                 steps.append([str(python), "-m", "venv", str(environment)])
             python = environment / "bin" / "python"
-        steps += [[str(python), "-m", "pip", "install", *what] for what in _requirements(directory, request.is_plugin)]
+        steps += [[str(python), "-m", "pip", "install", *what] for what in wanted]
         for command in steps:
             for name, value in self._children.stream(command, cwd=str(directory), env=os.environ):
                 if name == "exitcode" and value:

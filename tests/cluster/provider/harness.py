@@ -25,6 +25,7 @@ Program = Callable[[k8s.Provider], Mapping[str, Any] | None]
 """A program: gets the provider to give to its resources, returns the stack's outputs."""
 
 PROJECT = "conformance"
+_INLINE = ("--exec-kind", "auto.inline")
 KINDS_OF_NO_CHANGE = {"same", "read", "refresh", "discard"}
 
 
@@ -130,10 +131,9 @@ class Stack:
         log = self.folder / "events.json"
         log.unlink(missing_ok=True)
         with self._language_host(program, settings) as address:
+            inline = [f"--client={address}", *_INLINE] if arguments[0] in ("up", "preview") else []
             done = subprocess.run(
-                ["pulumi", *arguments, "--stack", "test", "--non-interactive", "--color", "never"]
-                + ["--event-log", str(log)]
-                + ([f"--client={address}", "--exec-kind", "auto.inline"] if arguments[0] in ("up", "preview") else []),
+                [*_command(*arguments), "--event-log", str(log), *inline],
                 cwd=self.folder,
                 env=self.environment,
                 capture_output=True,
@@ -167,6 +167,10 @@ class Stack:
             server.stop(0)
 
 
+def _command(*arguments: str) -> list[str]:
+    return ["pulumi", *arguments, "--stack", "test", "--non-interactive", "--color", "never"]
+
+
 class Running:
     """A `pulumi up` under way."""
 
@@ -175,8 +179,7 @@ class Running:
         self._context = stack._language_host(program, {})
         address = self._context.__enter__()
         self._process = subprocess.Popen(
-            ["pulumi", "up", "--yes", "--skip-preview", "--stack", "test", "--non-interactive", "--color", "never"]
-            + [f"--client={address}", "--exec-kind", "auto.inline", *options],
+            [*_command("up", "--yes", "--skip-preview"), f"--client={address}", *_INLINE, *options],
             cwd=stack.folder,
             env=stack.environment,
             stdout=subprocess.PIPE,

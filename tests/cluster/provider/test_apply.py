@@ -12,12 +12,9 @@ from tests.cluster.provider.manifests import annotations
 from tests.cluster.support import kubectl, objects
 
 
-
-
 def kubectl_apply(namespace: str, manifest: dict) -> None:
     done = subprocess.run(
-        ["kubectl", "apply", "--server-side", "--force-conflicts", "--field-manager=somebody-else"]
-        + ["--namespace", namespace, "--filename", "-"],
+        [*"kubectl apply --server-side --force-conflicts --field-manager=somebody-else -f -".split(), "-n", namespace],
         input=json.dumps(manifest),
         text=True,
         capture_output=True,
@@ -50,9 +47,8 @@ def test_a_conflict_is_an_error_and_force_takes_the_field_over(stack: Stack) -> 
     assert "conflict" in refused.text and "somebody-else" in refused.text
     forced = annotations(patchForce="true")
     stack.up(lambda provider: _labelled(provider, {"a": "mine"}, annotations=forced))
-    assert objects("serviceaccount", stack.namespace, "--field-selector=metadata.name=robot")[0]["metadata"]["labels"] == {
-        "a": "mine"
-    }
+    found = objects("serviceaccount", stack.namespace, "--field-selector=metadata.name=robot")[0]
+    assert found["metadata"]["labels"] == {"a": "mine"}
 
 
 def test_a_conflict_on_update_keeps_the_object_and_the_next_update_tries_again(stack: Stack) -> None:

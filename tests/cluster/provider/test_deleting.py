@@ -52,7 +52,13 @@ def test_a_deletion_waits_for_finalizers(stack: Stack) -> None:
     assert "held" in failed.text and time.monotonic() - began < 60
     assert "held" in stack.state()
     kubectl(
-        "patch", "configmap", "held", "--namespace", stack.namespace, "--type=merge", "--patch",
+        "patch",
+        "configmap",
+        "held",
+        "--namespace",
+        stack.namespace,
+        "--type=merge",
+        "--patch",
         json.dumps({"metadata": {"finalizers": None}}),
     )
     stack.destroy()
@@ -96,9 +102,7 @@ def test_dependents_go_too_unless_orphaned(stack: Stack) -> None:
 def test_retained_and_protected_objects_stay(stack: Stack) -> None:
     def program(**options):
         def run(provider):
-            k8s.core.v1.ConfigMap(
-                "kept", metadata={"name": "kept"}, opts=ResourceOptions(provider=provider, **options)
-            )
+            k8s.core.v1.ConfigMap("kept", metadata={"name": "kept"}, opts=ResourceOptions(provider=provider, **options))
 
         return run
 

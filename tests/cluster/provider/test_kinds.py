@@ -1,4 +1,4 @@
-"""Every kind that the components use: created, and unchanged in the next preview. And kinds that come with the program."""
+"""Every kind that the components use, created and unchanged in the next preview; and kinds that a program brings."""
 
 import pulumi_kubernetes as k8s
 from pulumi import ResourceOptions
@@ -140,10 +140,11 @@ def _network(options, meta) -> None:
         opts=options,
     )
     backend = {"service": {"name": "x", "port": {"name": "http"}}}
+    paths = [{"path_type": "Prefix", "path": "/", "backend": backend}]
     k8s.networking.v1.Ingress(
         "ingress",
         metadata=meta,
-        spec={"rules": [{"host": "a.invalid", "http": {"paths": [{"path_type": "Prefix", "path": "/", "backend": backend}]}}]},
+        spec={"rules": [{"host": "a.invalid", "http": {"paths": paths}}]},
         opts=options,
     )
 

@@ -76,9 +76,7 @@ def test_a_deleted_object_leaves_the_state_and_is_made_again(stack: Stack) -> No
 def test_an_existing_object_is_imported(stack: Stack) -> None:
     kubectl("create", "serviceaccount", "robot", "--namespace", stack.namespace)
     kubectl("label", "serviceaccount", "robot", "a=1", "--namespace", stack.namespace)
-    imported = stack.up(
-        lambda provider: _robot(provider, import_=f"{stack.namespace}/robot"), succeed=None
-    )
+    imported = stack.up(lambda provider: _robot(provider, import_=f"{stack.namespace}/robot"), succeed=None)
     assert "import" in imported.operations("robot"), imported.text
     assert imported.ok, imported.text
     assert stack.state()["robot"]["id"] == f"{stack.namespace}/robot"

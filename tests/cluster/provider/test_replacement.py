@@ -98,9 +98,7 @@ def _objects(provider, *, fixed, loose):
     )
 
 
-_NAMES = (
-    "deployment daemonset statefulset job secret configmap claim rolebinding role service".split()
-)
+_NAMES = "deployment daemonset statefulset job secret configmap claim rolebinding role service".split()
 
 
 def test_changes_of_immutable_fields_replace_and_others_update(stack: Stack) -> None:

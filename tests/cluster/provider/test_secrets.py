@@ -51,7 +51,7 @@ def test_secret_inputs_of_other_kinds_stay_secret(stack: Stack) -> None:
     text = stack.state_text() + done.text
     assert "hidden-value" not in text and "hidden-token" not in text
     assert stack.outputs()["data"]["hidden"] == "hidden-value"
-    live = [entry for entry in objects("configmap", stack.namespace) if "open" in entry.get("data", {})][0]
+    live = next(entry for entry in objects("configmap", stack.namespace) if "open" in entry.get("data", {}))
     assert live["data"]["hidden"] == "hidden-value" and live["metadata"]["annotations"]["token"] == "hidden-token"
     stack.unchanged(program)
     stack.refresh()

@@ -43,7 +43,7 @@ def kubeconfig(tmp_path: Path) -> Path:
     return path
 
 
-def test_resources_of_a_lost_cluster_are_only_dropped_when_asked_to(new_stack, namespace: str, kubeconfig: Path) -> None:
+def test_resources_of_a_lost_cluster_are_dropped_only_on_demand(new_stack, namespace: str, kubeconfig: Path) -> None:
     stack = new_stack(namespace=namespace, KUBECONFIG=str(kubeconfig))
     stack.up(_program)
     kubeconfig.write_text(_NOWHERE)

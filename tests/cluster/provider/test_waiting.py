@@ -57,10 +57,9 @@ def test_a_deployment_that_never_gets_ready_is_kept_with_its_errors_and_repaired
 ) -> None:
     note = annotations(timeoutSeconds="6")
     failed = stack.up(
-        lambda provider: _deployment(
-            provider, test_image, script="echo the last words; exit 7", probe="false", note=note
-        )
-        and None,
+        lambda provider: (
+            _deployment(provider, test_image, script="echo the last words; exit 7", probe="false", note=note) and None
+        ),
         succeed=False,
     )
     assert "web" in failed.text and "timed out" in failed.text and "the last words" in failed.text
@@ -74,14 +73,16 @@ def test_a_deployment_that_never_gets_ready_is_kept_with_its_errors_and_repaired
 def test_custom_timeouts_win_over_the_annotation(stack: Stack, test_image: str) -> None:
     began = time.monotonic()
     failed = stack.up(
-        lambda provider: _deployment(
-            provider,
-            test_image,
-            probe="false",
-            note=annotations(timeoutSeconds="300"),
-            timeouts=CustomTimeouts(create="3s"),
-        )
-        and None,
+        lambda provider: (
+            _deployment(
+                provider,
+                test_image,
+                probe="false",
+                note=annotations(timeoutSeconds="300"),
+                timeouts=CustomTimeouts(create="3s"),
+            )
+            and None
+        ),
         succeed=False,
     )
     assert "timed out" in failed.text and time.monotonic() - began < 60
@@ -104,9 +105,7 @@ def test_a_stateful_set_and_a_daemon_set_are_done_when_their_pods_are_ready(stac
                 spec={**workload("ordered", [made]), "replicas": 2, "service_name": "ordered"},
                 opts=options,
             )
-            each = k8s.apps.v1.DaemonSet(
-                "each", metadata={"name": "each"}, spec=workload("each", [made]), opts=options
-            )
+            each = k8s.apps.v1.DaemonSet("each", metadata={"name": "each"}, spec=workload("each", [made]), opts=options)
             return {"ordered": ordered.status["ready_replicas"], "each": each.status["number_ready"]}
 
         return run

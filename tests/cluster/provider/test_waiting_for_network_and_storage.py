@@ -133,7 +133,7 @@ def test_an_ingress_waits_for_an_address_unless_skipped(stack: Stack) -> None:
     stack.unchanged(program(annotations(skipAwait="true")))
 
 
-def test_a_claim_that_waits_for_its_first_consumer_is_done_while_pending(cluster_wide_stack: Stack, namespace: str) -> None:
+def test_a_claim_that_waits_for_a_consumer_is_done_while_pending(cluster_wide_stack: Stack, namespace: str) -> None:
     def program(provider):
         options = ResourceOptions(provider=provider)
         late = k8s.storage.v1.StorageClass(

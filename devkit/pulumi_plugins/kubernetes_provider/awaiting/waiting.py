@@ -73,7 +73,8 @@ class Waiter:
                 label_selector=feed.label_selector,
                 field_selector=feed.field_selector,
             )
-            related[feed.name] = [{"apiVersion": feed.api_version, "kind": feed.kind, **item} for item in listed["items"]]
+            kind = {"apiVersion": feed.api_version, "kind": feed.kind}
+            related[feed.name] = [{**kind, **item} for item in listed.get("items") or []]
             for obj in related[feed.name]:
                 awaiter.observe(feed.name, obj)
         return awaiter.judge(awaiter.first, related)

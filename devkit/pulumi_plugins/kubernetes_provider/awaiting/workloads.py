@@ -99,13 +99,12 @@ class StatefulSetAwaiter(Awaiter):
 
     def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
         wanted = number(obj, "spec", "replicas")
-        status = {
-            field: number(obj, "status", field) for field in ("replicas", "readyReplicas", "currentReplicas")
-        }
-        on_delete = at(obj, "spec", "updateStrategy", "type") == "OnDelete" and number(obj, "metadata", "generation") > 1
-        revision = at(obj, "status", "currentRevision")
-        target = at(obj, "status", "updateRevision")
-        revised = on_delete or (bool(revision) and revision == target)
+        status = {field: number(obj, "status", field) for field in ("replicas", "readyReplicas", "currentReplicas")}
+        updated = number(obj, "metadata", "generation") > 1
+        on_delete = updated and at(obj, "spec", "updateStrategy", "type") == "OnDelete"
+        revision = at(obj, "status", "currentRevision") or ""
+        target = at(obj, "status", "updateRevision") or ""
+        revised = on_delete or (revision != "" and revision == target)
         counted = ("replicas", "readyReplicas") if on_delete else tuple(status)
         complete = all(status[field] == wanted for field in counted)
         if revised and complete and _observed(obj):
@@ -116,7 +115,7 @@ class StatefulSetAwaiter(Awaiter):
         reasons = [] if complete else [f"{have} out of {wanted} replicas succeeded readiness checks"]
         if not revised:
             reasons.append(
-                f'StatefulSet controller failed to advance from revision "{revision or ""}" to revision "{target or ""}"'
+                f'StatefulSet controller failed to advance from revision "{revision}" to revision "{target}"'
             )
         reasons += pod_reasons(pod for pod in related["pods"] if owned_by(pod, obj))
         return Verdict(status=f"Waiting for StatefulSet to create Pods ({have}/{wanted} Pods ready)", reasons=reasons)
