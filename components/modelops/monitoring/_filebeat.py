@@ -9,7 +9,7 @@ from modelops._outputs import known_after
 from modelops._pods import Sizes, container, core, from_config_map, mount, resource_requirements, scratch
 from modelops._storage import config_map
 from modelops._types import Resources
-from modelops.monitoring._program import Scope, account, permissions
+from modelops.monitoring._program import AGENT_OPTIONS, Scope, account, permissions
 
 SIZES = Sizes(cpu="50m", memory="100Mi", memory_limit="256Mi")
 _PROGRAM = "filebeat"
@@ -54,7 +54,7 @@ def deploy(
                 ),
             ),
         ),
-        opts=opts,
+        opts=pulumi.ResourceOptions.merge(opts, AGENT_OPTIONS),
     )
 
 

@@ -13,6 +13,8 @@ from modelops._pods import USER_ID, core, name_of, restricted_pod
 from modelops._types import Expose
 
 COMPONENT = "monitoring"
+AGENT_OPTIONS = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="5m", update="5m"))
+"""Node agents start in seconds; where one can't be scheduled, waiting for longer only delays the news."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,13 @@ def run(
         spec=_network_rules(scope, program),
         opts=opts,
     )
+    seconds = f"{program.startup_seconds + 120}s"  # beyond the Deployment's own deadline, pulling the image included
+    wait = pulumi.CustomTimeouts(create=seconds, update=seconds)
     deployment = k8s.apps.v1.Deployment(
         scope.named(program.name),
         metadata=scope.metadata(program.name),
         spec=_deployment_spec(scope, program, identity),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[*after])),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[*after], custom_timeouts=wait)),
     )
     service = core.Service(
         scope.named(program.name),

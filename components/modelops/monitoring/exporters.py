@@ -7,7 +7,7 @@ from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import scrape, selector
 from modelops._outputs import known_after
 from modelops._pods import Sizes, container, core, http_probe, mount, resource_requirements, restricted_pod, scratch
-from modelops.monitoring._program import Program, Scope, account, run
+from modelops.monitoring._program import AGENT_OPTIONS, Program, Scope, account, run
 from modelops.monitoring._types import Part
 
 NODE_EXPORTER_PORT = 9100
@@ -17,6 +17,8 @@ KUBE_STATE_METRICS_SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
 _NODE_EXPORTER = "node-exporter"
 _KUBE_STATE_METRICS = "kube-state-metrics"
 _NODE_USER = 65534
+_NETWORK_COLLECTORS = ("arp", "conntrack", "netclass", "netdev", "netstat", "sockstat", "softnet", "udp_queues")
+"""These would tell of the pod's network, not of the node's."""
 _STATE = {
     "": ["namespaces", "nodes", "persistentvolumeclaims", "pods"],
     "apps": ["daemonsets", "deployments", "statefulsets"],
@@ -45,19 +47,21 @@ class NodeExporter(pulumi.ComponentResource):
                     spec=_node_pod(part, known_after(scope.named(_NODE_EXPORTER), identity)),
                 ),
             ),
-            opts=here,
+            opts=pulumi.ResourceOptions.merge(here, AGENT_OPTIONS),
         )
         self.register_outputs({})
 
 
 def _node_pod(part: Part, identity: pulumi.Input[str]) -> core.PodSpecArgs:
-    """Sees the node's processes, network and file system, read-only and without a capability."""
+    """Sees the node's processes and file systems through a read-only mount, without a capability.
+
+    Not in the node's own network: two stacks on one node would want the same port. The node's network counters are
+    cAdvisor's, those with `id="/"`.
+    """
     return core.PodSpecArgs(
         service_account_name=identity,
         automount_service_account_token=False,
         enable_service_links=False,
-        host_network=True,
-        host_pid=True,
         security_context=restricted_pod(_NODE_USER),
         tolerations=[core.TolerationArgs(operator="Exists")],
         volumes=[core.VolumeArgs(name="root", host_path=core.HostPathVolumeSourceArgs(path="/"))],
@@ -71,6 +75,7 @@ def _node_pod(part: Part, identity: pulumi.Input[str]) -> core.PodSpecArgs:
                     "--path.sysfs=/host/sys",
                     "--path.rootfs=/host",
                     f"--web.listen-address=:{NODE_EXPORTER_PORT}",
+                    *(f"--no-collector.{collector}" for collector in _NETWORK_COLLECTORS),
                     "--collector.filesystem.mount-points-exclude=^/(dev|proc|run|sys|var/lib/(containerd|docker|kubelet)/.+)($|/)",
                 ],
                 ports=[core.ContainerPortArgs(name="http", container_port=NODE_EXPORTER_PORT)],
