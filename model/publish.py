@@ -31,11 +31,12 @@ def wait_for_registry(tracking_uri: str, wait_seconds: float) -> None:
             with urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=5):
                 return
         except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", "") or error
             if time.monotonic() + pause > deadline:
                 waited = f"after {wait_seconds:g} s"
-                raise ContractError(f"the registry {tracking_uri} is not reachable {waited}: {error}") from None
+                raise ContractError(f"the registry {tracking_uri} is not reachable {waited}: {reason}") from None
             if not said:
-                print(f"waiting up to {wait_seconds:g} s for the registry {tracking_uri}: {error}", flush=True)
+                print(f"waiting up to {wait_seconds:g} s for the registry {tracking_uri}: {reason}", flush=True)
                 said = True
         time.sleep(pause)
         pause = min(pause * 2, 5)
