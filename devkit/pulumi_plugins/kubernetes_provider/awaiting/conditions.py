@@ -13,7 +13,7 @@ from typing import Any
 from .base import Awaiter, Object, Verdict, condition
 
 _TOKEN = re.compile(
-    r"""\.(?P<key>[^.\[\]]+(?:\\\.[^.\[\]]+)*) | \[(?P<index>-?\d+)\] | \[(?P<all>\*)\]
+    r"""\.(?P<key>(?:\\.|[^.\[\]\\])+) | \[(?P<index>-?\d+)\] | \[(?P<all>\*)\]
       | \['(?P<quoted>[^']*)'\] | \["(?P<double>[^"]*)"\]
       | \[\?\(@\.(?P<field>[^=!\s]+)\s*==\s*(?P<value>"[^"]*"|'[^']*'|[^)]*)\)\]""",
     re.VERBOSE,

@@ -1,0 +1,45 @@
+"""The plugins as they are installed."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from devkit.pulumi_plugins.install import fingerprint, install_language_host, write_kubernetes_plugin
+
+
+@pytest.mark.parametrize("install", [install_language_host, write_kubernetes_plugin])
+def test_an_installed_plugin_serves_soon_and_ends_quietly(install, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    plugin = install(tmp_path / "bin", Path(sys.executable))
+    # It needs nothing of this checkout.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [plugin, "--logtostderr", "127.0.0.1:1"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    port = process.stdout.readline()
+    took = time.monotonic() - began
+    process.terminate()
+    assert process.wait(5) == 0 and not process.stderr.read()
+    assert int(port) > 0 and took < 5
+
+
+def test_installing_again_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    old = tmp_path / "pulumi-resource-kubernetes.d" / "kubernetes_provider" / "gone.py"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    write_kubernetes_plugin(tmp_path, Path(sys.executable))
+    assert not old.exists()
+
+
+def test_the_fingerprint_is_of_the_source() -> None:
+    assert fingerprint() == fingerprint() and len(fingerprint()) == 16
