@@ -5,12 +5,12 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from devkit.errors import DevkitError
 from devkit.paths import REPOSITORY, state_backend
-from devkit.steps import Report
 
 SAMPLE_REQUEST = {"inputs": [[0.5]]}
 _ANSWER_TIMEOUT_SECONDS = 60
@@ -51,8 +51,8 @@ class Stack:
             raise DevkitError(done.stderr.strip())
         return [str(image) for image in json.loads(done.stdout)]
 
-    def up(self, report: Report) -> None:
-        """`pulumi up`, its lines passed on as they come. Raises DevkitError when it fails."""
+    def up(self, say: Callable[[str], None]) -> None:
+        """`pulumi up`, its lines passed on to `say` as they come. Raises DevkitError when it fails."""
         command = [
             "pulumi",
             "up",
@@ -69,7 +69,7 @@ class Stack:
             assert process.stdout is not None
             for line in process.stdout:
                 if line.strip():
-                    print(f"    {line.rstrip()}", flush=True)
+                    say(f"    {line.rstrip()}")
         if process.returncode != 0:
             raise DevkitError(
                 f"`pulumi up` of the stack {self.name} failed; the lines above say where",

@@ -41,11 +41,13 @@ class Steps:
         self._out = out or sys.stdout
         self._started = time.monotonic()
         self._count = 0
+        self._said = self._started
         self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
         """Prints a line as it is."""
         with self._lock:
+            self._said = time.monotonic()
             print(text, file=self._out, flush=True)
 
     def run(self, title: str, action: Callable[[Report], T]) -> T:
@@ -87,5 +89,7 @@ class Steps:
 
     def _heartbeat(self, stop: threading.Event, label: str, title: str, started: float, last: "_Last") -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
+            if time.monotonic() - self._said < HEARTBEAT_SECONDS:
+                continue
             detail = f": {last.text}" if last.text else ""
             self.say(f"{label}   still at {title}{detail} ({elapsed(time.monotonic() - started)})")

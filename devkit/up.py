@@ -66,7 +66,7 @@ def bring_up(request: Request) -> None:
         steps.say(f'The platform is up after {steps.total_elapsed()}. For a shell: eval "$(python3 -m devkit env)"')
         return
     stack.select()
-    steps.run(f"pulumi up, stack {stack.name}", stack.up)
+    steps.run(f"pulumi up, stack {stack.name}", lambda _: stack.up(steps.say))
     outputs = stack.outputs()
     answer = steps.run("ask the service", lambda _: ask(str(outputs["predict_url"])))
     _print_answer(steps, outputs, answer)
@@ -182,7 +182,7 @@ def _print_platform(
     for name, origin in origins.items():
         steps.say(f"      plugin {name} {versions.plugin(name)}: {origin}")
     for upstream in available.images:
-        steps.say(f"      image {upstream}: can't be pulled, built here from Debian or Python packages")
+        steps.say(f"      image {upstream}: can't be pulled, built here from the same program's package")
     for upstream, reason in available.unavailable.items():
         steps.say(f"      image {upstream}: can't be pulled ({reason}); the part that needs it is off for this run")
 

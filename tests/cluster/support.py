@@ -103,6 +103,11 @@ class ProjectStack:
             text=True,
         )
 
+    def resources(self) -> list[tuple[str, str, str]]:
+        """What the state holds: name, id and time of the last change of each resource."""
+        exported = json.loads(self.pulumi("stack", "export").stdout)["deployment"]["resources"]
+        return [(found["urn"], found.get("id", ""), found.get("modified", "")) for found in exported]
+
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
         return {name: output.value for name, output in self.stack.outputs().items()}
