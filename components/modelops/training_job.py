@@ -11,8 +11,8 @@ from modelops import _training_pod
 from modelops._labels import labels, selector
 from modelops._network import net
 from modelops._outputs import known_after
-from modelops._pods import check_resources, core
-from modelops._run_id import RUN_ID_LENGTH, canonical_json, image_digest, run_id
+from modelops._pods import check_resources, core, name_of
+from modelops._run_id import canonical_json, image_digest, run_id
 from modelops._types import Resources
 from modelops._validation import Problems, read_args
 
@@ -23,7 +23,7 @@ DEFAULT_TIMEOUT_SECONDS = 3600
 MARGIN_SECONDS = 60
 """How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
 _NAME = "training-job"
-_LONGEST_NAME = 63 - RUN_ID_LENGTH - 1
+_LONGEST_NAME = 50
 # Immutable in Kubernetes, and not among the fields on which the official provider replaces a Job.
 _REPLACE_ON = ["spec.completionMode", "spec.podFailurePolicy", "spec.backoffLimitPerIndex"]
 
@@ -98,8 +98,9 @@ class TrainingJobArgs(TypedDict):
 class TrainingJob(pulumi.ComponentResource):
     """Trains a model once for each distinct set of inputs, checks its gate and registers it as a version in MLflow.
 
-    The Job is named `<name>-<run_id>`. Unchanged inputs keep the name, and nothing runs; a changed input makes a new
-    Job, and the old one is removed only once the new one is done. A failed Job is run again by the next `pulumi up`.
+    Unchanged inputs run nothing. A changed input makes a new Job, named `<name>-<8 random digits>` and labelled with
+    the run's identity, and the old one is removed only once the new one is done. A failed Job is run again, as a new
+    one, by the next `pulumi up`.
     """
 
     run_id: pulumi.Output[str]
@@ -122,8 +123,10 @@ class TrainingJob(pulumi.ComponentResource):
         net.NetworkPolicy(name, metadata=metadata, spec=_isolation(name), opts=here)
         job = k8s.batch.v1.Job(
             name,
+            # No name of its own making: Pulumi removes what failed replacements left only at the end of an update
+            # that goes through, so a name made from the run's identity would meet its older self when a change is
+            # taken back, and the update would fail for ever.
             metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=pulumi.Output.concat(name, "-", self.run_id),
                 namespace=args["namespace"],
                 labels=_labels(name, self.model_version),
                 annotations={"pulumi.com/replaceUnready": "true"},
@@ -131,7 +134,7 @@ class TrainingJob(pulumi.ComponentResource):
             spec=_job_spec(name, args, self.run_id, known_after(name, account)),
             opts=pulumi.ResourceOptions.merge(here, _job_options(args)),
         )
-        self.job_name = known_after(pulumi.Output.concat(name, "-", self.run_id), job)
+        self.job_name = name_of(job)
         self.model_version = known_after(self.model_version, job)
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         self.register_outputs(

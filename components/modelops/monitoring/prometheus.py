@@ -98,11 +98,19 @@ def render_config(
         del config["alerting"]
     else:
         config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
-    for job in config["scrape_configs"]:
-        for discovery in job.get("kubernetes_sd_configs", []):
-            if discovery["role"] == "pod" and namespaces:
-                discovery["namespaces"] = {"names": sorted(namespaces)}
+    for job in config["scrape_configs"] if namespaces else ():
+        _limit(job, sorted(namespaces or ()))
     return yaml.dump(config, Dumper=_WithoutAliases, sort_keys=False)
+
+
+def _limit(job: dict[str, Any], namespaces: Sequence[str]) -> None:
+    """Keeps to some namespaces: no pods of others are looked for, and what kubelets tell of those is dropped."""
+    for discovery in job.get("kubernetes_sd_configs", []):
+        if discovery["role"] == "pod":
+            discovery["namespaces"] = {"names": list(namespaces)}
+        if discovery["role"] == "node":
+            own = {"source_labels": ["namespace"], "action": "keep", "regex": "|".join(["", *namespaces])}
+            job["metric_relabel_configs"] = [*job.get("metric_relabel_configs", []), own]
 
 
 class _WithoutAliases(yaml.SafeDumper):
