@@ -15,6 +15,7 @@ from model.runtime import largest_batch_seconds, load
 from model.serve.app import App, Service
 from model.serve.logs import Log
 from model.serve.metrics import Metrics
+from model.serve.protocol import BoundedProtocol
 
 INLINE_SECONDS = 0.005
 """A model whose largest request takes longer predicts in a thread of its own."""
@@ -62,7 +63,7 @@ async def serve(settings: ServeContract) -> None:
     config = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -126,7 +126,8 @@ class RunningServer:
         return self.ask("POST", path, body, self.headers)
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        lines = self.log_file.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]  # the last one may be half written
 
     def requests(self, count: int) -> list[dict[str, Any]]:
         """The log lines of the first `count` requests: a line is written after its answer is sent."""

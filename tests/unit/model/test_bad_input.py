@@ -1,11 +1,15 @@
 """Bad input gets a 4xx that names field and rule, never a 5xx, and never disturbs the server."""
 
+import asyncio
+import contextlib
 import json
 import random
 from typing import Any
 
 import pytest
+import uvicorn
 
+from model.serve import protocol
 from tests.unit.model.support import Answer, RunningServer
 
 FUZZED_REQUESTS = 400
@@ -165,6 +169,22 @@ def test_fuzzed_bodies_are_answered_or_refused(server: RunningServer) -> None:
     assert min(statuses[200], statuses[400], statuses[422]) > 10, statuses
 
 
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX-A: ", b"GET / HTTP/1.1\r\n"])
+def test_headers_without_end_are_refused(server: RunningServer, start: bytes) -> None:
+    connection = server.connect()
+    connection.connect()
+    connection.sock.sendall(start)
+    with contextlib.suppress(ConnectionError):  # it is closed while we still send
+        for number in range(100):
+            connection.sock.sendall(
+                b"X-%d: %s\r\n" % (number, b"a" * 10_000) if start.endswith(b"\n") else b"a" * 10_000
+            )
+    with contextlib.suppress(ConnectionError):
+        assert connection.sock.recv(100).startswith(b"HTTP/1.1 431")
+    connection.close()
+    assert server.metrics()["process_resident_memory_bytes"] < 150e6
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -181,3 +201,26 @@ def test_what_is_not_http_gets_400(server: RunningServer, request_bytes: bytes) 
     assert connection.sock.recv(1000).startswith(b"HTTP/1.1 400")
     connection.close()
     assert server.post({"inputs": [[0.5]]}).status == 200
+
+
+def test_headers_that_do_not_come_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process: the bound is 10 s, too long to wait for."""
+
+    async def ask(sent: list[bytes]) -> bytes:
+        monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
+        config = uvicorn.Config(lambda: None, http=protocol.BoundedProtocol, lifespan="off", log_level="critical")
+        config.load()
+        loop = asyncio.get_running_loop()
+        state = uvicorn.server.ServerState()
+        listening = await loop.create_server(lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0)
+        async with listening:
+            reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+            for part in sent:
+                writer.write(part)
+                await asyncio.sleep(0.01)
+            answer = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+        return answer
+
+    for sent in ([], [b"GET / HT"], [b"GET / HTTP/1.1\r\n", b"X: 1\r\n"]):
+        assert asyncio.run(ask(sent)).startswith(b"HTTP/1.1 408 ")

@@ -89,7 +89,8 @@ def read_all(connection: socket.socket) -> bytes:
 def test_past_the_bound_requests_are_sent_away_and_probes_are_not(model_dir: Path, tmp_path: Path) -> None:
     with start_server(model_dir, tmp_path / "log", MODELOPS_MAX_CONCURRENCY=2) as server:
         waiting = [half_a_request(server) for _request in range(2)]
-        time.sleep(0.1)
+        while server.metrics()["modelops_in_flight"] < 3:  # the third is the one that reads them
+            time.sleep(0.01)
         answer = server.post({"inputs": [[0.5]]})
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert answer.json()["error"]["rule"] == "max_concurrency"
@@ -115,7 +116,7 @@ def test_a_body_that_does_not_come_is_given_up(model_dir: Path, tmp_path: Path) 
 def test_a_caller_who_goes_away_is_no_error(model_dir: Path, tmp_path: Path) -> None:
     with start_server(model_dir, tmp_path / "log", MODELOPS_MAX_CONCURRENCY=1) as server:
         half_a_request(server).close()
-        time.sleep(0.1)
+        server.requests(1)
         assert server.post({"inputs": [[0.5]]}).status == 200
         assert [line["status"] for line in server.requests(2)] == [499, 200]
 
@@ -139,18 +140,19 @@ def test_sigterm_drains_without_a_failed_request(model_dir: Path, tmp_path: Path
                 return
         connection.close()
 
-    with start_server(model_dir, tmp_path / "log", MODELOPS_DRAIN_SECONDS=1.5) as server:
+    with start_server(model_dir, tmp_path / "log", MODELOPS_DRAIN_SECONDS=2) as server:
         callers = [threading.Thread(target=keep_asking, args=(server,)) for _caller in range(4)]
         for caller in callers:
             caller.start()
         waiting = half_a_request(server)
         time.sleep(0.3)
         server.process.terminate()
-        time.sleep(0.2)
+        while not any(line["event"] == "draining" for line in server.log()):
+            time.sleep(0.01)
         assert server.ask("GET", "/healthz/ready").status == 503
         assert server.ask("GET", "/healthz/live").status == 200
         assert server.post({"inputs": [[0.5]]}).headers["connection"] == "close"
-        time.sleep(0.7)
+        time.sleep(0.5)
         stop.set()  # the endpoint is gone from every proxy by now
         for caller in callers:
             caller.join()

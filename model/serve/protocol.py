@@ -1,0 +1,62 @@
+"""uvicorn's HTTP protocol with bounds on a request's head: it has none, and a head is kept in memory until it ends."""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of request line and headers. One piece that arrives at once may be larger: it ends here or goes no further."""
+HEAD_SECONDS = 10.0
+REFUSAL = (
+    b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    b'{"error":{"field":"headers","rule":"%s","message":"%s"}}'
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Answers 431 to a head that is too large, 408 to one that comes too slowly."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._in_head = True
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(b"431 Request Header Fields Too Large", b"max_bytes", b"the headers are too large")
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self._in_head and not self.transport.is_closing():
+            self._refuse(b"408 Request Timeout", b"max_seconds", b"the headers came too slowly")
+
+    def _refuse(self, status: bytes, rule: bytes, message: bytes) -> None:
+        body = REFUSAL.split(b"\r\n\r\n", 1)[1] % (rule, message)
+        self.transport.write(REFUSAL % (status, len(body), rule, message))
+        self.transport.close()
