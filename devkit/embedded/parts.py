@@ -232,6 +232,8 @@ def _kubelet(layout: Layout, binaries: Path) -> Part:
         "cert-dir": layout.kubelet / "pki",
         "hostname-override": at.NODE_NAME,
         "node-ip": at.BRIDGE_ADDRESS,
+        # For cAdvisor, which else looks in containerd's usual place and then knows pods, but no containers.
+        "containerd": layout.containerd_socket,
     }
     ready = probes.plain(at.LOOPBACK, at.KUBELET_HEALTH_PORT, "/healthz")
     return Part("kubelet", _command(binary(binaries, "kubelet"), flags), ready)

@@ -1,5 +1,6 @@
 """What the README says is so."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -21,7 +22,8 @@ class Recorder(pulumi.runtime.Mocks):
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, object]]:
         self.types.append(args.typ)
-        return f"{args.name}-id", dict(args.inputs)
+        named = {"metadata": {"name": args.name, **args.inputs.get("metadata", {})}}
+        return f"{args.name}-id", {**args.inputs, **named}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, object]:
         return {}
@@ -42,8 +44,8 @@ def test_the_snippet_makes_a_registry_a_training_job_and_a_service() -> None:
     )
 
 
-def test_the_snippet_is_five_lines() -> None:
-    assert len([line for line in SNIPPET.splitlines() if line.strip()]) == 5
+def test_the_snippet_is_five_statements() -> None:
+    assert len(ast.parse(SNIPPET).body) == 5
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README))))
