@@ -2,6 +2,8 @@
 
 import json
 import ssl
+import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -21,6 +23,7 @@ MAX_CONNECTIONS = 256
 """Requests and watches open at once; each watch holds a connection."""
 
 _APPLY = "application/apply-patch+yaml"
+_LOADING = threading.Lock()
 
 
 class Client:
@@ -28,16 +31,10 @@ class Client:
 
     def __init__(self, config: Config, *, timeout: float | None = None) -> None:
         from kubernetes.client import Configuration
-        from kubernetes.config.kube_config import load_kube_config_from_dict
 
-        self._configuration = Configuration()
-        try:
-            load: Any = load_kube_config_from_dict
-            load(config, client_configuration=self._configuration)
-        except Exception as error:  # the loader raises whatever it meets
-            raise Unreachable(f"unable to load Kubernetes client configuration from kubeconfig: {error}") from error
+        self._configuration: Any = Configuration()
+        self._pool = _load(config, self._configuration)
         self._host = str(self._configuration.host).rstrip("/")
-        self._pool = _pool(self._configuration)
         self._read_seconds = timeout or READ_SECONDS
 
     @property
@@ -50,8 +47,7 @@ class Client:
         if content_type:
             headers["Content-Type"] = content_type
         # Asked for each request: tokens of exec plugins and files get refreshed.
-        settings: Any = self._configuration.auth_settings()
-        for setting in settings.values():
+        for setting in self._configuration.auth_settings().values():
             if setting.get("in") == "header" and setting.get("value"):
                 headers[setting["key"]] = setting["value"]
         return headers
@@ -111,7 +107,7 @@ class Client:
         """The object at `path`."""
         return self.request("GET", path)
 
-    def list(self, path: str, *, label_selector: str = "", field_selector: str = "") -> Object:
+    def list_objects(self, path: str, *, label_selector: str = "", field_selector: str = "") -> Object:
         """The list at `path`."""
         return self.request("GET", path, query=_selectors(label_selector, field_selector))
 
@@ -126,6 +122,10 @@ class Client:
         """Put `obj` in the place of what is at `path`."""
         query = {"fieldManager": field_manager, **({"dryRun": "All"} if dry_run else {})}
         return self.request("PUT", path, query=query, body=obj, content_type="application/json")
+
+    def patch(self, path: str, operations: list[Object]) -> Object:
+        """Apply JSON patch operations to what is at `path`."""
+        return self.request("PATCH", path, body=operations, content_type="application/json-patch+json")
 
     def delete(self, path: str, *, propagation: str) -> Object:
         """Begin to delete what is at `path`."""
@@ -172,6 +172,22 @@ def _selectors(labels: str, fields: str) -> dict[str, str]:
 def _cause(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     return str(reason)
+
+
+def _load(config: Config, configuration: Any) -> urllib3.PoolManager:
+    """Fill `configuration` from a kubeconfig; the connections that it describes."""
+    from kubernetes.config import kube_config
+
+    loader: Any = kube_config
+    with _LOADING, tempfile.TemporaryDirectory(prefix="modelops-") as folder:
+        # The loader writes keys that the kubeconfig holds into files. They are read below, and must not stay.
+        try:
+            loader.load_kube_config_from_dict(config, client_configuration=configuration, temp_file_path=folder)
+            return _pool(configuration)
+        except Exception as error:  # the loader raises whatever it meets
+            raise Unreachable(f"unable to load Kubernetes client configuration from kubeconfig: {error}") from error
+        finally:
+            loader._cleanup_temp_files()
 
 
 def _pool(configuration: Any) -> urllib3.PoolManager:

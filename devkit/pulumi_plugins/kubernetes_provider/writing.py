@@ -12,7 +12,7 @@ from .cluster import Cluster
 from .diff import parse_path
 from .errors import ApiError, NoMatchError, PartialFailure, Unreachable
 from .host import Host
-from .managed_fields import owners
+from .managed_fields import entries, owners, take_over
 from .normalize import normalize
 from .properties import Map, has_unknown, to_object
 from .requests import Resource, Written
@@ -129,6 +129,8 @@ class Writer:
         if kinds.is_crd(inputs):
             meta = {**inputs["metadata"], "resourceVersion": last["metadata"]["resourceVersion"]}
             return client.replace(path, {**inputs, "metadata": meta}, field_manager=manager, dry_run=preview)
+        if not preview and (operations := take_over(last, manager)):
+            last = client.patch(path, operations)
         _keep_ignored(inputs, last, manager, ignore)
         force = _forced(inputs, preview, last)
         return client.apply(path, inputs, field_manager=manager, force=force, dry_run=preview)
@@ -224,9 +226,9 @@ def _forced(inputs: Map, preview: bool, last: Map | None = None) -> bool:
     if last is None:
         # It may be a replacement: the fields of the object that goes are no conflict.
         return True
-    managed = annotations.metadata(last).get("managedFields") or []
     return any(
-        entry.get("operation") == "Update" and entry.get("manager") in _OWN_CLIENT_SIDE_MANAGERS for entry in managed
+        entry.get("operation") == "Update" and entry.get("manager") in _OWN_CLIENT_SIDE_MANAGERS
+        for entry in entries(last)
     )
 
 

@@ -30,7 +30,8 @@ def _labelled(provider, labels, **metadata):
 
 def test_objects_have_a_field_manager_and_others_keep_their_fields(stack: Stack) -> None:
     stack.up(lambda provider: _labelled(provider, {"a": "1"}))
-    kubectl("label", "serviceaccount", "robot", "theirs=kept", "--namespace", stack.namespace)
+    # Fields of kubectl itself would become the provider's: to it, kubectl is the same user by another way.
+    kubectl("label", "serviceaccount", "robot", "theirs=kept", "--field-manager=robot-owner", "-n", stack.namespace)
     stack.up(lambda provider: _labelled(provider, {"b": "2"}))
     found = json.loads(
         kubectl("get", "serviceaccount", "robot", "-n", stack.namespace, "-o", "json", "--show-managed-fields")
@@ -38,6 +39,27 @@ def test_objects_have_a_field_manager_and_others_keep_their_fields(stack: Stack)
     assert found["metadata"]["labels"] == {"theirs": "kept", "b": "2"}
     mine = [entry for entry in found["metadata"]["managedFields"] if entry["operation"] == "Apply"]
     assert len(mine) == 1 and mine[0]["manager"].startswith("pulumi-kubernetes")
+
+
+def test_what_kubectl_wrote_is_taken_over_by_an_update(stack: Stack) -> None:
+    kubectl("create", "configmap", "settings", "--from-literal=a=theirs", "--namespace", stack.namespace)
+
+    def program(labels, **options):
+        def run(provider):
+            k8s.core.v1.ConfigMap(
+                "settings",
+                metadata={"name": "settings", "labels": labels},
+                data={"a": "theirs"},
+                opts=ResourceOptions(provider=provider, **options),
+            )
+
+        return run
+
+    kubectl("label", "configmap", "settings", "b=theirs", "--namespace", stack.namespace)
+    stack.up(program({"b": "theirs"}, import_=f"{stack.namespace}/settings"))
+    stack.up(program({"c": "mine"}))
+    found = objects("configmap", stack.namespace, "--field-selector=metadata.name=settings")[0]
+    assert found["metadata"]["labels"] == {"c": "mine"}
 
 
 def test_a_conflict_is_an_error_and_force_takes_the_field_over(stack: Stack) -> None:

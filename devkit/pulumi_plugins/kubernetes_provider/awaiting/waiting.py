@@ -68,7 +68,7 @@ class Waiter:
         awaiter.patient = False
         related: dict[str, list[Object]] = {}
         for feed in awaiter.feeds():
-            listed = self._client.list(
+            listed = self._client.list_objects(
                 self._collection(feed, awaiter.first),
                 label_selector=feed.label_selector,
                 field_selector=feed.field_selector,

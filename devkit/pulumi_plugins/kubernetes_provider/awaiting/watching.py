@@ -103,7 +103,7 @@ def follow(
         while not view.stopped.is_set():
             try:
                 if not version:
-                    listed = client.list(path, label_selector=label_selector, field_selector=field_selector)
+                    listed = client.list_objects(path, label_selector=label_selector, field_selector=field_selector)
                     items = _items(listed)
                     for obj in items:
                         observe(feed, obj)
