@@ -166,7 +166,9 @@ def _deployment_spec(scope: Scope, program: Program, identity: core.ServiceAccou
         strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
         selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(program.name, scope.name)),
         template=core.PodTemplateSpecArgs(
-            metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(program.name), annotations=program.annotations),
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                labels=scope.labels(program.name), annotations=program.annotations or None
+            ),
             spec=core.PodSpecArgs(
                 service_account_name=known_after(scope.named(program.name), identity),
                 automount_service_account_token=program.token,
