@@ -1,9 +1,12 @@
 """A Pulumi stack for one test: a function is its program, the real engine and the Kubernetes plugin do the rest."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
@@ -25,6 +28,7 @@ Program = Callable[[k8s.Provider], Mapping[str, Any] | None]
 """A program: gets the provider to give to its resources, returns the stack's outputs."""
 
 PROJECT = "conformance"
+_EMPTY: list[Path] = []
 _INLINE = ("--exec-kind", "auto.inline")
 KINDS_OF_NO_CHANGE = {"same", "read", "refresh", "discard"}
 
@@ -62,7 +66,7 @@ class Stack:
     def __init__(self, folder: Path, *, namespace: str = "", environment: Mapping[str, str] | None = None) -> None:
         self.namespace = namespace
         self.folder = folder
-        (folder / "backend").mkdir(parents=True)
+        folder.mkdir(parents=True)
         project = {"name": PROJECT, "runtime": "python", "backend": {"url": f"file://{folder / 'backend'}"}}
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project))
         self._overrides = dict(environment or {})
@@ -77,7 +81,19 @@ class Stack:
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             **(environment or {}),
         }
+        self._initialize()
+
+    def _initialize(self) -> None:
+        """An empty stack: made once by the command itself, then copied, which saves half a second a test."""
+        if _EMPTY:
+            shutil.copytree(_EMPTY[0], self.folder, dirs_exist_ok=True)
+            return
+        (self.folder / "backend").mkdir()
         self._command("stack", "init", "test")
+        _EMPTY.append(Path(tempfile.mkdtemp(prefix="conformance-")))
+        atexit.register(shutil.rmtree, _EMPTY[0], ignore_errors=True)
+        shutil.copytree(self.folder / "backend", _EMPTY[0] / "backend")
+        shutil.copy(self.folder / "Pulumi.test.yaml", _EMPTY[0])
 
     def _command(self, *arguments: str) -> str:
         done = subprocess.run(
