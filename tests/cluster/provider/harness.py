@@ -129,17 +129,17 @@ class Stack:
 
     def state(self) -> dict[str, dict[str, Any]]:
         """The resources in the stack's state by name."""
-        exported = json.loads(self._command("stack", "export"))
+        exported = json.loads(self._command("stack", "export", "--stack", "test"))
         resources = exported["deployment"].get("resources") or []
         return {resource["urn"].split("::")[-1]: resource for resource in resources}
 
     def state_text(self) -> str:
         """The stack's state as it is stored."""
-        return self._command("stack", "export")
+        return self._command("stack", "export", "--stack", "test")
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets in clear."""
-        return dict(json.loads(self._command("stack", "output", "--json", "--show-secrets")))
+        return dict(json.loads(self._command("stack", "output", "--json", "--show-secrets", "--stack", "test")))
 
     def _operate(
         self, program: Program, arguments: list[str], succeed: bool | None, settings: Mapping[str, Any]
