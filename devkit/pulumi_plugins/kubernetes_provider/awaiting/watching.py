@@ -110,8 +110,11 @@ def follow(
                     view.replace(feed, items)
                     version = str(at(listed, "metadata", "resourceVersion") or "")
                 version = listen(version)
-            except (ApiError, Unreachable):
+            except (ApiError, Unreachable) as error:
                 version = ""
+                if isinstance(error, ApiError) and error.forbidden:
+                    # Who may not look at pods can still wait for their Deployment.
+                    view.replace(feed, [])
                 view.wake()
                 view.stopped.wait(1.0)
 
