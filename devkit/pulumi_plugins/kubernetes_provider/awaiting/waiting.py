@@ -9,7 +9,7 @@ from ..client import Client
 from ..discovery import Discovery
 from ..errors import ApiError, NoMatchError, PartialFailure, Unreachable
 from .base import Awaiter, Feed, Object, Verdict, at
-from .watching import View, follow
+from .watching import Follower, View
 
 _SELF = "self"
 _LOOK_SECONDS = 1.0
@@ -105,7 +105,7 @@ class Waiter:
         place = self._discovery.place_of(obj)
         namespace = annotations.namespace(obj)
         selector = f"metadata.name={annotations.name(obj)}"
-        follow(view, _SELF, self._client, place.collection(namespace), field_selector=selector)
+        Follower(view, _SELF, self._client, place.collection(namespace), field_selector=selector).start()
 
     def _collection(self, feed: Feed, obj: Object) -> str:
         gvk = kinds.of_object({"apiVersion": feed.api_version, "kind": feed.kind})
@@ -117,15 +117,7 @@ class Waiter:
         except (NoMatchError, Unreachable, ApiError):
             view.replace(feed.name, [])
             return
-        follow(
-            view,
-            feed.name,
-            self._client,
-            path,
-            label_selector=feed.label_selector,
-            field_selector=feed.field_selector,
-            observe=awaiter.observe,
-        )
+        Follower(view, feed.name, self._client, path, feed.label_selector, feed.field_selector, awaiter.observe).start()
 
 
 def _finalizers(obj: Object) -> list[str]:

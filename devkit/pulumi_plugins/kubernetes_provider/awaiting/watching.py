@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from ..client import Client
 from ..errors import ApiError, Unreachable
@@ -67,60 +68,69 @@ def _key(obj: Object) -> str:
     return f"{at(obj, 'metadata', 'namespace')}/{at(obj, 'metadata', 'name')}"
 
 
-def follow(
-    view: View,
-    feed: str,
-    client: Client,
-    path: str,
-    *,
-    label_selector: str = "",
-    field_selector: str = "",
-    observe: Callable[[str, Object], None] = lambda feed, obj: None,
-) -> None:
-    """Start a thread that keeps `feed` up to date until the view is stopped. `observe` sees every state."""
+@dataclass
+class Follower:
+    """Keeps one feed of a view up to date until the view is stopped."""
 
-    def listen(version: str) -> str:
-        for event, obj in client.watch(
-            path,
-            resource_version=version,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            read_seconds=_SILENCE_SECONDS,
-        ):
-            if view.stopped.is_set():
-                return version
-            if event == "ERROR":
-                # Most often: the version is too old. Read everything again.
-                return ""
-            version = str(at(obj, "metadata", "resourceVersion") or version)
-            if event != "BOOKMARK":
-                observe(feed, obj)
-                view.change(feed, event, obj)
-        return version
+    view: View
+    feed: str
+    client: Client
+    path: str
+    label_selector: str = ""
+    field_selector: str = ""
+    observe: Callable[[str, Object], None] = lambda feed, obj: None
+    """Sees every state, also those that the view has no longer."""
 
-    def run() -> None:
+    def start(self) -> None:
+        """Follow in a thread of its own."""
+        thread = threading.Thread(target=self._run, name=f"follow {self.feed} {self.path}", daemon=True)
+        # At the end of the process no thread can be started any more, and none is needed.
+        with suppress(RuntimeError):
+            thread.start()
+
+    def _run(self) -> None:
         version = ""
-        while not view.stopped.is_set():
+        while not self.view.stopped.is_set():
             try:
-                if not version:
-                    listed = client.list_objects(path, label_selector=label_selector, field_selector=field_selector)
-                    items = _items(listed)
-                    for obj in items:
-                        observe(feed, obj)
-                    view.replace(feed, items)
-                    version = str(at(listed, "metadata", "resourceVersion") or "")
-                version = listen(version)
+                version = self._listen(version or self._list())
             except (ApiError, Unreachable) as error:
                 version = ""
                 if isinstance(error, ApiError) and error.forbidden:
                     # Who may not look at pods can still wait for their Deployment.
-                    view.replace(feed, [])
-                view.wake()
-                view.stopped.wait(1.0)
+                    self.view.replace(self.feed, [])
+                self.view.wake()
+                self.view.stopped.wait(1.0)
 
-    thread = threading.Thread(target=run, name=f"follow {feed} {path}", daemon=True)
-    with suppress(RuntimeError):
-        thread.start()
+    def _list(self) -> str:
+        """Read all objects; the version that they are of."""
+        listed = self.client.list_objects(
+            self.path, label_selector=self.label_selector, field_selector=self.field_selector
+        )
+        items = _items(listed)
+        for obj in items:
+            self.observe(self.feed, obj)
+        self.view.replace(self.feed, items)
+        return str(at(listed, "metadata", "resourceVersion") or "")
+
+    def _listen(self, version: str) -> str:
+        """Take changes until there is silence; the version to go on from, empty when all is to be read again."""
+        for event, obj in self.client.watch(
+            self.path,
+            resource_version=version,
+            label_selector=self.label_selector,
+            field_selector=self.field_selector,
+            read_seconds=_SILENCE_SECONDS,
+        ):
+            if self.view.stopped.is_set():
+                return version
+            if event == "ERROR":
+                # Most often: the version is too old.
+                return ""
+            version = str(at(obj, "metadata", "resourceVersion") or version)
+            if event != "BOOKMARK":
+                self.observe(self.feed, obj)
+                self.view.change(self.feed, event, obj)
+        return version
 
 
 def _items(listed: Object) -> list[Object]:

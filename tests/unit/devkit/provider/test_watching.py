@@ -8,7 +8,7 @@ import pytest
 
 from devkit.pulumi_plugins.kubernetes_provider.awaiting.base import Awaiter, Feed, Object, Verdict
 from devkit.pulumi_plugins.kubernetes_provider.awaiting.waiting import Waiter
-from devkit.pulumi_plugins.kubernetes_provider.awaiting.watching import View, follow
+from devkit.pulumi_plugins.kubernetes_provider.awaiting.watching import Follower, View
 from devkit.pulumi_plugins.kubernetes_provider.discovery import Discovery
 from devkit.pulumi_plugins.kubernetes_provider.errors import ApiError, PartialFailure
 
@@ -108,13 +108,8 @@ def test_another_object_of_the_same_name_is_not_the_one_that_goes() -> None:
 
 def test_every_state_is_observed_though_the_view_keeps_the_last() -> None:
     view, seen = View(), []
-    follow(
-        view,
-        "pods",
-        RecordedServer(["a", "b", "c"]),  # type: ignore[arg-type]
-        "/api/v1/pods",
-        observe=lambda feed, obj: seen.append(obj["state"]),
-    )
+    server: Any = RecordedServer(["a", "b", "c"])
+    Follower(view, "pods", server, "/api/v1/pods", observe=lambda feed, obj: seen.append(obj["state"])).start()
     while seen[:3] != ["a", "b", "c"]:
         view.wait(0, 0.01)
     view.stopped.set()
