@@ -1,6 +1,7 @@
 """Following objects while somebody waits for them, with a recorded server."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,8 +47,10 @@ class RecordedServer:
         return {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}
 
     def watch(self, path: str, **arguments: Any) -> Iterator[tuple[str, Object]]:
-        for number, state in enumerate(self._states[1:], 2):
+        later = int(arguments["resource_version"])
+        for number, state in enumerate(self._states[later:], later + 1):
             yield "MODIFIED", _object(state, str(number))
+        time.sleep(0.02)
 
 
 class StateAwaiter(Awaiter):
@@ -107,10 +110,11 @@ def test_another_object_of_the_same_name_is_not_the_one_that_goes() -> None:
 
 
 def test_every_state_is_observed_though_the_view_keeps_the_last() -> None:
-    view, seen = View(), []
+    view, seen = View(), list[str]()
     server: Any = RecordedServer(["a", "b", "c"])
     Follower(view, "pods", server, "/api/v1/pods", observe=lambda feed, obj: seen.append(obj["state"])).start()
-    while seen[:3] != ["a", "b", "c"]:
-        view.wait(0, 0.01)
+    deadline = time.monotonic() + 5
+    while [obj["state"] for obj in view.of("pods")] != ["c"] and time.monotonic() < deadline:
+        time.sleep(0.01)
     view.stopped.set()
-    assert view.of("pods")[0]["state"] == "c"
+    assert seen == ["a", "b", "c"] and view.of("pods")[0]["state"] == "c"
