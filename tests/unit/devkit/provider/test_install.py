@@ -29,8 +29,8 @@ def test_an_installed_plugin_serves_soon_and_ends_quietly(install, tmp_path: Pat
     port = process.stdout.readline()
     took = time.monotonic() - began
     process.terminate()
-    assert process.wait(5) == 0 and not process.stderr.read()
-    assert int(port) > 0 and took < 5
+    assert process.wait(20) == 0 and not process.stderr.read()
+    assert int(port) > 0 and took < 15
 
 
 def test_installing_again_takes_the_place_of_the_old(tmp_path: Path) -> None:

@@ -71,14 +71,14 @@ def _waiter(server: Any, cancelled: threading.Event | None = None) -> Waiter:
 def test_a_wait_ends_when_the_object_is_ready() -> None:
     said: list[str] = []
     server = RecordedServer(["starting", "nearly", "ready"])
-    _waiter(server).until_ready(StateAwaiter(_object("starting")), timeout_seconds=10, status=said.append)
+    _waiter(server).until_ready(StateAwaiter(_object("starting")), timeout_seconds=30, status=said.append)
     assert set(said) <= {"starting", "nearly"}
 
 
 def test_a_wait_ends_at_once_when_the_object_fails() -> None:
     with pytest.raises(PartialFailure) as raised:
         awaiter = StateAwaiter(_object("starting"))
-        _waiter(RecordedServer(["starting", "failed"])).until_ready(awaiter, timeout_seconds=10, status=print)
+        _waiter(RecordedServer(["starting", "failed"])).until_ready(awaiter, timeout_seconds=30, status=print)
     assert raised.value.reasons == ["it is failed"] and raised.value.object["state"] == "failed"
 
 
@@ -94,12 +94,12 @@ def test_a_wait_ends_when_time_is_up_or_when_cancelled() -> None:
 
 def test_related_objects_that_may_not_be_seen_do_not_stop_a_wait() -> None:
     server = RecordedServer(["ready"], forbidden=("secrets",))
-    _waiter(server).until_ready(StateAwaiter(_object("starting")), timeout_seconds=5, status=print)
+    _waiter(server).until_ready(StateAwaiter(_object("starting")), timeout_seconds=30, status=print)
 
 
 def test_a_deletion_ends_when_the_object_is_gone() -> None:
     server = RecordedServer([])
-    _waiter(server).until_gone(_object("going"), "/api/v1/namespaces/ns/pods/x", timeout_seconds=5, status=print)
+    _waiter(server).until_gone(_object("going"), "/api/v1/namespaces/ns/pods/x", timeout_seconds=30, status=print)
 
 
 def test_another_object_of_the_same_name_is_not_the_one_that_goes() -> None:
@@ -113,7 +113,7 @@ def test_every_state_is_observed_though_the_view_keeps_the_last() -> None:
     view, seen = View(), list[str]()
     server: Any = RecordedServer(["a", "b", "c"])
     Follower(view, "pods", server, "/api/v1/pods", observe=lambda feed, obj: seen.append(obj["state"])).start()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while [obj["state"] for obj in view.of("pods")] != ["c"] and time.monotonic() < deadline:
         time.sleep(0.01)
     view.stopped.set()
