@@ -60,7 +60,15 @@ class Embedded:
         embedded.stop(report)
 
     def status(self) -> dict[str, object]:
-        return dict(embedded.status())
+        """Each part's state and memory, then the sums, containers included; memory as proportional set size."""
+        found = embedded.status()
+        parts, memory = found["parts"], found["memory"]
+        assert isinstance(parts, dict) and isinstance(memory, dict)
+        lines = {
+            name: {"ok": part["ok"], "pid": part["pid"], "memory_mebibytes": part["pss_kib"] // 1024}
+            for name, part in parts.items()
+        }
+        return {**lines, "memory": {name.removesuffix("_kib"): f"{kib // 1024} MiB" for name, kib in memory.items()}}
 
     def environment(self) -> dict[str, str]:
         return {"KUBECONFIG": str(embedded.kubeconfig()), **embedded.environment()}

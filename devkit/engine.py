@@ -23,6 +23,8 @@ from devkit.steps import Report
 ENGINE_VARIABLE = "MODELOPS_PULUMI"
 KUBERNETES_VARIABLE = "MODELOPS_PLUGIN_KUBERNETES"
 _DOWNLOAD_TIMEOUT_SECONDS = 600
+_BUILT = "built from Go modules"
+_STAND_IN = "stand-in (docs/provider.md)"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def find_engine(report: Report) -> Found:
         if downloaded := _download_engine(report):
             return Found(downloaded, "official release")
         report("no official release within reach, building from Go modules")
-    return Found(toolchain.build(group, report) / "pulumi", "built from Go modules")
+    return Found(toolchain.build(group, report) / "pulumi", _BUILT)
 
 
 def install_engine(found: Found) -> Path:
@@ -105,6 +107,13 @@ def install_plugins(pulumi: Path, environment: dict[str, str], report: Report) -
         _built_docker_build,
     )
     return {plugin.name: _install(plugin, pulumi, environment, report) for plugin in (kubernetes, docker_build)}
+
+
+def plugins_can_be_downloaded() -> bool:
+    """False once a plugin had to be made here because its official release was out of reach."""
+    records = [json.loads(record.read_text()) for record in pulumi_home().glob("*.json")]
+    made = (_STAND_IN, _BUILT)
+    return not any(record.get("origin") in made for record in records)
 
 
 @dataclass(frozen=True)
@@ -167,11 +176,11 @@ def _installed_plugin(name: str) -> Found | None:
 def _stand_in_kubernetes(report: Report) -> Found:
     folder = cache_root() / "plugins" / "kubernetes"
     write_kubernetes_plugin(folder, python())
-    return Found(folder, "stand-in (docs/provider.md)")
+    return Found(folder, _STAND_IN)
 
 
 def _built_docker_build(report: Report) -> Found:
-    return Found(toolchain.build(toolchain.groups()["docker-build"], report), "built from Go modules")
+    return Found(toolchain.build(toolchain.groups()["docker-build"], report), _BUILT)
 
 
 def _as_folder(executable: Path, name: str) -> Path:

@@ -4,7 +4,7 @@ import os
 import shlex
 
 from devkit.clusters import Cluster
-from devkit.engine import bin_folder
+from devkit.engine import bin_folder, plugins_can_be_downloaded
 from devkit.paths import platform_facts, pulumi_home, state_backend, virtualenv
 
 LOCAL_PASSPHRASE = "modelops-local"
@@ -21,11 +21,12 @@ def variables(cluster: Cluster) -> dict[str, str]:
         "PULUMI_HOME": str(pulumi_home()),
         "PULUMI_BACKEND_URL": f"file://{state_backend()}",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
-        # The plugins are installed; without this the engine looks on the network for those of every SDK around.
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "MODELOPS_PLATFORM": str(platform_facts()),
         **cluster.environment(),
     }
+    if not plugins_can_be_downloaded():
+        # Without this the engine tries, in vain, to download a plugin for every SDK in the virtual environment.
+        found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and "PULUMI_CONFIG_PASSPHRASE_FILE" not in os.environ:
         found["PULUMI_CONFIG_PASSPHRASE"] = LOCAL_PASSPHRASE
     return found

@@ -10,6 +10,7 @@ from typing import TextIO, TypeVar
 T = TypeVar("T")
 Report = Callable[[str], None]
 HEARTBEAT_SECONDS = 30.0
+DETAIL_SECONDS = 10.0
 
 
 def elapsed(seconds: float) -> str:
@@ -65,7 +66,7 @@ class Steps:
                 return
             last.text = text
             now = time.monotonic()
-            if now - last.shown >= 2:
+            if now - last.shown >= DETAIL_SECONDS:
                 last.shown = now
                 self.say(f"{label}   {text} ({elapsed(now - started)})")
 

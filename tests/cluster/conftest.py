@@ -23,7 +23,8 @@ def _devkit(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="session")
 def platform_was_up() -> bool:
     """Whether the session found a platform that somebody else started."""
-    return bool(json.loads(_devkit("status", "--json").stdout or "{}"))
+    status = json.loads(_devkit("status", "--json").stdout or "{}")
+    return any(not isinstance(part, dict) or part.get("ok") for part in status.get("parts", {}).values())
 
 
 @pytest.fixture(scope="session")
