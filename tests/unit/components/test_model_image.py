@@ -1,0 +1,133 @@
+"""ModelImage: what is built, with which builder, and what a plan may claim."""
+
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from modelops import ArgumentsError, ModelImage, ModelImageArgs
+from tests.unit.components.harness import DIGEST, Program, Secret, run
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> str:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    return str(tmp_path)
+
+
+def build(args: Any, **how: Any) -> Program:
+    return run(lambda: ModelImage("demo", args), **how)
+
+
+def test_defaults(context: str) -> None:
+    program = build({"context": context, "repository": "registry.example.com/team/model"})
+    image = program.one("Image").inputs
+    assert image["tags"] == ["registry.example.com/team/model:latest"]
+    assert image["dockerfile"] == {"location": f"{context}/Dockerfile"}
+    assert image["buildOnPreview"] is False
+    export = image["exports"][0]["registry"]
+    assert (export["push"], export["compression"]) == (True, "zstd")
+    assert not {"builder", "platforms", "registries", "cacheFrom", "cacheTo", "target"} & image.keys()
+    assert program.outputs["ref"].value == f"registry.example.com/team/model@{DIGEST}"
+    assert program.outputs["digest"].value == DIGEST
+
+
+def test_everything_set_is_kept(context: str) -> None:
+    args: ModelImageArgs = {
+        "context": context,
+        "repository": "localhost:5000/team/model",
+        "dockerfile": f"{context}/Dockerfile",
+        "target": "serve",
+        "build_args": {"BASE_IMAGE": "base"},
+        "platforms": ["linux/amd64", "linux/arm64"],
+        "tag": "v1",
+        "builder_name": "modelops",
+        "credentials": {"username": "robot", "password": "token"},
+        "cache": True,
+        "compression": "gzip",  # type: ignore[typeddict-item]
+        "push": False,
+    }
+    image = build(args).one("Image").inputs
+    assert image["tags"] == ["localhost:5000/team/model:v1"]
+    assert image["target"] == "serve"
+    assert image["buildArgs"] == {"BASE_IMAGE": "base"}
+    assert image["platforms"] == ["linux/amd64", "linux/arm64"]
+    assert image["builder"] == {"name": "modelops"}
+    assert image["registries"] == Secret([{"address": "localhost:5000", "username": "robot", "password": "token"}])
+    assert image["cacheFrom"][0]["registry"]["ref"] == "localhost:5000/team/model:buildcache"
+    assert image["cacheTo"][0]["registry"]["mode"] == "max"
+    assert image["exports"][0]["registry"]["compression"] == "gzip"
+    assert image["exports"][0]["registry"]["push"] is False
+
+
+def test_tag_defaults_to_the_target(context: str) -> None:
+    image = build({"context": context, "repository": "team/model", "target": "train"}).one("Image").inputs
+    assert image["tags"] == ["team/model:train"]
+
+
+def test_docker_hub_is_the_registry_of_a_bare_name(context: str) -> None:
+    credentials = {"username": "robot", "password": "token"}
+    image = build({"context": context, "repository": "team/model", "credentials": credentials}).one("Image").inputs
+    assert image["registries"].value[0]["address"] == "docker.io"
+
+
+def test_the_docker_engine_builds_where_asked_to(context: str) -> None:
+    args = {
+        "context": context,
+        "repository": "registry.example.com/team/model",
+        "builder": "docker",
+        "platforms": ["linux/amd64"],
+        "credentials": {"username": "robot", "password": "token"},
+    }
+    program = build(args)
+    image = program.one("Image")
+    assert image.type.startswith("docker:")
+    assert image.inputs["imageName"] == "registry.example.com/team/model:latest"
+    assert image.inputs["registry"] == Secret(
+        {"server": "registry.example.com", "username": "robot", "password": "token"}
+    )
+    assert program.outputs["ref"].value == f"registry.example.com/team/model@{DIGEST}"
+
+
+def test_a_plan_of_a_changed_image_claims_no_reference(context: str) -> None:
+    """The provider previews a changed image with an empty digest, as if it were known."""
+    program = build({"context": context, "repository": "team/model"}, preview=True, digest="")
+    assert not program.outputs["ref"].known
+    assert not program.outputs["digest"].known
+
+
+def test_a_build_without_digest_fails(context: str) -> None:
+    with pytest.raises(pulumi.RunError, match="no digest"):
+        build({"context": context, "repository": "team/model"}, digest="")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"context": "nowhere"}, "context is 'nowhere', must be a folder"),
+        ({"dockerfile": "nowhere/Dockerfile"}, "dockerfile is 'nowhere/Dockerfile', must be a file"),
+        ({"repository": "team/model:v1"}, "must not have a tag"),
+        ({"repository": "Team"}, "must be an image repository"),
+        ({"platforms": ["amd64"]}, "platforms[0] is 'amd64', must be <system>/<architecture>"),
+        ({"builder": "kaniko"}, "builder is 'kaniko', must be one of docker-build, docker"),
+        ({"compression": "xz"}, "compression is 'xz', must be one of zstd, gzip"),
+        ({"builder": "docker", "cache": True}, "cache is True, must not be given with the docker builder"),
+        ({"builder": "docker", "builder_name": "x"}, "builder_name is 'x', must not be given"),
+        ({"builder": "docker", "platforms": ["a/b", "c/d"]}, "must be at most one with the docker builder"),
+        ({"credentials": {"username": "a"}}, "credentials.password is missing"),
+    ],
+)
+def test_each_error(context: str, change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        build({"context": context, "repository": "team/model", **change})
+    assert problem in str(caught.value)
+
+
+def test_required_fields_are_named() -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        build({})
+    assert str(caught.value).splitlines()[1:] == [
+        "  - context is missing, it is required",
+        "  - repository is missing, it is required",
+    ]

@@ -1,0 +1,269 @@
+"""MonitoringStack: its parts, alone and together."""
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from modelops import UPSTREAM_IMAGES, ArgumentsError, MonitoringStack
+from modelops.monitoring.elk import derive
+from tests.unit.components.harness import (
+    Program,
+    Resource,
+    Secret,
+    breaks_restricted,
+    container,
+    environment,
+    ignored_provider,
+    on,
+    pod,
+    provider,
+    run,
+)
+
+ARGS: dict[str, Any] = {"namespace": "watch"}
+GRAFANA = {"enabled": True, "admin_password": "long enough"}
+ELK = {"enabled": True, "password": "long enough"}
+ALL: dict[str, Any] = {**ARGS, "grafana": GRAFANA, "elk": ELK}
+URLS = ("prometheus_url", "alertmanager_url", "grafana_url", "kibana_url", "elasticsearch_url")
+
+
+def watch(args: Any, **how: Any) -> Program:
+    return run(lambda: MonitoringStack("m", args), **how)
+
+
+def workloads(program: Program) -> dict[str, Resource]:
+    return {found.name.removeprefix("m-"): found for found in [*program.of("Deployment"), *program.of("DaemonSet")]}
+
+
+def scrape_config(program: Program) -> dict[str, Any]:
+    text = program.one("ConfigMap", "m-prometheus").inputs["data"]["prometheus.yml"]
+    return dict(yaml.safe_load(text))
+
+
+def flags(resource: Resource, name: str) -> dict[str, str]:
+    return dict(argument.lstrip("-").partition("=")[::2] for argument in container(resource, name)["args"])
+
+
+def test_defaults() -> None:
+    program = watch(ARGS)
+    assert set(workloads(program)) == {"prometheus", "alertmanager", "node-exporter", "kube-state-metrics"}
+    assert flags(workloads(program)["prometheus"], "prometheus")["storage.tsdb.retention.time"] == "15d"
+    assert program.one("PersistentVolumeClaim").inputs["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    assert {found.inputs["spec"]["type"] for found in program.of("core/v1:Service")} == {"ClusterIP"}
+    assert set(program.outputs) & set(URLS) == {"prometheus_url", "alertmanager_url"}
+    assert program.outputs["prometheus_url"].value == "http://m-prometheus.watch.svc:9090"
+
+
+def test_every_part_runs_its_upstream_image() -> None:
+    found = {each["image"] for resource in workloads(watch(ALL)).values() for each in pod(resource)["containers"]}
+    assert found == set(UPSTREAM_IMAGES.values()) - {UPSTREAM_IMAGES["mlflow"]}
+
+
+def test_everything_set_is_kept() -> None:
+    part = {"image": "other:1", "resources": {"cpu": "1", "memory": "3Gi"}}
+    args = {
+        **ARGS,
+        "watched_namespaces": ["ml"],
+        "external_labels": {"stack": "prod"},
+        "expose": "LoadBalancer",
+        "prometheus": {**part, "storage_size": "100Gi", "storage_class": "fast", "retention_days": 30},
+        "alertmanager": {**part, "config": "route: {receiver: us}\nreceivers: [{name: us}]"},
+        "node_exporter": part,
+        "kube_state_metrics": part,
+        "grafana": {**GRAFANA, **part},
+        "elk": {
+            **ELK,
+            "elasticsearch": {**part, "storage_size": "1Ti", "storage_class": "slow", "retention_days": 90},
+            "logstash": part,
+            "kibana": part,
+            "filebeat": part,
+        },
+    }
+    program = watch(args)
+    for resource in workloads(program).values():
+        own = pod(resource)["containers"][0]
+        assert own["image"] == "other:1"
+        assert own["resources"]["requests"] == {"cpu": "1", "memory": "3Gi"}
+    options = flags(workloads(program)["prometheus"], "prometheus")
+    assert options["storage.tsdb.retention.time"] == "30d"
+    assert options["storage.tsdb.retention.size"] == f"{100 * 1024 * 4 // 5}MB"
+    claims = {claim.name: claim.inputs["spec"] for claim in program.of("PersistentVolumeClaim")}
+    assert claims["m-prometheus"]["storageClassName"] == "fast"
+    assert claims["m-elasticsearch"]["resources"]["requests"]["storage"] == "1Ti"
+    assert "receiver: us" in program.one("Secret", "m-alertmanager").inputs["stringData"].value["alertmanager.yml"]
+    assert scrape_config(program)["global"]["external_labels"] == {"stack": "prod"}
+    template = json.loads(program.one("ConfigMap", "m-logstash").inputs["data"]["template.json"])
+    assert template["template"]["lifecycle"]["data_retention"] == "90d"
+    exposed = {found.name: found.inputs["spec"]["type"] for found in program.of("core/v1:Service")}
+    assert {name for name, kind in exposed.items() if kind == "LoadBalancer"} == {
+        "m-prometheus",
+        "m-alertmanager",
+        "m-grafana",
+        "m-kibana",
+    }
+
+
+@pytest.mark.parametrize(
+    "on_or_off", list(itertools.product([True, False], repeat=5)), ids=lambda chosen: "".join("01"[on] for on in chosen)
+)
+def test_any_combination_of_parts_stays_valid(on_or_off: tuple[bool, ...]) -> None:
+    names = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics", "elk")
+    args: dict[str, Any] = {**ARGS, "grafana": {**GRAFANA, "enabled": on_or_off[0]}}
+    for name, enabled in zip(names, on_or_off, strict=True):
+        args[name] = {**(ELK if name == "elk" else {}), "enabled": enabled}
+    program = watch(args)
+    there = {name.replace("_", "-") for name, enabled in zip(names[:4], on_or_off[:4], strict=True) if enabled}
+    there |= {"grafana"} if on_or_off[0] else set()
+    there |= {"elasticsearch", "logstash", "kibana", "filebeat"} if on_or_off[4] else set()
+    assert set(workloads(program)) == there
+    expected = {f"{name}_url" for name in there} & set(URLS)
+    assert set(program.outputs) & set(URLS) == expected
+
+
+@pytest.mark.parametrize(
+    "on_or_off", [chosen for chosen in itertools.product([True, False], repeat=3) if chosen[0] or not chosen[2]]
+)
+def test_any_combination_around_elasticsearch_stays_valid(on_or_off: tuple[bool, bool, bool]) -> None:
+    logstash, kibana, filebeat = on_or_off
+    parts = {"logstash": logstash, "kibana": kibana, "filebeat": filebeat}
+    elk = {**ELK, **{name: {"enabled": enabled} for name, enabled in parts.items()}}
+    program = watch({**ARGS, "elk": elk})
+    names = {"elasticsearch", "logstash", "kibana", "filebeat"}
+    assert set(workloads(program)) & names == {"elasticsearch", *(name for name, there in parts.items() if there)}
+    assert ("kibana_url" in program.outputs) is kibana
+
+
+def test_without_alertmanager_prometheus_alerts_nobody() -> None:
+    assert "alerting" not in scrape_config(watch({**ARGS, "alertmanager": {"enabled": False}}))
+    targets = scrape_config(watch(ARGS))["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert targets == ["m-alertmanager.watch.svc:9093"]
+
+
+def test_watched_namespaces_limit_what_prometheus_sees() -> None:
+    jobs = {
+        job["job_name"]: job for job in scrape_config(watch({**ARGS, "watched_namespaces": ["ml"]}))["scrape_configs"]
+    }
+    assert jobs["modelops"]["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["ml", "watch"]}
+    assert jobs["probes"]["metric_relabel_configs"][-1] == {
+        "source_labels": ["namespace"],
+        "action": "keep",
+        "regex": "|ml|watch",
+    }
+    assert jobs["apiserver"]["kubernetes_sd_configs"][0]["namespaces"] == {"names": ["default"]}
+    everywhere = {job["job_name"]: job for job in scrape_config(watch(ARGS))["scrape_configs"]}
+    assert "namespaces" not in everywhere["modelops"]["kubernetes_sd_configs"][0]
+
+
+def test_changed_configuration_gets_a_new_name_so_that_pods_roll() -> None:
+    config = watch(ARGS).one("ConfigMap", "m-prometheus")
+    assert "name" not in config.inputs["metadata"]
+    assert config.inputs["immutable"] is True
+    assert config.options["replace_on_changes"] == ["data", "stringData"]
+    volumes = {volume["name"]: volume for volume in pod(workloads(watch(ARGS))["prometheus"])["volumes"]}
+    assert volumes["files"]["configMap"]["name"] == "m-prometheus-1a2b3c4d"
+
+
+def test_credentials_stay_secret_and_out_of_pods() -> None:
+    program = watch(ALL)
+    for found in program.of("core/v1:Secret"):
+        assert isinstance(found.inputs["stringData"], Secret)
+    text = json.dumps([dict(pod(resource)) for resource in workloads(program).values()], default=str)
+    assert "long enough" not in text
+    assert derive("kibana", "long enough") not in text
+
+
+def test_derived_passwords_differ_from_each_other_and_do_not_change() -> None:
+    found = {derive(purpose, "long enough") for purpose in ("kibana", "logstash", "kibana encryption")}
+    assert len(found) == 3
+    assert derive("kibana", "long enough") == derive("kibana", "long enough")
+
+
+def test_only_node_agents_leave_the_restricted_profile() -> None:
+    found = {name: breaks_restricted(resource) for name, resource in workloads(watch(ALL)).items()}
+    assert found.pop("node-exporter") == ["volume root is a host path"]
+    assert found.pop("filebeat") == ["pod security context", "volume logs is a host path"]
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+def test_only_programs_that_ask_the_api_server_have_a_token() -> None:
+    found = {name for name, resource in workloads(watch(ALL)).items() if pod(resource)["automountServiceAccountToken"]}
+    assert found == {"prometheus", "kube-state-metrics", "filebeat"}
+
+
+def test_two_stacks_can_share_a_node() -> None:
+    agent = pod(workloads(watch(ARGS))["node-exporter"])
+    assert not agent.get("hostNetwork")
+    assert all("hostPort" not in port for each in agent["containers"] for port in each["ports"])
+
+
+def test_cluster_wide_objects_have_no_fixed_name() -> None:
+    program = watch(ALL)
+    for kind in ("ClusterRole", "ClusterRoleBinding"):
+        assert len(program.of(kind)) == 3
+        assert all("name" not in found.inputs["metadata"] for found in program.of(kind))
+
+
+def test_nobody_may_read_secrets() -> None:
+    for role in watch(ALL).of("ClusterRole"):
+        for rule in role.inputs["rules"]:
+            assert "secrets" not in rule.get("resources", [])
+            assert "*" not in [*rule.get("resources", []), *rule["verbs"]]
+
+
+def test_programs_with_a_volume_are_replaced_not_rolled() -> None:
+    for found in watch(ALL).of("Deployment"):
+        assert found.inputs["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_elasticsearch_is_open_to_its_own_stack_only() -> None:
+    rules = watch(ALL).one("NetworkPolicy", "m-elasticsearch").inputs["spec"]["ingress"]
+    assert rules[0]["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "m"}}}]
+
+
+def test_grafana_reads_prometheus_and_gets_the_dashboards() -> None:
+    program = watch(ALL)
+    assert (
+        environment(workloads(program)["grafana"], "grafana")["PROMETHEUS_URL"] == "http://m-prometheus.watch.svc:9090"
+    )
+    assert "model-service.json" in program.one("ConfigMap", "m-grafana-dashboards").inputs["data"]
+
+
+def test_provider_is_respected() -> None:
+    assert ignored_provider(run(lambda: MonitoringStack("m", ALL, on(provider())))) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"namespace": "A"}, "namespace is 'A'"),
+        ({"expose": "x"}, "expose is 'x', must be one of"),
+        ({"prometheus": {"retention_days": 0}}, "prometheus.retention_days is 0, must be 1 to 3650"),
+        ({"prometheus": {"storage_size": "x"}}, "prometheus.storage_size is 'x', must be a Kubernetes quantity"),
+        ({"prometheus": {"enabled": "yes"}}, "prometheus.enabled is 'yes', must be true or false"),
+        ({"alertmanager": {"image": ""}}, "alertmanager.image is '', must not be empty"),
+        ({"node_exporter": {"resources": {"cpu": "x"}}}, "node_exporter.resources.cpu is 'x'"),
+        ({"grafana": {"enabled": True}}, "grafana.admin_password is missing, it is required when grafana is on"),
+        ({"elk": {"enabled": True}}, "elk.password is missing, it is required when elk is on"),
+        ({"elk": {"enabled": True, "password": "short"}}, "must be at least 8 characters"),
+        ({"elk": {**ELK, "elasticsearch": {"retention_days": 0}}}, "elk.elasticsearch.retention_days is 0"),
+        ({"prometheus": {"enabled": False}, "grafana": GRAFANA}, "must be false when prometheus is off"),
+        (
+            {"elk": {**ELK, "logstash": {"enabled": False}, "filebeat": {"enabled": True}}},
+            "elk.filebeat.enabled is 'true', must be false when logstash is off",
+        ),
+        ({"loki": {}}, "loki is {}, must not be given"),
+    ],
+)
+def test_each_error(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        watch({**ARGS, **change})
+    assert problem in str(caught.value)
+
+
+def test_an_error_never_shows_a_password() -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        watch({**ARGS, "grafana": {"enabled": True, "admin_password": "hunter2"}})
+    assert "hunter2" not in str(caught.value)

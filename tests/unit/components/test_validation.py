@@ -1,0 +1,136 @@
+"""Reading arguments: shapes, and all problems in one error."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+import pytest
+
+from modelops import ArgumentsError
+from modelops._validation import Problems, read_args
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Inner(TypedDict):
+    size: NotRequired[pulumi.Input[str]]
+    count: NotRequired[pulumi.Input[int]]
+
+
+class Args(TypedDict):
+    name: pulumi.Input[str]
+    colour: NotRequired[Colour]
+    count: NotRequired[int]
+    ratio: NotRequired[pulumi.Input[float]]
+    inner: NotRequired[Inner]
+    many: NotRequired[Mapping[str, Inner]]
+    words: NotRequired[Sequence[pulumi.Input[str]]]
+    free: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
+    flag: NotRequired[bool]
+
+
+def read(args: Any) -> Any:
+    problems = Problems("Thing", "demo")
+    result = read_args(args, Args, problems)
+    problems.raise_if_any()
+    return result
+
+
+def test_values_pass_unchanged() -> None:
+    args = {"name": "a", "count": 3, "ratio": 1, "words": ["x"], "free": {"a": [1]}, "flag": True}
+    assert read(args) == args
+
+
+def test_whole_numbers_of_the_wire_become_ints() -> None:
+    found = read({"name": "a", "count": 3.0, "inner": {"count": 2.0}})
+    assert (found["count"], found["inner"]["count"]) == (3, 2)
+    assert isinstance(found["count"], int)
+
+
+def test_enum_values_become_members() -> None:
+    assert read({"name": "a", "colour": "red"})["colour"] is Colour.RED
+    assert read({"name": "a", "colour": Colour.BLUE})["colour"] is Colour.BLUE
+
+
+def test_none_counts_as_not_given() -> None:
+    assert read({"name": "a", "count": None}) == {"name": "a"}
+
+
+def test_one_problem_reads_as_one_line() -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        read({"name": "a", "count": "many"})
+    assert str(caught.value) == "Thing \"demo\": count is 'many', must be a whole number"
+
+
+def test_all_problems_come_at_once() -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        read({"colour": "green", "count": True, "inner": {"sise": "1"}, "many": {"a": 1}, "words": "x", "flag": 1})
+    assert str(caught.value).splitlines() == [
+        'Thing "demo": 7 problems',
+        "  - colour is 'green', must be one of red, blue",
+        "  - count is True, must be a whole number",
+        "  - inner.sise is '1', must not be given; known are count, size",
+        "  - many.a is 1, must be a mapping",
+        "  - words is 'x', must be a list",
+        "  - flag is 1, must be true or false",
+        "  - name is missing, it is required",
+    ]
+
+
+def test_arguments_that_are_no_mapping_are_refused() -> None:
+    with pytest.raises(ArgumentsError, match="args is 'x', must be a mapping"):
+        read("x")
+
+
+def test_outputs_pass_where_they_may_and_are_refused_where_they_decide_the_shape() -> None:
+    @pulumi.runtime.test
+    def program() -> None:
+        output: Any = pulumi.Output.from_input("later")
+        assert read({"name": output})["name"] is output
+        with pytest.raises(ArgumentsError, match="count is only known later, must be a plain value"):
+            read({"name": "a", "count": output})
+
+    program()
+
+
+@pytest.mark.parametrize("value", ["500m", "2", "1.5", "512Mi", "10Gi", "3k"])
+def test_quantities_that_kubernetes_takes_pass(value: str) -> None:
+    problems = Problems("Thing", "demo")
+    problems.quantity("memory", value)
+    problems.raise_if_any()
+
+
+@pytest.mark.parametrize("value", ["", "10 Gi", "10GiB", "-1", "lots"])
+def test_other_quantities_are_refused(value: str) -> None:
+    problems = Problems("Thing", "demo")
+    problems.quantity("memory", value)
+    with pytest.raises(ArgumentsError, match="must be a Kubernetes quantity"):
+        problems.raise_if_any()
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad"),
+    [
+        ("dns_label", "a-1", "1a"),
+        ("dns_label", "a" * 63, "a" * 64),
+        ("dns_label", "a", "A"),
+        ("url", "http://a.b:5000/x", "ftp://a"),
+        ("url", "https://a", "http://"),
+        ("text", "a", ""),
+        ("text", "a", "a b"),
+        ("mlflow_name", "My.model_1", "-a"),
+        ("repository", "localhost:5000/a/b", "a/b:tag"),
+        ("repository", "registry.example.com/team/model", "Upper/case"),
+    ],
+)
+def test_rules_of_texts(rule: str, good: str, bad: str) -> None:
+    problems = Problems("Thing", "demo")
+    getattr(problems, rule)("field", good)
+    problems.raise_if_any()
+    getattr(problems, rule)("field", bad)
+    with pytest.raises(ArgumentsError):
+        problems.raise_if_any()
