@@ -1,0 +1,111 @@
+"""The whole program of each stack, against mocks."""
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from modelops import UPSTREAM_IMAGES
+from stacks.settings import SettingsError
+from tests.unit.components.harness import Program, run
+from tests.unit.stacks.support import REPOSITORY, SECRETS, STACKS, config_of
+
+OUTPUTS = {
+    "url",
+    "predict_url",
+    "image",
+    "run_id",
+    "model_uri",
+    "model_version",
+    "tracking_uri",
+    "prometheus_url",
+    "alertmanager_url",
+    "grafana_url",
+    "kibana_url",
+    "elasticsearch_url",
+}
+
+
+def compose(
+    stack: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    platform: dict[str, Any] | None = None,
+    config: dict[str, str] | None = None,
+    **how: Any,
+) -> tuple[Program, dict[str, Any]]:
+    facts = tmp_path / "platform.json"
+    facts.write_text(json.dumps({"registry": "localhost:5000", **(platform or {})}))
+    monkeypatch.setenv("MODELOPS_PLATFORM", str(facts))
+    kubeconfig = tmp_path / "kubeconfig"
+    server = {"name": "c", "cluster": {"server": "https://127.0.0.1:6443"}}
+    contexts = [{"name": "local", "context": {"cluster": "c"}}]
+    kubeconfig.write_text(json.dumps({"current-context": "local", "clusters": [server], "contexts": contexts}))
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.chdir(REPOSITORY)
+    exported: dict[str, Any] = {}
+    monkeypatch.setattr(pulumi, "export", exported.__setitem__)
+    monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
+    values = config_of(stack) | (config or {})
+    pulumi.runtime.set_all_config(values, [key for key in values if key in SECRETS])
+
+    def program() -> dict[str, Any]:
+        runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
+        return exported
+
+    return run(program, **how), exported
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_each_stack_composes_with_all_outputs(stack: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, exported = compose(stack, monkeypatch, tmp_path)
+    assert set(exported) == OUTPUTS
+    assert all(program.outputs[name].value for name in OUTPUTS)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_everything_goes_to_the_one_cluster(stack: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, _ = compose(stack, monkeypatch, tmp_path)
+    strays = [found.name for found in program.resources if found.is_kubernetes and "::cluster::" not in found.provider]
+    assert strays == []
+
+
+def test_names_are_known_before_the_images_are_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, _ = compose("prod", monkeypatch, tmp_path, preview=True, load_balancer=None)
+    assert program.outputs["url"].value == "http://model.example.com"
+    assert program.outputs["tracking_uri"].value == "http://registry.modelops-prod.svc:5000"
+
+
+def test_environments_differ_where_they_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    dev, _ = compose("dev", monkeypatch, tmp_path)
+    prod, _ = compose("prod", monkeypatch, tmp_path)
+    assert dev.of("HorizontalPodAutoscaler") == []
+    assert prod.one("HorizontalPodAutoscaler").inputs["spec"]["maxReplicas"] == 12
+    assert prod.one("PersistentVolumeClaim", "registry").options["protect"]
+    assert not dev.one("PersistentVolumeClaim", "registry").options["protect"]
+    assert prod.one("providers:kubernetes").inputs["context"] == "prod"
+    assert "context" not in dev.one("providers:kubernetes").inputs
+
+
+def test_namespaces_enforce_a_security_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, _ = compose("dev", monkeypatch, tmp_path)
+    enforced = {
+        found.name: found.inputs["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for found in program.of("core/v1:Namespace")
+    }
+    assert enforced == {"modelops-dev": "restricted", "modelops-dev-monitoring": "privileged"}
+
+
+def test_unavailable_images_turn_parts_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = {image: "gone" for name, image in UPSTREAM_IMAGES.items() if name in ("grafana", "elasticsearch")}
+    _, exported = compose("dev", monkeypatch, tmp_path, platform={"unavailable": gone})
+    assert set(exported) == OUTPUTS - {"grafana_url", "kibana_url", "elasticsearch_url"}
+
+
+def test_wrong_settings_create_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"modelops:service\.replicas is -1, must be at least 1"):
+        compose("dev", monkeypatch, tmp_path, config={"modelops:service": '{"replicas": -1}'})

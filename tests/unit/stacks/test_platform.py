@@ -1,0 +1,107 @@
+"""Images that a platform stands in for, or lacks."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from modelops import UPSTREAM_IMAGES
+from stacks.images import images_of
+from stacks.platform import Platform, wanted_images
+from stacks.settings import SettingsError, read
+from tests.unit.stacks.support import REGISTRY, REPOSITORY, STACKS, config_of, own
+
+WHY = "host could not be resolved"
+
+
+def load(unavailable: tuple[str, ...] = (), images: dict[str, str] | None = None, **values: Any) -> Any:
+    platform = Platform(
+        registry=REGISTRY,
+        images=images or {},
+        unavailable={UPSTREAM_IMAGES.get(name, name): WHY for name in unavailable},
+    )
+    return read("dev", {**own(config_of("dev")), **values}, context="kind-test", platform=platform)
+
+
+def test_substitutes_are_used() -> None:
+    substitutes = {UPSTREAM_IMAGES["mlflow"]: "local/mlflow", UPSTREAM_IMAGES["prometheus"]: "local/prometheus"}
+    loaded = load(images=substitutes)
+    assert loaded.settings.registry.image == "local/mlflow"
+    assert loaded.settings.monitoring.prometheus.image == "local/prometheus"
+    assert loaded.warnings == ()
+
+
+def test_a_part_whose_image_cannot_be_had_is_off_with_one_line() -> None:
+    loaded = load(("grafana",))
+    assert not loaded.settings.monitoring.grafana.enabled
+    assert loaded.warnings == (f"grafana is off for this run: {UPSTREAM_IMAGES['grafana']} can't be pulled ({WHY})",)
+
+
+@pytest.mark.parametrize(
+    ("missing", "off"),
+    [
+        (("prometheus",), {"prometheus", "grafana"}),
+        (("elasticsearch",), {"elk"}),
+        (("logstash",), {"logstash", "filebeat"}),
+        (("kibana",), {"kibana"}),
+        (("elasticsearch", "logstash", "kibana", "filebeat"), {"elk"}),
+        (("kube_state_metrics", "node_exporter"), {"kube_state_metrics", "node_exporter"}),
+    ],
+)
+def test_what_makes_no_sense_without_it_is_off_too(missing: tuple[str, ...], off: set[str]) -> None:
+    loaded = load(missing)
+    assert {line.partition(" ")[0] for line in loaded.warnings} == off
+    assert len(loaded.warnings) == len(off)
+
+
+def test_an_image_that_config_names_is_the_one_that_counts() -> None:
+    loaded = load(("prometheus",), monitoring={"prometheus": {"image": "mirror/prometheus:1"}})
+    assert loaded.settings.monitoring.prometheus.enabled
+    assert loaded.warnings == ()
+    assert not load(
+        ("mirror/prometheus:1",), monitoring={"prometheus": {"image": "mirror/prometheus:1"}}
+    ).settings.monitoring.prometheus.enabled
+
+
+def test_a_part_that_is_off_anyway_is_not_mentioned() -> None:
+    assert load(("grafana",), monitoring={"grafana": {"enabled": False}}).warnings == ()
+
+
+def test_the_stack_cannot_do_without_its_registry() -> None:
+    with pytest.raises(SettingsError, match=r"modelops:registry\.image is .*must be an image that can be had"):
+        load(("mlflow",))
+
+
+def test_wanted_images_are_those_of_the_parts_that_are_on() -> None:
+    assert set(wanted_images({})) == set(UPSTREAM_IMAGES) - {
+        "grafana",
+        "elasticsearch",
+        "logstash",
+        "kibana",
+        "filebeat",
+    }
+    assert set(wanted_images({"monitoring": {"grafana": {"enabled": True}, "elk": {"enabled": True}}})) == set(
+        UPSTREAM_IMAGES
+    )
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_each_stack_lists_its_images(stack: str) -> None:
+    assert set(images_of(stack)) == set(UPSTREAM_IMAGES.values())
+
+
+def test_the_list_is_printed_as_json() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stacks.images", "dev"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert UPSTREAM_IMAGES["mlflow"] in json.loads(done.stdout)
+
+
+def test_an_unknown_stack_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stacks.images", "nowhere"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == "there is no stack 'nowhere' in stacks/; known are dev, prod, staging"

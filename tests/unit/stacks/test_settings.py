@@ -1,0 +1,136 @@
+"""Settings: what each stack says, and all problems in one error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from stacks.platform import Platform
+from stacks.settings import Loaded, SettingsError, read
+from tests.unit.stacks.support import REGISTRY, SECRETS, STACKS, config_of, own
+
+PLATFORM = Platform(registry=REGISTRY)
+MODEL = {"framework": "tensorflow"}
+
+
+def load(values: dict[str, Any], **how: Any) -> Loaded:
+    how = {"context": "kind-test", "platform": PLATFORM, **how}
+    return read("test", values, **how)
+
+
+def problems_of(values: dict[str, Any], **how: Any) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(values, **how)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "wrong settings of the stack 'test', nothing was changed:"
+    return [line.removeprefix("  - ") for line in lines]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_each_stack_has_valid_settings(stack: str) -> None:
+    config = config_of(stack)
+    loaded = read(stack, own(config), context=config.get("kubernetes:context", "kind-test"), platform=PLATFORM)
+    assert loaded.settings.model.name == "linear"
+    assert loaded.settings.model.gate["mse"].max is not None
+    assert loaded.settings.namespace == f"modelops-{stack}"
+    assert loaded.warnings == ()
+
+
+def test_production_is_careful() -> None:
+    config = config_of("prod")
+    settings = read("prod", own(config), context="prod", platform=Platform()).settings
+    assert settings.production
+    assert settings.registry.protect
+    assert settings.service.autoscaling is not None
+
+
+@pytest.mark.parametrize("secret", sorted(SECRETS))
+def test_production_needs_each_secret(secret: str) -> None:
+    values = own({key: value for key, value in config_of("prod").items() if key != secret})
+    assert any(f"{secret} is missing, it is required" in problem for problem in problems_of(values))
+
+
+def test_settings_are_frozen() -> None:
+    settings = load({"model": MODEL}).settings
+    with pytest.raises(ValidationError):
+        settings.namespace = "other"
+
+
+def test_objects_come_as_json_or_as_they_are() -> None:
+    assert load({"model": json.dumps(MODEL)}).settings == load({"model": MODEL}).settings
+
+
+def test_every_problem_comes_at_once_with_key_value_and_rule() -> None:
+    values = {
+        "model": {"framework": "caffe", "gate": {"mse": {}, "r2": {"min": 2, "max": 1}}, "epochs": 3},
+        "service": {"replicas": -1, "autoscaling": {"max_replicas": 1}, "expose": "Public"},
+        "registry": {"storage_size": "big"},
+        "monitoring": {"grafana": {"enabled": True}},
+    }
+    found = problems_of(values, platform=Platform(), context=None)
+    expected = [
+        "modelops:images.registry is missing, it is required (or a platform that has a registry)",
+        "modelops:model.framework is 'caffe', must be one of 'tensorflow', 'pytorch' or 'mxnet'",
+        "modelops:model.epochs is 3, must not be given; known are ",
+        "modelops:service.replicas is -1, must be at least 1",
+        "modelops:service.expose is 'Public', must be one of 'LoadBalancer', 'ClusterIP' or 'NodePort'",
+        "modelops:registry.storage_size is 'big', must match ",
+        "modelops:service.autoscaling.max_replicas is 1, must be at least min_replicas (2)",
+        "modelops:service.replicas is -1, must not be given with autoscaling, which decides it",
+        "modelops:model.gate.mse is {}, must have min, max or both",
+        "modelops:model.gate.r2.max is 1, must be at least min (2)",
+        "modelops:grafana_admin_password is missing, it is required when monitoring.grafana is on",
+        "kubernetes:context is missing, it is required",
+    ]
+    assert len(found) == len(expected), found
+    for problem, start in zip(found, expected, strict=True):
+        assert problem.startswith(start)
+
+
+def test_wrong_production_settings_are_all_named() -> None:
+    found = problems_of({"production": "true", "model": MODEL, "service": {"replicas": 1}})
+    assert [problem.partition(" ")[0] for problem in found] == [
+        "modelops:alertmanager_config",
+        "modelops:registry.protect",
+        "modelops:service.replicas",
+    ]
+
+
+def test_secrets_in_clear_are_refused_and_never_shown() -> None:
+    found = problems_of({"model": MODEL, "elastic_password": "hunter2 is long"}, is_secret=lambda _: False)
+    assert found == [
+        "modelops:elastic_password is not encrypted, must be set with "
+        "`pulumi config set --secret modelops:elastic_password`"
+    ]
+    assert "hunter2" not in "".join(problems_of({"model": MODEL, "elastic_password": "hunter2"}))
+
+
+def test_the_platform_fills_in_what_config_leaves_out() -> None:
+    platform = Platform(registry="localhost:5000", builder="modelops", base_image="base@sha256:1")
+    images = load({"model": MODEL}, platform=platform).settings.images
+    assert (images.registry, images.builder_name, images.base_image) == ("localhost:5000", "modelops", "base@sha256:1")
+    images = load({"model": MODEL, "images": {"registry": "r.example.com", "base_image": "b"}}, platform=platform)
+    assert images.settings.images.registry == "r.example.com"
+    assert images.settings.images.base_image == "b"
+
+
+def test_the_platforms_builder_is_no_docker_engine() -> None:
+    platform = Platform(registry="localhost:5000", builder="modelops")
+    assert (
+        load({"model": MODEL, "images": {"builder": "docker"}}, platform=platform).settings.images.builder_name is None
+    )
+
+
+def test_without_a_platform_file_there_are_no_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODELOPS_PLATFORM", raising=False)
+    loaded = load({"model": MODEL, "images": {"registry": "r.example.com"}}, platform=None)
+    assert loaded.settings.images.builder_name is None
+
+
+def test_a_broken_platform_file_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "platform.json").write_text("{")
+    monkeypatch.setenv("MODELOPS_PLATFORM", str(tmp_path / "platform.json"))
+    found = problems_of({"model": MODEL, "images": {"registry": "r.example.com"}}, platform=None)
+    assert found[0].startswith("MODELOPS_PLATFORM is ")
