@@ -1,0 +1,138 @@
+"""The library's assets, checked by the tools of their own formats."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelops.monitoring.prometheus import render_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ASSETS = REPOSITORY / "components" / "modelops" / "assets"
+RULES = sorted((ASSETS / "rules").glob("*.yaml"))
+DASHBOARDS = sorted((ASSETS / "dashboards").glob("*.json"))
+
+
+def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs promtool: PROMTOOL, the one on the PATH, or the devkit's."""
+    program = os.environ.get("PROMTOOL") or shutil.which("promtool")
+    if program is None:
+        from devkit.promtool import find
+
+        program = str(find())
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def alerts() -> list[dict[str, Any]]:
+    found = []
+    for file in RULES:
+        for group in yaml.safe_load(file.read_text())["groups"]:
+            found += [rule for rule in group["rules"] if "alert" in rule]
+    return found
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and GitLab make them for plain words."""
+    return {heading.strip().lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", page.read_text(), re.M)}
+
+
+@pytest.mark.parametrize("file", RULES, ids=lambda file: file.stem)
+def test_rules_are_valid(file: Path) -> None:
+    done = promtool("check", "rules", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", RULES, ids=lambda file: file.stem)
+def test_rules_are_quiet_just_before_and_fire_just_after(file: Path) -> None:
+    done = promtool("test", "rules", REPOSITORY / "tests" / "assets" / "rules" / f"{file.stem}.test.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("namespaces", [None, ["ml", "watch"]], ids=["all namespaces", "some namespaces"])
+@pytest.mark.parametrize("alertmanager", [None, "alertmanager:9093"], ids=["no alerts", "alerts"])
+def test_scrape_configuration_is_valid(tmp_path: Path, namespaces: list[str] | None, alertmanager: str | None) -> None:
+    # promtool reads the files that the configuration names, so they are made here.
+    text = render_config(namespaces, {"stack": "dev"}, alertmanager)
+    text = text.replace("/etc/prometheus/rules", str(ASSETS / "rules"))
+    text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount", str(tmp_path))
+    for name in ("token", "ca.crt"):
+        (tmp_path / name).touch()
+    (tmp_path / "prometheus.yml").write_text(text)
+    done = promtool("check", "config", tmp_path / "prometheus.yml")
+    if "field kubernetes_sd_configs not found" in done.stderr:
+        pytest.skip("this promtool is built without Kubernetes discovery (Debian's is): set PROMTOOL to another")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_asset_says_what_the_component_renders() -> None:
+    """Without anything that differs from stack to stack, the rendered configuration is the asset."""
+    asset = yaml.safe_load((ASSETS / "prometheus" / "prometheus.yml").read_text())
+    assert yaml.safe_load(render_config(None, {}, "alertmanager:9093")) == asset
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
+def test_each_alert_says_what_to_do(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in {"none", "warning", "critical"}
+    assert {"summary", "description", "runbook"} <= alert["annotations"].keys()
+    page, _, anchor = alert["annotations"]["runbook"].partition("#")
+    assert anchor == alert["alert"].lower()
+    assert anchor in anchors(REPOSITORY / page)
+
+
+def test_the_runbook_has_no_heading_without_alert() -> None:
+    text = (REPOSITORY / "docs" / "runbook.md").read_text()
+    assert set(re.findall(r"^## (.+)$", text, re.M)) == {alert["alert"] for alert in alerts()}
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in sorted(ASSETS.rglob("*")) if file.suffix in {".yaml", ".yml"}], ids=lambda file: file.name
+)
+def test_yaml_files_are_valid(file: Path) -> None:
+    assert isinstance(yaml.safe_load(file.read_text()), dict)
+
+
+@pytest.mark.parametrize("file", sorted(ASSETS.rglob("*.json")), ids=lambda file: file.name)
+def test_json_files_are_valid(file: Path) -> None:
+    assert isinstance(json.loads(file.read_text()), dict)
+
+
+@pytest.mark.parametrize("file", sorted(ASSETS.rglob("*.sh")), ids=lambda file: file.name)
+def test_shell_files_are_valid(file: Path) -> None:
+    subprocess.run(["/bin/sh", "-n", str(file)], check=True)
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_dashboards_are_complete(file: Path) -> None:
+    dashboard = json.loads(file.read_text())
+    assert dashboard["uid"]
+    identities = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(identities)) == len(identities)
+    for panel in dashboard["panels"]:
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["datasource"] == {"type": "prometheus", "uid": "prometheus"}
+        assert all(target["expr"] for target in panel["targets"])
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_dashboards_ask_what_prometheus_understands(file: Path, tmp_path: Path) -> None:
+    expressions = [target["expr"] for panel in json.loads(file.read_text())["panels"] for target in panel["targets"]]
+    names = [re.sub(r"\$\w+", ".*", expression) for expression in expressions]
+    rules = [{"record": f"dashboard:panel:{index}", "expr": text} for index, text in enumerate(names)]
+    document = {"groups": [{"name": "dashboard", "rules": rules}]}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(document))
+    done = promtool("check", "rules", tmp_path / "rules.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_asset_is_package_data() -> None:
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "components" / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["package-data"]["modelops"] == ["py.typed", "assets/**/*"]
