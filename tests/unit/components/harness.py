@@ -54,8 +54,8 @@ class Program(pulumi.runtime.Mocks):
         self.resources.append(Resource(args.typ, args.name, _plain(args.inputs), args.provider or "", self.options))
         return f"{args.name}-id", self._outputs(args)
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[Any, Any]:
-        return {}
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        return {}, None
 
     def _outputs(self, args: pulumi.runtime.MockResourceArgs) -> dict[str, Any]:
         outputs = dict(args.inputs)
@@ -91,7 +91,7 @@ class _Monitor(mocks.MockMonitor):
             "dependencies": [urn.rpartition("::")[2] for urn in request.dependencies],
             "protect": request.protect,
         }
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
 
 def _plain(value: Any) -> Any:
@@ -121,7 +121,7 @@ def run(
     program = Program(digest=digest, load_balancer=load_balancer)
     pulumi.runtime.set_mocks(program, project="modelops", stack="test", preview=preview, monitor=_Monitor(program))
 
-    @pulumi.runtime.test
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def start() -> Any:
         built = build()
         values = built if isinstance(built, Mapping) else vars(built) if built is not None else {}

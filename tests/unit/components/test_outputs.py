@@ -1,5 +1,7 @@
 """Outputs that are known early and still wait."""
 
+from typing import Any, cast
+
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
@@ -23,7 +25,7 @@ def test_a_known_value_stays_known_in_a_plan_and_waits_for_the_resource() -> Non
 def test_an_unknown_value_stays_unknown_and_a_secret_one_secret() -> None:
     def build() -> dict[str, pulumi.Output[str]]:
         job = k8s.batch.v1.Job("job", metadata={"name": "job"})
-        unknown: pulumi.Output[str] = job.status.apply(lambda status: status["active"])
+        unknown: pulumi.Output[Any] = job.metadata.apply(lambda _: cast(Any, pulumi.UNKNOWN))
         return {"unknown": known_after(unknown, job), "secret": known_after(pulumi.Output.secret("x"), job)}
 
     outputs = run(build, preview=True).outputs

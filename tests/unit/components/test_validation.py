@@ -87,7 +87,7 @@ def test_arguments_that_are_no_mapping_are_refused() -> None:
 
 
 def test_outputs_pass_where_they_may_and_are_refused_where_they_decide_the_shape() -> None:
-    @pulumi.runtime.test
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def program() -> None:
         output: Any = pulumi.Output.from_input("later")
         assert read({"name": output})["name"] is output

@@ -111,9 +111,9 @@ def test_the_platform_fills_in_what_config_leaves_out() -> None:
     platform = Platform(registry="localhost:5000", builder="modelops", base_image="base@sha256:1")
     images = load({"model": MODEL}, platform=platform).settings.images
     assert (images.registry, images.builder_name, images.base_image) == ("localhost:5000", "modelops", "base@sha256:1")
-    images = load({"model": MODEL, "images": {"registry": "r.example.com", "base_image": "b"}}, platform=platform)
-    assert images.settings.images.registry == "r.example.com"
-    assert images.settings.images.base_image == "b"
+    own = {"registry": "r.example.com", "base_image": "b"}
+    images = load({"model": MODEL, "images": own}, platform=platform).settings.images
+    assert (images.registry, images.base_image) == ("r.example.com", "b")
 
 
 def test_the_platforms_builder_is_no_docker_engine() -> None:
