@@ -19,7 +19,6 @@ __all__ = [
     "SYSTEM_PACKAGES",
     "buildkit_address",
     "environment",
-    "extract_packages",
     "install_packages",
     "kubeconfig",
     "missing_packages",
@@ -27,7 +26,6 @@ __all__ = [
     "start",
     "status",
     "stop",
-    "tool",
 ]
 
 
@@ -42,11 +40,6 @@ def install_packages(report: Report) -> None:
     Raises DevkitError with apt's reason.
     """
     _packages.install_packages(Layout(), report)
-
-
-def extract_packages(names: Sequence[str], report: Report) -> None:
-    """Unpacks those of EXTRACTED_PACKAGES into the cache, if missing; installs nothing. Raises DevkitError."""
-    _packages.extract_packages(Layout(), names, report)
 
 
 def port_problems() -> list[str]:
@@ -90,8 +83,3 @@ def environment() -> dict[str, str]:
         "KUBECACHEDIR": str(layout.kubectl_cache),
         "KUBECONFIG": str(layout.kubeconfig),
     }
-
-
-def tool(package: str) -> Path:
-    """The program that one of EXTRACTED_PACKAGES was unpacked for (prometheus: promtool)."""
-    return _packages.tool(Layout(), package)

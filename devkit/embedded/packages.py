@@ -26,14 +26,12 @@ EXTRACTED_PACKAGES: tuple[str, ...] = (
     "containernetworking-plugins",
     "debootstrap",
     "docker-registry",
-    "prometheus",
     "runc",
 )
 _PROOF = {
     "containernetworking-plugins": "usr/lib/cni/bridge",
     "debootstrap": "usr/sbin/debootstrap",
     "docker-registry": "usr/bin/docker-registry",
-    "prometheus": "usr/bin/promtool",
     "runc": "usr/sbin/runc",
 }
 
