@@ -3,7 +3,6 @@
 Everything listens on loopback or on the pods' bridge. `stop` leaves the host as `start` found it.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from devkit.embedded import lifecycle
