@@ -138,6 +138,7 @@ class MonitoringSettings(Model):
     """What watches it all."""
 
     expose: ExposeName = "ClusterIP"
+    host: Host | None = None
     prometheus: PrometheusSettings = PrometheusSettings()
     alertmanager: PartSettings = PartSettings()
     node_exporter: PartSettings = PartSettings()

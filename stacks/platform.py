@@ -30,6 +30,10 @@ class Platform:
     """Upstream image → the one that stands in for it here."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Upstream image → why the cluster can't pull it."""
+    load_balancer: bool = True
+    """Whether Services of type LoadBalancer get an address."""
+    node_host: str | None = None
+    """Name or address at which node ports answer, where that isn't `localhost`."""
 
 
 def read_platform(environment: Mapping[str, str] | None = None) -> Platform:
@@ -47,6 +51,8 @@ def read_platform(environment: Mapping[str, str] | None = None) -> Platform:
         base_image=facts.get("base_image"),
         images=facts.get("images") or {},
         unavailable=facts.get("unavailable") or {},
+        load_balancer=facts.get("load_balancer") is not False,
+        node_host=facts.get("node_host"),
     )
 
 
@@ -98,6 +104,19 @@ def substitute(raw: dict[str, Any], platform: Platform) -> tuple[list[str], list
             else:
                 _turn_off(name, reason, found, warnings)
     return warnings, problems
+
+
+def without_load_balancer(raw: dict[str, Any], platform: Platform) -> list[str]:
+    """Makes LoadBalancer Services reachable at node ports where nothing would give them an address: warnings."""
+    warnings: list[str] = []
+    for name in ("service", "registry", "monitoring") if not platform.load_balancer else ():
+        section = _section(raw, name)
+        if section.get("expose") == "LoadBalancer":
+            section["expose"] = "NodePort"
+            if platform.node_host:
+                section.setdefault("host", platform.node_host)
+            warnings.append(f"{name} is exposed at node ports for this run: this cluster has no load balancer")
+    return warnings
 
 
 def _turn_off(name: str, reason: str, found: Mapping[str, dict[str, Any]], warnings: list[str]) -> None:

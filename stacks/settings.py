@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from stacks import cluster
 from stacks.models import Settings
-from stacks.platform import Platform, fill_in, read_platform, substitute
+from stacks.platform import Platform, fill_in, read_platform, substitute, without_load_balancer
 
 NAMESPACE = "modelops"
 SECRETS = tuple(
@@ -71,6 +71,7 @@ def read(
         platform = Platform()
     fill_in(raw, platform)
     warnings, unavailable = substitute(raw, platform)
+    warnings += without_load_balancer(raw, platform)
     problems += unavailable
     settings = None
     try:

@@ -32,6 +32,9 @@ class MonitoringStackArgs(TypedDict):
     expose: NotRequired[Expose]
     """How Prometheus, Alertmanager, Grafana and Kibana are reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Only
     Grafana and Kibana ask for a password. Default `ClusterIP`."""
+    host: NotRequired[pulumi.Input[str]]
+    """Name under which clients outside reach what is exposed. Default: each load balancer's own address, `localhost`
+    with `NodePort`."""
     prometheus: NotRequired[PrometheusPart]
     """Metrics and rules. Default: there."""
     alertmanager: NotRequired[AlertmanagerPart]
@@ -67,7 +70,8 @@ class MonitoringStack(pulumi.ComponentResource):
         args = _checked(name, args)
         super().__init__("modelops:index:MonitoringStack", name, None, opts)
         here = pulumi.ResourceOptions(parent=self)
-        scope, expose = Scope(name, args["namespace"]), args.get("expose", Expose.CLUSTER_IP)
+        scope = Scope(name, args["namespace"], args.get("host"))
+        expose = args.get("expose", Expose.CLUSTER_IP)
         self.prometheus_url = self.alertmanager_url = self.grafana_url = None
         self.kibana_url = self.elasticsearch_url = None
         if is_on(args, "alertmanager"):
@@ -120,6 +124,7 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     problems.dns_label("name", name, maximum=40)
     args = read_args(args, MonitoringStackArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
+    problems.text("host", args.get("host"))
     for part in (*_ON, *_OFF):
         _check_part(problems, part, args.get(part))
     own: Any = args.get("elk") or {}

@@ -23,6 +23,8 @@ class Scope:
 
     name: str
     namespace: pulumi.Input[str]
+    outside: pulumi.Input[str] | None = None
+    """Name under which clients outside reach what is exposed."""
 
     def named(self, program: str) -> str:
         """Name of a program's objects."""
@@ -140,8 +142,14 @@ def run(
         ),
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
     )
-    inside = scope.host(program.name)
-    url = service_url(service, expose=expose, port=program.port, inside=inside, host=None, ready=[deployment])
+    url = service_url(
+        service,
+        expose=expose,
+        port=program.port,
+        inside=scope.host(program.name),
+        host=scope.outside if expose is not Expose.CLUSTER_IP else None,
+        ready=[deployment],
+    )
     return Running(deployment, service, url)
 
 

@@ -1,12 +1,23 @@
 """The pages of the components say what the library says."""
 
 import importlib.util
+import re
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
+import pulumi
 import pytest
 
-PAGES = Path(__file__).resolve().parents[3] / "docs" / "components"
+from tests.unit.components.harness import IMAGE, run
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PAGES = REPOSITORY / "docs" / "components"
+SNIPPETS = [
+    pytest.param(text, id=f"{page.name} {number}")
+    for page in [REPOSITORY / "components" / "README.md", *sorted(PAGES.glob("*.md"))]
+    for number, text in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1)
+]
 
 
 def load_generator() -> ModuleType:
@@ -30,3 +41,18 @@ def test_tables_are_current(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(GENERATE.PAGES))
 def test_every_field_is_described(name: str) -> None:
     assert "| None |" not in GENERATE.tables(GENERATE.PAGES[name])
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what a page takes for granted: the components of the other pages, and the stack's config."""
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(pulumi, "export", lambda *_: None)
+    names: dict[str, Any] = {
+        "pulumi": pulumi,
+        "image": SimpleNamespace(ref=IMAGE),
+        "registry": SimpleNamespace(tracking_uri="http://registry.ml.svc:5000"),
+        "training": SimpleNamespace(model_uri="models:/linear@run-0123456789ab"),
+        "config": SimpleNamespace(require_secret=lambda _: "a long secret"),
+    }
+    assert run(lambda: exec(snippet, names)).resources

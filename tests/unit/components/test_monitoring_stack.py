@@ -136,6 +136,12 @@ def test_any_combination_around_elasticsearch_stays_valid(on_or_off: tuple[bool,
     assert ("kibana_url" in program.outputs) is kibana
 
 
+def test_exposed_parts_are_reached_under_the_given_name() -> None:
+    outputs = watch({**ALL, "expose": "NodePort", "host": "node.example.com"}).outputs
+    assert outputs["prometheus_url"].value == "http://node.example.com:30080"
+    assert outputs["elasticsearch_url"].value == "http://m-elasticsearch.watch.svc:9200"
+
+
 def test_without_alertmanager_prometheus_alerts_nobody() -> None:
     assert "alerting" not in scrape_config(watch({**ARGS, "alertmanager": {"enabled": False}}))
     targets = scrape_config(watch(ARGS))["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
@@ -240,6 +246,7 @@ def test_provider_is_respected() -> None:
     [
         ({"namespace": "A"}, "namespace is 'A'"),
         ({"expose": "x"}, "expose is 'x', must be one of"),
+        ({"host": ""}, "host is '', must not be empty"),
         ({"prometheus": {"retention_days": 0}}, "prometheus.retention_days is 0, must be 1 to 3650"),
         ({"prometheus": {"storage_size": "x"}}, "prometheus.storage_size is 'x', must be a Kubernetes quantity"),
         ({"prometheus": {"enabled": "yes"}}, "prometheus.enabled is 'yes', must be true or false"),

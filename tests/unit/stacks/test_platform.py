@@ -74,6 +74,14 @@ def test_the_stack_cannot_do_without_its_registry() -> None:
         load(("mlflow",))
 
 
+def test_without_a_load_balancer_services_are_at_node_ports() -> None:
+    platform = Platform(registry=REGISTRY, load_balancer=False, node_host="192.0.2.7")
+    loaded = read("dev", own(config_of("dev")), context="kind-test", platform=platform)
+    for group in (loaded.settings.service, loaded.settings.registry, loaded.settings.monitoring):
+        assert (group.expose, group.host) == ("NodePort", "192.0.2.7")
+    assert [line.partition(" ")[0] for line in loaded.warnings] == ["service", "registry", "monitoring"]
+
+
 def test_wanted_images_are_those_of_the_parts_that_are_on() -> None:
     assert set(wanted_images({})) == set(UPSTREAM_IMAGES) - {
         "grafana",
