@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devkit.errors import DevkitError
-from devkit.paths import REPOSITORY, state_backend
+from devkit.paths import REPOSITORY
 
 SAMPLE_REQUEST = {"inputs": [[0.5]]}
 _ANSWER_TIMEOUT_SECONDS = 60
@@ -33,7 +33,6 @@ class Stack:
 
     def select(self) -> None:
         """Makes the stack in the state back end, unless it is there."""
-        state_backend().mkdir(parents=True, exist_ok=True, mode=0o700)
         done = self._pulumi("stack", "select", "--create", self.name)
         if done.returncode != 0:
             raise DevkitError(f"selecting the stack {self.name} failed: {done.stderr.strip()[-800:]}")

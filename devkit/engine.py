@@ -218,8 +218,10 @@ def _on_path(name: str) -> Path | None:
 
 def engine_version(pulumi: Path) -> str:
     """What `pulumi version` says, without the leading v. Raises DevkitError when it can't be run."""
+    environment = os.environ | {"PULUMI_HOME": str(pulumi_home()), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    command = [str(pulumi), "version"]
     try:
-        text = subprocess.run([str(pulumi), "version"], capture_output=True, text=True, timeout=60, check=True).stdout
+        text = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise DevkitError(f"{pulumi} can't be run: {error}", "install it anew or unset what names it") from error
     found = re.search(r"\d+\.\d+\.\d+\S*", text)

@@ -13,7 +13,7 @@ from devkit.clusters import Cluster, Embedded, remember
 from devkit.deploy import Answer, Stack, ask
 from devkit.engine import Found
 from devkit.errors import DevkitError
-from devkit.paths import cache_root, platform_facts, state_root
+from devkit.paths import cache_root, platform_facts, state_backend, state_root
 from devkit.steps import Report, Steps
 
 _CLUSTER_GROUPS = ("containers", "kubernetes")
@@ -39,7 +39,8 @@ def bring_up(request: Request) -> None:
     steps = Steps(total=7 + cluster.needs_builds + len(wanted) + 2 * (request.deploy is not None))
     missing = steps.run("check this machine", lambda report: _check(cluster, report))
     _print_plan(steps, cluster, wanted, missing)
-    state_root().mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (state_root(), state_backend()):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     remember(cluster)
     if cluster.needs_builds:
         steps.run("install Debian packages", embedded.install_packages)

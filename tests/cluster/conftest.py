@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.support import REPOSITORY, HostTraces, host_traces, kubectl
+from tests.cluster.support import REPOSITORY, HostTraces, host_traces, kubectl, users_files
 
 _RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
@@ -35,9 +35,8 @@ def traces_before(platform_was_up: bool) -> HostTraces:
 
 @pytest.fixture(scope="session")
 def home_before() -> dict[Path, float]:
-    """The user's own Pulumi and kubectl files, and when each was last written."""
-    folders = (Path.home() / ".pulumi", Path.home() / ".kube", Path.home() / ".docker")
-    return {path: path.stat().st_mtime for folder in folders if folder.exists() for path in folder.rglob("*")}
+    """The user's own Pulumi, kubectl and Docker files, and when each was last written."""
+    return users_files()
 
 
 @pytest.fixture(scope="session")

@@ -183,3 +183,9 @@ def host_traces() -> HostTraces:
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("*/modelops*")]
     cgroups += [str(path) for path in Path("/sys/fs/cgroup").glob("*/kubepods*")]
     return HostTraces(*(tuple(sorted(found)) for found in (links, rules, mounts, processes, cgroups)))
+
+
+def users_files() -> dict[Path, float]:
+    """Files below the user's own Pulumi, kubectl and Docker folders, and when each was last written."""
+    folders = (Path.home() / ".pulumi", Path.home() / ".kube", Path.home() / ".docker")
+    return {path: path.stat().st_mtime for folder in folders for path in folder.rglob("*") if path.is_file()}
