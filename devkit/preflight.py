@@ -63,7 +63,7 @@ def missing_system_packages() -> list[str]:
 def go_problems() -> list[str]:
     """Whether a Go is there that can build the programs."""
     if shutil.which("go") is None:
-        return ["no Go, and the platform's programs are built with it — install Go (go.dev/dl or Debian's golang) "]
+        return ["no Go, and the platform's programs are built with it — install Go (go.dev/dl or Debian's golang)"]
     text = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, cwd="/").stdout
     found = re.search(r"go(\d+)\.(\d+)", text)
     if found and (int(found[1]), int(found[2])) < GO_MINIMUM:
