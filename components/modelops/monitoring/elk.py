@@ -177,11 +177,14 @@ class Elk(pulumi.ComponentResource):
             part.get("image", UPSTREAM_IMAGES[name]),
             variables={"ELASTICSEARCH_URL": elasticsearch.url},
             secrets=self._passwords("LOGSTASH_PASSWORD"),
-            ports=[core.ContainerPortArgs(name="beats", container_port=PORTS[name])],
+            ports=[
+                core.ContainerPortArgs(name="beats", container_port=PORTS[name]),
+                core.ContainerPortArgs(name="api", container_port=9600),
+            ],
             resources=resource_requirements(part.get("resources"), SIZES[name]),
             security_context=restricted_container(read_only=False),
-            startup_probe=http_probe("/", "9600", period=5, failures=60, timeout=5),
-            readiness_probe=http_probe("/", "9600", period=15, failures=3, timeout=5),
+            startup_probe=http_probe("/", "api", period=5, failures=60, timeout=5),
+            readiness_probe=http_probe("/", "api", period=15, failures=3, timeout=5),
             volume_mounts=[
                 mount("files", f"{home}/config/logstash.yml", read_only=True, sub_path="logstash.yml"),
                 mount("files", f"{home}/pipeline/logstash.conf", read_only=True, sub_path="modelops.conf"),

@@ -194,6 +194,14 @@ def test_only_node_agents_leave_the_restricted_profile() -> None:
     assert {name: problems for name, problems in found.items() if problems} == {}
 
 
+def test_probes_ask_ports_that_there_are() -> None:
+    for resource in workloads(watch(ALL)).values():
+        for each in pod(resource)["containers"]:
+            names = {port["name"] for port in each.get("ports", [])}
+            probes = [each[key]["httpGet"]["port"] for key in each if key.endswith("Probe") and "httpGet" in each[key]]
+            assert set(probes) <= names, each["name"]
+
+
 def test_only_programs_that_ask_the_api_server_have_a_token() -> None:
     found = {name for name, resource in workloads(watch(ALL)).items() if pod(resource)["automountServiceAccountToken"]}
     assert found == {"prometheus", "kube-state-metrics", "filebeat"}
