@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 from pulumi import automation
 
+from devkit.paths import state_root
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -160,6 +162,23 @@ class HostTraces:
     cgroups: tuple[str, ...]
 
 
+_MOUNTS = re.compile(r"modelops|containerd|buildkit|kubelet|kube-")
+# A part names the state folder or the sockets' folder on its command line; what runs in a pod is in our control group.
+_OURS = re.compile(rf"{re.escape(str(state_root()))}|/run/modelops-|:/modelops")
+
+
+def _processes() -> list[tuple[str, str]]:
+    """Process id, and command line with control groups, of every process."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found.append((folder.name, command + (folder / "cgroup").read_text()))
+        except OSError:
+            continue
+    return found
+
+
 def host_traces() -> HostTraces:
     """Network interfaces, packet-filter rules, mounts, processes and cgroups, as far as they can be the platform's."""
 
@@ -176,10 +195,8 @@ def host_traces() -> HostTraces:
         for line in lines(table)
         if not re.match(r"#|:\w+ (ACCEPT|DROP) |\*|COMMIT", line)
     ]
-    ours = re.compile(r"modelops|containerd|buildkit|kubelet|kube-")
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if ours.search(line)]
-    programs = ("etcd", "containerd", "buildkitd", "coredns", "metrics-server", "docker-registry")
-    processes = [name for name in lines("ps", "-eo", "comm=") if name.startswith(("kube", *programs))]
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if _MOUNTS.search(line)]
+    processes = [f"{pid}: {words}" for pid, words in _processes() if _OURS.search(words)]
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("*/modelops*")]
     cgroups += [str(path) for path in Path("/sys/fs/cgroup").glob("*/kubepods*")]
     return HostTraces(*(tuple(sorted(found)) for found in (links, rules, mounts, processes, cgroups)))
