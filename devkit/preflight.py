@@ -16,7 +16,7 @@ from devkit.paths import cache_root, state_root
 PYTHON_MINIMUM = (3, 11)
 GO_MINIMUM = (1, 21)
 """From 1.21 on, Go fetches by itself the newer toolchain that a module asks for."""
-COLD_DISK_GIB = 16
+COLD_DISK_GIB = 24
 """What a first `up` writes, measured (docs/local-platform.md), with room to spare."""
 WARM_DISK_GIB = 6
 MEMORY_GIB = 4

@@ -4,7 +4,7 @@ The tests share one stack and build on each other, in the order in which they st
 """
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def test_touched_files_build_nothing(stack: ProjectStack, outputs: dict[str, str
 
 
 def test_a_changed_hyperparameter_trains_once_and_rolls_without_a_failed_request(
-    stack: ProjectStack, outputs: dict[str, str]
+    stack: ProjectStack, outputs: dict[str, str], figure: Callable[[str], None]
 ) -> None:
     stack.edit("modelops:model", "parameters", "epochs", value=310)
     steps = stack.preview()
@@ -157,7 +157,7 @@ def test_a_changed_hyperparameter_trains_once_and_rolls_without_a_failed_request
     assert after["run_id"] != outputs["run_id"]
     assert len(set(job_ids()) - set(before)) == 1
     assert run_of(after)["params"]["epochs"] == "310"
-    print(f"{client.answered} requests during the rollout, {len(client.failed)} failed, {len(client.answers)} models")
+    figure(f"requests while a changed model rolled out: {client.answered} answered, {len(client.failed)} failed")
 
 
 def test_a_failing_training_names_job_and_reason_and_leaves_the_old_model(

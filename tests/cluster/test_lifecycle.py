@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,9 @@ def make(target: str) -> tuple[str, float]:
     return done.stdout, taken
 
 
-def test_down_then_up_serves_a_model_and_down_leaves_the_machine_as_it_was(traces_before: HostTraces) -> None:
+def test_down_then_up_serves_a_model_and_down_leaves_the_machine_as_it_was(
+    traces_before: HostTraces, figure: Callable[[str], None]
+) -> None:
     make("down")
     assert host_traces() == traces_before
 
@@ -53,10 +56,8 @@ def test_down_then_up_serves_a_model_and_down_leaves_the_machine_as_it_was(trace
 
     again, unchanged = make("up")
     assert "created" not in again and "replaced" not in again and "updated" not in again, again
-    print(
-        f"\nmake up: warm {warm:.0f} s (goal {WARM_GOAL_SECONDS}), "
-        f"unchanged {unchanged:.0f} s (goal {UNCHANGED_GOAL_SECONDS})"
-    )
+    figure(f"make up with warm caches: {warm:.0f} s (goal {WARM_GOAL_SECONDS})")
+    figure(f"make up with nothing changed: {unchanged:.0f} s (goal {UNCHANGED_GOAL_SECONDS})")
 
     make("down")
     assert host_traces() == traces_before
