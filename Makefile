@@ -6,7 +6,7 @@ ONLY ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down status test lint format test-unit test-assets test-cluster venv
+.PHONY: help up preview down status test lint format test-unit test-cluster test-long venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,8 +38,11 @@ format: venv ## Format the sources and mend what the linter can
 test-unit: venv ## Everything that needs no cluster (under a minute)
 	PROMTOOL="$$($(VENV)/python -m devkit.promtool)" $(VENV)/pytest tests/unit tests/assets tests/package
 
-test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for some of them
-	$(VENV)/pytest tests/cluster $(if $(ONLY),-m $(ONLY))
+test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for all of one area, its long tests included
+	$(VENV)/pytest tests/cluster -m "$(if $(ONLY),$(ONLY),not long)"
+
+test-long: venv ## The cluster tests that take minutes each and are not part of `make test`
+	$(VENV)/pytest tests/cluster -m long
 
 venv:
 	@$(PYTHON) -m devkit.bootstrap requirements.txt
