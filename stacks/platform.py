@@ -14,7 +14,6 @@ _REQUIRED = ("mlflow",)
 _WITH = {
     "prometheus": ("grafana",),
     "elasticsearch": ("elk",),
-    "logstash": ("filebeat",),
 }
 """Part → the parts that make no sense without it."""
 

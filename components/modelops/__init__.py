@@ -6,7 +6,15 @@ from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.model_service import Autoscaling, ModelService, ModelServiceArgs
-from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
+from modelops.monitoring._log_types import (
+    ElasticsearchPart,
+    ElkPart,
+    ExistingElasticsearch,
+    FilebeatPart,
+    LogstashPart,
+    Snapshots,
+)
+from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import Framework, GateBounds, Publisher, TrainingJob, TrainingJobArgs
 
@@ -18,11 +26,14 @@ __all__ = [
     "Compression",
     "ElasticsearchPart",
     "ElkPart",
+    "ExistingElasticsearch",
     "Expose",
+    "FilebeatPart",
     "Framework",
     "GateBounds",
     "GrafanaPart",
     "ImageBuilder",
+    "LogstashPart",
     "ModelImage",
     "ModelImageArgs",
     "ModelRegistry",
@@ -36,6 +47,7 @@ __all__ = [
     "Publisher",
     "RegistryCredentials",
     "Resources",
+    "Snapshots",
     "TrainingJob",
     "TrainingJobArgs",
 ]

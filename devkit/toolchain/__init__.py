@@ -55,7 +55,7 @@ def _kubernetes_versions() -> dict[str, str]:
 
 
 def groups() -> dict[str, Group]:
-    """The groups by name: `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`."""
+    """The groups by name: `containers`, `kubernetes`, `prometheus`, `beats`, `pulumi`, `docker-build`."""
     found = [
         Group(
             "containers",
@@ -76,6 +76,8 @@ def groups() -> dict[str, Group]:
             tags="netgo,remove_all_sd,enable_kubernetes_sd",
             linker_versions={_PROMETHEUS_VERSION: versions.prometheus()},
         ),
+        # For tests of the log pipeline only; nothing that `up` starts needs it.
+        Group("beats", _same("filebeat")),
         Group("pulumi", _same("pulumi"), linker_versions={_ENGINE_VERSION: versions.pulumi()}),
         Group(
             "docker-build",

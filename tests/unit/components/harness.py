@@ -87,6 +87,7 @@ class _Monitor(mocks.MockMonitor):
         program: Any = self.mocks
         program.options = {
             "replace_on_changes": list(request.replaceOnChanges),
+            "ignore_changes": list(request.ignoreChanges),
             "create_timeout": request.customTimeouts.create,
             "dependencies": [urn.rpartition("::")[2] for urn in request.dependencies],
             "protect": request.protect,
