@@ -16,13 +16,24 @@ from modelops.monitoring._log_types import (
 )
 from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
-from modelops.training_job import Framework, GateBounds, Publisher, TrainingJob, TrainingJobArgs
+from modelops.training_job import (
+    Checkpoints,
+    Framework,
+    GateBounds,
+    Goal,
+    ModelCache,
+    Publisher,
+    Toleration,
+    TrainingJob,
+    TrainingJobArgs,
+)
 
 __all__ = [
     "UPSTREAM_IMAGES",
     "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",
+    "Checkpoints",
     "Compression",
     "ElasticsearchPart",
     "ElkPart",
@@ -31,9 +42,11 @@ __all__ = [
     "FilebeatPart",
     "Framework",
     "GateBounds",
+    "Goal",
     "GrafanaPart",
     "ImageBuilder",
     "LogstashPart",
+    "ModelCache",
     "ModelImage",
     "ModelImageArgs",
     "ModelRegistry",
@@ -48,6 +61,7 @@ __all__ = [
     "RegistryCredentials",
     "Resources",
     "Snapshots",
+    "Toleration",
     "TrainingJob",
     "TrainingJobArgs",
 ]

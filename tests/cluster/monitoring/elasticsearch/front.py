@@ -1,8 +1,8 @@
 """In front of the test's Elasticsearch: TLS, users with rights, a record of what was asked, and a switch.
 
 The node behind it has the open-source modules only. What those lack is dealt with here, so that the programs under
-test are the same as against a full one: requests to the basic licence's APIs are recorded and acknowledged, and a template is
-put without what needs them (streams become plain indices of the same name).
+test are the same as against a full one: requests to the basic licence's APIs are recorded and acknowledged, and a
+template is put without what needs them (streams become plain indices of the same name).
 """
 
 import base64
