@@ -91,7 +91,6 @@ class _Monitor(mocks.MockMonitor):
             "create_timeout": request.customTimeouts.create,
             "dependencies": [urn.rpartition("::")[2] for urn in request.dependencies],
             "protect": request.protect,
-            "ignore_changes": list(request.ignoreChanges),
             "retain_on_delete": request.retainOnDelete,
         }
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
