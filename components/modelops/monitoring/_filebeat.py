@@ -121,7 +121,7 @@ def _container(
             initial_delay_seconds=5,
             period_seconds=30,
             timeout_seconds=10,
-            failure_threshold=1,
+            failure_threshold=2,
         ),
         security_context=core.SecurityContextArgs(
             run_as_user=0,

@@ -249,10 +249,10 @@ def test_filebeat_is_unready_while_nothing_takes_its_lines(world: World) -> None
     eventually(lambda: world.elasticsearch.count(said("stalled")) > 0, 120)
     world.elasticsearch.control("stop")
     try:
-        eventually(lambda: not filebeat_ready(world), 150)
+        eventually(lambda: not filebeat_ready(world), 240)
     finally:
         world.elasticsearch.control("start")
-    eventually(lambda: filebeat_ready(world), 150)
+    eventually(lambda: filebeat_ready(world), 240)
     everything_arrives_once(world, "stalled")
 
 

@@ -1,12 +1,18 @@
-# Fails while lines are waiting and none was taken since the last time this was asked, whatever the reason.
+# Fails while lines come in and none is taken, whatever the reason: from one call to the next, and then until one is.
 set -eu
-seen=/tmp/acknowledged
+seen=/tmp/flow
 stats=$(curl -sf -m 5 http://localhost:5066/stats)
-acknowledged=$(printf %s "$stats" | sed -n 's/.*"output":{[^}]*"acked":\([0-9]*\).*/\1/p')
-waiting=$(printf %s "$stats" | sed -n 's/.*"pipeline":{"clients":[0-9]*,"events":{"active":\([0-9]*\).*/\1/p')
-last=$(cat "$seen" 2>/dev/null || echo none)
-echo "$acknowledged" > "$seen"
-if [ "${waiting:-0}" -gt 0 ] && [ "$acknowledged" = "$last" ]; then
-  echo "$waiting lines wait, none was taken since the last probe"
+taken=$(printf %s "$stats" | sed -n 's/.*"output":{"events":{"acked":\([0-9]*\).*/\1/p')
+come=$(printf %s "$stats" | sed -n 's/.*"pipeline":{[^}]*"published":\([0-9]*\).*/\1/p')
+taken=${taken:-0} come=${come:-0}
+read -r last_taken last_come stalled < "$seen" 2>/dev/null || { last_taken=-1 last_come=0 stalled=no; }
+if [ "$taken" != "$last_taken" ]; then
+  stalled=no
+elif [ "$come" -gt "$last_come" ]; then
+  stalled=yes
+fi
+echo "$taken $come $stalled" > "$seen"
+if [ "$stalled" = yes ]; then
+  echo "lines come in and none was taken since the last probe"
   exit 1
 fi
