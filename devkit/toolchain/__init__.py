@@ -55,7 +55,7 @@ def _kubernetes_versions() -> dict[str, str]:
 
 
 def groups() -> dict[str, Group]:
-    """The groups by name: `containers`, `kubernetes`, `prometheus`, `beats`, `pulumi`, `docker-build`."""
+    """The groups by name: `containers`, `kubernetes`, `prometheus`, `beats`, `logstash-config`, `pulumi`, `docker-build`."""
     found = [
         Group(
             "containers",
@@ -78,6 +78,7 @@ def groups() -> dict[str, Group]:
         ),
         # For tests of the log pipeline only; nothing that `up` starts needs it.
         Group("beats", _same("filebeat")),
+        Group("logstash-config", _same("mustache")),
         Group("pulumi", _same("pulumi"), linker_versions={_ENGINE_VERSION: versions.pulumi()}),
         Group(
             "docker-build",
