@@ -19,8 +19,7 @@ from devkit.steps import Report
 _FOLDER = Path(__file__).resolve().parent
 SUBSTITUTES = ("alertmanager", "mlflow", "node-exporter", "prometheus")
 """Repository names (last path component) that the Dockerfile beside this file has a target for."""
-_BUILT_HERE = {"filebeat": "beats", "prometheus": "prometheus"}
-"""Targets that copy a program which is built here → its group in devkit/toolchain."""
+_BUILT_HERE = ("prometheus",)
 _TIMEOUT_SECONDS = 10.0
 _MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -46,8 +45,8 @@ class Builder:
     address: str
     registry: str
     base_image: str
-    programs: Callable[[str], Path]
-    """Gives the folder of a group's programs, for the targets that copy one."""
+    programs: Callable[[], Path]
+    """Gives the folder of the programs that are built here, for the targets that copy one."""
 
 
 def check(wanted: Iterable[str]) -> dict[str, str]:
@@ -65,7 +64,7 @@ def resolve(wanted: Iterable[str], builder: Builder | None, report: Report) -> A
         name = split(image)[1].rsplit("/", 1)[-1]
         if builder is not None and name in SUBSTITUTES:
             report(f"building a substitute for {image}")
-            found.images[image] = substitute(name, split(image)[2], builder)
+            found.images[image] = _substitute(name, split(image)[2], builder)
         else:
             found.unavailable[image] = reason
     return found
@@ -119,39 +118,38 @@ def _anonymous_token(challenge: str) -> str:
     return str(body.get("token") or body["access_token"])
 
 
-def substitute(target: str, version: str, builder: Builder) -> str:
-    """Builds and pushes a target of the Dockerfile beside this file; returns its reference by digest."""
-    contexts = {"programs": builder.programs(_BUILT_HERE[target])} if target in _BUILT_HERE else {}
+def _substitute(target: str, version: str, builder: Builder) -> str:
+    """Builds and pushes the target, unless the registry has it; returns its reference by digest."""
+    programs = builder.programs() if target in _BUILT_HERE else _FOLDER
+    inputs = "\0".join([target, version, builder.base_image, programs.name])
+    text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
     arguments = {"BASE_IMAGE": builder.base_image, "MLFLOW_VERSION": version.removeprefix("v")}
-    return build(_FOLDER, target, builder, arguments, contexts)
+    return build(_FOLDER, target, text, arguments, {"programs": programs}, builder)
 
 
 def build(
-    folder: Path, target: str, builder: Builder, arguments: Mapping[str, str], contexts: Mapping[str, Path]
+    folder: Path,
+    target: str,
+    content: bytes,
+    arguments: Mapping[str, str],
+    contexts: Mapping[str, Path],
+    builder: Builder,
 ) -> str:
     """Builds and pushes a target of `folder`'s Dockerfile, unless the registry has it; its reference by digest.
 
-    `contexts` are further folders that the Dockerfile copies from, each named after its content.
+    `content` is what tells one state of the image from another; `contexts` are further folders to copy from.
     """
-    text = hashlib.sha256("\0".join([target, *map(str, arguments.items())]).encode())
-    for path in contexts.values():
-        text.update(path.name.encode())
-    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "__init__.py"):
-        if "__pycache__" in file.parts:
-            continue
-        text.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
     repository = f"{builder.registry}/devkit/{target}"
-    tag = text.hexdigest()[:16]
+    tag = hashlib.sha256(content).hexdigest()[:16]
     if digest := _digest(f"{repository}:{tag}"):
         return f"{repository}@{digest}"
-    options = {"target": target} | {f"build-arg:{name}": value for name, value in arguments.items()}
-    locals_ = {"context": folder, "dockerfile": folder, **contexts}
-    options |= {f"context:{name}": f"local:{name}" for name in contexts}
+    options = {"target": target} | {f"context:{name}": f"local:{name}" for name in contexts}
+    options |= {f"build-arg:{name}": value for name, value in arguments.items()}
     output = f"type=image,name={repository}:{tag},push=true,compression=zstd,force-compression=true,oci-mediatypes=true"
     with tempfile.NamedTemporaryFile(suffix=".json") as metadata:
         command = [str(builder.buildctl), "--addr", builder.address, "build", "--frontend", "dockerfile.v0"]
         command += ["--progress", "plain"]
-        for name, path in locals_.items():
+        for name, path in {"context": folder, "dockerfile": folder, **contexts}.items():
             command += ["--local", f"{name}={path}"]
         for key, value in options.items():
             command += ["--opt", f"{key}={value}"]

@@ -22,15 +22,17 @@ URL = f"https://{NAME}:9243"
 PREFIX = "modelops-logs-"
 
 
-def builder(base_image: str) -> images.Builder:
-    """The local platform's image builder."""
-    return images.Builder(
-        engine.bin_folder() / "buildctl",
-        embedded.buildkit_address(),
-        embedded.REGISTRY,
-        base_image,
-        programs=lambda name: toolchain.build(toolchain.groups()[name], print),
+def build(target: str, base_image: str, contexts: Mapping[str, Path]) -> str:
+    """Builds an image of the folder of that name, beside this file."""
+    folder = HERE / target
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    content = b"\0".join(part for file in files for part in (file.name.encode(), file.read_bytes()))
+    content += "\0".join([base_image, *(path.name for path in contexts.values())]).encode()
+    registry = embedded.REGISTRY
+    with_program = images.Builder(
+        engine.bin_folder() / "buildctl", embedded.buildkit_address(), registry, base_image, programs=lambda: HERE
     )
+    return images.build(folder, f"{target}-for-tests", content, {"BASE_IMAGE": base_image}, contexts, with_program)
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,11 @@ def log_images(platform_env: Mapping[str, str]) -> Images:
     facts = json.loads(Path(platform_env["MODELOPS_PLATFORM"]).read_text())
     if facts["cluster"] != "embedded" or not facts["base_image"]:
         pytest.skip("the images of these tests are built by the embedded platform's builder")
-    build_with = builder(facts["base_image"])
-    upstream = UPSTREAM_IMAGES["filebeat"]
-    filebeat = upstream
-    if images.check([upstream]):
-        filebeat = images.substitute("filebeat", images.split(upstream)[2], build_with)
-    own = images.build(
-        HERE / "elasticsearch", "elasticsearch-for-tests", build_with, {"BASE_IMAGE": build_with.base_image}, {}
-    )
-    return Images(filebeat, own)
+    base, filebeat = facts["base_image"], UPSTREAM_IMAGES["filebeat"]
+    if images.check([filebeat]):
+        programs = toolchain.build(toolchain.groups()["beats"], print)
+        filebeat = build("filebeat", base, {"programs": programs})
+    return Images(filebeat, build("elasticsearch", base, {}))
 
 
 class Elasticsearch:
