@@ -1,8 +1,5 @@
 """The pod that serves a model: an init container fetches the version, the server answers once it predicted rightly."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pulumi
 import pulumi_kubernetes as k8s
 
@@ -18,55 +15,55 @@ from modelops._pods import (
     restricted_pod,
     scratch,
 )
-from modelops._types import Resources
+from modelops._service_args import DEFAULT_DRAIN_SECONDS, DEFAULT_STARTUP_TIMEOUT_SECONDS, ModelServiceArgs
 
 NAME = "model-service"
 PORT = 8080
 SIZES = Sizes(cpu="100m", memory="128Mi", memory_limit="512Mi")
 ENDPOINT_SECONDS = 5
 """How long a leaving pod waits before it is told to stop, for the nodes to stop sending it requests."""
+TRACK = "modelops.dev/track"
+"""Label of a pod: which of the service's tracks it belongs to."""
+STABLE = "stable"
+LIVE = "modelops.dev/live"
+"""Label of the pods that answer at the service's own address."""
 _FOLDER = "/modelops/model"
 
 
-@dataclass(frozen=True)
-class Pod:
-    """What a serving pod is made from; the fields are those of ModelServiceArgs with their defaults filled in."""
-
-    name: str
-    image: pulumi.Input[str]
-    model_uri: pulumi.Input[str]
-    tracking_uri: pulumi.Input[str]
-    model_name: pulumi.Input[str] | None
-    fetch_command: pulumi.Input[Sequence[pulumi.Input[str]]]
-    serve_command: pulumi.Input[Sequence[pulumi.Input[str]]]
-    resources: Resources | None
-    startup_seconds: int
-    drain_seconds: int
-    service_account: pulumi.Input[str]
-    image_pull_secret: pulumi.Input[str] | None
-
-    @property
-    def grace_seconds(self) -> int:
-        """From the decision to stop a pod until it is killed: longer than wait and drain together."""
-        return ENDPOINT_SECONDS + self.drain_seconds + 10
+def track_selector(service: str, role: str) -> dict[str, pulumi.Input[str]]:
+    """The labels that pick the pods of one track."""
+    return {**selector(NAME, service), TRACK: role}
 
 
-def template(pod: Pod) -> core.PodTemplateSpecArgs:
-    """The Deployment's pod template. It changes with the model's URI, and so a new version rolls out."""
-    version = pulumi.Output.from_input(pod.model_uri).apply(model_version)
+def live_selector(service: str) -> dict[str, pulumi.Input[str]]:
+    """The labels that pick the pods which answer at the service's own address, of whatever track."""
+    return {**selector(NAME, service), LIVE: "true"}
+
+
+def grace_seconds(args: ModelServiceArgs) -> int:
+    """From the decision to stop a pod until it is killed: longer than wait and drain together."""
+    return ENDPOINT_SECONDS + args.get("drain_seconds", DEFAULT_DRAIN_SECONDS) + 10
+
+
+def template(
+    service: str, args: ModelServiceArgs, account: pulumi.Input[str], *, role: str, live: bool
+) -> core.PodTemplateSpecArgs:
+    """The pod template of a track. It changes with the model's URI, and so a new version rolls out."""
+    version = pulumi.Output.from_input(args["model_uri"]).apply(model_version)
+    found = {**labels(NAME, NAME, service, version), TRACK: role, **({LIVE: "true"} if live else {})}
     return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(NAME, NAME, pod.name, version), annotations=scrape(PORT)),
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=found, annotations=scrape(PORT)),
         spec=core.PodSpecArgs(
-            service_account_name=pod.service_account,
+            service_account_name=account,
             automount_service_account_token=False,
             enable_service_links=False,
-            termination_grace_period_seconds=pod.grace_seconds,
+            termination_grace_period_seconds=grace_seconds(args),
             security_context=restricted_pod(),
-            image_pull_secrets=pull_secrets(pod.image_pull_secret),
-            topology_spread_constraints=[_spread(pod.name)],
+            image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+            topology_spread_constraints=[_spread(service, role)],
             volumes=[scratch("model"), scratch("tmp")],
-            init_containers=[_fetch(pod)],
-            containers=[_serve(pod, version)],
+            init_containers=[_fetch(args)],
+            containers=[_serve(args, version)],
         ),
     )
 
@@ -82,47 +79,49 @@ def model_name(uri: str) -> str:
     return uri.removeprefix("models:/").partition("@")[0].partition("/")[0]
 
 
-def _spread(name: str) -> core.TopologySpreadConstraintArgs:
+def _spread(service: str, role: str) -> core.TopologySpreadConstraintArgs:
     """Over nodes as far as it goes, each revision by itself, without refusing to schedule."""
     return core.TopologySpreadConstraintArgs(
         max_skew=1,
         topology_key="kubernetes.io/hostname",
         when_unsatisfiable="ScheduleAnyway",
-        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name)),
+        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=track_selector(service, role)),
         match_label_keys=["pod-template-hash"],
     )
 
 
-def _fetch(pod: Pod) -> core.ContainerArgs:
+def _fetch(args: ModelServiceArgs) -> core.ContainerArgs:
     return container(
         "fetch",
-        pod.image,
+        args["image"],
         variables={
             "MODELOPS_MODEL_DIR": _FOLDER,
-            "MODELOPS_MODEL_URI": pod.model_uri,
-            "MLFLOW_TRACKING_URI": pod.tracking_uri,
+            "MODELOPS_MODEL_URI": args["model_uri"],
+            "MLFLOW_TRACKING_URI": args["tracking_uri"],
         },
-        command=pod.fetch_command,
+        command=args.get("fetch_command") or ["python", "-m", "model.fetch"],
         resources=resource_requirements(None, SIZES),
         volume_mounts=[mount("model", _FOLDER), mount("tmp", "/tmp")],
     )
 
 
-def _serve(pod: Pod, version: pulumi.Output[str]) -> core.ContainerArgs:
+def _serve(args: ModelServiceArgs, version: pulumi.Output[str]) -> core.ContainerArgs:
+    startup = args.get("startup_timeout_seconds", DEFAULT_STARTUP_TIMEOUT_SECONDS)
     return container(
         "serve",
-        pod.image,
+        args["image"],
         variables={
             "MODELOPS_MODEL_DIR": _FOLDER,
             "MODELOPS_PORT": str(PORT),
-            "MODELOPS_MODEL_NAME": pod.model_name or pulumi.Output.from_input(pod.model_uri).apply(model_name),
+            "MODELOPS_MODEL_NAME": args.get("model_name")
+            or pulumi.Output.from_input(args["model_uri"]).apply(model_name),
             "MODELOPS_MODEL_VERSION": version,
-            "MODELOPS_DRAIN_SECONDS": str(pod.drain_seconds),
+            "MODELOPS_DRAIN_SECONDS": str(args.get("drain_seconds", DEFAULT_DRAIN_SECONDS)),
         },
-        command=pod.serve_command,
+        command=args.get("serve_command") or ["python", "-m", "model.serve"],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-        resources=resource_requirements(pod.resources, SIZES),
-        startup_probe=http_probe("/healthz/ready", "http", period=1, failures=pod.startup_seconds),
+        resources=resource_requirements(args.get("resources"), SIZES),
+        startup_probe=http_probe("/healthz/ready", "http", period=1, failures=startup),
         readiness_probe=http_probe("/healthz/ready", "http", period=5, failures=2),
         liveness_probe=http_probe("/healthz/live", "http", period=10, failures=3),
         lifecycle=core.LifecycleArgs(

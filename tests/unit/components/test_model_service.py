@@ -1,11 +1,12 @@
 """ModelService: one version behind one address."""
 
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import pytest
 
-from modelops import ArgumentsError, ModelService
+from modelops import ArgumentsError, ModelService, ModelServiceArgs
+from modelops._service_track import Track, deploy
 from tests.unit.components.harness import (
     IMAGE,
     Program,
@@ -120,6 +121,27 @@ def test_selectors_do_not_change_with_the_version() -> None:
     deployment = serve(ARGS).one("Deployment").inputs["spec"]
     assert "app.kubernetes.io/version" not in deployment["selector"]["matchLabels"]
     assert deployment["template"]["metadata"]["labels"]["app.kubernetes.io/version"] == "run-0123456789ab"
+
+
+def test_pods_and_selectors_name_the_track() -> None:
+    program = serve(ARGS)
+    deployment = program.one("Deployment").inputs["spec"]
+    own = {"app.kubernetes.io/name": "model-service", "app.kubernetes.io/instance": "demo"}
+    assert deployment["selector"]["matchLabels"] == {**own, "modelops.dev/track": "stable"}
+    assert program.one("PodDisruptionBudget").inputs["spec"]["selector"] == deployment["selector"]
+    assert program.one("core/v1:Service").inputs["spec"]["selector"] == {**own, "modelops.dev/live": "true"}
+    assert program.one("NetworkPolicy").inputs["spec"]["podSelector"]["matchLabels"] == own
+    labels = deployment["template"]["metadata"]["labels"]
+    assert (labels["modelops.dev/track"], labels["modelops.dev/live"]) == ("stable", "true")
+
+
+def test_a_track_that_is_not_live_gets_nothing_from_the_services_address() -> None:
+    def build() -> None:
+        deploy(Track("demo", cast(ModelServiceArgs, ARGS), role="shadow", live=False), "demo", pulumi.ResourceOptions())
+
+    deployment = run(build).one("Deployment", "demo-shadow").inputs["spec"]
+    assert deployment["selector"]["matchLabels"]["modelops.dev/track"] == "shadow"
+    assert "modelops.dev/live" not in deployment["template"]["metadata"]["labels"]
 
 
 def test_prometheus_finds_the_pods() -> None:

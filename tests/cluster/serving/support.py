@@ -1,0 +1,132 @@
+"""What the serving tests share: an image, a registry with tiny models, and small programs around ModelService."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops import UPSTREAM_IMAGES, ModelImage, ModelRegistry, ModelService
+from tests.cluster.provider.harness import Stack
+from tests.cluster.support import REPOSITORY, objects
+from tests.unit.model.support import write_model
+
+MODEL = "line"
+SMALL = {"cpu": "20m", "memory": "96Mi"}
+"""Resources of a serving pod: many have to fit on one small node."""
+
+
+@dataclass
+class Serving:
+    """Where the tests serve from."""
+
+    namespace: str
+    image: str
+    tracking_uri: str
+    """The registry's address inside the cluster."""
+    registry_url: str
+    """The registry's address from this process."""
+    new_stack: Callable[[], Stack]
+    """Makes an empty stack in the namespace; it is destroyed at the end of the session."""
+    published: set[str] = field(default_factory=set)
+
+    def uri(self, alias: str, *, slope: float = 2.0, golden_error: float = 0.0) -> str:
+        """URI of a model y = slope·x + 1, published under the alias when it is first asked for.
+
+        With a `golden_error` its own golden prediction is wrong by so much: its server never gets ready.
+        """
+        if alias not in self.published:
+            publish(self.registry_url, alias, slope=slope, golden_error=golden_error)
+            self.published.add(alias)
+        return f"models:/{MODEL}@{alias}"
+
+    def args(self, alias: str = "double", **changes: Any) -> dict[str, Any]:
+        """Arguments of a small ModelService, y = 2x + 1 unless said otherwise."""
+        slope = {"double": 2.0, "triple": 3.0}.get(alias, 2.0)
+        return {
+            "namespace": self.namespace,
+            "image": self.image,
+            "tracking_uri": self.tracking_uri,
+            "model_uri": self.uri(alias, slope=slope),
+            "resources": SMALL,
+            **changes,
+        }
+
+    def program(self, name: str, **changes: Any) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+        """A program of one ModelService that exports its outputs; `changes` are those of `args`."""
+        args = self.args(**changes)
+
+        def build(provider: k8s.Provider) -> Mapping[str, Any]:
+            service = ModelService(name, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+            return {key: value for key, value in vars(service).items() if isinstance(value, pulumi.Output)}
+
+        return build
+
+    def pods(self, service: str, *, track: str | None = None) -> list[dict[str, Any]]:
+        """The pods of a service (or of one track of it) that are not on their way out."""
+        wanted = f"app.kubernetes.io/name=model-service,app.kubernetes.io/instance={service}"
+        found = objects(
+            "pods", self.namespace, "--selector", wanted + (f",modelops.dev/track={track}" if track else "")
+        )
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def publish(registry_url: str, alias: str, *, slope: float, golden_error: float) -> None:
+    """Registers a version of MODEL: the files as training would leave them, the alias last."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(registry_url)
+    try:
+        client.create_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    run = client.create_run("0")
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder), name=MODEL, weights=((slope,),), golden_error=golden_error)
+        client.log_artifacts(run.info.run_id, folder, "model")
+    version = client.create_model_version(MODEL, f"{run.info.artifact_uri}/model", run.info.run_id)
+    client.set_registered_model_alias(MODEL, alias, version.version)
+
+
+def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+    """The serving image and a registry that this process can reach."""
+    mlflow = UPSTREAM_IMAGES["mlflow"]
+    build: dict[str, Any] = {
+        "context": str(REPOSITORY / "model"),
+        "target": "serve",
+        "repository": f"{facts['registry']}/serving-tests",
+    }
+    if facts.get("builder"):
+        build["builder_name"] = facts["builder"]
+    if facts.get("base_image"):
+        build["build_args"] = {"BASE_IMAGE": facts["base_image"]}
+    registry = {
+        "namespace": namespace,
+        "image": facts.get("images", {}).get(mlflow, mlflow),
+        "storage_size": "1Gi",
+        "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
+        "resources": {"cpu": "20m", "memory": "640Mi", "memory_limit": "1536Mi"},
+    }
+
+    def program(provider: k8s.Provider) -> Mapping[str, Any]:
+        image = ModelImage("serve", build)  # type: ignore[arg-type]
+        made = ModelRegistry("registry", registry, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+        return {"image": image.ref, "tracking_uri": made.tracking_uri, "registry_url": made.url}
+
+    return program
+
+
+def platform_facts(variables: Mapping[str, str]) -> dict[str, Any]:
+    """What the platform offers."""
+    return dict(json.loads(Path(variables["MODELOPS_PLATFORM"]).read_text()))
+
+
+def versions(pods: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The model versions that pods serve."""
+    return {pod["metadata"]["labels"]["app.kubernetes.io/version"] for pod in pods}
