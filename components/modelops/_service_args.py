@@ -5,6 +5,7 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 
+from modelops._release_args import Canary
 from modelops._types import Expose, Resources
 
 DEFAULT_REPLICAS = 2
@@ -63,3 +64,5 @@ class ModelServiceArgs(TypedDict):
     """Program that serves the model, with its arguments. Default `python -m model.serve`."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
+    canary: NotRequired[Canary]
+    """A second version that gets a share of the requests. Default: none."""

@@ -1,5 +1,6 @@
 """The rules of ModelService's arguments."""
 
+from modelops import _canary
 from modelops._pods import check_resources
 from modelops._service_args import DEFAULT_MIN_REPLICAS, ModelServiceArgs
 from modelops._validation import Problems, read_args
@@ -11,7 +12,7 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
     problems.dns_label("name", name)
     args = read_args(args, ModelServiceArgs, problems)
     problems.text("image", args.get("image"))
-    _check_model_uri(problems, args.get("model_uri"))
+    problems.model_uri("model_uri", args.get("model_uri"))
     problems.url("tracking_uri", args.get("tracking_uri"))
     problems.dns_label("namespace", args.get("namespace"))
     problems.number("replicas", args.get("replicas"), 1, 1000)
@@ -22,13 +23,10 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
     check_resources(problems, "resources", args.get("resources"))
     if "autoscaling" in args:
         _check_autoscaling(problems, args)
+    if "canary" in args:
+        _canary.check(problems, args)
     problems.raise_if_any()
     return args
-
-
-def _check_model_uri(problems: Problems, uri: object) -> None:
-    if isinstance(uri, str) and not (uri.startswith("models:/") and len(uri) > len("models:/")):
-        problems.add("model_uri", uri, "must be models:/<name>@<alias> or models:/<name>/<version>")
 
 
 def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:

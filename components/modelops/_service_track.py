@@ -34,6 +34,8 @@ class Track:
     """Value of the label `modelops.dev/track`."""
     live: bool = True
     """Whether the service's own address leads to its pods."""
+    running: pulumi.Output[bool] | None = None
+    """Whether it has pods at all, where something decides that; it does otherwise."""
 
     @property
     def name(self) -> str:
@@ -55,14 +57,27 @@ class Track:
         """Metadata of the track's objects."""
         return k8s.meta.v1.ObjectMetaArgs(name=self.name, namespace=self.args["namespace"], labels=self.labels)
 
+    @property
+    def deployment_metadata(self) -> k8s.meta.v1.ObjectMetaArgs:
+        """Metadata of the Deployment. Taking all pods away overrules an autoscaler that owns their number."""
+        forced: dict[str, pulumi.Input[str]] = {"pulumi.com/patchForce": "true"}
+        return k8s.meta.v1.ObjectMetaArgs(
+            name=self.name,
+            namespace=self.args["namespace"],
+            labels=self.labels,
+            annotations=forced if self.running is not None and "autoscaling" in self.args else None,
+        )
+
 
 def deploy(track: Track, account: pulumi.Input[str], opts: pulumi.ResourceOptions) -> k8s.apps.v1.Deployment:
     """The track's objects. Its Deployment is there once every pod answers."""
     _disruption_budget(track, opts)
     deployment = k8s.apps.v1.Deployment(
         track.name,
-        metadata=track.metadata,
-        spec=_deployment_spec(track, account),
+        metadata=track.deployment_metadata,
+        spec=_deployment_spec(track, account)
+        if track.running is None
+        else track.running.apply(lambda running: _deployment_spec(track, account, running)),
         opts=pulumi.ResourceOptions.merge(opts, _waiting(_rollout_seconds(track.args))),
     )
     _autoscaler(track, opts)
@@ -81,11 +96,11 @@ def _disruption_budget(track: Track, opts: pulumi.ResourceOptions) -> None:
     )
 
 
-def _deployment_spec(track: Track, account: pulumi.Input[str]) -> k8s.apps.v1.DeploymentSpecArgs:
+def _deployment_spec(track: Track, account: pulumi.Input[str], running: bool = True) -> k8s.apps.v1.DeploymentSpecArgs:
     args = track.args
     startup = args.get("startup_timeout_seconds", DEFAULT_STARTUP_TIMEOUT_SECONDS)
     return k8s.apps.v1.DeploymentSpecArgs(
-        replicas=None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS),
+        replicas=_replicas(args) if running else 0,
         revision_history_limit=3,
         progress_deadline_seconds=startup + _service_pod.grace_seconds(args),
         strategy=k8s.apps.v1.DeploymentStrategyArgs(
@@ -95,6 +110,11 @@ def _deployment_spec(track: Track, account: pulumi.Input[str]) -> k8s.apps.v1.De
         selector=track.selector,
         template=_service_pod.template(track.service, args, account, role=track.role, live=track.live),
     )
+
+
+def _replicas(args: ModelServiceArgs) -> int | None:
+    """None leaves the count to the autoscaler."""
+    return None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
 
 
 def _rollout_seconds(args: ModelServiceArgs) -> int:

@@ -1,5 +1,8 @@
 """ModelService: one model version behind one address, replaced without a failed request."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pulumi
 import pulumi_kubernetes as k8s
 
@@ -7,10 +10,10 @@ from modelops._labels import labels, selector
 from modelops._network import allow_egress, allow_ingress, cluster_host, net, port_of, service_url
 from modelops._outputs import known_after
 from modelops._pods import core
+from modelops._release import Release, bring_out
 from modelops._service_args import DEFAULT_PORT, Autoscaling, ModelServiceArgs
 from modelops._service_checks import checked
-from modelops._service_pod import NAME, PORT, live_selector
-from modelops._service_track import Track, deploy
+from modelops._service_pod import NAME, PORT
 from modelops._types import Expose
 
 __all__ = ["Autoscaling", "ModelService", "ModelServiceArgs"]
@@ -30,6 +33,9 @@ class ModelService(pulumi.ComponentResource):
     """Address of the service, without a trailing slash."""
     predict_url: pulumi.Output[str]
     """Address that answers predictions: `POST {"inputs": [[0.5]]}`."""
+    canary_status: pulumi.Output[Mapping[str, Any]] | None
+    """What became of the canary: verdict (`hold`, `promote`, `roll back`), reason, figures of both tracks, and the
+    versions that the tracks serve; none without a canary."""
 
     def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
@@ -38,15 +44,16 @@ class ModelService(pulumi.ComponentResource):
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels(NAME, NAME, name))
         account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
         net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, args), opts=here)
-        deployment = deploy(Track(name, args), known_after(name, account), here)
-        service = _service(name, metadata, args, here, deployment)
+        release = bring_out(name, args, known_after(name, account), here)
+        service = _service(name, metadata, args, here, release)
         expose, port = args.get("expose", Expose.CLUSTER_IP), args.get("port", DEFAULT_PORT)
         inside = cluster_host(name, args["namespace"])
         self.url = service_url(
-            service, expose=expose, port=port, inside=inside, host=args.get("host"), ready=[deployment]
+            service, expose=expose, port=port, inside=inside, host=args.get("host"), ready=release.answering
         )
         self.predict_url = pulumi.Output.concat(self.url, PREDICT_PATH)
-        self.register_outputs({"url": self.url, "predict_url": self.predict_url})
+        self.canary_status = release.canary_status
+        self.register_outputs({"url": self.url, "predict_url": self.predict_url, "canary_status": self.canary_status})
 
 
 def _network_rules(name: str, args: ModelServiceArgs) -> net.NetworkPolicySpecArgs:
@@ -65,16 +72,16 @@ def _service(
     metadata: k8s.meta.v1.ObjectMetaArgs,
     args: ModelServiceArgs,
     opts: pulumi.ResourceOptions,
-    deployment: k8s.apps.v1.Deployment,
+    release: Release,
 ) -> k8s.core.v1.Service:
-    """After the Deployment: Pulumi waits until pods answer behind a Service, and those may wait for a training."""
+    """After the Deployments: Pulumi waits until pods answer behind a Service, and those may wait for a training."""
     return core.Service(
         name,
         metadata=metadata,
         spec=core.ServiceSpecArgs(
             type=args.get("expose", Expose.CLUSTER_IP).value,
-            selector=live_selector(name),
+            selector=release.selector,
             ports=[core.ServicePortArgs(name="http", port=args.get("port", DEFAULT_PORT), target_port="http")],
         ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[*release.answering])),
     )

@@ -1,0 +1,59 @@
+"""Arguments of the ways in which a ModelService brings out a new version beside the old one."""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+
+DEFAULT_TOLERANCE_POINTS = 3.0
+DEFAULT_MAX_EXTRA_ERROR_PERCENT = 1.0
+DEFAULT_MAX_P99_RATIO = 1.5
+DEFAULT_MAX_PREDICTION_DRIFT = 0.25
+DEFAULT_MAX_RESTARTS = 0
+DEFAULT_MIN_REQUESTS = 500
+DEFAULT_MIN_SECONDS = 600
+DEFAULT_INTERVAL_SECONDS = 15
+
+
+class CanaryAnalysis(TypedDict):
+    """What the canary must not do worse than the stable track, by the figures of Prometheus since the canary came."""
+
+    prometheus_url: pulumi.Input[str]
+    """Address of Prometheus as pods see it. It must have scraped the pods with this library's labels: MonitoringStack's
+    does."""
+    max_extra_error_percent: NotRequired[float]
+    """How many percentage points the canary's rate of server errors (5xx) may be above the stable track's. Default 1;
+    0 to 100."""
+    max_p99_ratio: NotRequired[float]
+    """How many times the stable track's 99th percentile of latency the canary's may be; 5 ms more never count.
+    Default 1.5; 1 to 100."""
+    max_prediction_drift: NotRequired[float]
+    """How far the predicted values may be spread otherwise than the stable track's: population stability index, below
+    0.1 nothing changed, above 0.25 a lot did. 0: they are not compared. Default 0.25; 0 to 100."""
+    max_restarts: NotRequired[int]
+    """How often the canary's servers may be restarted. Default 0; 0 to 1000."""
+    min_requests: NotRequired[int]
+    """How many requests each track must have had before there is a verdict. Default 500; 1 to 10,000,000."""
+    min_seconds: NotRequired[int]
+    """How long a canary must have kept all bounds before it is promoted, in seconds. One that breaks them is rolled
+    back without that wait. Default 600; 0 to 2,592,000."""
+    interval_seconds: NotRequired[int]
+    """How often Prometheus is asked, in seconds. Default 15; 1 to 3600."""
+    image: NotRequired[pulumi.Input[str]]
+    """Image with `python3` (3.10 or later) that runs the analysis. Default: the service's own."""
+
+
+class Canary(TypedDict):
+    """A second track that gets a share of the requests."""
+
+    model_uri: pulumi.Input[str]
+    """The model version to try, `models:/<name>@<alias>`."""
+    weight_percent: int
+    """Its share of the requests, in percent. 1 to 50."""
+    image: NotRequired[pulumi.Input[str]]
+    """Serving image of the canary. Default: the service's own."""
+    tolerance_points: NotRequired[float]
+    """How far the share may be off where replica counts make it, in percentage points; a weight that they can't keep is
+    an error. Default 3; 0.1 to 50."""
+    analysis: NotRequired[CanaryAnalysis]
+    """Bounds by which the next `pulumi up` promotes the canary, holds it or rolls it back. Default: it stays
+    as it is."""
