@@ -1,5 +1,6 @@
 """Arguments of the ways in which a ModelService brings out a new version beside the old one."""
 
+from enum import Enum
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -57,3 +58,22 @@ class Canary(TypedDict):
     analysis: NotRequired[CanaryAnalysis]
     """Bounds by which the next `pulumi up` promotes the canary, holds it or rolls it back. Default: it stays
     as it is."""
+
+
+class Colour(Enum):
+    """One of two tracks that take turns."""
+
+    BLUE = "blue"
+    """The one."""
+    GREEN = "green"
+    """The other."""
+
+
+class BlueGreen(TypedDict):
+    """Two full tracks, of which one answers. A release goes to the other one, and then all requests at once."""
+
+    live: Colour
+    """The track that serves `model_uri` and gets all requests: `blue` or `green`. A release names the other one."""
+    standby_model_uri: NotRequired[pulumi.Input[str]]
+    """What the other track serves, ready for an instant switch back: the version before, as a rule. Default: the other
+    track isn't there."""

@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 
-from modelops._release_args import Canary
+from modelops._release_args import BlueGreen, Canary
 from modelops._types import Expose, Resources
 
 DEFAULT_REPLICAS = 2
@@ -66,3 +66,5 @@ class ModelServiceArgs(TypedDict):
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
     canary: NotRequired[Canary]
     """A second version that gets a share of the requests. Default: none."""
+    blue_green: NotRequired[BlueGreen]
+    """Two full tracks that take turns. Not with `canary`. Default: one track, replaced pod by pod."""

@@ -1,6 +1,6 @@
 """The rules of ModelService's arguments."""
 
-from modelops import _canary
+from modelops import _blue_green, _canary
 from modelops._pods import check_resources
 from modelops._service_args import DEFAULT_MIN_REPLICAS, ModelServiceArgs
 from modelops._validation import Problems, read_args
@@ -25,6 +25,8 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
         _check_autoscaling(problems, args)
     if "canary" in args:
         _canary.check(problems, args)
+    if "blue_green" in args:
+        _blue_green.check(problems, args)
     problems.raise_if_any()
     return args
 

@@ -10,7 +10,7 @@ from modelops._labels import labels, selector
 from modelops._network import allow_egress, allow_ingress, cluster_host, net, port_of, service_url
 from modelops._outputs import known_after
 from modelops._pods import core
-from modelops._release import Release, bring_out
+from modelops._release import Release, bring_out, stand_by
 from modelops._service_args import DEFAULT_PORT, Autoscaling, ModelServiceArgs
 from modelops._service_checks import checked
 from modelops._service_pod import NAME, PORT
@@ -44,8 +44,10 @@ class ModelService(pulumi.ComponentResource):
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels(NAME, NAME, name))
         account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
         net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, args), opts=here)
-        release = bring_out(name, args, known_after(name, account), here)
+        identity = known_after(name, account)
+        release = bring_out(name, args, identity, here)
         service = _service(name, metadata, args, here, release)
+        stand_by(name, args, identity, service, here)
         expose, port = args.get("expose", Expose.CLUSTER_IP), args.get("port", DEFAULT_PORT)
         inside = cluster_host(name, args["namespace"])
         self.url = service_url(
