@@ -13,7 +13,7 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.load import Load, Seen, take
+from tests.cluster.serving.asking import Load, Seen, take
 from tests.cluster.serving.support import Serving, platform_facts, versions
 from tests.cluster.serving.watching import Watch, record, watch_program
 from tests.cluster.support import eventually
