@@ -2,16 +2,30 @@
 
 from modelops._errors import ArgumentsError
 from modelops._images import UPSTREAM_IMAGES
+from modelops._service_args import (
+    AccessMode,
+    Autoscaling,
+    GatewayListener,
+    ModelCache,
+    ModelServiceArgs,
+    Rollout,
+    Route,
+    Runtime,
+    ScaleToZero,
+    SmokeTest,
+    Vllm,
+)
 from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
-from modelops.model_service import Autoscaling, ModelService, ModelServiceArgs
+from modelops.model_service import ModelService
 from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import Framework, GateBounds, Publisher, TrainingJob, TrainingJobArgs
 
 __all__ = [
     "UPSTREAM_IMAGES",
+    "AccessMode",
     "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",
@@ -21,8 +35,10 @@ __all__ = [
     "Expose",
     "Framework",
     "GateBounds",
+    "GatewayListener",
     "GrafanaPart",
     "ImageBuilder",
+    "ModelCache",
     "ModelImage",
     "ModelImageArgs",
     "ModelRegistry",
@@ -36,6 +52,12 @@ __all__ = [
     "Publisher",
     "RegistryCredentials",
     "Resources",
+    "Rollout",
+    "Route",
+    "Runtime",
+    "ScaleToZero",
+    "SmokeTest",
     "TrainingJob",
     "TrainingJobArgs",
+    "Vllm",
 ]

@@ -16,6 +16,7 @@ UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
         "elasticsearch": f"docker.elastic.co/elasticsearch/elasticsearch:{_ELASTIC}",
         "logstash": f"docker.elastic.co/logstash/logstash:{_ELASTIC}",
         "kibana": f"docker.elastic.co/kibana/kibana:{_ELASTIC}",
+        "vllm": "docker.io/vllm/vllm-openai:v0.33.0",
         "filebeat": f"docker.elastic.co/beats/filebeat:{_ELASTIC}",
     }
 )

@@ -16,8 +16,9 @@ def volume_claim(
     size: pulumi.Input[str],
     storage_class: pulumi.Input[str] | None,
     opts: pulumi.ResourceOptions,
+    access_mode: str = "ReadWriteOnce",
 ) -> core.PersistentVolumeClaim:
-    """A volume for one pod at a time.
+    """A volume, for the pods of one node at a time unless `access_mode` says otherwise.
 
     Pulumi doesn't wait for it: many storage classes bind a volume only once a pod uses it, and that pod is waited for.
     """
@@ -27,7 +28,7 @@ def volume_claim(
             name=name, namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
         ),
         spec=core.PersistentVolumeClaimSpecArgs(
-            access_modes=["ReadWriteOnce"],
+            access_modes=[access_mode],
             storage_class_name=storage_class,
             resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
         ),
