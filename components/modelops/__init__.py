@@ -6,12 +6,12 @@ from modelops._service_args import (
     AccessMode,
     Autoscaling,
     GatewayListener,
-    ModelCache,
     ModelServiceArgs,
     Rollout,
     Route,
     Runtime,
     ScaleToZero,
+    ServingCache,
     SmokeTest,
     Vllm,
 )
@@ -21,7 +21,17 @@ from modelops.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.model_service import ModelService
 from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
-from modelops.training_job import Framework, GateBounds, Publisher, TrainingJob, TrainingJobArgs
+from modelops.training_job import (
+    Checkpoints,
+    Framework,
+    GateBounds,
+    Goal,
+    ModelCache,
+    Publisher,
+    Toleration,
+    TrainingJob,
+    TrainingJobArgs,
+)
 
 __all__ = [
     "UPSTREAM_IMAGES",
@@ -29,6 +39,7 @@ __all__ = [
     "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",
+    "Checkpoints",
     "Compression",
     "ElasticsearchPart",
     "ElkPart",
@@ -36,6 +47,7 @@ __all__ = [
     "Framework",
     "GateBounds",
     "GatewayListener",
+    "Goal",
     "GrafanaPart",
     "ImageBuilder",
     "ModelCache",
@@ -56,7 +68,9 @@ __all__ = [
     "Route",
     "Runtime",
     "ScaleToZero",
+    "ServingCache",
     "SmokeTest",
+    "Toleration",
     "TrainingJob",
     "TrainingJobArgs",
     "Vllm",

@@ -110,7 +110,7 @@ class SmokeTest(TypedDict):
     """Image with `python`, which posts and compares. Default: the serving image."""
 
 
-class ModelCache(TypedDict):
+class ServingCache(TypedDict):
     """A volume that keeps fetched models, so that a new pod downloads nothing that another one already has."""
 
     size: NotRequired[pulumi.Input[str]]
@@ -199,7 +199,7 @@ class ModelServiceArgs(TypedDict):
     smoke_test: NotRequired[SmokeTest]
     """A prediction that must be right before a new version takes traffic. Default: the model's own golden prediction
     alone, which every pod checks before it is ready. Not with the `vllm` runtime."""
-    cache: NotRequired[ModelCache]
+    cache: NotRequired[ServingCache]
     """Keep fetched models on a volume. Default: every new pod downloads its own copy."""
     expose: NotRequired[Expose]
     """How the Service is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""

@@ -93,7 +93,7 @@ def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> p
         cache.get("size", DEFAULT_ENGINE_CACHE_SIZE if is_vllm(args) else DEFAULT_CACHE_SIZE),
         cache.get("storage_class"),
         opts,
-        cache.get("access_mode", AccessMode.READ_WRITE_MANY).value,
+        access_modes=[cache.get("access_mode", AccessMode.READ_WRITE_MANY).value],
     )
     return known_after(claim, volume)
 

@@ -137,7 +137,8 @@ def test_pods_and_selectors_name_the_track() -> None:
 
 def test_a_track_that_is_not_live_gets_nothing_from_the_services_address() -> None:
     def build() -> None:
-        deploy(Track("demo", cast(ModelServiceArgs, ARGS), role="shadow", live=False), "demo", pulumi.ResourceOptions())
+        track = Track("demo", cast(ModelServiceArgs, ARGS), "demo", role="shadow", live=False)
+        deploy(track, pulumi.ResourceOptions())
 
     deployment = run(build).one("Deployment", "demo-shadow").inputs["spec"]
     assert deployment["selector"]["matchLabels"]["modelops.dev/track"] == "shadow"
@@ -228,7 +229,7 @@ def test_outputs_of_other_components_are_taken() -> None:
         ({"replicas": -1}, "replicas is -1, must be 1 to 1000"),
         ({"port": 0}, "port is 0, must be 1 to 65535"),
         ({"expose": "Public"}, "expose is 'Public', must be one of LoadBalancer, ClusterIP, NodePort"),
-        ({"startup_timeout_seconds": 1}, "startup_timeout_seconds is 1, must be 10 to 3600"),
+        ({"startup_timeout_seconds": 1}, "startup_timeout_seconds is 1, must be 10 to 14400"),
         ({"drain_seconds": 0}, "drain_seconds is 0, must be 1 to 600"),
         (
             {"autoscaling": {"max_replicas": 1}},
@@ -237,7 +238,7 @@ def test_outputs_of_other_components_are_taken() -> None:
         ({"autoscaling": {}}, "autoscaling.max_replicas is missing"),
         (
             {"autoscaling": {"max_replicas": 3, "target_cpu_percent": 0}},
-            "autoscaling.target_cpu_percent is 0, must be 1 to 100",
+            "autoscaling.target_cpu_percent is 0, must be 1 to 1000",
         ),
         ({"replicas": 2, "autoscaling": {"max_replicas": 3}}, "replicas is 2, must not be given with autoscaling"),
         ({"resources": {"memory": 512}}, "resources.memory is 512, must be a string"),
