@@ -16,8 +16,10 @@ UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
         "elasticsearch": f"docker.elastic.co/elasticsearch/elasticsearch:{_ELASTIC}",
         "logstash": f"docker.elastic.co/logstash/logstash:{_ELASTIC}",
         "kibana": f"docker.elastic.co/kibana/kibana:{_ELASTIC}",
-        "vllm": "docker.io/vllm/vllm-openai:v0.33.0",
         "filebeat": f"docker.elastic.co/beats/filebeat:{_ELASTIC}",
     }
 )
 """Program → the image that a component runs where its arguments name no other."""
+
+VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.33.0"
+"""The engine for large models. Not among the images above, which a stack's platform has to offer."""

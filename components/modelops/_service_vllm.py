@@ -6,7 +6,7 @@ from typing import Any, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops._images import UPSTREAM_IMAGES
+from modelops._images import VLLM_IMAGE
 from modelops._labels import scrape
 from modelops._pods import (
     Sizes,
@@ -127,7 +127,7 @@ def _container(args: ModelServiceArgs, *, worker: bool, **fields: Any) -> core.C
         given.append(core.EnvVarArgs(name="VLLM_HOST_IP", value_from=core.EnvVarSourceArgs(field_ref=address)))
     return container(
         "serve",
-        args.get("image", UPSTREAM_IMAGES["vllm"]),
+        args.get("image", VLLM_IMAGE),
         variables={
             "HF_HOME": f"{CACHE}/huggingface",
             "VLLM_CACHE_ROOT": f"{CACHE}/vllm",
