@@ -60,7 +60,7 @@ def deploy(
     service: str,
     args: ModelServiceArgs,
     place: core.ConfigMap,
-    canary: k8s.apps.v1.Deployment,
+    canary: pulumi.Resource,
     opts: pulumi.ResourceOptions,
 ) -> None:
     """The analyst's objects. It begins once the canary answers."""

@@ -3,6 +3,7 @@
 Nothing has to be remembered between two updates: the arguments say which track is live and what each serves.
 """
 
+from dataclasses import replace
 from typing import Any, cast
 
 from modelops._release_args import Colour
@@ -11,19 +12,19 @@ from modelops._service_track import Track
 from modelops._validation import Problems
 
 
-def live_track(service: str, args: ModelServiceArgs) -> Track:
+def live_track(base: Track) -> Track:
     """The track with `model_uri`. Its pods have no label that the Service looks for but the track's own."""
-    return Track(service, args, role=args["blue_green"]["live"].value, live=False)
+    return replace(base, role=base.args["blue_green"]["live"].value, live=False)
 
 
-def standby_track(service: str, args: ModelServiceArgs) -> Track | None:
+def standby_track(base: Track) -> Track | None:
     """The other track, where it is to be there."""
-    given = args["blue_green"]
+    given = base.args["blue_green"]
     if "standby_model_uri" not in given:
         return None
     other = Colour.GREEN if given["live"] is Colour.BLUE else Colour.BLUE
     changed: dict[str, Any] = {"model_uri": given["standby_model_uri"]}
-    return Track(service, cast(ModelServiceArgs, {**args, **changed}), role=other.value, live=False)
+    return replace(base, args=cast(ModelServiceArgs, {**base.args, **changed}), role=other.value, live=False)
 
 
 def check(problems: Problems, args: ModelServiceArgs) -> None:

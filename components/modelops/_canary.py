@@ -1,10 +1,9 @@
 """A canary: a second track with a share of the requests, and what its analysis makes of both tracks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from modelops import _analysis, _weights
 from modelops import _release_args as defaults
@@ -21,22 +20,26 @@ CANARY = "canary"
 class Tracks:
     """The tracks of a service with a canary."""
 
-    stable: k8s.apps.v1.Deployment
-    canary: k8s.apps.v1.Deployment
+    stable: pulumi.Resource
+    canary: pulumi.Resource
     plan: pulumi.Output[Plan]
 
 
-def deploy_tracks(
-    service: str, args: ModelServiceArgs, account: pulumi.Input[str], opts: pulumi.ResourceOptions
-) -> Tracks:
+def deploy_tracks(base: Track, opts: pulumi.ResourceOptions) -> Tracks:
     """Both tracks. The canary changes after the stable one: a promoted version serves there before it goes here."""
+    service, args = base.service, base.args
     canary = args["canary"]
     record = _analysis.record(service, args["namespace"], opts) if "analysis" in canary else None
     planned = _planned(args, record)
-    stable = deploy(Track(service, _stable_args(args, planned)), account, opts)
-    track = Track(service, _canary_args(args), role=CANARY, running=planned.apply(lambda found: found.takes_traffic))
+    stable = deploy(replace(base, args=_stable_args(args, planned)), opts)
+    track = replace(
+        base,
+        args=_canary_args(args),
+        role=CANARY,
+        running=planned.apply(lambda found: found.takes_traffic),
+    )
     after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[stable]))
-    second = deploy(track, account, after)
+    second = deploy(track, after)
     if record is not None:
         _analysis.deploy(service, args, record.place, second, opts)
     return Tracks(stable, second, planned)
