@@ -1,5 +1,6 @@
 """A canary: a second track with a share of the requests, and what its analysis makes of both tracks."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -7,7 +8,10 @@ import pulumi
 
 from modelops import _analysis, _weights
 from modelops import _release_args as defaults
-from modelops._service_args import DEFAULT_MIN_REPLICAS, DEFAULT_REPLICAS, ModelServiceArgs
+from modelops._pods import core
+from modelops._release_args import Split
+from modelops._service_args import DEFAULT_MIN_REPLICAS, DEFAULT_PORT, DEFAULT_REPLICAS, ModelServiceArgs
+from modelops._service_pod import STABLE, track_selector
 from modelops._service_track import Track, deploy
 from modelops._validation import Problems
 from modelops._verdict import Plan, Version, plan
@@ -23,6 +27,13 @@ class Tracks:
     stable: pulumi.Resource
     canary: pulumi.Resource
     plan: pulumi.Output[Plan]
+    service: core.Service | None
+    """The canary's own Service, where a route splits the requests."""
+
+    def weights(self, percent: int) -> tuple[pulumi.Output[int], pulumi.Output[int]]:
+        """Of the stable track and of the canary, in a route."""
+        canary = self.plan.apply(lambda plan: percent if plan.takes_traffic else 0)
+        return canary.apply(lambda weight: 100 - weight), canary
 
 
 def deploy_tracks(base: Track, opts: pulumi.ResourceOptions) -> Tracks:
@@ -36,13 +47,41 @@ def deploy_tracks(base: Track, opts: pulumi.ResourceOptions) -> Tracks:
         base,
         args=_canary_args(args),
         role=CANARY,
+        live=not by_route(args),
         running=planned.apply(lambda found: found.takes_traffic),
     )
     after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[stable]))
+    own = _own_service(track, opts) if by_route(args) else None
+    if own is not None:
+        after = pulumi.ResourceOptions.merge(after, pulumi.ResourceOptions(depends_on=[own]))
     second = deploy(track, after)
     if record is not None:
         _analysis.deploy(service, args, record.place, second, opts)
-    return Tracks(stable, second, planned)
+    return Tracks(stable, second, planned, own)
+
+
+def by_route(args: ModelServiceArgs) -> bool:
+    """Whether a route's weights split the requests, not the number of pods."""
+    return "canary" in args and args["canary"].get("split", Split.REPLICAS) is not Split.REPLICAS
+
+
+def _own_service(track: Track, opts: pulumi.ResourceOptions) -> core.Service:
+    """Where the route sends the canary's share. It leads to the stable pods as soon as the canary is to go.
+
+    So the canary's pods can end before the route has moved, and no request finds nobody.
+    """
+    assert track.running is not None
+    metadata = track.metadata
+    metadata.annotations = {"pulumi.com/skipAwait": "true"}
+    return core.Service(
+        track.name,
+        metadata=metadata,
+        spec=core.ServiceSpecArgs(
+            selector=track.running.apply(lambda running: track_selector(track.service, CANARY if running else STABLE)),
+            ports=[core.ServicePortArgs(name="http", port=track.args.get("port", DEFAULT_PORT), target_port="http")],
+        ),
+        opts=opts,
+    )
 
 
 def _planned(args: ModelServiceArgs, record: _analysis.Record | None) -> pulumi.Output[Plan]:
@@ -68,12 +107,22 @@ def _stable_args(args: ModelServiceArgs, planned: pulumi.Output[Plan]) -> ModelS
 def _canary_args(args: ModelServiceArgs) -> ModelServiceArgs:
     canary = args["canary"]
     changed: dict[str, Any] = {"model_uri": canary["model_uri"], "image": canary.get("image", args["image"])}
-    count = _weights.canary_count(_stable_count(args), canary["weight_percent"])
+    count = _canary_count(args)
     if "autoscaling" in args:
         changed["autoscaling"] = {**args["autoscaling"], "min_replicas": count.low, "max_replicas": count.high}
     else:
         changed["replicas"] = count.low
     return cast(ModelServiceArgs, {**args, **changed})
+
+
+def _canary_count(args: ModelServiceArgs) -> Count:
+    """As many pods as make the share, or as it takes to bear it."""
+    stable, percent = _stable_count(args), args["canary"]["weight_percent"]
+    if not by_route(args):
+        return _weights.canary_count(stable, percent)
+    if "autoscaling" in args:
+        return Count(1, stable.high)
+    return Count.fixed(math.ceil(stable.low * percent / 100))
 
 
 def _stable_count(args: ModelServiceArgs) -> Count:
@@ -88,17 +137,30 @@ def check(problems: Problems, args: ModelServiceArgs) -> None:
     given: Any = args["canary"]
     problems.model_uri("canary.model_uri", given.get("model_uri"))
     problems.text("canary.image", given.get("image"))
-    problems.number("canary.weight_percent", given.get("weight_percent"), 1, _weights.MOST_PERCENT)
+    problems.number("canary.weight_percent", given.get("weight_percent"), 1, 99)
     problems.number("canary.tolerance_points", given.get("tolerance_points"), 0.1, 50)
-    _check_weight(problems, args)
+    _check_split(problems, args)
     if isinstance(given.get("analysis"), dict):
         _check_analysis(problems, given["analysis"])
+
+
+def _check_split(problems: Problems, args: ModelServiceArgs) -> None:
+    split = args["canary"].get("split", Split.REPLICAS)
+    route: Any = args.get("route") or {}
+    if split is Split.GATEWAY and not {"gateway", "gateway_class"} & set(route):
+        problems.add(
+            "canary.split", split, "must be Replicas without a `route` at a Gateway, which would keep the weights"
+        )
+    elif split is Split.NGINX_INGRESS and "ingress_class" not in route:
+        problems.add("canary.split", split, "must be Replicas without a `route` by an Ingress, which keeps the weights")
+    elif split is Split.REPLICAS:
+        _check_weight(problems, args)
 
 
 def _check_weight(problems: Problems, args: ModelServiceArgs) -> None:
     """A share that replica counts can't keep is refused when it is planned, never given up in silence."""
     percent = args["canary"].get("weight_percent")
-    if not isinstance(percent, int) or not 1 <= percent <= _weights.MOST_PERCENT:
+    if not isinstance(percent, int) or not 1 <= percent <= 99:
         return
     bounds: Any = args.get("autoscaling") or {}
     if any(isinstance(bounds.get(key), pulumi.Output) for key in ("min_replicas", "max_replicas")):
@@ -108,7 +170,7 @@ def _check_weight(problems: Problems, args: ModelServiceArgs) -> None:
     try:
         stable = _stable_count(args)
         usable = 1 <= stable.low <= stable.high
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         return  # said already, where the numbers themselves are checked
     if not usable:
         return

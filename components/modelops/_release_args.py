@@ -13,6 +13,19 @@ DEFAULT_MAX_RESTARTS = 0
 DEFAULT_MIN_REQUESTS = 500
 DEFAULT_MIN_SECONDS = 600
 DEFAULT_INTERVAL_SECONDS = 15
+DEFAULT_MIRROR_PERCENT = 100
+DEFAULT_SHADOW_REPLICAS = 1
+
+
+class Split(Enum):
+    """What gives a canary its share of the requests."""
+
+    REPLICAS = "Replicas"
+    """The number of pods: a new connection goes to any pod of both tracks with the same chance. Works everywhere."""
+    GATEWAY = "Gateway"
+    """The weights of the HTTPRoute that `route` makes."""
+    NGINX_INGRESS = "NginxIngress"
+    """A second Ingress with the canary annotations of ingress-nginx, beside the one that `route` makes."""
 
 
 class CanaryAnalysis(TypedDict):
@@ -49,7 +62,10 @@ class Canary(TypedDict):
     model_uri: pulumi.Input[str]
     """The model version to try, `models:/<name>@<alias>`."""
     weight_percent: int
-    """Its share of the requests, in percent. 1 to 50."""
+    """Its share of the requests, in percent. 1 to 99; at most 50 where replica counts make it."""
+    split: NotRequired[Split]
+    """What makes the share: `Replicas`, `Gateway` or `NginxIngress`; the latter two split what comes through `route`,
+    and whoever asks the Service itself gets the stable track. Default `Replicas`."""
     image: NotRequired[pulumi.Input[str]]
     """Serving image of the canary. Default: the service's own."""
     tolerance_points: NotRequired[float]
@@ -77,3 +93,28 @@ class BlueGreen(TypedDict):
     standby_model_uri: NotRequired[pulumi.Input[str]]
     """What the other track serves, ready for an instant switch back: the version before, as a rule. Default: the other
     track isn't there."""
+
+
+class Mirroring(Enum):
+    """What copies requests to a shadow."""
+
+    SERVER = "Server"
+    """The model server, after it answered: `MODELOPS_MIRROR_URL` and `MODELOPS_MIRROR_PERCENT` tell it. Works on every
+    cluster."""
+    GATEWAY = "Gateway"
+    """The Gateway, by a RequestMirror filter in the HTTPRoute that `route` makes."""
+
+
+class Shadow(TypedDict):
+    """A track that gets copies of the requests, and whose answers go to nobody."""
+
+    model_uri: pulumi.Input[str]
+    """The model version to watch, `models:/<name>@<alias>`."""
+    image: NotRequired[pulumi.Input[str]]
+    """Serving image of the shadow. Default: the service's own."""
+    percent: NotRequired[int]
+    """How many of the requests are copied, in percent. Default 100; 1 to 100."""
+    replicas: NotRequired[int]
+    """How many pods the shadow has. Default 1; 1 to 1000."""
+    mirroring: NotRequired[Mirroring]
+    """What copies the requests: `Server` or `Gateway`. Default `Server`."""

@@ -6,7 +6,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from modelops._release_args import BlueGreen, Canary
+from modelops._release_args import BlueGreen, Canary, Shadow
 from modelops._types import Expose, Resources
 
 DEFAULT_REPLICAS = 2
@@ -229,6 +229,8 @@ class ModelServiceArgs(TypedDict):
     """A second version that gets a share of the requests. Default: none."""
     blue_green: NotRequired[BlueGreen]
     """Two full tracks that take turns. Not with `canary`. Default: one track, replaced pod by pod."""
+    shadow: NotRequired[Shadow]
+    """A version that gets copies of the requests and whose answers go to nobody. Default: none."""
 
 
 def is_vllm(args: ModelServiceArgs) -> bool:

@@ -3,7 +3,8 @@
 Every service has the track `stable`. Others stand beside it under the service's name with their own after it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,8 @@ class Track:
     """Value of the label `modelops.dev/track`."""
     live: bool = True
     """Whether the service's own address leads to its pods."""
+    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """Further environment variables of its servers."""
     running: pulumi.Output[bool] | None = None
     """Whether it has pods at all, where something decides that; it does otherwise."""
 
@@ -54,7 +57,7 @@ class Track:
     @property
     def identity(self) -> Identity:
         """Whose the pods are."""
-        return Identity(self.service, self.role, self.account, self.live, self.cache_claim)
+        return Identity(self.service, self.role, self.account, self.live, self.cache_claim, self.variables)
 
     @property
     def selector(self) -> k8s.meta.v1.LabelSelectorArgs:

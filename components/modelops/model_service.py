@@ -22,7 +22,7 @@ from modelops._service_args import (
 )
 from modelops._service_checks import checked
 from modelops._service_pod import NAME, PORT
-from modelops._service_route import Backend, make_route, make_service
+from modelops._service_route import make_route, make_service
 from modelops._service_track import Track
 from modelops._storage import volume_claim
 from modelops._types import Expose
@@ -78,7 +78,8 @@ def _url(
 ) -> pulumi.Output[str]:
     """The address that clients use: the route's, where there is one, else the Service's."""
     if "route" in args:
-        return make_route(name, metadata, args, [Backend(known_after(name, service))], opts)
+        backends = release.backends(known_after(name, service))
+        return make_route(name, metadata, args, backends, opts, release.filters)
     return service_url(
         service,
         expose=args.get("expose", Expose.CLUSTER_IP),
@@ -112,7 +113,9 @@ def _network_rules(name: str, args: ModelServiceArgs) -> net.NetworkPolicySpecAr
     source: pulumi.Input[int] = HTTPS_PORT
     if not is_vllm(args):
         source = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
-    ingress, egress = [allow_ingress(PORT)], [allow_egress(source)]
+    # Copies for a shadow go from pod to pod.
+    copies = [PORT] if "shadow" in args else []
+    ingress, egress = [allow_ingress(PORT)], [allow_egress(source, *copies)]
     if nodes(args) > 1:
         to, back = allow_within(picked)
         ingress, egress = [*ingress, to], [*egress, back]

@@ -223,7 +223,11 @@ def test_provider_is_respected() -> None:
             "canary.model_uri is 'b', must be models:/<name>@<alias>",
         ),
         ({"canary": {"model_uri": B}}, "canary.weight_percent is missing"),
-        ({"canary": {"model_uri": B, "weight_percent": 60}}, "canary.weight_percent is 60, must be 1 to 50"),
+        ({"canary": {"model_uri": B, "weight_percent": 0}}, "canary.weight_percent is 0, must be 1 to 99"),
+        (
+            {"canary": {"model_uri": B, "weight_percent": 60}},
+            "canary.weight_percent is 60, must be at most 50 where replica",
+        ),
         (
             {"canary": {"model_uri": B, "weight_percent": 10, "analysis": {}}},
             "canary.analysis.prometheus_url is missing",
