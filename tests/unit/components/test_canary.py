@@ -248,3 +248,72 @@ def test_autoscalers_that_part_are_an_error_unless_tolerated() -> None:
     args = {key: value for key, value in ARGS.items() if key != "replicas"}
     with pytest.raises(ArgumentsError, match="autoscaling may make it anything from 5"):
         serve({**args, "autoscaling": {"min_replicas": 9, "max_replicas": 18}})
+
+
+GATEWAY = {"host": "model.example.com", "gateway": {"name": "shared"}}
+ROUTED = {**ANALYSED, "route": GATEWAY, "canary": {**ANALYSED["canary"], "split": "Gateway", "weight_percent": 25}}
+
+
+def weights(program: Program) -> dict[str, int]:
+    [rule] = program.one("HTTPRoute").inputs["spec"]["rules"]
+    return {ref["name"]: ref["weight"] for ref in rule["backendRefs"]}
+
+
+def leads_to(program: Program, service: str) -> list[str]:
+    """The tracks to whose pods a Service leads."""
+    selector = program.one("core/v1:Service", service).inputs["spec"]["selector"].items()
+    tracks = [found for found in program.of("Deployment") if "analyst" not in found.name]
+    return [
+        found.name for found in tracks if selector <= found.inputs["spec"]["template"]["metadata"]["labels"].items()
+    ]
+
+
+def test_a_gateways_weights_split_the_requests() -> None:
+    program = serve(ROUTED)
+    assert weights(program) == {"demo": 75, "demo-canary": 25}
+    assert (leads_to(program, "demo"), leads_to(program, "demo-canary")) == (["demo"], ["demo-canary"])
+    assert replicas(program, "demo-canary") == 3
+
+
+def test_weights_move_once_the_canary_answers() -> None:
+    program = serve(ROUTED)
+    assert "demo-canary" in program.one("core/v1:Service", "demo").options["dependencies"]
+    assert "demo" in program.one("HTTPRoute").options["dependencies"]
+
+
+@pytest.mark.parametrize("verdict", ["promote", "roll back"])
+def test_a_canary_that_goes_loses_no_request_that_the_gateway_still_sends(verdict: str) -> None:
+    program = judged(verdict, ROUTED)
+    assert weights(program) == {"demo": 100, "demo-canary": 0}
+    assert leads_to(program, "demo-canary") == ["demo"]
+    assert replicas(program, "demo-canary") == 0
+    # Its Service, which leads elsewhere by then.
+    assert "demo-canary" in program.one("Deployment", "demo-canary").options["dependencies"]
+
+
+def test_ingress_nginx_takes_the_weight_from_a_second_ingress() -> None:
+    route = {"host": "model.example.com", "ingress_class": "nginx", "annotations": {"a": "b"}}
+    program = serve({**ROUTED, "route": route, "canary": {**ROUTED["canary"], "split": "NginxIngress"}})
+    assert program.one("Ingress", "demo").inputs["metadata"]["annotations"] == {"a": "b"}
+    second = program.one("Ingress", "demo-canary").inputs
+    assert second["metadata"]["annotations"] == {
+        "a": "b",
+        "nginx.ingress.kubernetes.io/canary": "true",
+        "nginx.ingress.kubernetes.io/canary-weight": "25",
+    }
+    [path] = second["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"]["service"]["name"] == "demo-canary"
+
+
+def test_autoscaling_goes_with_a_routes_weights() -> None:
+    args = {**ROUTED, "autoscaling": {"min_replicas": 2, "max_replicas": 8}}
+    del args["replicas"]
+    scaler = serve(args).one("HorizontalPodAutoscaler", "demo-canary").inputs["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (1, 8)
+
+
+@pytest.mark.parametrize("split", ["Gateway", "NginxIngress"])
+def test_weights_without_a_route_are_an_error(split: str) -> None:
+    args = {**ARGS, "canary": {**ARGS["canary"], "split": split}}
+    with pytest.raises(ArgumentsError, match=f"canary.split is {split}, must be Replicas without a `route`"):
+        serve(args)
