@@ -35,7 +35,7 @@ def release(serving: Serving, stack: Stack, rollouts: int, callers: int) -> Load
     with Load(stack.outputs()["predict_url"], callers=callers) as load:
         for alias in itertools.islice(itertools.cycle(VERSIONS), rollouts):
             stack.up(serving.program(NAME, alias=alias, **SHAPE))
-            assert versions(serving.pods(NAME)) == {alias}
+            assert versions(serving.pods(NAME, track="stable")) == {alias}
     return load
 
 

@@ -1,7 +1,7 @@
 """What the tests of releases share: a Prometheus that sees the serving pods, and images with faults."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,10 @@ class Watch:
     slow: str
 
 
-def watch_program(serving: Serving, facts: Mapping[str, Any]) -> Callable[[k8s.Provider], Mapping[str, Any]]:
-    """Prometheus alone, and the two faulty images."""
+def watch_program(
+    serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ("errors", "slow")
+) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+    """Prometheus alone, and an image for each of the faults."""
     upstream = UPSTREAM_IMAGES["prometheus"]
     monitoring: dict[str, Any] = {
         "namespace": serving.namespace,
@@ -52,7 +54,7 @@ def watch_program(serving: Serving, facts: Mapping[str, Any]) -> Callable[[k8s.P
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         stack = MonitoringStack("watch", monitoring, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
-        return {"prometheus_url": stack.prometheus_url, "errors": image("errors"), "slow": image("slow")}
+        return {"prometheus_url": stack.prometheus_url, **{fault: image(fault) for fault in faults}}
 
     return program
 
