@@ -33,7 +33,7 @@ def prometheus_url(serving: Serving, platform_env: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def program(serving: Serving, prometheus_url: str) -> Callable[[str], Program]:
-    """Makes a program of a snippet, in the test's namespace and with small pods that may be slow: the machine is busy."""
+    """Makes a program of a snippet: in the test namespace, with small pods that may be slow on a busy machine."""
     old, new = serving.uri("double"), serving.uri("twin")
 
     def make(snippet: str) -> Program:
