@@ -35,11 +35,11 @@ def fetch(settings: FetchContract) -> Manifest:
     The folder is a mount point, so it can't be renamed into place as one: the manifest comes last, and without a
     manifest there is no model. Raises ContractError; what was in the folder before then stays.
     """
-    settings.model_dir.mkdir(parents=True, exist_ok=True)
     if settings.cache_dir is not None:
         return _fetch_through(Cache(settings.cache_dir), settings)
     registry = Registry(settings.tracking_uri, settings.wait_seconds)
     artifact_uri = registry.artifact_uri(*parse_model_uri(settings.model_uri))
+    settings.model_dir.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=settings.model_dir))
     try:
         described = _download(registry, artifact_uri, scratch, settings)
@@ -63,6 +63,7 @@ def _fetch_through(cache: Cache, settings: FetchContract) -> Manifest:
     entry = cache.find(artifact_uri)
     if entry is None:
         raise ContractError(f"{settings.model_uri} was removed from the cache just now: it is full")
+    settings.model_dir.mkdir(parents=True, exist_ok=True)
     for name in (manifest.FILE_NAME, *described.files):
         (settings.model_dir / name).unlink(missing_ok=True)
     for name in (*described.files, manifest.FILE_NAME):
