@@ -17,6 +17,7 @@ import pytest
 from modelops import ModelService, ModelServiceArgs
 from tests.cluster.serving.definitions import GATEWAY_API, KEDA, LEADER_WORKER_SET, Source, definitions, installed
 from tests.cluster.serving.support import Serving
+from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl, objects
 
 pytestmark = pytest.mark.serving
@@ -163,15 +164,8 @@ def test_a_route_with_the_weights_of_a_canary_and_copies_for_a_shadow(serving: S
             mirror = rule()["filters"][0]["requestMirror"]
             assert (mirror["backendRef"]["name"], mirror["percent"]) == ("weighed-shadow", 50)
             stack.unchanged(program)
-            versions = {
-                "declared": serving.uri("double"),
-                "stable": serving.uri("double"),
-                "canary": serving.uri("twin"),
-            }
-            verdict = {key: {"model_uri": uri, "image": ""} for key, uri in versions.items()}
-            record = json.dumps({**verdict, "verdict": "roll back", "reason": "the test says so", "figures": {}})
-            patch = json.dumps({"data": {"analysis.json": record}})
-            kubectl("patch", "configmap", "weighed-canary", "--namespace", serving.namespace, "--patch", patch)
+            old, new = serving.uri("double"), serving.uri("twin")
+            write_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
             stack.up(program)
         assert weights() == {"weighed": 100, "weighed-canary": 0}
         assert serving.pods("weighed", track="canary") == []
