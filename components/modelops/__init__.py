@@ -9,6 +9,7 @@ from modelops.model_service import Autoscaling, ModelService, ModelServiceArgs
 from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import (
+    Backend,
     Checkpoints,
     Framework,
     GateBounds,
@@ -25,6 +26,7 @@ __all__ = [
     "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",
+    "Backend",
     "Checkpoints",
     "Compression",
     "ElasticsearchPart",
