@@ -66,6 +66,8 @@ class Publisher(TypedDict):
     """The publishing program and its arguments. Default `python -m model.publish`."""
     select_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The program that registers the best of a sweep's runs, and its arguments. Default `python -m model.select`."""
+    registry_wait_seconds: NotRequired[pulumi.Input[int]]
+    """How long a registry that does not answer is waited for, before a training as after it. Default 120; 0 to 3600."""
 
 
 class Checkpoints(TypedDict):

@@ -49,6 +49,8 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.url("tracking_uri", args.get("tracking_uri"))
     if args.get("command") == []:
         problems.add("command", [], "must name a program")
+    wait = _mapping(args.get("publisher")).get("registry_wait_seconds")
+    problems.number("publisher.registry_wait_seconds", wait, 0, 3600)
     for key, value in _mapping(args.get("parameters")).items():
         _check_scalar(problems, f"parameters.{key}", value)
     for key in _mapping(args.get("environment")):
@@ -63,8 +65,18 @@ def _check_scalar(problems: Problems, field: str, value: object) -> None:
         return
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(field, value, "must be a finite number: JSON has no other")
+    elif isinstance(value, str) and not _is_unicode(value):
+        problems.add(field, value, "must be Unicode text, without halves of surrogate pairs")
     elif value is not None and not isinstance(value, str | int | float | bool):
         problems.add(field, value, "must be a JSON scalar: text, a number, true, false or null")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_topology(problems: Problems, args: Mapping[str, Any]) -> None:
