@@ -16,7 +16,7 @@ from tests.cluster.training.light import Light
 
 pytestmark = pytest.mark.training
 
-STEPS = 40
+STEPS = 30
 
 
 @pytest.fixture
@@ -26,28 +26,22 @@ def stack(light: Light) -> Iterator[Stack]:
     made.destroy(succeed=None)
 
 
-def counting(light: Light, name: str, **changes: Any) -> Any:
-    """A training of STEPS steps that keeps its checkpoints on a volume of its own."""
-    parameters = {"steps": STEPS, "pause": 0.5, "name": name}
+def counting(light: Light, name: str, holds: str, **changes: Any) -> Any:
+    """A training of STEPS steps whose processes wait at the given steps to be disturbed."""
+    parameters = {"steps": STEPS, "pause": 0.01, "name": name, "holds": holds}
     return light.program(name, "count", **{"parameters": parameters, "checkpoints": {"size": "100Mi"}, **changes})
 
 
-def steps_done(light: Light, pod: dict[str, Any]) -> int:
-    """How many steps the pod has printed so far."""
-    lines = [line for line in light.logs(pod).splitlines() if line.startswith("epoch ")]
-    return int(lines[-1].split()[1].partition("/")[0]) if lines else 0
+def pod_at_step(light: Light, name: str, step: int) -> str:
+    """The pod whose training is at that step."""
 
-
-def pod_at_step(light: Light, name: str, step: int) -> tuple[dict[str, Any], int]:
-    """The pod at work once it has done that many steps, and how many it has done."""
-
-    def look() -> tuple[dict[str, Any], int] | None:
+    def look() -> str | None:
         for pod in light.pods(name, active=True):
-            if (done := steps_done(light, pod)) >= step and "deletionTimestamp" not in pod["metadata"]:
-                return pod, done
+            if f"epoch {step}/{STEPS}" in light.logs(pod):
+                return str(pod["metadata"]["name"])
         return None
 
-    found: tuple[dict[str, Any], int] = eventually(look, 240, 0.3)
+    found: str = eventually(look, 300)
     return found
 
 
@@ -72,30 +66,27 @@ def kill(light: Light, pod: str) -> None:
         "    if entry.name not in ('1', str(os.getpid())) and b'python3' in (entry / 'cmdline').read_bytes():\n"
         "        os.kill(int(entry.name), 9)\n"
     )
-    kubectl("exec", "--namespace", light.namespace, pod, "--container", "train", "--", "python3", "-c", script)
+    # With the training its container ends, and with that this command, before it can say that it did well.
+    arguments = ("exec", "--namespace", light.namespace, pod, "--container", "train", "--", "python3", "-c", script)
+    kubectl(*arguments, check=False)
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
 def test_a_pod_that_is_deleted_evicted_or_killed_is_followed_by_one_that_goes_on(
     light: Light, stack: Stack, seed: int
 ) -> None:
-    """At seeded steps. Only what was killed counts as a failure, and at most one step is done twice."""
+    """At seeded steps. Only what was killed counts as a failure."""
     chance = random.Random(seed)
     disturbances: list[Callable[[Light, str], None]] = [delete, evict, kill]
     chance.shuffle(disturbances)
     name = f"interrupted-{seed}"
-    running = stack.start(counting(light, name, retries=1))
-    at = []
-    for number, disturb in enumerate(disturbances):
-        pod, done = pod_at_step(light, name, number * 10 + chance.randrange(2, 8))
-        disturb(light, pod["metadata"]["name"])
-        at.append(done)
+    holds = sorted(chance.sample(range(2, STEPS), len(disturbances)))
+    running = stack.start(counting(light, name, str(holds), retries=1))
+    for step, disturb in zip(holds, disturbances, strict=True):
+        disturb(light, pod_at_step(light, name, step))
     assert running.end(400) == 0, running.text()
-    (result,) = light.results(stack)
-    begun = json.loads(result.removeprefix("begun at "))
-    assert len(begun) == 4
-    assert begun[0] == 0
-    assert all(later >= earlier for earlier, later in zip(at, begun[1:], strict=True)), (at, begun)
+    # A checkpoint is written after every step here: none is done twice.
+    assert light.results(stack) == [f"begun at {[0, *holds]}"]
     (job,) = light.jobs(name)
     assert job["status"]["failed"] == 1
 
@@ -116,15 +107,17 @@ def test_an_up_stopped_half_way_is_continued_by_the_next_one(
 ) -> None:
     """Without any checkpoint: the training itself was never stopped, and the next `up` finds it and waits for it."""
     name = f"up-{how.__name__.replace('_', '-')}"
-    program = counting(light, name, checkpoints=None)
+    program = counting(light, name, "[3]", checkpoints=None)
     running = stack.start(program)
-    pod_at_step(light, name, 3)
+    pod = pod_at_step(light, name, 3)
     how(running)
     assert running.end(120) != 0
     if how is kill_pulumi:
         # What died could not give its lock back.
         stack.cancel()
-    assert [pod["status"]["phase"] for pod in light.pods(name)] == ["Running"]
-    stack.up(program)
+    again = stack.start(program)
+    eventually(lambda: len(light.jobs(name)) == 2, 120)
+    kubectl("exec", "--namespace", light.namespace, pod, "--container", "train", "--", "touch", "/tmp/go")
+    assert again.end(400) == 0, again.text()
     assert light.results(stack) == ["begun at [0]"]
     stack.unchanged(program)

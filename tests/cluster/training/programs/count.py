@@ -1,7 +1,8 @@
 """A training without a framework that counts: STEPS steps of PAUSE seconds, a checkpoint after each of them.
 
 It keeps the contract: it goes on from its checkpoint, writes one on SIGTERM and ends with 143, and tells on which step
-each of its processes began. With several workers each looks for its peers and ends with 75 when one is gone.
+each of its processes began. Its first process waits at step `holds[0]` until it is disturbed or a file lets it go, the
+second one at `holds[1]`, and so on: a test then depends on no timing.
 """
 
 import json
@@ -31,6 +32,7 @@ def stop(*_: object) -> None:
     sys.exit(143)
 
 
+holds = json.loads(parameters.get("holds", "[]"))
 signal.signal(signal.SIGTERM, stop)
 keep()
 while state["step"] < parameters["steps"]:
@@ -42,6 +44,7 @@ while state["step"] < parameters["steps"]:
         f"epoch {state['step']}/{parameters['steps']}  loss {1 / state['step']:.4f}  {seconds_left:.0f} s left",
         flush=True,
     )
-    if state["step"] == parameters.get("fail_at") and len(state["begun"]) == 1:
-        sys.exit(parameters["code"])
+    held = len(state["begun"]) <= len(holds) and state["step"] == holds[len(state["begun"]) - 1]
+    while held and not Path("/tmp/go").exists():
+        time.sleep(0.1)
 (output / "result").write_text(f"begun at {state['begun']}")
