@@ -53,7 +53,7 @@ def _image(base_image: str | None) -> str:
             embedded.buildkit_address(),
             embedded.REGISTRY,
             base_image,
-            programs=lambda group: toolchain.build(toolchain.groups()[group], print),
+            programs=lambda *_: toolchain.build(toolchain.groups()["jobset"], print),
         )
     found = images.resolve([upstream], builder, print)
     assert upstream not in found.unavailable, found.unavailable
