@@ -55,7 +55,7 @@ def _kubernetes_versions() -> dict[str, str]:
 
 
 def groups() -> dict[str, Group]:
-    """The groups by name: `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`."""
+    """The groups by name: `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`, `jobset`."""
     found = [
         Group(
             "containers",

@@ -26,12 +26,13 @@ def follow(light: Light, name: str) -> "subprocess.Popen[str]":
 
 def test_epochs_losses_and_the_time_left_are_shown_until_the_end(light: Light, stack: Stack) -> None:
     watcher = follow(light, "watched")
+    assert watcher.stdout is not None
+    assert watcher.stdout.readline() == "waiting for a training to start\n"
     parameters = {"steps": 5, "pause": 0.2, "name": "watched"}
     running = stack.start(light.program("watched", "count", parameters=parameters))
     said, _ = watcher.communicate(timeout=300)
     assert running.end(120) == 0, running.text()
     lines = said.splitlines()
-    assert lines[0] == "waiting for a training to start"
     assert "epoch 1/5  loss 1.0000  1 s left" in lines
     assert "epoch 5/5  loss 0.2000  0 s left" in lines
     assert lines[-1].endswith(": done")
