@@ -2,6 +2,7 @@
 
 from modelops._errors import ArgumentsError
 from modelops._images import UPSTREAM_IMAGES
+from modelops._registry_args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
 from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
@@ -14,6 +15,7 @@ __all__ = [
     "UPSTREAM_IMAGES",
     "AlertmanagerPart",
     "ArgumentsError",
+    "ArtifactStore",
     "Autoscaling",
     "Compression",
     "ElasticsearchPart",
@@ -34,7 +36,10 @@ __all__ = [
     "Part",
     "PrometheusPart",
     "Publisher",
+    "RegistryAuth",
+    "RegistryBackup",
     "RegistryCredentials",
+    "RegistryDatabase",
     "Resources",
     "TrainingJob",
     "TrainingJobArgs",

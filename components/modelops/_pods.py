@@ -105,6 +105,22 @@ def secret_variable(name: str, secret: k8s.core.v1.Secret, key: str) -> core.Env
     )
 
 
+def secret_reference(variable: str, secret: pulumi.Input[str], key: str) -> core.EnvVarArgs:
+    """An environment variable whose value stays in the Secret of that name."""
+    reference = core.SecretKeySelectorArgs(name=secret, key=key)
+    return core.EnvVarArgs(name=variable, value_from=core.EnvVarSourceArgs(secret_key_ref=reference))
+
+
+def tracking_credentials(secret: pulumi.Input[str] | None) -> list[core.EnvVarArgs]:
+    """What MLflow's clients read, from a Secret with `username` and `password`; nothing for a server without accounts."""
+    if secret is None:
+        return []
+    return [
+        secret_reference("MLFLOW_TRACKING_USERNAME", secret, "username"),
+        secret_reference("MLFLOW_TRACKING_PASSWORD", secret, "password"),
+    ]
+
+
 def scratch(name: str = "tmp") -> core.VolumeArgs:
     """An empty volume that lives as long as the pod."""
     return core.VolumeArgs(name=name, empty_dir=core.EmptyDirVolumeSourceArgs())

@@ -17,9 +17,10 @@ from devkit.errors import DevkitError
 from devkit.steps import Report
 
 _FOLDER = Path(__file__).resolve().parent
-SUBSTITUTES = ("alertmanager", "mlflow", "node-exporter", "prometheus")
+SUBSTITUTES = ("alertmanager", "mlflow", "node-exporter", "postgres", "prometheus", "versitygw")
 """Repository names (last path component) that the Dockerfile beside this file has a target for."""
-_BUILT_HERE = ("prometheus",)
+_BUILT_HERE = {"prometheus": "prometheus", "versitygw": "s3"}
+"""Target → the toolchain group with the programs that it copies."""
 _TIMEOUT_SECONDS = 10.0
 _MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -45,8 +46,8 @@ class Builder:
     address: str
     registry: str
     base_image: str
-    programs: Callable[[], Path]
-    """Gives the folder of the programs that are built here, for the targets that copy one."""
+    programs: Callable[[str], Path]
+    """Gives the folder of a toolchain group's programs, for the targets that copy one."""
 
 
 def check(wanted: Iterable[str]) -> dict[str, str]:
@@ -120,7 +121,7 @@ def _anonymous_token(challenge: str) -> str:
 
 def _substitute(target: str, version: str, builder: Builder) -> str:
     """Builds and pushes the target, unless the registry has it; returns its reference by digest."""
-    programs = builder.programs() if target in _BUILT_HERE else _FOLDER
+    programs = builder.programs(_BUILT_HERE[target]) if target in _BUILT_HERE else _FOLDER
     inputs = "\0".join([target, version, builder.base_image, programs.name])
     text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
     repository = f"{builder.registry}/devkit/{target}"

@@ -1,0 +1,122 @@
+"""What a training run reports: a ConfigMap that its publisher fills in, and that Pulumi reads when the Job is done.
+
+A Job has no output that Pulumi could read, its pods have no name that is known. So the component makes an empty
+ConfigMap, lets the publisher write into this one object and nothing else, and looks at it after the Job.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops._outputs import known_after
+from modelops._pods import core, mount, name_of
+
+VARIABLE = "MODELOPS_REPORT"
+"""Names the ConfigMap to the publisher."""
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_VOLUME = "report"
+_TOKEN_SECONDS = 3600
+_READ_ONLY = 0o444
+
+
+class RunReport:
+    """The ConfigMap `<name>-report`, with the right to patch it, and what came to stand in it.
+
+    `account` is the ServiceAccount of the pod that publishes. The pod gets `volume`, and the publishing container alone
+    `mount` and `variables`: no other container holds the token.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        namespace: pulumi.Input[str],
+        labels: Mapping[str, pulumi.Input[str]],
+        account: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        self._name = name
+        self._opts = opts
+        object_name = f"{name}-report"
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=object_name, namespace=namespace, labels=labels)
+        self._config_map = core.ConfigMap(
+            object_name,
+            metadata=metadata,
+            # What the publisher wrote is none of Pulumi's business, neither in a diff nor to be taken back.
+            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["data"])),
+        )
+        rule = k8s.rbac.v1.PolicyRuleArgs(
+            api_groups=[""], resources=["configmaps"], resource_names=[object_name], verbs=["patch"]
+        )
+        role = k8s.rbac.v1.Role(object_name, metadata=metadata, rules=[rule], opts=opts)
+        binding = k8s.rbac.v1.RoleBinding(
+            object_name,
+            metadata=metadata,
+            role_ref=k8s.rbac.v1.RoleRefArgs(
+                api_group="rbac.authorization.k8s.io", kind="Role", name=known_after(object_name, role)
+            ),
+            subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=account, namespace=namespace)],
+            opts=opts,
+        )
+        self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: known_after(name_of(self._config_map), binding)}
+        self.volume = _token()
+        self.mount = mount(_VOLUME, _ACCOUNT, read_only=True)
+
+    def outputs(
+        self, job: pulumi.Resource, run_id: pulumi.Input[str], tracking_url: pulumi.Input[str]
+    ) -> tuple[pulumi.Output[Mapping[str, float]], pulumi.Output[str]]:
+        """Metrics of the published run, and the address of its page in MLflow at `tracking_url`.
+
+        Unknown in a plan that would run `job`, since the object's id is only known with the Job's. A report of another
+        run counts for nothing: then there are no metrics, and the address is MLflow's own.
+        """
+        place = self._config_map.metadata.apply(lambda metadata: f"{metadata['namespace']}/{metadata['name']}")
+        found = core.ConfigMap.get(
+            f"{self._name}-reported",
+            pulumi.Output.all(place, job.id).apply(lambda known: str(known[0])),
+            opts=self._opts,
+        )
+        mine = pulumi.Output.all(data=found.data, run_id=run_id).apply(
+            lambda known: _of_run(known["data"], known["run_id"])
+        )
+        url = pulumi.Output.all(report=mine, base=tracking_url).apply(
+            lambda known: _run_page(known["base"], known["report"])
+        )
+        return mine.apply(lambda report: dict(report.get("metrics", {}))), url
+
+
+def _of_run(data: Mapping[str, str] | None, run_id: str) -> dict[str, Any]:
+    if not data or data.get("run_id") != run_id:
+        return {}
+    return {**data, "metrics": json.loads(data.get("metrics", "{}"))}
+
+
+def _run_page(base: str, report: Mapping[str, Any]) -> str:
+    if "mlflow_run_id" not in report:
+        return base
+    return f"{base.rstrip('/')}/#/experiments/{report['experiment_id']}/runs/{report['mlflow_run_id']}"
+
+
+def _token() -> core.VolumeArgs:
+    """The ServiceAccount's token, the cluster's CA and the namespace, where clients look for them."""
+    namespace = core.DownwardAPIVolumeFileArgs(
+        path="namespace", field_ref=core.ObjectFieldSelectorArgs(field_path="metadata.namespace")
+    )
+    sources = [
+        core.VolumeProjectionArgs(
+            service_account_token=core.ServiceAccountTokenProjectionArgs(
+                path="token", expiration_seconds=_TOKEN_SECONDS
+            )
+        ),
+        core.VolumeProjectionArgs(
+            config_map=core.ConfigMapProjectionArgs(
+                name="kube-root-ca.crt", items=[core.KeyToPathArgs(key="ca.crt", path="ca.crt")]
+            )
+        ),
+        core.VolumeProjectionArgs(downward_api=core.DownwardAPIProjectionArgs(items=[namespace])),
+    ]
+    return core.VolumeArgs(
+        name=_VOLUME, projected=core.ProjectedVolumeSourceArgs(sources=sources, default_mode=_READ_ONLY)
+    )
