@@ -1,8 +1,8 @@
 """The gate: bounds that the metrics have to meet before a version is registered.
 
-`min` and `max` bound the value itself, `min_delta` and `max_delta` its difference to the same metric of the version that
-serves now. Where no version serves yet, or this very run is the one that serves, there is nothing to compare with, and
-relative bounds hold.
+`min` and `max` bound the value itself, `min_delta` and `max_delta` its difference to the same metric of the version
+that serves now. Where no version serves yet, or this very run is the one that serves, there is nothing to compare with,
+and relative bounds hold.
 """
 
 from collections.abc import Mapping

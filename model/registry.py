@@ -121,12 +121,12 @@ class Registry:
             with self._opened(url, content) as response:
                 body = response.read()
             try:
-                content = json.loads(body)
+                answer = json.loads(body)
             except ValueError:
-                content = None
-            if not isinstance(content, dict):
+                answer = None
+            if not isinstance(answer, dict):
                 raise ContractError(f"{self._base} does not answer like an MLflow server: {what} gave no JSON object")
-            return content
+            return answer
 
         return self._retried(attempt, what)
 
@@ -143,7 +143,6 @@ class Registry:
                 raise ContractError(f"the registry {self._base} refused {what}: {error}") from None
             time.sleep(pause)
             pause = min(pause * 2, 5)
-
 
     @contextmanager
     def _opened(self, url: str, content: dict[str, str] | None = None) -> Iterator[HTTPResponse]:

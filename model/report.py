@@ -1,6 +1,6 @@
 """Tells the component what came of a run: a ConfigMap in the cluster that it reads when the Job is done.
 
-Standard library only. The pod may patch that one object and nothing else; its token is that of the pod's ServiceAccount.
+Standard library only. The pod may patch that one object and nothing else, with the token of its ServiceAccount.
 """
 
 import json
@@ -31,18 +31,19 @@ class Published:
 
 
 def report(config_map: str, run_id: str, published: Published, account: Path = ACCOUNT) -> None:
-    """Writes into the ConfigMap that has this name. Raises ContractError with the API server's reason.
+    """Writes into the ConfigMap `namespace/name`. Raises ContractError with the API server's reason.
 
     By server-side apply under a field manager of its own: what whoever made the ConfigMap says of it stays theirs.
     """
+    namespace, _, name = config_map.partition("/")
     try:
-        namespace, token = ((account / name).read_text().strip() for name in ("namespace", "token"))
+        token = (account / "token").read_text().strip()
     except OSError as error:
         raise ContractError(f"the run can't be reported: {error.filename}: {error.strerror}") from None
     content = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": config_map, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "data": {
             "run_id": run_id,
             "version": published.version,
@@ -51,7 +52,7 @@ def report(config_map: str, run_id: str, published: Published, account: Path = A
             "metrics": json.dumps(dict(published.metrics), sort_keys=True),
         },
     }
-    path = f"/api/v1/namespaces/{namespace}/configmaps/{config_map}?fieldManager={FIELD_MANAGER}&force=true"
+    path = f"/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager={FIELD_MANAGER}&force=true"
     request = urllib.request.Request(
         _api_server() + path,
         json.dumps(content).encode(),

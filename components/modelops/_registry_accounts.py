@@ -23,9 +23,7 @@ class Accounts:
     for_server: list[core.EnvVarArgs]
 
 
-def accounts(
-    name: str, component: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions
-) -> Accounts | None:
+def accounts(name: str, component: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -> Accounts | None:
     """The accounts, or None for a server without any."""
     if "auth" not in args:
         return None

@@ -46,8 +46,8 @@ class ArtifactStore(TypedDict):
     region: NotRequired[pulumi.Input[str]]
     """The bucket's region. Default `us-east-1`."""
     secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with entries `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Default: none, for
-    nodes that have a role of their own."""
+    """Name of a Secret in the namespace with entries `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Default: none,
+    for nodes that have a role of their own."""
 
 
 class RegistryAuth(TypedDict):
@@ -87,10 +87,10 @@ class ModelRegistryArgs(TypedDict):
     backup: NotRequired[RegistryBackup]
     """Back-ups, `{}` for the defaults. Default: none."""
     image: NotRequired[pulumi.Input[str]]
-    """Image with the `mlflow` program. Default `ghcr.io/mlflow/mlflow:v3.17.2`, and with `database`, `artifacts` or `auth`
-    `ghcr.io/mlflow/mlflow:v3.17.2-full`, which has what they need."""
+    """Image with the `mlflow` program. Default `ghcr.io/mlflow/mlflow:v3.17.2`, and with `database`, `artifacts` or
+    `auth` `ghcr.io/mlflow/mlflow:v3.17.2-full`, which has what they need."""
     storage_size: NotRequired[pulumi.Input[str]]
-    """Size of the volume for SQLite and model files. Default `5Gi`. With both `database` and `artifacts` there is none."""
+    """Size of the volume for SQLite and model files. Default `5Gi`. With `database` and `artifacts` there is none."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
     expose: NotRequired[Expose]
@@ -138,7 +138,9 @@ def _check_database(problems: Problems, database: RegistryDatabase) -> None:
     if "secret" in database:
         for field in ("storage_size", "storage_class", "resources"):
             if field in database:
-                problems.add(f"database.{field}", database.get(field), "must not be given with secret: it runs elsewhere")
+                problems.add(
+                    f"database.{field}", database.get(field), "must not be given with secret: it runs elsewhere"
+                )
     elif "port" in database:
         problems.add("database.port", database["port"], "must only be given with secret")
 

@@ -1,4 +1,4 @@
-"""Back-ups of ModelRegistry: a volume, a CronJob that fills it, and one that never runs by itself and restores from it."""
+"""Back-ups of ModelRegistry: a volume, a CronJob that fills it, and a suspended one that restores from it."""
 
 from dataclasses import dataclass
 

@@ -82,9 +82,7 @@ def _server(
     metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=described)
     password = secrets.token_urlsafe(24)
     address = f"postgresql+psycopg2://{_ROLE}:{password}@{server}:{PORT}/{_ROLE}"
-    credentials = generated_secret(
-        server, args["namespace"], described, {"password": password, "url": address}, opts
-    )
+    credentials = generated_secret(server, args["namespace"], described, {"password": password, "url": address}, opts)
     account = core.ServiceAccount(server, metadata=metadata, automount_service_account_token=False, opts=opts)
     net.NetworkPolicy(server, metadata=metadata, spec=_network_rules(instance), opts=opts)
     service = core.Service(
@@ -112,7 +110,9 @@ def _server(
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
             # The volume outlives the server: what it holds can't be made again.
             persistent_volume_claim_retention_policy=(
-                k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(when_deleted="Retain", when_scaled="Retain")
+                k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
+                    when_deleted="Retain", when_scaled="Retain"
+                )
             ),
             template=_pod(instance, args, image, known_after(server, account), credentials, wanted),
             volume_claim_templates=[_claim(instance, wanted)],

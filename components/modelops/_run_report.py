@@ -12,14 +12,12 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops._outputs import known_after
-from modelops._pods import core, mount, name_of
+from modelops._pods import api_access, core, mount, name_of
 
 VARIABLE = "MODELOPS_REPORT"
-"""Names the ConfigMap to the publisher."""
+"""Names the ConfigMap to the publisher, as `namespace/name`."""
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _VOLUME = "report"
-_TOKEN_SECONDS = 3600
-_READ_ONLY = 0o444
 
 
 class RunReport:
@@ -60,12 +58,13 @@ class RunReport:
             subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=account, namespace=namespace)],
             opts=opts,
         )
-        self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: known_after(name_of(self._config_map), binding)}
-        self.volume = _token()
+        place = pulumi.Output.concat(namespace, "/", name_of(self._config_map))
+        self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: known_after(place, binding)}
+        self.volume = api_access(_VOLUME)
         self.mount = mount(_VOLUME, _ACCOUNT, read_only=True)
 
     def outputs(
-        self, job: pulumi.Resource, run_id: pulumi.Input[str], tracking_url: pulumi.Input[str]
+        self, job: pulumi.CustomResource, run_id: pulumi.Input[str], tracking_url: pulumi.Input[str]
     ) -> tuple[pulumi.Output[Mapping[str, float]], pulumi.Output[str]]:
         """Metrics of the published run, and the address of its page in MLflow at `tracking_url`.
 
@@ -97,26 +96,3 @@ def _run_page(base: str, report: Mapping[str, Any]) -> str:
     if "mlflow_run_id" not in report:
         return base
     return f"{base.rstrip('/')}/#/experiments/{report['experiment_id']}/runs/{report['mlflow_run_id']}"
-
-
-def _token() -> core.VolumeArgs:
-    """The ServiceAccount's token, the cluster's CA and the namespace, where clients look for them."""
-    namespace = core.DownwardAPIVolumeFileArgs(
-        path="namespace", field_ref=core.ObjectFieldSelectorArgs(field_path="metadata.namespace")
-    )
-    sources = [
-        core.VolumeProjectionArgs(
-            service_account_token=core.ServiceAccountTokenProjectionArgs(
-                path="token", expiration_seconds=_TOKEN_SECONDS
-            )
-        ),
-        core.VolumeProjectionArgs(
-            config_map=core.ConfigMapProjectionArgs(
-                name="kube-root-ca.crt", items=[core.KeyToPathArgs(key="ca.crt", path="ca.crt")]
-            )
-        ),
-        core.VolumeProjectionArgs(downward_api=core.DownwardAPIProjectionArgs(items=[namespace])),
-    ]
-    return core.VolumeArgs(
-        name=_VOLUME, projected=core.ProjectedVolumeSourceArgs(sources=sources, default_mode=_READ_ONLY)
-    )

@@ -222,7 +222,6 @@ class _Server:
         )
 
     def _server(self) -> core.ContainerArgs:
-        probed = {"path": "/health", "port": "http"}
         return container(
             "mlflow",
             self.image,
@@ -235,9 +234,9 @@ class _Server:
             args=self._command(),
             ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
             resources=resource_requirements(self._args.get("resources"), SIZES),
-            startup_probe=http_probe(**probed, period=2, failures=STARTUP_SECONDS // 2),
-            readiness_probe=http_probe(**probed, period=10, failures=3, timeout=5),
-            liveness_probe=http_probe(**probed, period=20, failures=3, timeout=10),
+            startup_probe=http_probe("/health", "http", period=2, failures=STARTUP_SECONDS // 2),
+            readiness_probe=http_probe("/health", "http", period=10, failures=3, timeout=5),
+            liveness_probe=http_probe("/health", "http", period=20, failures=3, timeout=10),
             volume_mounts=self._mounts(),
         )
 

@@ -96,6 +96,7 @@ def _manifests(store: ObjectStore, shell_image: str) -> list[dict[str, Any]]:
     data, meta = {"name": "data", "mountPath": "/data"}, {"name": "meta", "mountPath": "/meta"}
     common = {"resources": _TINY, "securityContext": _RESTRICTED}
     shell = {"image": shell_image, **common}
+    first = {"name": "folders", "command": ["sh", "-c", folders], "volumeMounts": [data, meta], **shell}
     server = {
         "name": "s3",
         "image": image(),
@@ -119,7 +120,9 @@ def _manifests(store: ObjectStore, shell_image: str) -> list[dict[str, Any]]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumes": [{"name": "data", "emptyDir": {}}, {"name": "meta", "emptyDir": {}}],
-        "initContainers": [{"name": "folders", "command": ["sh", "-c", folders], "volumeMounts": [data, meta], **shell}],
+        "initContainers": [
+            {"name": "folders", "command": ["sh", "-c", folders], "volumeMounts": [data, meta], **shell}
+        ],
         "containers": [
             server,
             {"name": "look", "command": ["sleep", "infinity"], "volumeMounts": [data], **shell},

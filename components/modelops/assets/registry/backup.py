@@ -1,7 +1,8 @@
 """Copies MLflow's files between its store (a folder or an object store) and the back-up volume. Runs in MLflow's image.
 
-`save` copies what the volume lacks: MLflow writes a file of a run once, so one mirror serves every dump of the database.
-`restore` copies what the store lacks. SQLite's files are saved and restored here as well, by SQLite's own online back-up.
+`save` copies what the volume lacks: MLflow writes a file of a run once, so one mirror serves every dump of the
+database. `restore` copies what the store lacks. SQLite's files are saved and restored here as well, by SQLite's own
+online back-up.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -17,20 +19,20 @@ BACKUP = Path("/backup")
 DATABASES = ("mlflow.db", "auth.db")
 
 
-def sizes(store, folder=None):
+def sizes(store: Any, folder: str | None = None) -> dict[str, int]:
     """Size by path of every file in the store."""
-    found = {}
+    found: dict[str, int] = {}
     for entry in store.list_artifacts(folder):
         found.update(sizes(store, entry.path) if entry.is_dir else {entry.path: entry.file_size})
     return found
 
 
-def mirrored(mirror):
+def mirrored(mirror: Path) -> dict[str, int]:
     """Size by path of every file in the mirror."""
     return {str(path.relative_to(mirror)): path.stat().st_size for path in mirror.rglob("*") if path.is_file()}
 
 
-def save(store, mirror, keep):
+def save(store: Any, mirror: Path, keep: int) -> None:
     """What is new in the store goes into the mirror; of the dumps the newest `keep` stay."""
     mirror.mkdir(parents=True, exist_ok=True)
     there = mirrored(mirror)
@@ -47,7 +49,7 @@ def save(store, mirror, keep):
             old.unlink()
 
 
-def restore(store, mirror):
+def restore(store: Any, mirror: Path) -> None:
     """What the store lacks comes from the mirror."""
     there = sizes(store)
     missing = [path for path, size in mirrored(mirror).items() if there.get(path) != size]
@@ -56,7 +58,7 @@ def restore(store, mirror):
     print(f"restored {len(missing)} files, {len(there)} were there", flush=True)
 
 
-def dump_sqlite(folder):
+def dump_sqlite(folder: Path) -> None:
     """A consistent copy of each database that is there, also while the server writes."""
     (BACKUP / "database").mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
@@ -67,7 +69,7 @@ def dump_sqlite(folder):
         print(f"copied {name} into database/{target.name}", flush=True)
 
 
-def load_sqlite(folder):
+def load_sqlite(folder: Path) -> None:
     """The newest copy, or the one that MODELOPS_BACKUP names by its time."""
     for name in DATABASES:
         copies = sorted((BACKUP / "database").glob(f"{os.environ.get('MODELOPS_BACKUP', '')}*.{name}"))
@@ -76,7 +78,7 @@ def load_sqlite(folder):
             print(f"restored {name} from database/{copies[-1].name}", flush=True)
 
 
-def _copy(source, target):
+def _copy(source: Path, target: Path) -> None:
     with sqlite3.connect(source) as old, sqlite3.connect(target) as new:
         old.backup(new)
 

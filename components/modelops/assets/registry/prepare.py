@@ -1,7 +1,7 @@
 """Runs before the MLflow server, in its image: brings the database up to the image's version, and its users in order.
 
-The database's address and the passwords come from the environment, out of Secrets; a password that has changed there holds
-from this start on. An empty database is left to the server, which fills it at its own start.
+The database's address and the passwords come from the environment, out of Secrets; a password that has changed there
+holds from this start on. An empty database is left to the server, which fills it at its own start.
 """
 
 import configparser
@@ -16,7 +16,7 @@ from mlflow.store.db import utils
 CONFIG = Path("/run/mlflow/auth.ini")
 
 
-def migrate(url):
+def migrate(url: str) -> None:
     """What `mlflow db upgrade` does, if it is needed. SQLite's file is copied first; migrations can't be taken back."""
     engine = utils.create_sqlalchemy_engine_with_retry(url)
     tables = [name for name in sqlalchemy.inspect(engine).get_table_names() if not name.startswith("alembic_")]
@@ -34,7 +34,7 @@ def migrate(url):
     utils._upgrade_db(engine)
 
 
-def set_users(database):
+def set_users(database: str) -> None:
     """Writes the server's settings for authentication, and gives each account its password."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
@@ -48,7 +48,7 @@ def set_users(database):
         "default_permission": "READ",
         "database_uri": database.replace("%", "%%"),  # the server's parser knows interpolation
         "admin_username": os.environ["MODELOPS_ADMIN_USERNAME"],
-        # Everybody's credentials are checked at every request, and a check takes 50 ms: remembered for a while.
+        # The credentials come with every request, and checking a password takes 50 ms: remembered for a while.
         "auth_cache_ttl_seconds": "30",
     }
     with open(CONFIG, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as target:
