@@ -3,6 +3,7 @@
 MLflow is imported late: a bound that is not met fails at once.
 """
 
+import contextlib
 import time
 import urllib.request
 
@@ -60,24 +61,43 @@ def say_published(settings: PublishContract, published: Published, words: str) -
 
 def publish(settings: PublishContract, bounds: gate.Gate) -> None:
     """One training: gate, run, version, alias, report."""
-    outputs = read_outputs(settings.training)
+    name, alias = settings.training.model_name, settings.alias
+    try:
+        outputs = read_outputs(settings.training)
+    except ConfigurationError:
+        # Nothing is trained where the run is in the registry already.
+        nothing = not (settings.training.output_dir / "metrics.json").exists()
+        with contextlib.suppress(ContractError):
+            if nothing and already_published(settings):
+                return
+        raise
     say_met(gate.check(gate.absolute(bounds), outputs.metrics))
+    if already_published(settings):
+        return
+
+    from model import tracking
+
+    with tracking.registry(settings) as client:
+        compared = gate.relative(bounds)
+        if any(compared.values()):
+            say_met(gate.check(compared, outputs.metrics, tracking.serving(client, settings)))
+        done = tracking.register(client, settings, tracking.log(client, settings, outputs))
+    say_published(settings, done, f"published {name} version {done.version} as models:/{name}@{alias}")
+
+
+def already_published(settings: PublishContract) -> bool:
+    """Whether the registry has this run's version; then that is said and reported. Raises ContractError."""
     wait_for_registry(settings.tracking_uri, settings.wait_seconds)
 
     from model import tracking
 
     with tracking.registry(settings) as client:
-        name, alias = settings.training.model_name, settings.alias
         done = tracking.published(client, settings)
-        if done is not None:
-            words = f"{name}@{alias} is already published as version {done.version}: nothing to do"
-        else:
-            compared = gate.relative(bounds)
-            if any(compared.values()):
-                say_met(gate.check(compared, outputs.metrics, tracking.serving(client, settings)))
-            done = tracking.register(client, settings, tracking.log(client, settings, outputs))
-            words = f"published {name} version {done.version} as models:/{name}@{alias}"
-    say_published(settings, done, words)
+    if done is None:
+        return False
+    name, alias = settings.training.model_name, settings.alias
+    say_published(settings, done, f"{name}@{alias} is already published as version {done.version}: nothing to do")
+    return True
 
 
 def publish_trial(settings: PublishContract) -> None:

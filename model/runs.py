@@ -9,10 +9,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from model.contract import ConfigurationError, ContractError, PublishContract, is_number
+from model.contract import ConfigurationError, ContractError, PublishContract, TrainingContract, is_number
 
 BATCH = {"metrics": 1000, "params": 100}
 """What one log_batch call of MLflow's API takes."""
+MODEL = "modelops.model"
 RUN_ID = "modelops.run_id"
 METRICS = "modelops.metrics"
 """Tag with the final metrics as JSON: a metric of the same name may have been logged for each epoch."""
@@ -39,9 +40,10 @@ def experiment(client: MlflowClient, name: str) -> str:
     raise ContractError(f"the MLflow experiment {name!r} can't be created or found")
 
 
-def find(client: MlflowClient, experiment_id: str, **tags: str) -> list[Run]:
-    """Runs of the experiment with these tags (a name's `_` is a dot), the oldest first."""
-    words = [f"tags.`{key.replace('_', '.', 1)}` = '{value}'" for key, value in tags.items()]
+def find(client: MlflowClient, experiment_id: str, training: TrainingContract, role: str, trial: str = "") -> list[Run]:
+    """The runs that a training has in the experiment in one role, the oldest first."""
+    tags = {MODEL: training.model_name, RUN_ID: training.run_id, ROLE: role, **({TRIAL: trial} if trial else {})}
+    words = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
     found = client.search_runs([experiment_id], " and ".join(words), max_results=1000)
     return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
@@ -50,17 +52,15 @@ def opened(client: MlflowClient, settings: PublishContract) -> Run:
     """The MLflow run of this training: the one that an earlier attempt or the watcher began, else a new one."""
     training, sweep = settings.training, settings.sweep
     home = experiment(client, settings.experiment_name)
-    wanted = {"modelops_run_id": training.run_id, "modelops_role": "run" if sweep is None else "trial"}
-    if sweep is not None:
-        wanted["modelops_trial"] = str(sweep.index)
-    existing = find(client, home, **wanted)
+    role, trial = ("run", "") if sweep is None else ("trial", str(sweep.index))
+    existing = find(client, home, training, role, trial)
     if existing:
         return existing[0]
-    tags = {**describing(settings), ROLE: wanted["modelops_role"]}
+    tags = {**describing(settings), ROLE: role}
     name = f"{training.model_name}-{training.run_id}"
     if sweep is not None:
-        tags |= {TRIAL: str(sweep.index), PARENT: parent(client, settings, home).info.run_id}
-        name = f"{name}-{sweep.index}"
+        tags |= {TRIAL: trial, PARENT: parent(client, settings, home).info.run_id}
+        name = f"{name}-{trial}"
     return client.create_run(home, run_name=name, tags=tags)
 
 
@@ -72,12 +72,11 @@ def parent(client: MlflowClient, settings: PublishContract, home: str) -> Run:
     is selected, by one process alone.
     """
     training = settings.training
-    wanted = {"modelops_run_id": training.run_id, "modelops_role": "sweep"}
-    existing = find(client, home, **wanted)
+    existing = find(client, home, training, "sweep")
     if not existing:
         name = f"{training.model_name}-{training.run_id}"
         made = client.create_run(home, run_name=name, tags={**describing(settings), ROLE: "sweep"})
-        existing = find(client, home, **wanted)
+        existing = find(client, home, training, "sweep")
         if existing and existing[0].info.run_id != made.info.run_id:
             client.delete_run(made.info.run_id)
     return existing[0] if existing else made
@@ -87,6 +86,7 @@ def describing(settings: PublishContract) -> dict[str, str]:
     """Tags that say where a run or version comes from."""
     training = settings.training
     tags = {
+        MODEL: training.model_name,
         RUN_ID: training.run_id,
         "modelops.image": settings.image,
         "modelops.framework": training.framework,

@@ -8,48 +8,43 @@ from typing import Any
 
 from model import contract, gate
 from model.contract import ConfigurationError, ContractError, PublishContract
-from model.publish import say_met, say_published, settings_and_gate, wait_for_registry
+from model.publish import already_published, say_met, say_published, settings_and_gate
 
 
 def select(settings: PublishContract, bounds: gate.Gate) -> None:
     """Finds the best trial, checks its gate, registers it and reports it."""
     if settings.sweep is None:
         raise ConfigurationError("MODELOPS_SWEEP_METRIC is not set")
-    wait_for_registry(settings.tracking_uri, settings.wait_seconds)
+    if already_published(settings):
+        return
 
     from model import runs, tracking
 
     with tracking.registry(settings) as client:
-        name, alias = settings.training.model_name, settings.alias
-        done = tracking.published(client, settings)
-        if done is not None:
-            words = f"{name}@{alias} is already published as version {done.version}: nothing to do"
-        else:
-            above, trials = _gathered(client, settings)
-            best = _best(settings, trials)
-            metrics = runs.final_metrics(best)
-            client.set_tag(above, "modelops.best_trial", best.data.tags[runs.TRIAL])
-            runs.log_final(client, above, metrics, 0)
-            client.set_terminated(above, "FINISHED")
-            compared = tracking.serving(client, settings) if any(gate.relative(bounds).values()) else None
-            say_met(gate.check(bounds, metrics, compared))
-            done = tracking.register(client, settings, best)
-            words = f"published {name} version {done.version} as models:/{name}@{alias}"
-    say_published(settings, done, words)
+        above, trials = _gathered(client, settings)
+        best = _best(settings, trials)
+        metrics = runs.final_metrics(best)
+        client.set_tag(above, "modelops.best_trial", best.data.tags[runs.TRIAL])
+        runs.log_final(client, above, metrics, 0)
+        client.set_terminated(above, "FINISHED")
+        compared = tracking.serving(client, settings) if any(gate.relative(bounds).values()) else None
+        say_met(gate.check(bounds, metrics, compared))
+        done = tracking.register(client, settings, best)
+    name, alias = settings.training.model_name, settings.alias
+    say_published(settings, done, f"published {name} version {done.version} as models:/{name}@{alias}")
 
 
 def _gathered(client: Any, settings: PublishContract) -> tuple[str, dict[int, Any]]:
     """The sweep's run and its finished trials by number, every one of them under that run."""
     from model import runs
 
-    identity = {"modelops_run_id": settings.training.run_id}
     home = runs.experiment(client, settings.experiment_name)
     above = runs.parent(client, settings, home).info.run_id
-    for other in runs.find(client, home, **identity, modelops_role="sweep"):
+    for other in runs.find(client, home, settings.training, "sweep"):
         if other.info.run_id != above:
             client.delete_run(other.info.run_id)
     trials: dict[int, Any] = {}
-    for trial in runs.find(client, home, **identity, modelops_role="trial"):
+    for trial in runs.find(client, home, settings.training, "trial"):
         if trial.data.tags.get(runs.PARENT) != above:
             client.set_tag(trial.info.run_id, runs.PARENT, above)
         if trial.info.status == "FINISHED":

@@ -12,19 +12,16 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops._outputs import known_after
-from modelops._pods import api_access, core, mount, name_of
+from modelops._pods import core, name_of
 
 VARIABLE = "MODELOPS_REPORT"
 """Names the ConfigMap to the publisher, as `namespace/name`."""
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_VOLUME = "report"
 
 
 class RunReport:
-    """The ConfigMap `<name>-report`, with the right to patch it, and what came to stand in it.
+    """The ConfigMap `<name>-report`, the right of the pod's ServiceAccount to patch it, and what came to stand in it.
 
-    `account` is the ServiceAccount of the pod that publishes. The pod gets `volume`, and the publishing container alone
-    `mount` and `variables`: no other container holds the token.
+    The publishing container gets `variables`, and it alone the account's token.
     """
 
     def __init__(
@@ -60,8 +57,6 @@ class RunReport:
         )
         place = pulumi.Output.concat(namespace, "/", name_of(self._config_map))
         self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: known_after(place, binding)}
-        self.volume = api_access(_VOLUME)
-        self.mount = mount(_VOLUME, _ACCOUNT, read_only=True)
 
     def outputs(
         self, job: pulumi.CustomResource, run_id: pulumi.Input[str], tracking_url: pulumi.Input[str]

@@ -17,8 +17,8 @@ from devkit.errors import DevkitError
 from devkit.steps import Report
 
 _FOLDER = Path(__file__).resolve().parent
-SUBSTITUTES = ("alertmanager", "mlflow", "node-exporter", "postgres", "prometheus", "versitygw")
-"""Repository names (last path component) that the Dockerfile beside this file has a target for."""
+SUBSTITUTES = ("alertmanager", "mlflow", "mlflow-full", "node-exporter", "postgres", "prometheus", "versitygw")
+"""Targets of the Dockerfile beside this file: repository names (last path component), `-full` for tags that end so."""
 _BUILT_HERE = {"prometheus": "prometheus", "versitygw": "s3"}
 """Target → the toolchain group with the programs that it copies."""
 _TIMEOUT_SECONDS = 10.0
@@ -62,10 +62,11 @@ def resolve(wanted: Iterable[str], builder: Builder | None, report: Report) -> A
     """Checks each image and builds a substitute where one is needed and known."""
     found = Availability()
     for image, reason in check(wanted).items():
-        name = split(image)[1].rsplit("/", 1)[-1]
+        _, repository, tag = split(image)
+        name = repository.rsplit("/", 1)[-1] + ("-full" if tag.endswith("-full") else "")
         if builder is not None and name in SUBSTITUTES:
             report(f"building a substitute for {image}")
-            found.images[image] = _substitute(name, split(image)[2], builder)
+            found.images[image] = _substitute(name, tag.removesuffix("-full"), builder)
         else:
             found.unavailable[image] = reason
     return found

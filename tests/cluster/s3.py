@@ -120,9 +120,7 @@ def _manifests(store: ObjectStore, shell_image: str) -> list[dict[str, Any]]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumes": [{"name": "data", "emptyDir": {}}, {"name": "meta", "emptyDir": {}}],
-        "initContainers": [
-            {"name": "folders", "command": ["sh", "-c", folders], "volumeMounts": [data, meta], **shell}
-        ],
+        "initContainers": [first],
         "containers": [
             server,
             {"name": "look", "command": ["sleep", "infinity"], "volumeMounts": [data], **shell},

@@ -9,6 +9,7 @@ from tests.unit.components.harness import (
     Program,
     breaks_restricted,
     container,
+    environment,
     ignored_provider,
     on,
     pod,
@@ -33,7 +34,7 @@ def test_defaults() -> None:
     server = container(program.one("Deployment"), "mlflow")
     assert server["image"] == UPSTREAM_IMAGES["mlflow"]
     assert server["args"][:2] == ["mlflow", "server"]
-    assert flags(program)["backend-store-uri"] == "sqlite:////mlflow/mlflow.db"
+    assert environment(program.one("Deployment"), "mlflow")["MLFLOW_BACKEND_STORE_URI"] == "sqlite:////mlflow/mlflow.db"
     assert flags(program)["artifacts-destination"] == "/mlflow/artifacts"
     assert program.one("PersistentVolumeClaim").inputs["spec"]["resources"] == {"requests": {"storage": "5Gi"}}
     assert "storageClassName" not in program.one("PersistentVolumeClaim").inputs["spec"]
