@@ -3,6 +3,7 @@
 from modelops._errors import ArgumentsError
 from modelops._images import UPSTREAM_IMAGES
 from modelops._registry_args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
+from modelops._service_args import ServingAlias
 from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
@@ -54,6 +55,7 @@ __all__ = [
     "RegistryCredentials",
     "RegistryDatabase",
     "Resources",
+    "ServingAlias",
     "Toleration",
     "TrainingJob",
     "TrainingJobArgs",

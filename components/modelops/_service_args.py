@@ -26,6 +26,17 @@ class Autoscaling(TypedDict):
     """Mean CPU use that the autoscaler aims for, in percent of the request. Default 70; 1 to 100."""
 
 
+class ServingAlias(TypedDict):
+    """An alias of the registered model that stands for the version which serves, moved when a rollout is done."""
+
+    alias: NotRequired[pulumi.Input[str]]
+    """The alias. Default `serving`, which a training's relative gate compares with; services that share a registry take
+    one each."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` of an account that may write: ModelRegistry's
+    `writer_secret`. Default: none."""
+
+
 class ModelServiceArgs(TypedDict):
     """Arguments of ModelService."""
 
@@ -37,6 +48,11 @@ class ModelServiceArgs(TypedDict):
     """Address of the MLflow server that has the model, as pods see it."""
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` for MLflow: ModelRegistry's `reader_secret`.
+    Only what fetches the model gets them, not the server. Default: none."""
+    serving_alias: NotRequired[ServingAlias]
+    """Tells the registry which version serves, `{}` for the alias `serving`. Default: it isn't told."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
     replicas: NotRequired[int]

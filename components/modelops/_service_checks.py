@@ -13,6 +13,8 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
     problems.text("image", args.get("image"))
     _check_model_uri(problems, args.get("model_uri"))
     problems.url("tracking_uri", args.get("tracking_uri"))
+    problems.text("tracking_secret", args.get("tracking_secret"))
+    problems.mlflow_name("serving_alias.alias", (args.get("serving_alias") or {}).get("alias"))
     problems.dns_label("namespace", args.get("namespace"))
     problems.number("replicas", args.get("replicas"), 1, 1000)
     problems.number("port", args.get("port"), 1, 65_535)

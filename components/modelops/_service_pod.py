@@ -14,6 +14,7 @@ from modelops._pods import (
     resource_requirements,
     restricted_pod,
     scratch,
+    tracking_credentials,
 )
 from modelops._service_args import DEFAULT_DRAIN_SECONDS, DEFAULT_STARTUP_TIMEOUT_SECONDS, ModelServiceArgs
 
@@ -99,6 +100,7 @@ def _fetch(args: ModelServiceArgs) -> core.ContainerArgs:
             "MODELOPS_MODEL_URI": args["model_uri"],
             "MLFLOW_TRACKING_URI": args["tracking_uri"],
         },
+        secrets=tracking_credentials(args.get("tracking_secret")),
         command=args.get("fetch_command") or ["python", "-m", "model.fetch"],
         resources=resource_requirements(None, SIZES),
         volume_mounts=[mount("model", _FOLDER), mount("tmp", "/tmp")],

@@ -11,6 +11,7 @@ from modelops._service_args import DEFAULT_PORT, Autoscaling, ModelServiceArgs
 from modelops._service_checks import checked
 from modelops._service_pod import NAME, PORT, live_selector
 from modelops._service_track import Track, deploy
+from modelops._serving_alias import mark_serving
 from modelops._types import Expose
 
 __all__ = ["Autoscaling", "ModelService", "ModelServiceArgs"]
@@ -39,6 +40,7 @@ class ModelService(pulumi.ComponentResource):
         account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
         net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, args), opts=here)
         deployment = deploy(Track(name, args), known_after(name, account), here)
+        mark_serving(name, args, known_after(name, account), [deployment], here)
         service = _service(name, metadata, args, here, deployment)
         expose, port = args.get("expose", Expose.CLUSTER_IP), args.get("port", DEFAULT_PORT)
         inside = cluster_host(name, args["namespace"])

@@ -60,9 +60,13 @@ class ObjectStore:
         return kubectl("exec", "--namespace", self.namespace, "s3", "--container", "look", "--", *command)
 
 
-def image() -> str:
-    """The server's image: upstream's, or the one made from the same Go module where that can't be pulled."""
-    upstream = f"ghcr.io/versity/versitygw:v{versions.go_module('s3', 'github.com/versity/versitygw')}"
+def upstream_image() -> str:
+    """The server's own image, of the version that the toolchain pins."""
+    return f"ghcr.io/versity/versitygw:v{versions.go_module('s3', 'github.com/versity/versitygw')}"
+
+
+def image(upstream: str) -> str:
+    """An upstream image, or where that can't be pulled the substitute for it, which is made if it is not there."""
     if not images.check([upstream]):
         return upstream
     facts = json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text())
@@ -99,7 +103,7 @@ def _manifests(store: ObjectStore, shell_image: str) -> list[dict[str, Any]]:
     first = {"name": "folders", "command": ["sh", "-c", folders], "volumeMounts": [data, meta], **shell}
     server = {
         "name": "s3",
-        "image": image(),
+        "image": image(upstream_image()),
         "args": [f"--port=:{_PORT}", f"--region={_REGION}", "--health=/health", "posix", "--sidecar=/meta/s3", "/data"],
         "env": [
             {"name": "ROOT_ACCESS_KEY_ID", "value": store.access_key},

@@ -68,7 +68,7 @@ def test_only_what_publishes_has_the_registrys_password() -> None:
         name: [
             entry["valueFrom"]["secretKeyRef"]
             for entry in container(program.one("Job"), name)["env"]
-            if "MLFLOW_TRACKING_PASSWORD" == entry["name"]
+            if entry["name"] == "MLFLOW_TRACKING_PASSWORD"
         ]
         for name in ("check", "train", "publish")
     }
