@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,6 @@ def production_args(namespace: str, facts: Mapping[str, Any], store: s3.ObjectSt
     }
 
 
-def platform_facts(variables: Mapping[str, str]) -> dict[str, Any]:
+def platform_facts() -> dict[str, Any]:
     """What the platform offers."""
-    return dict(json.loads(Path(variables["MODELOPS_PLATFORM"]).read_text()))
+    return dict(json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text()))

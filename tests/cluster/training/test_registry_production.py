@@ -35,7 +35,7 @@ def registry(
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     stack = Stack(tmp_path_factory.mktemp("registry") / "stack", namespace=namespace)
     try:
-        args = production_args(namespace, platform_facts(platform_env), object_store)
+        args = production_args(namespace, platform_facts(), object_store)
         made = Registry(namespace, stack, args)
         stack.up(made.program())
         yield made

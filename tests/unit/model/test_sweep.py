@@ -233,9 +233,9 @@ def test_a_gate_compares_with_the_version_that_serves(
         "error: gate not met: mse is 0.26, must be at most 0.25 "
         "(max_delta 0.05; version 1, which serves now, has 0.2)\n"
     )
-    assert {version.version for version in client.search_model_versions("name = 'compared'")} == {1, 2}
+    assert {version.version for version in client.search_model_versions("name = 'compared'")} == {"1", "2"}
     # r2 was registered, and still it is r1 that serves.
-    assert client.get_model_version_by_alias("compared", "serving").version == 1
+    assert client.get_model_version_by_alias("compared", "serving").version == "1"
     assert promote.parse_model_uri("models:/compared@run-r2") == ("compared", "run-r2", None)
 
 
