@@ -39,10 +39,10 @@ class Registry:
 
     def program(self, **changes: Any) -> Program:
         """The program of this registry alone; `changes` are its arguments'."""
-        args = {**self.args, **changes}
-        args["auth"] = {**args["auth"], "admin_password": pulumi.Output.secret(args["auth"]["admin_password"])}
 
         def build(provider: k8s.Provider) -> Mapping[str, Any]:
+            args = {**self.args, **changes}
+            args["auth"] = {**args["auth"], "admin_password": pulumi.Output.secret(args["auth"]["admin_password"])}
             made = ModelRegistry(NAME, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
             return {key: value for key, value in vars(made).items() if isinstance(value, pulumi.Output)}
 
