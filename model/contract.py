@@ -204,6 +204,7 @@ class FetchContract:
     model_uri: str
     tracking_uri: str
     model_dir: Path
+    cache_dir: Path | None
     wait_seconds: float
     max_bytes: int
 
@@ -217,6 +218,7 @@ class FetchContract:
             ),
             tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule="an http:// or https:// URL"),
             model_dir=env.path("MODELOPS_MODEL_DIR", "/modelops/model"),
+            cache_dir=Path(cache) if (cache := env.text("MODELOPS_MODEL_CACHE_DIR", "")) else None,
             wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 60, minimum=0, maximum=3600),
             max_bytes=env.integer("MODELOPS_MODEL_MAX_BYTES", 10 * 2**30, minimum=1, maximum=2**50),
         )

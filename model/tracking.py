@@ -50,6 +50,9 @@ def described(client: MlflowClient, name: str, version: str, mlflow_run: str) ->
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, str] | None:
     """Version and MLflow run that an alias stands for, or None."""
+    # A server with accounts refuses to speak of a model that is not there, so it is looked for first.
+    if not client.search_registered_models(f"name = '{name}'"):
+        return None
     try:
         found = client.get_model_version_by_alias(name, alias)
     except MlflowException as error:

@@ -3,11 +3,24 @@
 from modelops._errors import ArgumentsError
 from modelops._images import UPSTREAM_IMAGES
 from modelops._registry_args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
-from modelops._service_args import ServingAlias
+from modelops._service_args import (
+    AccessMode,
+    Autoscaling,
+    GatewayListener,
+    ModelServiceArgs,
+    Rollout,
+    Route,
+    Runtime,
+    ScaleToZero,
+    ServingAlias,
+    ServingCache,
+    SmokeTest,
+    Vllm,
+)
 from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
-from modelops.model_service import Autoscaling, ModelService, ModelServiceArgs
+from modelops.model_service import ModelService
 from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import (
@@ -24,6 +37,7 @@ from modelops.training_job import (
 
 __all__ = [
     "UPSTREAM_IMAGES",
+    "AccessMode",
     "AlertmanagerPart",
     "ArgumentsError",
     "ArtifactStore",
@@ -35,6 +49,7 @@ __all__ = [
     "Expose",
     "Framework",
     "GateBounds",
+    "GatewayListener",
     "Goal",
     "GrafanaPart",
     "ImageBuilder",
@@ -55,8 +70,15 @@ __all__ = [
     "RegistryCredentials",
     "RegistryDatabase",
     "Resources",
+    "Rollout",
+    "Route",
+    "Runtime",
+    "ScaleToZero",
     "ServingAlias",
+    "ServingCache",
+    "SmokeTest",
     "Toleration",
     "TrainingJob",
     "TrainingJobArgs",
+    "Vllm",
 ]

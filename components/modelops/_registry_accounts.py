@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 
 from modelops._labels import labels
-from modelops._pods import core, name_of, secret_reference
+from modelops._pods import core, name_of, secret_key
 from modelops._registry_args import DEFAULT_ADMIN, ModelRegistryArgs
 from modelops._storage import generated_secret, secret
 
@@ -45,14 +45,14 @@ def accounts(name: str, component: str, args: ModelRegistryArgs, opts: pulumi.Re
         reader=made["reader"],
         for_prepare=[
             core.EnvVarArgs(name="MODELOPS_ADMIN_USERNAME", value=username),
-            secret_reference("MODELOPS_ADMIN_PASSWORD", name_of(admin), "password"),
+            secret_key("MODELOPS_ADMIN_PASSWORD", name_of(admin), "password"),
             *(
-                secret_reference(f"MODELOPS_{user.upper()}_PASSWORD", name_of(held), "password")
+                secret_key(f"MODELOPS_{user.upper()}_PASSWORD", name_of(held), "password")
                 for user, held in made.items()
             ),
         ],
         for_server=[
             core.EnvVarArgs(name="MLFLOW_AUTH_CONFIG_PATH", value=CONFIG),
-            secret_reference("MLFLOW_FLASK_SERVER_SECRET_KEY", name_of(session), "key"),
+            secret_key("MLFLOW_FLASK_SERVER_SECRET_KEY", name_of(session), "key"),
         ],
     )

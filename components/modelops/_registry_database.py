@@ -21,7 +21,7 @@ from modelops._pods import (
     resource_requirements,
     restricted_pod,
     scratch,
-    secret_reference,
+    secret_key,
 )
 from modelops._registry_args import (
     DEFAULT_DATABASE_PORT,
@@ -64,7 +64,7 @@ def database(name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -
     wanted = args["database"]
     image = wanted.get("image", UPSTREAM_IMAGES["postgres"])
     if "secret" in wanted:
-        variable = secret_reference(URL, wanted["secret"], "url")
+        variable = secret_key(URL, wanted["secret"], "url")
         return Database(variable, (wanted.get("port", DEFAULT_DATABASE_PORT),), image)
     return Database(_server(f"{name}-{NAME}", name, args, wanted, image, opts), (PORT,), image)
 
@@ -119,7 +119,7 @@ def _server(
         ),
         opts=opts,
     )
-    return secret_reference(URL, known_after(name_of(credentials), stateful), "url")
+    return secret_key(URL, known_after(name_of(credentials), stateful), "url")
 
 
 def _network_rules(instance: str) -> net.NetworkPolicySpecArgs:
@@ -165,7 +165,7 @@ def _pod(
         "prepare",
         image,
         variables={"PGDATA": folder},
-        secrets=[secret_reference("POSTGRES_PASSWORD", name_of(credentials), "password")],
+        secrets=[secret_key("POSTGRES_PASSWORD", name_of(credentials), "password")],
         command=["/bin/sh", "-c", asset("registry/postgres.sh"), "prepare"],
         resources=resource_requirements(wanted.get("resources"), SIZES),
         volume_mounts=mounts,

@@ -21,7 +21,7 @@ from modelops._pods import (
     resource_requirements,
     restricted_pod,
     scratch,
-    secret_reference,
+    secret_key,
 )
 from modelops._registry_accounts import CONFIG, Accounts
 from modelops._registry_args import (
@@ -265,7 +265,7 @@ def _store_variables(args: ModelRegistryArgs) -> list[core.EnvVarArgs]:
         variables.append(core.EnvVarArgs(name="MLFLOW_S3_ENDPOINT_URL", value=store["endpoint_url"]))
     if "secret" in store:
         keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        variables += [secret_reference(key, store["secret"], key) for key in keys]
+        variables += [secret_key(key, store["secret"], key) for key in keys]
     return variables
 
 
