@@ -261,6 +261,8 @@ class ServeContract:
     predict_seconds: float = 30
     batch_rows: int = 0
     log_inputs: bool = False
+    mirror_url: str = ""
+    mirror_percent: float = 100
 
     @classmethod
     def read(cls, env: Environment) -> "ServeContract":
@@ -278,6 +280,8 @@ class ServeContract:
             predict_seconds=env.number("MODELOPS_PREDICT_SECONDS", 30, minimum=0.01, maximum=3600),
             batch_rows=env.integer("MODELOPS_BATCH_ROWS", 0, minimum=0, maximum=10**6),
             log_inputs=env.switch("MODELOPS_LOG_INPUTS"),
+            mirror_url=env.text("MODELOPS_MIRROR_URL", "", pattern=r"http://\S+", rule="an http:// address"),
+            mirror_percent=env.number("MODELOPS_MIRROR_PERCENT", 100, minimum=0.1, maximum=100),
         )
 
 

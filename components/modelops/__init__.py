@@ -24,6 +24,7 @@ from modelops.model_service import ModelService
 from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import (
+    Backend,
     Checkpoints,
     Framework,
     GateBounds,
@@ -42,6 +43,7 @@ __all__ = [
     "ArgumentsError",
     "ArtifactStore",
     "Autoscaling",
+    "Backend",
     "Checkpoints",
     "Compression",
     "ElasticsearchPart",

@@ -59,17 +59,22 @@ class RunReport:
         self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: known_after(place, binding)}
 
     def outputs(
-        self, job: pulumi.CustomResource, run_id: pulumi.Input[str], tracking_url: pulumi.Input[str]
+        self,
+        job: pulumi.Resource,
+        outcome: pulumi.Output[Any] | None,
+        run_id: pulumi.Input[str],
+        tracking_url: pulumi.Input[str],
     ) -> tuple[pulumi.Output[Mapping[str, float]], pulumi.Output[str]]:
         """Metrics of the published run, and the address of its page in MLflow at `tracking_url`.
 
-        Unknown in a plan that would run `job`, since the object's id is only known with the Job's. A report of another
-        run counts for nothing: then there are no metrics, and the address is MLflow's own.
+        `outcome` is known once the run has ended, for what Pulumi does not wait for itself. Unknown in a plan that
+        would run `job`, since the object's id is only known with the Job's. A report of another run counts for nothing:
+        then there are no metrics, and the address is MLflow's own.
         """
         place = self._config_map.metadata.apply(lambda metadata: f"{metadata['namespace']}/{metadata['name']}")
         found = core.ConfigMap.get(
             f"{self._name}-reported",
-            pulumi.Output.all(place, job.id).apply(lambda known: str(known[0])),
+            pulumi.Output.all(place, _id(job), outcome).apply(lambda known: str(known[0])),
             opts=self._opts,
         )
         mine = pulumi.Output.all(data=found.data, run_id=run_id).apply(
@@ -79,6 +84,11 @@ class RunReport:
             lambda known: _run_page(known["base"], known["report"])
         )
         return mine.apply(lambda report: dict(report.get("metrics", {}))), url
+
+
+def _id(job: pulumi.Resource) -> pulumi.Output[str]:
+    assert isinstance(job, pulumi.CustomResource)
+    return job.id
 
 
 def _of_run(data: Mapping[str, str] | None, run_id: str) -> dict[str, Any]:

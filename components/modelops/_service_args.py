@@ -6,6 +6,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
+from modelops._release_args import BlueGreen, Canary, Shadow
 from modelops._types import Expose, Resources
 
 DEFAULT_REPLICAS = 2
@@ -239,6 +240,12 @@ class ModelServiceArgs(TypedDict):
     """Program that serves the model, with its arguments. Default `python -m model.serve`."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
+    canary: NotRequired[Canary]
+    """A second version that gets a share of the requests. Default: none."""
+    blue_green: NotRequired[BlueGreen]
+    """Two full tracks that take turns. Not with `canary`. Default: one track, replaced pod by pod."""
+    shadow: NotRequired[Shadow]
+    """A version that gets copies of the requests and whose answers go to nobody. Default: none."""
 
 
 def is_vllm(args: ModelServiceArgs) -> bool:

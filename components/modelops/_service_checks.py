@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelops import _blue_green, _canary, _shadow
 from modelops._pods import check_resources
 from modelops._service_args import DEFAULT_MIN_REPLICAS, ModelServiceArgs, Runtime, is_vllm, nodes
 from modelops._validation import Problems, read_args
@@ -31,6 +32,16 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
         _check_smoke_test(problems, args["smoke_test"])
     if "route" in args:
         _check_route(problems, args)
+    if "canary" in args:
+        _canary.check(problems, args)
+    if "blue_green" in args:
+        _blue_green.check(problems, args)
+    if "shadow" in args:
+        _shadow.check(problems, args)
+    if nodes(args) != 1 or is_vllm(args):
+        for field in ("canary", "blue_green", "shadow"):
+            if field in args:
+                problems.add(field, "given", "must not be given with the vllm runtime")
     problems.raise_if_any()
     return args
 

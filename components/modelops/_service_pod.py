@@ -1,7 +1,7 @@
 """The pod that serves a model: an init container fetches the version, the server answers once it predicted rightly."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -62,6 +62,8 @@ class Identity:
     live: bool = True
     cache_claim: pulumi.Input[str] | None = None
     """The claim of the volume with fetched models."""
+    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """Further environment variables of its server."""
 
     def labels(self, version: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
         """The pod's labels."""
@@ -80,7 +82,7 @@ def template(args: ModelServiceArgs, identity: Identity) -> core.PodTemplateSpec
             identity,
             volumes=volumes(identity),
             init_containers=[fetch(args, cached=cached)],
-            containers=[serve(args, version, cached=cached)],
+            containers=[serve(args, version, cached=cached, variables=identity.variables)],
         ),
     )
 
@@ -169,7 +171,13 @@ def fetch(args: ModelServiceArgs, *, cached: bool) -> core.ContainerArgs:
 
 
 def serve(
-    args: ModelServiceArgs, version: pulumi.Input[str], *, cached: bool, drains: bool = True, **fields: Any
+    args: ModelServiceArgs,
+    version: pulumi.Input[str],
+    *,
+    cached: bool,
+    drains: bool = True,
+    variables: Mapping[str, pulumi.Input[str]] | None = None,
+    **fields: Any,
 ) -> core.ContainerArgs:
     """The server. `drains`: whether it waits for requests that are still on their way when it is told to stop."""
     pause = core.LifecycleHandlerArgs(sleep=core.SleepActionArgs(seconds=ENDPOINT_SECONDS))
@@ -182,6 +190,7 @@ def serve(
             "MODELOPS_MODEL_NAME": name_of_model(args),
             "MODELOPS_MODEL_VERSION": version,
             "MODELOPS_DRAIN_SECONDS": str(drain_seconds(args) if drains else 0),
+            **(variables or {}),
         },
         command=args.get("serve_command") or ["python", "-m", "model.serve"],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],

@@ -23,7 +23,7 @@ class Backend:
     """A Service behind a route, and its share of the requests."""
 
     service: pulumi.Input[str]
-    weight: int = 100
+    weight: pulumi.Input[int] = 100
 
 
 def make_service(
@@ -55,6 +55,7 @@ def make_route(
     args: ModelServiceArgs,
     backends: Sequence[Backend],
     opts: pulumi.ResourceOptions,
+    filters: Sequence[Mapping[str, Any]] = (),
 ) -> pulumi.Output[str]:
     """The Ingress, or the HTTPRoute, that `args["route"]` asks for, and the address that clients use."""
     route, port = args["route"], args.get("port", DEFAULT_PORT)
@@ -63,8 +64,11 @@ def make_route(
     made: pulumi.Resource
     if "ingress_class" in route:
         made = _ingress(name, metadata, route, backends[0], port, opts)
+        for canary in backends[1:]:
+            after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[made]))
+            _canary_ingress(f"{name}-canary", metadata, route, canary, port, after)
     else:
-        made = _http_route(name, metadata, route, backends, port, opts)
+        made = _http_route(name, metadata, route, backends, filters, port, opts)
     scheme = "https" if speaks_https(route) else "http"
     ready = pulumi.Output.from_input(made.urn).apply(lambda _: "")
     return pulumi.Output.concat(scheme, "://", route["host"], ready)
@@ -107,11 +111,32 @@ def _ingress(
     )
 
 
+def _canary_ingress(
+    name: str,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    route: Route,
+    backend: Backend,
+    port: int,
+    opts: pulumi.ResourceOptions,
+) -> None:
+    """ingress-nginx takes it for a part of the other Ingress with the same host and path."""
+    weight = pulumi.Output.from_input(backend.weight).apply(str)
+    prefix = "nginx.ingress.kubernetes.io"
+    annotations = {**route.get("annotations", {}), f"{prefix}/canary": "true", f"{prefix}/canary-weight": weight}
+    own: Route = {**route, "annotations": annotations}
+    _ingress(name, _renamed(metadata, name), own, backend, port, opts)
+
+
+def _renamed(metadata: k8s.meta.v1.ObjectMetaArgs, name: str) -> k8s.meta.v1.ObjectMetaArgs:
+    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=metadata.namespace, labels=metadata.labels)
+
+
 def _http_route(
     name: str,
     metadata: k8s.meta.v1.ObjectMetaArgs,
     route: Route,
     backends: Sequence[Backend],
+    filters: Sequence[Mapping[str, Any]],
     port: int,
     opts: pulumi.ResourceOptions,
 ) -> k8s.apiextensions.CustomResource:
@@ -135,7 +160,7 @@ def _http_route(
         spec={
             "parentRefs": [parent],
             "hostnames": [route["host"]],
-            "rules": [{"matches": [match], "backendRefs": refs}],
+            "rules": [{"matches": [match], "backendRefs": refs, **({"filters": [*filters]} if filters else {})}],
         },
         opts=opts,
     )

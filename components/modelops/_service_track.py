@@ -3,7 +3,9 @@
 Every service has the track `stable`. Others stand beside it under the service's name with their own after it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -42,6 +44,10 @@ class Track:
     """Value of the label `modelops.dev/track`."""
     live: bool = True
     """Whether the service's own address leads to its pods."""
+    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """Further environment variables of its servers."""
+    running: pulumi.Output[bool] | None = None
+    """Whether it has pods at all, where something decides that; it does otherwise."""
 
     @property
     def name(self) -> str:
@@ -51,7 +57,7 @@ class Track:
     @property
     def identity(self) -> Identity:
         """Whose the pods are."""
-        return Identity(self.service, self.role, self.account, self.live, self.cache_claim)
+        return Identity(self.service, self.role, self.account, self.live, self.cache_claim, self.variables)
 
     @property
     def selector(self) -> k8s.meta.v1.LabelSelectorArgs:
@@ -65,6 +71,17 @@ class Track:
             name=self.name,
             namespace=self.args["namespace"],
             labels={**labels(NAME, NAME, self.service), TRACK: self.role},
+        )
+
+    @property
+    def deployment_metadata(self) -> k8s.meta.v1.ObjectMetaArgs:
+        """Metadata of the Deployment. Taking all pods away overrules an autoscaler that owns their number."""
+        forced: dict[str, pulumi.Input[str]] = {"pulumi.com/patchForce": "true"}
+        return k8s.meta.v1.ObjectMetaArgs(
+            name=self.name,
+            namespace=self.args["namespace"],
+            labels=self.metadata.labels,
+            annotations=forced if self.running is not None and "autoscaling" in self.args else None,
         )
 
 
@@ -90,8 +107,10 @@ def deploy(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
 def _deployment(track: Track, opts: pulumi.ResourceOptions) -> k8s.apps.v1.Deployment:
     return k8s.apps.v1.Deployment(
         track.name,
-        metadata=track.metadata,
-        spec=_deployment_spec(track),
+        metadata=track.deployment_metadata,
+        spec=_deployment_spec(track)
+        if track.running is None
+        else track.running.apply(partial(_deployment_spec, track)),
         opts=pulumi.ResourceOptions.merge(opts, _waiting(_rollout_seconds(track.args))),
     )
 
@@ -127,13 +146,13 @@ def _fixed_replicas(args: ModelServiceArgs) -> int | None:
     return None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
 
 
-def _deployment_spec(track: Track) -> k8s.apps.v1.DeploymentSpecArgs:
+def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.DeploymentSpecArgs:
     args = track.args
     surge = args.get("rollout", {}).get("max_surge", DEFAULT_MAX_SURGE)
     away = args.get("rollout", {}).get("max_unavailable", DEFAULT_MAX_UNAVAILABLE if surge else 1)
     build = _service_vllm.template if is_vllm(args) else _service_pod.template
     return k8s.apps.v1.DeploymentSpecArgs(
-        replicas=_fixed_replicas(args),
+        replicas=_fixed_replicas(args) if running else 0,
         revision_history_limit=3,
         progress_deadline_seconds=startup_seconds(args) + _service_pod.grace_seconds(args),
         strategy=k8s.apps.v1.DeploymentStrategyArgs(
@@ -143,6 +162,11 @@ def _deployment_spec(track: Track) -> k8s.apps.v1.DeploymentSpecArgs:
         selector=track.selector,
         template=build(args, track.identity),
     )
+
+
+def _replicas(args: ModelServiceArgs) -> int | None:
+    """None leaves the count to the autoscaler."""
+    return None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
 
 
 def _rollout_seconds(args: ModelServiceArgs) -> int:

@@ -33,11 +33,12 @@ DEADLINE_SECONDS = 300
 def mark_serving(
     name: str,
     args: ModelServiceArgs,
+    version: pulumi.Input[str],
     account: pulumi.Input[str],
     after: Sequence[pulumi.Resource],
     opts: pulumi.ResourceOptions,
 ) -> None:
-    """The Job `<name>-alias`, if the arguments ask for it, once `after` are there. Another version makes another."""
+    """The Job `<name>-alias`, if the arguments ask for it, once `after` are there. Another `version` makes another."""
     if "serving_alias" not in args:
         return
     wanted = args["serving_alias"]
@@ -58,7 +59,7 @@ def mark_serving(
         "promote",
         args["image"],
         variables={
-            "MODELOPS_MODEL_URI": args["model_uri"],
+            "MODELOPS_MODEL_URI": version,
             "MODELOPS_SERVING_ALIAS": wanted.get("alias", DEFAULT_ALIAS),
             "MLFLOW_TRACKING_URI": args["tracking_uri"],
         },

@@ -1,6 +1,7 @@
 """ModelService: one model version behind one address, replaced without a failed request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -9,6 +10,7 @@ from modelops._labels import labels, selector
 from modelops._network import allow_egress, allow_ingress, allow_within, cluster_host, net, port_of, service_url
 from modelops._outputs import known_after
 from modelops._pods import core
+from modelops._release import Release, bring_out, stand_by
 from modelops._service_args import (
     DEFAULT_CACHE_SIZE,
     DEFAULT_ENGINE_CACHE_SIZE,
@@ -19,9 +21,9 @@ from modelops._service_args import (
     nodes,
 )
 from modelops._service_checks import checked
-from modelops._service_pod import NAME, PORT, live_selector
-from modelops._service_route import Backend, make_route, make_service
-from modelops._service_track import Track, deploy
+from modelops._service_pod import NAME, PORT
+from modelops._service_route import make_route, make_service
+from modelops._service_track import Track
 from modelops._serving_alias import mark_serving
 from modelops._storage import volume_claim
 from modelops._types import Expose
@@ -44,6 +46,9 @@ class ModelService(pulumi.ComponentResource):
     predict_url: pulumi.Output[str]
     """Address that answers predictions: `POST {"inputs": [[0.5]]}`; with the `vllm` runtime that of OpenAI's chat
     completions."""
+    canary_status: pulumi.Output[Mapping[str, Any]] | None
+    """What became of the canary: verdict (`hold`, `promote`, `roll back`), reason, figures of both tracks, and the
+    versions that the tracks serve; none without a canary."""
 
     def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
@@ -52,14 +57,18 @@ class ModelService(pulumi.ComponentResource):
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels(NAME, NAME, name))
         account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
         net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, args), opts=here)
-        pods = deploy(Track(name, args, known_after(name, account), _cache(name, args, here)), here)
-        mark_serving(name, args, known_after(name, account), [pods], here)
+        base = Track(name, args, known_after(name, account), _cache(name, args, here))
+        release = bring_out(base, here)
         # After the pods: Pulumi waits until some answer behind a Service, and those may wait for a training.
-        after = pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(depends_on=[pods]))
-        service = make_service(name, metadata, args, live_selector(name), after)
-        self.url = _url(name, metadata, args, service, [pods], here)
+        after = pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(depends_on=[*release.answering]))
+        service = make_service(name, metadata, args, release.selector, after)
+        # Only where the address leads to a version, that one serves.
+        mark_serving(name, args, release.version, known_after(name, account), [*release.answering, service], here)
+        stand_by(base, service, here)
+        self.url = _url(name, metadata, args, service, release, here)
         self.predict_url = pulumi.Output.concat(self.url, CHAT_PATH if is_vllm(args) else PREDICT_PATH)
-        self.register_outputs({"url": self.url, "predict_url": self.predict_url})
+        self.canary_status = release.canary_status
+        self.register_outputs({"url": self.url, "predict_url": self.predict_url, "canary_status": self.canary_status})
 
 
 def _url(
@@ -67,19 +76,20 @@ def _url(
     metadata: k8s.meta.v1.ObjectMetaArgs,
     args: ModelServiceArgs,
     service: core.Service,
-    ready: Sequence[pulumi.Resource],
+    release: Release,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
     """The address that clients use: the route's, where there is one, else the Service's."""
     if "route" in args:
-        return make_route(name, metadata, args, [Backend(known_after(name, service))], opts)
+        backends = release.backends(known_after(name, service))
+        return make_route(name, metadata, args, backends, opts, release.filters)
     return service_url(
         service,
         expose=args.get("expose", Expose.CLUSTER_IP),
         port=args.get("port", DEFAULT_PORT),
         inside=cluster_host(name, args["namespace"]),
         host=args.get("host"),
-        ready=ready,
+        ready=release.answering,
     )
 
 
@@ -106,7 +116,9 @@ def _network_rules(name: str, args: ModelServiceArgs) -> net.NetworkPolicySpecAr
     source: pulumi.Input[int] = HTTPS_PORT
     if not is_vllm(args):
         source = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
-    ingress, egress = [allow_ingress(PORT)], [allow_egress(source)]
+    # Copies for a shadow go from pod to pod.
+    copies = [PORT] if "shadow" in args else []
+    ingress, egress = [allow_ingress(PORT)], [allow_egress(source, *copies)]
     if nodes(args) > 1:
         to, back = allow_within(picked)
         ingress, egress = [*ingress, to], [*egress, back]

@@ -27,19 +27,14 @@ def report(**changes: str) -> dict[str, str]:
 
 
 def test_metrics_and_the_runs_page_come_from_the_report() -> None:
-    outputs = start(report=report()).outputs
+    outputs = start(records={"demo-reported": report()}).outputs
     assert outputs["metrics"].value == {"mse": 0.25}
     assert outputs["run_url"].value == "https://mlflow.example.com/#/experiments/3/runs/0a1b"
 
 
-def test_they_are_read_after_the_job() -> None:
-    made = [(found.type.rpartition(":")[2], found.name) for found in start(report=report()).resources]
-    assert made.index(("Job", "demo")) < made.index(("ConfigMap", "demo-reported"))
-
-
 def test_the_report_of_another_run_counts_for_nothing() -> None:
     for stale in (report(run_id="000000000000"), {}):
-        outputs = start(report=stale).outputs
+        outputs = start(records={"demo-reported": stale}).outputs
         assert outputs["metrics"].value == {}
         assert outputs["run_url"].value == "https://mlflow.example.com/"
 
@@ -78,7 +73,8 @@ def test_only_what_publishes_has_the_registrys_password() -> None:
 
 def test_the_best_of_a_sweep_is_reported_by_the_job_that_selects_it() -> None:
     program = start(
-        {"sweep": {"rate": [0.1, 0.2]}, "sweep_metric": "mse", "tracking_secret": "writer"}, report=report()
+        {"sweep": {"rate": [0.1, 0.2]}, "sweep_metric": "mse", "tracking_secret": "writer"},
+        records={"demo-reported": report()},
     )
     names = {
         (job.name, each["name"])
