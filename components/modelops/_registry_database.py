@@ -87,7 +87,7 @@ def _server(
     net.NetworkPolicy(server, metadata=metadata, spec=_network_rules(instance), opts=opts)
     service = core.Service(
         server,
-        # Headless: one pod, and Pulumi need not wait for it twice.
+        # The StatefulSet is waited for, and by it for the pod.
         metadata=k8s.meta.v1.ObjectMetaArgs(
             name=server,
             namespace=args["namespace"],
@@ -95,8 +95,9 @@ def _server(
             annotations={"pulumi.com/skipAwait": "true"},
         ),
         spec=core.ServiceSpecArgs(
-            cluster_ip="None",
             selector=selector(NAME, instance),
+            # The name resolves and leads there also while a probe is late: who connects can wait for an answer.
+            publish_not_ready_addresses=True,
             ports=[core.ServicePortArgs(name="postgres", port=PORT, target_port="postgres")],
         ),
         opts=opts,

@@ -88,7 +88,7 @@ class Setting:
             run = TrainingJob("told", self._training(training, train_image, registry, broken), there)  # type: ignore[arg-type]
             outputs |= {key: getattr(run, key) for key in ("run_id", "model_uri", "metrics", "run_url")}
             if serve:
-                service = ModelService("told", self._service(serve_image, registry, run), there)  # type: ignore[arg-type]
+                service = ModelService("told-serve", self._service(serve_image, registry, run), there)  # type: ignore[arg-type]
                 outputs["predict_url"] = service.predict_url
             return outputs
 

@@ -4,6 +4,12 @@ set -eu
 umask 077
 url=$(printf '%s' "$MLFLOW_BACKEND_STORE_URI" | sed 's|^postgresql+[a-z0-9]*://|postgresql://|; s|^postgres://|postgresql://|')
 mkdir -p /backup/database
+tries=60
+until pg_isready --quiet --dbname="$url"; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || { echo "error: the database does not answer" >&2; exit 1; }
+    sleep 2
+done
 
 case $1 in
 dump)
