@@ -17,9 +17,18 @@ from devkit.errors import DevkitError
 from devkit.steps import Report
 
 _FOLDER = Path(__file__).resolve().parent
-SUBSTITUTES = ("alertmanager", "mlflow", "mlflow-full", "node-exporter", "postgres", "prometheus", "versitygw")
+SUBSTITUTES = (
+    "alertmanager",
+    "jobset",
+    "mlflow",
+    "mlflow-full",
+    "node-exporter",
+    "postgres",
+    "prometheus",
+    "versitygw",
+)
 """Targets of the Dockerfile beside this file: repository names (last path component), `-full` for tags that end so."""
-_BUILT_HERE = {"prometheus": "prometheus", "versitygw": "s3"}
+_BUILT_HERE = {"jobset": "jobset", "prometheus": "prometheus", "versitygw": "s3"}
 """Target → the toolchain group with the programs that it copies."""
 _TIMEOUT_SECONDS = 10.0
 _MANIFEST_TYPES = (
