@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import uvicorn
 
 from model.contract import ContractError, ServeContract
@@ -57,6 +58,7 @@ def listen(settings: ServeContract) -> socket.socket:
 
 async def serve(settings: ServeContract) -> None:
     """Serve until SIGTERM or SIGINT. Raises ContractError when the model can't be loaded or the port not be had."""
+    np.seterr(all="ignore")  # numbers that are too large are refused, not warned of
     log = Log(settings.model_version)
     metrics = Metrics()
     app = App(settings, log, metrics)
