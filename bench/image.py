@@ -1,6 +1,5 @@
 """What the serving image adds to its base, built on the local platform."""
 
-import gzip
 import io
 import json
 import os
@@ -33,20 +32,25 @@ def beyond_its_base(target: str) -> tuple[float, float]:
     base = json.loads(facts_file.read_text())["base_image"]
     if not base:
         raise BenchError("the platform has no base image of its own to compare with")
-    known = {layer["digest"] for layer in _manifest(base)["layers"]}
+    of_the_base = len(_manifest(base)["layers"])
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "image.tar")
         context = str(REPOSITORY / "model")
         command = [str(buildctl), "--addr", buildkit_address(), "build", "--frontend", "dockerfile.v0"]
         command += ["--local", f"context={context}", "--local", f"dockerfile={context}", "--opt", f"target={target}"]
-        command += ["--opt", f"build-arg:BASE_IMAGE={base}", "--output", f"type=oci,dest={archive},compression=gzip"]
+        command += [
+            "--opt",
+            f"build-arg:BASE_IMAGE={base}",
+            "--output",
+            f"type=oci,dest={archive},compression=gzip,force-compression=true",
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise BenchError(f"the image can't be built: {done.stderr.strip()[-500:]}")
-        return _sizes(archive, known)
+        return _sizes(archive, of_the_base)
 
 
-def _sizes(archive: Path, known: set[str]) -> tuple[float, float]:
+def _sizes(archive: Path, of_the_base: int) -> tuple[float, float]:
     packed = unpacked = 0
     with tarfile.open(archive) as image:
 
@@ -60,13 +64,9 @@ def _sizes(archive: Path, known: set[str]) -> tuple[float, float]:
         manifest = json.loads(blob(json.load(index)["manifests"][0]["digest"]))
         if "manifests" in manifest:
             manifest = json.loads(blob(manifest["manifests"][0]["digest"]))
-        for layer in manifest["layers"]:
-            if layer["digest"] in known:
-                continue
+        for layer in manifest["layers"][of_the_base:]:
             packed += layer["size"]
-            content = blob(layer["digest"])
-            data = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-            with tarfile.open(fileobj=io.BytesIO(data)) as files:
+            with tarfile.open(fileobj=io.BytesIO(blob(layer["digest"])), mode="r:gz") as files:
                 unpacked += sum(member.size for member in files)
     return packed / 1e6, unpacked / 1e6
 

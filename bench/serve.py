@@ -9,6 +9,7 @@ while the others stand still: what else the machine does hits all alike. Figures
 import argparse
 import json
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -267,6 +268,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     given = parser.parse_args()
     options = Options(given.seconds, given.rounds, given.connections)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # what was started is stopped
     generator = install()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)

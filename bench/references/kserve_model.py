@@ -15,7 +15,7 @@ class LineModel(kserve.Model):
     async def predict(self, payload, headers=None, response_headers=None):  # type: ignore[no-untyped-def]
         outputs = self.line.predict(payload.inputs[0].as_numpy())
         tensor = kserve.InferOutput("output", list(outputs.shape), "FP32", outputs.ravel().tolist())
-        return kserve.InferResponse(payload.id, "line", [tensor])
+        return kserve.InferResponse(payload.id or "none", "line", [tensor])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from modelops import ModelImage, ModelService
 from tests.browser import browser
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import Serving, base_image_args, publish_folder
+from tests.cluster.serving.support import Serving, image_args, platform_facts, publish_folder
 from tests.cluster.support import eventually, get_json, kubectl, post
 from tests.unit.model.other_models import write_keras_model, write_onnx_model
 
@@ -112,7 +112,7 @@ def test_each_runtime_s_image_serves_its_models(
     stack: Stack = serving.new_stack()
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
-        image = ModelImage(target, {**base_image_args(platform_env), "target": target})  # type: ignore[typeddict-item]
+        image = ModelImage(target, image_args(platform_facts(platform_env), target))  # type: ignore[arg-type]
         args = serving.args(image=image.ref, model_uri=uri, replicas=1, expose="LoadBalancer")
         args["resources"] = {"cpu": "20m", "memory": "128Mi", "memory_limit": "1536Mi"}
         args["startup_timeout_seconds"] = 600

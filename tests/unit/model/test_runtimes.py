@@ -11,6 +11,7 @@ from model.runtime import IMAGES, KerasRuntime, OnnxRuntime, load
 from tests.unit.model.other_models import BIAS, WEIGHTS, write_keras_model, write_onnx_model
 from tests.unit.model.support import ROOT, run_module, start_server, write_model
 
+
 def test_an_onnx_model_predicts(tmp_path: Path) -> None:
     manifest = write_onnx_model(tmp_path)
     runtime = load(tmp_path, manifest, threads=1)
