@@ -77,7 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         # It came with its head: the application, which starts in the next round, need not watch the time.
-        self.scope[WHOLE_BODY] = True
+        self.scope[WHOLE_BODY] = True  # type: ignore[literal-required]
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
