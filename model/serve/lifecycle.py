@@ -16,6 +16,7 @@ from model.runtime import largest_batch_seconds, load
 from model.serve.app import App, Service
 from model.serve.logs import Log
 from model.serve.metrics import Metrics
+from model.serve.mirror import Mirror
 from model.serve.protocol import BoundedProtocol
 
 INLINE_SECONDS = 0.005
@@ -61,7 +62,8 @@ async def serve(settings: ServeContract) -> None:
     np.seterr(all="ignore")  # numbers that are too large are refused, not warned of
     log = Log(settings.model_version)
     metrics = Metrics()
-    app = App(settings, log, metrics)
+    mirror = Mirror(settings.mirror_url, settings.mirror_percent) if settings.mirror_url else None
+    app = App(settings, log, metrics, mirror)
     config = uvicorn.Config(
         app,
         loop="none",
@@ -90,6 +92,9 @@ async def serve(settings: ServeContract) -> None:
         log.model = service.manifest.name
         metrics.serving(service.manifest, settings.model_version)
         app.serve(service)
+        if mirror is not None:
+            metrics.add(mirror)
+            mirror.start()
         log.event("ready", run_id=service.manifest.run_id)
         await stopping.wait()
         app.drain()
@@ -98,4 +103,6 @@ async def serve(settings: ServeContract) -> None:
     finally:
         server.should_exit = True
         await asyncio.wait([serving])
+        if mirror is not None:
+            await mirror.stop()
     log.event("stopped")
