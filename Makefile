@@ -6,7 +6,7 @@ ONLY ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down status test lint format test-unit test-cluster test-long venv
+.PHONY: help up preview progress down status test lint format test-unit test-cluster test-long bench venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ up: ## Bring everything up, from nothing to a served model
 
 preview: ## Show what `make up` would change in the stack
 	@eval "$$($(PYTHON) -m devkit env)" && pulumi preview --stack $(STACK) --diff
+
+progress: ## Show how far the stack's training is, while `make up` waits for it
+	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m modelops.progress --namespace modelops-$(STACK)
 
 down: ## Remove the local platform and all that runs on it; caches stay
 	@$(PYTHON) -m devkit down
@@ -43,6 +46,9 @@ test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> fo
 
 test-long: venv ## The cluster tests that take minutes each and are not part of `make test`
 	$(VENV)/pytest tests/cluster -m long
+
+bench: venv ## Measure the model server against its goals and other model servers, on a quiet machine
+	$(VENV)/python -m bench.serve
 
 venv:
 	@$(PYTHON) -m devkit.bootstrap requirements.txt

@@ -24,6 +24,8 @@ class ResourceSettings(Model):
     memory: Quantity | None = None
     memory_limit: Quantity | None = None
     gpus: int | None = Field(default=None, ge=0)
+    gpu_resource: str | None = None
+    devices: dict[str, Annotated[int, Field(ge=1)]] | None = None
 
 
 class ImageSettings(Model):
@@ -45,6 +47,38 @@ class Bounds(Model):
 
     min: float | None = None
     max: float | None = None
+    min_delta: float | None = None
+    max_delta: float | None = None
+
+
+class VolumeSettings(Model):
+    """A volume: one to claim, by its size, or one that is there, by its claim."""
+
+    size: Quantity | None = None
+    storage_class: str | None = None
+    access_modes: list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]] | None = None
+    claim: str | None = None
+
+
+class CheckpointSettings(VolumeSettings):
+    """Where checkpoints outlive a pod: on a volume or in an object store."""
+
+    uri: str | None = None
+    secret: str | None = None
+    interval_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    interval_steps: int | None = Field(default=None, ge=1)
+    retain: bool | None = None
+    keep: bool | None = None
+
+
+class TolerationSettings(Model):
+    """A taint that the pods accept."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] | None = None
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
 
 
 class ModelSettings(Model):
@@ -53,22 +87,103 @@ class ModelSettings(Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$")] = "linear"
     context: str = "model"
     """Folder with the Dockerfile whose targets `train` and `serve` are built, relative to the repository."""
-    framework: Literal["tensorflow", "pytorch", "mxnet"]
+    framework: Literal["tensorflow", "pytorch", "mxnet", "other"]
+    command: list[str] | None = Field(default=None, min_length=1)
     parameters: dict[str, Any] = {}
+    sweep: dict[str, list[Any]] | None = None
+    sweep_metric: str | None = None
+    sweep_goal: Literal["min", "max"] | None = None
+    sweep_parallelism: int | None = Field(default=None, ge=1, le=200)
     gate: dict[str, Bounds] = {}
+    reported_metrics: list[str] | None = None
     data_uri: str | None = None
     data_version: str | None = None
+    environment: dict[str, str] | None = None
+    workers: int = Field(default=1, ge=1, le=256)
+    processes_per_worker: int = Field(default=1, ge=1, le=64)
+    tensor_parallel: int = Field(default=1, ge=1)
     resources: ResourceSettings | None = None
+    shared_memory: Quantity | None = None
+    checkpoints: CheckpointSettings | None = None
+    model_cache: VolumeSettings | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: list[TolerationSettings] | None = None
+    affinity: dict[str, Any] | None = None
+    priority_class: str | None = None
     retries: int = Field(default=0, ge=0, le=10)
-    timeout_seconds: int = Field(default=3600, ge=30, le=604_800)
+    timeout_seconds: int = Field(default=3600, ge=30, le=2_592_000)
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=60, le=2_592_000)
+    suspend: bool | None = None
+    queue: Name | None = None
+    queue_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
+    backend: Literal["job", "jobset", "trainer"] = "job"
+
+
+class ScaleToZeroSettings(Model):
+    """What wakes a service without pods, through KEDA."""
+
+    prometheus_url: Host
+    query: str = Field(min_length=1)
+    threshold: float = Field(gt=0)
+    idle_seconds: int = Field(default=300, ge=1, le=86_400)
 
 
 class AutoscalingSettings(Model):
-    """Bounds of the autoscaler."""
+    """Bounds and aims of the autoscaler."""
 
-    min_replicas: int = Field(default=2, ge=1, le=1000)
+    min_replicas: int | None = Field(default=None, ge=0, le=1000)
     max_replicas: int = Field(ge=1, le=1000)
-    target_cpu_percent: int = Field(default=70, ge=1, le=100)
+    target_cpu_percent: int | None = Field(default=None, ge=1, le=1000)
+    target_memory_percent: int | None = Field(default=None, ge=1, le=1000)
+    target_requests_per_second: float | None = Field(default=None, gt=0)
+    target_latency_ms: float | None = Field(default=None, gt=0)
+    scale_down_stabilization_seconds: int | None = Field(default=None, ge=0, le=3600)
+    scale_down_pods_per_minute: int | None = Field(default=None, ge=1)
+    scale_up_pods_per_minute: int | None = Field(default=None, ge=1)
+    scale_to_zero: ScaleToZeroSettings | None = None
+
+
+class RolloutSettings(Model):
+    """How many pods a release may add and take at a time."""
+
+    max_surge: int | None = Field(default=None, ge=0, le=1000)
+    max_unavailable: int | None = Field(default=None, ge=0, le=1000)
+
+
+class SmokeTestSettings(Model):
+    """A prediction that must be right before a new version takes traffic."""
+
+    inputs: list[Any] = Field(min_length=1)
+    outputs: list[Any] = Field(min_length=1)
+    tolerance: float | None = Field(default=None, ge=0)
+
+
+class ServingCacheSettings(Model):
+    """A volume for fetched models."""
+
+    size: Quantity | None = None
+    storage_class: str | None = None
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] | None = None
+
+
+class GatewaySettings(Model):
+    """A Gateway that is there already."""
+
+    name: Host
+    namespace: Host | None = None
+    listener: Host | None = None
+    https: bool = True
+
+
+class RouteSettings(Model):
+    """A host name in front of the service; exactly one of the three ways."""
+
+    host: Host
+    ingress_class: Host | None = None
+    gateway: GatewaySettings | None = None
+    gateway_class: Host | None = None
+    tls_secret: Host | None = None
+    annotations: dict[str, str] | None = None
 
 
 class ServiceSettings(Model):
@@ -76,16 +191,56 @@ class ServiceSettings(Model):
 
     replicas: int | None = Field(default=None, ge=1, le=1000)
     autoscaling: AutoscalingSettings | None = None
+    rollout: RolloutSettings | None = None
+    smoke_test: SmokeTestSettings | None = None
+    cache: ServingCacheSettings | None = None
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
+    route: RouteSettings | None = None
     port: int = Field(default=80, ge=1, le=65_535)
     resources: ResourceSettings | None = None
-    startup_timeout_seconds: int = Field(default=120, ge=10, le=3600)
+    tracking_secret: Host | None = None
+    startup_timeout_seconds: int = Field(default=120, ge=10, le=14_400)
     drain_seconds: int = Field(default=10, ge=1, le=600)
 
 
+class DatabaseSettings(Model):
+    """PostgreSQL for the registry: one of its own, or the one whose address a Secret has."""
+
+    secret: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65_535)
+    image: Host | None = None
+    storage_size: Quantity | None = None
+    storage_class: str | None = None
+    resources: ResourceSettings | None = None
+
+
+class ArtifactSettings(Model):
+    """Object store for the models' files."""
+
+    uri: Annotated[str, Field(pattern=r"^s3://\S+$")]
+    endpoint_url: str | None = None
+    region: str | None = None
+    secret: str | None = None
+
+
+class BackupSettings(Model):
+    """When and where the registry is backed up."""
+
+    schedule: str | None = None
+    keep: int | None = Field(default=None, ge=1, le=1000)
+    storage_size: Quantity | None = None
+    storage_class: str | None = None
+
+
 class RegistrySettings(Model):
-    """The MLflow server."""
+    """The MLflow server. It has accounts where `registry_admin_password` is set."""
+
+    database: DatabaseSettings | None = None
+    """SQLite on the volume where unset."""
+    artifacts: ArtifactSettings | None = None
+    """The volume where unset."""
+    backup: BackupSettings | None = None
 
     image: Host | None = None
     storage_size: Quantity = "5Gi"
@@ -173,6 +328,8 @@ class Settings(Model):
     image_registry_password: SecretStr | None = Field(default=None, min_length=1)
     alertmanager_config: SecretStr | None = Field(default=None, min_length=1)
     """Alertmanager's configuration with its receivers."""
+    registry_admin_password: SecretStr | None = Field(default=None, min_length=12)
+    """Password of the MLflow account `admin`. With it, nobody gets in without a password."""
     grafana_admin_password: SecretStr | None = Field(default=None, min_length=8)
     elastic_password: SecretStr | None = Field(default=None, min_length=8)
 

@@ -158,7 +158,7 @@ def _service_checks(raw: Mapping[str, Any]) -> list[str]:
     if not isinstance(bounds, Mapping):
         return []
     problems = []
-    low, high = bounds.get("min_replicas", 2), bounds.get("max_replicas")
+    low, high = bounds.get("min_replicas", 0 if "scale_to_zero" in bounds else 2), bounds.get("max_replicas")
     if isinstance(low, int) and isinstance(high, int) and high < low:
         problems.append(f"modelops:service.autoscaling.max_replicas is {high}, must be at least min_replicas ({low})")
     if replicas is not None:
@@ -171,11 +171,12 @@ def _service_checks(raw: Mapping[str, Any]) -> list[str]:
 def _gate_checks(raw: Mapping[str, Any]) -> list[str]:
     gate, problems = _at(raw, "model", "gate"), []
     for metric, bounds in gate.items() if isinstance(gate, Mapping) else ():
-        low, high = _at(bounds, "min"), _at(bounds, "max")
-        if low is None and high is None:
-            problems.append(f"modelops:model.gate.{metric} is {bounds!r}, must have min, max or both")
-        elif isinstance(low, int | float) and isinstance(high, int | float) and high < low:
-            problems.append(f"modelops:model.gate.{metric}.max is {high}, must be at least min ({low})")
+        if not bounds:
+            problems.append(f"modelops:model.gate.{metric} is {bounds!r}, must have min, max, min_delta or max_delta")
+        for least, most in (("min", "max"), ("min_delta", "max_delta")):
+            low, high = _at(bounds, least), _at(bounds, most)
+            if isinstance(low, int | float) and isinstance(high, int | float) and high < low:
+                problems.append(f"modelops:model.gate.{metric}.{most} is {high}, must be at least {least} ({low})")
     return problems
 
 
@@ -201,6 +202,17 @@ def _production_checks(raw: Mapping[str, Any], given: Mapping[str, Any]) -> list
         problems.append(
             "modelops:registry.protect is not true, must be true in production: the registry has every model"
         )
+    if not given.get("registry_admin_password"):
+        problems.append(
+            "modelops:registry_admin_password is missing, it is required in production: nobody else may write models"
+        )
+    if not isinstance(_at(raw, "registry", "database"), Mapping):
+        problems.append(
+            "modelops:registry.database is missing, it is required in production ({} runs a PostgreSQL server): SQLite "
+            "takes one writer and has no back-up of its own"
+        )
+    if not isinstance(_at(raw, "registry", "backup"), Mapping):
+        problems.append("modelops:registry.backup is missing, it is required in production")
     if _at(raw, "service", "replicas") == 1:
         problems.append("modelops:service.replicas is 1, must be at least 2 in production")
     return problems

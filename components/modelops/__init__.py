@@ -2,10 +2,25 @@
 
 from modelops._errors import ArgumentsError
 from modelops._images import UPSTREAM_IMAGES
+from modelops._registry_args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
+from modelops._service_args import (
+    AccessMode,
+    Autoscaling,
+    GatewayListener,
+    ModelServiceArgs,
+    Rollout,
+    Route,
+    Runtime,
+    ScaleToZero,
+    ServingAlias,
+    ServingCache,
+    SmokeTest,
+    Vllm,
+)
 from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
-from modelops.model_service import Autoscaling, ModelService, ModelServiceArgs
+from modelops.model_service import ModelService
 from modelops.monitoring._log_types import (
     ElasticsearchPart,
     ElkPart,
@@ -17,6 +32,7 @@ from modelops.monitoring._log_types import (
 from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import (
+    Backend,
     Checkpoints,
     Framework,
     GateBounds,
@@ -30,9 +46,12 @@ from modelops.training_job import (
 
 __all__ = [
     "UPSTREAM_IMAGES",
+    "AccessMode",
     "AlertmanagerPart",
     "ArgumentsError",
+    "ArtifactStore",
     "Autoscaling",
+    "Backend",
     "Checkpoints",
     "Compression",
     "ElasticsearchPart",
@@ -42,6 +61,7 @@ __all__ = [
     "FilebeatPart",
     "Framework",
     "GateBounds",
+    "GatewayListener",
     "Goal",
     "GrafanaPart",
     "ImageBuilder",
@@ -58,10 +78,21 @@ __all__ = [
     "Part",
     "PrometheusPart",
     "Publisher",
+    "RegistryAuth",
+    "RegistryBackup",
     "RegistryCredentials",
+    "RegistryDatabase",
     "Resources",
+    "Rollout",
+    "Route",
+    "Runtime",
+    "ScaleToZero",
+    "ServingAlias",
+    "ServingCache",
+    "SmokeTest",
     "Snapshots",
     "Toleration",
     "TrainingJob",
     "TrainingJobArgs",
+    "Vllm",
 ]

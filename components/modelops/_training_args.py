@@ -22,6 +22,17 @@ class Framework(Enum):
     """Anything else. One worker only: no way for several to meet is known."""
 
 
+class Backend(Enum):
+    """What runs the pods."""
+
+    JOB = "job"
+    """Kubernetes' own Job. Needs nothing else."""
+    JOBSET = "jobset"
+    """A JobSet (`jobset.x-k8s.io`) of one Job. Its controller must be in the cluster."""
+    TRAINER = "trainer"
+    """A TrainJob of Kubeflow Trainer v2 (`trainer.kubeflow.org`). Its controller must be in the cluster."""
+
+
 class Goal(Enum):
     """Which of a sweep's runs is the best."""
 
@@ -55,6 +66,8 @@ class Publisher(TypedDict):
     """The publishing program and its arguments. Default `python -m model.publish`."""
     select_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The program that registers the best of a sweep's runs, and its arguments. Default `python -m model.select`."""
+    registry_wait_seconds: NotRequired[pulumi.Input[int]]
+    """How long a registry that does not answer is waited for, before a training as after it. Default 120; 0 to 3600."""
 
 
 class Checkpoints(TypedDict):
@@ -147,6 +160,15 @@ class TrainingJobArgs(TypedDict):
     """Where the training data is. Default: the image's own sample data. Part of the run's identity."""
     data_version: NotRequired[pulumi.Input[str]]
     """Version of the data, to train anew when it changes. Default: none. Part of the run's identity."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` for MLflow: ModelRegistry's `writer_secret`.
+    Only what publishes gets them, not the training. Default: none."""
+    tracking_url: NotRequired[pulumi.Input[str]]
+    """Address of the MLflow server as people see it, for `run_url`: ModelRegistry's `url`. Default: `tracking_uri`."""
+    serving_alias: NotRequired[str]
+    """Alias of the version that serves now, which relative bounds of the gate compare with. Default `serving`."""
+    git_commit: NotRequired[pulumi.Input[str]]
+    """Commit that the image was built from, recorded with the run. Default: none."""
     experiment_name: NotRequired[pulumi.Input[str]]
     """MLflow experiment that the run is logged to. Default: the model's name."""
     environment: NotRequired[Mapping[str, pulumi.Input[str]]]
@@ -194,6 +216,8 @@ class TrainingJobArgs(TypedDict):
     Default: none."""
     queue_timeout_seconds: NotRequired[int]
     """How much longer than `timeout_seconds` Pulumi waits, with `queue` or `suspend`. Default 86400; 0 to 2592000."""
+    backend: NotRequired[Backend]
+    """What runs the pods. Default `job`. With another one the component's name has at most 40 characters."""
     publisher: NotRequired[Publisher]
     """What publishes the model. Default: `python -m model.publish` in the training image."""
     image_pull_secret: NotRequired[pulumi.Input[str]]

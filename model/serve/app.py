@@ -1,11 +1,8 @@
 """The ASGI application: routes, bounds, one log line and one observation a request."""
 
-import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
 
 from model.contract import ServeContract
 from model.manifest import Manifest
@@ -26,10 +23,11 @@ from model.serve.http import (
 )
 from model.serve.logs import Log
 from model.serve.metrics import Metrics
+from model.serve.mirror import Mirror
 from model.serve.openapi import document
 from model.serve.page import pages
 from model.serve.predicting import predictor
-from model.serve.validation import InputReader
+from model.serve.validation import InputReader, all_finite
 
 PREDICT = "/api/predict"
 RETRY_AFTER_SECONDS = "1"
@@ -52,8 +50,7 @@ class Service:
     async def predict(self, inputs: Array) -> Array:
         """Raises Refusal when a prediction isn't finite, or takes too long."""
         outputs = await self._predict(inputs)
-        finite = math.isfinite(outputs.item()) if outputs.size == 1 else np.isfinite(outputs).all()
-        if not finite:
+        if not all_finite(outputs):
             raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
         return outputs
 
@@ -65,10 +62,11 @@ class Service:
 class App:
     """Answers 503 on readiness until `serve` was given a model, and again from `drain` on."""
 
-    def __init__(self, settings: ServeContract, log: Log, metrics: Metrics) -> None:
+    def __init__(self, settings: ServeContract, log: Log, metrics: Metrics, mirror: Mirror | None = None) -> None:
         self._settings = settings
         self._log = log
         self._metrics = metrics
+        self._mirror = mirror
         self._service: Service | None = None
         self._draining = False
         self._predicting = 0
@@ -176,6 +174,8 @@ class App:
         finally:
             self._predicting -= 1
         self._metrics.predicted(outputs)
+        if self._mirror is not None:
+            self._mirror.offer(scope["path"], body)
         if open_protocol:
             response = oip.inferred(service.manifest, service.version, outputs, identity)
         else:
