@@ -20,13 +20,14 @@ from typing import Any
 NODE = "http://127.0.0.1:9200"
 USERS = {"admin": os.environ.get("ADMIN_PASSWORD", ""), "writer": os.environ.get("WRITER_PASSWORD", "")}
 LICENSED = ("/_ilm/", "/_slm/", "/_snapshot/", "/_security/")
+LICENSE = {"license": {"status": "active", "uid": "tests", "type": "basic"}}
 RECORD: list[dict[str, Any]] = []
 
 
 def writer_may(method: str, path: str, body: bytes) -> bool:
-    """What `create_doc` and `monitor` allow: to be greeted, and to add documents to our streams."""
+    """What `create_doc` and `monitor` allow: to be greeted, to see the licence, and to add documents to our streams."""
     path = path.partition("?")[0]
-    if (method, path) in (("GET", "/"), ("HEAD", "/")):
+    if (method, path) in (("GET", "/"), ("HEAD", "/"), ("GET", "/_license")):
         return True
     if method != "POST" or path != "/_bulk":
         return False
@@ -60,6 +61,8 @@ class Front(BaseHTTPRequestHandler):
         RECORD.append(entry)
         if not allowed:
             self._answer(401 if user is None else 403, b'{"error": "security_exception"}')
+        elif self.path.startswith("/_license"):
+            self._answer(200, json.dumps(LICENSE).encode())
         elif self.path.startswith(LICENSED):
             self._answer(200, b'{"acknowledged": true}')
         else:

@@ -14,6 +14,7 @@ public final class Main {
             settings.put("http.port", "9200");
             settings.put("discovery.type", "single-node");
             settings.put("node.store.allow_mmap", false);
+            settings.put("node.roles", "master,data,ingest");
             // A test's node shares its disk with everything else.
             settings.put("cluster.routing.allocation.disk.threshold_enabled", false);
         });
