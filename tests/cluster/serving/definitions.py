@@ -47,4 +47,4 @@ def definitions(source: Source) -> Iterator[None]:
             "items"
         ):
             [file] = [file for file in files(source) if file.name.endswith(f"_{kind}.yaml")]
-            kubectl("delete", "--filename", str(file), "--wait=false")
+            kubectl("delete", "--filename", str(file), "--timeout=60s")
