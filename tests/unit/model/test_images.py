@@ -46,9 +46,9 @@ def copied(target: str) -> set[str]:
 @pytest.mark.parametrize(
     ("target", "programs"),
     [
-        ("train", ["model.train", "model.publish"]),
-        ("serve", ["model.fetch", "model.serve.__main__"]),
-        ("serve-framework", ["model.fetch", "model.serve.__main__"]),
+        ("train", ["model.train", "model.publish", "model.select", "model.watch"]),
+        ("serve", ["model.fetch", "model.promote", "model.serve.__main__"]),
+        ("serve-framework", ["model.fetch", "model.promote", "model.serve.__main__"]),
     ],
 )
 def test_an_image_has_what_its_programs_import_and_no_more(target: str, programs: list[str]) -> None:
