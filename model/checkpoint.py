@@ -1,14 +1,14 @@
 """Checkpoints: training that was stopped goes on where it was."""
 
-import contextlib
 import io
 import json
+import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from model.contract import ConfigurationError, TrainingContract
+from model.contract import ConfigurationError, ContractError, TrainingContract
 
 FILE = "last.ckpt"
 STATE = "state.json"
@@ -38,7 +38,6 @@ class Store(Protocol):
 
     def read(self) -> bytes | None: ...
     def write(self, content: bytes) -> None: ...
-    def __str__(self) -> str: ...
 
 
 class Folder:
@@ -59,37 +58,40 @@ class Folder:
         scratch.write_bytes(content)
         scratch.replace(self._file)
 
-    def __str__(self) -> str:
-        return str(self._file)
-
 
 class ObjectStore:
-    """Anything that fsspec has a driver for, such as s3:// (the image has that one). An object is put whole."""
+    """An object store such as s3://, gs:// or az://, with the usual variables (AWS_*, …) of its own. An object is put
+    whole."""
 
     def __init__(self, uri: str) -> None:
-        import fsspec
+        import obstore.store
 
-        self._uri = f"{uri.rstrip('/')}/{FILE}"
+        self._uri = uri
+        options: dict[str, Any] = {}
+        if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+            options["client_options"] = {"allow_http": True}
         try:
-            self._files, self._path = fsspec.core.url_to_fs(self._uri)
-        except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"MODELOPS_CHECKPOINT_URI is {uri!r}: {error}") from error
+            self._store = obstore.store.from_url(uri, **options)
+        except Exception as error:  # its exceptions have no base of their own
+            raise ConfigurationError(f"MODELOPS_CHECKPOINT_URI is {uri!r}: {_first_line(error)}") from error
 
     def read(self) -> bytes | None:
         try:
-            self._files.invalidate_cache()
-            content: bytes = self._files.cat_file(self._path)
-            return content
+            return bytes(self._store.get(FILE).bytes())
         except FileNotFoundError:
             return None
+        except Exception as error:
+            raise ContractError(f"the checkpoint can't be read from {self._uri}: {_first_line(error)}") from error
 
     def write(self, content: bytes) -> None:
-        with contextlib.suppress(NotImplementedError):
-            self._files.makedirs(self._path.rsplit("/", 1)[0], exist_ok=True)
-        self._files.pipe_file(self._path, content)
+        try:
+            self._store.put(FILE, content)
+        except Exception as error:
+            raise ContractError(f"the checkpoint can't be written to {self._uri}: {_first_line(error)}") from error
 
-    def __str__(self) -> str:
-        return self._uri
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class WrongOwner(Exception):

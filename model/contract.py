@@ -93,6 +93,10 @@ class Environment:
             return {}
         return value
 
+    def switch(self, name: str) -> bool:
+        """`true` or `false`; unset means false."""
+        return self.text(name, "false", pattern="true|false", rule="true or false") == "true"
+
     def check(self) -> None:
         if self.problems:
             raise ConfigurationError(*self.problems)
@@ -226,6 +230,9 @@ class ServeContract:
     max_concurrency: int
     body_seconds: float
     threads: int
+    predict_seconds: float = 30
+    batch_rows: int = 0
+    log_inputs: bool = False
 
     @classmethod
     def read(cls, env: Environment) -> "ServeContract":
@@ -240,6 +247,9 @@ class ServeContract:
             max_concurrency=env.integer("MODELOPS_MAX_CONCURRENCY", 64, minimum=1, maximum=10**5),
             body_seconds=env.number("MODELOPS_BODY_SECONDS", 10, minimum=0.1, maximum=600),
             threads=env.integer("MODELOPS_THREADS", 1, minimum=1, maximum=256),
+            predict_seconds=env.number("MODELOPS_PREDICT_SECONDS", 30, minimum=0.01, maximum=3600),
+            batch_rows=env.integer("MODELOPS_BATCH_ROWS", 0, minimum=0, maximum=10**6),
+            log_inputs=env.switch("MODELOPS_LOG_INPUTS"),
         )
 
 

@@ -25,7 +25,7 @@ def parse_model_uri(uri: str) -> tuple[str, str | None, str | None]:
 
 
 def fetch(settings: FetchContract) -> Manifest:
-    """Leaves the manifest and the file it names in `model_dir`.
+    """Leaves the manifest and the files it names in `model_dir`.
 
     The folder is a mount point, so it can't be renamed into place as one: the manifest is moved last, and without a
     manifest there is no model. Raises ContractError; what was in the folder before then stays.
@@ -38,10 +38,11 @@ def fetch(settings: FetchContract) -> Manifest:
     try:
         registry.download(_wanted(files, manifest.FILE_NAME, settings), scratch / manifest.FILE_NAME)
         described = Manifest.read(scratch)
-        registry.download(_wanted(files, described.file, settings), scratch / described.file)
-        _verify(described, scratch)
+        for name in described.files:
+            registry.download(_wanted(files, name, settings), scratch / name)
+            _verify(described, scratch, name)
         (settings.model_dir / manifest.FILE_NAME).unlink(missing_ok=True)
-        for name in (described.file, manifest.FILE_NAME):
+        for name in (*described.files, manifest.FILE_NAME):
             (scratch / name).rename(settings.model_dir / name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -60,12 +61,12 @@ def _wanted(files: dict[str, RemoteFile], name: str, settings: FetchContract) ->
     return files[name]
 
 
-def _verify(described: Manifest, folder: Path) -> None:
-    expected = described.sha256.get(described.file)
-    with (folder / described.file).open("rb") as content:
+def _verify(described: Manifest, folder: Path, name: str) -> None:
+    expected = described.sha256.get(name)
+    with (folder / name).open("rb") as content:
         got = hashlib.file_digest(content, "sha256").hexdigest()
     if expected not in (None, got):
-        raise ContractError(f"{described.file} is damaged: its SHA-256 is {got}, the manifest says {expected}")
+        raise ContractError(f"{name} is damaged: its SHA-256 is {got}, the manifest says {expected}")
 
 
 def main() -> None:
@@ -73,7 +74,7 @@ def main() -> None:
     settings = FetchContract.read(env)
     env.check()
     described = fetch(settings)
-    size = (settings.model_dir / described.file).stat().st_size
+    size = sum((settings.model_dir / name).stat().st_size for name in described.files)
     print(f"fetched {settings.model_uri}: {described.name}, run {described.run_id}, {size} bytes", flush=True)
 
 

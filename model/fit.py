@@ -13,6 +13,7 @@ from model.contract import ConfigurationError, ContractError, Exit, TrainingCont
 from model.convert import write_model
 from model.evaluate import evaluate
 from model.frameworks import Framework, Model
+from model.manifest import baseline_of
 from model.parameters import Parameters
 from model.peers import Peers
 from model.progress import Reporter, write_json
@@ -52,8 +53,9 @@ def train(
         peers.finish()
         return {}
     inputs, targets = preprocess.arrays(split.test, parameters)
-    metrics = evaluate(model.predict(inputs), targets, parameters.task)
-    write_outputs(model, progress, metrics, settings, parameters)
+    predicted = model.predict(inputs)
+    metrics = evaluate(predicted, targets, parameters.task)
+    write_outputs(model, progress, metrics, predicted, settings, parameters)
     peers.finish()
     return metrics
 
@@ -183,7 +185,12 @@ def _mean_loss(predicted: preprocess.Array, actual: preprocess.Array, parameters
 
 
 def write_outputs(
-    model: Model, progress: Progress, metrics: dict[str, float], settings: TrainingContract, parameters: Parameters
+    model: Model,
+    progress: Progress,
+    metrics: dict[str, float],
+    predicted: preprocess.Array,
+    settings: TrainingContract,
+    parameters: Parameters,
 ) -> None:
     """The model directory first, `metrics.json` last: whoever finds it finds the rest whole."""
     output = settings.output_dir
@@ -193,7 +200,7 @@ def write_outputs(
     for folder in (scratch, output / "model"):
         shutil.rmtree(folder, ignore_errors=True)
     scratch.mkdir()
-    write_model(model, scratch, settings, parameters)
+    write_model(model, scratch, settings, parameters, baseline_of(predicted.tolist()))
     scratch.rename(output / "model")
     write_json(output / "parameters.json", parameters.model_dump())
     write_json(output / "history.json", progress.history)

@@ -3,16 +3,24 @@
 Standard library only: training writes it, fetching and serving read it.
 """
 
+import itertools
 import json
 import math
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model.contract import ContractError
+from model.contract import ContractError, is_number
 
 FILE_NAME = "model.json"
 DTYPES = ("float32", "float64", "int32", "int64")
+ROWS_PER_BIN = 20
+"""With fewer test rows a bin, chance alone would look like drift."""
+MOST_BINS = 10
+BASELINE_COLUMNS = 16
+"""Most output columns with a baseline: each costs the server a set of time series."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,37 @@ class Golden:
 
 
 @dataclass(frozen=True)
+class Bins:
+    """How the predictions in one output column were spread over the numbers when the model was tested.
+
+    `edges` part the numbers into one bin more than there are edges; one that equals an edge is in the bin below it.
+    `fractions` has each bin's share of the predictions.
+    """
+
+    edges: tuple[float, ...]
+    fractions: tuple[float, ...]
+
+
+def baseline_of(predictions: Sequence[Sequence[float]]) -> tuple[Bins, ...]:
+    """What `Manifest.baseline` takes: bins of about equally many of the test split's predictions, a set a column.
+
+    `predictions` has a flat row of finite numbers for each row of the test split.
+    """
+    columns = zip(*(row[:BASELINE_COLUMNS] for row in predictions), strict=True)
+    return tuple(_bins(sorted(map(float, column))) for column in columns)
+
+
+def _bins(values: list[float]) -> Bins:
+    wanted = min(MOST_BINS, max(2, len(values) // ROWS_PER_BIN))
+    quantiles = {values[math.ceil(len(values) * part / wanted) - 1] for part in range(1, wanted)}
+    edges = sorted(quantiles - {values[-1]}) or [values[-1]]
+    counts = [0] * (len(edges) + 1)
+    for value in values:
+        counts[bisect_left(edges, value)] += 1
+    return Bins(tuple(edges), tuple(count / len(values) for count in counts))
+
+
+@dataclass(frozen=True)
 class Manifest:
     name: str
     run_id: str
@@ -48,9 +87,18 @@ class Manifest:
     golden: Golden
     sha256: dict[str, str] = field(default_factory=dict)
     """Digest of each file of the model directory, by name; empty when whoever made the model left it out."""
+    extra_files: tuple[str, ...] = ()
+    """What the runtime needs besides `file`: weights that are kept apart from the graph."""
+    baseline: tuple[Bins, ...] = ()
+    """Of each output column, up to 16; what drift is measured against. Empty: drift isn't measured."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What serving needs besides the manifest."""
+        return (self.file, *self.extra_files)
 
     def write(self, directory: Path) -> None:
-        content = {
+        content: dict[str, Any] = {
             "name": self.name,
             "run_id": self.run_id,
             "framework": self.framework,
@@ -61,6 +109,10 @@ class Manifest:
             "golden": vars(self.golden),
             "sha256": self.sha256,
         }
+        if self.extra_files:
+            content["extra_files"] = list(self.extra_files)
+        if self.baseline:
+            content["baseline"] = [asdict(bins) for bins in self.baseline]
         (directory / FILE_NAME).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     @classmethod
@@ -82,6 +134,11 @@ class Manifest:
             outputs=Tensor(tuple(content["outputs"]["shape"]), content["outputs"]["dtype"]),
             golden=Golden(**{key: content["golden"][key] for key in ("inputs", "outputs", "tolerance")}),
             sha256=content.get("sha256", {}),
+            extra_files=tuple(content.get("extra_files", [])),
+            baseline=tuple(
+                Bins(tuple(map(float, bins["edges"])), tuple(map(float, bins["fractions"])))
+                for bins in content.get("baseline", [])
+            ),
         )
 
 
@@ -93,8 +150,11 @@ def _problems(content: object) -> list[str]:
         for key in ("name", "run_id", "framework", "runtime", "file")
         if not (isinstance(content.get(key), str) and content[key])
     ]
-    if not problems and (content["file"] in (".", "..", FILE_NAME) or "/" in content["file"]):
+    if not problems and not _plain_name(content["file"]):
         problems.append("file must be the plain name of a file beside the manifest")
+    extra = content.get("extra_files", [])
+    if not isinstance(extra, list) or not all(isinstance(name, str) and _plain_name(name) for name in extra):
+        problems.append("extra_files must be a list of plain names of files beside the manifest")
     problems += [problem for key in ("inputs", "outputs") for problem in _tensor_problems(key, content.get(key))]
     golden = content.get("golden")
     if not isinstance(golden, dict) or not all(
@@ -106,7 +166,32 @@ def _problems(content: object) -> list[str]:
     digests = content.get("sha256", {})
     if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):
         problems.append("sha256 must map file names to digests")
+    baseline = content.get("baseline", [])
+    if not isinstance(baseline, list) or len(baseline) > BASELINE_COLUMNS or not all(map(_are_bins, baseline)):
+        problems.append(
+            f"baseline must be a list of up to {BASELINE_COLUMNS} objects of rising numbers `edges` and, one more of"
+            " them, `fractions` that add up to 1"
+        )
     return problems
+
+
+def _plain_name(name: str) -> bool:
+    return name not in ("", ".", "..", FILE_NAME) and "/" not in name
+
+
+def _are_bins(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    edges, fractions = value.get("edges"), value.get("fractions")
+    return (
+        isinstance(edges, list)
+        and isinstance(fractions, list)
+        and all(is_number(number) for number in [*edges, *fractions])
+        and 1 <= len(edges) == len(fractions) - 1 < 100
+        and all(low < high for low, high in itertools.pairwise(edges))
+        and min(fractions) >= 0
+        and abs(sum(fractions) - 1) < 1e-6
+    )
 
 
 def _tensor_problems(key: str, tensor: object) -> list[str]:

@@ -1,7 +1,13 @@
-"""Predictions: a model file in LiteRT, and the golden prediction that shows that it answers right."""
+"""Predictions: a model in one of the runtimes, and the golden prediction that shows that it answers right.
 
+A runtime is imported when a model needs it: the slim serving image has LiteRT alone.
+"""
+
+import contextlib
+import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,18 +57,125 @@ class LiteRuntime:
             return outputs
 
 
-RUNTIMES = {"litert": LiteRuntime}
+class OnnxRuntime:
+    """An ONNX model with one input and one output."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Raises ContractError when the file is no such model."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no base of their own
+            raise ContractError(f"{path} is not an ONNX model: {error}") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise ContractError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs, must have one of each")
+        self._input, self._outputs = inputs[0].name, [outputs[0].name]
+
+    def predict(self, inputs: Array) -> Array:
+        outputs: Array = self._session.run(self._outputs, {self._input: inputs})[0]
+        return outputs
+
+
+class KerasRuntime:
+    """A Keras model in TensorFlow itself: for what LiteRT can't express."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Raises ContractError when the file is no such model."""
+        import keras
+        import tensorflow as tf
+
+        with contextlib.suppress(RuntimeError):  # it runs already, in this process, with the threads that it has
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        try:
+            model = keras.models.load_model(path, compile=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise ContractError(f"{path} is not a Keras model: {error}") from error
+        # reduce_retracing: one graph for any number of rows, instead of one a number.
+        self._call = tf.function(model, reduce_retracing=True)
+        self._tensor = tf.convert_to_tensor
+
+    def predict(self, inputs: Array) -> Array:
+        outputs: Array = self._call(self._tensor(inputs)).numpy()
+        return outputs
+
+
+class TorchRuntime:
+    """A PyTorch program (`torch.export.save`) in PyTorch itself: for what ONNX can't express."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Raises ContractError when the file is no such program."""
+        import torch
+
+        torch.set_num_threads(threads)
+        try:
+            self._module = torch.export.load(str(path)).module()
+        except Exception as error:  # zip, pickle and schema errors alike
+            raise ContractError(f"{path} is not an exported PyTorch program: {error}") from error
+        self._from_numpy, self._no_grad = torch.from_numpy, torch.no_grad
+
+    def predict(self, inputs: Array) -> Array:
+        with self._no_grad():
+            outputs: Array = self._module(self._from_numpy(inputs)).numpy()
+        return outputs
+
+
+class MxnetRuntime:
+    """A Gluon model (`HybridBlock.export`: `…-symbol.json` and, beside it, `…-0000.params`) in MXNet itself."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Raises ContractError when the files are no such model."""
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        import mxnet
+
+        weights = path.with_name(path.name.removesuffix("-symbol.json") + "-0000.params")
+        try:
+            self._block = mxnet.gluon.SymbolBlock.imports(str(path), ["data"], str(weights))
+        except Exception as error:  # MXNetError, and what Python's reading raises
+            raise ContractError(f"{path} is not a Gluon model: {error}") from error
+        self._array = mxnet.nd.array
+        self._lock = threading.Lock()
+
+    def predict(self, inputs: Array) -> Array:
+        with self._lock:
+            outputs: Array = self._block(self._array(inputs, dtype=inputs.dtype)).asnumpy()
+        return outputs
+
+
+FRAMEWORKS: dict[str, Callable[[Path, int], Runtime]] = {
+    "mxnet": MxnetRuntime,
+    "pytorch": TorchRuntime,
+    "tensorflow": KerasRuntime,
+}
+RUNTIMES: dict[str, Callable[[Path, int], Runtime]] = {"litert": LiteRuntime, "onnx": OnnxRuntime}
+IMAGES = {"litert": "serve", "onnx": "serve-onnx", "framework": "serve-framework"}
+"""Target of model/Dockerfile that has the runtime."""
 
 
 def load(directory: Path, manifest: Manifest, threads: int) -> Runtime:
     """The model that the manifest describes, after its golden prediction.
 
-    Raises ContractError when the runtime is unknown, the file is not a model, or it predicts something else.
+    Raises ContractError when the runtime is unknown or not in this image, the file is not a model, or it predicts
+    something else.
     """
-    make = RUNTIMES.get(manifest.runtime)
+    if manifest.runtime not in IMAGES:
+        raise ContractError(f"runtime {manifest.runtime!r} is unknown; there is {', '.join(sorted(IMAGES))}")
+    make = FRAMEWORKS.get(manifest.framework) if manifest.runtime == "framework" else RUNTIMES[manifest.runtime]
     if make is None:
-        raise ContractError(f"runtime {manifest.runtime!r} is unknown; there is {', '.join(sorted(RUNTIMES))}")
-    runtime = make(directory / manifest.file, threads)
+        raise ContractError(f"framework {manifest.framework!r} is unknown; there is {', '.join(sorted(FRAMEWORKS))}")
+    try:
+        runtime = make(directory / manifest.file, threads)
+    except ImportError as error:
+        raise ContractError(
+            f"{manifest.name} needs the runtime {manifest.runtime!r} ({manifest.framework}), which is not in this"
+            f" image: serve it with one that is built from the target {IMAGES[manifest.runtime]} ({error})"
+        ) from error
     check_golden(runtime, manifest)
     return runtime
 

@@ -8,21 +8,34 @@ from modelops.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.model_service import Autoscaling, ModelService, ModelServiceArgs
 from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
-from modelops.training_job import Framework, GateBounds, Publisher, TrainingJob, TrainingJobArgs
+from modelops.training_job import (
+    Checkpoints,
+    Framework,
+    GateBounds,
+    Goal,
+    ModelCache,
+    Publisher,
+    Toleration,
+    TrainingJob,
+    TrainingJobArgs,
+)
 
 __all__ = [
     "UPSTREAM_IMAGES",
     "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",
+    "Checkpoints",
     "Compression",
     "ElasticsearchPart",
     "ElkPart",
     "Expose",
     "Framework",
     "GateBounds",
+    "Goal",
     "GrafanaPart",
     "ImageBuilder",
+    "ModelCache",
     "ModelImage",
     "ModelImageArgs",
     "ModelRegistry",
@@ -36,6 +49,7 @@ __all__ = [
     "Publisher",
     "RegistryCredentials",
     "Resources",
+    "Toleration",
     "TrainingJob",
     "TrainingJobArgs",
 ]

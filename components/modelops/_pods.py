@@ -14,6 +14,8 @@ core = k8s.core.v1
 
 USER_ID = 65532
 """User and group of the library's own containers, as distroless and Chainguard images have it."""
+GPU = "nvidia.com/gpu"
+"""What most clusters call their GPUs."""
 TERMINATION = "FallbackToLogsOnError"
 """A failed container's message is its last log lines, so that errors of `pulumi up` can show them."""
 
@@ -27,12 +29,19 @@ class Sizes:
     memory_limit: str
 
 
-def check_resources(problems: Problems, field: str, resources: Any) -> None:
-    """Rules of a `Resources` argument."""
+def check_resources(problems: Problems, field: str, resources: Any, sizes: Sizes | None = None) -> None:
+    """Rules of a `Resources` argument; `sizes` are what holds where it is silent."""
     if not isinstance(resources, Mapping):
         return
     problems.quantities(field, resources, ("cpu", "cpu_limit", "memory", "memory_limit"))
+    problems.at_most(field, resources, "cpu", "cpu_limit", sizes.cpu if sizes else None)
+    problems.at_most(field, resources, "memory", "memory_limit", sizes.memory if sizes else None)
     problems.number(f"{field}.gpus", resources.get("gpus"), minimum=0)
+    problems.device(f"{field}.gpu_resource", resources.get("gpu_resource"))
+    devices = resources.get("devices")
+    for name, count in (devices if isinstance(devices, Mapping) else {}).items():
+        problems.device(f"{field}.devices", name)
+        problems.number(f"{field}.devices.{name}", count, minimum=1)
 
 
 def resource_requirements(given: Resources | None, sizes: Sizes) -> core.ResourceRequirementsArgs:
@@ -45,7 +54,8 @@ def resource_requirements(given: Resources | None, sizes: Sizes) -> core.Resourc
     if "cpu_limit" in given:
         limits["cpu"] = given["cpu_limit"]
     if gpus := given.get("gpus"):
-        limits["nvidia.com/gpu"] = pulumi.Output.from_input(gpus).apply(str)
+        limits[given.get("gpu_resource", GPU)] = pulumi.Output.from_input(gpus).apply(str)
+    limits |= {name: str(count) for name, count in given.get("devices", {}).items()}
     return core.ResourceRequirementsArgs(requests={"cpu": given.get("cpu", sizes.cpu), "memory": memory}, limits=limits)
 
 
@@ -103,6 +113,25 @@ def secret_variable(name: str, secret: k8s.core.v1.Secret, key: str) -> core.Env
         name=name,
         value_from=core.EnvVarSourceArgs(secret_key_ref=core.SecretKeySelectorArgs(name=name_of(secret), key=key)),
     )
+
+
+def field_variable(name: str, path: str) -> core.EnvVarArgs:
+    """An environment variable that says something about the pod itself, such as `metadata.name`."""
+    source = core.EnvVarSourceArgs(field_ref=core.ObjectFieldSelectorArgs(field_path=path))
+    return core.EnvVarArgs(name=name, value_from=source)
+
+
+def api_access(name: str) -> core.VolumeArgs:
+    """The service account's token and the cluster's certificate, for the one container that mounts them."""
+    token = core.ServiceAccountTokenProjectionArgs(path="token", expiration_seconds=3600)
+    authority = core.ConfigMapProjectionArgs(
+        name="kube-root-ca.crt", items=[core.KeyToPathArgs(key="ca.crt", path="ca.crt")]
+    )
+    sources = [
+        core.VolumeProjectionArgs(service_account_token=token),
+        core.VolumeProjectionArgs(config_map=authority),
+    ]
+    return core.VolumeArgs(name=name, projected=core.ProjectedVolumeSourceArgs(sources=sources))
 
 
 def scratch(name: str = "tmp") -> core.VolumeArgs:

@@ -4,7 +4,8 @@
 - the image's digest (`sha256:…` alone: the same image in another registry trains the same model),
 - the command, the parameters, the framework,
 - the data's URI and version,
-- the topology (how many workers).
+- the topology (how many workers; processes a worker and tensor parallelism where they are not 1),
+- the sweep, where there is one: the values, the metric and the goal.
 The gate is left out: a bound on the result does not change the result. So are resources, retries, deadlines and names.
 """
 
@@ -34,16 +35,25 @@ def run_id(
     data_version: str,
     framework: str,
     workers: int,
+    processes_per_worker: int = 1,
+    tensor_parallel: int = 1,
+    sweep: Mapping[str, Any] | None = None,
 ) -> str:
     """The run's identity, as described above."""
-    document = {
+    topology = {"workers": workers}
+    # What has its default stays out, so that runs from before there was such a thing keep their identity.
+    topology |= {"processes_per_worker": processes_per_worker} if processes_per_worker != 1 else {}
+    topology |= {"tensor_parallel": tensor_parallel} if tensor_parallel != 1 else {}
+    document: dict[str, Any] = {
         "command": list(command),
         "data": {"uri": data_uri, "version": data_version},
         "framework": framework,
         "image": image_digest,
         "parameters": parameters,
-        "topology": {"workers": workers},
+        "topology": topology,
     }
+    if sweep:
+        document["sweep"] = sweep
     return hashlib.sha256(canonical_json(document).encode()).hexdigest()[:RUN_ID_LENGTH]
 
 

@@ -1,6 +1,6 @@
 """Volumes, and configuration that changes its name with its content."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -16,8 +16,10 @@ def volume_claim(
     size: pulumi.Input[str],
     storage_class: pulumi.Input[str] | None,
     opts: pulumi.ResourceOptions,
+    *,
+    access_modes: Sequence[pulumi.Input[str]] = ("ReadWriteOnce",),
 ) -> core.PersistentVolumeClaim:
-    """A volume for one pod at a time.
+    """A volume, for one pod at a time unless other access modes are given.
 
     Pulumi doesn't wait for it: many storage classes bind a volume only once a pod uses it, and that pod is waited for.
     """
@@ -27,7 +29,7 @@ def volume_claim(
             name=name, namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
         ),
         spec=core.PersistentVolumeClaimSpecArgs(
-            access_modes=["ReadWriteOnce"],
+            access_modes=list(access_modes),
             storage_class_name=storage_class,
             resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
         ),

@@ -1,5 +1,6 @@
 """Argument types that several components share."""
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import NotRequired, TypedDict
 
@@ -29,4 +30,9 @@ class Resources(TypedDict):
     memory_limit: NotRequired[pulumi.Input[str]]
     """Memory limit. Default: the component's, or `memory` where only that is given."""
     gpus: NotRequired[pulumi.Input[int]]
-    """GPUs (`nvidia.com/gpu`), whole ones. Default 0; at least 0."""
+    """GPUs, whole ones. Default 0; at least 0."""
+    gpu_resource: NotRequired[str]
+    """The name under which the cluster counts its GPUs (`amd.com/gpu`, `nvidia.com/mig-1g.10gb` …). Default
+    `nvidia.com/gpu`."""
+    devices: NotRequired[Mapping[str, int]]
+    """Other devices by the cluster's name for them, such as `rdma/hca_shared_devices_a: 1`. Default: none."""

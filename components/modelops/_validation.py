@@ -9,17 +9,21 @@ import re
 import types
 import typing
 from collections.abc import Awaitable, Mapping, Sequence
+from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar, cast
 
 import pulumi
 
 from modelops._errors import ArgumentsError
+from modelops._quantities import number_of
 
 T = TypeVar("T")
 
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|Ki|Mi?|Gi?|Ti?|Pi?|Ei?)?")
+_DEVICE = re.compile(
+    r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?"
+)
 _TYPE_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -80,8 +84,8 @@ class Problems:
             self.add(field, value, "must not have a tag")
 
     def quantity(self, field: str, value: object) -> None:
-        """A Kubernetes quantity: `500m`, `2`, `512Mi`."""
-        if isinstance(value, str) and not _QUANTITY.fullmatch(value):
+        """A Kubernetes quantity that is not negative: `500m`, `2`, `512Mi`."""
+        if isinstance(value, str) and _number(value) is None:
             self.add(field, value, "must be a Kubernetes quantity such as 500m, 2 or 512Mi")
 
     def quantities(self, field: str, value: object, keys: Sequence[str]) -> None:
@@ -89,6 +93,21 @@ class Problems:
         if isinstance(value, Mapping):
             for key in keys:
                 self.quantity(f"{field}.{key}", value.get(key))
+
+    def at_most(self, field: str, value: object, lower: str, upper: str, default: str | None = None) -> None:
+        """The entry `lower` of a mapping, or its default, is no more than the entry `upper`; both are quantities."""
+        if not isinstance(value, Mapping):
+            return
+        least, most = value.get(lower, default), value.get(upper)
+        if isinstance(least, str) and isinstance(most, str):
+            numbers = _number(least), _number(most)
+            if numbers[0] is not None and numbers[1] is not None and numbers[0] > numbers[1]:
+                self.add(f"{field}.{upper}", most, f"must be at least {lower} ({least})")
+
+    def device(self, field: str, value: object) -> None:
+        """The name of a device that nodes count: a domain, a slash and a name."""
+        if isinstance(value, str) and (not _DEVICE.fullmatch(value) or value.startswith("requests.")):
+            self.add(field, value, "must be a device's name such as nvidia.com/gpu")
 
     def url(self, field: str, value: object) -> None:
         """An http or https address."""
@@ -186,6 +205,15 @@ def _read_scalar(field: str, value: Any, hint: type[Any], problems: Problems) ->
         problems.add(field, value, f"must be {_TYPE_NAMES[hint]}")
         return None
     return value
+
+
+def _number(quantity: str) -> Decimal | None:
+    """What a quantity says, or None when Kubernetes would not take it."""
+    try:
+        number = number_of(quantity)
+    except ValueError:
+        return None
+    return None if number < 0 else number
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,6 @@
 """One module a framework, each behind the same small interface. An image has the one that it trains with."""
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -11,20 +10,13 @@ from model.peers import Peers
 from model.preprocess import Array
 
 
-@dataclass(frozen=True)
-class Exported:
-    """What a framework left in the model directory."""
-
-    runtime: str
-    """What serves it; see docs/model.md."""
-    file: str
-    """The file that is served."""
-    source: str
-    """The framework's own file, to go on from."""
-
-
 class Model(Protocol):
     """A model in training. With several workers all make the same steps."""
+
+    served_by: str
+    """The slim runtime that can serve it; see docs/model.md."""
+    served_file: str
+    """Name of the file that this runtime takes."""
 
     def step(self, batch: Batch) -> float:
         """One step of the optimizer with the gradient of the whole batch; this worker's part of the loss."""
@@ -38,8 +30,11 @@ class Model(Protocol):
     def restore(self, state: bytes) -> None:
         """Goes back to what `state` gave."""
 
-    def export(self, folder: Path) -> Exported:
-        """Writes the model as it is served, and its source."""
+    def save(self, folder: Path) -> tuple[str, ...]:
+        """Writes the model as the framework itself serves it, in files of these names; the first is the one to load."""
+
+    def convert(self, file: Path) -> None:
+        """Writes the model for the slim runtime `served_by`; may raise anything."""
 
 
 class Framework(Protocol):

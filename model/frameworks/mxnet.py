@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 
 from model.batches import Batch
-from model.frameworks import Exported
 from model.parameters import Parameters
 from model.peers import Peers
 from model.preprocess import Array
 
-FILE = "model.onnx"
-SOURCE = "model-0000.params"
-SYMBOL = "model-symbol.json"
+SOURCE = ("model-symbol.json", "model-0000.params")
 RENDEZVOUS = ("DMLC_ROLE", "DMLC_PS_ROOT_URI", "DMLC_PS_ROOT_PORT", "DMLC_NUM_WORKER", "DMLC_NUM_SERVER")
 
 
@@ -35,6 +32,8 @@ def build(parameters: Parameters, peers: Peers) -> "GluonModel":
 
 
 class GluonModel:
+    served_by, served_file = "onnx", "model.onnx"
+
     def __init__(self, parameters: Parameters, peers: Peers) -> None:
         import mxnet as mx
 
@@ -97,7 +96,7 @@ class GluonModel:
     def _values(self) -> dict[str, Any]:
         return dict(self._network._collect_params_with_prefix())
 
-    def export(self, folder: Path) -> Exported:
+    def save(self, folder: Path) -> tuple[str, ...]:
         import mxnet as mx
 
         plain = network(self._parameters, mx.cpu(), softmax=True)
@@ -106,16 +105,22 @@ class GluonModel:
             values[name].set_data(value.data().as_in_context(mx.cpu()))
         plain(mx.nd.zeros((1, self._parameters.inputs)))
         plain.export(str(folder / "model"))
+        return SOURCE
+
+    def convert(self, file: Path) -> None:
+        import mxnet as mx
+
+        symbol, weights = (str(file.with_name(name)) for name in SOURCE)
+        columns = self._parameters.inputs
         mx.onnx.export_model(
-            str(folder / SYMBOL),
-            str(folder / SOURCE),
-            [(1, self._parameters.inputs)],
+            symbol,
+            weights,
+            [(1, columns)],
             [np.float32],
-            str(folder / FILE),
+            str(file),
             dynamic=True,
-            dynamic_input_shapes=[("rows", self._parameters.inputs)],
+            dynamic_input_shapes=[("rows", columns)],
         )
-        return Exported("onnx", FILE, SOURCE)
 
 
 def network(parameters: Parameters, context: Any, *, softmax: bool = False) -> Any:

@@ -5,16 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model.batches import Batch
-from model.frameworks import Exported
 from model.parameters import Parameters
 from model.peers import Peers
 from model.preprocess import Array
 
-FILE = "model.onnx"
-SOURCE = "model.pt"
+SOURCE = "model.pt2"
 RENDEZVOUS = ("MASTER_ADDR", "MASTER_PORT")
 
 
@@ -35,6 +31,8 @@ def build(parameters: Parameters, peers: Peers) -> "TorchModel":
 
 
 class TorchModel:
+    served_by, served_file = "onnx", "model.onnx"
+
     def __init__(self, parameters: Parameters, peers: Peers) -> None:
         import torch
 
@@ -81,23 +79,26 @@ class TorchModel:
         self._network.load_state_dict(content["network"])
         self._optimizer.load_state_dict(content["optimizer"])
 
-    def export(self, folder: Path) -> Exported:
+    def save(self, folder: Path) -> tuple[str, ...]:
+        import torch
+
+        torch.export.save(self._program(), str(folder / SOURCE))
+        return (SOURCE,)
+
+    def convert(self, file: Path) -> None:
+        import torch
+
+        converted = torch.onnx.export(self._program(), input_names=["input"], output_names=["output"], verbose=False)
+        converted.save(str(file), external_data=False)
+
+    def _program(self) -> Any:
+        """The model as it predicts, for any number of rows."""
         import torch
 
         model = served(self._network, self._parameters).cpu().eval()
-        torch.save(model.state_dict(), folder / SOURCE)
-        example = torch.from_numpy(np.zeros((2, self._parameters.inputs), "float32"))
-        program = torch.onnx.export(
-            model,
-            (example,),
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_shapes=({0: torch.export.Dim("rows")},),
-            dynamo=True,
-            verbose=False,
-        )
-        program.save(str(folder / FILE), external_data=False)
-        return Exported("onnx", FILE, SOURCE)
+        example = torch.zeros((2, self._parameters.inputs))
+        rows = torch.export.Dim("rows", min=1)
+        return torch.export.export(model, (example,), dynamic_shapes=({0: rows},))
 
 
 def network(parameters: Parameters) -> Any:

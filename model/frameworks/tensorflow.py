@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from model.batches import Batch
-from model.frameworks import Exported
 from model.parameters import Parameters
 from model.peers import Peers
 from model.preprocess import Array
 
-FILE = "model.tflite"
 SOURCE = "model.keras"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 """TensorFlow's start-up notes would fill the Pod's termination message; oneDNN's kernels round differently."""
@@ -56,6 +54,8 @@ def network(parameters: Parameters) -> Any:
 
 
 class KerasModel:
+    served_by, served_file = "litert", "model.tflite"
+
     def __init__(self, parameters: Parameters, peers: Peers) -> None:
         import keras
         import tensorflow as tf
@@ -104,21 +104,28 @@ class KerasModel:
             for number, variable in enumerate(self._variables()):
                 variable.assign(arrays[f"arr_{number}"])
 
-    def export(self, folder: Path) -> Exported:
-        import keras
+    def save(self, folder: Path) -> tuple[str, ...]:
+        self._served().save(folder / SOURCE)
+        return (SOURCE,)
+
+    def convert(self, file: Path) -> None:
         import tensorflow as tf
 
-        # Made anew, outside of the strategy: saving what is spread over workers would need all of them.
+        # By an export of our own: from_keras_model makes the same one, but prints a page about it.
+        with tempfile.TemporaryDirectory() as scratch:
+            self._served().export(scratch, verbose=False)
+            file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(scratch).convert())
+
+    def _served(self) -> Any:
+        """The model as it predicts. Made anew, outside of the strategy: saving what is spread over workers would need
+        all of them."""
+        import keras
+
         plain = network(self._parameters)
         plain.set_weights([variable.numpy() for variable in self._network.variables])
         if self._parameters.task == "classification":
             plain.add(keras.layers.Softmax())
-        plain.save(folder / SOURCE)
-        # By an export of our own: from_keras_model makes the same one, but prints a page about it.
-        with tempfile.TemporaryDirectory() as scratch:
-            plain.export(scratch, verbose=False)
-            (folder / FILE).write_bytes(tf.lite.TFLiteConverter.from_saved_model(scratch).convert())
-        return Exported("litert", FILE, SOURCE)
+        return plain
 
 
 def _losses(outputs: Any, targets: Any, parameters: Parameters) -> Any:

@@ -1,6 +1,6 @@
 """The ASGI application: routes, bounds, one log line and one observation a request."""
 
-import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +27,8 @@ from model.serve.http import (
 from model.serve.logs import Log
 from model.serve.metrics import Metrics
 from model.serve.openapi import document
+from model.serve.page import pages
+from model.serve.predicting import predictor
 from model.serve.validation import InputReader
 
 PREDICT = "/api/predict"
@@ -42,15 +44,18 @@ class Service:
         self.manifest = manifest
         self.version = settings.model_version
         self.reader = InputReader(manifest.inputs, settings.max_batch_rows)
-        self._runtime = runtime
         self._one_column = manifest.outputs.shape[1:] == (1,)
         # A model that needs longer than a moment must not hold up the event loop: probes are answered on it too.
-        self._worker = None if inline else ThreadPoolExecutor(1, "predict")
+        executor = None if inline else ThreadPoolExecutor(1, "predict")
+        self._predict = predictor(runtime, executor, settings.batch_rows, settings.predict_seconds)
 
     async def predict(self, inputs: Array) -> Array:
-        if self._worker is None:
-            return self._runtime.predict(inputs)
-        return await asyncio.get_running_loop().run_in_executor(self._worker, self._runtime.predict, inputs)
+        """Raises Refusal when a prediction isn't finite, or takes too long."""
+        outputs = await self._predict(inputs)
+        finite = math.isfinite(outputs.item()) if outputs.size == 1 else np.isfinite(outputs).all()
+        if not finite:
+            raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
+        return outputs
 
     def answer(self, outputs: Array) -> Response:
         values = (outputs[:, 0] if self._one_column else outputs).tolist()
@@ -76,14 +81,15 @@ class App:
             PREDICT: {"POST": self._predict},
             "/v2": {"GET": self._server_metadata},
             "/v2/health/live": {"GET": self._live},
-            "/v2/health/ready": {"GET": self._readiness},
+            "/v2/health/ready": {"GET": self._server_ready},
+            **{path: {"GET": _fixed(page)} for path, page in pages().items()},
         }
 
     def serve(self, service: Service) -> None:
         model = f"/v2/models/{service.manifest.name}"
         for base in (model, f"{model}/versions/{service.version}"):
             self._routes[base] = {"GET": self._model_metadata}
-            self._routes[f"{base}/ready"] = {"GET": self._readiness}
+            self._routes[f"{base}/ready"] = {"GET": self._model_ready}
             self._routes[f"{base}/infer"] = {"POST": self._infer}
         self._openapi = document(service.manifest, self._settings)
         self._service = service
@@ -101,19 +107,17 @@ class App:
         self._metrics.started()
         path = scope["path"]
         identity = request_id(scope)
-        status = CLIENT_CLOSED
-        rows = 0
+        status, inputs = CLIENT_CLOSED, None
         try:
             response = await self._answer(scope, receive)
-            status, rows = response.status, response.rows
+            status, inputs = response.status, response.inputs
             await self._send(response, identity, send)
         except Disconnected:
             pass
         finally:
             seconds = time.perf_counter() - started
-            self._metrics.ended()
-            self._metrics.answered(path if path in self._routes else "other", status, seconds, rows)
-            self._log.request(identity, scope["method"], path, status, seconds)
+            self._metrics.answered(path if path in self._routes else "other", status, seconds)
+            self._log.request(identity, scope["method"], path, status, seconds, inputs)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         path, method = scope["path"], scope["method"]
@@ -171,13 +175,13 @@ class App:
             outputs = await service.predict(inputs)
         finally:
             self._predicting -= 1
-        if not np.isfinite(outputs).all():
-            raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
+        self._metrics.predicted(outputs)
         if open_protocol:
             response = oip.inferred(service.manifest, service.version, outputs, identity)
         else:
             response = service.answer(outputs)
-        response.rows = len(inputs)
+        if self._settings.log_inputs:
+            response.inputs = body
         return response
 
     async def _predict(self, scope: Scope, receive: Receive) -> Response:
@@ -189,11 +193,22 @@ class App:
     async def _live(self, _scope: Scope, _receive: Receive) -> Response:
         return json_response(200, {"live": True})
 
-    async def _readiness(self, _scope: Scope, _receive: Receive) -> Response:
+    def _taking_traffic(self) -> Service:
         service = self._ready_service()
         if self._draining:
-            raise Refusal(503, "server", "not_draining", "shutting down")
+            raise Refusal(503, "server", "not_draining", "shutting down", retry_after=RETRY_AFTER_SECONDS)
+        return service
+
+    async def _readiness(self, _scope: Scope, _receive: Receive) -> Response:
+        service = self._taking_traffic()
         return json_response(200, {"ready": True, "model": service.manifest.name, "version": service.version})
+
+    async def _server_ready(self, _scope: Scope, _receive: Receive) -> Response:
+        self._taking_traffic()
+        return json_response(200, oip.SERVER_READY)
+
+    async def _model_ready(self, _scope: Scope, _receive: Receive) -> Response:
+        return json_response(200, {"name": self._taking_traffic().manifest.name, "ready": True})
 
     async def _exposition(self, _scope: Scope, _receive: Receive) -> Response:
         return self._metrics.response()
@@ -207,3 +222,10 @@ class App:
     async def _model_metadata(self, _scope: Scope, _receive: Receive) -> Response:
         service = self._ready_service()
         return json_response(200, oip.model_metadata(service.manifest, service.version))
+
+
+def _fixed(response: Response) -> Handler:
+    async def answer(_scope: Scope, _receive: Receive) -> Response:
+        return response
+
+    return answer

@@ -1,7 +1,7 @@
 """HTTP on bare ASGI: what a request needs, bounded bodies, refusals."""
 
 import asyncio
-import uuid
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,8 +40,8 @@ class Response:
     body: bytes
     content_type: bytes = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    rows: int = 0
-    """Predictions in it."""
+    inputs: bytes | None = None
+    """The body of a prediction, where it is to be logged."""
 
 
 def json_response(status: int, content: object) -> Response:
@@ -68,7 +68,7 @@ def request_id(scope: Scope) -> str:
     given = header(scope, b"x-request-id")
     if given and len(given) <= 128 and all(33 <= byte <= 126 for byte in given):
         return given.decode("ascii")
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def check_media_type(scope: Scope) -> None:

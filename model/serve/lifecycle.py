@@ -86,7 +86,7 @@ async def serve(settings: ServeContract) -> None:
         with ThreadPoolExecutor(1, "load") as loader:
             service = await loop.run_in_executor(loader, load_service, settings)
         log.model = service.manifest.name
-        metrics.serving(service.manifest.name, settings.model_version)
+        metrics.serving(service.manifest, settings.model_version)
         app.serve(service)
         log.event("ready", run_id=service.manifest.run_id)
         await stopping.wait()

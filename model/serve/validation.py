@@ -28,23 +28,33 @@ class InputReader:
         self._decoder = msgspec.json.Decoder(
             msgspec.defstruct("PredictRequest", [("inputs", nested)], forbid_unknown_fields=True)
         )
-        self._nested = nested
-        self._flat = list[item]
+        self._nested = msgspec.json.Decoder(nested)
+        self._flat = msgspec.json.Decoder(list[item])
 
     def read(self, body: bytes) -> Array:
         """The inputs of `{"inputs": [[0.5]]}`. Raises Refusal: 400 when it is not JSON, 422 when a rule is broken."""
         request: Any = decode(self._decoder, body)
         return self.array(request.inputs, "inputs")
 
-    def convert(self, value: object, field: str) -> list[Any]:
-        """`value`, a flat or nested list of numbers, as Open Inference Protocol data. Raises Refusal (422)."""
-        is_nested = isinstance(value, list) and bool(value) and isinstance(value[0], list)
-        kind: Any = self._nested if is_nested else self._flat
+    def nested(self, content: "msgspec.Raw", field: str) -> list[Any]:
+        """Rows from JSON that is well formed. Raises Refusal (422)."""
+        rows: list[Any] = decode(self._nested, content, field)
+        return rows
+
+    def flat(self, content: "msgspec.Raw", field: str) -> list[Any]:
+        """Numbers in a row from JSON that is well formed. Raises Refusal (422)."""
+        numbers: list[Any] = decode(self._flat, content, field)
+        return numbers
+
+    def numbers(self, numbers: list[Any], field: str) -> Array:
+        """A flat array. Raises Refusal (422) for numbers that don't fit the element type."""
         try:
-            converted: list[Any] = msgspec.convert(value, kind, strict=True)
-        except msgspec.ValidationError as error:
-            raise validation_refusal(error, prefix=field) from None
-        return converted
+            with np.errstate(all="ignore"):
+                array = np.array(numbers, dtype=self._dtype)
+        except OverflowError:
+            raise self._out_of_range(field) from None
+        self._check_finite(array, field)
+        return array
 
     def array(self, rows: list[Any], field: str) -> Array:
         """Raises Refusal (422) for no rows, too many, ragged ones, numbers that don't fit the element type."""
@@ -63,9 +73,12 @@ class InputReader:
             array = np.empty(0)
         if array.shape[1:] != self.tensor.shape[1:] or array.ndim != len(self.tensor.shape):
             raise self._wrong_shape(rows, field)
+        self._check_finite(array, field)
+        return array
+
+    def _check_finite(self, array: Array, field: str) -> None:
         if self._dtype.kind == "f" and not np.isfinite(array).all():
             raise self._out_of_range(field + "".join(f"[{index}]" for index in np.argwhere(~np.isfinite(array))[0]))
-        return array
 
     def _out_of_range(self, field: str) -> Refusal:
         return Refusal(422, field, "finite", f"{field} must fit into {self.tensor.dtype}")
@@ -83,12 +96,12 @@ class InputReader:
         return Refusal(422, field, "shape", f"{field} must have the shape {list(self.tensor.shape)}")
 
 
-def decode(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
-    """Raises Refusal: 400 when `body` is not JSON, 422 when it is JSON of another kind."""
+def decode(decoder: "msgspec.json.Decoder[Any]", body: "bytes | msgspec.Raw", field: str = "") -> Any:
+    """Raises Refusal: 400 when `body` is not JSON, 422 when it is JSON of another kind. `field` is where it stands."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise validation_refusal(error) from None
+        raise validation_refusal(error, field) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if "out of range" in str(error):
             raise Refusal(422, "body", "finite", "every number must be finite") from None

@@ -67,7 +67,7 @@ class Program(pulumi.runtime.Mocks):
             outputs["metadata"] = {**outputs["metadata"], "name": f"{args.name}-1a2b3c4d"}
         if args.typ == "kubernetes:core/v1:Service" and self.load_balancer:
             outputs["status"] = {"loadBalancer": {"ingress": [{"ip": self.load_balancer}]}}
-            ports = [{**port, "nodePort": 30080} for port in args.inputs["spec"]["ports"]]
+            ports = [{**port, "nodePort": 30080} for port in args.inputs["spec"].get("ports", [])]
             outputs["spec"] = {**args.inputs["spec"], "ports": ports}
         return outputs
 
@@ -90,6 +90,8 @@ class _Monitor(mocks.MockMonitor):
             "create_timeout": request.customTimeouts.create,
             "dependencies": [urn.rpartition("::")[2] for urn in request.dependencies],
             "protect": request.protect,
+            "ignore_changes": list(request.ignoreChanges),
+            "retain_on_delete": request.retainOnDelete,
         }
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 

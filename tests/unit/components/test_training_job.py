@@ -32,8 +32,9 @@ EVERYTHING: dict[str, Any] = {
     **ARGS,
     "framework": "pytorch",
     "command": ["python", "train.py"],
-    "parameters": {"epochs": 3, "nested": {"a": [1, "x"]}},
-    "gate": {"mse": {"max": 1.2}, "r2": {"min": 0.5, "max": 1}},
+    "parameters": {"epochs": 3, "optimizer": "adam", "shuffle": True, "seed": None},
+    "gate": {"mse": {"max": 1.2}, "r2": {"min": 0.5, "max": 1, "min_delta": -0.01}},
+    "reported_metrics": ["mse", "r2"],
     "data_uri": "s3://bucket/data.csv",
     "data_version": "7",
     "experiment_name": "trials",
@@ -82,8 +83,8 @@ def test_everything_set_is_kept() -> None:
         "limits": {"memory": "16Gi", "cpu": "4", "nvidia.com/gpu": "1"},
     }
     variables = environment(job, "publish")
-    assert json.loads(variables["MODELOPS_PARAMETERS"]) == {"epochs": 3, "nested": {"a": [1, "x"]}}
-    assert json.loads(variables["MODELOPS_GATE"]) == {"mse": {"max": 1.2}, "r2": {"min": 0.5, "max": 1}}
+    assert json.loads(variables["MODELOPS_PARAMETERS"]) == EVERYTHING["parameters"]
+    assert json.loads(variables["MODELOPS_GATE"]) == EVERYTHING["gate"]
     assert variables["MODELOPS_FRAMEWORK"] == "pytorch"
     assert variables["MODELOPS_DATA_URI"] == "s3://bucket/data.csv"
     assert variables["MLFLOW_EXPERIMENT_NAME"] == "trials"
@@ -136,6 +137,7 @@ def test_immutable_fields_replace_the_job() -> None:
         "spec.completionMode",
         "spec.podFailurePolicy",
         "spec.backoffLimitPerIndex",
+        "spec.successPolicy",
     ]
 
 
@@ -143,20 +145,68 @@ def test_pulumi_waits_a_little_longer_than_the_deadline() -> None:
     assert train({**ARGS, "timeout_seconds": 7200}).one("Job").options["create_timeout"] == "7260s"
 
 
-def test_disruptions_do_not_count_as_failures() -> None:
+def test_disruptions_lost_peers_and_told_stops_do_not_count_as_failures() -> None:
     rules = train(ARGS).one("Job").inputs["spec"]["podFailurePolicy"]["rules"]
-    assert rules == [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+    assert rules == [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75, 143]}},
+    ]
 
 
 def test_hopeless_exit_codes_are_not_retried() -> None:
     rules = train({**ARGS, "retries": 1}).one("Job").inputs["spec"]["podFailurePolicy"]["rules"]
-    assert rules[0] == {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 3]}}
-    assert rules[1]["action"] == "Ignore"
+    assert rules[0] == {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 3, 4]}}
+    assert [rule["action"] for rule in rules[1:]] == ["Ignore", "Ignore"]
+
+
+def test_several_workers_are_an_indexed_job_with_names_for_each_other() -> None:
+    program = train({**ARGS, "workers": 3})
+    job, service = program.one("Job"), program.one("core/v1:Service").inputs
+    spec = job.inputs["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
+    assert spec["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
+    assert pod(job)["subdomain"] == service["metadata"]["name"] == "demo"
+    assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
+    labels = spec["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert environment(job, "train")["MODELOPS_WORKERS"] == "3"
+    assert environment(job, "train")["MODELOPS_SERVICE"] == "demo"
+    names = [entry for entry in container(job, "train")["env"] if entry["name"] == "MODELOPS_JOB_NAME"]
+    path = names[0]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert path == "metadata.labels['batch.kubernetes.io/job-name']"
+
+
+def test_one_worker_is_a_plain_job_without_a_service() -> None:
+    program = train(ARGS)
+    assert program.of("core/v1:Service") == []
+    spec = program.one("Job").inputs["spec"]
+    assert not {"completionMode", "completions", "parallelism", "successPolicy"} & spec.keys()
+
+
+def test_the_number_of_workers_is_part_of_the_identity() -> None:
+    assert train({**ARGS, "workers": 2}).outputs["run_id"].value != train(ARGS).outputs["run_id"].value
+
+
+def test_workers_reach_each_other_and_nobody_else_does() -> None:
+    rules = train({**ARGS, "workers": 2}).one("NetworkPolicy").inputs["spec"]
+    assert rules["policyTypes"] == ["Ingress"]
+    assert rules["ingress"] == [{"from": [{"podSelector": rules["podSelector"]}]}]
+
+
+def test_the_look_for_a_published_run_has_the_least_rights_it_can_do_with() -> None:
+    program = train(ARGS)
+    assert program.one("Role").inputs["rules"] == [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}]
+    job = program.one("Job")
+    mounted = {
+        name: [each["mountPath"] for each in container(job, name)["volumeMounts"] if each["name"] == "account"]
+        for name in ("check", "train")
+    }
+    assert mounted == {"check": ["/var/run/secrets/kubernetes.io/serviceaccount"], "train": []}
 
 
 def test_the_error_shows_the_last_lines_of_either_container() -> None:
     job = train(ARGS).one("Job")
-    assert "initContainers" not in pod(job)
+    assert [each["name"] for each in pod(job)["initContainers"]] == ["check"]
     for name in ("train", "publish"):
         assert container(job, name)["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
@@ -190,12 +240,87 @@ def test_provider_is_respected() -> None:
         ({"namespace": "Bad"}, "namespace is 'Bad', must be lower-case letters"),
         ({"tracking_uri": "registry"}, "tracking_uri is 'registry', must be an http:// or https:// address"),
         ({"retries": -1}, "retries is -1, must be 0 to 10"),
-        ({"timeout_seconds": 5}, "timeout_seconds is 5, must be 30 to 604800"),
-        ({"gate": {"mse": {}}}, "gate.mse is {}, must have min, max or both"),
+        ({"timeout_seconds": 5}, "timeout_seconds is 5, must be 30 to 2592000"),
+        ({"gate": {"mse": {}}}, "gate.mse is {}, must have min, max, min_delta or max_delta"),
         ({"gate": {"mse": {"min": 2, "max": 1}}}, "gate.mse.max is 1, must be at least min (2)"),
-        ({"gate": {"mse": {"above": 1}}}, "gate.mse.above is 1, must not be given; known are max, min"),
-        ({"parameters": {"a": float("nan")}}, "parameters.a is nan, must be something that JSON can say"),
-        ({"parameters": {"a": {1, 2}}}, "must be something that JSON can say"),
+        (
+            {"gate": {"mse": {"above": 1}}},
+            "gate.mse.above is 1, must not be given; known are max, max_delta, min, min_delta",
+        ),
+        ({"parameters": {"a": float("nan")}}, "parameters.a is nan, must be a finite number: JSON has no other"),
+        ({"parameters": {"a": [1]}}, "parameters.a is [1], must be a JSON scalar: text, a number, true, false or null"),
+        ({"parameters": {"a": {"b": 1}}}, "parameters.a is {'b': 1}, must be a JSON scalar"),
+        ({"parameters": {"a": {1, 2}}}, "must be a JSON scalar"),
+        ({"workers": 0}, "workers is 0, must be 1 to 256"),
+        ({"workers": 2, "framework": "other"}, "workers is 2, must be 1 with framework other"),
+        ({"processes_per_worker": 2}, "processes_per_worker is 2, must be 1 but with framework pytorch"),
+        ({"tensor_parallel": 2}, "tensor_parallel is 2, must divide workers × processes_per_worker (1)"),
+        (
+            {"gate": {"f1": {"min": 0}}, "reported_metrics": ["mse", "r2"]},
+            "gate is 'f1', must be a metric that the run reports (mse, r2)",
+        ),
+        ({"gate": {"mse": {"max": float("nan")}}}, "gate.mse.max is nan, must be a finite number"),
+        (
+            {"gate": {"mse": {"min_delta": 1, "max_delta": 0}}},
+            "gate.mse.max_delta is 0, must be at least min_delta (1)",
+        ),
+        ({"sweep": {"lr": [1, 2]}}, "sweep_metric is missing, it is required with sweep"),
+        ({"sweep": {"lr": []}, "sweep_metric": "mse"}, "sweep.lr is [], must have values"),
+        ({"sweep": {"lr": [[1]]}, "sweep_metric": "mse"}, "sweep.lr[0] is [1], must be a JSON scalar"),
+        ({"sweep": {"lr": [1]}, "sweep_metric": "mse", "workers": 2}, "must not be given with several workers"),
+        ({"sweep": {"lr": list(range(201))}, "sweep_metric": "mse"}, "must have at most 200 combinations (201 here)"),
+        ({"sweep": {"lr": [1]}, "sweep_metric": "mse", "parameters": {"lr": 1}}, "must not be in parameters too"),
+        ({"sweep_metric": "mse"}, "sweep_metric is 'mse', must not be given without sweep"),
+        (
+            {"sweep": {"lr": [1]}, "sweep_metric": "mse", "sweep_goal": "best"},
+            "sweep_goal is 'best', must be one of min, max",
+        ),
+        ({"checkpoints": {}}, "checkpoints is {}, must have one of size, claim, uri"),
+        ({"checkpoints": {"size": "1Gi", "uri": "s3://a"}}, "checkpoints is ['size', 'uri'], must have one of"),
+        ({"checkpoints": {"size": "10GB"}}, "checkpoints.size is '10GB', must be a Kubernetes quantity"),
+        (
+            {"checkpoints": {"uri": "bucket"}},
+            "checkpoints.uri is 'bucket', must be an address such as s3://bucket/prefix",
+        ),
+        ({"checkpoints": {"claim": "a", "secret": "b"}}, "checkpoints.secret is 'b', must not be given without uri"),
+        (
+            {"checkpoints": {"uri": "s3://a", "keep": True}},
+            "checkpoints.keep is True, must not be given without size or claim",
+        ),
+        (
+            {"checkpoints": {"size": "1Gi", "access_modes": ["RWX"]}},
+            "checkpoints.access_modes is 'RWX', must be one of",
+        ),
+        (
+            {"checkpoints": {"size": "1Gi", "interval_seconds": 0}},
+            "checkpoints.interval_seconds is 0, must be 1 to 86400",
+        ),
+        ({"model_cache": {"claim": "a", "storage_class": "b"}}, "model_cache.storage_class is 'b', must not be given"),
+        ({"shared_memory": "8GB"}, "shared_memory is '8GB', must be a Kubernetes quantity"),
+        (
+            {"tolerations": [{"effect": "Never", "key": "a"}]},
+            "tolerations[0].effect is 'Never', must be one of NoSchedule",
+        ),
+        ({"tolerations": [{"value": "a"}]}, "tolerations[0].key is missing, it is required unless operator is Exists"),
+        ({"affinity": {"node": {}}}, "affinity is 'node', must be one of nodeAffinity"),
+        ({"queue": "Team A"}, "queue is 'Team A', must be lower-case letters"),
+        ({"ttl_seconds_after_finished": 1}, "ttl_seconds_after_finished is 1, must be 60 to 2592000"),
+        ({"environment": {"MODELOPS_RUN_ID": "1"}}, "environment is 'MODELOPS_RUN_ID', must be a variable's name that"),
+        ({"resources": {"memory": "1GB"}}, "resources.memory is '1GB', must be a Kubernetes quantity"),
+        ({"resources": {"memory": "1.5.2Gi"}}, "resources.memory is '1.5.2Gi', must be a Kubernetes quantity"),
+        ({"resources": {"memory": "10 Mi"}}, "resources.memory is '10 Mi', must be a Kubernetes quantity"),
+        ({"resources": {"memory": "-1Gi"}}, "resources.memory is '-1Gi', must be a Kubernetes quantity"),
+        (
+            {"resources": {"memory": "2Gi", "memory_limit": "1500Mi"}},
+            "resources.memory_limit is '1500Mi', must be at least memory (2Gi)",
+        ),
+        ({"resources": {"memory_limit": "512Mi"}}, "resources.memory_limit is '512Mi', must be at least memory (1Gi)"),
+        (
+            {"resources": {"cpu": "1.5", "cpu_limit": "1200m"}},
+            "resources.cpu_limit is '1200m', must be at least cpu (1.5)",
+        ),
+        ({"resources": {"gpu_resource": "gpu"}}, "resources.gpu_resource is 'gpu', must be a device's name"),
+        ({"resources": {"devices": {"rdma/hca": 0}}}, "resources.devices.rdma/hca is 0, must be at least 1"),
         ({"resources": {"memory": "lots"}}, "resources.memory is 'lots', must be a Kubernetes quantity"),
         ({"resources": {"gpus": -1}}, "resources.gpus is -1, must be at least 0"),
         ({"command": []}, "command is [], must name a program"),
@@ -222,3 +347,138 @@ def test_nothing_is_created_when_something_is_wrong() -> None:
 def test_a_long_name_is_refused() -> None:
     with pytest.raises(ArgumentsError, match="at most 50 characters"):
         run(lambda: TrainingJob("a" * 51, ARGS))  # type: ignore[arg-type]
+
+
+SWEEP: dict[str, Any] = {
+    **ARGS,
+    "parameters": {"epochs": 3},
+    "sweep": {"learning_rate": [0.1, 0.01], "batch": [8, 16]},
+    "sweep_metric": "mse",
+}
+
+
+def test_a_sweep_is_one_job_with_a_run_for_each_combination_and_one_that_selects() -> None:
+    program = train({**SWEEP, "sweep_parallelism": 2})
+    job, select = program.one("Job", "demo"), program.one("Job", "demo-select")
+    spec = job.inputs["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 4, 2)
+    variables = environment(job, "train")
+    parameters = [json.loads(variables[f"MODELOPS_PARAMETERS_{index}"]) for index in range(4)]
+    assert parameters == [
+        {"epochs": 3, "batch": batch, "learning_rate": rate} for batch in (8, 16) for rate in (0.1, 0.01)
+    ]
+    assert "MODELOPS_PARAMETERS" not in variables
+    for each in (job, select):
+        found = environment(each, "publish" if each is job else "select")
+        sweep = {key: found[f"MODELOPS_SWEEP_{key}"] for key in ("METRIC", "GOAL", "RUNS")}
+        assert sweep == {"METRIC": "mse", "GOAL": "min", "RUNS": "4"}
+    assert container(select, "select")["command"] == ["python", "-m", "model.select"]
+    assert program.outputs["model_uri"].depends_on >= {"demo-select"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sweep": {"learning_rate": [0.1], "batch": [8, 16]}},
+        {"sweep_metric": "mae"},
+        {"sweep_goal": "max"},
+        {"parameters": {"epochs": 4}},
+    ],
+)
+def test_what_shapes_a_sweep_is_part_of_its_identity(change: dict[str, Any]) -> None:
+    assert train({**SWEEP, **change}).outputs["run_id"].value != train(SWEEP).outputs["run_id"].value
+
+
+def test_how_a_sweep_is_scheduled_is_not_part_of_its_identity() -> None:
+    assert train({**SWEEP, "sweep_parallelism": 1}).outputs["run_id"].value == train(SWEEP).outputs["run_id"].value
+
+
+SCHEDULED: dict[str, Any] = {
+    **ARGS,
+    "framework": "pytorch",
+    "workers": 2,
+    "processes_per_worker": 8,
+    "tensor_parallel": 4,
+    "resources": {"cpu": "8", "memory": "64Gi", "gpus": 8, "gpu_resource": "amd.com/gpu", "devices": {"rdma/hca": 2}},
+    "shared_memory": "16Gi",
+    "environment": {"NCCL_DEBUG": "INFO"},
+    "checkpoints": {"size": "10Gi", "storage_class": "fast", "interval_steps": 100, "interval_seconds": 60},
+    "model_cache": {"claim": "weights"},
+    "node_selector": {"pool": "gpu"},
+    "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "host"}]}},
+    "priority_class": "high",
+    "ttl_seconds_after_finished": 600,
+}
+
+
+def test_everything_about_scheduling_reaches_the_pods() -> None:
+    job = train(SCHEDULED).one("Job")
+    spec = pod(job)
+    assert job.inputs["spec"]["ttlSecondsAfterFinished"] == 600
+    assert spec["nodeSelector"] == {"pool": "gpu"}
+    assert spec["tolerations"] == SCHEDULED["tolerations"]
+    assert spec["affinity"] == SCHEDULED["affinity"]
+    assert spec["priorityClassName"] == "high"
+    assert container(job, "train")["resources"]["limits"] == {"memory": "64Gi", "amd.com/gpu": "8", "rdma/hca": "2"}
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["shared-memory"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Gi"}
+    assert volumes["cache"]["persistentVolumeClaim"] == {"claimName": "weights"}
+    mounts = {mount["name"]: mount["mountPath"] for mount in container(job, "train")["volumeMounts"]}
+    assert mounts["shared-memory"] == "/dev/shm"
+    variables = environment(job, "train")
+    assert variables["HF_HOME"] == variables["MODELOPS_CACHE_DIR"] == mounts["cache"]
+    parallel = {
+        key: variables[f"MODELOPS_{key}"] for key in ("PROCESSES_PER_WORKER", "TENSOR_PARALLEL", "DATA_PARALLEL")
+    }
+    assert parallel == {"PROCESSES_PER_WORKER": "8", "TENSOR_PARALLEL": "4", "DATA_PARALLEL": "4"}
+    assert variables["NCCL_DEBUG"] == "INFO"
+    assert breaks_restricted(job) == []
+
+
+def test_checkpoints_are_kept_on_a_claimed_volume_by_run() -> None:
+    program = train(SCHEDULED)
+    claim, job = program.one("PersistentVolumeClaim"), program.one("Job")
+    assert claim.inputs["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "10Gi"}},
+    }
+    variables = environment(job, "train")
+    assert variables["MODELOPS_FOLDER"] == f"/checkpoints/run-{program.outputs['run_id'].value}"
+    assert (variables["MODELOPS_CHECKPOINT_STEPS"], variables["MODELOPS_CHECKPOINT_SECONDS"]) == ("100", "60")
+    assert environment(job, "publish")["MODELOPS_DELETE_CHECKPOINTS"] == "true"
+    for name in ("train", "publish"):
+        assert "/checkpoints" in [mount["mountPath"] for mount in container(job, name)["volumeMounts"]]
+
+
+def test_checkpoints_that_are_to_stay_stay() -> None:
+    program = train({**ARGS, "checkpoints": {"size": "1Gi", "retain": True, "keep": True}})
+    claim = program.one("PersistentVolumeClaim")
+    assert claim.inputs["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert claim.options["retain_on_delete"] is True
+    assert "MODELOPS_DELETE_CHECKPOINTS" not in environment(program.one("Job"), "publish")
+
+
+def test_checkpoints_in_an_object_store_come_with_its_credentials() -> None:
+    job = train({**ARGS, "checkpoints": {"uri": "s3://bucket/runs", "secret": "store"}}).one("Job")
+    assert environment(job, "train")["MODELOPS_CHECKPOINT_URI"] == "s3://bucket/runs"
+    assert container(job, "train")["envFrom"] == [{"secretRef": {"name": "store"}}]
+    assert "envFrom" not in container(job, "publish")
+
+
+def test_where_and_how_a_run_runs_is_not_part_of_its_identity() -> None:
+    same = {**ARGS, "framework": "pytorch"}
+    base = train(same).outputs["run_id"].value
+    keys = ("shared_memory", "environment", "checkpoints", "node_selector", "priority_class", "resources")
+    assert train({**same, **{key: SCHEDULED[key] for key in keys}}).outputs["run_id"].value == base
+    for key, value in (("workers", 2), ("processes_per_worker", 2)):
+        assert train({**same, key: value}).outputs["run_id"].value != base
+
+
+def test_a_queued_job_is_created_suspended_and_left_to_the_queue() -> None:
+    job = train({**ARGS, "queue": "team-a", "queue_timeout_seconds": 60}).one("Job")
+    assert job.inputs["spec"]["suspend"] is True
+    assert job.inputs["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+    assert job.options["ignore_changes"] == ["spec.suspend"]
+    assert job.options["create_timeout"] == "3720s"

@@ -1,5 +1,7 @@
 """The shell scripts of the training pod, run by a real shell: the two meet at a pipe."""
 
+import json
+import os
 import signal
 import subprocess
 import time
@@ -16,12 +18,27 @@ class Pod:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def start(self, name: str, *command: str) -> "subprocess.Popen[str]":
-        tmp = self.folder / name
-        tmp.mkdir()
-        script = asset(f"training/{name}.sh").replace("/tmp/", f"{tmp}/").replace("/modelops", str(self.folder))
+    def start(self, name: str, *command: str, **variables: str) -> "subprocess.Popen[str]":
+        tmp = self.folder / f"tmp-{name}"
+        tmp.mkdir(exist_ok=True)
+        parts = ("contract", "rendezvous", name) if name == "train" else ("contract", name)
+        script = "\n".join(asset(f"training/{part}.sh") for part in parts)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "TMPDIR": str(tmp),
+            "MODELOPS_WORK": str(self.folder),
+            "MODELOPS_FOLDER": str(self.folder),
+            "MODELOPS_WORKERS": "1",
+            "MODELOPS_FRAMEWORK": "tensorflow",
+            "MODELOPS_JOB_NAME": "demo-1a2b",
+            "MODELOPS_SERVICE": "demo",
+            "MODELOPS_PUBLISH_PAUSE_SECONDS": "0.1",
+            **variables,
+        }
         arguments = ["/bin/sh", "-c", script, name, *command]
-        return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=self.folder
+        )
 
 
 @pytest.fixture
@@ -32,7 +49,7 @@ def pod(tmp_path: Path) -> Pod:
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=30)
     return process.returncode, out.strip(), err.strip()
 
 
@@ -87,6 +104,149 @@ def test_a_waiting_publisher_stops_when_told_to(pod: Pod) -> None:
     time.sleep(0.3)
     publish.send_signal(signal.SIGTERM)
     # Not `finish`: the reader of the pipe outlives its shell here, with the same stderr; in a pod it ends with it.
-    assert publish.wait(timeout=10) == 143
+    assert publish.wait(timeout=30) == 143
     train.send_signal(signal.SIGTERM)
-    train.wait(timeout=10)
+    train.wait(timeout=30)
+
+
+def variables_of(pod: Pod, **given: str) -> dict[str, str]:
+    """What a worker other than the first sees; nobody publishes beside it."""
+    code, out, err = finish(pod.start("train", "env", JOB_COMPLETION_INDEX="2", MODELOPS_WORKERS="3", **given))
+    assert (code, err) == (0, "")
+    return dict(line.split("=", 1) for line in out.splitlines())
+
+
+HOSTS = ["demo-1a2b-0.demo", "demo-1a2b-1.demo", "demo-1a2b-2.demo"]
+
+
+@pytest.mark.parametrize("framework", ["tensorflow", "pytorch", "mxnet"])
+def test_every_worker_knows_its_peers(pod: Pod, framework: str) -> None:
+    found = variables_of(pod, MODELOPS_FRAMEWORK=framework)
+    assert found["MODELOPS_WORKERS"] == "3"
+    assert found["MODELOPS_WORKER_INDEX"] == "2"
+    assert found["MODELOPS_WORKER_HOSTS"].split(",") == HOSTS
+
+
+def test_tensorflow_gets_its_cluster_and_task(pod: Pod) -> None:
+    assert json.loads(variables_of(pod)["TF_CONFIG"]) == {
+        "cluster": {"worker": [f"{host}:2222" for host in HOSTS]},
+        "task": {"type": "worker", "index": 2},
+    }
+
+
+def test_pytorch_gets_ranks_and_what_torchrun_asks_for(pod: Pod) -> None:
+    found = variables_of(pod, MODELOPS_FRAMEWORK="pytorch")
+    assert (found["MASTER_ADDR"], found["MASTER_PORT"]) == (HOSTS[0], "29500")
+    assert (found["WORLD_SIZE"], found["RANK"], found["LOCAL_RANK"]) == ("3", "2", "0")
+    assert (found["PET_NNODES"], found["PET_NODE_RANK"], found["PET_NPROC_PER_NODE"]) == ("3", "2", "1")
+    assert (found["PET_MASTER_ADDR"], found["PET_MASTER_PORT"]) == (HOSTS[0], "29500")
+
+
+def test_with_several_processes_a_worker_torchrun_gives_the_ranks(pod: Pod) -> None:
+    found = variables_of(pod, MODELOPS_FRAMEWORK="pytorch", MODELOPS_PROCESSES_PER_WORKER="8")
+    assert found["PET_NPROC_PER_NODE"] == "8"
+    assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & found.keys()
+
+
+def test_mxnet_gets_a_server_on_every_worker_and_a_scheduler_on_the_first(pod: Pod) -> None:
+    roles = pod.folder / "roles"
+    command = ("sh", "-c", f"echo $DMLC_ROLE >>{roles}; [ $DMLC_ROLE = worker ] && sleep 1 || sleep 20")
+    for index, expected in (("1", ["server", "worker"]), ("0", ["scheduler", "server", "worker"])):
+        roles.write_text("")
+        publish = pod.start("publish", "true", MODELOPS_WORKERS="2", JOB_COMPLETION_INDEX=index)
+        train = pod.start(
+            "train", *command, MODELOPS_WORKERS="2", JOB_COMPLETION_INDEX=index, MODELOPS_FRAMEWORK="mxnet"
+        )
+        assert train.wait(timeout=30) == 0
+        assert publish.wait(timeout=30) == 0
+        assert sorted(roles.read_text().split()) == expected
+
+
+def test_one_worker_alone_gets_no_rendezvous(pod: Pod) -> None:
+    publish = pod.start("publish", "true")
+    found = finish(pod.start("train", "env"))[1]
+    finish(publish)
+    assert "MODELOPS_WORKER_HOSTS=localhost" in found
+    assert not [name for name in ("TF_CONFIG", "MASTER_ADDR", "DMLC_") if name in found]
+
+
+def test_only_the_first_worker_publishes_and_the_others_wait_for_nobody(pod: Pod) -> None:
+    others = {"MODELOPS_WORKERS": "2", "JOB_COMPLETION_INDEX": "1"}
+    assert finish(pod.start("publish", "echo", "published", **others)) == (0, "", "")
+    code, out, _ = finish(pod.start("train", "sh", "-c", "echo $MODELOPS_OUTPUT_DIR", **others))
+    assert (code, out) == (0, f"{pod.folder}/output")
+
+
+def test_each_run_of_a_sweep_has_its_own_parameters_and_folders(pod: Pod) -> None:
+    sweep = {
+        "MODELOPS_SWEEP_RUNS": "2",
+        "JOB_COMPLETION_INDEX": "1",
+        "MODELOPS_PARAMETERS_0": '{"a":1}',
+        "MODELOPS_PARAMETERS_1": '{"a":2, "text":"it\'s $HOME"}',
+    }
+    command = ("sh", "-c", 'echo "$MODELOPS_SWEEP_INDEX $MODELOPS_PARAMETERS $MODELOPS_OUTPUT_DIR"')
+    publish = pod.start("publish", *command, **sweep)
+    expected = '1 {"a":2, "text":"it\'s $HOME"} ' + f"{pod.folder}/1/output"
+    assert finish(pod.start("train", *command, **sweep))[1] == expected
+    assert finish(publish)[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [("train", 0), ("published in the registry as run-1", 0), ("1 no registry", 1), ("2 not let in", 2)],
+)
+def test_the_verdict_before_the_training_is_kept_to(pod: Pod, verdict: str, code: int) -> None:
+    (pod.folder / "checked").write_text(verdict + "\n")
+    publish = pod.start("publish", "echo", "published")
+    train = pod.start("train", "echo", "trained")
+    found, out, err = finish(train)
+    assert found == code
+    assert (out == "trained") is (verdict == "train")
+    assert ("nothing is trained" in out + err) is (verdict != "train")
+    assert finish(publish)[:2] == (code, "published" if code == 0 else "")
+
+
+def test_what_was_trained_already_is_only_published(pod: Pod) -> None:
+    def once() -> tuple[str, int]:
+        publish = pod.start("publish", "false", MODELOPS_PUBLISH_RETRIES="0")
+        said = finish(pod.start("train", "echo", "trained"))[1]
+        return said, finish(publish)[0]
+
+    assert once() == ("trained", 1)
+    again, code = once()
+    assert again.startswith("trained already")
+    assert code == 1
+
+
+def test_a_publishing_that_fails_is_tried_again_where_the_model_is(pod: Pod) -> None:
+    script = f"echo >>{pod.folder}/tries; [ $(wc -l <{pod.folder}/tries) = 3 ]"
+    publish = pod.start("publish", "sh", "-c", script, MODELOPS_PUBLISH_RETRIES="2")
+    finish(pod.start("train", "true"))
+    assert finish(publish)[0] == 0
+    assert (pod.folder / "tries").read_text() == "\n" * 3
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_a_final_end_of_publishing_is_not_tried_again(pod: Pod, code: int) -> None:
+    script = f"echo >>{pod.folder}/tries; exit {code}"
+    publish = pod.start("publish", "sh", "-c", script, MODELOPS_PUBLISH_RETRIES="2")
+    finish(pod.start("train", "true"))
+    assert finish(publish)[0] == code
+    assert (pod.folder / "tries").read_text() == "\n"
+
+
+def test_a_publishing_that_failed_beside_workers_that_are_done_is_final(pod: Pod) -> None:
+    several = {"MODELOPS_WORKERS": "2", "JOB_COMPLETION_INDEX": "0"}
+    publish = pod.start("publish", "false", **several)
+    finish(pod.start("train", "true", **several))
+    assert finish(publish)[0] == 4
+
+
+@pytest.mark.parametrize("delete", ["true", "false"])
+def test_a_published_runs_checkpoints_go_unless_they_are_to_stay(pod: Pod, delete: str) -> None:
+    kept = pod.folder / "kept"
+    variables = {"MODELOPS_FOLDER": str(kept), "MODELOPS_DELETE_CHECKPOINTS": delete}
+    publish = pod.start("publish", "true", **variables)
+    finish(pod.start("train", "sh", "-c", "echo 1 >$MODELOPS_CHECKPOINT_DIR/last", **variables))
+    assert finish(publish)[0] == 0
+    assert kept.exists() is (delete == "false")

@@ -20,7 +20,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from model import contract
-from model.manifest import Golden, Manifest, Tensor
+from model.manifest import Bins, Golden, Manifest, Tensor
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -67,6 +67,7 @@ def write_model(
     weights: tuple[tuple[float, ...], ...] = ((2.0,),),
     bias: tuple[float, ...] = (1.0,),
     golden_error: float = 0.0,
+    baseline: tuple[Bins, ...] = (),
 ) -> Manifest:
     """A model directory; with the defaults y = 2x + 1. `golden_error` makes its golden prediction wrong by so much."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -85,6 +86,7 @@ def write_model(
         outputs=Tensor((-1, matrix.shape[0]), "float32"),
         golden=Golden(inputs, outputs, 1e-5),
         sha256={"model.tflite": hashlib.sha256(content).hexdigest()},
+        baseline=baseline,
     )
     manifest.write(directory)
     return manifest
@@ -189,7 +191,7 @@ def run_here(
 
 @contextmanager
 def start_server(
-    model_dir: Path, log_file: Path, *, wait_for: str = "ready", **variables: object
+    model_dir: Path, log_file: Path, *, wait_for: str = "ready", start_seconds: float = 60, **variables: object
 ) -> Iterator[RunningServer]:
     settings = {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_PORT": 0, "MODELOPS_DRAIN_SECONDS": 0, **variables}
     command = [sys.executable, "-m", "model.serve"]
@@ -197,7 +199,7 @@ def start_server(
         env = environment(MODELOPS_MODEL_DIR=model_dir, MODELOPS_MODEL_VERSION="run-abc123def456", **settings)
         process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=subprocess.PIPE, text=True)
     try:
-        yield RunningServer(process, _wait_for(process, log_file, wait_for), log_file)
+        yield RunningServer(process, _wait_for(process, log_file, wait_for, start_seconds), log_file)
     finally:
         if process.poll() is None:
             process.kill()
@@ -206,9 +208,9 @@ def start_server(
             process.stderr.close()
 
 
-def _wait_for(process: "subprocess.Popen[str]", log_file: Path, event: str) -> int:
+def _wait_for(process: "subprocess.Popen[str]", log_file: Path, event: str, seconds: float) -> int:
     """The port, as soon as the log has the event."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
         lines = [json.loads(line) for line in log_file.read_text().splitlines() if line.endswith("}")]
         if any(line["event"] == event for line in lines):

@@ -99,7 +99,7 @@ def test_a_compressed_body_is_refused(server: RunningServer) -> None:
     assert error(answer) == (415, "Content-Encoding", "identity")
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/predict/", "/healthz", "/v2x", "/%2e%2e/etc/passwd", "/\x7f"])
+@pytest.mark.parametrize("path", ["/page", "/api", "/api/predict/", "/healthz", "/v2x", "/%2e%2e/etc/passwd", "/\x7f"])
 def test_an_unknown_path_is_not_found(server: RunningServer, path: str) -> None:
     answer = server.ask("GET", path.replace("\x7f", "%7f"))
     assert answer.status == 404

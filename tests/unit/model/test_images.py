@@ -35,12 +35,12 @@ def copied(target: str) -> set[str]:
     """Files under model/ that a target's stage copies."""
     stage = DOCKERFILE.split(f" AS {target}\n", 1)[1].split("\nFROM ", 1)[0].replace("\\\n", " ")
     files: set[str] = set()
-    for line in re.findall(r"^COPY (.*)$", stage, re.MULTILINE):
+    for line in re.findall(r"^COPY (?!--from)(.*)$", stage, re.MULTILINE):
         *sources, _destination = line.split()
         for source in sources:
             path = MODEL / source
             files |= {str(file.relative_to(MODEL)) for file in path.rglob("*.py")} if path.is_dir() else {source}
-    return files
+    return {name for name in files if name.endswith(".py")}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def copied(target: str) -> set[str]:
     [
         ("train", ["model.train", "model.publish"]),
         ("serve", ["model.fetch", "model.serve.__main__"]),
+        ("serve-framework", ["model.fetch", "model.serve.__main__"]),
     ],
 )
 def test_an_image_has_what_its_programs_import_and_no_more(target: str, programs: list[str]) -> None:
@@ -69,7 +70,7 @@ def test_every_requirement_is_locked_and_the_images_agree() -> None:
 
 
 def test_the_images_run_without_root_and_any_base_will_do() -> None:
-    assert DOCKERFILE.count("USER 65532:65532") == 2
+    assert DOCKERFILE.count("USER 65532:65532") == 3
     assert "ARG BASE_IMAGE=python:3.12-slim" in DOCKERFILE
     assert "# syntax=" not in DOCKERFILE  # would be pulled from a registry
     assert "http" not in DOCKERFILE.replace("httptools", "")
@@ -81,6 +82,8 @@ def test_only_what_is_copied_is_sent_to_the_builder() -> None:
         "*",
         "!*.py",
         "!serve/*.py",
+        "!serve/static/*",
         "!requirements-serve.txt",
+        "!requirements-serve-onnx.txt",
         "!requirements-train.txt",
     ]

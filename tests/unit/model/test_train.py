@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.agreement import disagreement
 from model.contract import ConfigurationError, ContractError, Exit, TrainingContract
 from model.manifest import Manifest
 from model.parameters import Parameters
 from model.runtime import LiteRuntime, load
 from model.stop import Stop
-from tests.unit.model.support import ROOT, environment
+from tests.unit.model.support import ROOT, dense_model, environment
 
 pytestmark = pytest.mark.tensorflow
 
@@ -80,24 +81,29 @@ def test_what_is_left_in_the_output_folder(trained: tuple[Path, dict[str, float]
 def test_litert_agrees_with_keras(trained: tuple[Path, dict[str, float]]) -> None:
     import keras
 
-    from model.convert import disagreement
-
     model = keras.models.load_model(trained[0] / "model" / "model.keras")
     runtime = LiteRuntime(trained[0] / "model" / "model.tflite")
     inputs = np.random.default_rng(1).normal(0, 5, (1000, 1)).astype("float32")
-    assert disagreement(runtime, model, inputs) < 1e-6
+    assert disagreement(runtime.predict(inputs), np.asarray(model(inputs))) < 1e-6
 
 
-def test_a_conversion_that_changes_the_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("other", [dense_model(np.array([[2.0]]), np.array([1.001])), b"no model"])
+def test_a_conversion_that_fails_or_changes_the_model_leaves_it_to_the_framework(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], other: bytes
+) -> None:
     from model import convert, fit
-    from tests.unit.model.support import dense_model
 
-    other = dense_model(np.array([[2.0]]), np.array([1.001]))
     monkeypatch.setattr(convert, "_converted", lambda _model: other)
     model = fit.build(Parameters())
     model.set_weights([np.array([[2.0]]), np.array([1.0])])
-    with pytest.raises(ContractError, match="away from the Keras model, at most 1e-06"):
-        convert.write_model(model, tmp_path, name="line", run_id="x")
+    convert.write_model(model, tmp_path, name="line", run_id="x")
+    manifest = Manifest.read(tmp_path)
+    assert (manifest.runtime, manifest.file, list(manifest.sha256)) == ("framework", "model.keras", ["model.keras"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.keras"]
+    said = capsys.readouterr().out
+    assert "to be served by TensorFlow itself (image target serve-framework)" in said
+    assert ("away from the original, at most 1e-06" if len(other) > 8 else "can't be converted") in said
+    np.testing.assert_allclose(load(tmp_path, manifest, 1).predict(np.array([[0.5]], "float32")), [[2.0]])
 
 
 class StopAfter(Stop):

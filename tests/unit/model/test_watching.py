@@ -74,7 +74,7 @@ def test_the_openapi_document_fits_what_is_served(server: RunningServer) -> None
     response = operation["responses"]["200"]["content"]["application/json"]["schema"]
     jsonschema.validate(server.post(request["example"]).json(), response)
     refusal = server.post({"inputs": []})
-    jsonschema.validate(refusal.json(), document["components"]["schemas"]["Error"])
+    jsonschema.validate(refusal.json(), document["components"]["schemas"]["Refusal"])
     assert str(refusal.status) in operation["responses"]
     bad_ones: list[object] = [{}, {"inputs": []}, {"inputs": [[1, 2]]}, {"inputs": [["x"]]}, {"inputs": [[1]], "x": 1}]
     for bad in bad_ones:

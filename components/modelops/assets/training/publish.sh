@@ -1,15 +1,47 @@
 # Waits until the training in the container beside this one has ended, then publishes its model.
 # The pipe closes without a code when that container was killed: then there is nothing to trust, and nothing is published.
-set -u
-mkfifo /modelops/ended 2>/dev/null || true
+# Of several workers only the first one publishes.
+[ "$index" = 0 ] || exit 0
+mkfifo "$work/ended" 2>/dev/null || true
 # In the background, because a shell runs its traps only between commands, and while it waits for a child.
 trap 'exit 143' TERM INT
-cat /modelops/ended >/tmp/training-code &
+cat "$work/ended" >"${TMPDIR:-/tmp}/training-code" &
 wait $!
-code=$(cat /tmp/training-code)
+code=$(cat "${TMPDIR:-/tmp}/training-code")
 
 if [ "$code" != 0 ]; then
     echo "the training ended with ${code:-no exit code (it was killed)}: nothing is published" >&2
     exit "${code:-1}"
 fi
-exec "$@"
+
+# A registry that can't be reached is tried again here, where the trained model is, and not by training anew.
+tries=${MODELOPS_PUBLISH_RETRIES:-0}
+while :; do
+    "$@" &
+    publishing=$!
+    trap 'kill -TERM "$publishing" 2>/dev/null' TERM INT
+    wait "$publishing"
+    code=$?
+    while kill -0 "$publishing" 2>/dev/null; do
+        wait "$publishing"
+        code=$?
+    done
+    [ "$code" = 1 ] && [ "$tries" -gt 0 ] || break
+    tries=$((tries - 1))
+    echo "publishing failed, it is tried again in ${MODELOPS_PUBLISH_PAUSE_SECONDS:-10} s" >&2
+    sleep "${MODELOPS_PUBLISH_PAUSE_SECONDS:-10}" &
+    trap 'exit 143' TERM INT
+    wait $!
+done
+
+case $code in
+0)
+    # The registry has it all now.
+    [ "${MODELOPS_DELETE_CHECKPOINTS:-false}" != true ] || rm -rf "$folder"
+    ;;
+1)
+    # The other workers are done and can't be started again for this one alone; a volume would have kept the model.
+    [ "$MODELOPS_WORKERS" = 1 ] || [ "$folder" != "$work" ] || code=4
+    ;;
+esac
+exit "$code"

@@ -1,0 +1,31 @@
+"""Whether a converted model may stand in for the original: it has to predict the same."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from model.runtime import Array, Runtime
+
+TOLERANCE = 1e-5
+"""How far a converted model may be from the original: relative to the size of the prediction, absolute below 1."""
+CHECKED_INPUTS = 1000
+
+
+def disagreement(got: Array, expected: Array) -> float:
+    """Largest difference between the two models' predictions, relative to predictions larger than 1."""
+    if got.shape != expected.shape:
+        return float("inf")
+    return float(np.max(np.abs(got - expected) / np.maximum(1, np.abs(expected))))
+
+
+def reason_against(convert: Callable[[], Runtime], original: Callable[[Array], Array], inputs: Array) -> str:
+    """Why the model that `convert` makes can't be served in place of the original; empty when it can."""
+    try:
+        got = convert().predict(inputs)
+    except Exception as error:  # whatever a converter raises: the original can be served all the same
+        lines = str(error).strip().splitlines() or [""]
+        return f"it can't be converted: {type(error).__name__}: {lines[0][:300]}"
+    difference = disagreement(got, original(inputs))
+    if not difference <= TOLERANCE:
+        return f"the converted model is {difference:.2g} away from the original, at most {TOLERANCE:g} is allowed"
+    return ""

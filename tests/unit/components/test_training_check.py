@@ -1,0 +1,155 @@
+"""The look before a training: is this run published already, or at work elsewhere?"""
+
+import http.server
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelops._assets import asset
+
+SOURCE = Path(__file__).resolve().parents[3] / "components/modelops/assets/training/check.py"
+ALIAS = "/api/2.0/mlflow/registered-models/alias?name=linear&alias=run-1a2b"
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    """Answers as MLflow does; what, is the test's to say."""
+
+    answers: list[tuple[int, Any]]
+    asked: list[tuple[str, str | None]]
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers.get("Authorization")))
+        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def registry() -> Iterator[tuple[str, type[Registry]]]:
+    handler = type("Answering", (Registry,), {"answers": [(404, {})], "asked": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", handler
+    server.shutdown()
+
+
+def verdict(uri: str, **variables: str) -> tuple[str, str]:
+    """What the program says, and what it says on the side."""
+    environment = {
+        "MLFLOW_TRACKING_URI": uri,
+        "MODELOPS_MODEL_NAME": "linear",
+        "MODELOPS_ALIAS": "run-1a2b",
+        "MODELOPS_REGISTRY_WAIT_SECONDS": "0.3",
+        "MODELOPS_CHECK_PAUSE_SECONDS": "0.05",
+        **variables,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", asset("training/check.py")], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_a_published_run_is_not_trained_again(registry: tuple[str, type[Registry]]) -> None:
+    uri, handler = registry
+    handler.answers = [(200, {"model_version": {"version": "3"}})]
+    assert verdict(uri)[0] == "published this run is in the registry as run-1a2b"
+    assert handler.asked == [(ALIAS, None)]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_run_that_the_registry_does_not_know_is_trained(registry: tuple[str, type[Registry]], status: int) -> None:
+    uri, handler = registry
+    handler.answers = [(status, {"error_code": "RESOURCE_DOES_NOT_EXIST"})]
+    assert verdict(uri)[0] == "train"
+
+
+def test_a_registry_that_refuses_us_is_wrong_configuration(registry: tuple[str, type[Registry]]) -> None:
+    uri, handler = registry
+    handler.answers = [(401, {})]
+    assert verdict(uri)[0].startswith(f"2 the registry {uri} refuses us")
+
+
+def test_credentials_are_those_of_mlflows_own_clients(registry: tuple[str, type[Registry]]) -> None:
+    uri, handler = registry
+    verdict(uri, MLFLOW_TRACKING_USERNAME="me", MLFLOW_TRACKING_PASSWORD="secret")
+    verdict(uri, MLFLOW_TRACKING_TOKEN="token")
+    assert [header for _, header in handler.asked] == ["Basic bWU6c2VjcmV0", "Bearer token"]
+
+
+def test_a_registry_that_comes_up_late_is_waited_for(registry: tuple[str, type[Registry]]) -> None:
+    uri, handler = registry
+    handler.answers = [(503, {}), (503, {}), (404, {})]
+    assert verdict(uri, MODELOPS_REGISTRY_WAIT_SECONDS="30")[0] == "train"
+
+
+def test_nothing_is_trained_for_a_registry_that_is_not_there() -> None:
+    said = verdict("http://127.0.0.1:9")[0]
+    assert said.startswith("1 the registry http://127.0.0.1:9 could not be asked")
+
+
+def job(name: str, created: str, *, ended: str | None = None, suspended: bool = False) -> dict[str, Any]:
+    conditions = [{"type": ended, "status": "True"}] if ended else []
+    return {
+        "metadata": {"name": name, "creationTimestamp": created},
+        "spec": {"suspend": suspended},
+        "status": {"conditions": conditions},
+    }
+
+
+@pytest.fixture
+def program() -> Any:
+    spec = importlib.util.spec_from_file_location("check", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_only_older_jobs_that_are_still_at_work_are_waited_for(program: Any) -> None:
+    jobs = [
+        job("older", "2026-01-01T00:00:00Z"),
+        job("done", "2026-01-01T00:00:00Z", ended="Complete"),
+        job("failed", "2026-01-01T00:00:00Z", ended="Failed"),
+        job("suspended", "2026-01-01T00:00:00Z", suspended=True),
+        job("own", "2026-01-01T00:00:01Z"),
+        job("younger", "2026-01-01T00:00:02Z"),
+    ]
+    assert program.older("own", jobs) == ["older"]
+
+
+def test_of_two_jobs_of_the_same_second_only_one_waits(program: Any) -> None:
+    jobs = [job("a", "2026-01-01T00:00:00Z"), job("b", "2026-01-01T00:00:00Z")]
+    assert (program.older("a", jobs), program.older("b", jobs)) == ([], ["a"])
+
+
+def test_the_verdict_is_left_for_the_training_container(tmp_path: Path) -> None:
+    arguments = ["/bin/sh", "-c", asset("training/check.sh"), "check", "print('train')"]
+    subprocess.run(
+        arguments,
+        check=True,
+        env={"PATH": f"{Path(sys.executable).parent}:/bin:/usr/bin", "MODELOPS_WORK": str(tmp_path)},
+    )
+    assert (tmp_path / "checked").read_text() == "train\n"
+
+
+def test_a_look_that_breaks_stops_nothing(tmp_path: Path) -> None:
+    arguments = ["/bin/sh", "-c", asset("training/check.sh"), "check", "raise SystemExit(1)"]
+    subprocess.run(
+        arguments,
+        check=True,
+        env={"PATH": f"{Path(sys.executable).parent}:/bin:/usr/bin", "MODELOPS_WORK": str(tmp_path)},
+    )
+    assert not (tmp_path / "checked").exists()

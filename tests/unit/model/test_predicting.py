@@ -1,0 +1,120 @@
+"""Predictions in a thread, together with others, and not for ever."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.runtime import Array
+from model.serve.http import Refusal
+from model.serve.predicting import predictor
+
+
+class Doubling:
+    """Predicts 2x, notes how many rows came at a time, and waits for `go` before each."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def predict(self, inputs: Array) -> Array:
+        self.go.wait(10)
+        self.batches.append(len(inputs))
+        if (inputs == -13).any():
+            raise ValueError("thirteen")
+        return inputs * 2
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as made:
+        yield made
+
+
+def rows(*values: float) -> Array:
+    return np.array([[value] for value in values], dtype="float32")
+
+
+def test_requests_that_wait_are_predicted_together(executor: ThreadPoolExecutor) -> None:
+    model = Doubling()
+    model.go.clear()
+
+    async def ask() -> list[Array]:
+        predict = predictor(model, executor, batch_rows=8, seconds=10)
+        tasks = [asyncio.ensure_future(predict(rows(number, number))) for number in range(6)]
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.05, model.go.set)
+        return await asyncio.gather(*tasks)
+
+    answers = asyncio.run(ask())
+    assert [answer.tolist() for answer in answers] == [[[2.0 * n]] * 2 for n in range(6)]
+    assert sum(model.batches) == 12
+    assert max(model.batches) == 8
+    assert len(model.batches) < 6
+
+
+def test_without_batching_each_request_is_predicted_by_itself(executor: ThreadPoolExecutor) -> None:
+    model = Doubling()
+
+    async def ask() -> None:
+        predict = predictor(model, executor, batch_rows=0, seconds=10)
+        await asyncio.gather(*(predict(rows(number)) for number in range(5)))
+
+    asyncio.run(ask())
+    assert model.batches == [1] * 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=30), most=st.integers(1, 32), threaded=st.booleans())
+def test_however_requests_are_batched_each_gets_its_own_rows(sizes: list[int], most: int, threaded: bool) -> None:
+    inputs = [rows(*(1000 * number + row for row in range(size))) for number, size in enumerate(sizes)]
+
+    async def ask() -> list[Array]:
+        with ThreadPoolExecutor(1) as executor:
+            predict = predictor(Doubling(), executor if threaded else None, batch_rows=most, seconds=10)
+            return await asyncio.gather(*map(predict, inputs))
+
+    for given_rows, answer in zip(inputs, asyncio.run(ask()), strict=True):
+        np.testing.assert_array_equal(answer, given_rows * 2)
+
+
+def test_what_fails_a_batch_fails_its_callers_and_no_later_ones() -> None:
+    async def ask() -> list[object]:
+        predict = predictor(Doubling(), None, batch_rows=2, seconds=10)
+        return await asyncio.gather(*map(predict, [rows(1), rows(-13), rows(3)]), return_exceptions=True)
+
+    first, second, third = asyncio.run(ask())
+    assert isinstance(first, ValueError) and isinstance(second, ValueError)
+    assert isinstance(third, np.ndarray) and third.tolist() == [[6.0]]
+
+
+@pytest.mark.parametrize("batch_rows", [0, 8])
+def test_a_prediction_that_takes_too_long_is_given_up(executor: ThreadPoolExecutor, batch_rows: int) -> None:
+    model = Doubling()
+    model.go.clear()
+
+    async def ask() -> None:
+        predict = predictor(model, executor, batch_rows, seconds=0.05)
+        started = time.monotonic()
+        answers = await asyncio.gather(*(predict(rows(number)) for number in range(3)), return_exceptions=True)
+        assert time.monotonic() - started < 5
+        for answer in answers:
+            assert isinstance(answer, Refusal)
+            assert (answer.status, answer.rule, answer.headers) == (503, "max_seconds", {"retry_after": "1"})
+        model.go.set()
+        while True:  # the one that runs can't be stopped; those that waited are dropped
+            try:
+                assert (await predict(rows(4))).tolist() == [[8.0]]
+                return
+            except Refusal:
+                continue
+
+    asyncio.run(ask())
+    assert 2 <= sum(model.batches) <= 3 + 3
