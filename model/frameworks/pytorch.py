@@ -1,6 +1,7 @@
 """PyTorch: DistributedDataParallel on gloo or, with GPUs, NCCL; served as ONNX."""
 
 import io
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ def problems(workers: int) -> list[str]:
 
 def start(parameters: Parameters) -> None:
     import torch
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
 
     torch.manual_seed(parameters.seed)
     torch.use_deterministic_algorithms(True)
@@ -55,7 +58,7 @@ class TorchModel:
         self._optimizer.zero_grad()
         (loss * self._workers).backward()  # DistributedDataParallel takes the mean of the workers' gradients
         self._optimizer.step()
-        return float(loss)
+        return loss.item()
 
     def predict(self, inputs: Array) -> Array:
         import torch
