@@ -198,6 +198,7 @@ class FetchContract:
     model_uri: str
     tracking_uri: str
     model_dir: Path
+    cache_dir: Path | None
     wait_seconds: float
     max_bytes: int
 
@@ -211,6 +212,7 @@ class FetchContract:
             ),
             tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule="an http:// or https:// URL"),
             model_dir=env.path("MODELOPS_MODEL_DIR", "/modelops/model"),
+            cache_dir=Path(cache) if (cache := env.text("MODELOPS_MODEL_CACHE_DIR", "")) else None,
             wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 60, minimum=0, maximum=3600),
             max_bytes=env.integer("MODELOPS_MODEL_MAX_BYTES", 10 * 2**30, minimum=1, maximum=2**50),
         )
@@ -233,6 +235,8 @@ class ServeContract:
     predict_seconds: float = 30
     batch_rows: int = 0
     log_inputs: bool = False
+    mirror_url: str = ""
+    mirror_percent: float = 100
 
     @classmethod
     def read(cls, env: Environment) -> "ServeContract":
@@ -250,6 +254,8 @@ class ServeContract:
             predict_seconds=env.number("MODELOPS_PREDICT_SECONDS", 30, minimum=0.01, maximum=3600),
             batch_rows=env.integer("MODELOPS_BATCH_ROWS", 0, minimum=0, maximum=10**6),
             log_inputs=env.switch("MODELOPS_LOG_INPUTS"),
+            mirror_url=env.text("MODELOPS_MIRROR_URL", "", pattern=r"http://\S+", rule="an http:// address"),
+            mirror_percent=env.number("MODELOPS_MIRROR_PERCENT", 100, minimum=0.1, maximum=100),
         )
 
 

@@ -34,6 +34,10 @@ class Refused(Exception):
     """The registry said no; trying again won't help."""
 
 
+class Unreachable(ContractError):
+    """The registry did not answer for as long as it was waited for."""
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     name: str
@@ -121,7 +125,7 @@ class Registry:
                 return attempt()
             except NotReachable as error:
                 if time.monotonic() + pause > self._deadline:
-                    raise ContractError(f"the registry {self._base} is not reachable for {what}: {error}") from None
+                    raise Unreachable(f"the registry {self._base} is not reachable for {what}: {error}") from None
                 print(f"the registry {self._base} is not reachable for {what}, trying again: {error}", flush=True)
             except Refused as error:
                 raise ContractError(f"the registry {self._base} refused {what}: {error}") from None

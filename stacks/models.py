@@ -63,12 +63,71 @@ class ModelSettings(Model):
     timeout_seconds: int = Field(default=3600, ge=30, le=604_800)
 
 
-class AutoscalingSettings(Model):
-    """Bounds of the autoscaler."""
+class ScaleToZeroSettings(Model):
+    """What wakes a service without pods, through KEDA."""
 
-    min_replicas: int = Field(default=2, ge=1, le=1000)
+    prometheus_url: Host
+    query: str = Field(min_length=1)
+    threshold: float = Field(gt=0)
+    idle_seconds: int = Field(default=300, ge=1, le=86_400)
+
+
+class AutoscalingSettings(Model):
+    """Bounds and aims of the autoscaler."""
+
+    min_replicas: int | None = Field(default=None, ge=0, le=1000)
     max_replicas: int = Field(ge=1, le=1000)
-    target_cpu_percent: int = Field(default=70, ge=1, le=100)
+    target_cpu_percent: int | None = Field(default=None, ge=1, le=1000)
+    target_memory_percent: int | None = Field(default=None, ge=1, le=1000)
+    target_requests_per_second: float | None = Field(default=None, gt=0)
+    target_latency_ms: float | None = Field(default=None, gt=0)
+    scale_down_stabilization_seconds: int | None = Field(default=None, ge=0, le=3600)
+    scale_down_pods_per_minute: int | None = Field(default=None, ge=1)
+    scale_up_pods_per_minute: int | None = Field(default=None, ge=1)
+    scale_to_zero: ScaleToZeroSettings | None = None
+
+
+class RolloutSettings(Model):
+    """How many pods a release may add and take at a time."""
+
+    max_surge: int | None = Field(default=None, ge=0, le=1000)
+    max_unavailable: int | None = Field(default=None, ge=0, le=1000)
+
+
+class SmokeTestSettings(Model):
+    """A prediction that must be right before a new version takes traffic."""
+
+    inputs: list[Any] = Field(min_length=1)
+    outputs: list[Any] = Field(min_length=1)
+    tolerance: float | None = Field(default=None, ge=0)
+
+
+class ServingCacheSettings(Model):
+    """A volume for fetched models."""
+
+    size: Quantity | None = None
+    storage_class: str | None = None
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] | None = None
+
+
+class GatewaySettings(Model):
+    """A Gateway that is there already."""
+
+    name: Host
+    namespace: Host | None = None
+    listener: Host | None = None
+    https: bool = True
+
+
+class RouteSettings(Model):
+    """A host name in front of the service; exactly one of the three ways."""
+
+    host: Host
+    ingress_class: Host | None = None
+    gateway: GatewaySettings | None = None
+    gateway_class: Host | None = None
+    tls_secret: Host | None = None
+    annotations: dict[str, str] | None = None
 
 
 class ServiceSettings(Model):
@@ -76,11 +135,16 @@ class ServiceSettings(Model):
 
     replicas: int | None = Field(default=None, ge=1, le=1000)
     autoscaling: AutoscalingSettings | None = None
+    rollout: RolloutSettings | None = None
+    smoke_test: SmokeTestSettings | None = None
+    cache: ServingCacheSettings | None = None
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
+    route: RouteSettings | None = None
     port: int = Field(default=80, ge=1, le=65_535)
     resources: ResourceSettings | None = None
-    startup_timeout_seconds: int = Field(default=120, ge=10, le=3600)
+    tracking_secret: Host | None = None
+    startup_timeout_seconds: int = Field(default=120, ge=10, le=14_400)
     drain_seconds: int = Field(default=10, ge=1, le=600)
 
 

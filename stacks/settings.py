@@ -158,7 +158,7 @@ def _service_checks(raw: Mapping[str, Any]) -> list[str]:
     if not isinstance(bounds, Mapping):
         return []
     problems = []
-    low, high = bounds.get("min_replicas", 2), bounds.get("max_replicas")
+    low, high = bounds.get("min_replicas", 0 if "scale_to_zero" in bounds else 2), bounds.get("max_replicas")
     if isinstance(low, int) and isinstance(high, int) and high < low:
         problems.append(f"modelops:service.autoscaling.max_replicas is {high}, must be at least min_replicas ({low})")
     if replicas is not None:

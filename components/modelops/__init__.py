@@ -2,10 +2,23 @@
 
 from modelops._errors import ArgumentsError
 from modelops._images import UPSTREAM_IMAGES
+from modelops._service_args import (
+    AccessMode,
+    Autoscaling,
+    GatewayListener,
+    ModelServiceArgs,
+    Rollout,
+    Route,
+    Runtime,
+    ScaleToZero,
+    ServingCache,
+    SmokeTest,
+    Vllm,
+)
 from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
-from modelops.model_service import Autoscaling, ModelService, ModelServiceArgs
+from modelops.model_service import ModelService
 from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import (
@@ -22,6 +35,7 @@ from modelops.training_job import (
 
 __all__ = [
     "UPSTREAM_IMAGES",
+    "AccessMode",
     "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",
@@ -32,6 +46,7 @@ __all__ = [
     "Expose",
     "Framework",
     "GateBounds",
+    "GatewayListener",
     "Goal",
     "GrafanaPart",
     "ImageBuilder",
@@ -49,7 +64,14 @@ __all__ = [
     "Publisher",
     "RegistryCredentials",
     "Resources",
+    "Rollout",
+    "Route",
+    "Runtime",
+    "ScaleToZero",
+    "ServingCache",
+    "SmokeTest",
     "Toleration",
     "TrainingJob",
     "TrainingJobArgs",
+    "Vllm",
 ]

@@ -20,3 +20,6 @@ UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Program → the image that a component runs where its arguments name no other."""
+
+VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.33.0"
+"""The engine for large models. Not among the images above, which a stack's platform has to offer."""

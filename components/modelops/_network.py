@@ -84,3 +84,11 @@ def allow_egress(*ports: pulumi.Input[int]) -> net.NetworkPolicyEgressRuleArgs:
             *(net.NetworkPolicyPortArgs(port=port, protocol="TCP") for port in ports),
         ]
     )
+
+
+def allow_within(
+    pods: k8s.meta.v1.LabelSelectorArgs,
+) -> tuple[net.NetworkPolicyIngressRuleArgs, net.NetworkPolicyEgressRuleArgs]:
+    """Traffic among the pods that a selector picks, on every port."""
+    peer = net.NetworkPolicyPeerArgs(pod_selector=pods)
+    return net.NetworkPolicyIngressRuleArgs(from_=[peer]), net.NetworkPolicyEgressRuleArgs(to=[peer])

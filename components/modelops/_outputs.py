@@ -28,3 +28,19 @@ def known_after(value: pulumi.Input[T], *resources: pulumi.Resource) -> pulumi.O
 def short_hash(*parts: str) -> str:
     """Twelve hex digits that change with any of `parts`."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def known_or_none(value: pulumi.Output[T]) -> pulumi.Output[T | None]:
+    """`value`, or None in a plan that can't know it yet.
+
+    Only for what doesn't exist before that plan is carried out: there the answer in the plan is None for certain.
+    """
+
+    async def known() -> bool:
+        return True
+
+    async def or_none() -> Any:
+        found = await value.future(with_unknowns=False)
+        return found if await value.is_known() else None
+
+    return pulumi.Output(value.resources(), or_none(), known(), value.is_secret())

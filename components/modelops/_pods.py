@@ -109,10 +109,13 @@ def environment(values: Mapping[str, pulumi.Input[str]]) -> list[core.EnvVarArgs
 
 def secret_variable(name: str, secret: k8s.core.v1.Secret, key: str) -> core.EnvVarArgs:
     """An environment variable whose value stays in `secret`."""
-    return core.EnvVarArgs(
-        name=name,
-        value_from=core.EnvVarSourceArgs(secret_key_ref=core.SecretKeySelectorArgs(name=name_of(secret), key=key)),
-    )
+    return secret_key(name, name_of(secret), key)
+
+
+def secret_key(name: str, secret: pulumi.Input[str], key: str) -> core.EnvVarArgs:
+    """An environment variable whose value stays in the Secret of that name."""
+    source = core.EnvVarSourceArgs(secret_key_ref=core.SecretKeySelectorArgs(name=secret, key=key))
+    return core.EnvVarArgs(name=name, value_from=source)
 
 
 def field_variable(name: str, path: str) -> core.EnvVarArgs:

@@ -26,6 +26,7 @@ from model.serve.http import (
 )
 from model.serve.logs import Log
 from model.serve.metrics import Metrics
+from model.serve.mirror import Mirror
 from model.serve.openapi import document
 from model.serve.page import pages
 from model.serve.predicting import predictor
@@ -65,10 +66,11 @@ class Service:
 class App:
     """Answers 503 on readiness until `serve` was given a model, and again from `drain` on."""
 
-    def __init__(self, settings: ServeContract, log: Log, metrics: Metrics) -> None:
+    def __init__(self, settings: ServeContract, log: Log, metrics: Metrics, mirror: Mirror | None = None) -> None:
         self._settings = settings
         self._log = log
         self._metrics = metrics
+        self._mirror = mirror
         self._service: Service | None = None
         self._draining = False
         self._predicting = 0
@@ -176,6 +178,8 @@ class App:
         finally:
             self._predicting -= 1
         self._metrics.predicted(outputs)
+        if self._mirror is not None:
+            self._mirror.offer(scope["path"], body)
         if open_protocol:
             response = oip.inferred(service.manifest, service.version, outputs, identity)
         else:

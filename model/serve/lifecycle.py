@@ -15,6 +15,7 @@ from model.runtime import largest_batch_seconds, load
 from model.serve.app import App, Service
 from model.serve.logs import Log
 from model.serve.metrics import Metrics
+from model.serve.mirror import Mirror
 from model.serve.protocol import BoundedProtocol
 
 INLINE_SECONDS = 0.005
@@ -59,7 +60,8 @@ async def serve(settings: ServeContract) -> None:
     """Serve until SIGTERM or SIGINT. Raises ContractError when the model can't be loaded or the port not be had."""
     log = Log(settings.model_version)
     metrics = Metrics()
-    app = App(settings, log, metrics)
+    mirror = Mirror(settings.mirror_url, settings.mirror_percent) if settings.mirror_url else None
+    app = App(settings, log, metrics, mirror)
     config = uvicorn.Config(
         app,
         loop="none",
@@ -88,6 +90,9 @@ async def serve(settings: ServeContract) -> None:
         log.model = service.manifest.name
         metrics.serving(service.manifest, settings.model_version)
         app.serve(service)
+        if mirror is not None:
+            metrics.add(mirror)
+            mirror.start()
         log.event("ready", run_id=service.manifest.run_id)
         await stopping.wait()
         app.drain()
@@ -96,4 +101,6 @@ async def serve(settings: ServeContract) -> None:
     finally:
         server.should_exit = True
         await asyncio.wait([serving])
+        if mirror is not None:
+            await mirror.stop()
     log.event("stopped")

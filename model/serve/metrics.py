@@ -45,6 +45,10 @@ class Metrics(Collector):
         self._watch: Watch | None = None
         self._registry.register(self)
 
+    def add(self, collector: Collector) -> None:
+        """What else is to be read."""
+        self._registry.register(collector)
+
     def started(self) -> None:
         self._in_flight += 1
 

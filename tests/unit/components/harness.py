@@ -47,10 +47,15 @@ class Program(pulumi.runtime.Mocks):
     outputs: dict[str, Seen] = field(default_factory=dict)
     digest: str | None = DIGEST
     load_balancer: str | None = "127.0.0.2"
+    records: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Data of the ConfigMaps that the program reads, by resource name."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the resource that is being registered; Pulumi's mocks don't hand them over."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        if args.resource_id:  # read, not created
+            data = self.records.get(args.name)
+            return args.resource_id, {**args.inputs, **({} if data is None else {"data": dict(data)})}
         self.resources.append(Resource(args.typ, args.name, _plain(args.inputs), args.provider or "", self.options))
         return f"{args.name}-id", self._outputs(args)
 
@@ -118,9 +123,10 @@ def run(
     preview: bool = False,
     digest: str | None = DIGEST,
     load_balancer: str | None = "127.0.0.2",
+    records: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Program:
     """Runs `build`; the Outputs among the attributes of what it returns (or of a mapping) end up in `outputs`."""
-    program = Program(digest=digest, load_balancer=load_balancer)
+    program = Program(digest=digest, load_balancer=load_balancer, records=records or {})
     pulumi.runtime.set_mocks(program, project="modelops", stack="test", preview=preview, monitor=_Monitor(program))
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

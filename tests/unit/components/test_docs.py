@@ -9,13 +9,18 @@ from typing import Any
 import pulumi
 import pytest
 
+import modelops
 from tests.unit.components.harness import IMAGE, run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PAGES = REPOSITORY / "docs" / "components"
 SNIPPETS = [
     pytest.param(text, id=f"{page.name} {number}")
-    for page in [REPOSITORY / "components" / "README.md", *sorted(PAGES.glob("*.md"))]
+    for page in [
+        REPOSITORY / "components" / "README.md",
+        REPOSITORY / "docs" / "canary.md",
+        *sorted(PAGES.glob("*.md")),
+    ]
     for number, text in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1)
 ]
 
@@ -53,6 +58,10 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "image": SimpleNamespace(ref=IMAGE),
         "registry": SimpleNamespace(tracking_uri="http://registry.ml.svc:5000"),
         "training": SimpleNamespace(model_uri="models:/linear@run-0123456789ab"),
+        "monitoring": SimpleNamespace(prometheus_url="http://prometheus.mon.svc:9090"),
+        "ModelService": modelops.ModelService,
+        "old": "models:/linear@run-0123456789ab",
+        "new": "models:/linear@run-ba9876543210",
         "config": SimpleNamespace(require_secret=lambda _: "a long secret"),
     }
     assert run(lambda: exec(snippet, names)).resources

@@ -8,8 +8,6 @@ import pytest
 from modelops import ArgumentsError, ModelService, ModelServiceArgs
 from modelops._service_track import Track, deploy
 from tests.unit.components.harness import (
-    IMAGE,
-    Program,
     breaks_restricted,
     container,
     environment,
@@ -19,17 +17,7 @@ from tests.unit.components.harness import (
     provider,
     run,
 )
-
-ARGS: dict[str, Any] = {
-    "image": IMAGE,
-    "model_uri": "models:/linear@run-0123456789ab",
-    "tracking_uri": "http://registry.ml.svc:5000",
-    "namespace": "ml",
-}
-
-
-def serve(args: Any, **how: Any) -> Program:
-    return run(lambda: ModelService("demo", args), **how)
+from tests.unit.components.service import ARGS, serve
 
 
 def test_defaults() -> None:
@@ -137,7 +125,8 @@ def test_pods_and_selectors_name_the_track() -> None:
 
 def test_a_track_that_is_not_live_gets_nothing_from_the_services_address() -> None:
     def build() -> None:
-        deploy(Track("demo", cast(ModelServiceArgs, ARGS), role="shadow", live=False), "demo", pulumi.ResourceOptions())
+        track = Track("demo", cast(ModelServiceArgs, ARGS), "demo", role="shadow", live=False)
+        deploy(track, pulumi.ResourceOptions())
 
     deployment = run(build).one("Deployment", "demo-shadow").inputs["spec"]
     assert deployment["selector"]["matchLabels"]["modelops.dev/track"] == "shadow"
@@ -218,6 +207,56 @@ def test_outputs_of_other_components_are_taken() -> None:
     assert environment(run(build).one("Deployment"), "serve")["MODELOPS_MODEL_VERSION"] == "run-aaaaaaaaaaaa"
 
 
+def test_every_problem_is_in_one_error() -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        serve({**ARGS, "port": 0, "replicas": 0, "route": {}, "rollout": {"max_surge": 0, "max_unavailable": 0}})
+    assert "5 problems" in str(caught.value)
+
+
+def test_a_name_leaves_room_for_what_is_added_to_it() -> None:
+    with pytest.raises(ArgumentsError, match="at most 48 characters"):
+        run(lambda: ModelService("a" * 49, cast(ModelServiceArgs, ARGS)))
+
+
+def test_a_release_that_needs_no_spare_gpu() -> None:
+    strategy = serve({**ARGS, "rollout": {"max_surge": 0}}).one("Deployment").inputs["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
+    strategy = serve({**ARGS, "rollout": {"max_surge": 3}}).one("Deployment").inputs["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 3}
+
+
+def test_credentials_for_the_registry_stay_in_their_secret() -> None:
+    deployment = serve({**ARGS, "tracking_secret": "mlflow-login"}).one("Deployment")
+    found = {
+        entry["name"]: entry["valueFrom"]["secretKeyRef"]
+        for entry in container(deployment, "fetch")["env"]
+        if "valueFrom" in entry
+    }
+    assert found == {
+        "MLFLOW_TRACKING_USERNAME": {"name": "mlflow-login", "key": "username"},
+        "MLFLOW_TRACKING_PASSWORD": {"name": "mlflow-login", "key": "password"},
+    }
+    assert all("valueFrom" not in entry for entry in container(deployment, "serve")["env"])
+
+
+def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
+    program = serve({**ARGS, "cache": {"size": "3Gi", "storage_class": "shared"}})
+    claim = program.one("PersistentVolumeClaim").inputs
+    assert claim["metadata"]["name"] == "demo-models"
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "shared",
+        "resources": {"requests": {"storage": "3Gi"}},
+    }
+    deployment = program.one("Deployment")
+    assert environment(deployment, "fetch")["MODELOPS_MODEL_CACHE_DIR"] == "/modelops/cache"
+    for name, read_only in (("fetch", False), ("serve", True)):
+        [found] = [each for each in container(deployment, name)["volumeMounts"] if each["name"] == "cache"]
+        assert (found["mountPath"], found.get("readOnly", False)) == ("/modelops/cache", read_only)
+    assert "demo-models" in deployment.options["dependencies"]
+    assert serve(ARGS).of("PersistentVolumeClaim") == []
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -228,7 +267,7 @@ def test_outputs_of_other_components_are_taken() -> None:
         ({"replicas": -1}, "replicas is -1, must be 1 to 1000"),
         ({"port": 0}, "port is 0, must be 1 to 65535"),
         ({"expose": "Public"}, "expose is 'Public', must be one of LoadBalancer, ClusterIP, NodePort"),
-        ({"startup_timeout_seconds": 1}, "startup_timeout_seconds is 1, must be 10 to 3600"),
+        ({"startup_timeout_seconds": 1}, "startup_timeout_seconds is 1, must be 10 to 14400"),
         ({"drain_seconds": 0}, "drain_seconds is 0, must be 1 to 600"),
         (
             {"autoscaling": {"max_replicas": 1}},
@@ -237,10 +276,75 @@ def test_outputs_of_other_components_are_taken() -> None:
         ({"autoscaling": {}}, "autoscaling.max_replicas is missing"),
         (
             {"autoscaling": {"max_replicas": 3, "target_cpu_percent": 0}},
-            "autoscaling.target_cpu_percent is 0, must be 1 to 100",
+            "autoscaling.target_cpu_percent is 0, must be 1 to 1000",
         ),
         ({"replicas": 2, "autoscaling": {"max_replicas": 3}}, "replicas is 2, must not be given with autoscaling"),
         ({"resources": {"memory": 512}}, "resources.memory is 512, must be a string"),
+        ({"image": None}, "image is missing, it is required with the modelops runtime"),
+        ({"tracking_uri": None}, "tracking_uri is missing, it is required with the modelops runtime"),
+        ({"tracking_secret": ""}, "tracking_secret is '', must not be empty"),
+        ({"vllm": {"nodes": 2}}, "vllm is {'nodes': 2}, must not be given with the modelops runtime"),
+        ({"runtime": "triton"}, "runtime is 'triton', must be one of modelops, vllm"),
+        ({"model_uri": "hf://a/b"}, "model_uri is 'hf://a/b', must be models:/<name>@<alias>"),
+        ({"cache": {"size": "big"}}, "cache.size is 'big', must be a Kubernetes quantity"),
+        ({"cache": {"access_mode": "Any"}}, "cache.access_mode is 'Any', must be one of ReadWriteMany, ReadWriteOnce"),
+        ({"rollout": {"max_surge": 0, "max_unavailable": 0}}, "must be at least 1 when max_surge is 0"),
+        ({"rollout": {"max_surge": -1}}, "rollout.max_surge is -1, must be 0 to 1000"),
+        ({"smoke_test": {"inputs": [], "outputs": [1]}}, "smoke_test.inputs is [], must not be empty"),
+        ({"smoke_test": {"inputs": [1]}}, "smoke_test.outputs is missing"),
+        ({"smoke_test": {"inputs": [1], "outputs": ["x"]}}, "smoke_test.outputs is ['x'], must be numbers"),
+        (
+            {"smoke_test": {"inputs": [1], "outputs": [1], "tolerance": -1}},
+            "smoke_test.tolerance is -1, must be at least 0",
+        ),
+        ({"route": {"host": "a.b"}}, "route is 'none of them', must have exactly one of ingress_class"),
+        (
+            {"route": {"host": "a.b", "ingress_class": "x", "gateway_class": "y"}},
+            "route is 'ingress_class and gateway_class', must have exactly one",
+        ),
+        (
+            {"route": {"host": "a.b", "gateway": {"name": "x"}, "tls_secret": "y"}},
+            "route.tls_secret is 'y', must not be given with gateway",
+        ),
+        (
+            {"host": "c.d", "route": {"host": "a.b", "ingress_class": "x"}},
+            "host is 'c.d', must not be given with route",
+        ),
+        ({"route": {"ingress_class": "x"}}, "route.host is missing"),
+        (
+            {"autoscaling": {"max_replicas": 3, "min_replicas": 0}},
+            "autoscaling.min_replicas is 0, must be 1 to 1000",
+        ),
+        (
+            {"autoscaling": {"max_replicas": 3, "target_latency_ms": 0}},
+            "autoscaling.target_latency_ms is 0, must be above 0",
+        ),
+        (
+            {"autoscaling": {"max_replicas": 3, "target_queue_length": 1}},
+            "autoscaling.target_queue_length is 1, must not be given without vllm as runtime",
+        ),
+        (
+            {"autoscaling": {"max_replicas": 3, "scale_down_stabilization_seconds": 3601}},
+            "autoscaling.scale_down_stabilization_seconds is 3601, must be 0 to 3600",
+        ),
+        (
+            {"autoscaling": {"max_replicas": 3, "scale_down_pods_per_minute": 0}},
+            "autoscaling.scale_down_pods_per_minute is 0, must be at least 1",
+        ),
+        (
+            {"autoscaling": {"max_replicas": 3, "scale_to_zero": {"prometheus_url": "x", "query": "", "threshold": 0}}},
+            "autoscaling.scale_to_zero.prometheus_url is 'x', must be an http:// or https:// address",
+        ),
+        (
+            {
+                "autoscaling": {
+                    "max_replicas": 3,
+                    "target_requests_per_second": 3,
+                    "scale_to_zero": {"prometheus_url": "http://x", "query": "y", "threshold": 1},
+                }
+            },
+            "autoscaling.target_requests_per_second is 3, must not be given with scale_to_zero",
+        ),
     ],
 )
 def test_each_error(change: dict[str, Any], problem: str) -> None:

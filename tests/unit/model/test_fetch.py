@@ -1,11 +1,15 @@
 """Fetching from a registry that misbehaves. (A real one: test_publish.py.)"""
 
 import json
+import os
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -78,6 +82,7 @@ def contract(registry: FakeRegistry, target: Path, **changes: Any) -> FetchContr
         "model_uri": "models:/line@run-1",
         "tracking_uri": registry.url,
         "model_dir": target,
+        "cache_dir": None,
         "wait_seconds": 0,
         "max_bytes": 2**20,
     }
@@ -215,3 +220,76 @@ def test_the_program_names_every_wrong_variable() -> None:
 )
 def test_model_uris_are_taken_apart(uri: str, expected: tuple[str, str | None, str | None]) -> None:
     assert parse_model_uri(uri) == expected
+
+
+DOWNLOADS = "1/abc/artifacts/model/"
+
+
+def downloads(registry: FakeRegistry) -> list[str]:
+    """The files that were downloaded, in order."""
+    return [name.removeprefix(DOWNLOADS) for name in registry.asked if name.startswith(DOWNLOADS)]
+
+
+def test_what_is_in_the_cache_is_not_downloaded_again(registry: FakeRegistry, tmp_path: Path, model_dir: Path) -> None:
+    for pod in ("first", "second"):
+        fetch(contract(registry, tmp_path / pod, cache_dir=tmp_path / "cache"))
+        for name in (FILE_NAME, "model.tflite"):
+            assert (tmp_path / pod / name).read_bytes() == (model_dir / name).read_bytes()
+    assert downloads(registry) == [FILE_NAME, "model.tflite"]
+
+
+def test_a_moved_alias_is_fetched_anew_and_both_versions_stay(registry: FakeRegistry, tmp_path: Path) -> None:
+    fetch(contract(registry, tmp_path / "pod", cache_dir=tmp_path / "cache"))
+    registry.artifact_uri = "mlflow-artifacts:/1/abc/artifacts/model/"
+    fetch(contract(registry, tmp_path / "pod", cache_dir=tmp_path / "cache"))
+    assert len(downloads(registry)) == 4
+    assert len(list((tmp_path / "cache").glob("model-*"))) == 2
+
+
+def test_a_damaged_copy_in_the_cache_is_replaced(registry: FakeRegistry, tmp_path: Path, model_dir: Path) -> None:
+    fetch(contract(registry, tmp_path / "first", cache_dir=tmp_path / "cache"))
+    [copy] = (tmp_path / "cache").glob("model-*/model.tflite")
+    copy.write_bytes(b"damaged")
+    fetch(contract(registry, tmp_path / "second", cache_dir=tmp_path / "cache"))
+    assert (tmp_path / "second" / "model.tflite").read_bytes() == (model_dir / "model.tflite").read_bytes()
+
+
+def test_a_cached_version_needs_no_registry(registry: FakeRegistry, tmp_path: Path) -> None:
+    fetch(contract(registry, tmp_path / "first", cache_dir=tmp_path / "cache"))
+    gone = {"cache_dir": tmp_path / "cache", "tracking_uri": "http://127.0.0.1:9"}
+    assert fetch(contract(registry, tmp_path / "second", **gone)).name == "line"
+    assert "not reachable" in fails(registry, tmp_path / "third", model_uri="models:/line/4", **gone)
+
+
+def test_a_registry_that_refuses_is_believed_whatever_is_cached(registry: FakeRegistry, tmp_path: Path) -> None:
+    fetch(contract(registry, tmp_path / "first", cache_dir=tmp_path / "cache"))
+    registry.replies["registered-models/alias"] = lambda: (404, b'{"message": "no such alias"}')
+    assert "no such alias" in fails(registry, tmp_path / "second", cache_dir=tmp_path / "cache")
+
+
+def test_a_cut_off_download_leaves_nothing_in_the_cache(registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.replies[f"{DOWNLOADS}model.tflite"] = lambda: (200, b"short")
+    fails(registry, tmp_path / "pod", cache_dir=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_full_cache_gives_up_what_was_used_longest_ago(
+    registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    for number, name in enumerate(("model-old", "model-new")):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (number, number))
+    rooms = iter([SimpleNamespace(free=0), SimpleNamespace(free=2**40)])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: next(rooms))
+    fetch(contract(registry, tmp_path / "pod", cache_dir=cache))
+    assert not (cache / "model-old").exists()
+    assert (cache / "model-new").exists()
+
+
+def test_pods_that_fetch_at_the_same_time_all_get_it(registry: FakeRegistry, tmp_path: Path) -> None:
+    pods = [contract(registry, tmp_path / str(number), cache_dir=tmp_path / "cache") for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        assert {manifest.name for manifest in threads.map(fetch, pods)} == {"line"}
+    assert len(list((tmp_path / "cache").glob("model-*"))) == 1
+    assert list((tmp_path / "cache").glob(".incoming-*")) == []

@@ -105,7 +105,7 @@ def test_a_run_is_published_once_with_all_that_belongs_to_it(
 
     for uri in ("models:/line@run-abc", "models:/line/1"):
         target = tmp_path / uri.replace("/", "_")
-        assert fetch(FetchContract(uri, mlflow_url, target, 0, 2**20)).run_id == "abc123def456"
+        assert fetch(FetchContract(uri, mlflow_url, target, None, 0, 2**20)).run_id == "abc123def456"
         assert (target / "model.tflite").read_bytes() == (output / "model" / "model.tflite").read_bytes()
 
 

@@ -1,0 +1,10 @@
+// Custom resource definitions, taken from the sources of the modules that define them. Nothing here is built.
+module modelops.local/devkit/crds
+
+go 1.26.8
+
+require (
+	github.com/kedacore/keda/v2 v2.21.0
+	sigs.k8s.io/gateway-api v1.6.3
+	sigs.k8s.io/lws v0.7.0
+)

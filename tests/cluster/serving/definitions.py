@@ -1,0 +1,50 @@
+"""Custom resource definitions from the modules that define them, pinned by devkit/toolchain/crds/go.mod."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devkit.versions import TOOLCHAIN, go_module
+from tests.cluster.support import kubectl
+
+GATEWAY_API = ("sigs.k8s.io/gateway-api", "config/crd/standard", ("gatewayclasses", "gateways", "httproutes"))
+LEADER_WORKER_SET = ("sigs.k8s.io/lws", "config/crd/bases", ("leaderworkersets",))
+KEDA = ("github.com/kedacore/keda/v2", "config/crd/bases", ("scaledobjects",))
+Source = tuple[str, str, tuple[str, ...]]
+
+
+def files(source: Source) -> list[Path]:
+    """The definitions' files. Go verifies the download by go.sum."""
+    module, folder, kinds = source
+    wanted = f"{module}@v{go_module('crds', module)}"
+    done = subprocess.run(
+        ["go", "mod", "download", "-json", wanted], cwd=TOOLCHAIN / "crds", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = Path(json.loads(done.stdout)["Dir"]) / folder
+    return [file for kind in kinds for file in found.glob(f"*_{kind}.yaml")]
+
+
+def installed(source: Source) -> bool:
+    """Whether the cluster has the first of the kinds."""
+    names = kubectl("get", "customresourcedefinitions", "--output", "name")
+    return any(f"/{kind}." in names for kind in source[2])
+
+
+@contextmanager
+def definitions(source: Source) -> Iterator[None]:
+    """The cluster has the kinds; those that it had not are removed again, unless somebody else came to use them."""
+    had = installed(source)
+    for file in files(source):
+        kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(file))
+    for file in files(source):
+        kubectl("wait", "--for=condition=Established", "--filename", str(file), "--timeout=60s")
+    yield
+    for kind in () if had else source[2]:
+        if not json.loads(kubectl("get", kind, "--all-namespaces", "--output", "json", check=False) or "{}").get(
+            "items"
+        ):
+            [file] = [file for file in files(source) if file.name.endswith(f"_{kind}.yaml")]
+            kubectl("delete", "--filename", str(file), "--wait=false")

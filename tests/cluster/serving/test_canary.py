@@ -1,0 +1,179 @@
+"""Canaries: their share of the requests, and what the analysis makes of good and bad ones.
+
+The tests share one stack of four services, each with a canary of another kind, and build on each other in their order.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from modelops import ModelService
+from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.asking import Load, Seen, take
+from tests.cluster.serving.support import Serving, platform_facts, versions
+from tests.cluster.serving.watching import Watch, record, watch_program
+from tests.cluster.support import eventually
+
+pytestmark = pytest.mark.serving
+
+FINAL = {"errors": "roll back", "slow": "roll back", "wrong": "roll back", "good": "promote"}
+"""What is to become of each canary."""
+BROKEN = {"errors": "error rate", "slow": "p99 latency", "wrong": "prediction drift"}
+WRONG_SLOPE = -4.0
+OLD = {(0.5, 2.0), (0.25, 1.5), (0.75, 2.5)}
+"""What the stable version answers, and the good canary."""
+SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def watch(serving: Serving, platform_env: dict[str, str]) -> Watch:
+    stack = serving.new_stack()
+    stack.up(watch_program(serving, platform_facts(platform_env)))
+    return Watch(**stack.outputs())
+
+
+def canary_of(kind: str, serving: Serving, watch: Watch) -> dict[str, Any]:
+    images = {"errors": watch.errors, "slow": watch.slow}
+    analysis = {
+        "prometheus_url": watch.prometheus_url,
+        "min_requests": 150,
+        "min_seconds": 45,
+        "interval_seconds": 5,
+        # Wide enough for a machine that is busy with other things.
+        "max_p99_ratio": 6.0,
+    }
+    found: dict[str, Any] = {"model_uri": serving.uri("twin"), "weight_percent": 50, "analysis": analysis}
+    if kind in images:
+        found["image"] = images[kind]
+    if kind == "wrong":
+        found["model_uri"] = serving.uri("wrong", slope=WRONG_SLOPE)
+    return found
+
+
+Program = Callable[[k8s.Provider], Mapping[str, Any]]
+
+
+def program(serving: Serving, services: Mapping[str, Mapping[str, Any]]) -> Program:
+    """Services by name, each with its own changes to the usual arguments; exports `<name>_url` and `<name>_status`."""
+    args = {
+        name: serving.args(replicas=1, expose="LoadBalancer", drain_seconds=5, **changes)
+        for name, changes in services.items()
+    }
+
+    def build(provider: k8s.Provider) -> Mapping[str, Any]:
+        outputs: dict[str, Any] = {}
+        for name, given in args.items():
+            service = ModelService(name, given, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+            outputs |= {f"{name}_url": service.predict_url, f"{name}_status": service.canary_status}
+        return outputs
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def canaries(serving: Serving, watch: Watch) -> Program:
+    return program(serving, {kind: {"canary": canary_of(kind, serving, watch)} for kind in FINAL})
+
+
+@pytest.fixture(scope="module")
+def stack(serving: Serving, canaries: Program) -> Iterator[Stack]:
+    made = serving.new_stack()
+    made.up(program(serving, {kind: {} for kind in FINAL}))
+    yield made
+    made.destroy(succeed=None)
+
+
+@pytest.fixture(scope="module")
+def under_load(stack: Stack) -> Iterator[dict[str, Load]]:
+    """Clients of every service, for as long as the tests go on."""
+    outputs = stack.outputs()
+    with ExitStack() as clients:
+        yield {kind: clients.enter_context(Load(outputs[f"{kind}_url"], threads=2, pause=0.15)) for kind in FINAL}
+
+
+def only_old(seen: Seen) -> bool:
+    return not seen.failed and set(seen.answers) <= OLD
+
+
+def test_a_canary_joins_without_a_failed_request(stack: Stack, canaries: Program, under_load: dict[str, Load]) -> None:
+    before = {kind: load.seen.total for kind, load in under_load.items()}
+    stack.up(canaries)
+    for kind, load in under_load.items():
+        assert load.seen.total > before[kind]
+        assert not set(load.seen.failed) - {"500"}, load.seen.failed
+    assert stack.outputs()["good_status"]["verdict"] == "hold"
+
+
+def test_verdicts_come_with_figures(
+    serving: Serving, stack: Stack, under_load: dict[str, Load], figure: Callable[[str], None]
+) -> None:
+    def final() -> bool:
+        return all(record(serving.namespace, kind).get("verdict", "hold") != "hold" for kind in FINAL)
+
+    try:
+        eventually(final, SECONDS, 3)
+    finally:
+        for kind in FINAL:
+            found = record(serving.namespace, kind)
+            figure(f"canary {kind}: {found.get('verdict')}: {found.get('reason')}; {found.get('figures')}")
+    found = {kind: record(serving.namespace, kind) for kind in FINAL}
+    assert {kind: entry["verdict"] for kind, entry in found.items()} == FINAL
+    for kind, words in BROKEN.items():
+        assert words in found[kind]["reason"]
+    assert found["errors"]["figures"]["canary"]["error_percent"] > 10
+    assert found["errors"]["figures"]["stable"]["error_percent"] == 0
+
+
+def test_a_verdict_alone_changes_nothing_in_the_cluster(serving: Serving) -> None:
+    for kind in FINAL:
+        assert len(serving.pods(kind, track="canary")) == 1
+        assert versions(serving.pods(kind, track="stable")) == {"double"}
+
+
+def test_the_preview_tells_what_the_verdicts_do(stack: Stack, canaries: Program) -> None:
+    changed = stack.preview(canaries).changed()
+    assert changed == {
+        "good": ["update"],
+        **{f"{kind}-canary": ["update"] for kind in FINAL},
+    }
+
+
+def test_the_next_up_rolls_back_the_bad_and_promotes_the_good(
+    serving: Serving, stack: Stack, canaries: Program, under_load: dict[str, Load]
+) -> None:
+    good = under_load["good"].seen.failed.copy()
+    stack.up(canaries)
+    for kind, verdict in FINAL.items():
+        assert serving.pods(kind, track="canary") == []
+        assert versions(serving.pods(kind, track="stable")) == ({"twin"} if verdict == "promote" else {"double"})
+        status = stack.outputs()[f"{kind}_status"]
+        assert (status["verdict"], status["canary_takes_traffic"]) == (verdict, False)
+        assert status["figures"]["canary"]["requests"] >= 150
+    assert under_load["good"].seen.failed == good == {}
+
+
+def test_after_a_roll_back_clients_get_the_old_version_alone(stack: Stack, under_load: dict[str, Load]) -> None:
+    outputs = stack.outputs()
+    for kind in FINAL:
+        assert only_old(take(outputs[f"{kind}_url"], 100, threads=4))
+    assert not [problem for load in under_load.values() for problem in load.seen.failed if problem != "500"], (
+        "only the faulty canary's own errors may have reached anyone"
+    )
+
+
+def test_the_same_verdicts_again_change_nothing(stack: Stack, canaries: Program) -> None:
+    stack.unchanged(canaries)
+
+
+def test_naming_the_promoted_version_ends_the_canary_without_a_rollout(
+    serving: Serving, stack: Stack, under_load: dict[str, Load]
+) -> None:
+    before = {pod["metadata"]["uid"] for pod in serving.pods("good", track="stable")}
+    stack.up(program(serving, {"good": {"model_uri": serving.uri("twin")}}))
+    assert {pod["metadata"]["uid"] for pod in serving.pods("good", track="stable")} == before
+    assert serving.pods("good", track="canary") == []
+    assert not under_load["good"].seen.failed

@@ -1,0 +1,216 @@
+"""Objects of extensions that a cluster may have: their real definitions take them, and without those it is said.
+
+No controller of theirs runs here, so the tests write what one would answer.
+"""
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from modelops import ModelService, ModelServiceArgs
+from tests.cluster.serving.definitions import GATEWAY_API, KEDA, LEADER_WORKER_SET, Source, definitions, installed
+from tests.cluster.serving.support import Serving
+from tests.cluster.support import eventually, kubectl, objects
+
+pytestmark = pytest.mark.serving
+
+HOST = "model.test"
+ZERO = {"prometheus_url": "http://prometheus:9090", "query": "sum(asked)", "threshold": 5}
+SCALED = {"replicas": None, "autoscaling": {"max_replicas": 2, "scale_to_zero": ZERO}}
+LARGE: dict[str, Any] = {
+    "runtime": "vllm",
+    "model_uri": "hf://organization/model@main",
+    "resources": {"cpu": "20m", "memory": "64Mi", "memory_limit": "1Gi", "gpus": 2},
+    "vllm": {"shared_memory": "64Mi", "max_model_len": 4096},
+    "cache": {"size": "1Gi"},
+    "replicas": 1,
+}
+
+
+def get(kind: str, name: str, namespace: str) -> dict[str, Any]:
+    return dict(json.loads(kubectl("get", kind, name, "--namespace", namespace, "--output", "json")))
+
+
+@contextmanager
+def answering(namespace: str, answers: Mapping[str, tuple[str, Any]]) -> Iterator[None]:
+    """Writes the status that a controller would, again and again: kind → (name, status)."""
+    done = threading.Event()
+
+    def answer() -> None:
+        while not done.wait(0.5):
+            for kind, (name, status) in answers.items():
+                patch = json.dumps({"status": status})
+                command = ["kubectl", "patch", kind, name, "--namespace", namespace, "--subresource=status"]
+                subprocess.run([*command, "--type=merge", "--patch", patch], capture_output=True)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def accepted(generation: int = 1) -> dict[str, Any]:
+    return {
+        "type": "Accepted",
+        "status": "True",
+        "reason": "Accepted",
+        "message": "",
+        "observedGeneration": generation,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+
+
+ROUTE_STATUS = {
+    "parents": [{"parentRef": {"name": "any"}, "controllerName": "test.example/tests", "conditions": [accepted()]}]
+}
+
+
+@pytest.fixture(scope="module")
+def certificate(serving: Serving) -> str:
+    """A Secret of the kind that TLS takes."""
+    name = "certificate"
+    literals = ["--from-literal=tls.crt=", "--from-literal=tls.key="]
+    kubectl(
+        "create", "secret", "generic", name, "--namespace", serving.namespace, "--type=kubernetes.io/tls", *literals
+    )
+    return name
+
+
+@pytest.mark.parametrize(
+    ("source", "shape", "kind"),
+    [
+        (GATEWAY_API, {"route": {"host": HOST, "gateway": {"name": "shared"}}}, "HTTPRoute"),
+        (KEDA, SCALED, "ScaledObject"),
+    ],
+)
+def test_an_extension_that_the_cluster_lacks_is_named(
+    serving: Serving, source: Source, shape: dict[str, Any], kind: str
+) -> None:
+    if installed(source):
+        pytest.skip(f"this cluster has {kind}")
+    stack = serving.new_stack()
+    failed = stack.up(serving.program("lacking", **{"replicas": 1, **shape}), succeed=False)
+    assert "Verify that any required CRDs have been created" in failed.text, failed.text
+    assert f'no matches for kind "{kind}"' in failed.text
+    # The model is served all the same.
+    assert serving.pods("lacking")
+    stack.destroy()
+
+
+def test_an_ingress_with_tls(serving: Serving, certificate: str) -> None:
+    stack = serving.new_stack()
+    route = {"host": HOST, "ingress_class": "any", "tls_secret": certificate}
+    status = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
+    with answering(serving.namespace, {"ingress": ("entered", status)}):
+        stack.up(serving.program("entered", replicas=1, route=route))
+    assert stack.outputs()["url"] == f"https://{HOST}"
+    spec = get("ingress", "entered", serving.namespace)["spec"]
+    assert spec["tls"] == [{"hosts": [HOST], "secretName": certificate}]
+    backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    assert backend == {"name": "entered", "port": {"number": 80}}
+    stack.unchanged(serving.program("entered", replicas=1, route=route))
+    stack.destroy()
+
+
+def test_a_gateway_with_tls_and_its_route(serving: Serving, certificate: str) -> None:
+    stack = serving.new_stack()
+    route = {"host": HOST, "gateway_class": "any", "tls_secret": certificate}
+    with definitions(GATEWAY_API):
+        answers = {"gateways": ("gated", {"conditions": [accepted()]}), "httproutes": ("gated", ROUTE_STATUS)}
+        with answering(serving.namespace, answers):
+            stack.up(serving.program("gated", replicas=1, route=route))
+        stack.unchanged(serving.program("gated", replicas=1, route=route))
+        assert stack.outputs()["url"] == f"https://{HOST}"
+        [listener] = get("gateways", "gated", serving.namespace)["spec"]["listeners"]
+        assert listener["tls"]["certificateRefs"][0]["name"] == certificate
+        rule = get("httproutes", "gated", serving.namespace)["spec"]["rules"][0]
+        assert rule["backendRefs"][0]["name"] == "gated"
+        stack.destroy()
+
+
+def test_scale_to_zero_by_keda(serving: Serving) -> None:
+    stack = serving.new_stack()
+    with definitions(KEDA):
+        stack.up(serving.program("sleepy", **SCALED))
+        stack.unchanged(serving.program("sleepy", **SCALED))
+        spec = get("scaledobjects", "sleepy", serving.namespace)["spec"]
+        assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, 2)
+        # What KEDA does when nothing is asked for, and an update afterwards.
+        kubectl("scale", "deployment", "sleepy", "--replicas=0", "--namespace", serving.namespace)
+        eventually(lambda: not serving.pods("sleepy"))
+        stack.up(serving.program("sleepy", alias="triple", **SCALED))
+        assert not serving.pods("sleepy")
+        stack.destroy()
+
+
+def unattended(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    """Pods on GPUs never start here: nobody waits for them."""
+    if args.type_ not in (
+        "kubernetes:apps/v1:Deployment",
+        "kubernetes:core/v1:Service",
+        "kubernetes:leaderworkerset.x-k8s.io/v1:LeaderWorkerSet",
+    ):
+        return None
+    args.props["metadata"].annotations = {"pulumi.com/skipAwait": "true"}
+    return pulumi.ResourceTransformationResult(args.props, args.opts)
+
+
+def large(serving: Serving, name: str, **changes: Any) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+    given: ModelServiceArgs = {**LARGE, "namespace": serving.namespace, **changes}  # type: ignore[typeddict-item]
+
+    def build(provider: k8s.Provider) -> Mapping[str, Any]:
+        opts = pulumi.ResourceOptions(provider=provider, transformations=[unattended])
+        return {"predict_url": ModelService(name, given, opts).predict_url}
+
+    return build
+
+
+def test_a_large_models_pod_is_whole_and_waits_for_nothing_but_its_gpus(serving: Serving) -> None:
+    stack = serving.new_stack()
+    stack.up(large(serving, "large"))
+    stack.unchanged(large(serving, "large"))
+
+    def reason() -> str:
+        [pod] = serving.pods("large")
+        conditions = {entry["type"]: entry for entry in pod["status"].get("conditions", [])}
+        return str(conditions["PodScheduled"]["message"])
+
+    assert "Insufficient nvidia.com/gpu" in eventually(reason)
+    [pod] = serving.pods("large")
+    limits = pod["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == "2"
+    assert stack.outputs()["predict_url"].endswith("/v1/chat/completions")
+    stack.destroy()
+
+
+def test_a_model_over_several_nodes_is_a_leader_worker_set(serving: Serving) -> None:
+    stack = serving.new_stack()
+    shape: dict[str, Any] = {"vllm": {"nodes": 2}, "replicas": None, "cache": None}
+    scaled = {"autoscaling": {"max_replicas": 2, "target_cpu_percent": 50}}
+    with definitions(LEADER_WORKER_SET):
+        stack.up(large(serving, "wide", **shape, **scaled))
+        stack.unchanged(large(serving, "wide", **shape, **scaled))
+        [found] = objects("leaderworkersets", serving.namespace)
+        assert found["spec"]["leaderWorkerTemplate"]["size"] == 2
+        [scaler] = objects("horizontalpodautoscalers", serving.namespace)
+        assert scaler["spec"]["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
+        stack.destroy()
+
+
+def test_several_nodes_without_leader_worker_set_are_refused_by_name(serving: Serving) -> None:
+    if installed(LEADER_WORKER_SET):
+        pytest.skip("this cluster has LeaderWorkerSet")
+    stack = serving.new_stack()
+    failed = stack.up(large(serving, "wide", vllm={"nodes": 2}, cache=None), succeed=False)
+    assert 'no matches for kind "LeaderWorkerSet"' in failed.text, failed.text
+    stack.destroy()

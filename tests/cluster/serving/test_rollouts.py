@@ -1,0 +1,141 @@
+"""Releases: no request is lost, a wrong version never gets one, and the way back is a release like any other."""
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from modelops import ModelService
+from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.load import Load
+from tests.cluster.serving.support import Serving, versions
+from tests.cluster.support import objects, post
+
+pytestmark = pytest.mark.serving
+
+NAME = "rolling"
+SHAPE: dict[str, Any] = {"replicas": 2, "expose": "LoadBalancer", "drain_seconds": 5}
+VERSIONS = ("triple", "double")
+Figure = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def stack(serving: Serving) -> Stack:
+    made = serving.new_stack()
+    made.up(serving.program(NAME, **SHAPE))
+    return made
+
+
+def release(serving: Serving, stack: Stack, rollouts: int, callers: int) -> Load:
+    """Releases one version after the other under load."""
+    with Load(stack.outputs()["predict_url"], callers=callers) as load:
+        for alias in itertools.islice(itertools.cycle(VERSIONS), rollouts):
+            stack.up(serving.program(NAME, alias=alias, **SHAPE))
+            assert versions(serving.pods(NAME, track="stable")) == {alias}
+    return load
+
+
+def test_releases_lose_no_request(serving: Serving, stack: Stack, figure: Figure) -> None:
+    load = release(serving, stack, rollouts=4, callers=4)
+    figure(f"4 rollouts under load: {load.answered} answered, {len(load.failed)} failed")
+    assert not load.failed, load.failed[:5]
+    assert load.answers == {2.0, 2.5}, "the load went to both versions"
+
+
+@pytest.mark.long
+def test_fifty_releases_lose_no_request(serving: Serving, stack: Stack, figure: Figure) -> None:
+    load = release(serving, stack, rollouts=50, callers=8)
+    figure(f"50 rollouts under load: {load.answered} answered, {len(load.failed)} failed")
+    assert not load.failed, load.failed[:5]
+    assert load.answers == {2.0, 2.5}
+
+
+def without_drain(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    """Takes away from a Deployment's pods what lets them leave quietly."""
+    if args.type_ != "kubernetes:apps/v1:Deployment":
+        return None
+    [server] = args.props["spec"].template.spec.containers
+    server.lifecycle = None
+    for variable in server.env:
+        if variable.name == "MODELOPS_DRAIN_SECONDS":
+            variable.value = "0"
+    return pulumi.ResourceTransformationResult(args.props, args.opts)
+
+
+def test_without_the_drain_settings_the_same_load_sees_failures(serving: Serving, figure: Figure) -> None:
+    """The control: if this one saw none, the test above would prove nothing."""
+    stack = serving.new_stack()
+
+    def program(alias: str) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+        args = serving.args(alias, **SHAPE)
+
+        def build(provider: k8s.Provider) -> Mapping[str, Any]:
+            opts = pulumi.ResourceOptions(provider=provider, transformations=[without_drain])
+            return {"predict_url": ModelService("abrupt", args, opts).predict_url}  # type: ignore[arg-type]
+
+        return build
+
+    stack.up(program("double"))
+    with Load(stack.outputs()["predict_url"], callers=8, pause_seconds=0.002) as load:
+        for alias in itertools.islice(itertools.cycle(VERSIONS), 6):
+            stack.up(program(alias))
+            if load.failed:
+                break
+    figure(f"rollouts without the drain settings: {load.answered} answered, {len(load.failed)} failed")
+    assert load.failed
+    stack.destroy()
+
+
+def test_going_back_is_a_release_that_builds_and_trains_nothing(serving: Serving, stack: Stack, figure: Figure) -> None:
+    stack.up(serving.program(NAME, alias="triple", **SHAPE))
+    started = time.monotonic()
+    outcome = stack.up(serving.program(NAME, alias="double", **SHAPE))
+    seconds = time.monotonic() - started
+    figure(f"rollback of {SHAPE['replicas']} replicas: {seconds:.1f} s")
+    assert outcome.changed() == {NAME: ["update"]}
+    assert post(stack.outputs()["predict_url"], {"inputs": [[0.5]]}) == (200, {"outputs": [2.0]})
+    assert seconds < 30
+
+
+SMOKE = {"smoke_test": {"inputs": [[0.5], [1]], "outputs": [2.0, 3.0]}}
+
+
+def test_a_version_that_answers_wrongly_is_stopped_before_it_takes_traffic(serving: Serving, stack: Stack) -> None:
+    stack.up(serving.program(NAME, alias="double", **SHAPE, **SMOKE))
+    before = {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")}
+    with Load(stack.outputs()["predict_url"]) as load:
+        failed = stack.up(serving.program(NAME, alias="triple", **SHAPE, **SMOKE), succeed=False)
+    assert "outputs[0] is 2.5, must be 2.0" in failed.text, failed.text
+    assert not load.failed and load.answers == {2.0}
+    assert {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")} == before
+
+
+def test_after_a_failed_smoke_test_the_next_good_version_goes_out(serving: Serving, stack: Stack) -> None:
+    expected = {"smoke_test": {"inputs": [[0.5]], "outputs": [2.5]}}
+    stack.up(serving.program(NAME, alias="triple", **SHAPE, **expected))
+    assert versions(serving.pods(NAME, track="stable")) == {"triple"}
+    stack.unchanged(serving.program(NAME, alias="triple", **SHAPE, **expected))
+    jobs = objects("jobs", serving.namespace)
+    assert len([job for job in jobs if job["metadata"]["name"].startswith(f"{NAME}-smoke")]) == 1
+
+
+def test_a_version_that_never_gets_ready_leaves_the_old_one_serving(serving: Serving, stack: Stack) -> None:
+    serving.uri("broken", golden_error=1.0)
+    stack.up(serving.program(NAME, alias="double", **SHAPE))
+    with Load(stack.outputs()["predict_url"]) as load:
+        failed = stack.up(serving.program(NAME, alias="broken", **SHAPE, startup_timeout_seconds=10), succeed=False)
+    assert "golden" in failed.text, failed.text
+    assert not load.failed and load.answers == {2.0}
+
+
+def test_a_release_without_a_spare_pod_takes_one_at_a_time(serving: Serving, stack: Stack) -> None:
+    low = {**SHAPE, "rollout": {"max_surge": 0}}
+    stack.up(serving.program(NAME, alias="double", **low))
+    with Load(stack.outputs()["predict_url"]) as load:
+        stack.up(serving.program(NAME, alias="triple", **low))
+    assert not load.failed, load.failed[:5]
+    assert versions(serving.pods(NAME, track="stable")) == {"triple"}

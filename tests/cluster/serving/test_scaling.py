@@ -1,0 +1,62 @@
+"""The autoscaler follows real load, and says so when it can't."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from modelops import ModelService
+from tests.cluster.serving.load import Load
+from tests.cluster.serving.support import Serving
+from tests.cluster.support import eventually, kubectl
+
+pytestmark = pytest.mark.serving
+
+MINUTES = 60
+
+
+def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: Callable[[str], None]) -> None:
+    stack = serving.new_stack()
+    bounds = {
+        "min_replicas": 1,
+        "max_replicas": 3,
+        "target_cpu_percent": 60,
+        "scale_down_stabilization_seconds": 0,
+        "scale_down_pods_per_minute": 10,
+    }
+    shape = {"expose": "LoadBalancer", "autoscaling": bounds, "resources": {"cpu": "20m", "memory": "96Mi"}}
+    stack.up(serving.program("scaled", **shape))
+    assert len(serving.pods("scaled")) == 1
+    with Load(stack.outputs()["predict_url"], callers=8, pause_seconds=0) as load:
+        most = eventually(lambda: (found := len(serving.pods("scaled"))) >= 2 and found, 5 * MINUTES)
+        # The count is the autoscaler's: an update leaves it alone.
+        stack.unchanged(serving.program("scaled", **shape))
+    eventually(lambda: len(serving.pods("scaled")) == 1, 6 * MINUTES)
+    figure(f"autoscaler: 1 → {most} → 1 pods, {load.answered} requests answered, {len(load.failed)} failed")
+    stack.destroy()
+
+
+def impatient(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    """The wait for the first figures, cut short."""
+    if args.type_ != "kubernetes:autoscaling/v2:HorizontalPodAutoscaler":
+        return None
+    args.opts.custom_timeouts = pulumi.CustomTimeouts(create="15s", update="15s")
+    return pulumi.ResourceTransformationResult(args.props, args.opts)
+
+
+def test_a_metric_that_no_adapter_serves_is_named(serving: Serving) -> None:
+    if "custom.metrics.k8s.io" in kubectl("get", "apiservices", "--output", "name"):
+        pytest.skip("this cluster has an adapter")
+    stack = serving.new_stack()
+    args = serving.args(replicas=None, autoscaling={"max_replicas": 2, "target_requests_per_second": 10})
+
+    def build(provider: k8s.Provider) -> Mapping[str, Any]:
+        opts = pulumi.ResourceOptions(provider=provider, transformations=[impatient])
+        return {"url": ModelService("blind", args, opts).url}  # type: ignore[arg-type]
+
+    failed = stack.up(build, succeed=False)
+    assert "modelops_requests_per_second" in failed.text, failed.text
+    assert "HorizontalPodAutoscaler" in failed.text
+    stack.destroy()

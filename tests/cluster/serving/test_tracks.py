@@ -1,0 +1,149 @@
+"""Tracks beside each other: a split by pods, blue and green, and a shadow."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.asking import INPUTS, Load, take
+from tests.cluster.serving.support import Serving, versions
+from tests.cluster.support import eventually, kubectl
+
+pytestmark = pytest.mark.serving
+
+WRONG_SLOPE = -4.0
+OLD = {(value, 2 * value + 1) for value in INPUTS}
+NEW = {(value, WRONG_SLOPE * value + 1) for value in INPUTS}
+POINTS = 3
+
+
+def test_a_plain_cluster_splits_by_pods_within_three_points(serving: Serving, figure: Callable[[str], None]) -> None:
+    stack = serving.new_stack()
+    canary = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE), "weight_percent": 10}
+    stack.up(serving.program("split", replicas=9, expose="LoadBalancer", canary=canary))
+    url = stack.outputs()["predict_url"]
+    # A node may take a moment to learn of a new address.
+    eventually(lambda: take(url, 40).failed.total() == 0, 60)
+    seen = take(url, 5000)
+    share = seen.share(*NEW)
+    figure(f"split by pods, 9 and 1: {share:.2f} % of 5,000 requests to a canary of 10 %, {seen.failed.total()} failed")
+    assert not seen.failed
+    assert abs(share - 10) <= POINTS
+    stack.destroy()
+
+
+@pytest.fixture(scope="class")
+def coloured(serving: Serving) -> Iterator[Stack]:
+    made = serving.new_stack()
+    made.up(TestBlueGreen().program(serving, "double", live="blue"))
+    yield made
+    made.destroy(succeed=None)
+
+
+@pytest.fixture(scope="class")
+def load(coloured: Stack) -> Iterator[Load]:
+    with Load(coloured.outputs()["predict_url"], threads=3, pause=0.02) as running:
+        yield running
+
+
+class TestBlueGreen:
+    """The tests build on each other."""
+
+    def program(self, serving: Serving, alias: str, **blue_green: Any) -> Any:
+        return serving.program(
+            "colours",
+            model_uri=serving.uri(alias, slope=WRONG_SLOPE if alias == "wrong" else 2.0),
+            replicas=2,
+            expose="LoadBalancer",
+            drain_seconds=5,
+            startup_timeout_seconds=120,
+            blue_green=blue_green,
+        )
+
+    def released(self, serving: Serving) -> Any:
+        return self.program(serving, "wrong", live="green", standby_model_uri=serving.uri("double"))
+
+    def test_a_release_switches_all_requests_and_loses_none(
+        self, serving: Serving, coloured: Stack, load: Load, figure: Callable[[str], None]
+    ) -> None:
+        coloured.up(self.released(serving))
+        seen = take(coloured.outputs()["predict_url"], 200)
+        assert set(seen.answers) <= NEW and not seen.failed
+        assert set(load.seen.answers) & OLD and not load.seen.failed
+        figure(f"blue/green: {load.seen.total} requests over the switch, {load.seen.failed.total()} failed")
+
+    def test_the_old_track_stays(self, serving: Serving, coloured: Stack) -> None:
+        assert versions(serving.pods("colours", track="blue")) == {"double"}
+        assert len(serving.pods("colours", track="blue")) == len(serving.pods("colours", track="green")) == 2
+        coloured.unchanged(self.released(serving))
+
+    def test_switching_back_touches_the_service_alone(
+        self, serving: Serving, coloured: Stack, load: Load, figure: Callable[[str], None]
+    ) -> None:
+        back = self.program(serving, "double", live="blue", standby_model_uri=serving.uri("wrong"))
+        assert coloured.preview(back).changed() == {"colours": ["update"]}
+        pods = {pod["metadata"]["uid"] for pod in serving.pods("colours")}
+        started = time.monotonic()
+        coloured.up(back)
+        figure(f"blue/green: switched back in {time.monotonic() - started:.1f} s")
+        assert {pod["metadata"]["uid"] for pod in serving.pods("colours")} == pods
+        seen = take(coloured.outputs()["predict_url"], 200)
+        assert set(seen.answers) <= OLD and not seen.failed
+        assert not load.seen.failed
+
+    @pytest.mark.long
+    def test_a_version_that_does_not_start_never_gets_a_request(
+        self, serving: Serving, coloured: Stack, load: Load
+    ) -> None:
+        serving.uri("broken", golden_error=1.0)
+        program = serving.program(
+            "colours",
+            model_uri=serving.uri("broken"),
+            replicas=2,
+            expose="LoadBalancer",
+            drain_seconds=5,
+            startup_timeout_seconds=30,
+            blue_green={"live": "green", "standby_model_uri": serving.uri("double")},
+        )
+        coloured.up(program, succeed=False)
+        seen = take(coloured.outputs()["predict_url"], 100)
+        assert set(seen.answers) <= OLD and not seen.failed
+        assert not load.seen.failed
+
+
+@pytest.fixture(scope="class")
+def shaded(serving: Serving) -> Iterator[Stack]:
+    made = serving.new_stack()
+    shadow = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE)}
+    made.up(serving.program("shaded", replicas=1, expose="LoadBalancer", shadow=shadow))
+    yield made
+    made.destroy(succeed=None)
+
+
+class TestShadow:
+    def predictions(self, serving: Serving) -> float:
+        """How many requests the shadow has answered."""
+        [pod] = serving.pods("shaded", track="shadow")
+        name = f"{pod['metadata']['name']}:8080"
+        text = kubectl("get", "--raw", f"/api/v1/namespaces/{serving.namespace}/pods/{name}/proxy/metrics")
+        return sum(
+            float(count)
+            for count in re.findall(r'^modelops_requests_total\{[^}]*path="/api/predict"[^}]*\} (\S+)$', text, re.M)
+        )
+
+    def test_the_shadow_gets_the_requests_and_clients_see_only_the_stable_answers(
+        self, serving: Serving, shaded: Stack, figure: Callable[[str], None]
+    ) -> None:
+        seen = take(shaded.outputs()["predict_url"], 300, threads=4)
+        assert set(seen.answers) <= OLD and not seen.failed
+        eventually(lambda: self.predictions(serving) >= 300, 60)
+        figure(f"shadow: {self.predictions(serving):.0f} copies of {seen.total} requests, none of its answers seen")
+
+    def test_a_shadow_that_is_gone_costs_no_answer(self, serving: Serving, shaded: Stack) -> None:
+        kubectl("scale", "deployment", "shaded-shadow", "--replicas=0", "--namespace", serving.namespace)
+        eventually(lambda: not serving.pods("shaded", track="shadow"), 60)
+        seen = take(shaded.outputs()["predict_url"], 200, threads=4)
+        assert set(seen.answers) <= OLD and not seen.failed

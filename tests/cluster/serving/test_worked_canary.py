@@ -1,0 +1,94 @@
+"""docs/canary.md, done as it says."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+import modelops
+from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.asking import Load, take
+from tests.cluster.serving.support import SMALL, Serving, platform_facts, versions
+from tests.cluster.serving.watching import record, watch_program
+from tests.cluster.support import REPOSITORY, eventually
+
+pytestmark = [pytest.mark.serving, pytest.mark.long]
+
+PAGE = (REPOSITORY / "docs" / "canary.md").read_text()
+WORKED = PAGE.partition("## A canary from 10 % to promoted")[2].partition("\n## ")[0]
+BEFORE, JOINS, AFTER = re.findall(r"```python\n(.*?)```", WORKED, re.DOTALL)
+Program = Callable[[k8s.Provider], Mapping[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def prometheus_url(serving: Serving, platform_env: dict[str, str]) -> str:
+    stack = serving.new_stack()
+    stack.up(watch_program(serving, platform_facts(platform_env), faults=()))
+    return str(stack.outputs()["prometheus_url"])
+
+
+@pytest.fixture(scope="module")
+def program(serving: Serving, prometheus_url: str) -> Callable[[str], Program]:
+    """Makes a program of a snippet: in the test namespace, with small pods that may be slow on a busy machine."""
+    old, new = serving.uri("double"), serving.uri("twin")
+
+    def make(snippet: str) -> Program:
+        def build(provider: k8s.Provider) -> Mapping[str, Any]:
+            def service(name: str, args: dict[str, Any]) -> modelops.ModelService:
+                args |= {"namespace": serving.namespace, "resources": SMALL, "rollout": {"max_surge": 3}}
+                if "canary" in args:
+                    args["canary"]["analysis"]["max_p99_ratio"] = 20
+                return modelops.ModelService(name, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+
+            names: dict[str, Any] = {
+                "pulumi": pulumi,
+                "ModelService": service,
+                "image": SimpleNamespace(ref=serving.image),
+                "registry": SimpleNamespace(tracking_uri=serving.tracking_uri),
+                "monitoring": SimpleNamespace(prometheus_url=prometheus_url),
+                "old": old,
+                "new": new,
+            }
+            exec(snippet, names)
+            return {"predict_url": names["service"].predict_url}
+
+        return build
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def stack(serving: Serving, program: Callable[[str], Program]) -> Iterator[Stack]:
+    made = serving.new_stack()
+    made.up(program(BEFORE))
+    yield made
+    made.destroy(succeed=None)
+
+
+def test_a_canary_from_ten_percent_to_promoted(
+    serving: Serving, stack: Stack, program: Callable[[str], Program], figure: Callable[[str], None]
+) -> None:
+    url = stack.outputs()["predict_url"]
+    with Load(url, threads=4, pause=0.02) as load:
+        stack.up(program(JOINS))
+        assert stack.outputs()["canary"]["verdict"] == "hold"
+        assert len(serving.pods("linear", track="canary")) == 1
+        eventually(lambda: record(serving.namespace, "linear").get("verdict") == "promote", 300, 3)
+        assert stack.preview(program(JOINS)).changed() == {"linear": ["update"], "linear-canary": ["update"]}
+        stack.up(program(JOINS))
+        said = stack.outputs()["canary"]
+        figure(f"worked canary: {said}")
+        assert (said["verdict"], said["stable_model_uri"]) == ("promote", serving.uri("twin"))
+        assert serving.pods("linear", track="canary") == []
+        assert versions(serving.pods("linear", track="stable")) == {"twin"}
+        stack.unchanged(program(JOINS))
+        pods = {pod["metadata"]["uid"] for pod in serving.pods("linear")}
+        stack.up(program(AFTER))
+        assert {pod["metadata"]["uid"] for pod in serving.pods("linear")} == pods
+        take(url, 100)
+    figure(f"worked canary: {load.seen.total} requests all along, {load.seen.failed.total()} failed")
+    assert not load.seen.failed

@@ -1,0 +1,65 @@
+"""What the tests of releases share: a Prometheus that sees the serving pods, and images with faults."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops import UPSTREAM_IMAGES, ModelImage, MonitoringStack
+from tests.cluster.serving.support import Serving
+from tests.cluster.support import kubectl
+
+FOLDER = Path(__file__).parent
+OFF = {"enabled": False}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Where the analysts ask, and what canaries with a fault are made of."""
+
+    prometheus_url: str
+    errors: str
+    slow: str
+
+
+def watch_program(
+    serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ("errors", "slow")
+) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+    """Prometheus alone, and an image for each of the faults."""
+    upstream = UPSTREAM_IMAGES["prometheus"]
+    monitoring: dict[str, Any] = {
+        "namespace": serving.namespace,
+        "watched_namespaces": [serving.namespace],
+        "prometheus": {
+            "image": facts.get("images", {}).get(upstream, upstream),
+            "storage_size": "1Gi",
+            "resources": {"cpu": "20m", "memory": "256Mi", "memory_limit": "1Gi"},
+        },
+        **dict.fromkeys(("alertmanager", "node_exporter", "kube_state_metrics"), OFF),
+    }
+
+    def image(fault: str) -> pulumi.Output[str]:
+        build: dict[str, Any] = {
+            "context": str(FOLDER / "faulty"),
+            "repository": f"{facts['registry']}/serving-tests-faulty",
+            "build_args": {"BASE": serving.image, "FAULT": fault},
+        }
+        if facts.get("builder"):
+            build["builder_name"] = facts["builder"]
+        return ModelImage(fault, build).ref  # type: ignore[arg-type]
+
+    def program(provider: k8s.Provider) -> Mapping[str, Any]:
+        stack = MonitoringStack("watch", monitoring, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+        return {"prometheus_url": stack.prometheus_url, **{fault: image(fault) for fault in faults}}
+
+    return program
+
+
+def record(namespace: str, service: str) -> dict[str, Any]:
+    """What the analyst of a service has written down so far."""
+    found = json.loads(kubectl("get", "configmap", f"{service}-canary", "--namespace", namespace, "--output", "json"))
+    return dict(json.loads((found.get("data") or {}).get("analysis.json", "{}")))

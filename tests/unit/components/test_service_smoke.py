@@ -1,0 +1,112 @@
+"""ModelService: the smoke test before a new version takes traffic."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modelops
+from tests.unit.components.harness import Program, breaks_restricted, container, environment, pod
+from tests.unit.components.service import ARGS, serve
+from tests.unit.model.support import RunningServer, start_server, write_model
+
+CHECK = Path(modelops.__file__).parent / "assets" / "smoke" / "check.py"
+TEST = {"inputs": [[0.5]], "outputs": [2.0]}
+
+
+def smoke_tested(**changes: Any) -> Program:
+    return serve({**ARGS, "smoke_test": {**TEST, **changes}})
+
+
+def test_pods_are_replaced_only_after_the_test() -> None:
+    program = smoke_tested()
+    assert "demo-smoke" in program.one("Deployment").options["dependencies"]
+    assert serve(ARGS).of("Job") == []
+
+
+def test_no_service_and_no_deployment_takes_the_tested_pod_for_its_own() -> None:
+    program = smoke_tested()
+    labels = program.one("Job").inputs["spec"]["template"]["metadata"]["labels"]
+    for selector in (
+        program.one("core/v1:Service").inputs["spec"]["selector"],
+        program.one("Deployment").inputs["spec"]["selector"]["matchLabels"],
+        program.one("PodDisruptionBudget").inputs["spec"]["selector"]["matchLabels"],
+    ):
+        assert not selector.items() <= labels.items()
+    policy = program.one("NetworkPolicy").inputs["spec"]["podSelector"]["matchLabels"]
+    assert policy.items() <= labels.items()
+
+
+def test_the_new_version_is_a_sidecar_that_does_not_drain() -> None:
+    job = smoke_tested().one("Job")
+    server = container(job, "serve")
+    assert server["restartPolicy"] == "Always"
+    assert "lifecycle" not in server
+    assert environment(job, "serve")["MODELOPS_DRAIN_SECONDS"] == "0"
+    assert environment(job, "fetch")["MODELOPS_MODEL_URI"] == ARGS["model_uri"]
+    assert pod(job)["restartPolicy"] == "Never"
+    assert breaks_restricted(job) == []
+
+
+def test_the_check_knows_what_to_ask_and_what_to_expect() -> None:
+    job = smoke_tested(tolerance=0.5).one("Job")
+    assert json.loads(environment(job, "check")["MODELOPS_SMOKE_TEST"]) == {**TEST, "tolerance": 0.5}
+    assert environment(job, "check")["MODELOPS_SMOKE_URL"] == "http://127.0.0.1:8080/api/predict"
+    assert container(job, "check")["image"] == ARGS["image"]
+    assert container(smoke_tested(image="python:3").one("Job"), "check")["image"] == "python:3"
+
+
+def test_a_failed_test_is_run_again_by_the_next_update() -> None:
+    job = smoke_tested().one("Job").inputs
+    assert job["metadata"]["annotations"]["pulumi.com/replaceUnready"] == "true"
+    assert job["spec"]["backoffLimit"] == 0
+    assert "name" not in job["metadata"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """y = 2x + 1."""
+    folder = tmp_path_factory.mktemp("smoke")
+    write_model(folder / "model")
+    with start_server(folder / "model", folder / "log") as running:
+        yield running
+
+
+def check(port: int, **test: Any) -> "subprocess.CompletedProcess[str]":
+    variables = {
+        "MODELOPS_SMOKE_TEST": json.dumps({**TEST, "tolerance": 1e-6, **test}),
+        "MODELOPS_SMOKE_URL": f"http://127.0.0.1:{port}/api/predict",
+    }
+    command = [sys.executable, "-c", CHECK.read_text()]
+    return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
+
+
+def test_a_right_answer_passes(server: RunningServer) -> None:
+    assert check(server.port).returncode == 0
+    assert check(server.port, inputs=[[0], [1]], outputs=[1.3, 2.8], tolerance=0.31).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ({"outputs": [2.1]}, "outputs[0] is 2.0, must be 2.1 within 1e-06"),
+        ({"outputs": [2.0, 3.0]}, "outputs is 1 entries, must have 2 entries"),
+        ({"outputs": [[2.0]]}, "outputs[0] is 2.0, must have 1 entries"),
+        ({"inputs": [["x"]]}, "answered 422"),
+    ],
+)
+def test_a_wrong_answer_fails_and_says_what_came(server: RunningServer, test: dict[str, Any], said: str) -> None:
+    done = check(server.port, **test)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_no_answer_fails() -> None:
+    done = check(9)
+    assert done.returncode == 1
+    assert "did not answer" in done.stderr
