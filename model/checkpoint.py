@@ -70,6 +70,8 @@ class ObjectStore:
         options: dict[str, Any] = {}
         if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
             options["client_options"] = {"allow_http": True}
+        if uri.startswith("file://"):
+            options["mkdir"] = True
         try:
             self._store = obstore.store.from_url(uri, **options)
         except Exception as error:  # its exceptions have no base of their own

@@ -58,7 +58,7 @@ class TorchModel:
         self._optimizer.zero_grad()
         (loss * self._workers).backward()  # DistributedDataParallel takes the mean of the workers' gradients
         self._optimizer.step()
-        return loss.item()
+        return float(loss.item())
 
     def predict(self, inputs: Array) -> Array:
         import torch
