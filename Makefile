@@ -6,7 +6,7 @@ ONLY ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down status test lint format test-unit test-cluster test-long venv
+.PHONY: help up preview progress down status test lint format test-unit test-cluster test-long venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ up: ## Bring everything up, from nothing to a served model
 
 preview: ## Show what `make up` would change in the stack
 	@eval "$$($(PYTHON) -m devkit env)" && pulumi preview --stack $(STACK) --diff
+
+progress: ## Show how far the stack's training is, while `make up` waits for it
+	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m modelops.progress --namespace modelops-$(STACK)
 
 down: ## Remove the local platform and all that runs on it; caches stay
 	@$(PYTHON) -m devkit down

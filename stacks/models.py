@@ -24,6 +24,8 @@ class ResourceSettings(Model):
     memory: Quantity | None = None
     memory_limit: Quantity | None = None
     gpus: int | None = Field(default=None, ge=0)
+    gpu_resource: str | None = None
+    devices: dict[str, Annotated[int, Field(ge=1)]] | None = None
 
 
 class ImageSettings(Model):
@@ -45,6 +47,38 @@ class Bounds(Model):
 
     min: float | None = None
     max: float | None = None
+    min_delta: float | None = None
+    max_delta: float | None = None
+
+
+class VolumeSettings(Model):
+    """A volume: one to claim, by its size, or one that is there, by its claim."""
+
+    size: Quantity | None = None
+    storage_class: str | None = None
+    access_modes: list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]] | None = None
+    claim: str | None = None
+
+
+class CheckpointSettings(VolumeSettings):
+    """Where checkpoints outlive a pod: on a volume or in an object store."""
+
+    uri: str | None = None
+    secret: str | None = None
+    interval_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    interval_steps: int | None = Field(default=None, ge=1)
+    retain: bool | None = None
+    keep: bool | None = None
+
+
+class TolerationSettings(Model):
+    """A taint that the pods accept."""
+
+    key: str | None = None
+    operator: Literal["Equal", "Exists"] | None = None
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
 
 
 class ModelSettings(Model):
@@ -53,14 +87,36 @@ class ModelSettings(Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$")] = "linear"
     context: str = "model"
     """Folder with the Dockerfile whose targets `train` and `serve` are built, relative to the repository."""
-    framework: Literal["tensorflow", "pytorch", "mxnet"]
+    framework: Literal["tensorflow", "pytorch", "mxnet", "other"]
+    command: list[str] | None = Field(default=None, min_length=1)
     parameters: dict[str, Any] = {}
+    sweep: dict[str, list[Any]] | None = None
+    sweep_metric: str | None = None
+    sweep_goal: Literal["min", "max"] | None = None
+    sweep_parallelism: int | None = Field(default=None, ge=1, le=200)
     gate: dict[str, Bounds] = {}
+    reported_metrics: list[str] | None = None
     data_uri: str | None = None
     data_version: str | None = None
+    environment: dict[str, str] | None = None
+    workers: int = Field(default=1, ge=1, le=256)
+    processes_per_worker: int = Field(default=1, ge=1, le=64)
+    tensor_parallel: int = Field(default=1, ge=1)
     resources: ResourceSettings | None = None
+    shared_memory: Quantity | None = None
+    checkpoints: CheckpointSettings | None = None
+    model_cache: VolumeSettings | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: list[TolerationSettings] | None = None
+    affinity: dict[str, Any] | None = None
+    priority_class: str | None = None
     retries: int = Field(default=0, ge=0, le=10)
-    timeout_seconds: int = Field(default=3600, ge=30, le=604_800)
+    timeout_seconds: int = Field(default=3600, ge=30, le=2_592_000)
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=60, le=2_592_000)
+    suspend: bool | None = None
+    queue: Name | None = None
+    queue_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
+    backend: Literal["job", "jobset", "trainer"] = "job"
 
 
 class ScaleToZeroSettings(Model):

@@ -171,11 +171,12 @@ def _service_checks(raw: Mapping[str, Any]) -> list[str]:
 def _gate_checks(raw: Mapping[str, Any]) -> list[str]:
     gate, problems = _at(raw, "model", "gate"), []
     for metric, bounds in gate.items() if isinstance(gate, Mapping) else ():
-        low, high = _at(bounds, "min"), _at(bounds, "max")
-        if low is None and high is None:
-            problems.append(f"modelops:model.gate.{metric} is {bounds!r}, must have min, max or both")
-        elif isinstance(low, int | float) and isinstance(high, int | float) and high < low:
-            problems.append(f"modelops:model.gate.{metric}.max is {high}, must be at least min ({low})")
+        if not bounds:
+            problems.append(f"modelops:model.gate.{metric} is {bounds!r}, must have min, max, min_delta or max_delta")
+        for least, most in (("min", "max"), ("min_delta", "max_delta")):
+            low, high = _at(bounds, least), _at(bounds, most)
+            if isinstance(low, int | float) and isinstance(high, int | float) and high < low:
+                problems.append(f"modelops:model.gate.{metric}.{most} is {high}, must be at least {least} ({low})")
     return problems
 
 

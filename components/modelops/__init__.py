@@ -22,6 +22,7 @@ from modelops.model_service import ModelService
 from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import (
+    Backend,
     Checkpoints,
     Framework,
     GateBounds,
@@ -39,6 +40,7 @@ __all__ = [
     "AlertmanagerPart",
     "ArgumentsError",
     "Autoscaling",
+    "Backend",
     "Checkpoints",
     "Compression",
     "ElasticsearchPart",

@@ -8,8 +8,10 @@ import pulumi
 T = TypeVar("T")
 
 
-def known_after(value: pulumi.Input[T], *resources: pulumi.Resource) -> pulumi.Output[T]:
-    """`value` as it is, plus a dependency on `resources`.
+def known_after(
+    value: pulumi.Input[T], *resources: pulumi.Resource, outcome: pulumi.Output[Any] | None = None
+) -> pulumi.Output[T]:
+    """`value` as it is, plus a dependency on `resources`; in an update it fails where `outcome` does.
 
     A plan knows the result whenever it knows `value`, and yet a resource that uses it is created only once
     `resources` are there. `Output.all(value, resource.id)` would carry the same dependency but be unknown in a plan.
@@ -20,6 +22,8 @@ def known_after(value: pulumi.Input[T], *resources: pulumi.Resource) -> pulumi.O
         return set(await output.resources()) | set(resources)
 
     async def known_value() -> Any:
+        if outcome is not None and not pulumi.runtime.is_dry_run():
+            await outcome.future()
         return await output.future(with_unknowns=True)
 
     return pulumi.Output(dependencies(), known_value(), output.is_known(), output.is_secret())

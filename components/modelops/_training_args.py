@@ -22,6 +22,17 @@ class Framework(Enum):
     """Anything else. One worker only: no way for several to meet is known."""
 
 
+class Backend(Enum):
+    """What runs the pods."""
+
+    JOB = "job"
+    """Kubernetes' own Job. Needs nothing else."""
+    JOBSET = "jobset"
+    """A JobSet (`jobset.x-k8s.io`) of one Job. Its controller must be in the cluster."""
+    TRAINER = "trainer"
+    """A TrainJob of Kubeflow Trainer v2 (`trainer.kubeflow.org`). Its controller must be in the cluster."""
+
+
 class Goal(Enum):
     """Which of a sweep's runs is the best."""
 
@@ -55,6 +66,8 @@ class Publisher(TypedDict):
     """The publishing program and its arguments. Default `python -m model.publish`."""
     select_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The program that registers the best of a sweep's runs, and its arguments. Default `python -m model.select`."""
+    registry_wait_seconds: NotRequired[pulumi.Input[int]]
+    """How long a registry that does not answer is waited for, before a training as after it. Default 120; 0 to 3600."""
 
 
 class Checkpoints(TypedDict):
@@ -194,6 +207,8 @@ class TrainingJobArgs(TypedDict):
     Default: none."""
     queue_timeout_seconds: NotRequired[int]
     """How much longer than `timeout_seconds` Pulumi waits, with `queue` or `suspend`. Default 86400; 0 to 2592000."""
+    backend: NotRequired[Backend]
+    """What runs the pods. Default `job`. With another one the component's name has at most 40 characters."""
     publisher: NotRequired[Publisher]
     """What publishes the model. Default: `python -m model.publish` in the training image."""
     image_pull_secret: NotRequired[pulumi.Input[str]]

@@ -8,12 +8,14 @@ import pulumi
 
 from modelops._pods import check_resources
 from modelops._sweep import MOST_TRIALS
-from modelops._training_args import Framework, TrainingJobArgs
+from modelops._training_args import Backend, Framework, TrainingJobArgs
 from modelops._training_pod import TRAINING_SIZES
 from modelops._validation import Problems, read_args
 
 MONTH_SECONDS = 2_592_000
 LONGEST_NAME = 50
+LONGEST_NAME_OF_SET = 40
+"""The Job of a JobSet has a longer name than the set."""
 _MODES = ("ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _RESERVED = ("MODELOPS_", "MLFLOW_", "PET_", "DMLC_")
@@ -24,7 +26,8 @@ def checked(name: str, given: TrainingJobArgs) -> TrainingJobArgs:
     problems = Problems("TrainingJob", name)
     args = read_args(given, TrainingJobArgs, problems)
     fields: Mapping[str, Any] = args
-    problems.dns_label("name", name, maximum=LONGEST_NAME)
+    plain = fields.get("backend") in (None, Backend.JOB)
+    problems.dns_label("name", name, maximum=LONGEST_NAME if plain else LONGEST_NAME_OF_SET)
     _check_run(problems, fields)
     _check_topology(problems, fields)
     _check_sweep(problems, fields)
@@ -46,6 +49,8 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.url("tracking_uri", args.get("tracking_uri"))
     if args.get("command") == []:
         problems.add("command", [], "must name a program")
+    wait = _mapping(args.get("publisher")).get("registry_wait_seconds")
+    problems.number("publisher.registry_wait_seconds", wait, 0, 3600)
     for key, value in _mapping(args.get("parameters")).items():
         _check_scalar(problems, f"parameters.{key}", value)
     for key in _mapping(args.get("environment")):
@@ -60,8 +65,18 @@ def _check_scalar(problems: Problems, field: str, value: object) -> None:
         return
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(field, value, "must be a finite number: JSON has no other")
+    elif isinstance(value, str) and not _is_unicode(value):
+        problems.add(field, value, "must be Unicode text, without halves of surrogate pairs")
     elif value is not None and not isinstance(value, str | int | float | bool):
         problems.add(field, value, "must be a JSON scalar: text, a number, true, false or null")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_topology(problems: Problems, args: Mapping[str, Any]) -> None:
@@ -92,6 +107,8 @@ def _check_sweep(problems: Problems, args: Mapping[str, Any]) -> None:
         problems.add("sweep", sweep, "must name a parameter")
     if _whole(args, "workers") > 1:
         problems.add("sweep", list(sweep), "must not be given with several workers: each of its runs is one pod")
+    if args.get("backend") not in (None, Backend.JOB):
+        problems.add("sweep", list(sweep), "must not be given with another backend than job")
     if "sweep_metric" not in args:
         problems.missing("sweep_metric", "it is required with sweep")
     parameters = _mapping(args.get("parameters"))
@@ -164,6 +181,8 @@ def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.number("ttl_seconds_after_finished", args.get("ttl_seconds_after_finished"), 60, MONTH_SECONDS)
     problems.number("queue_timeout_seconds", args.get("queue_timeout_seconds"), 0, MONTH_SECONDS)
     problems.dns_label("queue", args.get("queue"))
+    if "queue" in args and args.get("suspend") is False:
+        problems.add("suspend", False, "must not be given with queue, which starts the run itself")
     for index, toleration in enumerate(args.get("tolerations") or []):
         field = f"tolerations[{index}]"
         _check_one(problems, f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))

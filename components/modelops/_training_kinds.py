@@ -3,6 +3,7 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops._training_args import TrainingJobArgs
 from modelops._training_pod import Run, selecting_template, template
 
 DEFAULT_RETRIES = 0
@@ -18,8 +19,16 @@ STOPPED = 143
 batch = k8s.batch.v1
 
 
-def job_spec(run: Run) -> batch.JobSpecArgs:
-    """The run as a Job: one pod, or one for each worker, or one for each run of a sweep."""
+def is_held(args: TrainingJobArgs) -> bool:
+    """Whether the run is created suspended, and somebody else starts it."""
+    return bool(args.get("suspend")) or "queue" in args
+
+
+def job_spec(run: Run, *, alone: bool = True) -> batch.JobSpecArgs:
+    """The run as a Job: one pod, or one for each worker, or one for each run of a sweep.
+
+    A Job that is not `alone` is a part of something that is suspended and removed as a whole.
+    """
     args = run.args
     retries = args.get("retries", DEFAULT_RETRIES)
     count = len(run.trials) or run.workers
@@ -31,8 +40,8 @@ def job_spec(run: Run) -> batch.JobSpecArgs:
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
         pod_failure_policy=failure_policy(retries),
-        ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
-        suspend=True if args.get("suspend") or "queue" in args else None,
+        ttl_seconds_after_finished=args.get("ttl_seconds_after_finished") if alone else None,
+        suspend=True if alone and is_held(args) else None,
         completion_mode="Indexed" if indexed else None,
         completions=count if indexed else None,
         parallelism=parallel if indexed else None,

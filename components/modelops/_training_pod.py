@@ -35,6 +35,7 @@ COMPONENT = "training-job"
 DEFAULT_COMMAND = ("python", "-m", "model.train")
 DEFAULT_PUBLISH_COMMAND = ("python", "-m", "model.publish")
 DEFAULT_SELECT_COMMAND = ("python", "-m", "model.select")
+DEFAULT_REGISTRY_WAIT_SECONDS = 120
 TRAINING_SIZES = Sizes(cpu="500m", memory="1Gi", memory_limit="2Gi")
 PUBLISHER_SIZES = Sizes(cpu="50m", memory="256Mi", memory_limit="1Gi")
 CHECKPOINT_SECONDS = 60
@@ -221,7 +222,9 @@ def _wrapped(
 
 
 def _registry(run: Run) -> dict[str, pulumi.Input[str]]:
+    wait = (run.args.get("publisher") or {}).get("registry_wait_seconds", DEFAULT_REGISTRY_WAIT_SECONDS)
     return {
+        "MODELOPS_REGISTRY_WAIT_SECONDS": pulumi.Output.from_input(wait).apply(lambda seconds: str(int(seconds))),
         "MLFLOW_TRACKING_URI": run.args["tracking_uri"],
         "MLFLOW_EXPERIMENT_NAME": run.args.get("experiment_name", run.args["model_name"]),
         "MODELOPS_ALIAS": run.version,

@@ -6,7 +6,6 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops import _training_kinds
 from modelops._labels import labels
 from modelops._network import net
 from modelops._outputs import known_after
@@ -15,6 +14,7 @@ from modelops._run_id import canonical_json, image_digest, run_id
 from modelops._storage import volume_claim
 from modelops._sweep import trials
 from modelops._training_args import (
+    Backend,
     Checkpoints,
     Framework,
     GateBounds,
@@ -24,11 +24,14 @@ from modelops._training_args import (
     Toleration,
     TrainingJobArgs,
 )
+from modelops._training_backends import job_of, requirements, start
 from modelops._training_checks import checked
+from modelops._training_kinds import selecting_spec
 from modelops._training_pod import COMPONENT, DEFAULT_COMMAND, Run
 from modelops._workers import isolation, names_of_workers
 
 __all__ = [
+    "Backend",
     "Checkpoints",
     "Framework",
     "GateBounds",
@@ -39,12 +42,6 @@ __all__ = [
     "TrainingJob",
     "TrainingJobArgs",
 ]
-
-DEFAULT_QUEUE_TIMEOUT_SECONDS = 86_400
-MARGIN_SECONDS = 60
-"""How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
-# Immutable in Kubernetes, and not among the fields on which the official provider replaces a Job.
-_REPLACE_ON = ["spec.completionMode", "spec.podFailurePolicy", "spec.backoffLimitPerIndex", "spec.successPolicy"]
 
 rbac = k8s.rbac.v1
 
@@ -64,7 +61,7 @@ class TrainingJob(pulumi.ComponentResource):
     model_version: pulumi.Output[str]
     """`run-<run_id>`, the registered version's alias."""
     job_name: pulumi.Output[str]
-    """Name of the Kubernetes Job."""
+    """Name of the Kubernetes Job, or of the JobSet or TrainJob."""
 
     def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
@@ -72,11 +69,12 @@ class TrainingJob(pulumi.ComponentResource):
         here = pulumi.ResourceOptions(parent=self)
         self.run_id = _run_id(args)
         run = _surroundings(name, args, self.run_id, here)
-        job = last = _job(name, run, _training_kinds.job_spec(run), here)
+        started = start(run, here)
+        last = started.resource
         if run.trials:
-            last = _job(f"{name}-select", run, _training_kinds.selecting_spec(run, job), here)
-        self.job_name = name_of(job)
-        self.model_version = known_after(run.version, last)
+            last = job_of(f"{name}-select", run, selecting_spec(run, last), here)
+        self.job_name = started.name
+        self.model_version = known_after(run.version, last, outcome=started.outcome)
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         self.register_outputs(
             {
@@ -86,22 +84,6 @@ class TrainingJob(pulumi.ComponentResource):
                 "job_name": self.job_name,
             }
         )
-
-
-def _job(name: str, run: Run, spec: k8s.batch.v1.JobSpecArgs, here: pulumi.ResourceOptions) -> k8s.batch.v1.Job:
-    return k8s.batch.v1.Job(
-        name,
-        # No name of its own making: Pulumi removes what failed replacements left only at the end of an update that goes
-        # through, so a name made from the run's identity would meet its older self when a change is taken back, and the
-        # update would fail for ever.
-        metadata=k8s.meta.v1.ObjectMetaArgs(
-            namespace=run.args["namespace"],
-            labels=_job_labels(run),
-            annotations={"pulumi.com/replaceUnready": "true"},
-        ),
-        spec=spec,
-        opts=pulumi.ResourceOptions.merge(here, _job_options(run.args)),
-    )
 
 
 def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
@@ -153,6 +135,7 @@ def _surroundings(name: str, args: TrainingJobArgs, run: pulumi.Output[str], her
         ),
         net.NetworkPolicy(name, metadata=metadata, spec=isolation(COMPONENT, name, workers), opts=here),
     ]
+    needed += requirements(name, args, here)
     if workers > 1:
         needed.append(names_of_workers(COMPONENT, name, args["namespace"], here))
     checkpoints, cache = args.get("checkpoints"), args.get("model_cache")
@@ -194,21 +177,3 @@ def _claim(
         access_modes=volume.get("access_modes", [default]),
     )
     return name_of(claim)
-
-
-def _job_labels(run: Run) -> dict[str, pulumi.Input[str]]:
-    queue = run.args.get("queue")
-    return run.labels() if queue is None else {**run.labels(), "kueue.x-k8s.io/queue-name": queue}
-
-
-def _job_options(args: TrainingJobArgs) -> pulumi.ResourceOptions:
-    seconds = args.get("timeout_seconds", _training_kinds.DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
-    held = args.get("suspend") or "queue" in args
-    if held:
-        # The deadline counts from the start, and who starts the Job is not us.
-        seconds += args.get("queue_timeout_seconds", DEFAULT_QUEUE_TIMEOUT_SECONDS)
-    return pulumi.ResourceOptions(
-        replace_on_changes=_REPLACE_ON,
-        custom_timeouts=pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s"),
-        ignore_changes=["spec.suspend"] if held else None,
-    )

@@ -127,6 +127,10 @@ class Stack:
         """`pulumi destroy`."""
         return self._operate(lambda provider: None, ["destroy", "--yes", "--skip-preview", *options], succeed, {})
 
+    def cancel(self) -> None:
+        """`pulumi cancel`: takes the lock from an update that died."""
+        self._command("cancel", "--yes", "--stack", "test")
+
     def state(self) -> dict[str, dict[str, Any]]:
         """The resources in the stack's state by name."""
         exported = json.loads(self._command("stack", "export", "--stack", "test"))
@@ -214,6 +218,11 @@ class Running:
     def text(self) -> str:
         """What it has said so far."""
         return "".join(self._lines)
+
+    @property
+    def process_id(self) -> int:
+        """The process, and its group: everything that it started is in there too."""
+        return self._process.pid
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

@@ -1,62 +1,46 @@
-"""The training images that the tests below run, built as a stack builds them."""
+"""Training images; one namespace and a registry of a few lines for all the trainings without a framework."""
 
 import json
 import os
+import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import pulumi
-import pulumi_kubernetes as k8s
 import pytest
 
-from modelops import ModelImage
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import REPOSITORY
-
-TARGETS = {"tensorflow": "train", "pytorch": "train-pytorch", "mxnet": "train-mxnet"}
-
-
-class TrainingImages:
-    """References by digest, by framework; an image is built when it is first asked for, layers come from the cache."""
-
-    def __init__(self, folder: Path, facts: dict[str, str]) -> None:
-        self._folder, self._facts = folder, facts
-        self._built: dict[str, str] = {}
-
-    def __getitem__(self, framework: str) -> str:
-        return self.target(TARGETS[framework])
-
-    def target(self, target: str) -> str:
-        """The image of any target of model/Dockerfile."""
-        if target not in self._built:
-            self._built[target] = self._build(target)
-        return self._built[target]
-
-    def _build(self, target: str) -> str:
-        arguments = {"ACCELERATOR": "cpu"}  # there is no GPU here, and the CUDA libraries are large
-        if self._facts.get("base_image"):
-            arguments["BASE_IMAGE"] = self._facts["base_image"]
-
-        def program(_provider: k8s.Provider) -> dict[str, pulumi.Output[str]]:
-            image = ModelImage(
-                "image",
-                {
-                    "context": str(REPOSITORY / "model"),
-                    "repository": f"{self._facts['registry']}/training-tests/{target}",
-                    "target": target,
-                    "build_args": arguments,
-                    **({"builder_name": self._facts["builder"]} if self._facts.get("builder") else {}),
-                },
-            )
-            return {"ref": image.ref}
-
-        stack = Stack(self._folder / target)
-        stack.up(program)
-        return str(stack.outputs()["ref"])
+from tests.cluster.support import kubectl
+from tests.cluster.training.images import TrainingImages
+from tests.cluster.training.light import Light, registry_objects
 
 
 @pytest.fixture(scope="session")
-def training_images(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainingImages]:
+def light(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Light]:
+    """Where light trainings run."""
+    folder = tmp_path_factory.mktemp("light")
+    namespace = f"training-{uuid.uuid4().hex[:8]}"
+    made: list[Stack] = []
+
+    def new_stack() -> Stack:
+        made.append(Stack(folder / f"stack{len(made)}", namespace=namespace))
+        return made[-1]
+
+    kubectl("create", "namespace", namespace)
+    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    try:
+        objects = json.dumps(registry_objects(namespace, test_image))
+        subprocess.run(["kubectl", "apply", "--filename", "-"], input=objects, text=True, check=True)
+        kubectl("wait", "--namespace", namespace, "--for=condition=Ready", "pod/registry", "--timeout=180s")
+        yield Light(namespace, test_image, new_stack)
+    finally:
+        for stack in reversed(made):
+            stack.destroy(succeed=None)
+        kubectl("delete", "namespace", namespace, "--wait=false", check=False)
+
+
+@pytest.fixture(scope="session")
+def training_images(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainingImages:
     """`training_images["pytorch"]` and the like."""
     facts = json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text())
-    yield TrainingImages(tmp_path_factory.mktemp("images"), facts)
+    return TrainingImages(tmp_path_factory.mktemp("images"), facts)

@@ -70,6 +70,8 @@ class Program(pulumi.runtime.Mocks):
             outputs["repoDigest"] = f"registry.example.com/team/model@{DIGEST}"
         if "metadata" in outputs and "name" not in outputs["metadata"]:
             outputs["metadata"] = {**outputs["metadata"], "name": f"{args.name}-1a2b3c4d"}
+        if args.typ.endswith(":JobSet"):
+            outputs["status"] = {"terminalState": "Completed"}
         if args.typ == "kubernetes:core/v1:Service" and self.load_balancer:
             outputs["status"] = {"loadBalancer": {"ingress": [{"ip": self.load_balancer}]}}
             ports = [{**port, "nodePort": 30080} for port in args.inputs["spec"].get("ports", [])]

@@ -57,6 +57,13 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "pulumi": pulumi,
         "image": SimpleNamespace(ref=IMAGE),
         "registry": SimpleNamespace(tracking_uri="http://registry.ml.svc:5000"),
+        "required": {
+            "image": IMAGE,
+            "model_name": "linear",
+            "framework": "tensorflow",
+            "namespace": "ml",
+            "tracking_uri": "http://registry.ml.svc:5000",
+        },
         "training": SimpleNamespace(model_uri="models:/linear@run-0123456789ab"),
         "monitoring": SimpleNamespace(prometheus_url="http://prometheus.mon.svc:9090"),
         "ModelService": modelops.ModelService,

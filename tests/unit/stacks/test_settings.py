@@ -1,5 +1,6 @@
 """Settings: what each stack says, and all problems in one error."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from modelops import Checkpoints, ModelCache, Toleration, TrainingJobArgs
+from stacks.models import CheckpointSettings, ModelSettings, TolerationSettings, VolumeSettings
 from stacks.platform import Platform
 from stacks.settings import Loaded, SettingsError, read
 from tests.unit.stacks.support import REGISTRY, SECRETS, STACKS, config_of, own
@@ -72,14 +75,14 @@ def test_every_problem_comes_at_once_with_key_value_and_rule() -> None:
     found = problems_of(values, platform=Platform(), context=None)
     expected = [
         "modelops:images.registry is missing, it is required (or a platform that has a registry)",
-        "modelops:model.framework is 'caffe', must be one of 'tensorflow', 'pytorch' or 'mxnet'",
+        "modelops:model.framework is 'caffe', must be one of 'tensorflow', 'pytorch', 'mxnet' or 'other'",
         "modelops:model.epochs is 3, must not be given; known are ",
         "modelops:service.replicas is -1, must be at least 1",
         "modelops:service.expose is 'Public', must be one of 'LoadBalancer', 'ClusterIP' or 'NodePort'",
         "modelops:registry.storage_size is 'big', must match ",
         "modelops:service.autoscaling.max_replicas is 1, must be at least min_replicas (2)",
         "modelops:service.replicas is -1, must not be given with autoscaling, which decides it",
-        "modelops:model.gate.mse is {}, must have min, max or both",
+        "modelops:model.gate.mse is {}, must have min, max, min_delta or max_delta",
         "modelops:model.gate.r2.max is 1, must be at least min (2)",
         "modelops:grafana_admin_password is missing, it is required when monitoring.grafana is on",
         "kubernetes:context is missing, it is required",
@@ -134,3 +137,16 @@ def test_a_broken_platform_file_is_a_problem(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("MODELOPS_PLATFORM", str(tmp_path / "platform.json"))
     found = problems_of({"model": MODEL, "images": {"registry": "r.example.com"}}, platform=None)
     assert found[0].startswith("MODELOPS_PLATFORM is ")
+
+
+def test_every_argument_of_a_training_can_be_set() -> None:
+    """But for those that the stack itself gives, and the publisher, which is this project's own."""
+    arguments = set(inspect.get_annotations(TrainingJobArgs))
+    given = {"image", "model_name", "namespace", "tracking_uri", "experiment_name", "publisher", "image_pull_secret"}
+    assert arguments - given == set(ModelSettings.model_fields) - {"name", "context"}
+    for settings, args in (
+        (CheckpointSettings, Checkpoints),
+        (VolumeSettings, ModelCache),
+        (TolerationSettings, Toleration),
+    ):
+        assert set(settings.model_fields) == set(inspect.get_annotations(args))

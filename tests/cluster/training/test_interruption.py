@@ -1,0 +1,123 @@
+"""What stops a training half-way, and how it goes on: from its last checkpoint, or as if nothing had been."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.provider.harness import Running, Stack
+from tests.cluster.support import eventually, kubectl
+from tests.cluster.training.light import Light
+
+pytestmark = pytest.mark.training
+
+STEPS = 30
+
+
+@pytest.fixture
+def stack(light: Light) -> Iterator[Stack]:
+    made = light.new_stack()
+    yield made
+    made.destroy(succeed=None)
+
+
+def counting(light: Light, name: str, holds: str, **changes: Any) -> Any:
+    """A training of STEPS steps whose processes wait at the given steps to be disturbed."""
+    parameters = {"steps": STEPS, "pause": 0.01, "name": name, "holds": holds}
+    return light.program(name, "count", **{"parameters": parameters, "checkpoints": {"size": "100Mi"}, **changes})
+
+
+def pod_at_step(light: Light, name: str, step: int) -> str:
+    """The pod whose training is at that step."""
+
+    def look() -> str | None:
+        for pod in light.pods(name, active=True):
+            if f"epoch {step}/{STEPS}" in light.logs(pod):
+                return str(pod["metadata"]["name"])
+        return None
+
+    found: str = eventually(look, 300)
+    return found
+
+
+def delete(light: Light, pod: str) -> None:
+    """`kubectl delete pod`."""
+    kubectl("delete", "pod", pod, "--namespace", light.namespace, "--wait=false")
+
+
+def evict(light: Light, pod: str) -> None:
+    """What `kubectl drain` does to each pod of a node."""
+    metadata = {"name": pod, "namespace": light.namespace}
+    body = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata})
+    path = f"/api/v1/namespaces/{light.namespace}/pods/{pod}/eviction"
+    subprocess.run(["kubectl", "create", "--raw", path, "--filename", "-"], input=body, text=True, check=True)
+
+
+def kill(light: Light, pod: str) -> None:
+    """SIGKILL for the training process, as the kernel does when memory runs out."""
+    script = (
+        "import os, pathlib\n"
+        "for entry in pathlib.Path('/proc').glob('[0-9]*'):\n"
+        "    if entry.name not in ('1', str(os.getpid())) and b'python3' in (entry / 'cmdline').read_bytes():\n"
+        "        os.kill(int(entry.name), 9)\n"
+    )
+    # With the training its container ends, and with that this command, before it can say that it did well.
+    arguments = ("exec", "--namespace", light.namespace, pod, "--container", "train", "--", "python3", "-c", script)
+    kubectl(*arguments, check=False)
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
+def test_a_pod_that_is_deleted_evicted_or_killed_is_followed_by_one_that_goes_on(
+    light: Light, stack: Stack, seed: int
+) -> None:
+    """At seeded steps. Only what was killed counts as a failure."""
+    chance = random.Random(seed)
+    disturbances: list[Callable[[Light, str], None]] = [delete, evict, kill]
+    chance.shuffle(disturbances)
+    name = f"interrupted-{seed}"
+    holds = sorted(chance.sample(range(2, STEPS), len(disturbances)))
+    running = stack.start(counting(light, name, str(holds), retries=1))
+    for step, disturb in zip(holds, disturbances, strict=True):
+        disturb(light, pod_at_step(light, name, step))
+    assert running.end(400) == 0, running.text()
+    # A checkpoint is written after every step here: none is done twice.
+    assert light.results(stack) == [f"begun at {[0, *holds]}"]
+    (job,) = light.jobs(name)
+    assert job["status"]["failed"] == 1
+
+
+def interrupt(running: Running) -> None:
+    """Ctrl-C."""
+    running.interrupt()
+
+
+def kill_pulumi(running: Running) -> None:
+    """`kill -9` of Pulumi and all that it started."""
+    os.killpg(running.process_id, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", [interrupt, kill_pulumi])
+def test_an_up_stopped_half_way_is_continued_by_the_next_one(
+    light: Light, stack: Stack, how: Callable[[Running], None]
+) -> None:
+    """Without any checkpoint: the training itself was never stopped, and the next `up` finds it and waits for it."""
+    name = f"up-{how.__name__.replace('_', '-')}"
+    program = counting(light, name, "[3]", checkpoints=None)
+    running = stack.start(program)
+    pod = pod_at_step(light, name, 3)
+    how(running)
+    assert running.end(120) != 0
+    if how is kill_pulumi:
+        # What died could not give its lock back.
+        stack.cancel()
+    again = stack.start(program)
+    eventually(lambda: len(light.jobs(name)) == 2, 120)
+    kubectl("exec", "--namespace", light.namespace, pod, "--container", "train", "--", "touch", "/tmp/go")
+    assert again.end(400) == 0, again.text()
+    assert light.results(stack) == ["begun at [0]"]
+    stack.unchanged(program)

@@ -1,0 +1,58 @@
+"""The back end JobSet, with JobSet's own controller."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.provider.harness import Stack
+from tests.cluster.support import eventually, objects
+from tests.cluster.training import jobset
+from tests.cluster.training.light import Light
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture(scope="module")
+def controller(platform_env: dict[str, str]) -> Iterator[None]:
+    facts = json.loads(Path(platform_env["MODELOPS_PLATFORM"]).read_text())
+    with jobset.installed(facts["base_image"]):
+        yield
+
+
+@pytest.fixture
+def stack(light: Light) -> Iterator[Stack]:
+    made = light.new_stack()
+    yield made
+    made.destroy(succeed=None)
+
+
+@pytest.mark.usefixtures("controller")
+def test_workers_of_a_jobset_meet_and_publish(light: Light, stack: Stack) -> None:
+    program = light.program("set", "meet", workers=2, backend="jobset", parameters={"backend": "jobset"})
+    stack.preview(program)
+    stack.up(program)
+    assert light.results(stack) == ["met [1]"]
+    (found,) = objects("jobsets.jobset.x-k8s.io", light.namespace)
+    assert found["status"]["terminalState"] == "Completed"
+    assert found["metadata"]["name"] == stack.outputs()["job_name"]
+    stack.unchanged(program)
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_jobset_that_fails_fails_the_update_at_once_and_leaves_no_survivor(light: Light, stack: Stack) -> None:
+    script = "import os, sys, time\nif os.environ['RANK'] == '1': sys.exit(1)\ntime.sleep(600)"
+    command = ["python3", "-c", script]
+    program = light.program("failing-set", "meet", workers=2, backend="jobset", command=command)
+    outcome = stack.up(program, succeed=False)
+    assert 'TrainingJob "failing-set": its JobSet ended as Failed' in outcome.text
+    eventually(lambda: not light.pods("failing-set", active=True), 120)
+
+
+def test_without_its_crd_a_plan_already_says_what_is_missing(light: Light, stack: Stack) -> None:
+    if jobset.kubectl("get", "crd", jobset.CRD, "--ignore-not-found", "--output", "name"):
+        pytest.fail("JobSet is installed here: what happens without it can't be shown")
+    outcome = stack.preview(light.program("no-set", "meet", workers=2, backend="jobset"), succeed=False)
+    assert "no-set-needs-the-crd-jobsets.jobset.x-k8s.io" in outcome.text
+    assert "does not exist" in outcome.text

@@ -1,0 +1,130 @@
+"""Where a training may run and when it starts, accepted and obeyed by the real cluster."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.provider.harness import Stack
+from tests.cluster.support import eventually, kubectl, objects
+from tests.cluster.training.light import Light
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture
+def stack(light: Light) -> Iterator[Stack]:
+    made = light.new_stack()
+    yield made
+    made.destroy(succeed=None)
+
+
+def test_shared_memory_selectors_tolerations_affinity_and_priority_reach_the_pod(light: Light, stack: Stack) -> None:
+    node = objects("nodes", "default")[0]["metadata"]["name"]
+    hostname = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    affinity = {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}
+    }
+    script = (
+        "import os, pathlib\n"
+        "size = os.statvfs('/dev/shm')\n"
+        "text = f'{size.f_blocks * size.f_frsize >> 20} MiB, {os.environ[\"HF_HOME\"]}'\n"
+        "pathlib.Path(os.environ['HF_HOME'], 'weights').write_text('weights')\n"
+        "pathlib.Path(os.environ['MODELOPS_OUTPUT_DIR'], 'result').write_text(text)\n"
+    )
+    program = light.program(
+        "placed",
+        "count",
+        command=["python3", "-c", script],
+        shared_memory="96Mi",
+        model_cache={"size": "100Mi"},
+        node_selector={"kubernetes.io/os": "linux"},
+        tolerations=[{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        affinity={"nodeAffinity": affinity},
+        priority_class="system-cluster-critical",
+    )
+    stack.up(program)
+    assert light.results(stack) == ["96 MiB, /cache"]
+    stack.unchanged(program)
+
+
+def test_a_suspended_training_starts_when_somebody_lets_it(light: Light, stack: Stack) -> None:
+    program = light.program("held", "count", suspend=True, parameters={"steps": 1, "pause": 0.1, "name": "held"})
+    running = stack.start(program)
+    (job,) = eventually(lambda: light.jobs("held"), 120)
+    assert job["spec"]["suspend"] is True
+    assert light.pods("held") == []
+    patch = json.dumps({"spec": {"suspend": False}})
+    kubectl("patch", "job", job["metadata"]["name"], "--namespace", light.namespace, "--patch", patch)
+    assert running.end(300) == 0, running.text()
+    assert light.results(stack) == ["begun at [0]"]
+    stack.refresh()
+    stack.unchanged(program)
+
+
+def test_a_training_beyond_its_deadline_fails_and_leaves_no_survivor(light: Light, stack: Stack) -> None:
+    parameters = {"steps": 10_000, "pause": 0.1, "name": "late"}
+    program = light.program("late", "count", timeout_seconds=30, parameters=parameters)
+    outcome = stack.up(program, succeed=False)
+    assert "DeadlineExceeded" in outcome.text
+    eventually(lambda: not light.pods("late", active=True), 120)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "missing"),
+    [
+        ("no-trainer", {"backend": "trainer"}, "no-trainer-needs-the-crd-trainjobs.trainer.kubeflow.org"),
+        ("no-queue", {"queue": "team-a"}, "no-queue-needs-kueue-with-the-crd-localqueues.kueue.x-k8s.io-and-its-queue"),
+    ],
+)
+def test_without_what_was_asked_for_plan_and_update_say_what_is_missing(
+    light: Light, stack: Stack, name: str, change: dict[str, Any], missing: str
+) -> None:
+    program = light.program(name, "count", **change)
+    for operation in (stack.preview, stack.up):
+        outcome = operation(program, succeed=False)
+        assert missing in outcome.text
+        assert "does not exist" in outcome.text
+    assert light.pods(name) == []
+
+
+LARGE: dict[str, Any] = {
+    "workers": 2,
+    "processes_per_worker": 8,
+    "tensor_parallel": 8,
+    "command": ["torchrun", "finetune.py"],
+    "resources": {"cpu": "32", "memory": "512Gi", "gpus": 8, "devices": {"rdma/hca_shared_devices_a": 8}},
+    "shared_memory": "64Gi",
+    "model_cache": {"claim": "weights"},
+    "checkpoints": {"size": "2Ti", "access_modes": ["ReadWriteMany"], "interval_steps": 500},
+    "environment": {"NCCL_IB_HCA": "mlx5", "NCCL_SOCKET_IFNAME": "eth0", "NCCL_DEBUG": "WARN"},
+    "suspend": True,
+    "queue_timeout_seconds": 0,
+    "timeout_seconds": 30,
+}
+
+
+def test_the_manifest_of_a_large_model_is_complete_for_the_real_api_server(light: Light, stack: Stack) -> None:
+    """Two workers of eight GPUs with RDMA: created suspended, for no machine of ours has them."""
+    running = stack.start(light.program("large", "count", **LARGE))
+    (job,) = eventually(lambda: light.jobs("large"), 120)
+    running.interrupt()
+    running.end(120)
+    template = {"apiVersion": "v1", "kind": "Pod", **job["spec"]["template"]}
+    template["metadata"] = {"name": "large", "namespace": light.namespace, "labels": template["metadata"]["labels"]}
+    admitted = subprocess.run(
+        ["kubectl", "create", "--dry-run=server", "--output=json", "--filename=-"],
+        input=json.dumps(template),
+        capture_output=True,
+        text=True,
+    )
+    assert admitted.returncode == 0, admitted.stderr
+    train = next(each for each in json.loads(admitted.stdout)["spec"]["containers"] if each["name"] == "train")
+    assert train["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert train["resources"]["limits"]["rdma/hca_shared_devices_a"] == "8"
+    variables = {entry["name"]: entry.get("value") for entry in train["env"]}
+    assert (variables["MODELOPS_TENSOR_PARALLEL"], variables["MODELOPS_DATA_PARALLEL"]) == ("8", "2")
+    assert variables["NCCL_IB_HCA"] == "mlx5"
+    assert job["spec"]["completions"] == 2

@@ -1,0 +1,64 @@
+"""Several workers: they find each other, only the first one publishes, and none survives a failure."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.provider.harness import Stack
+from tests.cluster.support import eventually, kubectl
+from tests.cluster.training.light import Light
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture
+def stack(light: Light) -> Iterator[Stack]:
+    made = light.new_stack()
+    yield made
+    made.destroy(succeed=None)
+
+
+def test_workers_meet_by_name_and_only_the_first_one_publishes(light: Light, stack: Stack) -> None:
+    program = light.program("meet", "meet", workers=3)
+    stack.up(program)
+    assert light.results(stack) == ["met [1, 2]"]
+    pods = light.pods("meet")
+    assert len(pods) == 3
+    assert {light.logs(pod, "publish") for pod in pods} == {""}
+    stack.unchanged(program)
+
+
+def test_a_failed_worker_ends_the_run_and_leaves_no_survivor(light: Light, stack: Stack) -> None:
+    parameters = {"steps": 600, "pause": 0.5}
+    script = "import os, sys\nif os.environ['MODELOPS_WORKER_INDEX'] == '1': print('worker 1 is out'); sys.exit(1)\n"
+    failing = ["python3", "-c", script + light.args("count")["command"][2]]
+    outcome = stack.up(
+        light.program("survivors", "count", workers=3, parameters=parameters, command=failing), succeed=False
+    )
+    assert "BackoffLimitExceeded" in outcome.text
+    assert "worker 1 is out" in outcome.text
+    eventually(lambda: not light.pods("survivors", active=True), 120)
+    (job,) = light.jobs("survivors")
+    assert job["metadata"]["labels"]["app.kubernetes.io/version"] not in light.published()
+
+
+def test_a_worker_killed_mid_run_restarts_it_from_the_checkpoint_and_peers_do_not_count(
+    light: Light, stack: Stack
+) -> None:
+    """Worker 1's process dies; worker 0 notices and ends with 75. One retry is used up, by worker 1 alone."""
+    program = light.program(
+        "restart",
+        "peers",
+        workers=2,
+        retries=1,
+        parameters={"steps": 12, "pause": 1, "die_at": 4},
+        checkpoints={"size": "100Mi", "access_modes": ["ReadWriteOnce"]},
+    )
+    stack.up(program)
+    (job,) = light.jobs("restart")
+    assert job["status"]["failed"] == 1
+    (result,) = light.results(stack)
+    assert result.startswith("begun at [0, ")
+    begun = int(result.removeprefix("begun at [0, ").removesuffix("]"))
+    assert 3 <= begun <= 12
+    assert kubectl("get", "service", "restart", "--namespace", light.namespace, "--output=name")
