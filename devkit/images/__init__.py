@@ -17,9 +17,9 @@ from devkit.errors import DevkitError
 from devkit.steps import Report
 
 _FOLDER = Path(__file__).resolve().parent
-SUBSTITUTES = ("alertmanager", "mlflow", "node-exporter", "prometheus")
+SUBSTITUTES = ("alertmanager", "jobset", "mlflow", "node-exporter", "prometheus")
 """Repository names (last path component) that the Dockerfile beside this file has a target for."""
-_BUILT_HERE = ("prometheus",)
+_BUILT_HERE = ("jobset", "prometheus")
 _TIMEOUT_SECONDS = 10.0
 _MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "

@@ -55,7 +55,7 @@ def _kubernetes_versions() -> dict[str, str]:
 
 
 def groups() -> dict[str, Group]:
-    """The groups by name: `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`."""
+    """The groups by name: `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`, `jobset`."""
     found = [
         Group(
             "containers",
@@ -82,6 +82,8 @@ def groups() -> dict[str, Group]:
             _same("pulumi-resource-docker-build"),
             linker_versions={_DOCKER_BUILD_VERSION: versions.plugin("docker-build")},
         ),
+        # Not part of the platform: the tests of TrainingJob's back end of that name install it.
+        Group("jobset", _same("jobset")),
     ]
     return {group.name: group for group in found}
 

@@ -1,7 +1,7 @@
 // The JobSet controller, for the tests of TrainingJob's back end of that name.
-module modelops.local/toolchain/jobset
+module modelops.local/devkit/jobset
 
-go 1.26.0
+go 1.26.8
 
 tool sigs.k8s.io/jobset
 

@@ -53,7 +53,7 @@ def _image(base_image: str | None) -> str:
             embedded.buildkit_address(),
             embedded.REGISTRY,
             base_image,
-            programs=lambda group: toolchain.build(toolchain.groups()[group], print),
+            programs=lambda *_: toolchain.build(toolchain.groups()["jobset"], print),
         )
     found = images.resolve([upstream], builder, print)
     assert upstream not in found.unavailable, found.unavailable
@@ -70,7 +70,8 @@ def _manifests(image: str) -> list[dict[str, Any]]:
         if document["kind"] == "Deployment":
             (container,) = document["spec"]["template"]["spec"]["containers"]
             container |= {"image": image, "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}}}
-            container["readinessProbe"] |= {"initialDelaySeconds": 1, "periodSeconds": 2}
+            container["readinessProbe"] |= {"initialDelaySeconds": 1, "periodSeconds": 2, "timeoutSeconds": 10}
+            container["livenessProbe"] |= {"timeoutSeconds": 10, "failureThreshold": 10}
     return documents
 
 

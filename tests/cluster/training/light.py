@@ -101,7 +101,12 @@ def registry_objects(namespace: str, image: str) -> dict[str, Any]:
         "command": command("registry"),
         "securityContext": security,
         "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}},
-        "readinessProbe": {"httpGet": {"path": "/published", "port": 5000}, "periodSeconds": 1},
+        "readinessProbe": {
+            "httpGet": {"path": "/published", "port": 5000},
+            "periodSeconds": 1,
+            "timeoutSeconds": 10,
+            "failureThreshold": 30,
+        },
     }
     pod_security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
     pod = {"securityContext": pod_security, "containers": [container], "automountServiceAccountToken": False}

@@ -219,7 +219,9 @@ def test_a_name_leaves_room_for_what_is_added_to_it() -> None:
 
 
 def test_a_release_that_needs_no_spare_gpu() -> None:
-    strategy = serve({**ARGS, "rollout": {"max_surge": 0}}).one("Deployment").inputs["spec"]["strategy"]
+    spec = serve({**ARGS, "rollout": {"max_surge": 0}}).one("Deployment").inputs["spec"]
+    strategy = spec["strategy"]
+    assert spec["revisionHistoryLimit"] == 0
     assert strategy["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
     strategy = serve({**ARGS, "rollout": {"max_surge": 3}}).one("Deployment").inputs["spec"]["strategy"]
     assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 3}

@@ -1,0 +1,201 @@
+"""What TrainingJob costs over a plain Indexed Job, on the cluster of the current kubeconfig.
+
+    eval "$(python3 -m devkit env)" && .venv/bin/python -m bench.training_job [--runs 10] [--workers 4] [--only workers]
+
+`workers`: until the pods of all workers are created, counted from the Job's own creation and from the start of
+`pulumi up`; TrainingJob and a plain Indexed Job of as many pods take turns. `creation`: until the Jobs of 1, 10 and
+100 runs are created (suspended: no machine of ours runs that many), as components, as plain Jobs and as one sweep.
+Nothing is trained. Absolute figures depend on the machine: look at the ratios.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes
+import pulumi
+import pulumi_kubernetes as k8s
+import urllib3
+
+from modelops import TrainingJob
+from tests.cluster.provider.harness import Program, Stack
+from tests.cluster.support import kubectl
+
+COUNTS = (1, 10, 100)
+RESOURCES = {"cpu": "10m", "memory": "16Mi"}
+PATIENCE_SECONDS = 600
+
+
+class Arrivals:
+    """When the Jobs and pods of a namespace came to be, as a watch sees it, to the millisecond."""
+
+    def __init__(self, namespace: str) -> None:
+        self.jobs: list[float] = []
+        self.pods: list[float] = []
+        self._watches = [kubernetes.watch.Watch(), kubernetes.watch.Watch()]
+        lists = (
+            (kubernetes.client.BatchV1Api().list_namespaced_job, self.jobs),
+            (kubernetes.client.CoreV1Api().list_namespaced_pod, self.pods),
+        )
+        for watch, (list_objects, arrivals) in zip(self._watches, lists, strict=True):
+            version = list_objects(namespace).metadata.resource_version
+            arguments = (watch, list_objects, namespace, version, arrivals)
+            threading.Thread(target=self._note, args=arguments, daemon=True).start()
+
+    @staticmethod
+    def _note(watch: Any, list_objects: Any, namespace: str, version: str, arrivals: list[float]) -> None:
+        # Stopping a watch breaks its connection.
+        with contextlib.suppress(urllib3.exceptions.HTTPError, OSError, AttributeError):
+            for event in watch.stream(list_objects, namespace, resource_version=version):
+                if event["type"] == "ADDED":
+                    arrivals.append(time.perf_counter())
+
+    def stop(self) -> None:
+        """Takes no more notice."""
+        for watch in self._watches:
+            watch.stop()
+
+
+def image() -> str:
+    """The platform's base image."""
+    facts = json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text())
+    return str(facts["base_image"])
+
+
+def training(provider: k8s.Provider, name: str, namespace: str, **changes: Any) -> None:
+    """A TrainingJob whose registry does not matter: its pods are only created."""
+    args: dict[str, Any] = {
+        "namespace": namespace,
+        "image": image(),
+        "model_name": "bench",
+        "framework": "pytorch",
+        "tracking_uri": "http://registry.invalid",
+        "command": ["sleep", "600"],
+        "resources": RESOURCES,
+        **changes,
+    }
+    TrainingJob(name, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+
+
+def plain(provider: k8s.Provider, name: str, namespace: str, workers: int, suspend: bool) -> None:
+    """What one would write by hand: an Indexed Job."""
+    container = {
+        "name": "train",
+        "image": image(),
+        "command": ["sleep", "600"],
+        "resources": {"requests": RESOURCES},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    pod = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
+    spec = {"completionMode": "Indexed", "completions": workers, "parallelism": workers, "backoffLimit": 0}
+    k8s.batch.v1.Job(
+        name,
+        metadata={"namespace": namespace},
+        spec={**spec, "suspend": suspend, "template": {"spec": pod}},  # type: ignore[typeddict-item]
+        opts=pulumi.ResourceOptions(provider=provider),
+    )
+
+
+def measure(namespace: str, program: Program, jobs: int, pods: int) -> tuple[float, float, float]:
+    """Seconds until the Jobs are there and until the pods are, from the start of `pulumi up`; and between the two."""
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack(Path(folder, "stack"), namespace=namespace)
+        arrivals = Arrivals(namespace)
+        started = time.perf_counter()
+        running = stack.start(program)
+        try:
+            deadline = started + PATIENCE_SECONDS
+            while len(arrivals.jobs) < jobs or len(arrivals.pods) < pods:
+                if time.perf_counter() > deadline:
+                    raise SystemExit(f"not all of it came to be:\n{running.text()}")
+                time.sleep(0.01)
+        finally:
+            running.interrupt()
+            running.end(120)
+            arrivals.stop()
+            stack.destroy(succeed=None)
+    created, complete = arrivals.jobs[jobs - 1], arrivals.pods[pods - 1] if pods else arrivals.jobs[jobs - 1]
+    return created - started, complete - started, complete - created
+
+
+def bench_workers(namespace: str, runs: int, workers: int) -> None:
+    """TrainingJob and plain Indexed Job in turns."""
+    programs: Mapping[str, Program] = {
+        "plain Indexed Job": lambda provider: plain(provider, "bench", namespace, workers, False),
+        "TrainingJob": lambda provider: training(provider, "bench", namespace, workers=workers),
+    }
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in programs}
+    for run in range(runs):
+        for name in list(programs)[:: 1 if run % 2 else -1]:
+            found[name].append(measure(namespace, programs[name], 1, workers))
+            print(f"run {run + 1}: {name} {found[name][-1][2]:.3f} s after the Job, {found[name][-1][1]:.2f} s in all")
+    print(
+        f"\n| {workers} workers, median of {runs} | from the Job's creation | from the start of `up` |\n|---|---|---|"
+    )
+    medians = {}
+    for name, values in found.items():
+        medians[name] = [statistics.median(value[column] for value in values) for column in (2, 1)]
+        print(f"| {name} | {medians[name][0]:.3f} s | {medians[name][1]:.2f} s |")
+    base, ours = medians.values()
+    print(f"| ratio | {ours[0] / base[0]:.2f} | {ours[1] / base[1]:.2f} |")
+
+
+def bench_creation(namespace: str) -> None:
+    """Many runs at once, suspended."""
+
+    def plain_jobs(provider: k8s.Provider, count: int) -> None:
+        for run in range(count):
+            plain(provider, f"run-{run}", namespace, 1, True)
+
+    def training_jobs(provider: k8s.Provider, count: int) -> None:
+        for run in range(count):
+            training(provider, f"run-{run}", namespace, parameters={"run": run}, suspend=True)
+
+    def one_sweep(provider: k8s.Provider, count: int) -> None:
+        training(provider, "sweep", namespace, sweep={"run": list(range(count))}, sweep_metric="loss", suspend=True)
+
+    kinds: Mapping[str, Callable[[k8s.Provider, int], None]] = {
+        "plain Jobs": plain_jobs,
+        "TrainingJobs": training_jobs,
+        "one TrainingJob with a sweep": one_sweep,
+    }
+    print(f"\n| until the Jobs are created | {' | '.join(f'{count} runs' for count in COUNTS)} |\n|---|---|---|---|")
+    for name, build in kinds.items():
+        seconds = []
+        for count in COUNTS:
+            jobs = 1 if "sweep" in name else count
+            seconds.append(measure(namespace, lambda provider, n=count, b=build: b(provider, n), jobs, 0)[0])
+        print(f"| {name} | {' | '.join(f'{value:.1f} s' for value in seconds)} |")
+
+
+def main() -> None:
+    """Runs what was asked for in a namespace of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--only", choices=("workers", "creation"))
+    given = parser.parse_args()
+    kubernetes.config.load_kube_config()
+    namespace = f"bench-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "namespace", namespace)
+    try:
+        if given.only != "creation":
+            bench_workers(namespace, given.runs, given.workers)
+        if given.only != "workers":
+            bench_creation(namespace)
+    finally:
+        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+if __name__ == "__main__":
+    main()
