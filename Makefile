@@ -6,7 +6,7 @@ ONLY ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-cluster test-long venv
+.PHONY: help up preview progress down status test lint format test-unit test-cluster test-long bench venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> fo
 
 test-long: venv ## The cluster tests that take minutes each and are not part of `make test`
 	$(VENV)/pytest tests/cluster -m long
+
+bench: venv ## Measure the model server against its goals and other model servers, on a quiet machine
+	$(VENV)/python -m bench.serve
 
 venv:
 	@$(PYTHON) -m devkit.bootstrap requirements.txt

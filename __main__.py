@@ -5,6 +5,7 @@ import pulumi_kubernetes as k8s
 
 from modelops import ModelImage, ModelRegistry, ModelService, MonitoringStack, TrainingJob
 from stacks import arguments, settings
+from stacks.source import commit_of
 
 
 def namespace(name: str, profile: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
@@ -30,10 +31,12 @@ registry = ModelRegistry(
     arguments.registry(chosen, home),
     pulumi.ResourceOptions(provider=cluster, protect=chosen.registry.protect),
 )
-training = TrainingJob("training", arguments.training(chosen, home, train_image.ref, registry.tracking_uri), on_cluster)
+training = TrainingJob(
+    "training", arguments.training(chosen, home, train_image.ref, registry, commit_of(chosen.model.context)), on_cluster
+)
 service = ModelService(
     "model",
-    arguments.service(chosen, home, serve_image.ref, registry.tracking_uri, training.model_uri),
+    arguments.service(chosen, home, serve_image.ref, registry, training.model_uri),
     on_cluster,
 )
 monitoring = MonitoringStack("monitoring", arguments.monitoring(chosen, pulumi.get_stack(), watch, home), on_cluster)
@@ -45,6 +48,8 @@ pulumi.export("run_id", training.run_id)
 pulumi.export("model_uri", training.model_uri)
 pulumi.export("model_version", training.model_version)
 pulumi.export("tracking_uri", registry.url)
+pulumi.export("metrics", training.metrics)
+pulumi.export("run_url", training.run_url)
 for output in ("prometheus_url", "alertmanager_url", "grafana_url", "kibana_url", "elasticsearch_url"):
     if (url := getattr(monitoring, output)) is not None:
         pulumi.export(output, url)

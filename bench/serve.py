@@ -1,168 +1,289 @@
-"""Throughput and latency of the server on one core, beside FastAPI with the Keras model as tf.function.
+"""The model server against its goals and against others: `make bench`.
 
-    python bench/serve.py [--seconds 5] [--connections 16] [--no-baseline]
+    python -m bench.serve [--seconds 5] [--rounds 5] [--connections 16]
 
-The server runs on the first core, the load on the second. Absolute figures depend on the machine: look at the ratios.
+One worker on the first core, the load on the last. All servers are started, then measured in turn, round after round,
+while the others stand still: what else the machine does hits all alike. Figures are medians over the rounds.
 """
 
 import argparse
-import asyncio
 import json
-import os
+import platform
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-import uvloop
+from bench import image, servers
+from bench.load import BenchError, Run, install, load
+from bench.models import WIDTH
+from bench.servers import Running, Server
+from devkit.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[1]
-BODY = b'{"inputs": [[0.5]]}'
-HEAD = (
-    "POST /api/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    f"Content-Length: {len(BODY)}\r\n\r\n"
-)
-REQUEST = HEAD.encode() + BODY
-BASELINE_WARM_UP_SECONDS = 1.0
-
-
-class Caller(asyncio.Protocol):
-    """One kept connection: the next request goes out when the answer to the last one is whole."""
-
-    def __init__(self, seconds: list[float], statuses: dict[bytes, int]) -> None:
-        self.seconds = seconds
-        self.statuses = statuses
-        self.asking = True
-        self._buffer = b""
-        self._asked = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.ask()
-
-    def ask(self) -> None:
-        self._asked = time.perf_counter()
-        self.transport.write(REQUEST)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            return
-        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-        if len(body) < int(lengths[0].split(b":")[1]):
-            return
-        self._buffer = b""
-        self.seconds.append(time.perf_counter() - self._asked)
-        status = head[9:12]
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-        if self.asking:
-            self.ask()
-        else:
-            self.transport.close()
+RESULTS = REPOSITORY / "bench" / "results" / "latest.json"
+FIRST_PORT = 18930
+PACED_SHARE = 0.7
+STARTS = 5
+BATCHES = 64
+Row = dict[str, Any]
 
 
-def processor_seconds(pid: int) -> float:
-    """What the process has used so far: unlike the clock, it does not depend on what else the machine does."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+@dataclass(frozen=True)
+class Options:
+    seconds: float
+    rounds: int
+    connections: int
 
 
-async def load(port: int, pid: int, connections: int, seconds: float) -> tuple[list[float], dict[bytes, int], float]:
-    taken: list[float] = []
-    statuses: dict[bytes, int] = {}
-    loop = asyncio.get_running_loop()
-    callers = [
-        (await loop.create_connection(lambda: Caller(taken, statuses), "127.0.0.1", port))[1]
-        for _caller in range(connections)
-    ]
-    await asyncio.sleep(BASELINE_WARM_UP_SECONDS)
-    taken.clear()
-    statuses.clear()
-    used = processor_seconds(pid)
-    await asyncio.sleep(seconds)
-    measured = list(taken), dict(statuses), processor_seconds(pid) - used
-    for caller in callers:
-        caller.asking = False
-    await asyncio.sleep(0.2)
-    return measured
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    found = list(values)
+    low, middle, high = statistics.quantiles(found, n=4, method="inclusive") if len(found) > 1 else found * 3
+    return {"median": round(middle, 3), "low": round(low, 3), "high": round(high, 3)}
 
 
-def measure(name: str, command: list[str], env: dict[str, str], connections: int, seconds: float) -> dict[str, float]:
-    """Start the server on the first core, ask it from the second."""
-    process = subprocess.Popen(
-        ["taskset", "-c", "0", *command], cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.DEVNULL
-    )
-    try:
-        _wait(int(env["MODELOPS_PORT"]), process)
-        taken, statuses, used = uvloop.run(load(int(env["MODELOPS_PORT"]), process.pid, connections, seconds))
-        memory = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-    finally:
-        process.terminate()
-        process.wait(30)
-    if set(statuses) != {b"200"}:
-        raise SystemExit(f"{name}: not every request was answered: {statuses}")
-    percentiles = statistics.quantiles(taken, n=1000)
+def row(
+    name: str, unit: str, ours: Sequence[float], goal: str, met: Callable[[float], bool] | None, **more: Any
+) -> Row:
+    """A line of the table. `met` judges the ratio where there is a reference, else our own median."""
+    mine = spread(ours)
+    reference = more.pop("reference", None)
+    ratio = round(mine["median"] / reference["median"], 2) if reference else None
+    judged = met(mine["median"] if ratio is None else ratio) if met else None
     return {
-        "requests_per_second": len(taken) / seconds,
-        "p50_ms": percentiles[499] * 1000,
-        "p99_ms": percentiles[989] * 1000,
-        "processor_microseconds_per_request": used / len(taken) * 1e6,
-        "memory_mb": memory,
+        "row": name,
+        "unit": unit,
+        "ours": mine,
+        "reference": reference,
+        "ratio": ratio,
+        "goal": goal,
+        "met": judged,
+        "runs": {"ours": [round(value, 3) for value in ours], **more.pop("runs", {})},
+        **more,
     }
 
 
-def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
-    import urllib.request
+def failed(name: str, goal: str, error: Exception) -> Row:
+    """A line without a figure, and why."""
+    missing = {"ours": None, "reference": None, "ratio": None, "met": None if goal == "-" else False}
+    return {"row": name, "unit": "", "goal": goal, **missing, "runs": {}, "error": str(error)[-1000:]}
 
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
+
+def make_model(kind: str, folder: Path) -> Path:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.models", kind, str(folder / kind)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"the model {kind} can't be made: {done.stderr[-2000:]}")
+    return folder / kind
+
+
+def started(wanted: Sequence[Callable[[], Server]], model: Path, folder: Path, stack: ExitStack) -> list[Any]:
+    """Each server, running and standing still; in place of one that can't be had the error."""
+    found: list[Any] = []
+    for number, make in enumerate(wanted):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz/ready", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("the server did not get ready")
+            server = make()
+            print(f"starting {server.name}", flush=True)
+            running = Running(server, model, FIRST_PORT + number, folder / f"server-{number}.log")
+            stack.callback(running.stop)
+            load(running.url, server.body, seconds=1, connections=4)  # what is made on first use
+            running.pause()
+            found.append(running)
+        except (BenchError, OSError) as error:
+            print(f"  {error}", flush=True)
+            found.append(error)
+    return found
 
 
-def train(directory: Path) -> None:
-    """The sample model itself, with its defaults."""
-    env = {
-        "MODELOPS_RUN_ID": "bench",
-        "MODELOPS_MODEL_NAME": "bench",
-        "MODELOPS_OUTPUT_DIR": str(directory),
-        "MODELOPS_CHECKPOINT_DIR": str(directory / "checkpoints"),
-    }
-    command = [sys.executable, "-m", "model.train"]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
+def in_turn(running: Sequence[Any], options: Options, connections: int) -> dict[str, list[Run]]:
+    """Runs by server, round after round."""
+    runs: dict[str, list[Run]] = {one.server.name: [] for one in running}
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", flush=True)
+        for one in running:
+            one.resume()
+            try:
+                made = load(one.url, one.server.body, seconds=options.seconds, connections=connections)
+            finally:
+                one.pause()
+            runs[one.server.name].append(made)
+    return runs
+
+
+def raw(runs: Sequence[Run]) -> list[dict[str, float]]:
+    return [{key: round(value, 3) for key, value in asdict(run).items()} for run in runs]
+
+
+def throughput(model: Path, folder: Path, options: Options) -> list[Row]:
+    """Ours against each of the others, and against the best of the three model servers."""
+    made = {name: folder / name for name in ("mlserver", "bentoml")}
+    for place in made.values():
+        place.mkdir()
+    others: list[tuple[str, Callable[[], Server]]] = [
+        ("FastAPI + Keras tf.function", servers.fastapi_keras),
+        ("KServe", servers.kserve),
+        ("MLServer", lambda: servers.mlserver(made["mlserver"])),
+        ("BentoML", lambda: servers.bentoml(made["bentoml"])),
+    ]
+    with ExitStack() as stack:
+        wanted = [servers.ours, servers.ours_by_open_protocol, *(make for _name, make in others)]
+        found = started(wanted, model, folder, stack)
+        mine, protocol = found[:2]
+        if not isinstance(mine, Running) or not isinstance(protocol, Running):
+            raise SystemExit(f"our own server can't be measured: {mine} {protocol}")
+        runs = in_turn([one for one in found if isinstance(one, Running)], options, options.connections)
+        memory = {one.server.name: one.memory_mb() for one in found if isinstance(one, Running)}
+        noted = {one.server.name: servers.versions(one.server) for one in found if isinstance(one, Running)}
+        paced = _paced(mine, runs[mine.server.name], options)
+    rates = {name: [run.requests_per_second for run in made] for name, made in runs.items()}
+    ours = rates["modelops"]
+    rows: list[Row] = []
+    for (name, _make), one in zip(others, found[2:], strict=True):
+        goal, met = ("≥ 10 ×", lambda ratio: ratio >= 10) if "Keras" in name else ("-", None)
+        title = f"throughput against {name}"
+        if isinstance(one, Exception):
+            rows.append(failed(title, goal, one))
+            continue
+        raws = {"runs": {"ours": raw(runs["modelops"]), "reference": raw(runs[name])}}
+        more = {
+            "reference": spread(rates[name]),
+            "versions": noted[name],
+            "reference_memory_mb": round(memory[name], 1),
+        }
+        rows.append({**row(title, "requests/s", ours, goal, met, **more), **raws})
+    rows.insert(1, _best([name for name, _make in others[1:]], rates))
+    rows.append(row("throughput by the Open Inference Protocol", "requests/s", rates[protocol.server.name], "-", None))
+    rows.append(paced)
+    rows.append(row("memory after the load", "MB", [memory["modelops"]], "≤ 100 MB", lambda value: value <= 100))
+    return rows
+
+
+def _best(names: Sequence[str], rates: dict[str, list[float]]) -> Row:
+    known = {name: statistics.median(rates[name]) for name in names if name in rates}
+    title = "throughput against the best model server"
+    if not known:
+        return failed(title, "≥ 2 ×", BenchError("none of them could be measured"))
+    best = max(known, key=lambda name: known[name])
+    missing = sorted(set(names) - known.keys())
+    title += f" ({best})" + (f", without {' and '.join(missing)}" if missing else "")
+    reference = spread(rates[best])
+    return row(title, "requests/s", rates["modelops"], "≥ 2 ×", lambda ratio: ratio >= 2, reference=reference)
+
+
+def _paced(mine: Running, peaks: Sequence[Run], options: Options) -> Row:
+    rate = PACED_SHARE * statistics.median(run.requests_per_second for run in peaks)
+    mine.resume()
+    runs = [
+        load(mine.url, mine.server.body, seconds=options.seconds, connections=options.connections, rate=rate)
+        for _round in range(options.rounds)
+    ]
+    values = [run.p99_ms for run in runs]
+    found = row("p99 at 70% of its own peak", "ms", values, "≤ 5 ms", lambda value: value <= 5, aimed_at=round(rate))
+    found["runs"]["ours"] = raw(runs)
+    return found
+
+
+def starting(model: Path, folder: Path) -> Row:
+    seconds = []
+    for number in range(STARTS):
+        running = Running(servers.ours(), model, FIRST_PORT + 20, folder / f"start-{number}.log")
+        running.stop()
+        seconds.append(running.seconds_to_answer)
+    return row("from exec to the first right answer", "s", seconds, "≤ 1 s", lambda value: value <= 1)
+
+
+def image_rows() -> list[Row]:
+    try:
+        packed, unpacked = image.beyond_its_base("serve")
+    except (BenchError, OSError) as error:
+        return [failed("serving image beyond its base", "≤ 150 MB", error)]
+    limit: Callable[[float], bool] = lambda value: value <= 150  # noqa: E731
+    return [
+        row("serving image beyond its base, unpacked", "MB", [unpacked], "≤ 150 MB", limit),
+        row("serving image beyond its base, packed", "MB", [packed], "-", None),
+    ]
+
+
+def batching(line: Path, folder: Path, options: Options) -> list[Row]:
+    """Batches of waiting requests on and off, for a model where each costs next to nothing and for a larger one."""
+    rows = []
+    for title, model, width in (("the sample", line, 1), ("1.3 million weights", make_model("wide", folder), WIDTH)):
+        request = {"inputs": [[0.5] * width]}
+
+        def variant(name: str, request: dict[str, Any] = request, **env: str) -> Server:
+            command = [sys.executable, "-m", "model.serve"]
+            answer: Callable[[Any], float] = lambda _answer: 2.0  # noqa: E731
+            return Server(name, lambda _port: command, "/api/predict", request, answer, env=env)
+
+        with ExitStack() as stack:
+            wanted = [lambda: variant("on", MODELOPS_BATCH_ROWS=str(BATCHES)), lambda: variant("off")]
+            found = started(wanted, model, folder, stack)
+            if not all(isinstance(one, Running) for one in found):
+                rows.append(failed(f"batching, {title}", "-", BenchError(str(found))))
+                continue
+            runs = in_turn(found, options, 32)
+        on, off = ([run.requests_per_second for run in runs[name]] for name in ("on", "off"))
+        latencies = {name: spread(run.p99_ms for run in runs[name]) for name in ("on", "off")}
+        more = {"reference": spread(off), "p99_ms": latencies}
+        made = row(
+            f"batches of up to {BATCHES} on against off, 32 callers, {title}", "requests/s", on, "-", None, **more
+        )
+        made["runs"] = {name: raw(runs[name]) for name in ("on", "off")}
+        rows.append(made)
+    return rows
+
+
+def show(rows: Sequence[Row]) -> None:
+    def figure(value: dict[str, float] | None) -> str:
+        return f"{value['median']:,.5g} ({value['low']:,.5g}-{value['high']:,.5g})" if value else "-"
+
+    lines = [("row", "unit", "ours", "reference", "ratio", "goal", "met")]
+    for found in rows:
+        met = {None: "-", True: "yes", False: "NO"}[found["met"]]
+        ratio = "-" if found["ratio"] is None else f"{found['ratio']:g} ×"
+        lines.append(
+            (found["row"], found["unit"], figure(found["ours"]), figure(found["reference"]), ratio, found["goal"], met)
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for found in rows:
+        if "error" in found:
+            print(f"{found['row']}: {found['error']}")
+        if "versions" in found:
+            print(f"{found['row'].removeprefix('throughput against ')}: {found['versions']}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Throughput and latency of the server, one core each")
+    parser = argparse.ArgumentParser(description="The model server against its goals and against others")
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--no-baseline", action="store_true")
-    options = parser.parse_args()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    with tempfile.TemporaryDirectory() as folder:
-        train(Path(folder))
-        env = {"MODELOPS_MODEL_DIR": f"{folder}/model", "MODELOPS_DRAIN_SECONDS": "0", "OPENBLAS_NUM_THREADS": "1"}
-        results = {}
-        commands = {"modelops": [sys.executable, "-m", "model.serve"]}
-        if not options.no_baseline:
-            commands["fastapi_keras"] = [sys.executable, str(ROOT / "bench" / "serve_baseline.py")]
-        for number, (name, command) in enumerate(commands.items()):
-            settings = {**env, "MODELOPS_PORT": str(18930 + number)}
-            results[name] = measure(name, command, settings, options.connections, options.seconds)
-    print(json.dumps(results, indent=2))
-    if "fastapi_keras" in results:
-        ours, theirs = results["modelops"], results["fastapi_keras"]
-        used = theirs["processor_microseconds_per_request"] / ours["processor_microseconds_per_request"]
-        print(f"FastAPI with Keras takes {used:.1f} times the processor time a request (steady on a busy machine),")
-        print(f"answers 1/{ours['requests_per_second'] / theirs['requests_per_second']:.1f} of the requests a second")
+    given = parser.parse_args()
+    options = Options(given.seconds, given.rounds, given.connections)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # what was started is stopped
+    generator = install()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        line = make_model("line", folder)
+        rows = throughput(line, folder, options)
+        rows.append(starting(line, folder))
+        rows += image_rows()
+        rows += batching(line, folder, options)
+    conditions = {"load": generator, "python": platform.python_version(), **asdict(options)}
+    for found in rows:
+        found["conditions"] = conditions
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    print(f"\n{conditions}; medians (quartiles); written to {RESULTS.relative_to(REPOSITORY)}\n")
+    show(rows)
 
 
 if __name__ == "__main__":

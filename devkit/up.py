@@ -158,7 +158,7 @@ def _images(stack: Stack, cluster: Cluster, base: str | None, builds: Builds, re
             embedded.buildkit_address(),
             embedded.REGISTRY,
             base,
-            programs=lambda: builds.folder("prometheus"),
+            programs=builds.folder,
         )
     return images.resolve(stack.wanted_images(bootstrap.python()), builder, report)
 

@@ -166,13 +166,42 @@ class TrainingContract:
 
 
 @dataclass(frozen=True)
+class SweepContract:
+    """Several trainings under one run id, of which the best by one metric is registered."""
+
+    metric: str
+    goal: str
+    runs: int
+    index: int
+    """Which of them this is, from 0 on."""
+
+    @classmethod
+    def read(cls, env: Environment) -> "SweepContract | None":
+        """None where MODELOPS_SWEEP_METRIC is not set: a training by itself."""
+        metric = env.text("MODELOPS_SWEEP_METRIC", "")
+        if not metric:
+            return None
+        runs = env.integer("MODELOPS_SWEEP_RUNS", 1, minimum=1, maximum=10_000)
+        return cls(
+            metric=metric,
+            goal=env.text("MODELOPS_SWEEP_GOAL", "min", pattern="min|max", rule="min or max"),
+            runs=runs,
+            index=env.integer("MODELOPS_SWEEP_INDEX", 0, minimum=0, maximum=runs - 1),
+        )
+
+
+@dataclass(frozen=True)
 class PublishContract:
     """What the publishing container is told besides the training contract."""
 
     training: TrainingContract
     gate: dict[str, Any]
     alias: str
+    serving_alias: str
     image: str
+    git_commit: str
+    report: str
+    sweep: "SweepContract | None"
     tracking_uri: str
     experiment_name: str
     wait_seconds: float
@@ -184,7 +213,11 @@ class PublishContract:
             training=training,
             gate=env.json_object("MODELOPS_GATE"),
             alias=env.text("MODELOPS_ALIAS", f"run-{training.run_id}", pattern=NAME, rule=NAME_RULE),
+            serving_alias=env.text("MODELOPS_SERVING_ALIAS", "serving", pattern=NAME, rule=NAME_RULE),
             image=env.text("MODELOPS_IMAGE", ""),
+            git_commit=env.text("MODELOPS_GIT_COMMIT", ""),
+            report=env.text("MODELOPS_REPORT", ""),
+            sweep=SweepContract.read(env),
             tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule="an http:// or https:// URL"),
             experiment_name=env.text("MLFLOW_EXPERIMENT_NAME", training.model_name or "modelops"),
             wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 120, minimum=0, maximum=3600),
@@ -215,6 +248,26 @@ class FetchContract:
             cache_dir=Path(cache) if (cache := env.text("MODELOPS_MODEL_CACHE_DIR", "")) else None,
             wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 60, minimum=0, maximum=3600),
             max_bytes=env.integer("MODELOPS_MODEL_MAX_BYTES", 10 * 2**30, minimum=1, maximum=2**50),
+        )
+
+
+@dataclass(frozen=True)
+class PromoteContract:
+    """What the container is told that marks the version now serving."""
+
+    model_uri: str
+    serving_alias: str
+    tracking_uri: str
+    wait_seconds: float
+
+    @classmethod
+    def read(cls, env: Environment) -> "PromoteContract":
+        fetched = FetchContract.read(env)
+        return cls(
+            model_uri=fetched.model_uri,
+            serving_alias=env.text("MODELOPS_SERVING_ALIAS", "serving", pattern=NAME, rule=NAME_RULE),
+            tracking_uri=fetched.tracking_uri,
+            wait_seconds=fetched.wait_seconds,
         )
 
 

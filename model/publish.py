@@ -1,24 +1,16 @@
 """The publishing container: `python -m model.publish`. Gate first, then MLflow. Contract: docs/model.md.
 
-MLflow is imported late: a gate that is not met fails at once.
+MLflow is imported late: a bound that is not met fails at once.
 """
 
-import os
+import contextlib
 import time
 import urllib.request
 
 from model import contract, gate
 from model.contract import ConfigurationError, ContractError, Environment, PublishContract
 from model.outputs import read_outputs
-
-MLFLOW = {
-    "GIT_PYTHON_REFRESH": "quiet",  # there is no git in the image
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # the long waiting is ours, with a message
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # an address that works in the cluster only
-}
-"""MLflow's own settings, where nobody has set them."""
+from model.report import Published, report
 
 
 def wait_for_registry(tracking_uri: str, wait_seconds: float) -> None:
@@ -42,20 +34,8 @@ def wait_for_registry(tracking_uri: str, wait_seconds: float) -> None:
         pause = min(pause * 2, 5)
 
 
-def publish(settings: PublishContract, bounds: gate.Gate) -> None:
-    outputs = read_outputs(settings.training)
-    for line in gate.check(bounds, outputs.metrics):
-        print(f"gate met: {line}", flush=True)
-    wait_for_registry(settings.tracking_uri, settings.wait_seconds)
-    for name, value in MLFLOW.items():
-        os.environ.setdefault(name, value)
-
-    from model.tracking import record
-
-    print(record(settings, outputs), flush=True)
-
-
-def main() -> None:
+def settings_and_gate() -> tuple[PublishContract, gate.Gate]:
+    """What the environment says. Raises ConfigurationError with every problem."""
     env = Environment()
     settings = PublishContract.read(env)
     bounds: gate.Gate = {}
@@ -64,7 +44,87 @@ def main() -> None:
     except ConfigurationError as error:
         env.problems.extend(error.problems)
     env.check()
-    publish(settings, bounds)
+    return settings, bounds
+
+
+def say_met(lines: list[str]) -> None:
+    for line in lines:
+        print(f"gate met: {line}", flush=True)
+
+
+def say_published(settings: PublishContract, published: Published, words: str) -> None:
+    """Reports to the component where it asks for that, and says so."""
+    if settings.report:
+        report(settings.report, settings.training.run_id, published)
+    print(words, flush=True)
+
+
+def publish(settings: PublishContract, bounds: gate.Gate) -> None:
+    """One training: gate, run, version, alias, report."""
+    name, alias = settings.training.model_name, settings.alias
+    try:
+        outputs = read_outputs(settings.training)
+    except ConfigurationError:
+        # Nothing is trained where the run is in the registry already.
+        nothing = not (settings.training.output_dir / "metrics.json").exists()
+        with contextlib.suppress(ContractError):
+            if nothing and already_published(settings):
+                return
+        raise
+    say_met(gate.check(gate.absolute(bounds), outputs.metrics))
+    if already_published(settings):
+        return
+
+    from model import tracking
+
+    with tracking.registry(settings) as client:
+        compared = gate.relative(bounds)
+        if any(compared.values()):
+            say_met(gate.check(compared, outputs.metrics, tracking.serving(client, settings)))
+        done = tracking.register(client, settings, tracking.log(client, settings, outputs))
+    say_published(settings, done, f"published {name} version {done.version} as models:/{name}@{alias}")
+
+
+def already_published(settings: PublishContract) -> bool:
+    """Whether the registry has this run's version; then that is said and reported. Raises ContractError."""
+    wait_for_registry(settings.tracking_uri, settings.wait_seconds)
+
+    from model import tracking
+
+    with tracking.registry(settings) as client:
+        done = tracking.published(client, settings)
+    if done is None:
+        return False
+    name, alias = settings.training.model_name, settings.alias
+    say_published(settings, done, f"{name}@{alias} is already published as version {done.version}: nothing to do")
+    return True
+
+
+def publish_trial(settings: PublishContract) -> None:
+    """One trial of a sweep: its run under the sweep's, and nothing registered. `model.select` has the last word."""
+    assert settings.sweep
+    outputs = read_outputs(settings.training)
+    if settings.sweep.metric not in outputs.metrics:
+        reported = ", ".join(sorted(outputs.metrics)) or "none"
+        raise ConfigurationError(
+            f"MODELOPS_SWEEP_METRIC: {settings.sweep.metric} not reported; reported metrics: {reported}"
+        )
+    wait_for_registry(settings.tracking_uri, settings.wait_seconds)
+
+    from model import tracking
+
+    with tracking.registry(settings) as client:
+        run = tracking.log(client, settings, outputs)
+    value = outputs.metrics[settings.sweep.metric]
+    print(f"trial {settings.sweep.index}: {settings.sweep.metric} is {value:.6g} (run {run.info.run_id})", flush=True)
+
+
+def main() -> None:
+    settings, bounds = settings_and_gate()
+    if settings.sweep is None:
+        publish(settings, bounds)
+    else:
+        publish_trial(settings)
 
 
 if __name__ == "__main__":

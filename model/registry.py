@@ -3,7 +3,9 @@
 The MLflow library would make the serving image several times larger.
 """
 
+import base64
 import json
+import os
 import time
 import urllib.error
 import urllib.parse
@@ -50,15 +52,27 @@ class Registry:
 
     def __init__(self, tracking_uri: str, wait_seconds: float) -> None:
         self._base = tracking_uri.rstrip("/")
+        self._headers = credentials()
         self._deadline = time.monotonic() + wait_seconds
 
+    def version(self, name: str, alias: str | None, version: str | None) -> str:
+        """The version that an alias stands for. `version` is not looked at when there is an `alias`."""
+        if alias is None:
+            return version or ""
+        found = self._json("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
+        return str(found.get("model_version", {}).get("version", ""))
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Lets the model's alias stand for this version, whatever it stood for before."""
+        content = {"name": name, "alias": alias, "version": version}
+        url = f"{self._base}/api/2.0/mlflow/registered-models/alias"
+        self._get_json(url, f"alias {alias} of models:/{name}/{version}", content)
+
     def artifact_uri(self, name: str, alias: str | None, version: str | None) -> str:
-        """Where the model version's files are. `version` is not looked at when there is an `alias`."""
-        if alias is not None:
-            found = self._json("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
-            version = str(found.get("model_version", {}).get("version", ""))
+        """Where the model version's files are."""
+        version = self.version(name, alias, version)
         what = f"models:/{name}/{version}"
-        found = self._json("model-versions/get-download-uri", {"name": name, "version": version or ""}, what)
+        found = self._json("model-versions/get-download-uri", {"name": name, "version": version}, what)
         return str(found.get("artifact_uri", ""))
 
     def files(self, artifact_uri: str) -> list[RemoteFile]:
@@ -79,7 +93,7 @@ class Registry:
         """Raises ContractError when what came is not as long as the registry said."""
 
         def attempt() -> None:
-            with _opened(file.url) as response, target.open("wb") as output:
+            with self._opened(file.url) as response, target.open("wb") as output:
                 while chunk := response.read(CHUNK_BYTES):
                     output.write(chunk)
             got = target.stat().st_size
@@ -104,17 +118,19 @@ class Registry:
     def _json(self, method: str, query: dict[str, str], what: str) -> dict[str, Any]:
         return self._get_json(f"{self._base}/api/2.0/mlflow/{method}?{urllib.parse.urlencode(query)}", what)
 
-    def _get_json(self, url: str, what: str) -> dict[str, Any]:
+    def _get_json(self, url: str, what: str, content: dict[str, str] | None = None) -> dict[str, Any]:
+        """The answer to a GET, or to a POST of `content`."""
+
         def attempt() -> dict[str, Any]:
-            with _opened(url) as response:
+            with self._opened(url, content) as response:
                 body = response.read()
             try:
-                content = json.loads(body)
+                answer = json.loads(body)
             except ValueError:
-                content = None
-            if not isinstance(content, dict):
+                answer = None
+            if not isinstance(answer, dict):
                 raise ContractError(f"{self._base} does not answer like an MLflow server: {what} gave no JSON object")
-            return content
+            return answer
 
         return self._retried(attempt, what)
 
@@ -132,19 +148,33 @@ class Registry:
             time.sleep(pause)
             pause = min(pause * 2, 5)
 
+    @contextmanager
+    def _opened(self, url: str, content: dict[str, str] | None = None) -> Iterator[HTTPResponse]:
+        request = urllib.request.Request(url, headers={"Content-Type": "application/json"})
+        if content is not None:
+            request.data = json.dumps(content).encode()
+        # The credentials go to the registry alone, wherever it says that the files are or sends us.
+        if url.startswith(f"{self._base}/"):
+            for name, value in self._headers.items():
+                request.add_unredirected_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+                yield response
+        except urllib.error.HTTPError as error:
+            message = _message(error)
+            if error.code >= 500 or error.code in (408, 429):
+                raise NotReachable(message) from None
+            raise Refused(message) from None
+        except (OSError, HTTPException) as error:
+            raise NotReachable(str(getattr(error, "reason", "") or error)) from None
 
-@contextmanager
-def _opened(url: str) -> Iterator[HTTPResponse]:
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-            yield response
-    except urllib.error.HTTPError as error:
-        message = _message(error)
-        if error.code >= 500 or error.code in (408, 429):
-            raise NotReachable(message) from None
-        raise Refused(message) from None
-    except (OSError, HTTPException) as error:
-        raise NotReachable(str(getattr(error, "reason", "") or error)) from None
+
+def credentials() -> dict[str, str]:
+    """The header that MLflow's variables for user name and password stand for; none where they are not set."""
+    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    if not user or not password:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def _message(error: urllib.error.HTTPError) -> str:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, SecretStr
 
 from modelops import (
     ModelImageArgs,
+    ModelRegistry,
     ModelRegistryArgs,
     ModelServiceArgs,
     MonitoringStackArgs,
@@ -40,15 +41,21 @@ def image(settings: Settings, target: str) -> ModelImageArgs:
 
 def registry(settings: Settings, namespace: pulumi.Input[str]) -> ModelRegistryArgs:
     """Arguments of the MLflow server."""
-    return cast(ModelRegistryArgs, {"namespace": namespace, **given(settings.registry, without=("protect",))})
+    fields = {"namespace": namespace, **given(settings.registry, without=("protect",))}
+    if settings.registry_admin_password:
+        fields["auth"] = {"admin_password": secret(settings.registry_admin_password)}
+    return cast(ModelRegistryArgs, fields)
 
 
 def training(
-    settings: Settings, namespace: pulumi.Input[str], image: pulumi.Input[str], tracking_uri: pulumi.Input[str]
+    settings: Settings, namespace: pulumi.Input[str], image: pulumi.Input[str], registry: ModelRegistry, commit: str
 ) -> TrainingJobArgs:
-    """Arguments of the training run."""
+    """Arguments of the training run. `commit` is that of the model's sources, empty where there is none."""
     fields = given(settings.model, without=("name", "context"))
-    fields |= {"model_name": settings.model.name, "namespace": namespace, "image": image, "tracking_uri": tracking_uri}
+    fields |= {"model_name": settings.model.name, "namespace": namespace, "image": image, "git_commit": commit}
+    fields |= {"tracking_uri": registry.tracking_uri, "tracking_url": registry.url}
+    if registry.writer_secret is not None:
+        fields["tracking_secret"] = registry.writer_secret
     return cast(TrainingJobArgs, fields)
 
 
@@ -56,12 +63,16 @@ def service(
     settings: Settings,
     namespace: pulumi.Input[str],
     image: pulumi.Input[str],
-    tracking_uri: pulumi.Input[str],
+    registry: ModelRegistry,
     model_uri: pulumi.Input[str],
 ) -> ModelServiceArgs:
     """Arguments of the service."""
     fields = given(settings.service)
-    fields |= {"namespace": namespace, "image": image, "tracking_uri": tracking_uri, "model_uri": model_uri}
+    fields |= {"namespace": namespace, "image": image, "model_uri": model_uri, "tracking_uri": registry.tracking_uri}
+    fields["serving_alias"] = {}
+    if registry.reader_secret is not None:
+        fields["tracking_secret"] = registry.reader_secret
+        fields["serving_alias"] = {"tracking_secret": registry.writer_secret}
     return cast(ModelServiceArgs, fields)
 
 

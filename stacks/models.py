@@ -204,8 +204,43 @@ class ServiceSettings(Model):
     drain_seconds: int = Field(default=10, ge=1, le=600)
 
 
+class DatabaseSettings(Model):
+    """PostgreSQL for the registry: one of its own, or the one whose address a Secret has."""
+
+    secret: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65_535)
+    image: Host | None = None
+    storage_size: Quantity | None = None
+    storage_class: str | None = None
+    resources: ResourceSettings | None = None
+
+
+class ArtifactSettings(Model):
+    """Object store for the models' files."""
+
+    uri: Annotated[str, Field(pattern=r"^s3://\S+$")]
+    endpoint_url: str | None = None
+    region: str | None = None
+    secret: str | None = None
+
+
+class BackupSettings(Model):
+    """When and where the registry is backed up."""
+
+    schedule: str | None = None
+    keep: int | None = Field(default=None, ge=1, le=1000)
+    storage_size: Quantity | None = None
+    storage_class: str | None = None
+
+
 class RegistrySettings(Model):
-    """The MLflow server."""
+    """The MLflow server. It has accounts where `registry_admin_password` is set."""
+
+    database: DatabaseSettings | None = None
+    """SQLite on the volume where unset."""
+    artifacts: ArtifactSettings | None = None
+    """The volume where unset."""
+    backup: BackupSettings | None = None
 
     image: Host | None = None
     storage_size: Quantity = "5Gi"
@@ -283,6 +318,8 @@ class Settings(Model):
     image_registry_password: SecretStr | None = Field(default=None, min_length=1)
     alertmanager_config: SecretStr | None = Field(default=None, min_length=1)
     """Alertmanager's configuration with its receivers."""
+    registry_admin_password: SecretStr | None = Field(default=None, min_length=12)
+    """Password of the MLflow account `admin`. With it, nobody gets in without a password."""
     grafana_admin_password: SecretStr | None = Field(default=None, min_length=8)
     elastic_password: SecretStr | None = Field(default=None, min_length=8)
 

@@ -10,7 +10,8 @@ from typing import Any
 from modelops import UPSTREAM_IMAGES
 
 VARIABLE = "MODELOPS_PLATFORM"
-_REQUIRED = ("mlflow",)
+_REQUIRED = {"mlflow": "registry.image", "mlflow_full": "registry.image", "postgres": "registry.database.image"}
+"""Part that can't be turned off → the setting with its image."""
 _WITH = {
     "prometheus": ("grafana",),
     "elasticsearch": ("elk",),
@@ -71,7 +72,14 @@ def parts(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings of each program that runs an upstream image, by program; made where they are not there."""
     monitoring = _section(raw, "monitoring")
     elk = _section(monitoring, "elk")
-    found = {"mlflow": _section(raw, "registry"), "elk": elk}
+    registry = _section(raw, "registry")
+    database = registry.get("database")
+    found = {
+        "mlflow": registry,
+        "mlflow_full": registry,
+        "postgres": database if isinstance(database, dict) else {},
+        "elk": elk,
+    }
     for name in ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics", "grafana"):
         found[name] = _section(monitoring, name)
     for name in ("elasticsearch", "logstash", "kibana", "filebeat"):
@@ -82,11 +90,11 @@ def parts(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def wanted_images(raw: Mapping[str, Any]) -> dict[str, str]:
     """Program → image, for each program that these settings would run."""
     found = parts(raw)
-    return {
-        name: str(found[name].get("image") or upstream)
-        for name, upstream in UPSTREAM_IMAGES.items()
-        if _enabled(name, found)
-    }
+    on = [name for name in UPSTREAM_IMAGES if _enabled(name, found)]
+    # Which of MLflow's two images it is depends on what the registry is asked for.
+    full = bool(raw.get("registry_admin_password")) or bool({"database", "artifacts"} & found["mlflow"].keys())
+    on.remove("mlflow" if full else "mlflow_full")
+    return {name: str(found[name].get("image") or UPSTREAM_IMAGES[name]) for name in on}
 
 
 def substitute(raw: dict[str, Any], platform: Platform) -> tuple[list[str], list[str]]:
@@ -100,7 +108,8 @@ def substitute(raw: dict[str, Any], platform: Platform) -> tuple[list[str], list
         elif image in platform.unavailable and _enabled(name, found):
             reason = f"{image} can't be pulled ({platform.unavailable[image]})"
             if name in _REQUIRED:
-                problems.append(f"modelops:registry.image is {image!r}, must be an image that can be had: {reason}")
+                setting = f"modelops:{_REQUIRED[name]}"
+                problems.append(f"{setting} is {image!r}, must be an image that can be had: {reason}")
             else:
                 _turn_off(name, reason, found, warnings)
     return warnings, problems
@@ -130,8 +139,11 @@ def _turn_off(name: str, reason: str, found: Mapping[str, dict[str, Any]], warni
 
 
 def _enabled(name: str, found: Mapping[str, Mapping[str, Any]]) -> bool:
-    if name in ("mlflow",):
+    if name in ("mlflow", "mlflow_full"):
         return True
+    if name == "postgres":
+        # Also where the database is somebody else's: back-ups are made by its programs.
+        return "database" in found["mlflow"]
     if name in ("elasticsearch", "logstash", "kibana", "filebeat") and not found["elk"].get("enabled", False):
         return False
     return bool(found[name].get("enabled", name not in ("grafana", "elk")))

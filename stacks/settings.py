@@ -203,6 +203,17 @@ def _production_checks(raw: Mapping[str, Any], given: Mapping[str, Any]) -> list
         problems.append(
             "modelops:registry.protect is not true, must be true in production: the registry has every model"
         )
+    if not given.get("registry_admin_password"):
+        problems.append(
+            "modelops:registry_admin_password is missing, it is required in production: nobody else may write models"
+        )
+    if not isinstance(_at(raw, "registry", "database"), Mapping):
+        problems.append(
+            "modelops:registry.database is missing, it is required in production ({} runs a PostgreSQL server): SQLite "
+            "takes one writer and has no back-up of its own"
+        )
+    if not isinstance(_at(raw, "registry", "backup"), Mapping):
+        problems.append("modelops:registry.backup is missing, it is required in production")
     if _at(raw, "service", "replicas") == 1:
         problems.append("modelops:service.replicas is 1, must be at least 2 in production")
     return problems

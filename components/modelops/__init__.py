@@ -2,6 +2,7 @@
 
 from modelops._errors import ArgumentsError
 from modelops._images import UPSTREAM_IMAGES
+from modelops._registry_args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
 from modelops._service_args import (
     AccessMode,
     Autoscaling,
@@ -11,6 +12,7 @@ from modelops._service_args import (
     Route,
     Runtime,
     ScaleToZero,
+    ServingAlias,
     ServingCache,
     SmokeTest,
     Vllm,
@@ -39,6 +41,7 @@ __all__ = [
     "AccessMode",
     "AlertmanagerPart",
     "ArgumentsError",
+    "ArtifactStore",
     "Autoscaling",
     "Backend",
     "Checkpoints",
@@ -64,12 +67,16 @@ __all__ = [
     "Part",
     "PrometheusPart",
     "Publisher",
+    "RegistryAuth",
+    "RegistryBackup",
     "RegistryCredentials",
+    "RegistryDatabase",
     "Resources",
     "Rollout",
     "Route",
     "Runtime",
     "ScaleToZero",
+    "ServingAlias",
     "ServingCache",
     "SmokeTest",
     "Toleration",

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 _ELASTIC = "9.2.4"
+_MLFLOW = "ghcr.io/mlflow/mlflow:v3.17.2"
 
 UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
     {
-        "mlflow": "ghcr.io/mlflow/mlflow:v3.17.2",
+        "mlflow": _MLFLOW,
+        # With drivers for databases, SDKs of object stores and the forms of the accounts' pages.
+        "mlflow_full": f"{_MLFLOW}-full",
+        "postgres": "docker.io/library/postgres:15.20-bookworm",
         "prometheus": "docker.io/prom/prometheus:v3.13.5",
         "alertmanager": "quay.io/prometheus/alertmanager:v0.34.2",
         "node_exporter": "quay.io/prometheus/node-exporter:v1.12.1",

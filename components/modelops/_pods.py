@@ -118,6 +118,16 @@ def secret_key(name: str, secret: pulumi.Input[str], key: str) -> core.EnvVarArg
     return core.EnvVarArgs(name=name, value_from=source)
 
 
+def tracking_credentials(secret: pulumi.Input[str] | None) -> list[core.EnvVarArgs]:
+    """What MLflow's clients read, from a Secret with `username` and `password`; nothing without one."""
+    if secret is None:
+        return []
+    return [
+        secret_key("MLFLOW_TRACKING_USERNAME", secret, "username"),
+        secret_key("MLFLOW_TRACKING_PASSWORD", secret, "password"),
+    ]
+
+
 def field_variable(name: str, path: str) -> core.EnvVarArgs:
     """An environment variable that says something about the pod itself, such as `metadata.name`."""
     source = core.EnvVarSourceArgs(field_ref=core.ObjectFieldSelectorArgs(field_path=path))

@@ -23,6 +23,8 @@ class Release:
     """Those whose pods get requests, or may."""
     selector: Mapping[str, pulumi.Input[str]]
     """The labels that pick the pods that answer at the service's own address."""
+    version: pulumi.Input[str]
+    """URI of the model that serves, a canary's share apart."""
     canary_status: pulumi.Output[Mapping[str, Any]] | None = None
     """The analysis' verdict and figures; none without a canary."""
     canary: Backend | None = None
@@ -55,13 +57,14 @@ def with_mirror(base: Track) -> Track:
 def _tracks(base: Track, opts: pulumi.ResourceOptions) -> Release:
     if "blue_green" in base.args:
         live = _blue_green.live_track(base)
-        return Release([deploy(live, opts)], track_selector(base.service, live.role))
+        return Release([deploy(live, opts)], track_selector(base.service, live.role), base.args["model_uri"])
     selector = live_selector(base.service)
     if "canary" not in base.args:
-        return Release([deploy(base, opts)], selector)
+        return Release([deploy(base, opts)], selector, base.args["model_uri"])
     tracks = _canary.deploy_tracks(base, opts)
     status = tracks.plan.apply(lambda plan: plan.status())
-    release = Release([tracks.stable, tracks.canary], selector, status)
+    version = tracks.plan.apply(lambda plan: plan.stable.model_uri)
+    release = Release([tracks.stable, tracks.canary], selector, version, status)
     if tracks.service is None:
         return release
     stable, canary = tracks.weights(base.args["canary"]["weight_percent"])

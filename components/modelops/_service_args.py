@@ -170,6 +170,17 @@ class Vllm(TypedDict):
     """More arguments for `vllm serve`. Default: none."""
 
 
+class ServingAlias(TypedDict):
+    """An alias of the registered model that stands for the version which serves, moved when a rollout is done."""
+
+    alias: NotRequired[pulumi.Input[str]]
+    """The alias. Default `serving`, which a training's relative gate compares with; services that share a registry take
+    one each."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` of an account that may write: ModelRegistry's
+    `writer_secret`. Default: none."""
+
+
 class ModelServiceArgs(TypedDict):
     """Arguments of ModelService."""
 
@@ -184,7 +195,11 @@ class ModelServiceArgs(TypedDict):
     tracking_uri: NotRequired[pulumi.Input[str]]
     """Address of the MLflow server that has the model, as pods see it. Required, except with the `vllm` runtime."""
     tracking_secret: NotRequired[pulumi.Input[str]]
-    """Secret in the namespace with the keys `username` and `password` for the MLflow server. Default: none."""
+    """Secret in the namespace with the keys `username` and `password` for the MLflow server: ModelRegistry's
+    `reader_secret`. Only what fetches the model gets them. Default: none."""
+    serving_alias: NotRequired[ServingAlias]
+    """Tells the registry which version serves, `{}` for the alias `serving`. Not with the `vllm` runtime, whose models
+    are elsewhere. Default: it isn't told."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
     runtime: NotRequired[Runtime]

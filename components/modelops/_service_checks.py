@@ -52,6 +52,7 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.dns_label("namespace", args.get("namespace"))
     for field in ("tracking_secret", "image_pull_secret", "host"):
         problems.text(field, args.get(field))
+    problems.mlflow_name("serving_alias.alias", (args.get("serving_alias") or {}).get("alias"))
     problems.number("replicas", args.get("replicas"), 1, 1000)
     problems.number("port", args.get("port"), 1, 65_535)
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, 14_400)

@@ -19,7 +19,7 @@ from modelops._pods import (
     resource_requirements,
     restricted_pod,
     scratch,
-    secret_key,
+    tracking_credentials,
 )
 from modelops._service_args import ModelServiceArgs, drain_seconds, startup_seconds
 
@@ -163,16 +163,11 @@ def fetch(args: ModelServiceArgs, *, cached: bool) -> core.ContainerArgs:
         "fetch",
         args["image"],
         variables=variables,
-        secrets=[] if credentials is None else tracking_login(credentials),
+        secrets=tracking_credentials(credentials),
         command=args.get("fetch_command") or ["python", "-m", "model.fetch"],
         resources=resource_requirements(None, SIZES),
         volume_mounts=[mount("model", _FOLDER), mount("tmp", "/tmp"), *([mount("cache", CACHE)] if cached else [])],
     )
-
-
-def tracking_login(secret: pulumi.Input[str]) -> list[core.EnvVarArgs]:
-    """MLflow's own variables for a user name and a password, which stay in their Secret."""
-    return [secret_key(f"MLFLOW_TRACKING_{key.upper()}", secret, key) for key in ("username", "password")]
 
 
 def serve(

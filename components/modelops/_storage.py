@@ -1,5 +1,6 @@
 """Volumes, and configuration that changes its name with its content."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,24 @@ def secret(
     values = {key: pulumi.Output.secret(value) for key, value in data.items()}
     metadata = k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels)
     return core.Secret(name, metadata=metadata, immutable=True, string_data=values, opts=_replaced(opts))
+
+
+def generated_secret(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    data: Mapping[str, str],
+    opts: pulumi.ResourceOptions,
+) -> core.Secret:
+    """A Secret with values that the caller has just made up. The first ones stay; replacing it makes up others.
+
+    Nobody needs to know the values, so no provider for random numbers is needed to remember them: Pulumi's state does,
+    encrypted, and pods refer to the Secret.
+    """
+    values = {key: pulumi.Output.secret(base64.b64encode(value.encode()).decode()) for key, value in data.items()}
+    metadata = k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels)
+    kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["data"]))
+    return core.Secret(name, metadata=metadata, immutable=True, data=values, opts=kept)
 
 
 def _replaced(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:

@@ -160,6 +160,15 @@ class TrainingJobArgs(TypedDict):
     """Where the training data is. Default: the image's own sample data. Part of the run's identity."""
     data_version: NotRequired[pulumi.Input[str]]
     """Version of the data, to train anew when it changes. Default: none. Part of the run's identity."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` for MLflow: ModelRegistry's `writer_secret`.
+    Only what publishes gets them, not the training. Default: none."""
+    tracking_url: NotRequired[pulumi.Input[str]]
+    """Address of the MLflow server as people see it, for `run_url`: ModelRegistry's `url`. Default: `tracking_uri`."""
+    serving_alias: NotRequired[str]
+    """Alias of the version that serves now, which relative bounds of the gate compare with. Default `serving`."""
+    git_commit: NotRequired[pulumi.Input[str]]
+    """Commit that the image was built from, recorded with the run. Default: none."""
     experiment_name: NotRequired[pulumi.Input[str]]
     """MLflow experiment that the run is logged to. Default: the model's name."""
     environment: NotRequired[Mapping[str, pulumi.Input[str]]]

@@ -47,6 +47,9 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.mlflow_name("model_name", args.get("model_name"))
     problems.dns_label("namespace", args.get("namespace"))
     problems.url("tracking_uri", args.get("tracking_uri"))
+    problems.url("tracking_url", args.get("tracking_url"))
+    problems.text("tracking_secret", args.get("tracking_secret"))
+    problems.mlflow_name("serving_alias", args.get("serving_alias"))
     if args.get("command") == []:
         problems.add("command", [], "must name a program")
     wait = _mapping(args.get("publisher")).get("registry_wait_seconds")

@@ -27,17 +27,21 @@ from modelops._pods import (
     resource_requirements,
     restricted_pod,
     scratch,
+    tracking_credentials,
 )
 from modelops._run_id import canonical_json
+from modelops._run_report import RunReport
 from modelops._training_args import TrainingJobArgs
 
 COMPONENT = "training-job"
 DEFAULT_COMMAND = ("python", "-m", "model.train")
 DEFAULT_PUBLISH_COMMAND = ("python", "-m", "model.publish")
+DEFAULT_WATCH_COMMAND = ("python", "-m", "model.watch")
 DEFAULT_SELECT_COMMAND = ("python", "-m", "model.select")
 DEFAULT_REGISTRY_WAIT_SECONDS = 120
 TRAINING_SIZES = Sizes(cpu="500m", memory="1Gi", memory_limit="2Gi")
 PUBLISHER_SIZES = Sizes(cpu="50m", memory="256Mi", memory_limit="1Gi")
+DEFAULT_SERVING_ALIAS = "serving"
 CHECKPOINT_SECONDS = 60
 """How long a training may take to write its checkpoint after SIGTERM."""
 WORK = "/modelops"
@@ -63,6 +67,7 @@ class Run:
     """The parameters of each run of a sweep, as JSON; empty without one."""
     checkpoint_claim: pulumi.Input[str] | None
     cache_claim: pulumi.Input[str] | None
+    report: RunReport
 
     @property
     def workers(self) -> int:
@@ -86,12 +91,14 @@ def selecting_template(run: Run, after: pulumi.Resource) -> core.PodTemplateSpec
     select = container(
         "select",
         _publisher_image(run),
-        variables=_publishing(run),
+        variables={**_publishing(run), **run.report.variables},
+        secrets=tracking_credentials(run.args.get("tracking_secret")),
         command=pulumi.Output.from_input(command).apply(list),
         resources=resource_requirements(None, PUBLISHER_SIZES),
-        volume_mounts=[mount("tmp", "/tmp")],
+        volume_mounts=[mount("tmp", "/tmp"), _account()],
     )
-    spec = pod_spec(dataclasses.replace(run, service_account=account), [select], [], [scratch("tmp")])
+    volumes = [scratch("tmp"), api_access("account")]
+    spec = pod_spec(dataclasses.replace(run, service_account=account), [select], [], volumes)
     return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=run.labels()), spec=spec)
 
 
@@ -164,10 +171,13 @@ def _check(run: Run) -> core.ContainerArgs:
         "check",
         _publisher_image(run),
         variables=variables,
-        secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
+        secrets=[
+            field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
+            *tracking_credentials(run.args.get("tracking_secret")),
+        ],
         command=["/bin/sh", "-c", asset("training/check.sh"), "check", asset("training/check.py")],
         resources=resource_requirements(None, PUBLISHER_SIZES),
-        volume_mounts=[mount("work", WORK), mount("tmp", "/tmp"), mount("account", _ACCOUNT, read_only=True)],
+        volume_mounts=[mount("work", WORK), mount("tmp", "/tmp"), _account()],
     )
 
 
@@ -198,15 +208,27 @@ def _publish(run: Run) -> core.ContainerArgs:
     variables = {**_publishing(run), "MODELOPS_PUBLISH_RETRIES": str(run.args.get("retries", 0))}
     if run.checkpoint_claim is not None and not checkpoints.get("keep"):
         variables["MODELOPS_DELETE_CHECKPOINTS"] = "true"
+    if "command" not in (run.args.get("publisher") or {}):
+        variables["MODELOPS_WATCH"] = " ".join(DEFAULT_WATCH_COMMAND)
+    if not run.trials:
+        variables |= run.report.variables
     return container(
         "publish",
         _publisher_image(run),
         variables=variables,
-        secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
+        secrets=[
+            field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
+            *tracking_credentials(run.args.get("tracking_secret")),
+        ],
         command=_wrapped("publish", command, "contract", "publish"),
         resources=resource_requirements(None, PUBLISHER_SIZES),
-        volume_mounts=_mounts(run),
+        volume_mounts=[*_mounts(run), _account()],
     )
+
+
+def _account() -> core.VolumeMountArgs:
+    """The ServiceAccount's token, for the containers that use it; the training never sees it."""
+    return mount("account", _ACCOUNT, read_only=True)
 
 
 def _publisher_image(run: Run) -> pulumi.Input[str]:
@@ -265,6 +287,8 @@ def _publishing(run: Run) -> dict[str, pulumi.Input[str]]:
         **_contract(run),
         "MODELOPS_GATE": pulumi.Output.from_input(run.args.get("gate") or {}).apply(canonical_json),
         "MODELOPS_IMAGE": run.args["image"],
+        "MODELOPS_SERVING_ALIAS": run.args.get("serving_alias", DEFAULT_SERVING_ALIAS),
+        "MODELOPS_GIT_COMMIT": run.args.get("git_commit", ""),
     }
 
 

@@ -1,102 +1,101 @@
-"""ModelRegistry: an MLflow server that keeps runs, models and their files on one volume."""
-
-from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+"""ModelRegistry: an MLflow server that keeps runs, models and their files."""
 
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops import _registry_accounts, _registry_backup, _registry_database
+from modelops._assets import asset
 from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import labels, selector
-from modelops._network import allow_ingress, cluster_host, net, service_url
+from modelops._network import allow_egress, allow_ingress, cluster_host, net, service_url
 from modelops._outputs import known_after
 from modelops._pods import (
     Sizes,
-    check_resources,
     claimed,
     container,
     core,
     http_probe,
     mount,
+    name_of,
     pull_secrets,
     resource_requirements,
     restricted_pod,
     scratch,
+    secret_key,
 )
+from modelops._registry_accounts import CONFIG, Accounts
+from modelops._registry_args import (
+    DEFAULT_STORAGE_SIZE,
+    ModelRegistryArgs,
+    checked,
+    needs_full_image,
+    needs_volume,
+    store_port,
+)
+from modelops._registry_database import Database
 from modelops._storage import volume_claim
-from modelops._types import Expose, Resources
-from modelops._validation import Problems, read_args
+from modelops._types import Expose
 
-DEFAULT_STORAGE_SIZE = "5Gi"
+__all__ = ["ModelRegistry", "ModelRegistryArgs"]
+
 PORT = 5000
 SIZES = Sizes(cpu="100m", memory="640Mi", memory_limit="1536Mi")
 """One worker and its supervisor take 500 MiB idle (MLflow 3.17.2)."""
 STARTUP_SECONDS = 300
-"""Importing takes seconds, migrating a database of an older version may take minutes."""
+"""Importing takes seconds, filling an empty database some more."""
+PREPARE_SECONDS = 900
+"""Migrating a database of an older version may take minutes."""
 _NAME = "mlflow"
 _COMPONENT = "model-registry"
 _FOLDER = "/mlflow"
-
-
-class ModelRegistryArgs(TypedDict):
-    """Arguments of ModelRegistry."""
-
-    namespace: pulumi.Input[str]
-    """Namespace to create everything in. It must exist."""
-    image: NotRequired[pulumi.Input[str]]
-    """Image with the `mlflow` program. Default `ghcr.io/mlflow/mlflow:v3.17.2`."""
-    storage_size: NotRequired[pulumi.Input[str]]
-    """Size of the volume for database and model files. Default `5Gi`."""
-    storage_class: NotRequired[pulumi.Input[str]]
-    """StorageClass of the volume. Default: the cluster's."""
-    expose: NotRequired[Expose]
-    """How the server is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""
-    host: NotRequired[pulumi.Input[str]]
-    """Name under which clients outside reach the server. Default: the load balancer's own address, `localhost` with
-    `NodePort`."""
-    allowed_hosts: NotRequired[Sequence[pulumi.Input[str]]]
-    """More `Host` headers to answer, with port where it isn't 80, `*` as a wildcard. The Service's DNS names,
-    `localhost`, `host` and, when exposed, plain IP addresses are always among them. Default: no more."""
-    resources: NotRequired[Resources]
-    """Resources of the server. Default: 100m CPU, 640Mi memory, limited to 1536Mi."""
-    image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
+_VOLUME_ARTIFACTS = f"{_FOLDER}/artifacts"
 
 
 class ModelRegistry(pulumi.ComponentResource):
-    """Runs an MLflow server: tracking, model registry, and a proxy for model files, on SQLite and one volume.
+    """Runs an MLflow server: tracking, model registry, and a proxy for model files.
 
-    One pod at a time, replaced rather than rolled: the volume and the database take one writer.
+    By default on SQLite and one volume, without accounts; `database`, `artifacts`, `auth` and `backup` make it one for
+    production. One pod at a time, replaced rather than rolled: the database is migrated by one alone.
     """
 
     tracking_uri: pulumi.Output[str]
     """Address inside the cluster: for TrainingJob and ModelService."""
     url: pulumi.Output[str]
     """Address outside the cluster when exposed, else `tracking_uri`."""
+    writer_secret: pulumi.Output[str] | None
+    """Name of the Secret with `username` and `password` of the account for trainings. None without `auth`."""
+    reader_secret: pulumi.Output[str] | None
+    """Name of the Secret with `username` and `password` of the account for services. None without `auth`."""
 
     def __init__(self, name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        args = _checked(name, args)
+        args = checked(name, args)
         super().__init__("modelops:index:ModelRegistry", name, None, opts)
         here = pulumi.ResourceOptions(parent=self)
-        metadata = k8s.meta.v1.ObjectMetaArgs(
-            name=name, namespace=args["namespace"], labels=labels(_NAME, _COMPONENT, name)
-        )
+        described = labels(_NAME, _COMPONENT, name)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=described)
         account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
-        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name), opts=here)
-        claim = volume_claim(
-            name,
-            args["namespace"],
-            labels(_NAME, _COMPONENT, name),
-            args.get("storage_size", DEFAULT_STORAGE_SIZE),
-            args.get("storage_class"),
-            here,
-        )
+        database = _registry_database.database(name, args, here)
+        accounts = _registry_accounts.accounts(name, _COMPONENT, args, here)
+        ports = _outgoing(args, database)
+        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, ports), opts=here)
+        claim = _volume(name, args, described, here)
+        server = _Server(name, args, known_after(name, account), claim, database, accounts)
         deployment = k8s.apps.v1.Deployment(
             name,
             metadata=metadata,
-            spec=_deployment_spec(name, args, known_after(name, account), known_after(name, claim)),
-            opts=here,
+            spec=server.deployment_spec(),
+            opts=pulumi.ResourceOptions.merge(
+                here,
+                pulumi.ResourceOptions(
+                    custom_timeouts=pulumi.CustomTimeouts(create=_waited_for(), update=_waited_for())
+                ),
+            ),
         )
+        if "backup" in args:
+            source = _registry_backup.Source(
+                name, server.image, database, server.artifacts, server.store, claim, ports, selector(_NAME, name)
+            )
+            _registry_backup.backups(source, args, here)
         service = _service(name, metadata, args, here, deployment)
         inside = cluster_host(name, args["namespace"])
         self.tracking_uri = known_after(pulumi.Output.concat("http://", inside, f":{PORT}"), service, deployment)
@@ -108,86 +107,166 @@ class ModelRegistry(pulumi.ComponentResource):
             host=args.get("host"),
             ready=[deployment],
         )
-        self.register_outputs({"tracking_uri": self.tracking_uri, "url": self.url})
+        self.writer_secret = name_of(accounts.writer) if accounts else None
+        self.reader_secret = name_of(accounts.reader) if accounts else None
+        self.register_outputs(
+            {
+                "tracking_uri": self.tracking_uri,
+                "url": self.url,
+                "writer_secret": self.writer_secret,
+                "reader_secret": self.reader_secret,
+            }
+        )
 
 
-def _checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
-    problems = Problems("ModelRegistry", name)
-    problems.dns_label("name", name)
-    args = read_args(args, ModelRegistryArgs, problems)
-    problems.dns_label("namespace", args.get("namespace"))
-    problems.text("image", args.get("image"))
-    problems.text("host", args.get("host"))
-    problems.quantity("storage_size", args.get("storage_size"))
-    for index, host in enumerate(args.get("allowed_hosts") or []):
-        problems.text(f"allowed_hosts[{index}]", host)
-    check_resources(problems, "resources", args.get("resources"))
-    problems.raise_if_any()
-    return args
+def _waited_for() -> str:
+    return f"{PREPARE_SECONDS + STARTUP_SECONDS + 120}s"
 
 
-def _network_rules(name: str) -> net.NetworkPolicySpecArgs:
-    """Requests come in; the server itself connects to nothing."""
+def _outgoing(args: ModelRegistryArgs, database: Database) -> list[pulumi.Input[int]]:
+    """TCP ports that the server connects to."""
+    return [*database.ports, *([store_port(args["artifacts"])] if "artifacts" in args else [])]
+
+
+def _network_rules(name: str, ports: list[pulumi.Input[int]]) -> net.NetworkPolicySpecArgs:
+    """Requests come in; the server itself connects to its database and object store, or to nothing."""
     return net.NetworkPolicySpecArgs(
         pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, name)),
         policy_types=["Ingress", "Egress"],
         ingress=[allow_ingress(PORT)],
-        egress=[],
+        egress=[allow_egress(*ports)] if ports else [],
     )
 
 
-def _deployment_spec(
-    name: str, args: ModelRegistryArgs, account: pulumi.Input[str], claim: pulumi.Input[str]
-) -> k8s.apps.v1.DeploymentSpecArgs:
-    return k8s.apps.v1.DeploymentSpecArgs(
-        replicas=1,
-        revision_history_limit=3,
-        progress_deadline_seconds=STARTUP_SECONDS + 60,
-        # Rolling would start a second pod that waits for ever for the volume of the first.
-        strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
-        selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, name)),
-        template=core.PodTemplateSpecArgs(
-            metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(_NAME, _COMPONENT, name)),
-            spec=core.PodSpecArgs(
-                service_account_name=account,
-                automount_service_account_token=False,
-                enable_service_links=False,
-                security_context=restricted_pod(),
-                image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
-                volumes=[claimed("data", claim), scratch()],
-                containers=[_server(name, args)],
+def _volume(
+    name: str,
+    args: ModelRegistryArgs,
+    described: dict[str, pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str] | None:
+    if not needs_volume(args):
+        return None
+    size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
+    claim = volume_claim(name, args["namespace"], described, size, args.get("storage_class"), opts)
+    return known_after(name, claim)
+
+
+class _Server:
+    """The server's pod."""
+
+    def __init__(
+        self,
+        name: str,
+        args: ModelRegistryArgs,
+        account: pulumi.Input[str],
+        claim: pulumi.Input[str] | None,
+        database: Database,
+        accounts: Accounts | None,
+    ) -> None:
+        self._name, self._args = name, args
+        self._account, self._claim = account, claim
+        self._database, self._accounts = database, accounts
+        upstream = UPSTREAM_IMAGES["mlflow_full" if needs_full_image(args) else "mlflow"]
+        self.image: pulumi.Input[str] = args.get("image", upstream)
+        self.artifacts: pulumi.Input[str] = args["artifacts"]["uri"] if "artifacts" in args else _VOLUME_ARTIFACTS
+        self.store = _store_variables(args)
+
+    def deployment_spec(self) -> k8s.apps.v1.DeploymentSpecArgs:
+        """One replica of it."""
+        return k8s.apps.v1.DeploymentSpecArgs(
+            replicas=1,
+            revision_history_limit=3,
+            progress_deadline_seconds=PREPARE_SECONDS + STARTUP_SECONDS + 60,
+            # Rolling would start a second pod that waits for ever for the volume of the first.
+            strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, self._name)),
+            template=core.PodTemplateSpecArgs(
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(_NAME, _COMPONENT, self._name)),
+                spec=core.PodSpecArgs(
+                    service_account_name=self._account,
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    security_context=restricted_pod(),
+                    image_pull_secrets=pull_secrets(self._args.get("image_pull_secret")),
+                    volumes=self._volumes(),
+                    init_containers=[self._prepare()],
+                    containers=[self._server()],
+                ),
             ),
-        ),
-    )
+        )
+
+    def _volumes(self) -> list[core.VolumeArgs]:
+        volumes = [] if self._claim is None else [claimed("data", self._claim)]
+        if self._accounts:
+            # In memory: the file has the database's address with its password.
+            memory = core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit="1Mi")
+            volumes.append(core.VolumeArgs(name="config", empty_dir=memory))
+        return [*volumes, scratch()]
+
+    def _mounts(self) -> list[core.VolumeMountArgs]:
+        mounts = [] if self._claim is None else [mount("data", _FOLDER)]
+        if self._accounts:
+            mounts.append(mount("config", CONFIG.rpartition("/")[0]))
+        return [*mounts, mount("tmp", "/tmp")]
+
+    def _prepare(self) -> core.ContainerArgs:
+        """Migrates the database, and sets the accounts' passwords."""
+        return container(
+            "prepare",
+            self.image,
+            variables={"MLFLOW_DISABLE_TELEMETRY": "true"},
+            secrets=[self._database.variable, *(self._accounts.for_prepare if self._accounts else [])],
+            command=["python3", "-c", asset("registry/prepare.py")],
+            resources=resource_requirements(self._args.get("resources"), SIZES),
+            volume_mounts=self._mounts(),
+        )
+
+    def _server(self) -> core.ContainerArgs:
+        return container(
+            "mlflow",
+            self.image,
+            variables={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            secrets=[
+                self._database.variable,
+                *self.store,
+                *(self._accounts.for_server if self._accounts else []),
+            ],
+            args=self._command(),
+            ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+            resources=resource_requirements(self._args.get("resources"), SIZES),
+            startup_probe=http_probe("/health", "http", period=2, failures=STARTUP_SECONDS // 2),
+            readiness_probe=http_probe("/health", "http", period=10, failures=3, timeout=5),
+            liveness_probe=http_probe("/health", "http", period=20, failures=3, timeout=10),
+            volume_mounts=self._mounts(),
+        )
+
+    def _command(self) -> list[pulumi.Input[str]]:
+        """The database's address is not here, but in the environment."""
+        return [
+            "mlflow",
+            "server",
+            "--host=0.0.0.0",
+            f"--port={PORT}",
+            "--workers=1",
+            "--serve-artifacts",
+            pulumi.Output.concat("--artifacts-destination=", self.artifacts),
+            *(["--app-name=basic-auth"] if self._accounts else []),
+            pulumi.Output.concat("--allowed-hosts=", _allowed_hosts(self._name, self._args)),
+        ]
 
 
-def _server(name: str, args: ModelRegistryArgs) -> core.ContainerArgs:
-    return container(
-        "mlflow",
-        args.get("image", UPSTREAM_IMAGES["mlflow"]),
-        variables={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        args=_command(name, args),
-        ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-        resources=resource_requirements(args.get("resources"), SIZES),
-        startup_probe=http_probe("/health", "http", period=2, failures=STARTUP_SECONDS // 2),
-        readiness_probe=http_probe("/health", "http", period=10, failures=3, timeout=5),
-        liveness_probe=http_probe("/health", "http", period=20, failures=3, timeout=10),
-        volume_mounts=[mount("data", _FOLDER), mount("tmp", "/tmp")],
-    )
-
-
-def _command(name: str, args: ModelRegistryArgs) -> list[pulumi.Input[str]]:
-    return [
-        "mlflow",
-        "server",
-        "--host=0.0.0.0",
-        f"--port={PORT}",
-        "--workers=1",
-        f"--backend-store-uri=sqlite:///{_FOLDER}/mlflow.db",
-        "--serve-artifacts",
-        f"--artifacts-destination={_FOLDER}/artifacts",
-        pulumi.Output.concat("--allowed-hosts=", _allowed_hosts(name, args)),
-    ]
+def _store_variables(args: ModelRegistryArgs) -> list[core.EnvVarArgs]:
+    """What the SDK of the object store reads."""
+    if "artifacts" not in args:
+        return []
+    store = args["artifacts"]
+    variables = [core.EnvVarArgs(name="AWS_DEFAULT_REGION", value=store.get("region", "us-east-1"))]
+    if "endpoint_url" in store:
+        variables.append(core.EnvVarArgs(name="MLFLOW_S3_ENDPOINT_URL", value=store["endpoint_url"]))
+    if "secret" in store:
+        keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        variables += [secret_key(key, store["secret"], key) for key in keys]
+    return variables
 
 
 def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:

@@ -24,6 +24,7 @@ from modelops._service_checks import checked
 from modelops._service_pod import NAME, PORT
 from modelops._service_route import make_route, make_service
 from modelops._service_track import Track
+from modelops._serving_alias import mark_serving
 from modelops._storage import volume_claim
 from modelops._types import Expose
 
@@ -61,6 +62,8 @@ class ModelService(pulumi.ComponentResource):
         # After the pods: Pulumi waits until some answer behind a Service, and those may wait for a training.
         after = pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(depends_on=[*release.answering]))
         service = make_service(name, metadata, args, release.selector, after)
+        # Only where the address leads to a version, that one serves.
+        mark_serving(name, args, release.version, known_after(name, account), [*release.answering, service], here)
         stand_by(base, service, here)
         self.url = _url(name, metadata, args, service, release, here)
         self.predict_url = pulumi.Output.concat(self.url, CHAT_PATH if is_vllm(args) else PREDICT_PATH)

@@ -11,6 +11,7 @@ from modelops._network import net
 from modelops._outputs import known_after
 from modelops._pods import core, name_of
 from modelops._run_id import canonical_json, image_digest, run_id
+from modelops._run_report import RunReport
 from modelops._storage import volume_claim
 from modelops._sweep import trials
 from modelops._training_args import (
@@ -62,6 +63,10 @@ class TrainingJob(pulumi.ComponentResource):
     """`run-<run_id>`, the registered version's alias."""
     job_name: pulumi.Output[str]
     """Name of the Kubernetes Job, or of the JobSet or TrainJob."""
+    metrics: pulumi.Output[Mapping[str, float]]
+    """Metrics of the published model by name. Only known once the run is done."""
+    run_url: pulumi.Output[str]
+    """Address of the run's page in MLflow. Only known once the run is done."""
 
     def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
@@ -76,12 +81,16 @@ class TrainingJob(pulumi.ComponentResource):
         self.job_name = started.name
         self.model_version = known_after(run.version, last, outcome=started.outcome)
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
+        tracking_url = args.get("tracking_url", args["tracking_uri"])
+        self.metrics, self.run_url = run.report.outputs(last, started.outcome, self.run_id, tracking_url)
         self.register_outputs(
             {
                 "run_id": self.run_id,
                 "model_uri": self.model_uri,
                 "model_version": self.model_version,
                 "job_name": self.job_name,
+                "metrics": self.metrics,
+                "run_url": self.run_url,
             }
         )
 
@@ -136,6 +145,7 @@ def _surroundings(name: str, args: TrainingJobArgs, run: pulumi.Output[str], her
         net.NetworkPolicy(name, metadata=metadata, spec=isolation(COMPONENT, name, workers), opts=here),
     ]
     needed += requirements(name, args, here)
+    report = RunReport(name, args["namespace"], own, name, here)
     if workers > 1:
         needed.append(names_of_workers(COMPONENT, name, args["namespace"], here))
     checkpoints, cache = args.get("checkpoints"), args.get("model_cache")
@@ -147,6 +157,7 @@ def _surroundings(name: str, args: TrainingJobArgs, run: pulumi.Output[str], her
         trials=[_trial(args, values) for values in trials(args.get("sweep", {}))] if "sweep" in args else [],
         checkpoint_claim=_claim(f"{name}-checkpoints", args, checkpoints, own, here),
         cache_claim=_claim(f"{name}-cache", args, cache, own, here),
+        report=report,
     )
 
 

@@ -17,9 +17,19 @@ from devkit.errors import DevkitError
 from devkit.steps import Report
 
 _FOLDER = Path(__file__).resolve().parent
-SUBSTITUTES = ("alertmanager", "jobset", "mlflow", "node-exporter", "prometheus")
-"""Repository names (last path component) that the Dockerfile beside this file has a target for."""
-_BUILT_HERE = ("jobset", "prometheus")
+SUBSTITUTES = (
+    "alertmanager",
+    "jobset",
+    "mlflow",
+    "mlflow-full",
+    "node-exporter",
+    "postgres",
+    "prometheus",
+    "versitygw",
+)
+"""Targets of the Dockerfile beside this file: repository names (last path component), `-full` for tags that end so."""
+_BUILT_HERE = {"jobset": "jobset", "prometheus": "prometheus", "versitygw": "s3"}
+"""Target → the toolchain group with the programs that it copies."""
 _TIMEOUT_SECONDS = 10.0
 _MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
@@ -45,8 +55,8 @@ class Builder:
     address: str
     registry: str
     base_image: str
-    programs: Callable[[], Path]
-    """Gives the folder of the programs that are built here, for the targets that copy one."""
+    programs: Callable[[str], Path]
+    """Gives the folder of a toolchain group's programs, for the targets that copy one."""
 
 
 def check(wanted: Iterable[str]) -> dict[str, str]:
@@ -61,10 +71,11 @@ def resolve(wanted: Iterable[str], builder: Builder | None, report: Report) -> A
     """Checks each image and builds a substitute where one is needed and known."""
     found = Availability()
     for image, reason in check(wanted).items():
-        name = split(image)[1].rsplit("/", 1)[-1]
+        _, repository, tag = split(image)
+        name = repository.rsplit("/", 1)[-1] + ("-full" if tag.endswith("-full") else "")
         if builder is not None and name in SUBSTITUTES:
             report(f"building a substitute for {image}")
-            found.images[image] = _substitute(name, split(image)[2], builder)
+            found.images[image] = _substitute(name, tag.removesuffix("-full"), builder)
         else:
             found.unavailable[image] = reason
     return found
@@ -120,7 +131,7 @@ def _anonymous_token(challenge: str) -> str:
 
 def _substitute(target: str, version: str, builder: Builder) -> str:
     """Builds and pushes the target, unless the registry has it; returns its reference by digest."""
-    programs = builder.programs() if target in _BUILT_HERE else _FOLDER
+    programs = builder.programs(_BUILT_HERE[target]) if target in _BUILT_HERE else _FOLDER
     inputs = "\0".join([target, version, builder.base_image, programs.name])
     text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
     repository = f"{builder.registry}/devkit/{target}"

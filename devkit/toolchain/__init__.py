@@ -55,7 +55,10 @@ def _kubernetes_versions() -> dict[str, str]:
 
 
 def groups() -> dict[str, Group]:
-    """The groups by name: `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`, `jobset`."""
+    """The groups by name.
+
+    `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`; for tests alone `jobset` and `s3`.
+    """
     found = [
         Group(
             "containers",
@@ -82,6 +85,8 @@ def groups() -> dict[str, Group]:
             _same("pulumi-resource-docker-build"),
             linker_versions={_DOCKER_BUILD_VERSION: versions.plugin("docker-build")},
         ),
+        # An object store for the tests: small, and its answers are those of S3 (signatures, multipart, ETags).
+        Group("s3", _same("versitygw")),
         # Not part of the platform: the tests of TrainingJob's back end of that name install it.
         Group("jobset", _same("jobset")),
     ]

@@ -1,11 +1,8 @@
 """The ASGI application: routes, bounds, one log line and one observation a request."""
 
-import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
 
 from model.contract import ServeContract
 from model.manifest import Manifest
@@ -30,7 +27,7 @@ from model.serve.mirror import Mirror
 from model.serve.openapi import document
 from model.serve.page import pages
 from model.serve.predicting import predictor
-from model.serve.validation import InputReader
+from model.serve.validation import InputReader, all_finite
 
 PREDICT = "/api/predict"
 RETRY_AFTER_SECONDS = "1"
@@ -53,8 +50,7 @@ class Service:
     async def predict(self, inputs: Array) -> Array:
         """Raises Refusal when a prediction isn't finite, or takes too long."""
         outputs = await self._predict(inputs)
-        finite = math.isfinite(outputs.item()) if outputs.size == 1 else np.isfinite(outputs).all()
-        if not finite:
+        if not all_finite(outputs):
             raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
         return outputs
 

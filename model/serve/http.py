@@ -14,6 +14,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON = b"application/json"
+WHOLE_BODY = "modelops.whole_body"
+"""In a scope: the body is there already, so there is nothing to wait for."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
 
@@ -92,7 +94,8 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: floa
     if declared is not None and int(declared) > limit:
         await _discard(receive, seconds)
         raise _too_large(limit)
-    message = await receive_or_disconnected(receive, None if declared == b"0" else seconds)
+    whole = WHOLE_BODY in scope
+    message = await (receive() if whole else receive_or_disconnected(receive, seconds))
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
         if len(body) > limit:
@@ -102,6 +105,7 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: floa
 
 
 async def receive_or_disconnected(receive: Receive, seconds: float | None) -> Message:
+    """The next message. Raises Refusal (408) when it takes too long, Disconnected when the client went away."""
     try:
         async with asyncio.timeout(seconds):
             message = await receive()

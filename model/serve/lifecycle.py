@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import uvicorn
 
 from model.contract import ContractError, ServeContract
@@ -58,6 +59,7 @@ def listen(settings: ServeContract) -> socket.socket:
 
 async def serve(settings: ServeContract) -> None:
     """Serve until SIGTERM or SIGINT. Raises ContractError when the model can't be loaded or the port not be had."""
+    np.seterr(all="ignore")  # numbers that are too large are refused, not warned of
     log = Log(settings.model_version)
     metrics = Metrics()
     mirror = Mirror(settings.mirror_url, settings.mirror_percent) if settings.mirror_url else None

@@ -9,6 +9,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from model.serve.http import WHOLE_BODY
+
 MAX_HEAD_BYTES = 64 * 1024
 """Of request line and headers. One piece that arrives at once may be larger: it ends here or goes no further."""
 HEAD_SECONDS = 10.0
@@ -72,6 +74,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        # It came with its head: the application, which starts in the next round, need not watch the time.
+        self.scope[WHOLE_BODY] = True  # type: ignore[literal-required]
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

@@ -1,5 +1,6 @@
 """From a JSON body to the array that the model takes, or a refusal that names the field and the rule."""
 
+import math
 import re
 from typing import Any
 
@@ -15,7 +16,10 @@ _ARRAY = "`array`"
 
 
 class InputReader:
-    """Checks the rows of a request against the model's input."""
+    """Checks the rows of a request against the model's input.
+
+    Its caller switches NumPy's warnings off (`np.seterr`): what overflows is refused here.
+    """
 
     def __init__(self, tensor: Tensor, max_rows: int) -> None:
         self.tensor = tensor
@@ -49,8 +53,7 @@ class InputReader:
     def numbers(self, numbers: list[Any], field: str) -> Array:
         """A flat array. Raises Refusal (422) for numbers that don't fit the element type."""
         try:
-            with np.errstate(all="ignore"):
-                array = np.array(numbers, dtype=self._dtype)
+            array = np.array(numbers, dtype=self._dtype)
         except OverflowError:
             raise self._out_of_range(field) from None
         self._check_finite(array, field)
@@ -65,8 +68,7 @@ class InputReader:
                 422, field, "max_rows", f"{field} must have at most {self.max_rows} rows, this one has {len(rows)}"
             )
         try:
-            with np.errstate(all="ignore"):
-                array = np.array(rows, dtype=self._dtype)
+            array = np.array(rows, dtype=self._dtype)
         except OverflowError:
             raise self._out_of_range(field) from None
         except ValueError:
@@ -77,7 +79,7 @@ class InputReader:
         return array
 
     def _check_finite(self, array: Array, field: str) -> None:
-        if self._dtype.kind == "f" and not np.isfinite(array).all():
+        if self._dtype.kind == "f" and not all_finite(array):
             raise self._out_of_range(field + "".join(f"[{index}]" for index in np.argwhere(~np.isfinite(array))[0]))
 
     def _out_of_range(self, field: str) -> Refusal:
@@ -94,6 +96,11 @@ class InputReader:
             if wanted is not None and depth + 1 < len(self.tensor.shape):
                 pending += [(item, depth + 1, f"{path}[{number}]") for number, item in enumerate(value)]
         return Refusal(422, field, "shape", f"{field} must have the shape {list(self.tensor.shape)}")
+
+
+def all_finite(array: Array) -> bool:
+    """Whether no number is infinite or NaN."""
+    return math.isfinite(array.item()) if array.size == 1 else bool(np.isfinite(array).all())
 
 
 def decode(decoder: "msgspec.json.Decoder[Any]", body: "bytes | msgspec.Raw", field: str = "") -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import s3
 from tests.cluster.support import REPOSITORY, HostTraces, host_traces, kubectl, users_files
 
 _RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
@@ -74,6 +75,13 @@ def test_image(platform_env: dict[str, str]) -> str:
     """An image with python3 and sh that the cluster can run."""
     facts = json.loads(Path(platform_env["MODELOPS_PLATFORM"]).read_text())
     return str(facts["base_image"] or "docker.io/library/python:3.12-slim")
+
+
+@pytest.fixture(scope="session")
+def object_store(test_image: str) -> Iterator[s3.ObjectStore]:
+    """An S3 server in the cluster, with an empty bucket."""
+    with s3.running(test_image) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

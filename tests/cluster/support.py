@@ -27,6 +27,14 @@ def kubectl(*arguments: str, check: bool = True) -> str:
     return done.stdout
 
 
+def apply(*manifests: dict[str, Any]) -> None:
+    """Applies manifests from standard input, so that what is secret is on no command line."""
+    document = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+    done = subprocess.run(["kubectl", "apply", "--filename", "-"], input=document, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(f"kubectl apply: {done.stderr}")
+
+
 def objects(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
     """The objects of a kind in a namespace."""
     return list(json.loads(kubectl("get", kind, "--namespace", namespace, "--output", "json", *arguments))["items"])

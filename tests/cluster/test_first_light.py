@@ -24,6 +24,8 @@ ALWAYS = {
     "model_uri",
     "model_version",
     "tracking_uri",
+    "metrics",
+    "run_url",
     "prometheus_url",
 }
 
@@ -45,7 +47,8 @@ def outputs(stack: ProjectStack) -> dict[str, str]:
 
 
 def job_ids() -> dict[str, str]:
-    return {job["metadata"]["name"]: job["metadata"]["uid"] for job in objects("jobs", NAMESPACE)}
+    trainings = objects("jobs", NAMESPACE, "--selector", "app.kubernetes.io/component=training-job")
+    return {job["metadata"]["name"]: job["metadata"]["uid"] for job in trainings}
 
 
 def pod_ids() -> set[str]:

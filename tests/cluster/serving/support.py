@@ -76,36 +76,47 @@ class Serving:
 
 
 def publish(registry_url: str, alias: str, *, slope: float, golden_error: float) -> None:
-    """Registers a version of MODEL: the files as training would leave them, the alias last."""
+    """Registers a version of MODEL, y = slope·x + 1."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder), name=MODEL, weights=((slope,),), golden_error=golden_error)
+        publish_folder(registry_url, MODEL, alias, Path(folder))
+
+
+def publish_folder(registry_url: str, name: str, alias: str, folder: Path) -> str:
+    """Registers a version of a model: the files as training would leave them, the alias last. Returns its URI."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(registry_url)
     try:
-        client.create_registered_model(MODEL)
+        client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     run = client.create_run("0")
-    with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder), name=MODEL, weights=((slope,),), golden_error=golden_error)
-        client.log_artifacts(run.info.run_id, folder, "model")
-    version = client.create_model_version(MODEL, f"{run.info.artifact_uri}/model", run.info.run_id)
-    client.set_registered_model_alias(MODEL, alias, version.version)
+    client.log_artifacts(run.info.run_id, str(folder), "model")
+    version = client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id)
+    client.set_registered_model_alias(name, alias, version.version)
+    return f"models:/{name}@{alias}"
 
 
-def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Provider], Mapping[str, Any]]:
-    """The serving image and a registry that this process can reach."""
-    mlflow = UPSTREAM_IMAGES["mlflow"]
+def image_args(facts: Mapping[str, Any], target: str) -> dict[str, Any]:
+    """Arguments of the image built from one target of the model's Dockerfile."""
     build: dict[str, Any] = {
         "context": str(REPOSITORY / "model"),
-        "target": "serve",
-        "repository": f"{facts['registry']}/serving-tests",
+        "target": target,
+        "repository": f"{facts['registry']}/{target}-tests",
     }
     if facts.get("builder"):
         build["builder_name"] = facts["builder"]
     if facts.get("base_image"):
         build["build_args"] = {"BASE_IMAGE": facts["base_image"]}
+    return build
+
+
+def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+    """The serving image and a registry that this process can reach."""
+    mlflow = UPSTREAM_IMAGES["mlflow"]
     registry = {
         "namespace": namespace,
         "image": facts.get("images", {}).get(mlflow, mlflow),
@@ -115,7 +126,7 @@ def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Prov
     }
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
-        image = ModelImage("serve", build)  # type: ignore[arg-type]
+        image = ModelImage("serve", image_args(facts, "serve"))  # type: ignore[arg-type]
         made = ModelRegistry("registry", registry, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
         return {"image": image.ref, "tracking_uri": made.tracking_uri, "registry_url": made.url}
 

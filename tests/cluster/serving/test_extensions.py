@@ -17,6 +17,7 @@ import pytest
 from modelops import ModelService, ModelServiceArgs
 from tests.cluster.serving.definitions import GATEWAY_API, KEDA, LEADER_WORKER_SET, Source, definitions, installed
 from tests.cluster.serving.support import Serving
+from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl, objects
 
 pytestmark = pytest.mark.serving
@@ -136,6 +137,55 @@ def test_a_gateway_with_tls_and_its_route(serving: Serving, certificate: str) ->
         rule = get("httproutes", "gated", serving.namespace)["spec"]["rules"][0]
         assert rule["backendRefs"][0]["name"] == "gated"
         stack.destroy()
+
+
+def test_a_route_with_the_weights_of_a_canary_and_copies_for_a_shadow(serving: Serving) -> None:
+    stack = serving.new_stack()
+    analysis = {"prometheus_url": "http://prometheus:9090", "interval_seconds": 3600}
+    canary = {"model_uri": serving.uri("twin"), "weight_percent": 25, "split": "Gateway", "analysis": analysis}
+    program = serving.program(
+        "weighed",
+        replicas=1,
+        route={"host": HOST, "gateway": {"name": "shared"}},
+        canary=canary,
+        shadow={"model_uri": serving.uri("twin"), "mirroring": "Gateway", "percent": 50},
+    )
+
+    def rule() -> dict[str, Any]:
+        return dict(get("httproutes", "weighed", serving.namespace)["spec"]["rules"][0])
+
+    def weights() -> dict[str, int]:
+        return {ref["name"]: ref["weight"] for ref in rule()["backendRefs"]}
+
+    with definitions(GATEWAY_API):
+        with answering(serving.namespace, {"httproutes": ("weighed", ROUTE_STATUS)}):
+            stack.up(program)
+            assert weights() == {"weighed": 75, "weighed-canary": 25}
+            mirror = rule()["filters"][0]["requestMirror"]
+            assert (mirror["backendRef"]["name"], mirror["percent"]) == ("weighed-shadow", 50)
+            stack.unchanged(program)
+            old, new = serving.uri("double"), serving.uri("twin")
+            write_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
+            stack.up(program)
+        assert weights() == {"weighed": 100, "weighed-canary": 0}
+        assert serving.pods("weighed", track="canary") == []
+        own = get("service", "weighed-canary", serving.namespace)["spec"]["selector"]
+        assert own["modelops.dev/track"] == "stable"
+        stack.unchanged(program)
+        stack.destroy()
+
+
+def test_an_ingress_with_the_weight_of_a_canary(serving: Serving) -> None:
+    stack = serving.new_stack()
+    canary = {"model_uri": serving.uri("twin"), "weight_percent": 25, "split": "NginxIngress"}
+    program = serving.program("parted", replicas=1, route={"host": HOST, "ingress_class": "any"}, canary=canary)
+    status = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
+    with answering(serving.namespace, {"ingress": ("parted", status), "ingresses": ("parted-canary", status)}):
+        stack.up(program)
+    second = get("ingress", "parted-canary", serving.namespace)
+    assert second["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"] == "25"
+    stack.unchanged(program)
+    stack.destroy()
 
 
 def test_scale_to_zero_by_keda(serving: Serving) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.asking import INPUTS, Load, take
 from tests.cluster.serving.support import Serving, versions
+from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl
 
 pytestmark = pytest.mark.serving
@@ -32,6 +33,32 @@ def test_a_plain_cluster_splits_by_pods_within_three_points(serving: Serving, fi
     figure(f"split by pods, 9 and 1: {share:.2f} % of 5,000 requests to a canary of 10 %, {seen.failed.total()} failed")
     assert not seen.failed
     assert abs(share - 10) <= POINTS
+    stack.destroy()
+
+
+def test_an_autoscaled_canary_goes_and_the_next_one_comes(serving: Serving) -> None:
+    stack = serving.new_stack()
+    analysis = {"prometheus_url": "http://prometheus:9090", "interval_seconds": 3600}
+
+    def program(alias: str) -> Any:
+        canary = {"model_uri": serving.uri(alias), "weight_percent": 50, "analysis": analysis}
+        bounds = {"min_replicas": 2, "max_replicas": 2}
+        return serving.program("scaled", autoscaling=bounds, canary=canary)
+
+    def count() -> int:
+        return len(serving.pods("scaled", track="canary"))
+
+    stack.up(program("twin"))
+    # By now the number of pods is the autoscaler's own field.
+    eventually(lambda: count() == 2, 90)
+    old = serving.uri("double")
+    write_record(serving.namespace, "scaled", "roll back", declared=old, stable=old, canary=serving.uri("twin"))
+    stack.up(program("twin"))
+    eventually(lambda: count() == 0, 60)
+    stack.unchanged(program("twin"))
+    stack.up(program("third"))
+    eventually(lambda: count() == 2, 90)
+    stack.unchanged(program("third"))
     stack.destroy()
 
 

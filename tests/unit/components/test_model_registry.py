@@ -1,5 +1,6 @@
 """ModelRegistry: the MLflow server."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -7,8 +8,11 @@ import pytest
 from modelops import UPSTREAM_IMAGES, ArgumentsError, ModelRegistry
 from tests.unit.components.harness import (
     Program,
+    Resource,
+    Secret,
     breaks_restricted,
     container,
+    environment,
     ignored_provider,
     on,
     pod,
@@ -33,7 +37,7 @@ def test_defaults() -> None:
     server = container(program.one("Deployment"), "mlflow")
     assert server["image"] == UPSTREAM_IMAGES["mlflow"]
     assert server["args"][:2] == ["mlflow", "server"]
-    assert flags(program)["backend-store-uri"] == "sqlite:////mlflow/mlflow.db"
+    assert environment(program.one("Deployment"), "mlflow")["MLFLOW_BACKEND_STORE_URI"] == "sqlite:////mlflow/mlflow.db"
     assert flags(program)["artifacts-destination"] == "/mlflow/artifacts"
     assert program.one("PersistentVolumeClaim").inputs["spec"]["resources"] == {"requests": {"storage": "5Gi"}}
     assert "storageClassName" not in program.one("PersistentVolumeClaim").inputs["spec"]
@@ -130,3 +134,121 @@ def test_each_error(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(ArgumentsError) as caught:
         start({**ARGS, **change})
     assert problem in str(caught.value)
+
+
+PRODUCTION: dict[str, Any] = {
+    **ARGS,
+    "database": {},
+    "artifacts": {"uri": "s3://bucket/mlflow", "endpoint_url": "http://s3.other:9000", "secret": "bucket"},
+    "auth": {"admin_password": "planted password"},
+    "backup": {"keep": 3},
+}
+
+
+def references(resource: Resource, name: str) -> dict[str, Any]:
+    """Variables of a container that come out of Secrets."""
+    entries = container(resource, name)["env"]
+    return {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in entries if "valueFrom" in each}
+
+
+def test_production_has_a_database_an_object_store_and_accounts_and_no_volume() -> None:
+    program = start(PRODUCTION)
+    server = container(program.one("Deployment"), "mlflow")
+    assert server["image"] == UPSTREAM_IMAGES["mlflow_full"]
+    assert flags(program)["artifacts-destination"] == "s3://bucket/mlflow"
+    assert flags(program)["app-name"] == "basic-auth"
+    assert references(program.one("Deployment"), "mlflow") == {
+        "MLFLOW_BACKEND_STORE_URI": "url",
+        "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "key",
+    }
+    assert [found.name for found in program.of("PersistentVolumeClaim")] == ["demo-backup"]
+    assert (
+        program.one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"][0]["image"]
+        == UPSTREAM_IMAGES["postgres"]
+    )
+
+
+def test_generated_passwords_are_secret_and_the_first_ones_stay() -> None:
+    first, second = (start(PRODUCTION) for _ in range(2))
+    for name in ("demo-postgres", "demo-writer", "demo-reader", "demo-session"):
+        assert isinstance(first.one("Secret", name).inputs["data"], Secret)
+        assert first.one("Secret", name).inputs["data"] != second.one("Secret", name).inputs["data"]
+        assert first.one("Secret", name).options["ignore_changes"] == ["data"]
+    assert isinstance(first.one("Secret", "demo-admin").inputs["stringData"], Secret)
+
+
+def test_accounts_are_named_for_trainings_and_services() -> None:
+    outputs = start(PRODUCTION).outputs
+    assert outputs["writer_secret"].value == "demo-writer-1a2b3c4d"
+    assert outputs["reader_secret"].value == "demo-reader-1a2b3c4d"
+    assert "writer_secret" not in start(ARGS).outputs
+
+
+def test_a_database_that_is_there_already_is_named_by_a_secret() -> None:
+    program = start({**PRODUCTION, "database": {"secret": "postgres", "port": 6432}})
+    assert program.of("StatefulSet") == []
+    variables = container(program.one("Deployment"), "mlflow")["env"]
+    reference = next(
+        each["valueFrom"]["secretKeyRef"] for each in variables if each["name"] == "MLFLOW_BACKEND_STORE_URI"
+    )
+    assert reference == {"name": "postgres", "key": "url"}
+    ports = [each["port"] for each in program.one("NetworkPolicy", "demo").inputs["spec"]["egress"][0]["ports"]]
+    assert ports == [53, 53, 6432, 9000]
+
+
+def test_only_the_registrys_pods_reach_its_database() -> None:
+    rules = start(PRODUCTION).one("NetworkPolicy", "demo-postgres").inputs["spec"]
+    (caller,) = rules["ingress"][0]["from"]
+    assert caller["podSelector"]["matchLabels"] == {"app.kubernetes.io/instance": "demo"}
+    assert rules["egress"] == []
+
+
+def test_every_pod_of_production_keeps_the_restricted_profile() -> None:
+    program = start(PRODUCTION)
+    assert breaks_restricted(program.one("StatefulSet")) == breaks_restricted(program.one("Deployment")) == []
+    for cronjob in program.of("CronJob"):
+        job = dataclasses.replace(cronjob, inputs=cronjob.inputs["spec"]["jobTemplate"])
+        assert breaks_restricted(job) == []
+
+
+def test_a_restore_never_runs_by_itself() -> None:
+    suspended = {job.name: job.inputs["spec"]["suspend"] for job in start(PRODUCTION).of("CronJob")}
+    assert suspended == {"demo-backup": False, "demo-restore": True}
+
+
+def test_a_backup_of_a_volume_runs_where_the_volume_is() -> None:
+    program = start({**ARGS, "backup": {}})
+    spec = program.one("CronJob", "demo-backup").inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (term,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["labelSelector"]["matchLabels"]["app.kubernetes.io/name"] == "mlflow"
+    assert [each["name"] for each in spec["containers"]] == ["save"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"artifacts": {"uri": "gs://x"}}, "artifacts.uri is 'gs://x', must be s3://bucket/prefix"),
+        ({"artifacts": {}}, "artifacts.uri is missing"),
+        (
+            {"auth": {"admin_password": "short"}},
+            "auth.admin_password is '(not shown)', must have at least 12 characters",
+        ),
+        (
+            {"auth": {"admin_password": "long enough it is", "admin_username": "writer"}},
+            "auth.admin_username is 'writer'",
+        ),
+        (
+            {"database": {"secret": "x", "storage_size": "1Gi"}},
+            "database.storage_size is '1Gi', must not be given with secret",
+        ),
+        ({"database": {"port": 5433}}, "database.port is 5433, must only be given with secret"),
+        ({"backup": {"keep": 0}}, "backup.keep is 0, must be 1 to 1000"),
+    ],
+)
+def test_each_error_of_production(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        start({**ARGS, **change})
+    assert problem in str(caught.value)
+    assert "short" not in str(caught.value)

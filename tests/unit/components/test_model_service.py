@@ -353,3 +353,23 @@ def test_each_error(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(ArgumentsError) as caught:
         serve({**ARGS, **change})
     assert problem in str(caught.value)
+
+
+def test_the_alias_moves_only_once_the_rollout_is_done() -> None:
+    program = serve({**ARGS, "serving_alias": {"tracking_secret": "writer"}})
+    job = program.one("Job", "demo-alias")
+    assert "demo" in job.options["dependencies"]
+    values = environment(job, "promote")
+    assert (values["MODELOPS_SERVING_ALIAS"], values["MODELOPS_MODEL_URI"]) == ("serving", ARGS["model_uri"])
+    assert breaks_restricted(job) == []
+    assert serve(ARGS).of("Job") == []
+
+
+def test_only_what_fetches_has_the_registrys_password() -> None:
+    deployment = serve({**ARGS, "tracking_secret": "reader"}).one("Deployment")
+    given = {
+        name: [entry for entry in container(deployment, name)["env"] if "MLFLOW_TRACKING_PASSWORD" in entry["name"]]
+        for name in ("fetch", "serve")
+    }
+    reference = {"secretKeyRef": {"name": "reader", "key": "password"}}
+    assert given == {"fetch": [{"name": "MLFLOW_TRACKING_PASSWORD", "valueFrom": reference}], "serve": []}

@@ -195,7 +195,9 @@ def test_workers_reach_each_other_and_nobody_else_does() -> None:
 
 def test_the_look_for_a_published_run_has_the_least_rights_it_can_do_with() -> None:
     program = train(ARGS)
-    assert program.one("Role").inputs["rules"] == [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}]
+    assert program.one("Role", "demo").inputs["rules"] == [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}
+    ]
     job = program.one("Job")
     mounted = {
         name: [each["mountPath"] for each in container(job, name)["volumeMounts"] if each["name"] == "account"]

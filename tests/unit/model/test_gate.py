@@ -62,3 +62,46 @@ def test_every_problem_of_a_gate_is_named() -> None:
         )
     assert len(caught.value.problems) == 6
     assert [problem.split()[1].split(".")[0] for problem in caught.value.problems] == list("abcdef")
+
+
+@given(value=values, other=values, low=st.none() | values, high=st.none() | values)
+def test_a_relative_bound_is_a_bound_on_the_difference(
+    value: float, other: float, low: float | None, high: float | None
+) -> None:
+    bounds = {key: bound for key, bound in (("min_delta", low), ("max_delta", high)) if bound is not None}
+    serving = gate.Serving("3", {"f1": other})
+    passes = (low is None or value >= other + low) and (high is None or value <= other + high)
+    if passes:
+        assert len(gate.check({"f1": bounds}, {"f1": value}, serving)) == len(bounds)
+    else:
+        with pytest.raises(ContractError) as caught:
+            gate.check({"f1": bounds}, {"f1": value}, serving)
+        assert caught.value.code == Exit.GATE
+
+
+def test_a_relative_bound_that_is_not_met_names_what_it_compares_with() -> None:
+    bounds = gate.parse({"f1": {"min_delta": -0.01}})
+    with pytest.raises(ContractError) as caught:
+        gate.check(bounds, {"f1": 0.8}, gate.Serving("3", {"f1": 0.9}))
+    assert caught.value.problems == (
+        "gate not met: f1 is 0.8, must be at least 0.89 (min_delta -0.01; version 3, which serves now, has 0.9)",
+    )
+
+
+def test_without_a_version_that_serves_relative_bounds_hold() -> None:
+    assert gate.check({"f1": {"min_delta": 0.5}}, {"f1": 0.1}) == [
+        "f1 is 0.1, min_delta 0.5 has no version now serving to compare with"
+    ]
+
+
+def test_a_metric_that_the_serving_version_does_not_have_is_wrong_configuration() -> None:
+    with pytest.raises(
+        ConfigurationError, match="f1 not reported by version 3, which serves now; reported metrics: mse"
+    ):
+        gate.check({"f1": {"min_delta": 0}}, {"f1": 0.9}, gate.Serving("3", {"mse": 1}))
+
+
+def test_absolute_and_relative_bounds_are_checked_apart() -> None:
+    bounds = gate.parse({"mse": {"max": 1, "max_delta": 0.1}, "r2": {"min": 0.5}})
+    assert gate.absolute(bounds) == {"mse": {"max": 1}, "r2": {"min": 0.5}}
+    assert gate.relative(bounds) == {"mse": {"max_delta": 0.1}, "r2": {}}

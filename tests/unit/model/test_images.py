@@ -52,11 +52,11 @@ def copied(target: str) -> set[str]:
 @pytest.mark.parametrize(
     ("target", "programs"),
     [
-        ("train", ["model.train", "model.publish", "model.frameworks.tensorflow"]),
-        ("train-pytorch", ["model.train", "model.publish", "model.frameworks.pytorch"]),
-        ("train-mxnet", ["model.train", "model.publish", "model.frameworks.mxnet"]),
-        ("serve", ["model.fetch", "model.serve.__main__"]),
-        ("serve-framework", ["model.fetch", "model.serve.__main__"]),
+        ("train", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.tensorflow"]),
+        ("train-pytorch", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.pytorch"]),
+        ("train-mxnet", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.mxnet"]),
+        ("serve", ["model.fetch", "model.promote", "model.serve.__main__"]),
+        ("serve-framework", ["model.fetch", "model.promote", "model.serve.__main__"]),
     ],
 )
 def test_an_image_has_what_its_programs_import_and_no_more(target: str, programs: list[str]) -> None:

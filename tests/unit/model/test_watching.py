@@ -1,6 +1,7 @@
 """Metrics, logs, the OpenAPI document, Open Inference Protocol."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jsonschema
@@ -142,6 +143,26 @@ def test_open_inference_protocol_refuses_in_its_own_form(server: RunningServer, 
     assert answer.status == 422
     assert isinstance(answer.json()["error"], str)
     assert answer.json()["error"].startswith("inputs"), answer.json()
+
+
+def test_inputs_are_logged_when_asked_for(model_dir: Path, tmp_path: Path) -> None:
+    with start_server(model_dir, tmp_path / "log", MODELOPS_LOG_INPUTS="true") as server:
+        server.post(b'{"inputs": [[0.5]]}')
+        server.post({"inputs": [[row] for row in range(1000)]})
+        server.ask("GET", "/healthz/live")
+        small, large, other = server.requests(3)
+    assert small["inputs"] == '{"inputs": [[0.5]]}'
+    assert len(large["inputs"]) == 4096
+    assert "inputs" not in other
+
+
+def test_batches_and_a_thread_of_its_own_change_no_answer(model_dir: Path, tmp_path: Path) -> None:
+    with start_server(model_dir, tmp_path / "log", MODELOPS_BATCH_ROWS=8) as server:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda number: server.post({"inputs": [[number], [1]]}).json(), range(100)))
+        assert answers == [{"outputs": [2.0 * number + 1, 3.0]} for number in range(100)]
+        refused = server.post({"inputs": [[3e38]]})
+        assert (refused.status, refused.json()["error"]["rule"]) == (422, "finite")
 
 
 def test_every_log_line_is_json(server: RunningServer) -> None:

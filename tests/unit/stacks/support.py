@@ -9,6 +9,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[3]
 STACKS = ("dev", "staging", "prod")
 SECRETS = {
+    "modelops:registry_admin_password": "a long password",
     "modelops:grafana_admin_password": "a password",
     "modelops:elastic_password": "a password",
     "modelops:alertmanager_config": "route: {receiver: team}\nreceivers: [{name: team}]",

@@ -97,6 +97,9 @@ def test_wrong_production_settings_are_all_named() -> None:
     assert [problem.partition(" ")[0] for problem in found] == [
         "modelops:alertmanager_config",
         "modelops:registry.protect",
+        "modelops:registry_admin_password",
+        "modelops:registry.database",
+        "modelops:registry.backup",
         "modelops:service.replicas",
     ]
 

@@ -63,13 +63,19 @@ def at_work(job: dict[str, Any]) -> bool:
 
 def published() -> bool:
     """Whether the registry has a version under this run's alias. Raises what urllib raises."""
-    query = urllib.parse.urlencode({"name": os.environ["MODELOPS_MODEL_NAME"], "alias": os.environ["MODELOPS_ALIAS"]})
+    name = os.environ["MODELOPS_MODEL_NAME"]
+    query = urllib.parse.urlencode({"name": name, "alias": os.environ["MODELOPS_ALIAS"]})
     base = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
     try:
         found = get(f"{base}/api/2.0/mlflow/registered-models/alias?{query}", credentials())
     except urllib.error.HTTPError as error:
         # MLflow's answer for an alias that is not there (400), and for a model that is not (404).
         if error.code in (400, 404):
+            return False
+        # A server with accounts refuses to speak of a model that is not there.
+        wanted = urllib.parse.urlencode({"filter": f"name = '{name}'"})
+        search = f"{base}/api/2.0/mlflow/registered-models/search?{wanted}"
+        if error.code == 403 and not get(search, credentials()).get("registered_models"):
             return False
         raise
     return isinstance(found, dict) and "model_version" in found

@@ -3,11 +3,24 @@
 # Of several workers only the first one publishes.
 [ "$index" = 0 ] || exit 0
 mkfifo "$work/ended" 2>/dev/null || true
+MODELOPS_TRAINING_CODE=${TMPDIR:-/tmp}/training-code
+export MODELOPS_TRAINING_CODE
+watcher=
+if [ -n "${MODELOPS_WATCH:-}" ]; then
+    # Shows the training in the registry while it goes on; how that ends makes no difference here.
+    $MODELOPS_WATCH &
+    watcher=$!
+fi
+stop_watching() {
+    [ -z "$watcher" ] || { kill -TERM "$watcher"; wait "$watcher"; } 2>/dev/null
+    watcher=
+}
 # In the background, because a shell runs its traps only between commands, and while it waits for a child.
-trap 'exit 143' TERM INT
-cat "$work/ended" >"${TMPDIR:-/tmp}/training-code" &
+trap 'stop_watching; exit 143' TERM INT
+cat "$work/ended" >"$MODELOPS_TRAINING_CODE" &
 wait $!
-code=$(cat "${TMPDIR:-/tmp}/training-code")
+code=$(cat "$MODELOPS_TRAINING_CODE")
+stop_watching
 
 if [ "$code" != 0 ]; then
     echo "the training ended with ${code:-no exit code (it was killed)}: nothing is published" >&2

@@ -1,4 +1,4 @@
-"""What the server is compared with: FastAPI on uvicorn, the Keras model as a tf.function, no logs, no metrics."""
+"""FastAPI on uvicorn, the Keras model as a tf.function, no logs, no metrics."""
 
 import os
 

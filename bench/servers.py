@@ -1,0 +1,256 @@
+"""The servers under test, each in processes of its own on the first core."""
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.load import SERVER_CORE, BenchError
+from devkit.paths import REPOSITORY, cache_root
+
+REFERENCES = Path(__file__).with_name("references")
+ROWS = {"inputs": [[0.5]]}
+TENSOR = {"inputs": [{"name": "input", "shape": [1, 1], "datatype": "FP32", "data": [0.5]}]}
+START_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Server:
+    """How to start one, and how to ask it for the model's answer to 0.5."""
+
+    name: str
+    command: Callable[[int], list[str]]
+    """By port."""
+    path: str
+    request: dict[str, Any]
+    answer: Callable[[Any], float]
+    """The prediction in its answer."""
+    python: Path = Path(sys.executable)
+    packages: tuple[str, ...] = ()
+    """Whose versions are noted."""
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        return json.dumps(self.request).encode()
+
+
+def rows(name: str, command: Callable[[int], list[str]], path: str = "/api/predict", **more: Any) -> Server:
+    """One that takes `{"inputs": [[0.5]]}`."""
+    return Server(name, command, path, ROWS, lambda answer: float(answer["outputs"][0]), **more)
+
+
+def tensor(name: str, command: Callable[[int], list[str]], **more: Any) -> Server:
+    """One that takes an Open Inference Protocol request."""
+    return Server(
+        name, command, "/v2/models/line/infer", TENSOR, lambda answer: float(answer["outputs"][0]["data"][0]), **more
+    )
+
+
+def ours(**env: str) -> Server:
+    return rows("modelops", lambda _port: [sys.executable, "-m", "model.serve"], env=env)
+
+
+def ours_by_open_protocol() -> Server:
+    return tensor("modelops by the Open Inference Protocol", lambda _port: [sys.executable, "-m", "model.serve"])
+
+
+def fastapi_keras() -> Server:
+    program = str(REFERENCES / "fastapi_keras.py")
+    packages = ("fastapi", "uvicorn", "keras", "tensorflow-cpu")
+    return rows("FastAPI + Keras tf.function", lambda _port: [sys.executable, program], packages=packages)
+
+
+def kserve() -> Server:
+    python = venv("kserve")
+    program = str(REFERENCES / "kserve_model.py")
+    return tensor("KServe", lambda _port: [str(python), program], python=python, packages=("kserve", "uvicorn"))
+
+
+def mlserver(folder: Path) -> Server:
+    python = venv("mlserver")
+    settings = {"name": "line", "implementation": "mlserver_model.LineModel"}
+    (folder / "model-settings.json").write_text(json.dumps(settings))
+
+    def command(port: int) -> list[str]:
+        server = {"host": "127.0.0.1", "http_port": port, "grpc_port": port + 1000, "metrics_port": port + 2000}
+        # 0: predictions in the server's process; a pool of others costs it more than so small a model.
+        (folder / "settings.json").write_text(json.dumps({**server, "parallel_workers": 0, "debug": False}))
+        return [str(python.with_name("mlserver")), "start", str(folder)]
+
+    return tensor("MLServer", command, python=python, packages=("mlserver", "uvicorn"))
+
+
+def bentoml(folder: Path) -> Server:
+    python = venv("bentoml")
+
+    def command(port: int) -> list[str]:
+        place = ["--working-dir", str(REFERENCES), "--host", "127.0.0.1", "--port", str(port)]
+        return [str(python.with_name("bentoml")), "serve", "bentoml_service:LineService", *place]
+
+    return Server(
+        "BentoML",
+        command,
+        "/predict",
+        ROWS,
+        lambda answer: float(answer[0]),
+        python=python,
+        packages=("bentoml",),
+        env={"BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"},
+    )
+
+
+def venv(name: str) -> Path:
+    """The interpreter of a virtual environment in the cache that has what `requirements-<name>.txt` asks for.
+
+    Raises BenchError with pip's last lines when it can't be made.
+    """
+    requirements = REFERENCES / f"requirements-{name}.txt"
+    mark = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    folder = cache_root() / "bench" / f"{name}-{mark}"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        print(f"installing {name} in {folder}", flush=True)
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)]
+        for command in ([sys.executable, "-m", "venv", "--clear", str(folder)], pip):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise BenchError(f"{name} can't be installed: {done.stderr.strip()[-800:]}")
+        (folder / "complete").touch()
+    return python
+
+
+def versions(server: Server) -> dict[str, str]:
+    """Of the packages that make the server what it is."""
+    program = (
+        "import importlib.metadata as m, json, platform, sys;"
+        "print(json.dumps({'python': platform.python_version(), **{n: m.version(n) for n in sys.argv[1:]}}))"
+    )
+    done = subprocess.run([str(server.python), "-c", program, *server.packages], capture_output=True, text=True)
+    return dict(json.loads(done.stdout)) if done.returncode == 0 else {"unknown": done.stderr[-200:]}
+
+
+class Running:
+    """A started server. It stands still while others are measured."""
+
+    def __init__(self, server: Server, model_dir: Path, port: int, log: Path) -> None:
+        self.server = server
+        self.port = port
+        self._log = log
+        env = {
+            **os.environ,
+            "MODELOPS_MODEL_DIR": str(model_dir),
+            "MODELOPS_PORT": str(port),
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        env |= {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_DRAIN_SECONDS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", **server.env}
+        env["PYTHONPATH"] = f"{REFERENCES}:{REPOSITORY}" if server.python == Path(sys.executable) else str(REFERENCES)
+        self._started = time.perf_counter()
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                ["taskset", "-c", str(SERVER_CORE), *server.command(port)],
+                env=env,
+                cwd=REPOSITORY if server.python == Path(sys.executable) else log.parent,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            self.seconds_to_answer = self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self.server.path}"
+
+    def _wait(self) -> float:
+        """Seconds from the start of the process to its first right answer."""
+        while self._process.poll() is None and time.perf_counter() - self._started < START_SECONDS:
+            try:
+                answer = self.ask()
+            except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError):
+                time.sleep(0.005)
+                continue
+            if abs(answer - 2) > 0.3:
+                raise BenchError(f"{self.server.name} predicts {answer} for 0.5")
+            return time.perf_counter() - self._started
+        raise BenchError(f"{self.server.name} does not answer: {self._log.read_text()[-800:]}")
+
+    def ask(self) -> float:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("POST", self.server.path, self.server.body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            content = json.loads(response.read())
+            if response.status != 200:
+                raise ValueError(f"{response.status}: {content}")
+            return self.server.answer(content)
+        finally:
+            connection.close()
+
+    def tree(self) -> list[int]:
+        """The server's processes."""
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = entry.read_text().rsplit(") ", 1)[1].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
+        found = [self._process.pid]
+        for pid in found:  # grows while it is walked
+            found += children.get(pid, [])
+        return found
+
+    def memory_mb(self) -> float:
+        """Resident memory of all its processes."""
+        pages = 0
+        for pid in self.tree():
+            try:
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            except OSError:
+                continue
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def processor_seconds(self) -> float:
+        """What its processes have used so far: steadier than the clock on a busy machine."""
+        ticks = 0
+        for pid in self.tree():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+            except OSError:
+                continue
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.resume()
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._process.wait(15)
+
+    def _signal(self, number: int) -> None:
+        for pid in self.tree():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue

@@ -1,0 +1,216 @@
+"""Where ModelRegistry keeps runs and versions: SQLite on its volume, a PostgreSQL server of its own, or another one."""
+
+import secrets
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops._assets import asset
+from modelops._images import UPSTREAM_IMAGES
+from modelops._labels import labels, selector
+from modelops._network import net
+from modelops._outputs import known_after
+from modelops._pods import (
+    Sizes,
+    container,
+    core,
+    mount,
+    name_of,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+    secret_key,
+)
+from modelops._registry_args import (
+    DEFAULT_DATABASE_PORT,
+    DEFAULT_STORAGE_SIZE,
+    ModelRegistryArgs,
+    RegistryDatabase,
+)
+from modelops._storage import generated_secret
+
+NAME = "postgres"
+COMPONENT = "model-registry-database"
+CLIENTS = ("model-registry", "model-registry-backup")
+"""Components whose pods may connect to the server."""
+PORT = 5432
+USER = 999
+"""The user of upstream's image."""
+SIZES = Sizes(cpu="100m", memory="128Mi", memory_limit="512Mi")
+URL = "MLFLOW_BACKEND_STORE_URI"
+SQLITE = "sqlite:////mlflow/mlflow.db"
+_FOLDER = "/data"
+_ROLE = "mlflow"
+
+
+@dataclass(frozen=True)
+class Database:
+    """What pods need to reach the database."""
+
+    variable: core.EnvVarArgs
+    """MLflow's own variable for the database's address; a reference to a Secret unless it is SQLite's."""
+    ports: tuple[int, ...]
+    """TCP ports that pods connect to."""
+    image: pulumi.Input[str] | None
+    """Image with the programs for dumps; None for SQLite."""
+
+
+def database(name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -> Database:
+    """The database that the arguments ask for, made where it has to be."""
+    if "database" not in args:
+        return Database(core.EnvVarArgs(name=URL, value=SQLITE), (), None)
+    wanted = args["database"]
+    image = wanted.get("image", UPSTREAM_IMAGES["postgres"])
+    if "secret" in wanted:
+        variable = secret_key(URL, wanted["secret"], "url")
+        return Database(variable, (wanted.get("port", DEFAULT_DATABASE_PORT),), image)
+    return Database(_server(f"{name}-{NAME}", name, args, wanted, image, opts), (PORT,), image)
+
+
+def _server(
+    server: str,
+    instance: str,
+    args: ModelRegistryArgs,
+    wanted: RegistryDatabase,
+    image: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+) -> core.EnvVarArgs:
+    """One PostgreSQL server on a volume of its own. Returns the variable with its address."""
+    described = labels(NAME, COMPONENT, instance)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=described)
+    password = secrets.token_urlsafe(24)
+    address = f"postgresql+psycopg2://{_ROLE}:{password}@{server}:{PORT}/{_ROLE}"
+    credentials = generated_secret(server, args["namespace"], described, {"password": password, "url": address}, opts)
+    account = core.ServiceAccount(server, metadata=metadata, automount_service_account_token=False, opts=opts)
+    net.NetworkPolicy(server, metadata=metadata, spec=_network_rules(instance), opts=opts)
+    service = core.Service(
+        server,
+        # The StatefulSet is waited for, and by it for the pod.
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=server,
+            namespace=args["namespace"],
+            labels=described,
+            annotations={"pulumi.com/skipAwait": "true"},
+        ),
+        spec=core.ServiceSpecArgs(
+            selector=selector(NAME, instance),
+            # The name resolves and leads there also while a probe is late: who connects can wait for an answer.
+            publish_not_ready_addresses=True,
+            ports=[core.ServicePortArgs(name="postgres", port=PORT, target_port="postgres")],
+        ),
+        opts=opts,
+    )
+    stateful = k8s.apps.v1.StatefulSet(
+        server,
+        metadata=metadata,
+        spec=k8s.apps.v1.StatefulSetSpecArgs(
+            replicas=1,
+            service_name=known_after(server, service),
+            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
+            # The volume outlives the server: what it holds can't be made again.
+            persistent_volume_claim_retention_policy=(
+                k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
+                    when_deleted="Retain", when_scaled="Retain"
+                )
+            ),
+            template=_pod(instance, args, image, known_after(server, account), credentials, wanted),
+            volume_claim_templates=[_claim(instance, wanted)],
+        ),
+        opts=opts,
+    )
+    return secret_key(URL, known_after(name_of(credentials), stateful), "url")
+
+
+def _network_rules(instance: str) -> net.NetworkPolicySpecArgs:
+    """The registry's pods connect, nobody else does; the server itself connects to nothing."""
+    callers = k8s.meta.v1.LabelSelectorArgs(
+        match_labels={"app.kubernetes.io/instance": instance},
+        match_expressions=[
+            k8s.meta.v1.LabelSelectorRequirementArgs(
+                key="app.kubernetes.io/component", operator="In", values=list(CLIENTS)
+            )
+        ],
+    )
+    return net.NetworkPolicySpecArgs(
+        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
+        policy_types=["Ingress", "Egress"],
+        ingress=[
+            net.NetworkPolicyIngressRuleArgs(
+                from_=[net.NetworkPolicyPeerArgs(pod_selector=callers)],
+                ports=[net.NetworkPolicyPortArgs(port=PORT, protocol="TCP")],
+            )
+        ],
+        egress=[],
+    )
+
+
+def _pod(
+    instance: str,
+    args: ModelRegistryArgs,
+    image: pulumi.Input[str],
+    account: pulumi.Input[str],
+    credentials: core.Secret,
+    wanted: RegistryDatabase,
+) -> core.PodTemplateSpecArgs:
+    mounts = [mount("data", _FOLDER), mount("tmp", "/tmp")]
+    folder = f"{_FOLDER}/pgdata"
+    ready = core.ProbeArgs(
+        exec_=core.ExecActionArgs(command=["pg_isready", "--host=127.0.0.1", f"--username={_ROLE}"]),
+        period_seconds=5,
+        timeout_seconds=5,
+        failure_threshold=3,
+    )
+    prepare = container(
+        "prepare",
+        image,
+        variables={"PGDATA": folder},
+        secrets=[secret_key("POSTGRES_PASSWORD", name_of(credentials), "password")],
+        command=["/bin/sh", "-c", asset("registry/postgres.sh"), "prepare"],
+        resources=resource_requirements(wanted.get("resources"), SIZES),
+        volume_mounts=mounts,
+    )
+    server = container(
+        NAME,
+        image,
+        variables={"PGDATA": folder},
+        command=["postgres", "-D", folder, "-c", "listen_addresses=*", "-c", "unix_socket_directories=/tmp"],
+        ports=[core.ContainerPortArgs(name="postgres", container_port=PORT)],
+        resources=resource_requirements(wanted.get("resources"), SIZES),
+        readiness_probe=ready,
+        startup_probe=core.ProbeArgs(exec_=ready.exec_, period_seconds=2, timeout_seconds=5, failure_threshold=150),
+        liveness_probe=core.ProbeArgs(exec_=ready.exec_, period_seconds=20, timeout_seconds=10, failure_threshold=3),
+        # SIGTERM waits for the clients to leave, SIGINT sends them away and closes the files properly.
+        lifecycle=core.LifecycleArgs(
+            pre_stop=core.LifecycleHandlerArgs(
+                exec_=core.ExecActionArgs(command=["pg_ctl", "stop", "-D", folder, "--mode=fast"])
+            )
+        ),
+        volume_mounts=mounts,
+    )
+    return core.PodTemplateSpecArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(NAME, COMPONENT, instance)),
+        spec=core.PodSpecArgs(
+            service_account_name=account,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            security_context=restricted_pod(USER),
+            image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+            volumes=[scratch()],
+            init_containers=[prepare],
+            containers=[server],
+        ),
+    )
+
+
+def _claim(instance: str, wanted: RegistryDatabase) -> core.PersistentVolumeClaimArgs:
+    size = wanted.get("storage_size", DEFAULT_STORAGE_SIZE)
+    return core.PersistentVolumeClaimArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=labels(NAME, COMPONENT, instance)),
+        spec=core.PersistentVolumeClaimSpecArgs(
+            access_modes=["ReadWriteOnce"],
+            storage_class_name=wanted.get("storage_class"),
+            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
+        ),
+    )

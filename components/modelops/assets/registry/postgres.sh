@@ -1,0 +1,20 @@
+# Runs before the PostgreSQL server, in its image: makes the database on an empty volume, and gives its user the password of
+# the Secret on any other, so that a changed password holds from this start on. Nobody else can connect meanwhile.
+set -eu
+umask 077
+role=mlflow
+
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    # Under another name first: what was broken off half-way must not look like a database.
+    rm -rf "$PGDATA.partial"
+    printf '%s' "$POSTGRES_PASSWORD" >/tmp/password
+    initdb --pgdata "$PGDATA.partial" --username "$role" --pwfile /tmp/password --auth scram-sha-256 \
+        --encoding UTF8 --locale C.UTF-8 --data-checksums --no-instructions
+    echo 'host all all all scram-sha-256' >>"$PGDATA.partial/pg_hba.conf"
+    echo "CREATE DATABASE $role" | postgres --single -D "$PGDATA.partial" postgres >/dev/null
+    mv "$PGDATA.partial" "$PGDATA"
+    exit
+fi
+
+literal=$(printf '%s' "$POSTGRES_PASSWORD" | sed "s/'/''/g")
+printf "ALTER ROLE %s PASSWORD '%s'\n" "$role" "$literal" | postgres --single -D "$PGDATA" postgres >/dev/null
