@@ -274,9 +274,19 @@ class ElasticsearchSettings(Model):
 
     image: Host | None = None
     resources: ResourceSettings | None = None
+    nodes: Literal[1, 3] = 1
+    zones: list[str] | None = None
     storage_size: Quantity = "20Gi"
     storage_class: str | None = None
+    keep_volumes: bool = True
     retention_days: int = Field(default=14, ge=1, le=3650)
+    daily_size: Quantity | None = None
+
+
+class QueueSettings(PartSettings):
+    """A part that keeps lines until the next one takes them."""
+
+    queue_size: Quantity = "1Gi"
 
 
 class ElkSettings(Model):
@@ -284,9 +294,9 @@ class ElkSettings(Model):
 
     enabled: bool = False
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
-    logstash: PartSettings = PartSettings()
+    logstash: QueueSettings = QueueSettings()
     kibana: PartSettings = PartSettings()
-    filebeat: PartSettings = PartSettings()
+    filebeat: QueueSettings = QueueSettings()
 
 
 class MonitoringSettings(Model):

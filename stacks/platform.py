@@ -15,7 +15,6 @@ _REQUIRED = {"mlflow": "registry.image", "mlflow_full": "registry.image", "postg
 _WITH = {
     "prometheus": ("grafana",),
     "elasticsearch": ("elk",),
-    "logstash": ("filebeat",),
 }
 """Part → the parts that make no sense without it."""
 

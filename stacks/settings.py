@@ -182,9 +182,8 @@ def _gate_checks(raw: Mapping[str, Any]) -> list[str]:
 
 def _monitoring_checks(raw: Mapping[str, Any]) -> list[str]:
     problems = []
-    for part, secret in (("grafana", "grafana_admin_password"), ("elk", "elastic_password")):
-        if _at(raw, "monitoring", part, "enabled") is True and not raw.get(secret):
-            problems.append(f"modelops:{secret} is missing, it is required when monitoring.{part} is on")
+    if _at(raw, "monitoring", "grafana", "enabled") is True and not raw.get("grafana_admin_password"):
+        problems.append("modelops:grafana_admin_password is missing, it is required when monitoring.grafana is on")
     on = {part: _at(raw, "monitoring", part, "enabled") for part in ("prometheus", "grafana")}
     if on["grafana"] is True and on["prometheus"] is False:
         problems.append("modelops:monitoring.grafana.enabled is True, must be false when prometheus is off")

@@ -21,7 +21,15 @@ from modelops._types import Expose, Resources
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.model_service import ModelService
-from modelops.monitoring._types import AlertmanagerPart, ElasticsearchPart, ElkPart, GrafanaPart, Part, PrometheusPart
+from modelops.monitoring._log_types import (
+    ElasticsearchPart,
+    ElkPart,
+    ExistingElasticsearch,
+    FilebeatPart,
+    LogstashPart,
+    Snapshots,
+)
+from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
 from modelops.training_job import (
     Backend,
@@ -48,13 +56,16 @@ __all__ = [
     "Compression",
     "ElasticsearchPart",
     "ElkPart",
+    "ExistingElasticsearch",
     "Expose",
+    "FilebeatPart",
     "Framework",
     "GateBounds",
     "GatewayListener",
     "Goal",
     "GrafanaPart",
     "ImageBuilder",
+    "LogstashPart",
     "ModelCache",
     "ModelImage",
     "ModelImageArgs",
@@ -79,6 +90,7 @@ __all__ = [
     "ServingAlias",
     "ServingCache",
     "SmokeTest",
+    "Snapshots",
     "Toleration",
     "TrainingJob",
     "TrainingJobArgs",

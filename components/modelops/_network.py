@@ -29,6 +29,7 @@ def service_url(
     inside: pulumi.Input[str],
     host: pulumi.Input[str] | None,
     ready: Sequence[pulumi.Resource],
+    scheme: str = "http",
 ) -> pulumi.Output[str]:
     """The address at which clients reach the Service, known in a plan wherever it can be.
 
@@ -43,7 +44,7 @@ def service_url(
         address = pulumi.Output.concat(_load_balancer_host(service), _suffix(port))
     else:
         address = pulumi.Output.concat(inside, _suffix(port))
-    return known_after(pulumi.Output.concat("http://", address), service, *ready)
+    return known_after(pulumi.Output.concat(f"{scheme}://", address), service, *ready)
 
 
 def _suffix(port: int) -> str:

@@ -9,8 +9,9 @@ from modelops._pods import check_resources
 from modelops._types import Expose
 from modelops._validation import Problems, read_args
 from modelops.monitoring import alertmanager, elk, exporters, grafana
+from modelops.monitoring._log_types import ElkPart
 from modelops.monitoring._program import Scope
-from modelops.monitoring._types import AlertmanagerPart, ElkPart, GrafanaPart, Part, PrometheusPart
+from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring.prometheus import Prometheus
 
 _ON = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
@@ -46,7 +47,7 @@ class MonitoringStackArgs(TypedDict):
     grafana: NotRequired[GrafanaPart]
     """Dashboards. Default: not there, as it needs a password."""
     elk: NotRequired[ElkPart]
-    """Logs. Default: not there, as it needs a password."""
+    """Logs. Default: not there, as it needs more than the rest together."""
 
 
 class MonitoringStack(pulumi.ComponentResource):
@@ -128,10 +129,12 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     for part in (*_ON, *_OFF):
         _check_part(problems, part, args.get(part))
     own: Any = args.get("elk") or {}
-    for program in ("elasticsearch", "logstash", "kibana", "filebeat"):
+    for program in elk.PROGRAMS:
         _check_part(problems, f"elk.{program}", own.get(program))
-    _check_password(problems, args, "grafana", "admin_password")
-    _check_password(problems, args, "elk", "password")
+    if is_on(args, "elk"):
+        elk.check(problems, own)
+    _check_password(problems, args, "grafana", "admin_password", required=True)
+    _check_password(problems, args, "elk", "password", required=False)
     _check_dependencies(problems, args)
     problems.raise_if_any()
     return args
@@ -146,12 +149,12 @@ def _check_part(problems: Problems, field: str, part: Any) -> None:
     check_resources(problems, f"{field}.resources", part.get("resources"))
 
 
-def _check_password(problems: Problems, args: Any, part: str, field: str) -> None:
-    """Required where the part is there. The value itself is never shown."""
+def _check_password(problems: Problems, args: Any, part: str, field: str, *, required: bool) -> None:
+    """Long enough where the part is there. The value itself is never shown."""
     if not is_on(args, part):
         return
     password = args[part].get(field)
-    if password is None:
+    if password is None and required:
         problems.missing(f"{part}.{field}", f"it is required when {part} is on")
     elif isinstance(password, str) and len(password) < _SHORTEST_PASSWORD:
         problems.add(f"{part}.{field}", "too short", f"must be at least {_SHORTEST_PASSWORD} characters")
@@ -160,7 +163,3 @@ def _check_password(problems: Problems, args: Any, part: str, field: str) -> Non
 def _check_dependencies(problems: Problems, args: MonitoringStackArgs) -> None:
     if is_on(args, "grafana") and not is_on(args, "prometheus"):
         problems.add("grafana.enabled", "true", "must be false when prometheus is off: it shows Prometheus' metrics")
-    own = args.get("elk") or {}
-    filebeat, logstash = own.get("filebeat") or {}, own.get("logstash") or {}
-    if is_on(args, "elk") and filebeat.get("enabled") and not elk.is_on(logstash):
-        problems.add("elk.filebeat.enabled", "true", "must be false when logstash is off: it sends there")

@@ -8,7 +8,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,21 +134,34 @@ def _substitute(target: str, version: str, builder: Builder) -> str:
     programs = builder.programs(_BUILT_HERE[target]) if target in _BUILT_HERE else _FOLDER
     inputs = "\0".join([target, version, builder.base_image, programs.name])
     text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
+    arguments = {"BASE_IMAGE": builder.base_image, "MLFLOW_VERSION": version.removeprefix("v")}
+    return build(_FOLDER, target, text, arguments, {"programs": programs}, builder)
+
+
+def build(
+    folder: Path,
+    target: str,
+    content: bytes,
+    arguments: Mapping[str, str],
+    contexts: Mapping[str, Path],
+    builder: Builder,
+) -> str:
+    """Builds and pushes a target of `folder`'s Dockerfile, unless the registry has it; its reference by digest.
+
+    `content` is what tells one state of the image from another; `contexts` are further folders to copy from.
+    """
     repository = f"{builder.registry}/devkit/{target}"
-    tag = hashlib.sha256(text).hexdigest()[:16]
+    tag = hashlib.sha256(content).hexdigest()[:16]
     if digest := _digest(f"{repository}:{tag}"):
         return f"{repository}@{digest}"
-    options = {
-        "target": target,
-        "context:programs": "local:programs",
-        "build-arg:BASE_IMAGE": builder.base_image,
-        "build-arg:MLFLOW_VERSION": version.removeprefix("v"),
-    }
+    options = {"target": target} | {f"context:{name}": f"local:{name}" for name in contexts}
+    options |= {f"build-arg:{name}": value for name, value in arguments.items()}
     output = f"type=image,name={repository}:{tag},push=true,compression=zstd,force-compression=true,oci-mediatypes=true"
     with tempfile.NamedTemporaryFile(suffix=".json") as metadata:
         command = [str(builder.buildctl), "--addr", builder.address, "build", "--frontend", "dockerfile.v0"]
-        command += ["--progress", "plain", "--local", f"context={_FOLDER}", "--local", f"dockerfile={_FOLDER}"]
-        command += ["--local", f"programs={programs}"]
+        command += ["--progress", "plain"]
+        for name, path in {"context": folder, "dockerfile": folder, **contexts}.items():
+            command += ["--local", f"{name}={path}"]
         for key, value in options.items():
             command += ["--opt", f"{key}={value}"]
         done = subprocess.run(
@@ -156,7 +169,7 @@ def _substitute(target: str, version: str, builder: Builder) -> str:
         )
         if done.returncode != 0:
             tail = "\n  ".join(done.stderr.strip().splitlines()[-12:])
-            raise DevkitError(f"building the substitute image {target} failed:\n  {tail}", "run this again")
+            raise DevkitError(f"building the image {target} failed:\n  {tail}", "run this again")
         digest = json.loads(Path(metadata.name).read_text())["containerimage.digest"]
     return f"{repository}@{digest}"
 

@@ -57,7 +57,8 @@ def _kubernetes_versions() -> dict[str, str]:
 def groups() -> dict[str, Group]:
     """The groups by name.
 
-    `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`; for tests alone `jobset` and `s3`.
+    `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`; for tests alone `beats`, `logstash-config`,
+    `jobset` and `s3`.
     """
     found = [
         Group(
@@ -79,6 +80,9 @@ def groups() -> dict[str, Group]:
             tags="netgo,remove_all_sd,enable_kubernetes_sd",
             linker_versions={_PROMETHEUS_VERSION: versions.prometheus()},
         ),
+        # For tests of the log pipeline only; nothing that `up` starts needs it.
+        Group("beats", _same("filebeat")),
+        Group("logstash-config", _same("mustache")),
         Group("pulumi", _same("pulumi"), linker_versions={_ENGINE_VERSION: versions.pulumi()}),
         Group(
             "docker-build",

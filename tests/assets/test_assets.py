@@ -16,7 +16,6 @@ from modelops.monitoring.prometheus import render_config
 REPOSITORY = Path(__file__).resolve().parents[2]
 ASSETS = REPOSITORY / "components" / "modelops" / "assets"
 RULES = sorted((ASSETS / "rules").glob("*.yaml"))
-DASHBOARDS = sorted((ASSETS / "dashboards").glob("*.json"))
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -105,30 +104,6 @@ def test_json_files_are_valid(file: Path) -> None:
 @pytest.mark.parametrize("file", sorted(ASSETS.rglob("*.sh")), ids=lambda file: file.name)
 def test_shell_files_are_valid(file: Path) -> None:
     subprocess.run(["/bin/sh", "-n", str(file)], check=True)
-
-
-@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
-def test_dashboards_are_complete(file: Path) -> None:
-    dashboard = json.loads(file.read_text())
-    assert dashboard["uid"]
-    identities = [panel["id"] for panel in dashboard["panels"]]
-    assert len(set(identities)) == len(identities)
-    for panel in dashboard["panels"]:
-        assert panel["title"]
-        assert panel["description"]
-        assert panel["datasource"] == {"type": "prometheus", "uid": "prometheus"}
-        assert all(target["expr"] for target in panel["targets"])
-
-
-@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
-def test_dashboards_ask_what_prometheus_understands(file: Path, tmp_path: Path) -> None:
-    expressions = [target["expr"] for panel in json.loads(file.read_text())["panels"] for target in panel["targets"]]
-    names = [re.sub(r"\$\w+", ".*", expression) for expression in expressions]
-    rules = [{"record": f"dashboard:panel:{index}", "expr": text} for index, text in enumerate(names)]
-    document = {"groups": [{"name": "dashboard", "rules": rules}]}
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(document))
-    done = promtool("check", "rules", tmp_path / "rules.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_asset_is_package_data() -> None:

@@ -59,6 +59,8 @@ class Program:
     """Whether the pod gets a token to ask the API server with."""
     private: bool = False
     """Whether only pods of the same monitoring stack may connect."""
+    scheme: str = "http"
+    """How clients speak to it: `http` or `https`."""
     startup_seconds: int = 180
 
 
@@ -138,7 +140,7 @@ def run(
         spec=core.ServiceSpecArgs(
             type=expose.value,
             selector=selector(program.name, scope.name),
-            ports=[core.ServicePortArgs(name="http", port=program.port, target_port=program.port)],
+            ports=[core.ServicePortArgs(name=program.scheme, port=program.port, target_port=program.port)],
         ),
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
     )
@@ -149,6 +151,7 @@ def run(
         inside=scope.host(program.name),
         host=scope.outside if expose is not Expose.CLUSTER_IP else None,
         ready=[deployment],
+        scheme=program.scheme,
     )
     return Running(deployment, service, url)
 

@@ -1,234 +1,130 @@
-"""Elasticsearch, Logstash, Kibana and Filebeat: from the containers' log files to a page to search them on."""
+"""The log pipeline: Filebeat → Logstash → Elasticsearch → Kibana, from the containers' files to a searchable page."""
 
-import hashlib
-import hmac
-import json
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
+from typing import Any
 
 import pulumi
 
-from modelops._assets import asset
-from modelops._images import UPSTREAM_IMAGES
 from modelops._outputs import known_after
-from modelops._pods import (
-    Sizes,
-    claimed,
-    container,
-    core,
-    from_config_map,
-    http_probe,
-    mount,
-    resource_requirements,
-    restricted_container,
-    scratch,
-    secret_variable,
-)
-from modelops._storage import config_map, secret, volume_claim
+from modelops._quantities import bytes_of
 from modelops._types import Expose
-from modelops.monitoring import _filebeat
-from modelops.monitoring._program import Program, Running, Scope, run
-from modelops.monitoring._types import ElkPart, Part
+from modelops._validation import Problems
+from modelops.monitoring import _elasticsearch, _filebeat, _kibana, _log_setup, _logstash
+from modelops.monitoring._log_types import ElasticsearchPart, ElkPart
+from modelops.monitoring._logs import EXISTING_AUTHORITY, PORTS, Elasticsearch, Shared, share
+from modelops.monitoring._program import Scope
 
-SIZES = {
-    "elasticsearch": Sizes(cpu="200m", memory="2Gi", memory_limit="2Gi"),
-    "logstash": Sizes(cpu="100m", memory="1Gi", memory_limit="1536Mi"),
-    "kibana": Sizes(cpu="100m", memory="1Gi", memory_limit="1536Mi"),
-}
-PORTS = {"elasticsearch": 9200, "logstash": 5044, "kibana": 5601}
-DEFAULT_STORAGE_SIZE = "20Gi"
-DEFAULT_RETENTION_DAYS = 14
-_USER = 1000
-_GROUP = 0
-"""Elastic's images keep their files readable for user 1000 in group 0."""
-_ES_HOME = "/usr/share/elasticsearch"
-_PASSWORDS = ("ADMIN_PASSWORD", "KIBANA_PASSWORD", "LOGSTASH_PASSWORD")
+PROGRAMS = ("elasticsearch", "logstash", "kibana", "filebeat")
+_LEAST_QUEUE = {"filebeat": 64 * 2**20, "logstash": 128 * 2**20}
+_FULL = 0.8
+"""Share of a volume that logs may fill: Elasticsearch moves shards away from fuller ones, and stops writing later."""
 
 
 class Elk(pulumi.ComponentResource):
-    """One Elasticsearch node with users from files, and the programs around it that are on."""
+    """Elasticsearch, its own or an existing one, and the programs around it that are on."""
 
     elasticsearch_url: pulumi.Output[str]
     kibana_url: pulumi.Output[str] | None
+    shared: Shared
+    elasticsearch: Elasticsearch
 
     def __init__(self, scope: Scope, part: ElkPart, *, expose: Expose, opts: pulumi.ResourceOptions) -> None:
         super().__init__("modelops:monitoring:Elk", scope.named("elk"), None, opts)
-        self._scope = scope
-        self._here = pulumi.ResourceOptions(parent=self)
-        values = _credentials(part["password"])
-        self._credentials = secret(scope.named("elk"), scope.namespace, scope.labels("elk"), values, self._here)
-        elasticsearch = self._elasticsearch(part)
+        here = pulumi.ResourceOptions(parent=self)
+        own = part.get("elasticsearch") or ElasticsearchPart()
+        shared = self.shared = share(scope, part, here)
+        elasticsearch = self.elasticsearch = _existing(part) or _elasticsearch.deploy(shared, own)
         self.elasticsearch_url = elasticsearch.url
-        self.kibana_url = None
-        if is_on(kibana := part.get("kibana") or {}):
-            self.kibana_url = self._kibana(kibana, elasticsearch, expose).url
-        if is_on(logstash := part.get("logstash") or {}):
-            days = (part.get("elasticsearch") or {}).get("retention_days", DEFAULT_RETENTION_DAYS)
-            beats = self._logstash(logstash, elasticsearch, days)
-            if is_on(filebeat := part.get("filebeat") or {}):
-                image = filebeat.get("image", UPSTREAM_IMAGES["filebeat"])
-                host = pulumi.Output.concat(scope.host("logstash"), f":{PORTS['logstash']}")
-                _filebeat.deploy(scope, image, filebeat.get("resources"), known_after(host, beats.service), self._here)
+        self.kibana_url = inside = None
+        if has_kibana(part):
+            kibana = _kibana.deploy(shared, part.get("kibana") or {}, elasticsearch, expose)
+            self.kibana_url = kibana.url
+            inside = known_after(
+                f"https://{scope.named('kibana')}:{PORTS['kibana']}", kibana.deployment, kibana.service
+            )
+        if "existing" not in part or part["existing"].get("setup", True):
+            # Before the first line comes: without its template a stream would be made as a plain index.
+            job = _log_setup.deploy(shared, own, elasticsearch, inside)
+            elasticsearch = replace(elasticsearch, after=(*elasticsearch.after, job))
+        logstash = None
+        if is_on(given := part.get("logstash") or {}):
+            logstash = _logstash.deploy(shared, given, elasticsearch)
+        if is_on(beats := part.get("filebeat") or {}):
+            _filebeat.deploy(shared, beats, elasticsearch, logstash)
         self.register_outputs({"elasticsearch_url": self.elasticsearch_url, "kibana_url": self.kibana_url})
 
-    def _files(self, program: str, files: Mapping[str, pulumi.Input[str]]) -> core.ConfigMap:
-        scope = self._scope
-        return config_map(scope.named(program), scope.namespace, scope.labels(program), files, self._here)
 
-    def _passwords(self, *keys: str) -> list[core.EnvVarArgs]:
-        return [secret_variable(key, self._credentials, key) for key in keys]
-
-    def _elasticsearch(self, part: ElkPart) -> Running:
-        own = part.get("elasticsearch") or {}
-        name, scope, here = "elasticsearch", self._scope, self._here
-        image = own.get("image", UPSTREAM_IMAGES[name])
-        files = self._files(name, {file: asset(f"{name}/{file}") for file in ("elasticsearch.yml", "roles.yml")})
-        claim = volume_claim(
-            scope.named(name),
-            scope.namespace,
-            scope.labels(name),
-            own.get("storage_size", DEFAULT_STORAGE_SIZE),
-            own.get("storage_class"),
-            here,
-        )
-        resources = resource_requirements(own.get("resources"), SIZES[name])
-        users = container(
-            "users",
-            image,
-            variables={},
-            secrets=self._passwords(*_PASSWORDS),
-            command=["/bin/sh", "-c", asset("elasticsearch/users.sh")],
-            resources=resources,
-            security_context=restricted_container(read_only=False),
-            volume_mounts=[mount("files", "/modelops", read_only=True), mount("config", "/config")],
-        )
-        health = f'curl -sf -m 5 -u "modelops:$ADMIN_PASSWORD" localhost:{PORTS[name]}/_cluster/health?local=true'
-        ready = core.ExecActionArgs(command=["/bin/sh", "-c", health])
-        server = container(
-            name,
-            image,
-            variables={},
-            secrets=self._passwords("ADMIN_PASSWORD"),
-            ports=[core.ContainerPortArgs(name="http", container_port=PORTS[name])],
-            resources=resources,
-            security_context=restricted_container(read_only=False),
-            startup_probe=core.ProbeArgs(exec_=ready, period_seconds=5, failure_threshold=60, timeout_seconds=6),
-            readiness_probe=core.ProbeArgs(exec_=ready, period_seconds=15, failure_threshold=3, timeout_seconds=6),
-            volume_mounts=[mount("data", f"{_ES_HOME}/data"), mount("config", f"{_ES_HOME}/config")],
-        )
-        program = Program(
-            name=name,
-            port=PORTS[name],
-            container=server,
-            init_containers=[users],
-            volumes=[
-                from_config_map("files", files),
-                scratch("config"),
-                claimed("data", known_after(scope.named(name), claim)),
-            ],
-            user=_USER,
-            group=_GROUP,
-            private=True,
-            startup_seconds=300,
-        )
-        return run(scope, program, here)
-
-    def _kibana(self, part: Part, elasticsearch: Running, expose: Expose) -> Running:
-        name = "kibana"
-        files = self._files(name, {"kibana.yml": asset("kibana/kibana.yml")})
-        server = container(
-            name,
-            part.get("image", UPSTREAM_IMAGES[name]),
-            variables={"ELASTICSEARCH_URL": elasticsearch.url},
-            secrets=self._passwords("KIBANA_PASSWORD", "KIBANA_ENCRYPTION_KEY"),
-            ports=[core.ContainerPortArgs(name="http", container_port=PORTS[name])],
-            resources=resource_requirements(part.get("resources"), SIZES[name]),
-            security_context=restricted_container(read_only=False),
-            startup_probe=http_probe("/login", "http", period=5, failures=60, timeout=5),
-            readiness_probe=http_probe("/login", "http", period=15, failures=3, timeout=5),
-            volume_mounts=[
-                mount("files", "/usr/share/kibana/config/kibana.yml", read_only=True, sub_path="kibana.yml")
-            ],
-        )
-        program = Program(
-            name=name,
-            port=PORTS[name],
-            container=server,
-            volumes=[from_config_map("files", files)],
-            user=_USER,
-            group=_GROUP,
-            startup_seconds=300,
-        )
-        return run(self._scope, program, self._here, expose=expose)
-
-    def _logstash(self, part: Part, elasticsearch: Running, retention_days: pulumi.Input[int]) -> Running:
-        name, home = "logstash", "/usr/share/logstash"
-        template = pulumi.Output.from_input(retention_days).apply(index_template)
-        files = self._files(
-            name,
-            {
-                "logstash.yml": asset("logstash/logstash.yml"),
-                "modelops.conf": asset("logstash/modelops.conf"),
-                "template.json": template,
-            },
-        )
-        server = container(
-            name,
-            part.get("image", UPSTREAM_IMAGES[name]),
-            variables={"ELASTICSEARCH_URL": elasticsearch.url},
-            secrets=self._passwords("LOGSTASH_PASSWORD"),
-            ports=[
-                core.ContainerPortArgs(name="beats", container_port=PORTS[name]),
-                core.ContainerPortArgs(name="api", container_port=9600),
-            ],
-            resources=resource_requirements(part.get("resources"), SIZES[name]),
-            security_context=restricted_container(read_only=False),
-            startup_probe=http_probe("/", "api", period=5, failures=60, timeout=5),
-            readiness_probe=http_probe("/", "api", period=15, failures=3, timeout=5),
-            volume_mounts=[
-                mount("files", f"{home}/config/logstash.yml", read_only=True, sub_path="logstash.yml"),
-                mount("files", f"{home}/pipeline/logstash.conf", read_only=True, sub_path="modelops.conf"),
-                mount("files", f"{home}/modelops/template.json", read_only=True, sub_path="template.json"),
-            ],
-        )
-        program = Program(
-            name=name,
-            port=PORTS[name],
-            container=server,
-            volumes=[from_config_map("files", files)],
-            user=_USER,
-            group=_GROUP,
-            private=True,
-            startup_seconds=300,
-        )
-        return run(self._scope, program, self._here)
-
-
-def is_on(part: Part) -> bool:
+def is_on(part: Any) -> bool:
     """Whether one of the programs around Elasticsearch is there."""
-    return part.get("enabled", True)
+    return bool(part.get("enabled", True))
 
 
-def derive(purpose: str, password: str) -> str:
-    """A password of its own for each program, the same at every `pulumi up`, that does not give the first away."""
-    return hmac.new(password.encode(), f"modelops {purpose}".encode(), hashlib.sha256).hexdigest()
+def has_kibana(part: ElkPart) -> bool:
+    """Kibana comes with an Elasticsearch of our own, unless it is off."""
+    return "existing" not in part and is_on(part.get("kibana") or {})
 
 
-def index_template(retention_days: float) -> str:
-    """Logstash's index template, with how long logs stay."""
-    template = json.loads(asset("logstash/template.json"))
-    template["template"]["lifecycle"]["data_retention"] = f"{int(retention_days)}d"
-    return json.dumps(template, indent=2)
+def _existing(part: ElkPart) -> Elasticsearch | None:
+    given = part.get("existing")
+    if given is None:
+        return None
+    authority = EXISTING_AUTHORITY if "ca_certificate" in given else None
+    return Elasticsearch(pulumi.Output.from_input(given["url"]), given["username"], "ADMIN_PASSWORD", authority)
 
 
-def _credentials(password: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
-    known = pulumi.Output.secret(password)
-    values: dict[str, pulumi.Input[str]] = {"ADMIN_PASSWORD": known}
-    purposes = {
-        "KIBANA_PASSWORD": "kibana",
-        "KIBANA_ENCRYPTION_KEY": "kibana encryption",
-        "LOGSTASH_PASSWORD": "logstash",
-    }
-    for key, purpose in purposes.items():
-        values[key] = known.apply(partial(derive, purpose))
-    return values
+def check(problems: Problems, part: Any) -> None:
+    """The rules between the arguments of the log pipeline. Only called where it is on."""
+    own, existing = part.get("elasticsearch") or {}, part.get("existing")
+    problems.number("elk.certificate_generation", part.get("certificate_generation"), 1)
+    if existing is not None:
+        problems.url("elk.existing.url", existing.get("url"))
+        if "password" not in part:
+            problems.missing("elk.password", "it is required with elk.existing: it is that user's")
+        if (part.get("kibana") or {}).get("enabled"):
+            problems.add("elk.kibana.enabled", True, "must be false with elk.existing, which has its own")
+    _check_nodes(problems, own)
+    _check_volume(problems, own)
+    snapshots = own.get("snapshots") or {}
+    problems.url("elk.elasticsearch.snapshots.endpoint", snapshots.get("endpoint"))
+    problems.number("elk.elasticsearch.snapshots.retention_days", snapshots.get("retention_days"), 1, 3650)
+    for program, least in _LEAST_QUEUE.items():
+        field, size = f"elk.{program}.queue_size", (part.get(program) or {}).get("queue_size")
+        problems.quantity(field, size)
+        if (known := _bytes(size)) is not None and known < least:
+            problems.add(field, size, f"must be at least {least // 2**20}Mi")
+
+
+def _check_nodes(problems: Problems, own: Mapping[str, Any]) -> None:
+    nodes, zones = own.get("nodes", 1), own.get("zones")
+    if nodes not in (1, 3):
+        problems.add("elk.elasticsearch.nodes", nodes, "must be 1 or 3: two can't outvote one that is lost")
+    if zones is not None and (nodes != 3 or len(set(zones)) != 3):
+        problems.add("elk.elasticsearch.zones", list(zones), "must be three zones, for nodes: 3")
+
+
+def _check_volume(problems: Problems, own: Mapping[str, Any]) -> None:
+    """Whether the volumes hold what is expected until it is deleted."""
+    problems.quantity("elk.elasticsearch.daily_size", own.get("daily_size"))
+    daily = _bytes(own.get("daily_size"))
+    size = _bytes(own.get("storage_size", _elasticsearch.DEFAULT_STORAGE_SIZE))
+    days = own.get("retention_days", _elasticsearch.DEFAULT_RETENTION_DAYS)
+    if daily is None or size is None or not isinstance(days, int):
+        return
+    # Three nodes hold two copies; an index goes as a whole, when its youngest line is old enough.
+    share_of_a_node = 2 / 3 if own.get("nodes", 1) == 3 else 1
+    needed = daily * (days + max(1, days // 30)) * share_of_a_node / _FULL
+    if needed > size:
+        least = -(-int(needed) // 2**30)
+        problems.add(
+            "elk.elasticsearch.storage_size",
+            own.get("storage_size", _elasticsearch.DEFAULT_STORAGE_SIZE),
+            f"must be at least {least}Gi for {days} days of {own['daily_size']}",
+        )
+
+
+def _bytes(quantity: Any) -> int | None:
+    try:
+        return bytes_of(quantity) if isinstance(quantity, str) else None
+    except ValueError:
+        return None

@@ -94,10 +94,10 @@ class _Monitor(mocks.MockMonitor):
         program: Any = self.mocks
         program.options = {
             "replace_on_changes": list(request.replaceOnChanges),
+            "ignore_changes": list(request.ignoreChanges),
             "create_timeout": request.customTimeouts.create,
             "dependencies": [urn.rpartition("::")[2] for urn in request.dependencies],
             "protect": request.protect,
-            "ignore_changes": list(request.ignoreChanges),
             "retain_on_delete": request.retainOnDelete,
         }
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]

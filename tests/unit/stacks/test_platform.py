@@ -44,7 +44,7 @@ def test_a_part_whose_image_cannot_be_had_is_off_with_one_line() -> None:
     [
         (("prometheus",), {"prometheus", "grafana"}),
         (("elasticsearch",), {"elk"}),
-        (("logstash",), {"logstash", "filebeat"}),
+        (("logstash",), {"logstash"}),
         (("kibana",), {"kibana"}),
         (("elasticsearch", "logstash", "kibana", "filebeat"), {"elk"}),
         (("kube_state_metrics", "node_exporter"), {"kube_state_metrics", "node_exporter"}),

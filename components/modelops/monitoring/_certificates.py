@@ -1,0 +1,90 @@
+"""Certificates of the log pipeline: made once at plan time, kept in a Secret and in the state's encrypted part.
+
+A certificate can't be computed twice with the same result, so the Secret ignores later ones (`ignore_changes`): what
+the first `up` made stays until `certificate_generation` says otherwise. The authority's key is thrown away as soon as
+it has signed; nobody can sign another certificate with it, and a new generation is a new authority.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+core = k8s.core.v1
+
+AUTHORITY = "ca.crt"
+_VALID_DAYS = 3650
+
+
+def certificates(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    hosts: Mapping[str, Sequence[str]],
+    opts: pulumi.ResourceOptions,
+) -> core.Secret:
+    """A Secret with `ca.crt`, and `<program>.crt` and `<program>.key` for each program and its host names."""
+    files = {key: pulumi.Output.secret(base64.b64encode(value).decode()) for key, value in make(hosts).items()}
+    kept = pulumi.ResourceOptions(ignore_changes=["data"], additional_secret_outputs=["data"])
+    return core.Secret(
+        name,
+        metadata=k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels),
+        immutable=True,
+        data=files,
+        opts=pulumi.ResourceOptions.merge(opts, kept),
+    )
+
+
+def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
+    """The files: an authority of its own, and a key and a certificate (server and client) for each program."""
+    # Imported here: only stacks with the log pipeline need it, and every plan would pay for it.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    def subject(common_name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+    start = datetime.now(UTC) - timedelta(hours=1)
+
+    def builder(common_name: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject(common_name))
+            .issuer_name(subject("modelops logs"))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(start)
+            .not_valid_after(start + timedelta(days=_VALID_DAYS))
+        )
+
+    authority = ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
+    root = (
+        builder("modelops logs", authority)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(authority, hashes.SHA256())
+    )
+    files = {AUTHORITY: root.public_bytes(serialization.Encoding.PEM)}
+    for program, names in hosts.items():
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            builder(program, key)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+            .add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                critical=False,
+            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+            .sign(authority, hashes.SHA256())
+        )
+        files[f"{program}.crt"] = certificate.public_bytes(serialization.Encoding.PEM)
+        files[f"{program}.key"] = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    return files
