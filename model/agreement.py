@@ -6,7 +6,7 @@ import numpy as np
 
 from model.runtime import Array, Runtime
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5
 """How far a converted model may be from the original: relative to the size of the prediction, absolute below 1."""
 CHECKED_INPUTS = 1000
 

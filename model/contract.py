@@ -18,12 +18,13 @@ from typing import Any
 
 
 class Exit(IntEnum):
-    """Exit codes of every program here. The Job never retries 2 and 3."""
+    """Exit codes of every program here. The Job never retries 2 and 3, and does not count 75."""
 
     DONE = 0
     FAILURE = 1
     CONFIGURATION = 2
     GATE = 3
+    PEER_LOST = 75
     TERMINATED = 143
 
 
@@ -123,9 +124,26 @@ class TrainingContract:
     data_version: str
     output_dir: Path
     checkpoint_dir: Path
+    checkpoint_uri: str = ""
+    checkpoint_seconds: float = 5
+    checkpoint_steps: int = 0
+    workers: int = 1
+    worker_index: int = 0
+    worker_hosts: tuple[str, ...] = ()
+    peer_port: int = 29400
+
+    @property
+    def chief(self) -> bool:
+        """Whether this worker is the one that keeps checkpoints and leaves the results."""
+        return self.worker_index == 0
 
     @classmethod
     def read(cls, env: Environment) -> "TrainingContract":
+        workers = env.integer("MODELOPS_WORKERS", 1, minimum=1, maximum=1000)
+        index = env.integer("MODELOPS_WORKER_INDEX", 0, minimum=0, maximum=max(0, workers - 1))
+        hosts = tuple(filter(None, env.text("MODELOPS_WORKER_HOSTS", "").split(",")))
+        if workers > 1 and len(hosts) != workers:
+            env.problems.append(f"MODELOPS_WORKER_HOSTS has {len(hosts)} names, must have {workers}, one a worker")
         return cls(
             run_id=env.text("MODELOPS_RUN_ID", pattern=NAME, rule=NAME_RULE),
             model_name=env.text("MODELOPS_MODEL_NAME", pattern=NAME, rule=NAME_RULE),
@@ -135,6 +153,15 @@ class TrainingContract:
             data_version=env.text("MODELOPS_DATA_VERSION", ""),
             output_dir=env.path("MODELOPS_OUTPUT_DIR", "/modelops/output"),
             checkpoint_dir=env.path("MODELOPS_CHECKPOINT_DIR", "/modelops/checkpoints"),
+            checkpoint_uri=env.text(
+                "MODELOPS_CHECKPOINT_URI", "", pattern=r"[a-z][a-z0-9+.-]*://\S+", rule="an fsspec URI such as s3://…"
+            ),
+            checkpoint_seconds=env.number("MODELOPS_CHECKPOINT_SECONDS", 5, minimum=0, maximum=86_400),
+            checkpoint_steps=env.integer("MODELOPS_CHECKPOINT_STEPS", 0, minimum=0, maximum=10**9),
+            workers=workers,
+            worker_index=index,
+            worker_hosts=hosts,
+            peer_port=env.integer("MODELOPS_PEER_PORT", 29400, minimum=1, maximum=65535),
         )
 
 

@@ -1,60 +1,60 @@
-"""From the trained Keras model to the directory that serving reads."""
+"""From the trained model to the directory that serving reads, checked to answer the same."""
 
 import hashlib
-import tempfile
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from model.agreement import CHECKED_INPUTS, reason_against
+from model.contract import TrainingContract
+from model.frameworks import Model
 from model.manifest import Bins, Golden, Manifest, Tensor
-from model.runtime import LiteRuntime
+from model.parameters import Parameters
+from model.runtime import RUNTIMES, Runtime
 
-GOLDEN_INPUTS = [[-1.0], [0.0], [0.5], [1.0]]
+GOLDEN_VALUES = (-1.0, 0.0, 0.5, 1.0)
 GOLDEN_TOLERANCE = 1e-5
-FILE = "model.tflite"
-SOURCE = "model.keras"
 
 
 def write_model(
-    model: keras.Model, directory: Path, *, name: str, run_id: str, baseline: tuple[Bins, ...] = ()
+    model: Model,
+    directory: Path,
+    settings: TrainingContract,
+    parameters: Parameters,
+    baseline: tuple[Bins, ...] = (),
 ) -> None:
-    """Leaves `model.keras`, `model.json` and, where LiteRT predicts the same as Keras, `model.tflite` in `directory`.
+    """Leaves the framework's own model, `model.json` and, where it predicts the same, what is served in `directory`.
 
-    The manifest says which of the two is served: LiteRT, or Keras itself where the model can't be converted.
+    The manifest says what serves it: a slim runtime, or the framework itself where the model can't be converted.
     """
-    model.save(directory / SOURCE)
+    golden = np.array([[value] * parameters.inputs for value in GOLDEN_VALUES], dtype="float32")
+    outputs = model.predict(golden)
+    inputs = np.random.default_rng(0).uniform(-10, 10, (CHECKED_INPUTS, parameters.inputs)).astype("float32")
+    source = model.save(directory)
+    served = directory / model.served_file
 
-    def convert() -> LiteRuntime:
-        (directory / FILE).write_bytes(_converted(model))
-        return LiteRuntime(directory / FILE)
+    def convert() -> Runtime:
+        model.convert(served)
+        return RUNTIMES[model.served_by](served, 1)
 
-    inputs = np.linspace(-10, 10, CHECKED_INPUTS, dtype="float32").reshape(-1, 1)
-    reason = reason_against(convert, lambda rows: np.asarray(model(rows)), inputs)
+    reason = reason_against(convert, model.predict, inputs)
     if reason:
-        (directory / FILE).unlink(missing_ok=True)
-        print(f"to be served by TensorFlow itself (image target serve-framework): {reason}", flush=True)
-    files = [file for file in (FILE, SOURCE) if (directory / file).exists()]
-    golden = np.array(GOLDEN_INPUTS, dtype="float32")
+        served.unlink(missing_ok=True)
+        print(
+            f"to be served by {settings.framework} itself (image target serve-framework): {reason}",
+            flush=True,
+        )
+    files = [*([] if reason else [served.name]), *source]
     Manifest(
-        name=name,
-        run_id=run_id,
-        framework="tensorflow",
-        runtime="framework" if reason else "litert",
+        name=settings.model_name,
+        run_id=settings.run_id,
+        framework=settings.framework,
+        runtime="framework" if reason else model.served_by,
         file=files[0],
-        inputs=Tensor((-1, 1), "float32"),
-        outputs=Tensor((-1, 1), "float32"),
-        golden=Golden(GOLDEN_INPUTS, np.asarray(model(golden)).tolist(), GOLDEN_TOLERANCE),
+        inputs=Tensor((-1, parameters.inputs), "float32"),
+        outputs=Tensor((-1, parameters.outputs), "float32"),
+        golden=Golden(golden.tolist(), outputs.tolist(), GOLDEN_TOLERANCE),
         sha256={file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in files},
+        extra_files=source[1:] if reason else (),
         baseline=baseline,
     ).write(directory)
-
-
-def _converted(model: keras.Model) -> bytes:
-    # By an export of our own: from_keras_model makes the same one, but prints a page about it.
-    with tempfile.TemporaryDirectory() as folder:
-        model.export(folder, verbose=False)
-        content: bytes = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-    return content

@@ -1,6 +1,6 @@
 """The sample's parameters, as `MODELOPS_PARAMETERS` gives them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,12 +23,16 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
+    task: Literal["regression", "classification"] = "regression"
+    """A line to find, or clouds of points to tell apart."""
     seed: Whole = Field(default=7, ge=0, le=2**32 - 1)
     """Seed of the sample data, the split, the initial weights and the order of the batches."""
     samples: Whole = Field(default=100, ge=10, le=1_000_000)
     """Rows of sample data; not used when `MODELOPS_DATA_URI` names data."""
     noise: float = Field(default=0.2, ge=0, le=10)
-    """Standard deviation of the noise in the sample data."""
+    """Standard deviation of the noise in the sample data: of y, or of the points around their cloud's middle."""
+    classes: Whole = Field(default=3, ge=2, le=100)
+    """Classes of a classification."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the rows that only watches the training."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
@@ -39,12 +43,38 @@ class Parameters(BaseModel):
     """Rows a step of the optimiser."""
     learning_rate: float = Field(default=0.02, gt=0, le=1)
     """Step size of Adam."""
+    hidden_layers: Whole = Field(default=0, ge=0, le=16)
+    """Layers between input and output; without any the model is linear."""
+    hidden_units: Whole = Field(default=16, ge=1, le=4096)
+    """Units of each hidden layer."""
+    activation: Literal["sigmoid", "relu", "tanh"] = "relu"
+    """What follows each hidden layer."""
+    loss: Literal["auto", "mse", "cross_entropy"] = "auto"
+    """What training makes small; `auto` is mse for a regression and cross_entropy for a classification."""
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> "Parameters":
         if self.validation_fraction + self.test_fraction > 0.9:
             raise ValueError("validation_fraction + test_fraction must be at most 0.9")
+        if self.task == "regression" and self.loss == "cross_entropy":
+            raise ValueError("loss must be mse (or auto) for a regression: cross_entropy needs classes")
         return self
+
+    @property
+    def loss_name(self) -> str:
+        """The loss, `auto` resolved."""
+        by_task = {"regression": "mse", "classification": "cross_entropy"}
+        return by_task[self.task] if self.loss == "auto" else self.loss
+
+    @property
+    def inputs(self) -> int:
+        """Numbers in a row of input."""
+        return 1 if self.task == "regression" else 2
+
+    @property
+    def outputs(self) -> int:
+        """Numbers in a prediction."""
+        return 1 if self.task == "regression" else self.classes
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> "Parameters":

@@ -9,6 +9,8 @@ import pandas as pd
 from model.contract import ConfigurationError
 from model.parameters import SMALLEST_SPLIT, Parameters
 
+Array = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Split:
@@ -47,6 +49,15 @@ def split(frame: pd.DataFrame, parameters: Parameters) -> Split:
     return Split(train=train, validation=validation, test=test)
 
 
-def arrays(frame: pd.DataFrame) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Inputs and targets as the model takes them: one column each, float32."""
-    return frame[["x"]].to_numpy("float32"), frame[["y"]].to_numpy("float32")
+def arrays(frame: pd.DataFrame, parameters: Parameters) -> tuple[Array, Array]:
+    """Inputs and targets as models take them, float32: of a classification, a column a class with a 1 in the right one.
+
+    Raises ConfigurationError when a label is no class.
+    """
+    inputs, target = frame.iloc[:, :-1].to_numpy("float32"), frame.iloc[:, -1].to_numpy()
+    if parameters.task == "regression":
+        return inputs, target.astype("float32").reshape(-1, 1)
+    wrong = target[~np.isin(target, np.arange(parameters.classes))]
+    if len(wrong):
+        raise ConfigurationError(f"label {wrong[0]:g} is none of the classes 0 to {parameters.classes - 1}")
+    return inputs, np.eye(parameters.classes, dtype="float32")[target.astype(int)]

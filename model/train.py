@@ -1,26 +1,30 @@
 """The training container: `python -m model.train`. Contract and exit codes: docs/model.md.
 
-TensorFlow is imported late: wrong settings are refused at once, and a SIGTERM during the import is not lost.
+The framework is imported late: wrong settings are refused at once, and a SIGTERM during the import is not lost.
 """
 
+import importlib
 import os
+import sys
 import time
 
-from model import contract
-from model.contract import ConfigurationError, Environment, TrainingContract
+from model import contract, frameworks
+from model.contract import ConfigurationError, ContractError, Environment, Exit, TrainingContract
 from model.parameters import Parameters
+from model.peers import Peers
 from model.stop import Stop
 
-FRAMEWORK = "tensorflow"
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
-"""TensorFlow's start-up notes would fill the Pod's termination message; oneDNN's kernels round differently."""
+PARAMETER_SERVER_ROLES = ("scheduler", "server")
 
 
 def read_settings(env: Environment) -> tuple[TrainingContract, Parameters]:
     """Raises ConfigurationError with the problems of the environment and of the parameters together."""
     settings = TrainingContract.read(env)
-    if settings.framework != FRAMEWORK:
-        env.problems.append(f"MODELOPS_FRAMEWORK is {settings.framework!r}, this image trains {FRAMEWORK}")
+    available = frameworks.available()
+    if settings.framework not in available:
+        env.problems.append(f"MODELOPS_FRAMEWORK is {settings.framework!r}, this image trains {' or '.join(available)}")
+    else:
+        env.problems.extend(frameworks.load(settings.framework).problems(settings.workers))
     parameters = Parameters()
     try:
         parameters = Parameters.parse(settings.parameters)
@@ -31,17 +35,34 @@ def read_settings(env: Environment) -> tuple[TrainingContract, Parameters]:
 
 
 def main() -> None:
+    if os.environ.get("DMLC_ROLE") in PARAMETER_SERVER_ROLES:
+        importlib.import_module("mxnet")  # serves until its workers are done
+        return
     started = time.monotonic()
     stop = Stop()
     stop.listen()
     settings, parameters = read_settings(Environment())
-    os.environ.update(QUIET)
+    hosts = settings.worker_hosts or ("localhost",)
+    peers = Peers(settings.run_id, settings.workers, settings.worker_index, hosts[0], settings.peer_port, stop)
 
     from model.fit import train
 
-    metrics = train(settings, parameters, stop)
+    try:
+        metrics = train(settings, parameters, stop, frameworks.load(settings.framework), peers)
+    except ContractError:
+        peers.leave()
+        raise
+    except Exception:
+        peers.wait_for_verdict()
+        raise
     values = "  ".join(f"{name} {value:.5f}" for name, value in metrics.items())
-    print(f"trained in {time.monotonic() - started:.1f} s; test split: {values}", flush=True)
+    result = f"test split: {values}" if values else f"worker {settings.worker_index} of {settings.workers}"
+    print(f"trained in {time.monotonic() - started:.1f} s; {result}", flush=True)
+    if settings.workers > 1:
+        # All are done. Frameworks take leave of each other when the interpreter ends, and wait for ever for one that
+        # was quicker.
+        sys.stderr.flush()
+        os._exit(Exit.DONE)
 
 
 if __name__ == "__main__":

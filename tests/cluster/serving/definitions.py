@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devkit.versions import TOOLCHAIN, go_module
-from tests.cluster.support import kubectl
+from tests.cluster.support import eventually, kubectl
 
 GATEWAY_API = ("sigs.k8s.io/gateway-api", "config/crd/standard", ("gatewayclasses", "gateways", "httproutes"))
 LEADER_WORKER_SET = ("sigs.k8s.io/lws", "config/crd/bases", ("leaderworkersets",))
@@ -40,11 +40,15 @@ def definitions(source: Source) -> Iterator[None]:
     for file in files(source):
         kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(file))
     for file in files(source):
-        kubectl("wait", "--for=condition=Established", "--filename", str(file), "--timeout=60s")
-    yield
-    for kind in () if had else source[2]:
-        if not json.loads(kubectl("get", kind, "--all-namespaces", "--output", "json", check=False) or "{}").get(
-            "items"
-        ):
-            [file] = [file for file in files(source) if file.name.endswith(f"_{kind}.yaml")]
-            kubectl("delete", "--filename", str(file), "--wait=false")
+        # A definition has no conditions at all for a moment, which kubectl takes for an error.
+        wait = ("wait", "--for=condition=Established", "--filename", str(file), "--timeout=60s")
+        eventually(lambda wait=wait: "condition met" in kubectl(*wait, check=False))
+    try:
+        yield
+    finally:
+        for kind in () if had else source[2]:
+            if not json.loads(kubectl("get", kind, "--all-namespaces", "--output", "json", check=False) or "{}").get(
+                "items"
+            ):
+                [file] = [file for file in files(source) if file.name.endswith(f"_{kind}.yaml")]
+                kubectl("delete", "--filename", str(file), "--timeout=60s")

@@ -122,7 +122,7 @@ def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Prov
         "image": facts.get("images", {}).get(mlflow, mlflow),
         "storage_size": "1Gi",
         "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
-        "resources": {"cpu": "20m", "memory": "640Mi", "memory_limit": "1536Mi"},
+        "resources": {"cpu": "100m", "memory": "640Mi", "memory_limit": "1536Mi"},
     }
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:

@@ -1,14 +1,17 @@
-"""One namespace and a registry of a few lines for all the trainings without a framework."""
+"""Training images; one namespace and a registry of a few lines for all the trainings without a framework."""
 
 import json
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import kubectl
+from tests.cluster.training.images import TrainingImages
 from tests.cluster.training.light import Light, registry_objects
 
 
@@ -34,3 +37,10 @@ def light(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytes
         for stack in reversed(made):
             stack.destroy(succeed=None)
         kubectl("delete", "namespace", namespace, "--wait=false", check=False)
+
+
+@pytest.fixture(scope="session")
+def training_images(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainingImages:
+    """`training_images["pytorch"]` and the like."""
+    facts = json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text())
+    return TrainingImages(tmp_path_factory.mktemp("images"), facts)

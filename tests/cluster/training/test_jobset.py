@@ -28,6 +28,16 @@ def stack(light: Light) -> Iterator[Stack]:
     made.destroy(succeed=None)
 
 
+def test_without_its_crd_a_plan_already_says_what_is_missing(light: Light, stack: Stack) -> None:
+    """First of all here: the controller is there from the first test that asks for it on."""
+    if jobset.kubectl("get", "crd", jobset.CRD, "--ignore-not-found", "--output", "name"):
+        pytest.fail("JobSet is installed here: what happens without it can't be shown")
+    outcome = stack.preview(light.program("no-set", "meet", workers=2, backend="jobset"), succeed=False)
+    assert "no-set-needs-the-crd-jobsets.jobset.x-k8s.io" in outcome.text
+    assert "does not exist" in outcome.text
+
+
+@pytest.mark.long
 @pytest.mark.usefixtures("controller")
 def test_workers_of_a_jobset_meet_and_publish(light: Light, stack: Stack) -> None:
     program = light.program("set", "meet", workers=2, backend="jobset", parameters={"backend": "jobset"})
@@ -40,6 +50,7 @@ def test_workers_of_a_jobset_meet_and_publish(light: Light, stack: Stack) -> Non
     stack.unchanged(program)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("controller")
 def test_a_jobset_that_fails_fails_the_update_at_once_and_leaves_no_survivor(light: Light, stack: Stack) -> None:
     script = "import os, sys, time\nif os.environ['RANK'] == '1': sys.exit(1)\ntime.sleep(600)"
@@ -48,11 +59,3 @@ def test_a_jobset_that_fails_fails_the_update_at_once_and_leaves_no_survivor(lig
     outcome = stack.up(program, succeed=False)
     assert 'TrainingJob "failing-set": its JobSet ended as Failed' in outcome.text
     eventually(lambda: not light.pods("failing-set", active=True), 120)
-
-
-def test_without_its_crd_a_plan_already_says_what_is_missing(light: Light, stack: Stack) -> None:
-    if jobset.kubectl("get", "crd", jobset.CRD, "--ignore-not-found", "--output", "name"):
-        pytest.fail("JobSet is installed here: what happens without it can't be shown")
-    outcome = stack.preview(light.program("no-set", "meet", workers=2, backend="jobset"), succeed=False)
-    assert "no-set-needs-the-crd-jobsets.jobset.x-k8s.io" in outcome.text
-    assert "does not exist" in outcome.text

@@ -89,6 +89,32 @@ def test_a_split_gives_every_row_to_one_part(rows: int, validation: float, test:
 
 
 def test_arrays_are_what_the_model_takes() -> None:
-    inputs, targets = preprocess.arrays(data.sample(DEFAULTS))
+    inputs, targets = preprocess.arrays(data.sample(DEFAULTS), DEFAULTS)
     assert inputs.shape == targets.shape == (100, 1)
     assert inputs.dtype == targets.dtype == np.float32
+
+
+CLOUDS = Parameters(task="classification", classes=4, samples=200)
+
+
+def test_the_clouds_are_around_the_corners_of_a_polygon_and_equally_large() -> None:
+    frame = data.sample(CLOUDS)
+    assert list(frame.columns) == ["x1", "x2", "label"]
+    assert frame["label"].value_counts().to_list() == [50] * 4
+    means = frame.groupby("label").mean().to_numpy()
+    np.testing.assert_allclose(means, [[1, 0], [0, 1], [-1, 0], [0, -1]], atol=0.15)
+
+
+def test_targets_of_a_classification_have_a_column_a_class() -> None:
+    frame = data.sample(CLOUDS)
+    inputs, targets = preprocess.arrays(frame, CLOUDS)
+    assert (inputs.shape, targets.shape) == ((200, 2), (200, 4))
+    np.testing.assert_array_equal(targets.argmax(axis=1), frame["label"])
+    assert set(targets.sum(axis=1)) == {1.0}
+
+
+@pytest.mark.parametrize("label", [4, -1, 1.5])
+def test_a_label_that_is_no_class_is_refused(label: float) -> None:
+    frame = data.sample(CLOUDS).assign(label=label)
+    with pytest.raises(ConfigurationError, match=f"label {label:g} is none of the classes 0 to 3"):
+        preprocess.arrays(frame, CLOUDS)

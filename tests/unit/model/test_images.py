@@ -31,11 +31,17 @@ def imported(module: str, found: set[str] | None = None) -> set[str]:
     return found
 
 
+def stage(target: str) -> str:
+    return DOCKERFILE.split(f" AS {target}\n", 1)[1].split("\nFROM ", 1)[0].replace("\\\n", " ")
+
+
 def copied(target: str) -> set[str]:
-    """Files under model/ that a target's stage copies."""
-    stage = DOCKERFILE.split(f" AS {target}\n", 1)[1].split("\nFROM ", 1)[0].replace("\\\n", " ")
+    """Modules under model/ that a target's stage copies, from the stage that the training images share too."""
+    text = stage(target)
+    if "--from=train-sources" in text:
+        text += stage("train-sources")
     files: set[str] = set()
-    for line in re.findall(r"^COPY (?!--from)(.*)$", stage, re.MULTILINE):
+    for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE):
         *sources, _destination = line.split()
         for source in sources:
             path = MODEL / source
@@ -46,7 +52,9 @@ def copied(target: str) -> set[str]:
 @pytest.mark.parametrize(
     ("target", "programs"),
     [
-        ("train", ["model.train", "model.publish", "model.select", "model.watch"]),
+        ("train", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.tensorflow"]),
+        ("train-pytorch", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.pytorch"]),
+        ("train-mxnet", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.mxnet"]),
         ("serve", ["model.fetch", "model.promote", "model.serve.__main__"]),
         ("serve-framework", ["model.fetch", "model.promote", "model.serve.__main__"]),
     ],
@@ -70,7 +78,7 @@ def test_every_requirement_is_locked_and_the_images_agree() -> None:
 
 
 def test_the_images_run_without_root_and_any_base_will_do() -> None:
-    assert DOCKERFILE.count("USER 65532:65532") == 3
+    assert DOCKERFILE.count("USER 65532:65532") == 5
     assert "ARG BASE_IMAGE=python:3.12-slim" in DOCKERFILE
     assert "# syntax=" not in DOCKERFILE  # would be pulled from a registry
     assert "http" not in DOCKERFILE.replace("httptools", "")
@@ -81,9 +89,12 @@ def test_only_what_is_copied_is_sent_to_the_builder() -> None:
     assert [line for line in lines if line and not line.startswith("#")] == [
         "*",
         "!*.py",
+        "!frameworks/*.py",
         "!serve/*.py",
         "!serve/static/*",
         "!requirements-serve.txt",
         "!requirements-serve-onnx.txt",
         "!requirements-train.txt",
+        "!requirements-train-mxnet.txt",
+        "!requirements-train-pytorch.txt",
     ]

@@ -31,15 +31,30 @@ def problems_of(values: dict[str, object]) -> tuple[str, ...]:
 
 def test_defaults() -> None:
     assert Parameters.parse({}).model_dump() == {
+        "task": "regression",
         "seed": 7,
         "samples": 100,
         "noise": 0.2,
+        "classes": 3,
         "validation_fraction": 0.2,
         "test_fraction": 0.2,
         "epochs": 100,
         "batch_size": 10,
         "learning_rate": 0.02,
+        "hidden_layers": 0,
+        "hidden_units": 16,
+        "activation": "relu",
+        "loss": "auto",
     }
+
+
+def test_a_loss_has_to_fit_the_task() -> None:
+    assert problems_of({"loss": "cross_entropy"}) == (
+        "MODELOPS_PARAMETERS: loss must be mse (or auto) for a regression: cross_entropy needs classes",
+    )
+    assert Parameters.parse({"task": "classification"}).loss_name == "cross_entropy"
+    assert Parameters.parse({"task": "classification", "loss": "mse"}).loss_name == "mse"
+    assert len(problems_of({"task": "ranking", "activation": "step", "loss": "hinge"})) == 3
 
 
 def test_every_problem_is_named_with_its_value_and_rule() -> None:
@@ -50,7 +65,7 @@ def test_every_problem_is_named_with_its_value_and_rule() -> None:
     assert "seed is '7'" in text
     assert "noise is True" in text
     assert "batch_size is 2.5" in text
-    assert "momentum is not a parameter; there are batch_size, epochs," in text
+    assert "momentum is not a parameter; there are activation, batch_size, classes, epochs," in text
     assert len(problems_of(wrong)) == 6
 
 
@@ -153,7 +168,7 @@ def test_training_names_environment_and_parameters_problems_together_and_soon() 
     finished = run_module(
         "model.train",
         MODELOPS_RUN_ID="abc",
-        MODELOPS_FRAMEWORK="pytorch",
+        MODELOPS_FRAMEWORK="abacus",
         MODELOPS_PARAMETERS='{"epochs": 0, "learning_rate": "x"}',
     )
     assert finished.returncode == 2

@@ -1,0 +1,44 @@
+"""What a person, or a metrics exporter, sees of a training while it runs."""
+
+import json
+import time
+from pathlib import Path
+
+LINES = 10
+SILENCE_SECONDS = 10.0
+FILE = "progress.json"
+FILE_EVERY_SECONDS = 1.0
+
+
+class Reporter:
+    """Prints about LINES lines a training, one at least every SILENCE_SECONDS, and keeps `progress.json` up to date."""
+
+    def __init__(self, epochs: int, done: int, output: Path) -> None:
+        self._epochs = epochs
+        self._done_before = done
+        self._every = max(1, epochs // LINES)
+        self._output = output
+        self._started = self._printed = time.monotonic()
+        self._written = 0.0
+
+    def report(self, row: dict[str, float]) -> None:
+        epoch, now = int(row["epoch"]), time.monotonic()
+        left = (now - self._started) / max(1, epoch - self._done_before) * (self._epochs - epoch)
+        if epoch == self._epochs or now - self._written >= FILE_EVERY_SECONDS:
+            metrics = {name: value for name, value in row.items() if name != "epoch"}
+            content = {"epoch": epoch, "epochs": self._epochs, "seconds_left": round(left, 1), "metrics": metrics}
+            write_json(self._output / FILE, content)
+            self._written = now
+        if epoch % self._every and epoch != self._epochs and now - self._printed < SILENCE_SECONDS:
+            return
+        values = "  ".join(f"{name} {value:.5f}" for name, value in row.items() if name != "epoch")
+        print(f"epoch {epoch}/{self._epochs}  {values}  {left:.0f} s left", flush=True)
+        self._printed = now
+
+
+def write_json(path: Path, content: object) -> None:
+    """The file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".part")
+    scratch.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    scratch.replace(path)
