@@ -108,7 +108,9 @@ def fuzzed(model_dir: Path, tmp_path: Path) -> Iterator[RunningServer]:
 
 
 def memory(server: RunningServer) -> int:
-    return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Bytes of the server's own; the pages of program files come and go with what else the machine does."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")))
 
 
 class Fuzzer:

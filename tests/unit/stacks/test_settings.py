@@ -147,6 +147,7 @@ def test_every_argument_of_a_training_can_be_set() -> None:
     """But for those that the stack itself gives, and the publisher, which is this project's own."""
     arguments = set(inspect.get_annotations(TrainingJobArgs))
     given = {"image", "model_name", "namespace", "tracking_uri", "experiment_name", "publisher", "image_pull_secret"}
+    given |= {"tracking_url", "tracking_secret", "serving_alias", "git_commit"}
     assert arguments - given == set(ModelSettings.model_fields) - {"name", "context"}
     for settings, args in (
         (CheckpointSettings, Checkpoints),
