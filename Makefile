@@ -38,7 +38,7 @@ format: venv ## Format the sources and mend what the linter can
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
 
-test-unit: venv ## Everything that needs no cluster (under a minute)
+test-unit: venv ## Everything that needs no cluster (minutes)
 	PROMTOOL="$$($(VENV)/python -m devkit.promtool)" $(VENV)/pytest tests/unit tests/assets tests/package
 
 test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for all of one area, its long tests included

@@ -20,7 +20,7 @@ from tests.cluster.monitoring.log_support import PASSWORDS, URL, Elasticsearch, 
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, kubectl, post
 
-pytestmark = pytest.mark.monitoring
+pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 
 OFF = {part: {"enabled": False} for part in ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")}
 TINY = {"cpu": "20m", "memory": "96Mi", "memory_limit": "400Mi"}

@@ -11,7 +11,7 @@ from tests.cluster.support import eventually, objects
 from tests.cluster.training import jobset
 from tests.cluster.training.light import Light
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.cluster.support import eventually, kubectl
 from tests.cluster.training.registry import ADMIN_PASSWORD, NAME, Registry, platform_facts, production_args
 from tests.unit.model.support import run_module, write_model
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.long]
 
 MODEL = "kept"
 NEW_PASSWORD = "planted-new-password"

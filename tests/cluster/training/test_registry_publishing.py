@@ -24,7 +24,7 @@ from tests.cluster.support import REPOSITORY, eventually, get_json, kubectl, obj
 from tests.cluster.training.registry import TINY, Program, platform_facts, stand_in
 from tests.unit.model.support import write_model
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.long]
 
 MODEL = "told"
 TRAINING = (Path(__file__).parent / "tiny_training.py").read_text()
