@@ -23,7 +23,8 @@ def problems(workers: int) -> list[str]:
 def start(parameters: Parameters) -> None:
     import torch
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
+    for name in ("torch.onnx", "torch.utils.flop_counter"):  # they miss torchvision and Triton, which nothing here uses
+        logging.getLogger(name).setLevel(logging.ERROR)
 
     torch.manual_seed(parameters.seed)
     torch.use_deterministic_algorithms(True)
@@ -64,7 +65,7 @@ class TorchModel:
         import torch
 
         with torch.no_grad():
-            outputs = served(self._network, self._parameters)(torch.from_numpy(inputs).to(self._device))
+            outputs = served(self._network, self._parameters)(torch.tensor(inputs, device=self._device))
         predicted: Array = outputs.cpu().numpy()
         return predicted
 
