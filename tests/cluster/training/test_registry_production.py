@@ -161,8 +161,9 @@ def test_changed_passwords_hold_after_the_next_up(registry: Registry) -> None:
     changed = {"auth": {"admin_password": NEW_PASSWORD}}
     registry.stack.up(registry.program(**changed), "--replace", database)
     search = "experiments/search?max_results=5"
+    # The new pod is ready; the nodes may take a moment to lead there.
+    eventually(lambda: ask(registry, search, ("admin", NEW_PASSWORD))[0] == 200, timeout_seconds=120)
     assert ask(registry, search, ("admin", ADMIN_PASSWORD))[0] == 401
-    assert ask(registry, search, ("admin", NEW_PASSWORD))[0] == 200
     assert ask(registry, search, before)[0] == 200
     registry.stack.unchanged(registry.program(**changed))
 
