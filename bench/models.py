@@ -4,7 +4,10 @@ python -m bench.models line|wide FOLDER
 """
 
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,30 +16,32 @@ WIDTH = 256
 
 
 def line(folder: Path) -> None:
-    """y = 2x + 1, as the training container leaves it."""
-    import keras
-    import numpy as np
-
-    from model.convert import write_model
-    from model.manifest import baseline_of
-
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.set_weights([np.array([[2.0]]), np.array([1.0])])
-    inputs = np.random.default_rng(7).normal(0.5, 1, (500, 1)).astype("float32")
-    write_model(model, folder, name="line", run_id="bench", baseline=baseline_of(np.asarray(model(inputs)).tolist()))
+    """The sample itself, as the training container leaves it."""
+    with tempfile.TemporaryDirectory() as output:
+        told = {
+            "RUN_ID": "bench",
+            "MODEL_NAME": "line",
+            "OUTPUT_DIR": output,
+            "CHECKPOINT_DIR": f"{output}/checkpoints",
+        }
+        env = {**os.environ, **{f"MODELOPS_{name}": value for name, value in told.items()}}
+        subprocess.run([sys.executable, "-m", "model.train"], env=env, check=True)
+        shutil.copytree(Path(output, "model"), folder, dirs_exist_ok=True)
 
 
 def wide(folder: Path) -> None:
     """256 numbers through two layers of 1,024 to 10: 1.3 million weights, which a batch reads once for all its rows."""
     import keras
     import numpy as np
+    import tensorflow as tf
 
-    from model.convert import _converted
     from model.manifest import Golden, Manifest, Tensor
 
     layers = [keras.layers.Dense(1024, "relu") for _layer in range(2)]
     model = keras.Sequential([keras.Input((WIDTH,)), *layers, keras.layers.Dense(10, "softmax")])
-    (folder / "model.tflite").write_bytes(_converted(model))
+    with tempfile.TemporaryDirectory() as exported:
+        model.export(exported, verbose=False)
+        (folder / "model.tflite").write_bytes(tf.lite.TFLiteConverter.from_saved_model(exported).convert())
     golden = np.full((1, WIDTH), 0.5, "float32")
     Manifest(
         name="wide",
