@@ -1,6 +1,6 @@
 """Read: refresh, get and import."""
 
-from . import annotations, checkpoint, kinds
+from . import annotations, checkpoint
 from .awaiting import Verdict, awaiter_for
 from .cluster import Cluster
 from .errors import ApiError, NoMatchError, PartialFailure, Refused, Unreachable
@@ -25,7 +25,7 @@ def read(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: M
     namespace, name = annotations.parse_id(resource.id)
     if not name:
         raise Refused(f"failed to read resource: its ID names no object: {resource.id!r}")
-    last, foreign = _shape(resource, state, inputs, namespace, name)
+    last, foreign = _shape(resource, inputs, namespace, name)
     try:
         live = cluster.client.get(cluster.discovery.path_of(last, name))
     except NoMatchError:
@@ -39,7 +39,8 @@ def read(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: M
     manager = checkpoint.text_of(state, checkpoint.FIELD_MANAGER) or f"pulumi-kubernetes-{random_suffix()}"
     api_version = checkpoint.text_of(state, checkpoint.API_VERSION) or str(last.get("apiVersion") or "")
     packed = checkpoint.pack(live_inputs, live, inputs, api_version=api_version, field_manager=manager)
-    marked = from_object(live_inputs)
+    # What a program only looked at has no inputs, and a refresh must not give it any: that would be a change.
+    marked = {} if state and not inputs else from_object(live_inputs)
     annotate_secrets(marked, inputs)
     problem = "" if verdict.ready else f"Resource '{name}' was created but failed to initialize"
     return Written(resource.id or annotations.full_name(live), packed, marked, problem, verdict.reasons)
@@ -60,20 +61,17 @@ def _unreachable(cluster: Cluster, host: Host, resource: Resource, state: Map, i
     )
 
 
-def _shape(resource: Resource, state: Map, inputs: Map, namespace: str, name: str) -> tuple[Map, bool]:
+def _shape(resource: Resource, inputs: Map, namespace: str, name: str) -> tuple[Map, bool]:
     """The inputs that made the object, as far as known, and whether nothing is known of them."""
     last = normalize(to_object(inputs))
     if last.get("kind"):
         return last, False
-    _, live = checkpoint.unpack(state)
-    foreign = not live.get("kind")
-    gvk = resource.gvk if foreign else kinds.of_object(live)
-    last |= {"apiVersion": gvk.api_version, "kind": gvk.kind}
+    last |= {"apiVersion": resource.gvk.api_version, "kind": resource.gvk.kind}
     meta = last.setdefault("metadata", {})
     meta.setdefault("name", name)
     if namespace:
         meta.setdefault("namespace", namespace)
-    return last, foreign
+    return last, True
 
 
 def _verdict(cluster: Cluster, last: Map, live: Map) -> Verdict:

@@ -32,6 +32,21 @@ def test_get_reads_an_object_by_namespace_and_name(stack: Stack) -> None:
     assert objects("configmap", stack.namespace, "--field-selector=metadata.name=there")
 
 
+def test_a_refresh_of_what_was_only_looked_at_is_no_change(stack: Stack) -> None:
+    kubectl("create", "configmap", "there", "--from-literal=a=1", "--namespace", stack.namespace)
+
+    def program(provider):
+        options = ResourceOptions(provider=provider)
+        k8s.core.v1.ConfigMap.get("found", f"{stack.namespace}/there", opts=options)
+
+    stack.up(program)
+    before = stack.state()["found"]
+    stack.refresh()
+    after = stack.state()["found"]
+    assert after.get("inputs") == before.get("inputs")
+    assert after["outputs"] == before["outputs"]
+
+
 def test_get_of_a_missing_object_is_an_error(stack: Stack) -> None:
     def program(provider):
         k8s.core.v1.ConfigMap.get("missing", f"{stack.namespace}/nowhere", opts=ResourceOptions(provider=provider))
