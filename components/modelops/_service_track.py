@@ -153,8 +153,9 @@ def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.Deployme
     build = _service_vllm.template if is_vllm(args) else _service_pod.template
     return k8s.apps.v1.DeploymentSpecArgs(
         replicas=_fixed_replicas(args) if running else 0,
-        # Without a surge, the replica set of a version that comes back starts at none: Pulumi would take that for done.
-        revision_history_limit=3 if surge else 0,
+        # The kept, empty replica set of a version that comes back would be taken for a finished rollout by a watcher
+        # that sees the Deployment first. Earlier versions come back by `model_uri`, not by this history.
+        revision_history_limit=0,
         progress_deadline_seconds=startup_seconds(args) + _service_pod.grace_seconds(args),
         strategy=k8s.apps.v1.DeploymentStrategyArgs(
             type="RollingUpdate",
