@@ -84,6 +84,42 @@ def test_each_alert_says_what_to_do(alert: dict[str, Any]) -> None:
     assert anchor in anchors(REPOSITORY / page)
 
 
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: f"{alert['alert']}-{alert['labels'].get('window', '')}")
+def test_each_alert_has_a_test_that_it_is_quiet_and_one_that_it_fires(alert: dict[str, Any]) -> None:
+    expected = []
+    for file in sorted((REPOSITORY / "tests" / "assets" / "rules").glob("*.yaml")):
+        for test in yaml.safe_load(file.read_text())["tests"]:
+            expected += [
+                found["exp_alerts"] for found in test.get("alert_rule_test", []) if found["alertname"] == alert["alert"]
+            ]
+    labels = alert["labels"].items()
+    fired = [one for found in expected for one in found if labels <= one["exp_labels"].items()]
+    assert fired, "no test makes it fire"
+    if alert["alert"] != "Watchdog":  # which is there to fire
+        assert any(not any(labels <= one["exp_labels"].items() for one in found) for found in expected)
+
+
+_WORKBOOK = {"1h": (0.02, "5m"), "6h": (0.05, "30m"), "3d": (0.10, "6h")}
+"""The SRE workbook's table: long window → the part of 30 days' budget that may be gone in it, short window."""
+
+
+def test_burn_rates_are_the_sre_workbooks() -> None:
+    hours = {"5m": 1 / 12, "30m": 1 / 2, "1h": 1, "6h": 6, "3d": 72}
+    found: dict[tuple[str, float], set[str]] = {}
+    for alert in alerts():
+        match = re.findall(r"service:modelops_slo_(\w+):ratio_rate(\w+) > ([\d.]+) \* ([\d.]+)", alert["expr"])
+        if not match:
+            continue
+        (kind, long, factor, budget), (_, short, *same) = match
+        assert same == [factor, budget]
+        spent, expected = _WORKBOOK[long]
+        assert short == expected
+        assert hours[short] == pytest.approx(hours[long] / 12)
+        assert float(factor) == pytest.approx(spent * 30 * 24 / hours[long])
+        found.setdefault((kind, float(budget)), set()).add(long)
+    assert found == {("errors", 0.001): {"1h", "6h", "3d"}, ("slow", 0.01): {"1h", "6h", "3d"}}
+
+
 def test_the_runbook_has_no_heading_without_alert() -> None:
     text = (REPOSITORY / "docs" / "runbook.md").read_text()
     assert set(re.findall(r"^## (.+)$", text, re.M)) == {alert["alert"] for alert in alerts()}
