@@ -12,7 +12,7 @@ from tests.cluster.serving.load import Load
 from tests.cluster.serving.support import Serving
 from tests.cluster.support import eventually, kubectl
 
-pytestmark = pytest.mark.serving
+pytestmark = [pytest.mark.serving, pytest.mark.long]
 
 MINUTES = 60
 

@@ -18,7 +18,7 @@ from tests.cluster.serving.support import Serving, image_args, platform_facts, p
 from tests.cluster.support import eventually, get_json, kubectl, post
 from tests.unit.model.other_models import write_keras_model, write_onnx_model
 
-pytestmark = pytest.mark.serving
+pytestmark = [pytest.mark.serving, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

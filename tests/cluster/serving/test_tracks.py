@@ -13,7 +13,7 @@ from tests.cluster.serving.support import Serving, versions
 from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl
 
-pytestmark = pytest.mark.serving
+pytestmark = [pytest.mark.serving, pytest.mark.long]
 
 WRONG_SLOPE = -4.0
 OLD = {(value, 2 * value + 1) for value in INPUTS}

@@ -10,7 +10,7 @@ from tests.cluster.support import eventually, kubectl
 from tests.cluster.training.images import TARGETS, TrainingImages
 from tests.cluster.training.light import Light, command
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.long]
 
 PARAMETERS = {"task": "classification", "samples": 150, "hidden_layers": 1, "epochs": 6, "learning_rate": 0.05}
 MORE = [pytest.param(name, marks=pytest.mark.long) for name in ("pytorch", "mxnet")]

@@ -10,7 +10,7 @@ from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, kubectl
 from tests.cluster.training.light import Light
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.long]
 
 PARAMETERS = {"steps": 2, "pause": 0.1}
 

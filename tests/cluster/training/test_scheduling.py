@@ -11,7 +11,7 @@ from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, kubectl, objects
 from tests.cluster.training.light import Light
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.long]
 
 
 @pytest.fixture
