@@ -121,7 +121,6 @@ class TestBlueGreen:
         assert set(seen.answers) <= OLD and not seen.failed
         assert not load.seen.failed
 
-    @pytest.mark.long
     def test_a_version_that_does_not_start_never_gets_a_request(
         self, serving: Serving, coloured: Stack, load: Load
     ) -> None:

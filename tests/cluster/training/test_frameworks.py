@@ -65,7 +65,6 @@ def test_several_workers_train_the_model_that_one_trains(train: Train, framework
         assert several["metrics"] == pytest.approx(one["metrics"], abs=0.01), f"{workers} workers"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("framework", list(TARGETS))
 def test_a_killed_worker_ends_the_others_and_all_go_on(
     light: Light, training_images: TrainingImages, framework: str

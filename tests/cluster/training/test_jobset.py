@@ -37,7 +37,6 @@ def test_without_its_crd_a_plan_already_says_what_is_missing(light: Light, stack
     assert "does not exist" in outcome.text
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("controller")
 def test_workers_of_a_jobset_meet_and_publish(light: Light, stack: Stack) -> None:
     program = light.program("set", "meet", workers=2, backend="jobset", parameters={"backend": "jobset"})
@@ -50,7 +49,6 @@ def test_workers_of_a_jobset_meet_and_publish(light: Light, stack: Stack) -> Non
     stack.unchanged(program)
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("controller")
 def test_a_jobset_that_fails_fails_the_update_at_once_and_leaves_no_survivor(light: Light, stack: Stack) -> None:
     script = "import os, sys, time\nif os.environ['RANK'] == '1': sys.exit(1)\ntime.sleep(600)"

@@ -96,7 +96,6 @@ def test_nothing_is_trained_for_a_registry_that_does_not_answer(light: Light) ->
     failing.destroy()
 
 
-@pytest.mark.long
 def test_time_to_live_removes_the_job_and_never_trains_again(light: Light) -> None:
     stack = light.new_stack()
     program = identical(

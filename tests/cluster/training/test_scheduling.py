@@ -64,7 +64,6 @@ def test_a_suspended_training_starts_when_somebody_lets_it(light: Light, stack: 
     stack.unchanged(program)
 
 
-@pytest.mark.long
 def test_a_training_beyond_its_deadline_fails_and_leaves_no_survivor(light: Light, stack: Stack) -> None:
     parameters = {"steps": 10_000, "pause": 0.1, "name": "late"}
     program = light.program("late", "count", timeout_seconds=30, parameters=parameters)
