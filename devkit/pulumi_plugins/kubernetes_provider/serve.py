@@ -16,9 +16,13 @@ from .servicer import KubernetesProvider
 MAX_CALLS = 512
 """Calls served at once. A wait holds a thread, and must not keep others from their turn."""
 
+ENGINE_CHECK_SECONDS = 2
+"""How often to look whether the engine that started the plugin is still there: one that was killed can say nothing."""
+
 
 def main(argv: list[str]) -> int:
-    """Serve until SIGINT or SIGTERM. `argv` is what the engine passes: options, then its address."""
+    """Serve until SIGINT, SIGTERM or the engine's end. `argv` is what the engine passes: options, then its address."""
+    engine = os.getppid()
     positional = [argument for argument in argv if not argument.startswith("-")]
     ended = threading.Event()
 
@@ -34,7 +38,8 @@ def main(argv: list[str]) -> int:
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    ended.wait()
+    while not ended.wait(ENGINE_CHECK_SECONDS) and os.getppid() == engine:
+        pass
     server.stop(grace=None)
     # Calls that still wait must not hold the process up.
     os._exit(0)

@@ -10,7 +10,7 @@ from tests.cluster.serving.support import Serving, base_program, platform_facts
 from tests.cluster.support import kubectl
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def serving(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A registry and an image to serve with. Versions are published as tests ask for them."""
     folder = tmp_path_factory.mktemp("serving")

@@ -15,7 +15,7 @@ from tests.cluster.training.images import TrainingImages
 from tests.cluster.training.light import Light, registry_objects
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def light(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Light]:
     """Where light trainings run."""
     folder = tmp_path_factory.mktemp("light")

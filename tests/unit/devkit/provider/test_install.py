@@ -33,6 +33,37 @@ def test_an_installed_plugin_serves_soon_and_ends_quietly(install, tmp_path: Pat
     assert int(port) > 0 and took < 15
 
 
+def test_a_plugin_ends_when_the_engine_that_started_it_was_killed(tmp_path: Path) -> None:
+    """`kill -9` of an engine leaves it no time to tell its plugins, which are in process groups of their own."""
+    plugin = write_kubernetes_plugin(tmp_path / "bin", Path(sys.executable))
+    start = (
+        "import subprocess, sys\n"
+        f"plugin = subprocess.Popen([{str(plugin)!r}, '127.0.0.1:1'], stdout=subprocess.PIPE, process_group=0)\n"
+        "plugin.stdout.readline()\n"
+        "print(plugin.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    engine = subprocess.Popen(
+        [sys.executable, "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert engine.stdout is not None
+    process = int(engine.stdout.readline())
+    os.kill(process, 0)
+    engine.kill()
+    engine.wait()
+    deadline = time.monotonic() + 10
+    while _alive(process) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _alive(process)
+
+
+def _alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
 def test_installing_again_takes_the_place_of_the_old(tmp_path: Path) -> None:
     old = tmp_path / "pulumi-resource-kubernetes.d" / "kubernetes_provider" / "gone.py"
     old.parent.mkdir(parents=True)
