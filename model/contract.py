@@ -154,7 +154,7 @@ class TrainingContract:
             output_dir=env.path("MODELOPS_OUTPUT_DIR", "/modelops/output"),
             checkpoint_dir=env.path("MODELOPS_CHECKPOINT_DIR", "/modelops/checkpoints"),
             checkpoint_uri=env.text(
-                "MODELOPS_CHECKPOINT_URI", "", pattern=r"[a-z][a-z0-9+.-]*://\S+", rule="an fsspec URI such as s3://…"
+                "MODELOPS_CHECKPOINT_URI", "", pattern=r"[a-z][a-z0-9+.-]*://\S+", rule="a URI such as s3://bucket/prefix"
             ),
             checkpoint_seconds=env.number("MODELOPS_CHECKPOINT_SECONDS", 5, minimum=0, maximum=86_400),
             checkpoint_steps=env.integer("MODELOPS_CHECKPOINT_STEPS", 0, minimum=0, maximum=10**9),

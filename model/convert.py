@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.agreement import CHECKED_INPUTS, reason_against
+from model.agreement import CHECKED_INPUTS, TOLERANCES, reason_against
 from model.contract import TrainingContract
 from model.frameworks import Model
 from model.manifest import Bins, Golden, Manifest, Tensor
@@ -37,7 +37,7 @@ def write_model(
         model.convert(served)
         return RUNTIMES[model.served_by](served, 1)
 
-    reason = reason_against(convert, model.predict, inputs)
+    reason = reason_against(convert, model.predict, inputs, TOLERANCES[model.served_by])
     if reason:
         served.unlink(missing_ok=True)
         print(

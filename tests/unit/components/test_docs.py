@@ -19,6 +19,7 @@ SNIPPETS = [
     for page in [
         REPOSITORY / "components" / "README.md",
         REPOSITORY / "docs" / "canary.md",
+        REPOSITORY / "docs" / "training-examples.md",
         *sorted(PAGES.glob("*.md")),
     ]
     for number, text in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1)
@@ -66,7 +67,9 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
         },
         "training": SimpleNamespace(model_uri="models:/linear@run-0123456789ab"),
         "monitoring": SimpleNamespace(prometheus_url="http://prometheus.mon.svc:9090"),
+        "ModelImage": modelops.ModelImage,
         "ModelService": modelops.ModelService,
+        "TrainingJob": modelops.TrainingJob,
         "old": "models:/linear@run-0123456789ab",
         "new": "models:/linear@run-ba9876543210",
         "config": SimpleNamespace(require_secret=lambda _: "a long secret"),

@@ -133,7 +133,7 @@ def test_a_conversion_that_fails_or_changes_the_model_leaves_it_to_the_framework
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.keras"]
     said = capsys.readouterr().out
     assert "to be served by tensorflow itself (image target serve-framework)" in said
-    assert ("away from the original, at most 1e-05" if len(other) > 8 else "can't be converted") in said
+    assert ("away from the original, at most 1e-06" if len(other) > 8 else "can't be converted") in said
     np.testing.assert_allclose(load(tmp_path, manifest, 1).predict(np.array([[0.5]], "float32")), [[2.0]])
 
 
