@@ -1,6 +1,6 @@
 """Steps from raw data to training, validation and test rows, each declared as data: `{"scale": {"columns": ["age"]}}`.
 
-The names and fields of all steps are in docs/data-steps.md, which `python -m model.steps.docs` writes.
+The names and fields of all steps are in docs/data-steps.md, which `python -m docs.data_steps` writes.
 """
 
 from model.steps import clean, convert, images, protect, split, text

@@ -1,6 +1,8 @@
-"""The page of all steps, made of their declarations: `python -m model.steps.docs` writes docs/data-steps.md."""
+"""What is made of the steps' declarations: `python -m docs.data_steps` writes the page docs/data-steps.md, and the file
+by which DataPipeline knows names, fields and choices without importing pandas."""
 
 import inspect
+import json
 import types
 import typing
 from pathlib import Path
@@ -9,13 +11,15 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from model.steps.base import STEPS, Step
+from model.steps import STEPS, Step
+from model.steps.read import Source
 from model.steps.split import Split
 
-PAGE = Path(__file__).parents[2] / "docs" / "data-steps.md"
+PAGE = Path(__file__).with_name("data-steps.md")
+CATALOG = PAGE.parents[1] / "components" / "modelops" / "assets" / "data" / "steps.json"
 HEAD = """# Steps of a data pipeline
 
-Made from the code by `python -m model.steps.docs`; a test holds it current.
+Made from the code by `python -m docs.data_steps`; a test holds it current.
 
 A step is declared by its name and its fields: `{"scale": {"columns": ["age"], "by": "standard"}}`. Where it may stand:
 *each row* anywhere before what is fitted; *all rows* before the split; *fitted*, on the training split alone, after it.
@@ -89,9 +93,31 @@ def _default(info: FieldInfo) -> str:
     return f"`{str(info.default).lower() if isinstance(info.default, bool) else info.default}`"
 
 
+def catalog() -> str:
+    """Names, required fields, choices and place of every step, and the fields of a source, as JSON."""
+    known = {"source": _known(Source), "steps": {name: _known(kind) for name, kind in sorted(STEPS.items())}}
+    for name, kind in STEPS.items():
+        known["steps"][name]["fitted"] = _scope(kind) == "fitted"
+    return json.dumps(known, indent=1, sort_keys=True) + "\n"
+
+
+def _known(kind: type[BaseModel]) -> dict[str, Any]:
+    fields = kind.model_fields
+    return {
+        "fields": sorted(fields),
+        "required": sorted(name for name, info in fields.items() if info.is_required()),
+        "choices": {
+            name: list(typing.get_args(info.annotation))
+            for name, info in sorted(fields.items())
+            if typing.get_origin(info.annotation) is typing.Literal
+        },
+    }
+
+
 def main() -> None:
-    # The registry is filled by the package, which `python -m` has imported.
     PAGE.write_text(page())
+    CATALOG.parent.mkdir(exist_ok=True)
+    CATALOG.write_text(catalog())
 
 
 if __name__ == "__main__":
