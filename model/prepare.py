@@ -104,10 +104,9 @@ def main(words: list[str] | None = None) -> None:
         write_shard(pipeline, place, given, context)
         if given.shard:
             return
-        rows = gathered(place, given, context)
+        prepared = merged(pipeline, place, given, context)
     else:
-        rows = pipeline.whole(context, say)
-    prepared = pipeline.finish(rows, context, say)
+        prepared = pipeline.finish(pipeline.whole(context, say), context, say)
     say(f"writing {version}")
     place.publish(version, prepared)
     place.mark_latest(version)
@@ -126,6 +125,17 @@ def write_shard(pipeline: Any, place: "Place", given: argparse.Namespace, contex
     place.write_text(marker, json.dumps(context.report))
     context.report.clear()
     say(f"shard {given.shard} of {given.shards} is done")
+
+
+def merged(pipeline: Any, place: "Place", given: argparse.Namespace, context: Any) -> Any:
+    """What all shards' rows become. What is wrong with the data is final: then their pieces go too."""
+    from model.steps.errors import DataError
+
+    try:
+        return pipeline.finish(gathered(place, given, context), context, say)
+    except DataError:
+        place.remove(_folder(given))
+        raise
 
 
 def gathered(place: "Place", given: argparse.Namespace, context: Any) -> Any:

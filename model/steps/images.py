@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
 from model.steps.base import Context, Step, step
+from model.steps.read import UNREADABLE, open_file
 
 Image = npt.NDArray[Any]
 Feature = Literal["pixels", "histogram", "hog", "orb"]
@@ -68,9 +68,9 @@ class ImageFeatures(Step):
         import cv2
 
         try:
-            with fsspec.open(str(uri)) as stream:
+            with open_file(str(uri)) as stream:
                 content = np.frombuffer(stream.read(), dtype="uint8")
-        except (OSError, ValueError):
+        except UNREADABLE:
             raise context.bad_row(index, self.column, "names an image that can't be read") from None
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
         if image is None:

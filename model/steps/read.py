@@ -5,11 +5,14 @@ Files are opened through fsspec; obstore does what is behind s3://.
 
 import hashlib
 import json
+import os
 import posixpath
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import fsspec
+import obstore.exceptions
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +23,8 @@ CHUNK_ROWS = 50_000
 """Rows that a shard has in memory at a time; also its piece of work."""
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _SCHEMES = ("s3",)
+UNREADABLE = (OSError, ValueError, ImportError, obstore.exceptions.BaseError)
+"""What opening and reading raise."""
 Type = Literal["number", "integer", "text", "boolean"]
 _DTYPES = {"number": "float64", "integer": "Int64", "text": "str", "boolean": "boolean"}
 
@@ -53,8 +58,8 @@ class Source(BaseModel):
             if self.format == "images":
                 found = [name for name in system.find(path) if name.lower().endswith(IMAGES)]
             else:
-                found = system.glob(path) if any(sign in path for sign in "*?") else [path]
-        except (OSError, ValueError) as error:
+                found = _matching(system, path) if any(sign in path for sign in "*?") else [path]
+        except UNREADABLE as error:
             raise errors.unreadable(self.uri, _reason(error)) from error
         if not found:
             raise errors.unreadable(self.uri, "there is no such file")
@@ -71,10 +76,10 @@ class Source(BaseModel):
             name = "/".join(file.split("/")[-2:]) if self.format == "images" else posixpath.basename(file)
             digest.update(name.encode() + b"\0")
             try:
-                with fsspec.open(file) as stream:
+                with open_file(file) as stream:
                     while block := stream.read(2**20):
                         digest.update(block)
-            except (OSError, ValueError) as error:
+            except UNREADABLE as error:
                 raise errors.unreadable(file, _reason(error)) from error
         return digest.hexdigest()
 
@@ -91,7 +96,7 @@ class Source(BaseModel):
                 yield self._typed(frame, file, number)
         except errors.DataError:
             raise
-        except (OSError, ValueError, ImportError) as error:
+        except UNREADABLE as error:
             raise errors.unreadable(file, _reason(error)) from error
 
     def _read(self, file: str, rows: int) -> Iterator[pd.DataFrame]:
@@ -100,13 +105,13 @@ class Source(BaseModel):
         elif self.format == "parquet":
             import pyarrow.parquet
 
-            with fsspec.open(file) as stream:
+            with open_file(file) as stream:
                 for batch in pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=rows):
                     yield batch.to_pandas()
         elif self.format == "images":
             yield pd.DataFrame({"uri": [file], "label": [file.split("/")[-2]]})
         else:
-            with fsspec.open(file, "rt", encoding="utf-8") as stream:
+            with open_file(file, "rt", encoding="utf-8") as stream:
                 if self.format == "csv":
                     # As text: what is a number is decided over all rows, or by the declaration.
                     yield from pd.read_csv(stream, dtype="str", chunksize=rows, keep_default_na=False, na_values=[""])
@@ -114,8 +119,6 @@ class Source(BaseModel):
                     yield from _json_lines(stream, rows)
 
     def _query(self, rows: int) -> Iterator[pd.DataFrame]:
-        import os
-
         import sqlalchemy
 
         url = sqlalchemy.make_url(self.uri)
@@ -189,14 +192,39 @@ def _json_lines(stream: Any, rows: int) -> Iterator[pd.DataFrame]:
         yield pd.DataFrame(pending)
 
 
+def _matching(system: Any, path: str) -> list[str]:
+    """Files by a pattern whose * and ? stand for anything but a slash.
+
+    Not fsspec's `glob`: it asks for folders' heads, which some object stores have no answer to.
+    """
+    folder = re.split(r"[*?]", path)[0].rpartition("/")[0]
+    pattern = "".join({"*": "[^/]*", "?": "[^/]"}.get(part, re.escape(part)) for part in re.split(r"([*?])", path))
+    return [name for name in system.find(folder) if re.fullmatch(pattern, name)]
+
+
 def opened(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
-    if uri.split("://")[0] in _SCHEMES:
-        import obstore.fsspec
-
-        obstore.fsspec.register(list(_SCHEMES))
-    found: tuple[Any, str] = fsspec.core.url_to_fs(uri)
+    register_object_stores()
+    found: tuple[Any, str] = fsspec.core.url_to_fs(uri, **_options(uri))
     return found
+
+
+def register_object_stores() -> None:
+    """Lets fsspec open s3:// by obstore, which takes its settings from the usual variables."""
+    import obstore.fsspec
+
+    obstore.fsspec.register(list(_SCHEMES))
+
+
+def _options(uri: str) -> dict[str, Any]:
+    plain = uri.startswith("s3://") and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    return {"client_options": {"allow_http": True}} if plain else {}
+
+
+def open_file(uri: str, mode: str = "rb", **options: Any) -> Any:
+    """A file behind any address, for a `with` statement."""
+    register_object_stores()
+    return fsspec.open(uri, mode, **options, **_options(uri))
 
 
 def _reason(error: Exception) -> str:

@@ -74,7 +74,10 @@ class Place:
 
     def program(self, name: str, destination: str, **changes: Any) -> Program:
         """A program of one DataPipeline that exports its outputs."""
-        args = self.args(destination, **changes)
+        return self.program_of(name, self.args(destination, **changes))
+
+    def program_of(self, name: str, args: Mapping[str, Any]) -> Program:
+        """The same for arguments of any kind."""
 
         def build(provider: k8s.Provider) -> Mapping[str, Any]:
             made = DataPipeline(name, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.cluster.data.place import CARD, MAIL, PERSON, ROWS, SALT, Place
+from tests.cluster.s3 import ObjectStore
 from tests.cluster.support import apply, kubectl, objects
 
 pytestmark = pytest.mark.data
@@ -48,6 +49,31 @@ def test_a_schedule_prepares_what_is_new_and_nothing_else(place: Place) -> None:
     latest = json.loads(place.look("cat", "/data/nightly/latest.json"))["data_version"]
     assert f"data_version {latest}" in said[0]
     assert f"{latest} is there already: nothing to do" in said[1]
+
+
+def test_an_object_store_is_source_and_destination(place: Place, object_store: ObjectStore) -> None:
+    raw = "import pathlib; f = pathlib.Path('/data/{}/raw'); f.mkdir(); (f / 'a.csv').write_text('a,y\\n' + rows)"
+    script = "rows = ''.join(f'{n},{n % 2}\\n' for n in range(50)); " + raw.format(object_store.bucket)
+    arguments = ("--namespace", object_store.namespace, "s3", "--container", "look")
+    kubectl("exec", *arguments, "--", "python3", "-c", script)
+    stack = place.new_stack()
+    changes = {
+        "sources": [{"uri": f"s3://{object_store.bucket}/raw/*.csv", "types": {"a": "number", "y": "number"}}],
+        "steps": [{"split": {}}, {"scale": {"columns": ["a"]}}],
+        "destination": f"s3://{object_store.bucket}/prepared",
+        "secret": object_store.credentials(place.namespace),
+        "environment": object_store.variables,
+        "shards": 2,
+    }
+    args = {key: value for key, value in place.args("unused").items() if key not in ("volume", "salt_secret")}
+    stack.up(place.program_of("store", {**args, **changes}))
+    version = stack.outputs()["data_version"]
+    assert stack.outputs()["data_uri"] == f"s3://{object_store.bucket}/prepared/{version}"
+    assert object_store.objects("prepared/") == [
+        *(f"prepared/{version}/{name}" for name in ("preprocessing.json", "report.json", "test/part-00000.parquet")),
+        *(f"prepared/{version}/{part}/part-00000.parquet" for part in ("train", "validation")),
+        "prepared/latest.json",
+    ]
 
 
 def test_a_bad_row_fails_the_update_names_the_row_and_leaves_nothing(place: Place) -> None:

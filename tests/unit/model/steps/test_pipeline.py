@@ -144,6 +144,27 @@ def test_a_shard_that_never_ends_is_noticed(folder: Path) -> None:
     assert not (folder / "out" / "latest.json").exists()
 
 
+def test_what_fails_after_the_shards_takes_their_pieces_away(folder: Path) -> None:
+    pipeline = declared(folder)
+    pipeline["steps"][8]["scale"]["columns"] = ["gone"]
+    with pytest.raises(DataError, match="lacks column gone"):
+        for shard in ("1", "0"):
+            run_shard(folder, shard, pipeline)
+    assert list((folder / "out").iterdir()) == []
+
+
+def run_shard(folder: Path, shard: str, pipeline: dict[str, Any]) -> None:
+    words = ["--shards", "2", "--shard", shard]
+    prepare.main(["--pipeline", json.dumps(pipeline), "--destination", f"{folder}/out", *words])
+
+
+def test_a_pattern_does_not_reach_into_folders(folder: Path) -> None:
+    (folder / "deeper").mkdir()
+    (folder / "deeper" / "raw-9.csv").write_text("nothing of this\n")
+    assert len(Pipeline.parse(declared(folder)).files()) == 2
+    assert len(Pipeline.parse({**declared(folder), "sources": [{"uri": f"{folder}/*/raw-?.csv"}]}).files()) == 1
+
+
 def test_shards_need_declared_types(folder: Path) -> None:
     pipeline = declared(folder)
     del pipeline["sources"][0]["types"]
