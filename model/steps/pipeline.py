@@ -125,17 +125,21 @@ class Pipeline(BaseModel):
             raise ConfigurationError(*problems)
 
     def shard(self, shard: int, shards: int, context: Context, say: Say) -> Iterator[tuple[int, int, pd.DataFrame]]:
-        """(file, chunk, rows) of every `shards`-th chunk, after the steps that look at each row by itself.
+        """(file, chunk, rows) after the steps that look at each row by itself: of every `shards`-th file, or of every
+        `shards`-th chunk where there are fewer files than shards.
 
         Memory: one chunk. Raises DataError and ConfigurationError.
         """
         self.check_shards(shards)
         context.files = self.files()
         steps, done, turn = self.plan[: self.first_global()], 0, 0
+        by_file = len(context.files) >= shards
         for number, source, file in self._numbered():
+            if by_file and number % shards != shard:
+                continue
             for chunk, frame in enumerate(source.chunks(file, number)):
                 turn += 1
-                if (turn - 1) % shards != shard:
+                if not by_file and (turn - 1) % shards != shard:
                     continue
                 unnamed = [name for name in frame.columns if name not in source.types]
                 if source.format in ("csv", "jsonl") and unnamed:
