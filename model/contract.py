@@ -18,12 +18,18 @@ from typing import Any
 
 
 class Exit(IntEnum):
-    """Exit codes of every program here. The Job never retries 2 and 3, and does not count 75."""
+    """Exit codes of every program here. Jobs never retry 2, 3, 10, 11 and 13 to 15, and don't count 75."""
 
     DONE = 0
     FAILURE = 1
     CONFIGURATION = 2
     GATE = 3
+    BAD_ROW = 10
+    MISSING_COLUMN = 11
+    UNREADABLE = 12
+    EMPTY = 13
+    PRIVACY = 14
+    LEAK = 15
     PEER_LOST = 75
     TERMINATED = 143
 
@@ -154,7 +160,10 @@ class TrainingContract:
             output_dir=env.path("MODELOPS_OUTPUT_DIR", "/modelops/output"),
             checkpoint_dir=env.path("MODELOPS_CHECKPOINT_DIR", "/modelops/checkpoints"),
             checkpoint_uri=env.text(
-                "MODELOPS_CHECKPOINT_URI", "", pattern=r"[a-z][a-z0-9+.-]*://\S+", rule="a URI such as s3://bucket/prefix"
+                "MODELOPS_CHECKPOINT_URI",
+                "",
+                pattern=r"[a-z][a-z0-9+.-]*://\S+",
+                rule="a URI such as s3://bucket/prefix",
             ),
             checkpoint_seconds=env.number("MODELOPS_CHECKPOINT_SECONDS", 5, minimum=0, maximum=86_400),
             checkpoint_steps=env.integer("MODELOPS_CHECKPOINT_STEPS", 0, minimum=0, maximum=10**9),

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from model.contract import ContractError
 from model.manifest import Manifest
+from model.preprocessing import FILE_NAME as PREPROCESSING
+from model.preprocessing import Preprocessing
 
 Array = npt.NDArray[Any]
 
@@ -148,6 +150,18 @@ class MxnetRuntime:
         return outputs
 
 
+class Preprocessed:
+    """A model behind what was fitted with its training data: takes the raw values that clients send."""
+
+    def __init__(self, model: Runtime, preprocessing: Preprocessing) -> None:
+        self.model = model
+        self.preprocessing = preprocessing
+
+    def predict(self, inputs: Array) -> Array:
+        """Raises UnknownCategory."""
+        return self.model.predict(self.preprocessing.transform(inputs))
+
+
 FRAMEWORKS: dict[str, Callable[[Path, int], Runtime]] = {
     "mxnet": MxnetRuntime,
     "pytorch": TorchRuntime,
@@ -176,8 +190,22 @@ def load(directory: Path, manifest: Manifest, threads: int) -> Runtime:
             f"{manifest.name} needs the runtime {manifest.runtime!r} ({manifest.framework}), which is not in this"
             f" image: serve it with one that is built from the target {IMAGES[manifest.runtime]} ({error})"
         ) from error
+    if PREPROCESSING in manifest.extra_files:
+        runtime = Preprocessed(runtime, read_preprocessing(directory, manifest))
     check_golden(runtime, manifest)
     return runtime
+
+
+def read_preprocessing(directory: Path, manifest: Manifest) -> Preprocessing:
+    """Raises ContractError when it is not for the manifest's inputs, or not for numbers alone."""
+    preprocessing = Preprocessing.read(directory / PREPROCESSING)
+    if texts := preprocessing.text_inputs():
+        raise ContractError(f"{PREPROCESSING}: the server takes numbers alone, and {', '.join(texts)} has text")
+    if manifest.inputs.shape[1:] != (len(preprocessing.inputs),):
+        raise ContractError(
+            f"{PREPROCESSING} takes {len(preprocessing.inputs)} columns, the manifest says {manifest.inputs.shape[1:]}"
+        )
+    return preprocessing
 
 
 def check_golden(runtime: Runtime, manifest: Manifest) -> None:

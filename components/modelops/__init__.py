@@ -18,6 +18,7 @@ from modelops._service_args import (
     Vllm,
 )
 from modelops._types import Expose, Resources
+from modelops.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.model_service import ModelService
@@ -54,6 +55,9 @@ __all__ = [
     "Backend",
     "Checkpoints",
     "Compression",
+    "DataPipeline",
+    "DataPipelineArgs",
+    "DataVolume",
     "ElasticsearchPart",
     "ElkPart",
     "ExistingElasticsearch",

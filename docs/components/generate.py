@@ -20,6 +20,7 @@ import modelops
 
 FOLDER = Path(__file__).resolve().parent
 PAGES = {
+    "data_pipeline": modelops.DataPipeline,
     "model_image": modelops.ModelImage,
     "training_job": modelops.TrainingJob,
     "model_registry": modelops.ModelRegistry,

@@ -44,9 +44,15 @@ class GluonModel:
             self._network.collect_params(),
             "adam",
             {"learning_rate": parameters.learning_rate},
-            kvstore=mx.kv.create("dist_sync") if peers.count > 1 else None,
-            update_on_kvstore=False if peers.count > 1 else None,  # else the optimizer's state is in the servers
+            kvstore=None,
         )
+        # The servers only sum gradients, under keys of their own. A Trainer with this store keeps the weights under the
+        # same keys, and a worker that starts later than the others may then take weights for gradients.
+        self._servers = mx.kv.create("dist_sync") if peers.count > 1 else None
+        self._gradients = [value.grad() for value in self._network.collect_params().values()]
+        if self._servers:
+            for key, gradient in enumerate(self._gradients):
+                self._servers.init(key, mx.nd.zeros_like(gradient))
 
     def step(self, batch: Batch) -> float:
         import mxnet as mx
@@ -57,7 +63,11 @@ class GluonModel:
         with mx.autograd.record():
             loss = (_losses(self._network(inputs), targets, self._parameters) * weights).sum()
         loss.backward()
-        self._trainer.step(1)  # the parameter servers sum the workers' gradients
+        if self._servers:
+            for key, gradient in enumerate(self._gradients):
+                self._servers.push(key, gradient)
+                self._servers.pull(key, gradient)
+        self._trainer.step(1)
         return float(loss.asscalar())
 
     def predict(self, inputs: Array) -> Array:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from model.contract import ServeContract
 from model.manifest import Manifest
-from model.runtime import Array, Runtime
+from model.preprocessing import Preprocessing, UnknownCategory
+from model.runtime import Array, Preprocessed, Runtime
 from model.serve import oip
 from model.serve.http import (
     Disconnected,
@@ -45,14 +46,29 @@ class Service:
         self._one_column = manifest.outputs.shape[1:] == (1,)
         # A model that needs longer than a moment must not hold up the event loop: probes are answered on it too.
         executor = None if inline else ThreadPoolExecutor(1, "predict")
+        self._preprocessing: Preprocessing | None = None
+        if isinstance(runtime, Preprocessed):
+            # Before requests are put together: what is wrong with one is no matter of the others.
+            self._preprocessing, runtime = runtime.preprocessing, runtime.model
         self._predict = predictor(runtime, executor, settings.batch_rows, settings.predict_seconds)
 
     async def predict(self, inputs: Array) -> Array:
-        """Raises Refusal when a prediction isn't finite, or takes too long."""
+        """Raises Refusal when a category is unknown, a prediction isn't finite, or takes too long."""
+        if self._preprocessing is not None:
+            inputs = self._preprocessed(self._preprocessing, inputs)
         outputs = await self._predict(inputs)
         if not all_finite(outputs):
             raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
         return outputs
+
+    @staticmethod
+    def _preprocessed(preprocessing: Preprocessing, inputs: Array) -> Array:
+        try:
+            return preprocessing.transform(inputs)
+        except UnknownCategory as error:
+            field = f"inputs[{error.rows[0]}][{preprocessing.inputs.index(error.column)}]"
+            message = f"{field} ({error.column}) is a category that the model was not trained with"
+            raise Refusal(422, field, "category", message) from None
 
     def answer(self, outputs: Array) -> Response:
         values = (outputs[:, 0] if self._one_column else outputs).tolist()

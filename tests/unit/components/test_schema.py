@@ -8,7 +8,7 @@ from pulumi.provider.experimental.host import components_from_module
 
 import modelops
 
-COMPONENTS = {"ModelImage", "ModelRegistry", "ModelService", "MonitoringStack", "TrainingJob"}
+COMPONENTS = {"DataPipeline", "ModelImage", "ModelRegistry", "ModelService", "MonitoringStack", "TrainingJob"}
 
 
 def test_the_components_are_found() -> None:

@@ -1,0 +1,184 @@
+"""`preprocessing.json`: what was fitted on the training split, applied alike to prepared data and to a client's rows.
+
+NumPy alone: the slim serving image applies it. Both sides call `apply` with the same float64 numbers, so that they
+agree to the last bit.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.contract import ContractError, is_number
+
+FILE_NAME = "preprocessing.json"
+Array = npt.NDArray[Any]
+DTYPES = ("float32", "float64")
+NUMBERS = {
+    "fill": ("value",),
+    "clip": ("low", "high"),
+    "standard": ("mean", "deviation"),
+    "minmax": ("minimum", "maximum"),
+    "one_hot": (),
+    "ordinal": (),
+}
+"""Kinds of operations, each with the numbers that it needs; `one_hot` and `ordinal` have `categories`."""
+
+Operation = Mapping[str, Any]
+"""One fitted operation on one column: `column`, `kind` and what NUMBERS says."""
+
+
+class UnknownCategory(ValueError):
+    """A value that the training split does not have. `rows` are the positions where one stands."""
+
+    def __init__(self, column: str, rows: Sequence[int]) -> None:
+        super().__init__(f"column {column} has a value that the training split does not have")
+        self.column = column
+        self.rows = rows
+
+
+def columns_of(operation: Operation) -> list[str]:
+    """The columns that an operation leaves in place of its own."""
+    if operation["kind"] == "one_hot":
+        return [f"{operation['column']}={category}" for category in operation["categories"]]
+    return [operation["column"]]
+
+
+def apply(operation: Operation, values: Array) -> list[Array]:
+    """The columns (see `columns_of`) that `values`, one column of any length, becomes: float64.
+
+    standard: z = (x − μ)/σ, σ being the population's. minmax: (x − min)/(max − min). A constant column becomes 0.
+    clip and the scalings leave NaN as it is; one_hot leaves zeros where the category is unknown and `unknown` is zeros.
+
+    Raises UnknownCategory.
+    """
+    kind = operation["kind"]
+    if kind in ("one_hot", "ordinal"):
+        return _encoded(operation, values)
+    numbers = values.astype("float64")
+    if kind == "fill":
+        return [np.where(np.isnan(numbers), operation["value"], numbers)]
+    if kind == "clip":
+        return [np.clip(numbers, operation["low"], operation["high"])]
+    if kind == "standard":
+        return [(numbers - operation["mean"]) / (operation["deviation"] or 1.0)]
+    span = operation["maximum"] - operation["minimum"]
+    return [(numbers - operation["minimum"]) / (span or 1.0)]
+
+
+def _encoded(operation: Operation, values: Array) -> list[Array]:
+    categories = operation["categories"]
+    found = np.stack([np.asarray(values == category, dtype=bool) for category in categories])
+    unknown = np.flatnonzero(~found.any(axis=0))
+    if len(unknown) and operation.get("unknown", "error") == "error":
+        raise UnknownCategory(operation["column"], unknown.tolist())
+    if operation["kind"] == "one_hot":
+        return [column.astype("float64") for column in found]
+    codes = found.argmax(axis=0).astype("float64")
+    codes[unknown] = -1
+    return [codes]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The fitted operations, in their order, and the columns before and after."""
+
+    inputs: tuple[str, ...]
+    """The columns that a client sends, in this order."""
+    outputs: tuple[str, ...]
+    """The columns that the model takes, in this order."""
+    operations: tuple[Operation, ...]
+    dtype: str = "float32"
+    """Element type that the model takes."""
+
+    def transform(self, rows: Array) -> Array:
+        """Rows of `inputs` (shape: rows × inputs) as the model takes them (rows × outputs). Raises UnknownCategory."""
+        columns = {name: rows[:, place] for place, name in enumerate(self.inputs)}
+        for operation in self.operations:
+            results = apply(operation, columns.pop(operation["column"]))
+            columns.update(zip(columns_of(operation), results, strict=True))
+        return np.stack([columns[name] for name in self.outputs], axis=1).astype(self.dtype)
+
+    def text_inputs(self) -> list[str]:
+        """The inputs whose categories are text: what takes numbers alone can't serve them."""
+        return sorted(
+            {
+                operation["column"]
+                for operation in self.operations
+                if any(isinstance(category, str) for category in operation.get("categories", []))
+            }
+        )
+
+    def write(self, directory: Path) -> None:
+        content = {
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "operations": [dict(operation) for operation in self.operations],
+            "dtype": self.dtype,
+        }
+        (directory / FILE_NAME).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Preprocessing":
+        """Raises ContractError naming what is not as agreed."""
+        try:
+            content = json.loads(path.read_bytes())
+        except OSError as error:
+            raise ContractError(f"{path}: {error.strerror}") from error
+        except ValueError as error:
+            raise ContractError(f"{path} is not JSON: {error}") from error
+        problems = _problems(content)
+        if problems:
+            raise ContractError(*(f"{path}: {problem}" for problem in problems))
+        return cls(
+            inputs=tuple(content["inputs"]),
+            outputs=tuple(content["outputs"]),
+            operations=tuple(content["operations"]),
+            dtype=content["dtype"],
+        )
+
+
+def _problems(content: object) -> list[str]:
+    if not isinstance(content, dict):
+        return ["must be a JSON object"]
+    problems = []
+    for key in ("inputs", "outputs"):
+        names = content.get(key)
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+            problems.append(f"{key} must be a list of columns' names")
+        elif len(set(names)) < len(names):
+            problems.append(f"{key} must not name a column twice")
+    if content.get("dtype") not in DTYPES:
+        problems.append(f"dtype must be one of {', '.join(DTYPES)}")
+    operations = content.get("operations")
+    if problems or not isinstance(operations, list):
+        return problems or ["operations must be a list"]
+    columns = set(content["inputs"])
+    for number, operation in enumerate(operations):
+        problem = _operation_problem(operation, columns)
+        if problem:
+            return [f"operations[{number}] {problem}"]
+        columns.discard(operation["column"])
+        columns.update(columns_of(operation))
+    missing = sorted(set(content["outputs"]) - columns)
+    return [f"outputs has {', '.join(missing)}, which no operation leaves"] if missing else []
+
+
+def _operation_problem(operation: object, columns: set[str]) -> str:
+    if not isinstance(operation, dict) or operation.get("kind") not in NUMBERS:
+        return f"must have a kind of {', '.join(sorted(NUMBERS))}"
+    if operation.get("column") not in columns:
+        return "must name a column that is there"
+    if not all(is_number(operation.get(key)) for key in NUMBERS[operation["kind"]]):
+        return f"must have the numbers {' and '.join(NUMBERS[operation['kind']])}"
+    if not NUMBERS[operation["kind"]]:
+        categories = operation.get("categories")
+        if not isinstance(categories, list) or not categories:
+            return "must have a list of categories"
+        if not all(isinstance(category, str) or is_number(category) for category in categories):
+            return "must have text or numbers as categories"
+    return ""

@@ -1,0 +1,86 @@
+"""Text to vectors."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from model.contract import Exit
+from model.steps.base import Context, Step, step
+from model.steps.errors import DataError
+
+if TYPE_CHECKING:
+    from model.preprocessing import Operation
+
+_WORD = re.compile(r"\w+")
+
+
+def words(text: object) -> list[str]:
+    """The words of a text, in lower case; none of a missing one."""
+    return [] if pd.isna(text) else _WORD.findall(str(text).lower())
+
+
+@step
+class WordVectors(Step):
+    """A text becomes the mean of its words' vectors (Word2Vec, skip-gram: Mikolov et al. 2013; gensim), as columns
+    `<column>_0` and so on. The vectors are learned from the training split. A text without a known word becomes zeros.
+    A model server that takes numbers alone is sent the vectors."""
+
+    column: str
+    size: int = Field(default=32, ge=1, le=1024)
+    """Numbers of a vector."""
+    window: int = Field(default=5, ge=1)
+    """Words to each side that count as context."""
+    least_count: int = Field(default=2, ge=1)
+    """Words that are rarer in the training split are unknown."""
+    epochs: int = Field(default=5, ge=1)
+    seed: int = Field(default=7, ge=0, lt=2**32)
+
+    @property
+    def fitted(self) -> bool:
+        return True
+
+    def fit(self, train: pd.DataFrame, context: Context) -> "list[Operation]":
+        """One operation of the kind `words`: every known word's vector. One thread, so that the seed decides."""
+        from gensim.models import Word2Vec
+
+        context.require(train, [self.column])
+        sentences = [words(text) for text in train[self.column]]
+        if max(map(len, sentences), default=0) == 0:
+            raise DataError(f"column {self.column} has no word in the training split", code=Exit.EMPTY)
+        try:
+            model = Word2Vec(
+                sentences,
+                vector_size=self.size,
+                window=self.window,
+                min_count=self.least_count,
+                epochs=self.epochs,
+                seed=self.seed,
+                workers=1,
+                sg=1,
+                hashfxn=_stable,
+            )
+        except RuntimeError:
+            problem = f"column {self.column}: no word is in the training split {self.least_count} times (least_count)"
+            raise DataError(problem, code=Exit.EMPTY) from None
+        vectors = {word: model.wv[word].astype("float64").tolist() for word in sorted(model.wv.key_to_index)}
+        return [{"column": self.column, "kind": "words", "size": self.size, "vectors": vectors}]
+
+
+def _stable(text: str) -> int:
+    """A hash that is the same in every process."""
+    return int.from_bytes(text.encode()[:8].ljust(8, b"\0"), "big") % 2**32
+
+
+def mean_vectors(operation: Any, texts: pd.Series) -> pd.DataFrame:
+    """What the operation makes of texts: a row each, `size` columns."""
+    known = {word: np.array(vector) for word, vector in operation["vectors"].items()}
+    nothing = np.zeros(operation["size"])
+    rows = []
+    for text in texts:
+        found = [known[word] for word in words(text) if word in known]
+        rows.append(np.mean(found, axis=0) if found else nothing)
+    names = [f"{operation['column']}_{number}" for number in range(operation["size"])]
+    return pd.DataFrame(np.array(rows).reshape(len(texts), operation["size"]), index=texts.index, columns=names)

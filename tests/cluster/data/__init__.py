@@ -1,0 +1,1 @@
+"""DataPipeline on the real cluster."""

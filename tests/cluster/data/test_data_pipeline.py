@@ -1,0 +1,127 @@
+"""DataPipeline: a Job, shards, a CronJob, what is wrong with data, and that nothing personal gets out."""
+
+import json
+
+import pytest
+
+from tests.cluster.data.place import CARD, MAIL, PERSON, ROWS, SALT, Place
+from tests.cluster.s3 import ObjectStore
+from tests.cluster.support import apply, kubectl, objects
+
+pytestmark = pytest.mark.data
+
+
+def test_a_job_prepares_a_version_once_and_shards_give_the_same_files(place: Place) -> None:
+    stack = place.new_stack()
+    stack.up(place.program("once", "one"))
+    outputs = stack.outputs()
+    assert outputs["data_uri"] == f"/data/one/{outputs['data_version']}"
+    report = json.loads(place.look("cat", f"{outputs['data_uri']}/report.json"))
+    assert sum(report["rows"].values()) == ROWS and report["data_version"] == outputs["data_version"]
+    assert stack.up(place.program("once", "one")).changed() == {}
+
+    sharded = place.new_stack()
+    sharded.up(place.program("sharded", "many", shards=3))
+    assert sharded.outputs()["data_version"] == outputs["data_version"]
+    assert place.digests(sharded.outputs()["data_uri"]) == place.digests(outputs["data_uri"])
+
+
+def test_a_changed_step_is_a_new_version_known_in_the_plan(place: Place) -> None:
+    stack = place.new_stack()
+    stack.up(place.program("changed", "changed"))
+    before = stack.outputs()["data_version"]
+    steps = [*place.args("changed")["steps"][:-2], {"scale": {"columns": ["age", "income"], "by": "minmax"}}]
+    steps.append({"encode": {"columns": ["city"]}})
+    stack.up(place.program("changed", "changed", steps=steps))
+    after = stack.outputs()["data_version"]
+    assert after != before
+    assert {before, after} < set(place.look("ls", "/data/changed").split())
+
+
+def test_a_schedule_prepares_what_is_new_and_nothing_else(place: Place) -> None:
+    stack = place.new_stack()
+    stack.up(place.program("nightly", "nightly", schedule="0 3 1 1 *"))
+    said = []
+    for run in ("first", "second"):
+        kubectl("create", "job", run, "--namespace", place.namespace, "--from=cronjob/nightly")
+        kubectl("wait", "--namespace", place.namespace, f"job/{run}", "--for=condition=Complete", "--timeout=300s")
+        said.append(kubectl("logs", "--namespace", place.namespace, f"job/{run}"))
+    latest = json.loads(place.look("cat", "/data/nightly/latest.json"))["data_version"]
+    assert f"data_version {latest}" in said[0]
+    assert f"{latest} is there already: nothing to do" in said[1]
+
+
+def test_an_object_store_is_source_and_destination(place: Place, object_store: ObjectStore) -> None:
+    raw = "import pathlib; f = pathlib.Path('/data/{}/raw'); f.mkdir(); (f / 'a.csv').write_text('a,y\\n' + rows)"
+    script = "rows = ''.join(f'{n},{n % 2}\\n' for n in range(50)); " + raw.format(object_store.bucket)
+    arguments = ("--namespace", object_store.namespace, "s3", "--container", "look")
+    kubectl("exec", *arguments, "--", "python3", "-c", script)
+    stack = place.new_stack()
+    changes = {
+        "sources": [{"uri": f"s3://{object_store.bucket}/raw/*.csv", "types": {"a": "number", "y": "number"}}],
+        "steps": [{"split": {}}, {"scale": {"columns": ["a"]}}],
+        "destination": f"s3://{object_store.bucket}/prepared",
+        "secret": object_store.credentials(place.namespace),
+        "environment": object_store.variables,
+        "shards": 2,
+    }
+    args = {key: value for key, value in place.args("unused").items() if key not in ("volume", "salt_secret")}
+    stack.up(place.program_of("store", {**args, **changes}))
+    version = stack.outputs()["data_version"]
+    assert stack.outputs()["data_uri"] == f"s3://{object_store.bucket}/prepared/{version}"
+    assert object_store.objects("prepared/") == [
+        *(f"prepared/{version}/{name}" for name in ("preprocessing.json", "report.json", "test/part-00000.parquet")),
+        *(f"prepared/{version}/{part}/part-00000.parquet" for part in ("train", "validation")),
+        "prepared/latest.json",
+    ]
+
+
+def test_a_bad_row_fails_the_update_names_the_row_and_leaves_nothing(place: Place) -> None:
+    stack = place.new_stack()
+    sources = [{"uri": "/data/raw/bad.csv", "types": {"age": "number", "y": "number"}}]
+    failed = stack.up(place.program("bad", "bad", sources=sources, steps=[{"split": {}}]), succeed=False)
+    assert "bad.csv, row 1, column age: must be of the type number" in failed.text
+    assert PERSON not in failed.text
+    assert "bad" not in place.look("ls", "/data").split()
+
+
+def test_no_planted_identifier_is_in_any_output_log_object_or_state(place: Place) -> None:
+    stack = place.new_stack()
+    stack.up(place.program("private", "private", shards=2))
+    name = stack.outputs()["job_name"]
+    for planted in (PERSON, MAIL, CARD, SALT):
+        # Parquet is compressed: what is in it is looked at by value, below.
+        assert place.look("sh", "-c", f"grep -rl '{planted}' /data/private || true") == ""
+    logs = kubectl("logs", "--namespace", place.namespace, "--selector", f"job-name={name}", "--tail=-1")
+    assert "data_version" in logs
+    kinds = "pods,jobs,configmaps,events,networkpolicies,serviceaccounts"
+    seen = logs + kubectl("get", kinds, "--namespace", place.namespace, "--output", "json")
+    seen += "".join(path.read_text(errors="replace") for path in stack.folder.rglob("*") if path.is_file())
+    for planted in (PERSON, MAIL, CARD, SALT):
+        assert planted not in seen
+    script = "import pandas, sys; print(pandas.concat(map(pandas.read_parquet, sys.argv[1:])).to_csv())"
+    folder = stack.outputs()["data_uri"]
+    table = run_in_image(place, script, *(f"{folder}/{part}" for part in ("train", "validation", "test")))
+    assert table.count("person-") == ROWS and table.count("<EMAIL_ADDRESS>") == ROWS // 10
+    for planted in (PERSON, MAIL, CARD, SALT):
+        assert planted not in table
+
+
+def run_in_image(place: Place, script: str, *arguments: str) -> str:
+    """What a Python script says in the pipeline's image, with the volume."""
+    pod = place.looker(place.image)
+    pod["metadata"]["name"] = "table"
+    pod["spec"]["restartPolicy"] = "Never"
+    pod["spec"]["containers"][0] |= {"command": ["python", "-c", script, *arguments]}
+    pod["spec"]["containers"][0]["resources"]["limits"]["memory"] = "1Gi"
+    apply(pod)
+    kubectl(
+        "wait", "--namespace", place.namespace, "pod/table", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
+    )
+    return kubectl("logs", "--namespace", place.namespace, "table")
+
+
+def test_pods_are_restricted_and_have_no_token(place: Place) -> None:
+    for pod in objects("pods", place.namespace, "--selector", "app.kubernetes.io/name=data-pipeline"):
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert pod["spec"]["serviceAccountName"] != "default"

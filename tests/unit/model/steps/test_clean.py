@@ -1,0 +1,152 @@
+"""Cleaning steps against pandas and NumPy."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.contract import Exit
+from model.preprocessing import apply
+from model.steps import STEPS, Context, DataError
+from model.steps.base import place
+
+NUMBERS = st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=40)
+
+
+def frame_of(values: list[float | None], name: str = "x") -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(values, dtype="float64")})
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=30), st.sampled_from(["first", "last"]))
+def test_deduplicate_keeps_what_pandas_keeps(rows: list[tuple[int, int]], keep: str) -> None:
+    frame = pd.DataFrame(rows, columns=["a", "b"])
+    kept = STEPS["deduplicate"](keep=keep).apply(frame, Context())
+    seen = {row: index for index, row in (enumerate(rows) if keep == "last" else reversed(list(enumerate(rows))))}
+    assert list(kept.index) == sorted(seen.values())
+
+
+@given(NUMBERS, st.sampled_from(["mean", "median", "most_frequent"]))
+def test_fill_uses_the_statistic_that_numpy_has(values: list[float | None], by: str) -> None:
+    there = [value for value in values if value is not None]
+    step = STEPS["fill"](columns=["x"], by=by)
+    if not there:
+        with pytest.raises(DataError) as caught:
+            step.fit(frame_of(values), Context())
+        assert caught.value.code == Exit.EMPTY
+        return
+    (operation,) = step.fit(frame_of(values), Context())
+    (filled,) = apply(operation, frame_of(values)["x"].to_numpy())
+    counts = {value: there.count(value) for value in there}
+    expected = {
+        "mean": np.mean(there),
+        "median": np.median(there),
+        "most_frequent": min(value for value in there if counts[value] == max(counts.values())),
+    }[by]
+    assert not np.isnan(filled).any()
+    for value, result in zip(values, filled, strict=True):
+        assert result == (value if value is not None else pytest.approx(expected, rel=1e-12, abs=1e-9))
+
+
+@given(NUMBERS)
+def test_fill_interpolates_as_numpy_does(values: list[float | None]) -> None:
+    at = [index for index, value in enumerate(values) if value is not None]
+    result = STEPS["fill"](columns=["x"], by="interpolate").apply(frame_of(values), Context())["x"]
+    if not at:
+        assert result.isna().all()
+        return
+    expected = np.interp(range(len(values)), at, [values[index] for index in at])
+    np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-9)
+
+
+@given(NUMBERS)
+def test_fill_drops_rows_and_fills_constants(values: list[float | None]) -> None:
+    dropped = STEPS["fill"](columns=["x"], by="drop").apply(frame_of(values), Context())
+    assert list(dropped["x"]) == [value for value in values if value is not None]
+    filled = STEPS["fill"](columns=["x"], by="constant", value=-7.0).apply(frame_of(values), Context())
+    assert list(filled["x"]) == [-7.0 if value is None else value for value in values]
+
+
+@given(NUMBERS)
+def test_outliers_by_bounds_are_clipped_or_removed(values: list[float | None]) -> None:
+    clipped = STEPS["outliers"](columns=["x"], rule="bounds", low=-10, high=10).apply(frame_of(values), Context())
+    np.testing.assert_array_equal(clipped["x"], np.clip(frame_of(values)["x"], -10, 10))
+    step = STEPS["outliers"](columns=["x"], rule="bounds", low=-10, high=10, action="remove")
+    kept = step.apply(frame_of(values), Context())
+    assert list(kept.index) == [i for i, value in enumerate(values) if value is None or -10 <= value <= 10]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40), st.sampled_from(["iqr", "zscore"]))
+def test_fitted_outliers_have_the_range_of_the_rule(values: list[float], rule: str) -> None:
+    (operation,) = STEPS["outliers"](columns=["x"], rule=rule).fit(frame_of(list(values)), Context())
+    if rule == "iqr":
+        first, third = np.percentile(values, 25), np.percentile(values, 75)
+        expected = (first - 1.5 * (third - first), third + 1.5 * (third - first))
+    else:
+        expected = (np.mean(values) - 3 * np.std(values), np.mean(values) + 3 * np.std(values))
+    np.testing.assert_allclose((operation["low"], operation["high"]), expected, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rule": "bounds"},
+        {"rule": "bounds", "low": 2, "high": 1},
+        {"rule": "iqr", "low": 1},
+        {"rule": "iqr", "action": "remove"},
+        {"rule": "bounds", "low": 0, "high": 1, "factor": 2},
+        {"rule": "iqr", "factor": 0},
+    ],
+)
+def test_outliers_refuses_what_does_not_fit_its_rule(fields: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        STEPS["outliers"](columns=["x"], **fields)
+
+
+def test_fill_takes_a_value_with_constant_only() -> None:
+    with pytest.raises(ValueError, match="value must be given"):
+        STEPS["fill"](columns=["x"], by="constant")
+    with pytest.raises(ValueError, match="value must be given"):
+        STEPS["fill"](columns=["x"], by="mean", value=1)
+
+
+def test_check_reports_every_violation_with_file_and_row_and_no_value() -> None:
+    frame = pd.DataFrame(
+        {"age": [30, -1, None, 200], "kind": ["a", "secret", "b", "a"]}, index=[place(1, row) for row in range(4)]
+    )
+    rules = {"age": {"type": "integer", "minimum": 0, "maximum": 150}, "kind": {"allowed": ["a", "b"]}}
+    context = Context(files=["one.csv", "two.csv"])
+    with pytest.raises(DataError) as caught:
+        STEPS["check"](columns=rules).apply(frame, context)
+    assert caught.value.code == Exit.BAD_ROW
+    assert caught.value.problems == (
+        "two.csv, row 1, column age: must be at least 0",
+        "two.csv, row 1, column kind: must be one of the allowed values",
+        "two.csv, row 2, column age: must be there",
+        "two.csv, row 3, column age: must be at most 150",
+    )
+    assert "secret" not in str(context.report)
+    dropped = STEPS["check"](columns=rules, on_violation="drop").apply(frame, Context(files=["one.csv", "two.csv"]))
+    assert list(dropped["age"]) == [30]
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("number", [1.5, 2.0], ["x", float("inf")]),
+        ("integer", [1.0, 2.0], [1.5, 2.5]),
+        ("text", ["a", "b"], [1, 2]),
+        ("boolean", [True, False], ["yes", 2]),
+        ("date", ["2024-02-29", "2024-02-29T10:00:00Z"], ["2023-02-29", "soon"]),
+    ],
+)
+def test_check_knows_the_types(kind: str, good: list[object], bad: list[object]) -> None:
+    step = STEPS["check"](columns={"x": {"type": kind}}, on_violation="drop")
+    frame = pd.DataFrame({"x": pd.Series([*good, *bad], dtype=object)})
+    assert list(step.apply(frame, Context()).index) == [0, 1]
+
+
+def test_a_missing_column_names_the_ones_that_are_there() -> None:
+    with pytest.raises(DataError, match="lacks column age; it has x") as caught:
+        STEPS["fill"](columns=["age"], by="drop").apply(frame_of([1.0]), Context(files=["a.csv"]))
+    assert caught.value.code == Exit.MISSING_COLUMN

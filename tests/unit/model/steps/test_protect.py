@@ -1,0 +1,118 @@
+"""Personal data: what is replaced, how, and that nothing of it stays."""
+
+import hashlib
+import hmac
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.contract import ConfigurationError, Exit
+from model.steps import STEPS, Context, DataError
+
+SALT = b"0123456789abcdef"
+TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=20)), min_size=1, max_size=20)
+
+
+def texts(values: list[str | None]) -> pd.DataFrame:
+    return pd.DataFrame({"name": pd.Series(values, dtype="str")})
+
+
+@given(TEXTS, st.integers(0, 5))
+def test_mask_keeps_the_length_and_the_end(values: list[str | None], keep: int) -> None:
+    result = STEPS["mask"](columns=["name"], keep_last=keep).apply(texts(values), Context())["name"]
+    for value, masked in zip(values, result, strict=True):
+        if value is None:
+            assert pd.isna(masked)
+        else:
+            kept = keep if len(value) > keep else 0
+            assert masked == "*" * (len(value) - kept) + (value[-kept:] if kept else "")
+
+
+@given(TEXTS)
+def test_hash_is_the_hmac_of_the_value(values: list[str | None]) -> None:
+    result = STEPS["hash"](columns=["name"]).apply(texts(values), Context(salt=SALT))["name"]
+    for value, hashed in zip(values, result, strict=True):
+        assert pd.isna(hashed) if value is None else hashed == hmac.digest(SALT, value.encode(), "sha256").hex()
+        assert value is None or hashed != hashlib.sha256(value.encode()).hexdigest()
+
+
+def test_pseudonyms_are_the_same_in_every_table_and_others_in_another_domain() -> None:
+    step = STEPS["pseudonymise"](columns=["name"], domain="person")
+    first = step.apply(texts(["ann", "bob"]), Context(salt=SALT))["name"]
+    # Elsewhere the same key is a number, in a column with a missing value and without.
+    second = step.apply(texts(["bob", None, "ann"]), Context(salt=SALT))["name"]
+    assert (first[0], first[1]) == (second[2], second[0])
+    assert first[0].startswith("person-") and len(set(first)) == 2
+    other = STEPS["pseudonymise"](columns=["name"], domain="client").apply(texts(["ann"]), Context(salt=SALT))
+    assert other["name"][0].split("-")[1] != first[0].split("-")[1]
+    assert step.apply(texts(["ann"]), Context(salt=b"another secret, too"))["name"][0] != first[0]
+
+
+def test_a_number_has_one_pseudonym_whatever_its_columns_type() -> None:
+    step = STEPS["pseudonymise"](columns=["name"], domain="person")
+    whole = step.apply(pd.DataFrame({"name": [7, 8]}), Context(salt=SALT))["name"]
+    floating = step.apply(pd.DataFrame({"name": [7.0, None]}), Context(salt=SALT))["name"]
+    assert whole[0] == floating[0] == step.apply(texts(["7"]), Context(salt=SALT))["name"][0]
+
+
+@pytest.mark.parametrize("name", ["hash", "pseudonymise"])
+def test_a_short_salt_is_refused(name: str) -> None:
+    fields = {"domain": "person"} if name == "pseudonymise" else {}
+    with pytest.raises(ConfigurationError, match="16 bytes in MODELOPS_SALT"):
+        STEPS[name](columns=["name"], **fields).apply(texts(["ann"]), Context(salt=b"short"))
+
+
+def test_drop_leaves_the_column_out_and_says_so() -> None:
+    context = Context()
+    assert list(STEPS["drop"](columns=["name"]).apply(texts(["ann"]).assign(x=1), context).columns) == ["x"]
+    assert context.report == [{"protected": "name", "by": "drop", "values": 1}]
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(1000, 1030)), min_size=1, max_size=60), st.integers(2, 5))
+def test_generalised_rows_are_k_anonymous(rows: list[tuple[int, int]], k: int) -> None:
+    frame = pd.DataFrame(rows, columns=["age", "zip"])
+    fields = {"columns": {"age": {"width": 25}, "zip": {"first": 3}}, "k": k}
+    kept = STEPS["generalise"](**fields, rare="remove").apply(frame, Context())
+    whole = [(age // 25 * 25, str(zip_code)[:3]) for age, zip_code in rows]
+    assert list(kept.index) == [i for i, pair in enumerate(whole) if whole.count(pair) >= k]
+    assert [tuple(pair) for pair in kept.itertuples(index=False)] == [whole[i] for i in kept.index]
+    if len(kept) < len(frame):
+        with pytest.raises(DataError) as caught:
+            STEPS["generalise"](**fields).apply(frame, Context())
+        assert caught.value.code == Exit.PRIVACY
+
+
+def test_generalise_wants_one_rule_a_column() -> None:
+    with pytest.raises(ValueError, match="one of width and first"):
+        STEPS["generalise"](columns={"age": {"width": 5, "first": 2}}, k=2)
+
+
+PLANTED = {
+    "EMAIL_ADDRESS": "ann.lee@example.com",
+    "PHONE_NUMBER": "+1 212-555-0172",
+    "CREDIT_CARD": "4111 1111 1111 1111",
+    "IBAN_CODE": "DE89370400440532013000",
+    "IP_ADDRESS": "192.0.2.7",
+    "US_SSN": "536-22-8145",
+}
+
+
+@pytest.mark.parametrize(("kind", "value"), PLANTED.items())
+def test_personal_data_in_free_text_is_found_and_redacted(kind: str, value: str) -> None:
+    frame, context = texts([f"please note: {value}, thanks", "nothing here", None]), Context()
+    result = STEPS["scan_text"](columns=["name"]).apply(frame, context)["name"]
+    assert value not in result[0] and f"<{kind}>" in result[0]
+    assert result[1] == "nothing here" and pd.isna(result[2])
+    assert context.report[0]["found"] == {kind: 1}
+    assert value not in str(context.report)
+
+
+def test_a_scan_can_fail_or_only_report() -> None:
+    frame = texts(["fine", f"mail {PLANTED['EMAIL_ADDRESS']}"])
+    with pytest.raises(DataError, match=r"a\.csv, row 1, column name: has personal data \(EMAIL_ADDRESS\)") as caught:
+        STEPS["scan_text"](columns=["name"], action="fail").apply(frame, Context(files=["a.csv"]))
+    assert caught.value.code == Exit.PRIVACY
+    reported = STEPS["scan_text"](columns=["name"], action="report").apply(frame, Context())
+    assert list(reported["name"]) == list(frame["name"])

@@ -1,0 +1,154 @@
+"""Sources of every kind."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from model.contract import Exit
+from model.steps import DataError
+from model.steps.base import place
+from model.steps.read import Source
+
+FRAME = pd.DataFrame({"a": [1.5, 2.0, None], "b": ["x", "y", None]})
+
+
+def read(source: Source, rows: int = 2) -> pd.DataFrame:
+    return pd.concat([chunk for n, file in enumerate(source.files()) for chunk in source.chunks(file, n, rows)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    FRAME.to_csv(tmp_path / "data.csv", index=False)
+    FRAME.to_parquet(tmp_path / "data.parquet")
+    FRAME.to_json(tmp_path / "data.jsonl", orient="records", lines=True)
+    with sqlite3.connect(tmp_path / "data.db") as connection:
+        FRAME.to_sql("t", connection, index=False)
+    connection.close()
+    return tmp_path
+
+
+@pytest.fixture
+def url(folder: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+TYPES = {"a": "number", "b": "text"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_files_are_read_alike(folder: Path, kind: str) -> None:
+    types = TYPES if kind != "parquet" else {}
+    frame = read(Source(uri=f"{folder}/data.{kind}", format=kind, types=types))
+    assert frame["a"].tolist()[:2] == [1.5, 2.0] and frame["b"].tolist()[:2] == ["x", "y"]
+    assert frame.iloc[2].isna().all()
+    assert list(frame.index) == [place(0, 0), place(0, 1), place(0, 2)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_files_are_read_over_http(url: str, kind: str) -> None:
+    frame = read(Source(uri=f"{url}/data.{kind}", format=kind, types=TYPES if kind != "parquet" else {}))
+    assert frame["a"].tolist()[:2] == [1.5, 2.0]
+
+
+def test_a_query_is_read(folder: Path) -> None:
+    source = Source(uri=f"sqlite:///{folder}/data.db", format="sql", query="SELECT a FROM t WHERE a > 1 ORDER BY a")
+    assert read(source)["a"].tolist() == [1.5, 2.0]
+    assert len(source.digest()) == 64
+
+
+def test_a_failed_query_shows_neither_statement_nor_password() -> None:
+    source = Source(uri="sqlite:////nowhere/secret.db", format="sql", query="SELECT hidden FROM t")
+    with pytest.raises(DataError) as caught:
+        read(source)
+    assert caught.value.code == Exit.UNREADABLE and "hidden" not in str(caught.value)
+
+
+def test_folders_of_images_are_rows_with_labels(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        cv2.imwrite(str(tmp_path / label / "1.png"), np.zeros((4, 4, 3), dtype="uint8"))
+    (tmp_path / "readme.txt").write_text("no image")
+    frame = read(Source(uri=str(tmp_path), format="images"))
+    assert frame["label"].tolist() == ["cat", "dog"]
+    assert frame["uri"].str.endswith("1.png").all()
+
+
+def test_a_pattern_names_several_files_in_order(tmp_path: Path) -> None:
+    for number in (2, 1):
+        (tmp_path / f"{number}.csv").write_text(f"a\n{number}\n")
+    frame = read(Source(uri=f"{tmp_path}/*.csv"))
+    assert frame["a"].tolist() == ["1", "2"]
+    assert list(frame.index) == [place(0, 0), place(1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "code"),
+    [
+        ("gone.csv", None, "csv", Exit.UNREADABLE),
+        ("none-*.csv", None, "csv", Exit.UNREADABLE),
+        ("bad.parquet", b"no parquet", "parquet", Exit.UNREADABLE),
+        ("bad.csv", b"a,b\n1\n1,2,3,4\n", "csv", Exit.UNREADABLE),
+        ("latin.csv", b"a\n\xff\xfe\n", "csv", Exit.UNREADABLE),
+        ("bad.jsonl", b'{"a": 1}\n{"a": \n', "jsonl", Exit.BAD_ROW),
+        ("list.jsonl", b"[1]\n", "jsonl", Exit.BAD_ROW),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes | None, kind: str, code: Exit) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read(Source(uri=f"{tmp_path}/{name}", format=kind))
+    assert caught.value.code == code and name in str(caught.value)
+
+
+def test_a_value_of_another_type_names_file_row_and_column_but_not_the_value(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n1,x\n2,y\nhidden,z\n")
+    with pytest.raises(DataError, match=r"x\.csv, row 2, column a: must be of the type number") as caught:
+        read(Source(uri=f"{tmp_path}/x.csv", types={"a": "number"}))
+    assert caught.value.code == Exit.BAD_ROW and "hidden" not in str(caught.value)
+
+
+def test_a_declared_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    with pytest.raises(DataError, match="lacks column b; it has a") as caught:
+        read(Source(uri=f"{tmp_path}/x.csv", types={"b": "number"}))
+    assert caught.value.code == Exit.MISSING_COLUMN
+
+
+def test_an_object_may_lack_a_name(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(json.dumps({"a": 1}) + "\n" + json.dumps({"b": 2}) + "\n")
+    frame = read(Source(uri=f"{tmp_path}/x.jsonl", format="jsonl", types={"a": "number", "b": "number"}), rows=1)
+    assert frame["a"].isna().tolist() == [False, True] and list(frame.columns) == ["a", "b"]
+
+
+def test_the_digest_follows_the_content_and_not_the_folder(tmp_path: Path) -> None:
+    digests = []
+    for folder, content in (("one", "a\n1\n"), ("two", "a\n1\n"), ("three", "a\n2\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.csv").write_text(content)
+        digests.append(Source(uri=f"{tmp_path}/{folder}/x.csv").digest())
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_query_belongs_to_sql() -> None:
+    with pytest.raises(ValueError, match="query must be given with format: sql"):
+        Source(uri="x.csv", query="SELECT 1")
