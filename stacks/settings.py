@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pulumi
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from stacks import cluster
+from stacks import cluster, production
 from stacks.models import Settings
 from stacks.platform import Platform, fill_in, read_platform, substitute, without_load_balancer
 
@@ -79,6 +79,8 @@ def read(
     except ValidationError as error:
         problems += [_problem(detail) for detail in error.errors(include_url=False)]
     problems += _cross_checks(raw, values)
+    if raw.get("production") in (True, "true"):
+        problems += production.unsafe(raw, context)
     problems += [
         f"{NAMESPACE}:{key} is not encrypted, must be set with `pulumi config set --secret {NAMESPACE}:{key}`"
         for key in SECRETS

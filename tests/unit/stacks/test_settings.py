@@ -102,6 +102,8 @@ def test_wrong_production_settings_are_all_named() -> None:
         "modelops:registry.database",
         "modelops:registry.backup",
         "modelops:service.replicas",
+        "kubernetes:context",
+        "modelops:model.gate",
     ]
 
 

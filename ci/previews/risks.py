@@ -1,0 +1,181 @@
+"""What a reviewer has to know first: what a preview would do, and what of it can hurt."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from previews import diffs
+from previews.reading import Preview, Step
+
+LEVELS = ("policy", "data", "traffic", "job", "workload", "access")
+"""Kinds of risk, the worst first."""
+
+_VOLUMES = {"PersistentVolumeClaim", "PersistentVolume", "Namespace", "StatefulSet", "CustomResourceDefinition"}
+_ROUTES = {"Service", "Ingress", "HTTPRoute", "GRPCRoute", "TCPRoute", "Gateway", "TrafficSplit", "VirtualService"}
+_WORKLOADS = {"Deployment", "StatefulSet", "DaemonSet", "LeaderWorkerSet"}
+_JOBS = {"Job", "CronJob", "JobSet", "TrainJob"}
+_ACCESS = {"NetworkPolicy", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Secret", "ServiceAccount"}
+_LOST = {
+    "Namespace": "everything in it goes with it",
+    "CustomResourceDefinition": "every object of that kind goes with it",
+    "StatefulSet": "its pods stop; its volumes stay only where its claims are retained",
+}
+_MODEL = "MODELOPS_MODEL_URI"
+"""Environment variable of a serving container that names its model."""
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Something that can hurt."""
+
+    level: str
+    text: str
+    urn: str = ""
+    blocking: bool = True
+    """Whether the update fails on it, for policies."""
+
+    @property
+    def order(self) -> tuple[int, bool, str, str]:
+        """Sorts the worst first."""
+        return LEVELS.index(self.level), not self.blocking, self.urn, self.text
+
+
+def is_build(step: Step) -> bool:
+    """Whether the step builds an image."""
+    return step.kind == "Image" and step.type.split(":")[0] in ("docker-build", "docker") and step.op != "delete"
+
+
+def is_training(step: Step) -> bool:
+    """Whether the step starts a training run."""
+    return step.kind in _JOBS and "modelops:index:TrainingJob" in step.parents and step.op in ("create", "replace")
+
+
+def rolls(step: Step) -> bool:
+    """Whether the step replaces a workload's pods by new ones, one after the other."""
+    if step.kind not in _WORKLOADS or step.op != "update" or step.refreshed:
+        return False
+    return any(path.startswith("spec.template") for path in (*step.changed, *diffs.leaves(step)))
+
+
+def summary(preview: Preview) -> str:
+    """One line: what will be built, trained, rolled, replaced, deleted, created and changed."""
+    if preview.errors:
+        return "the preview failed"
+    steps = [step for step in preview.steps if step.custom]
+    if not preview.steps:
+        return f"nothing changes ({preview.unchanged} resources)"
+    if any(step.refreshed for step in preview.steps):
+        changed, gone = ([step for step in steps if step.op == op] for op in ("update", "delete"))
+        words = [f"{len(changed)} changed {_names(changed)}"] if changed else []
+        words += [f"{len(gone)} gone {_names(gone)}"] if gone else []
+        return f"drift: {', '.join(words)}" if words else "no drift"
+    parts = []
+    for verb, noun, test in (
+        ("builds", "image", is_build),
+        ("trains", "run", is_training),
+        ("rolls", "workload", rolls),
+    ):
+        if found := [step for step in steps if test(step)]:
+            parts.append(f"{verb} {_plural(len(found), noun)} {_names(found)}")
+    for verb, op in (("replaces", "replace"), ("deletes", "delete"), ("adopts", "import"), ("creates", "create")):
+        if count := sum(1 for step in steps if step.op == op):
+            parts.append(f"{verb} {count}")
+    if count := sum(1 for step in steps if step.op == "update" and not rolls(step)):
+        parts.append(f"changes {count}")
+    return ", ".join(parts) if parts else "changes components only"
+
+
+def risks(preview: Preview) -> list[Risk]:
+    """Everything that can hurt, the worst first."""
+    found = [
+        Risk("policy", f"{v.level} policy {v.policy} on {v.resource}: {v.message}", blocking=v.level == "mandatory")
+        for v in preview.violations
+    ]
+    for step in preview.steps:
+        found += _risks(step)
+    return sorted(set(found), key=lambda risk: risk.order)
+
+
+def _risks(step: Step) -> Iterable[Risk]:
+    what, urn = f"{step.kind} {step.name}", step.urn
+    if step.refreshed:
+        if step.op == "delete":
+            yield Risk(_level(step), f"{what} is gone from the cluster; the next `up` makes it anew", urn)
+        elif step.kind in _VOLUMES | _ROUTES | _WORKLOADS | _ACCESS:
+            yield Risk(_level(step), f"{what} was changed outside of Pulumi ({_few(diffs.leaves(step))})", urn)
+        return
+    if step.op == "delete":
+        yield from _deletion(step, what)
+    elif step.op == "replace":
+        yield from _replacement(step, what)
+    elif step.op == "update":
+        yield from _update(step, what)
+
+
+def _deletion(step: Step, what: str) -> Iterable[Risk]:
+    if step.old.get("protect"):
+        yield Risk(_level(step), f"{what} is protected: deleting it makes the update fail", step.urn)
+    elif step.old.get("retainOnDelete"):
+        yield Risk(_level(step), f"{what} leaves the stack and stays in the cluster", step.urn)
+    elif step.kind in _VOLUMES:
+        yield Risk("data", f"{what} is deleted: {_LOST.get(step.kind, 'its data is lost')}", step.urn)
+    elif step.kind in _ROUTES | _JOBS | _WORKLOADS | _ACCESS:
+        yield Risk(_level(step), f"{what} is deleted", step.urn)
+    elif step.type.startswith("pulumi:providers:"):
+        yield Risk("workload", f"provider {step.name} is deleted", step.urn)
+
+
+def _replacement(step: Step, what: str) -> Iterable[Risk]:
+    reason = f" ({_few(step.reasons)})" if step.reasons else ""
+    if step.old.get("protect"):
+        yield Risk(_level(step), f"{what} is protected: replacing it makes the update fail{reason}", step.urn)
+    elif step.kind in _VOLUMES:
+        yield Risk("data", f"{what} is replaced{reason}: {_LOST.get(step.kind, 'the new one starts empty')}", step.urn)
+    elif step.kind in _ROUTES:
+        yield Risk("traffic", f"{what} is replaced{reason}: its address may change", step.urn)
+    elif is_training(step):
+        yield Risk("job", f"{what} is replaced{reason}: a new training run; the old Job is removed", step.urn)
+    elif step.kind in _JOBS | _WORKLOADS:
+        yield Risk(_level(step), f"{what} is replaced{reason}: its pods stop", step.urn)
+    elif step.kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"):
+        yield Risk("access", f"{what} is replaced{reason}", step.urn)
+    elif step.type.startswith("pulumi:providers:"):
+        yield Risk("workload", f"provider {step.name} is replaced{reason}, and all it made with it", step.urn)
+
+
+def _update(step: Step, what: str) -> Iterable[Risk]:
+    changed = diffs.leaves(step)
+    if step.kind == "PersistentVolumeClaim" and "spec.resources.requests.storage" in changed:
+        old, new = changed["spec.resources.requests.storage"]
+        yield Risk("data", f"{what} is resized from {old} to {new}: a volume never shrinks again", step.urn)
+    if step.kind in _ROUTES and any(path.startswith("spec") or "weight" in path for path in changed):
+        yield Risk("traffic", f"{what} moves traffic ({_few(changed)})", step.urn)
+    for path, (old, new) in changed.items():
+        if step.kind in _WORKLOADS and path.endswith(f".{_MODEL}.value"):
+            yield Risk("traffic", f"{what} serves {new} instead of {old}", step.urn)
+    if step.kind in _WORKLOADS and "spec.replicas" in changed:
+        old, new = changed["spec.replicas"]
+        if isinstance(old, int | float) and isinstance(new, int | float) and new < old:
+            yield Risk("traffic", f"{what} goes from {old} to {new} replicas", step.urn)
+    if step.kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "NetworkPolicy"):
+        yield Risk("access", f"{what} changes ({_few(changed or step.changed)})", step.urn)
+
+
+def _level(step: Step) -> str:
+    for level, kinds in (("data", _VOLUMES), ("traffic", _ROUTES), ("job", _JOBS), ("workload", _WORKLOADS)):
+        if step.kind in kinds:
+            return level
+    return "access" if step.kind in _ACCESS else "workload"
+
+
+def _few(paths: Iterable[str]) -> str:
+    found = sorted(paths)
+    return ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+
+
+def _names(steps: list[Step]) -> str:
+    return f"({_few(step.name for step in steps)})"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,131 @@
+"""The templates for GitHub Actions, GitLab CI and Jenkins: by their own tools where there are any; their promises."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CI = Path(__file__).resolve().parents[3] / "ci"
+WORKFLOWS = sorted((CI / "github").glob("*.yml"))
+GITLAB = CI / "gitlab" / ".gitlab-ci.yml"
+JENKINS = CI / "jenkins" / "Jenkinsfile"
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+STACKS = ("dev", "staging", "prod")
+
+
+def jobs(workflow: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(workflow.read_text())["jobs"])
+
+
+def gitlab() -> dict[str, Any]:
+    return dict(yaml.safe_load(GITLAB.read_text()))
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="actionlint is built by Go")
+def test_actionlint_finds_nothing() -> None:
+    files = [str(path) for path in WORKFLOWS]
+    done = subprocess.run(["go", "run", ACTIONLINT, *files], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [("vendor.gitlab-ci", [GITLAB]), ("vendor.github-workflows", WORKFLOWS)],
+    ids=["gitlab", "github"],
+)
+def test_the_hosts_own_schema_holds(schema: str, files: list[Path]) -> None:
+    tool = Path(sys.executable).with_name("check-jsonschema")
+    done = subprocess.run([tool, "--builtin-schema", schema, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_by_digest_and_leave_no_token_behind(workflow: Path) -> None:
+    for job in jobs(workflow).values():
+        for step in job["steps"]:
+            if "uses" in step:
+                assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])
+            if step.get("uses", "").startswith("actions/checkout"):
+                assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_token_can_read_and_where_it_must_do_one_thing_more(workflow: Path) -> None:
+    assert yaml.safe_load(workflow.read_text())["permissions"] == {"contents": "read"}
+    more = {name: job["permissions"] for name, job in jobs(workflow).items() if "permissions" in job}
+    assert more == {
+        "pull-request": {"preview": {"contents": "read", "pull-requests": "write"}},
+        "drift": {"drift": {"contents": "read", "issues": "write"}},
+    }.get(workflow.stem, {})
+
+
+def test_a_fork_gets_no_secret() -> None:
+    text = (CI / "github" / "pull-request.yml").read_text()
+    assert "pull_request_target" not in text
+    for name, job in jobs(CI / "github" / "pull-request.yml").items():
+        if "secrets." in str(job):
+            assert name == "preview"
+            assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
+    [rule] = gitlab()["preview"]["rules"]
+    assert "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID" in rule["if"]
+    assert "expression { !env.CHANGE_FORK }" in JENKINS.read_text()
+
+
+def test_a_secret_is_only_in_the_steps_that_run_pulumi() -> None:
+    for workflow in WORKFLOWS:
+        for job in jobs(workflow).values():
+            assert "secrets." not in str(job.get("env", {}))
+            for step in job["steps"]:
+                assert "secrets." not in str(step) or step["run"].startswith("ci/steps/")
+
+
+def test_a_change_goes_to_dev_is_tested_goes_to_staging_and_waits_before_prod() -> None:
+    found = jobs(CI / "github" / "deliver.yml")
+    assert [(name, job.get("needs")) for name, job in found.items()] == [
+        ("dev", None),
+        ("tests", "dev"),
+        ("staging", "tests"),
+        ("prod", "staging"),
+    ]
+    order = [stage for stage in gitlab()["stages"] if stage in found]
+    assert order == list(found)
+    assert gitlab()["prod"]["rules"][0]["when"] == "manual"
+    said = JENKINS.read_text()
+    assert said.index("stage('staging')") < said.index("input message") < said.index("up.sh prod")
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_one_update_of_a_stack_at_a_time_and_a_smoke_test_after_it(stack: str) -> None:
+    job = jobs(CI / "github" / "deliver.yml")[stack]
+    assert job["concurrency"] == {"group": f"stack-{stack}", "cancel-in-progress": False}
+    assert job["environment"] == stack
+    assert [step.get("run") for step in job["steps"]][-2:] == [f"ci/steps/up.sh {stack}", f"ci/steps/smoke.sh {stack}"]
+    assert gitlab()[stack]["resource_group"] == f"stack-{stack}" and gitlab()[stack]["interruptible"] is False
+    assert gitlab()[stack]["script"] == [f"ci/steps/up.sh {stack}", f"ci/steps/smoke.sh {stack}"]
+    assert re.search(rf"lock\(resource: 'stack-{stack}'\) {{\s+sh 'ci/steps/up.sh {stack}'", JENKINS.read_text())
+
+
+def test_whoever_runs_pulumi_has_the_whole_history() -> None:
+    for workflow in WORKFLOWS:
+        for job in jobs(workflow).values():
+            if "install_pulumi" in str(job):
+                assert job["steps"][0]["with"]["fetch-depth"] == 0
+    assert gitlab()["variables"]["GIT_DEPTH"] == "0"
+
+
+def test_every_step_that_a_template_names_is_there_and_can_be_run() -> None:
+    for path in (*WORKFLOWS, GITLAB, JENKINS):
+        for name in re.findall(r"ci/steps/[a-z_]+\.sh", path.read_text()):
+            assert os.access(CI.parent / name, os.X_OK), name
+
+
+def test_the_jenkinsfile_closes_what_it_opens() -> None:
+    text = re.sub(r"//.*|'[^']*'|\"[^\"]*\"", "", JENKINS.read_text())
+    for opening, closing in ("{}", "()"):
+        assert text.count(opening) == text.count(closing)
