@@ -8,7 +8,7 @@ import pulumi
 from modelops._pods import check_resources
 from modelops._types import Expose
 from modelops._validation import Problems, read_args
-from modelops.monitoring import alertmanager, elk, exporters, grafana
+from modelops.monitoring import _receivers, alertmanager, elk, exporters, grafana
 from modelops.monitoring._log_types import ElkPart
 from modelops.monitoring._program import Scope
 from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
@@ -133,6 +133,11 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
         _check_part(problems, f"elk.{program}", own.get(program))
     if is_on(args, "elk"):
         elk.check(problems, own)
+    alerts: Any = args.get("alertmanager") or {}
+    if isinstance(alerts, Mapping):
+        _receivers.check(problems, "alertmanager.receivers", alerts.get("receivers"))
+        if "config" in alerts and "receivers" in alerts:
+            problems.add("alertmanager.config", "given", "must not be given together with receivers")
     _check_password(problems, args, "grafana", "admin_password", required=True)
     _check_password(problems, args, "elk", "password", required=False)
     _check_dependencies(problems, args)

@@ -5,6 +5,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 
 from modelops._types import Resources
+from modelops.monitoring._receivers import Receivers
 
 
 class Part(TypedDict):
@@ -31,6 +32,8 @@ class PrometheusPart(TypedDict):
     """Size of the volume for metrics; the oldest go when four fifths of it are used. Default `10Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
+    keep_volume: NotRequired[bool]
+    """Whether the volume stays when the stack is destroyed. Default true."""
     retention_days: NotRequired[pulumi.Input[int]]
     """How long metrics are kept, in days. Default 15; 1 to 3650."""
 
@@ -44,9 +47,17 @@ class AlertmanagerPart(TypedDict):
     """Another image with the same program. Default: the upstream one, by exact version."""
     resources: NotRequired[Resources]
     """Resources of the container. Default: 20m CPU, 64Mi memory, limited to 256Mi."""
+    storage_size: NotRequired[pulumi.Input[str]]
+    """Size of the volume for silences and for what was sent. Default `1Gi`."""
+    storage_class: NotRequired[pulumi.Input[str]]
+    """StorageClass of the volume. Default: the cluster's."""
+    keep_volume: NotRequired[bool]
+    """Whether the volume stays when the stack is destroyed. Default true."""
+    receivers: NotRequired[Receivers]
+    """Who gets the alerts. Kept in a Secret. Default: alerts show on Alertmanager's own page and go nowhere."""
     config: NotRequired[pulumi.Input[str]]
-    """Alertmanager's configuration (YAML text) with routes and receivers. Kept in a Secret. Default: alerts show on
-    Alertmanager's own page and go nowhere."""
+    """Alertmanager's whole configuration (YAML text) in place of `receivers`, for routes of your own. Kept in a Secret.
+    Default: made from `receivers`."""
 
 
 class GrafanaPart(TypedDict):

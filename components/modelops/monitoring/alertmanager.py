@@ -5,35 +5,67 @@ import pulumi
 from modelops._assets import asset
 from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import scrape
-from modelops._pods import Sizes, container, core, from_secret, http_probe, mount, resource_requirements, scratch
-from modelops._storage import secret
+from modelops._outputs import known_after
+from modelops._pods import (
+    Sizes,
+    claimed,
+    container,
+    core,
+    from_secret,
+    http_probe,
+    mount,
+    resource_requirements,
+    scratch,
+)
+from modelops._storage import secret, volume_claim
 from modelops._types import Expose
+from modelops.monitoring import _receivers
 from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import AlertmanagerPart
 
 PORT = 9093
 SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
+DEFAULT_STORAGE_SIZE = "1Gi"
 _USER = 65534
 _PROGRAM = "alertmanager"
+_NOBODY = "alertmanager/alertmanager.yml"
 
 
 class Alertmanager(pulumi.ComponentResource):
-    """One Alertmanager. Silences live as long as its pod."""
+    """One Alertmanager on a volume for its silences and for what it has sent already."""
 
     url: pulumi.Output[str]
 
     def __init__(self, scope: Scope, part: AlertmanagerPart, *, expose: Expose, opts: pulumi.ResourceOptions) -> None:
         super().__init__("modelops:monitoring:Alertmanager", scope.named(_PROGRAM), None, opts)
         here = pulumi.ResourceOptions(parent=self)
-        config = part.get("config", asset("alertmanager/alertmanager.yml"))
         files = secret(
-            scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), {"alertmanager.yml": config}, here
+            scope.named(_PROGRAM),
+            scope.namespace,
+            scope.labels(_PROGRAM),
+            {"alertmanager.yml": _configuration(part)},
+            here,
+        )
+        keep = pulumi.ResourceOptions.merge(
+            here, pulumi.ResourceOptions(retain_on_delete=part.get("keep_volume", True))
+        )
+        claim = volume_claim(
+            scope.named(_PROGRAM),
+            scope.namespace,
+            scope.labels(_PROGRAM),
+            part.get("storage_size", DEFAULT_STORAGE_SIZE),
+            part.get("storage_class"),
+            keep,
         )
         program = Program(
             name=_PROGRAM,
             port=PORT,
             container=_container(part),
-            volumes=[from_secret("files", files), scratch("data"), scratch()],
+            volumes=[
+                from_secret("files", files),
+                claimed("data", known_after(scope.named(_PROGRAM), claim)),
+                scratch(),
+            ],
             annotations=scrape(PORT),
             user=_USER,
         )
@@ -44,6 +76,12 @@ class Alertmanager(pulumi.ComponentResource):
 def address(scope: Scope) -> pulumi.Output[str]:
     """Where Prometheus sends alerts to."""
     return pulumi.Output.concat(scope.host(_PROGRAM), f":{PORT}")
+
+
+def _configuration(part: AlertmanagerPart) -> pulumi.Input[str]:
+    if "config" in part:
+        return part["config"]
+    return _receivers.configuration(part["receivers"]) if "receivers" in part else asset(_NOBODY)
 
 
 def _container(part: AlertmanagerPart) -> core.ContainerArgs:

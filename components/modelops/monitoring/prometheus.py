@@ -62,7 +62,10 @@ class Prometheus(pulumi.ComponentResource):
         rules = assets("rules")
         files = config_map(name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, here)
         size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
-        claim = volume_claim(name, scope.namespace, scope.labels(_PROGRAM), size, part.get("storage_class"), here)
+        keep = pulumi.ResourceOptions.merge(
+            here, pulumi.ResourceOptions(retain_on_delete=part.get("keep_volume", True))
+        )
+        claim = volume_claim(name, scope.namespace, scope.labels(_PROGRAM), size, part.get("storage_class"), keep)
         program = Program(
             name=_PROGRAM,
             port=PORT,

@@ -4,6 +4,7 @@ import itertools
 import json
 from typing import Any
 
+import pulumi
 import pytest
 import yaml
 
@@ -52,7 +53,10 @@ def test_defaults() -> None:
     program = watch(ARGS)
     assert set(workloads(program)) == {"prometheus", "alertmanager", "node-exporter", "kube-state-metrics"}
     assert flags(workloads(program)["prometheus"], "prometheus")["storage.tsdb.retention.time"] == "15d"
-    assert program.one("PersistentVolumeClaim").inputs["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    assert (
+        program.one("PersistentVolumeClaim", "m-prometheus").inputs["spec"]["resources"]["requests"]["storage"]
+        == "10Gi"
+    )
     assert {found.inputs["spec"]["type"] for found in program.of("core/v1:Service")} == {"ClusterIP"}
     assert set(program.outputs) & set(URLS) == {"prometheus_url", "alertmanager_url"}
     assert program.outputs["prometheus_url"].value == "http://m-prometheus.watch.svc:9090"
@@ -143,6 +147,49 @@ def test_without_alertmanager_prometheus_alerts_nobody() -> None:
     assert "alerting" not in scrape_config(watch({**ARGS, "alertmanager": {"enabled": False}}))
     targets = scrape_config(watch(ARGS))["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     assert targets == ["m-alertmanager.watch.svc:9093"]
+
+
+def test_receivers_become_alertmanagers_configuration_in_a_secret() -> None:
+    receivers = {
+        "email": {"to": "a@x", "sender": "b@x", "server": "smtp:587", "username": "u", "password": "p"},
+        "slack": {"url": "https://slack/x", "channel": "#ml"},
+        "webhook": {"url": "http://hook", "token": pulumi.Output.secret("t")},
+        "pagerduty": {"routing_key": "k"},
+    }
+    program = watch({**ARGS, "alertmanager": {"receivers": receivers}})
+    text = program.one("Secret", "m-alertmanager").inputs["stringData"].value["alertmanager.yml"]
+    config = yaml.safe_load(text)
+    assert config["route"]["receiver"] == "team"
+    assert config["route"]["routes"] == [{"receiver": "nobody", "matchers": ['severity = "none"']}]
+    team = next(found for found in config["receivers"] if found["name"] == "team")
+    assert {key: value[0] for key, value in team.items() if key != "name"} == {
+        "email_configs": {
+            "send_resolved": True,
+            "to": "a@x",
+            "from": "b@x",
+            "smarthost": "smtp:587",
+            "require_tls": True,
+            "auth_username": "u",
+            "auth_password": "p",
+        },
+        "slack_configs": {"send_resolved": True, "api_url": "https://slack/x", "channel": "#ml"},
+        "webhook_configs": {
+            "send_resolved": True,
+            "url": "http://hook",
+            "http_config": {"authorization": {"type": "Bearer", "credentials": "t"}},
+        },
+        "pagerduty_configs": {"send_resolved": True, "routing_key": "k"},
+    }
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_volumes_stay_unless_the_arguments_say_otherwise(keep: bool) -> None:
+    parts = {} if keep else {key: {"keep_volume": False} for key in ("prometheus", "alertmanager")}
+    claims = watch({**ARGS, **parts}).of("PersistentVolumeClaim")
+    assert {claim.name: claim.options["retain_on_delete"] for claim in claims} == {
+        "m-prometheus": keep,
+        "m-alertmanager": keep,
+    }
 
 
 def test_watched_namespaces_limit_what_prometheus_sees() -> None:
@@ -265,6 +312,11 @@ def test_provider_is_respected() -> None:
         ({"elk": {"enabled": True, "password": "short"}}, "must be at least 8 characters"),
         ({"elk": {**ELK, "elasticsearch": {"retention_days": 0}}}, "elk.elasticsearch.retention_days is 0"),
         ({"prometheus": {"enabled": False}, "grafana": GRAFANA}, "must be false when prometheus is off"),
+        ({"alertmanager": {"receivers": {}}}, "alertmanager.receivers is 'empty', must name email, slack, webhook"),
+        ({"alertmanager": {"receivers": {"slack": {}}}}, "alertmanager.receivers.slack.url is missing"),
+        ({"alertmanager": {"receivers": {"slack": {"url": "x"}}}}, "alertmanager.receivers.slack.url is 'not shown'"),
+        ({"alertmanager": {"receivers": {"fax": {}}}}, "alertmanager.receivers.fax is {}, must not be given"),
+        ({"alertmanager": {"config": "x", "receivers": {"webhook": {"url": "http://x"}}}}, "together with receivers"),
         ({"loki": {}}, "loki is {}, must not be given"),
     ],
 )
