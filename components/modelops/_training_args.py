@@ -84,7 +84,7 @@ class Checkpoints(TypedDict):
     claim: NotRequired[pulumi.Input[str]]
     """Name of a PersistentVolumeClaim in the namespace to use instead. It stays as it is."""
     uri: NotRequired[pulumi.Input[str]]
-    """Place in an object store (`s3://bucket/prefix`, `gs://…`, `az://…`, whatever the image knows). What is there stays there."""
+    """Place in an object store (`s3://bucket/prefix`, `gs://…`, `az://…`). What is there stays there."""
     secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entries become variables of the training container (`AWS_ACCESS_KEY_ID`,
     `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL` …). Only with `uri`. Default: none."""

@@ -31,7 +31,7 @@ def stack(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     namespace = f"examples-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    made = Stack(tmp_path_factory.mktemp("examples"), namespace=namespace)
+    made = Stack(tmp_path_factory.mktemp("examples") / "stack", namespace=namespace)
     yield made
     made.destroy(succeed=None)
     kubectl("delete", "namespace", namespace, "--wait=false")

@@ -79,7 +79,7 @@ def test_every_requirement_is_locked_and_the_images_agree() -> None:
 
 
 def test_the_images_run_without_root_and_any_base_will_do() -> None:
-    assert DOCKERFILE.count("USER 65532:65532") == 6
+    assert DOCKERFILE.count("USER 65532:65532") == 7
     assert "ARG BASE_IMAGE=python:3.12-slim" in DOCKERFILE
     assert "# syntax=" not in DOCKERFILE  # would be pulled from a registry
     assert "http" not in DOCKERFILE.replace("httptools", "")
