@@ -77,7 +77,7 @@ def test_image(platform_env: dict[str, str]) -> str:
     return str(facts["base_image"] or "docker.io/library/python:3.12-slim")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not the session: the platform is down by its end (test_lifecycle.py)
 def object_store(test_image: str) -> Iterator[s3.ObjectStore]:
     """An S3 server in the cluster, with an empty bucket."""
     with s3.running(test_image) as store:
