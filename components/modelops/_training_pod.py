@@ -165,6 +165,7 @@ def _check(run: Run) -> core.ContainerArgs:
         **_registry(run),
         "MODELOPS_MODEL_NAME": run.args["model_name"],
         "MODELOPS_NAMESPACE": run.args["namespace"],
+        "MODELOPS_WORKERS": str(run.workers),
         "MODELOPS_SAME_RUN": pulumi.Output.all(*pairs).apply(",".join),
     }
     return container(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.s3 import ObjectStore
 from tests.cluster.support import eventually, kubectl
 from tests.cluster.training.images import TARGETS, TrainingImages
 from tests.cluster.training.light import Light, command
@@ -110,3 +111,29 @@ def test_a_killed_worker_ends_the_others_and_all_go_on(
     finally:
         stack.destroy(succeed=None)
     assert light.pods(name, active=True) == []
+
+
+def test_a_checkpoint_in_an_object_store_outlives_the_pod(
+    light: Light, training_images: TrainingImages, object_store: ObjectStore
+) -> None:
+    name, epochs = "in-a-store", 400
+    uri = f"s3://{object_store.bucket}/checkpoints"
+    secret = object_store.credentials(light.namespace)
+    changes = {
+        "parameters": {**PARAMETERS, "epochs": epochs},
+        "checkpoints": {"uri": uri, "secret": secret, "interval_steps": 10},
+        "environment": object_store.variables,
+    }
+    stack = light.new_stack()
+    running = stack.start(job(light, training_images, name, "pytorch", **changes))
+    try:
+        eventually(lambda: object_store.objects("checkpoints/"), 600)
+        (pod,) = light.pods(name, active=True)
+        kubectl("delete", "pod", pod["metadata"]["name"], "--namespace", light.namespace, "--wait=false")
+        assert running.end(900) == 0, running.text()
+        assert "resuming after epoch" in "\n".join(light.logs(pod) for pod in light.pods(name))
+        (published,) = light.results(stack)
+        assert [row["epoch"] for row in json.loads(published)["history"]] == list(range(1, epochs + 1))
+        assert object_store.secret_key not in running.text()
+    finally:
+        stack.destroy(succeed=None)

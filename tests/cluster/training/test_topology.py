@@ -62,3 +62,20 @@ def test_a_worker_killed_mid_run_restarts_it_from_the_checkpoint_and_peers_do_no
     begun = int(result.removeprefix("begun at [0, ").removesuffix("]"))
     assert 3 <= begun <= 12
     assert kubectl("get", "service", "restart", "--namespace", light.namespace, "--output=name")
+
+
+def test_a_first_worker_that_is_lost_when_the_others_are_done_fails_at_once_and_says_why(
+    light: Light, stack: Stack
+) -> None:
+    """Without a volume its model is lost, and alone it can't train again: waiting for its peers would be for ever."""
+    script = "import os, sys\nif os.environ['MODELOPS_WORKER_INDEX'] != '0': sys.exit(0)\n"
+    command = ["python3", "-c", script + light.args("count")["command"][2]]
+    parameters = {"steps": 600, "pause": 0.5, "test": "lost"}
+    running = stack.start(light.program("lost", "count", workers=2, parameters=parameters, command=command))
+    (job,) = eventually(lambda: [job for job in light.jobs("lost") if "completedIndexes" in job["status"]], 180)
+    assert job["status"]["completedIndexes"] == "1"
+    (pod,) = light.pods("lost", active=True)
+    kubectl("delete", "pod", pod["metadata"]["name"], "--namespace", light.namespace, "--wait=false")
+    assert running.end(180) != 0
+    assert "this worker was lost when those with the index 1 were done" in running.text()
+    eventually(lambda: not light.pods("lost", active=True), 120)

@@ -130,6 +130,15 @@ def test_only_older_jobs_that_are_still_at_work_are_waited_for(program: Any) -> 
     assert program.older("own", jobs) == ["older"]
 
 
+def test_workers_of_this_job_that_are_done_are_told_from_those_of_others(program: Any) -> None:
+    own, other = job("own", "2026-01-01T00:00:01Z"), job("other", "2026-01-01T00:00:00Z")
+    other["status"]["completedIndexes"] = "0-2"
+    assert program.workers_done("own", [own, other]) == ""
+    own["status"]["completedIndexes"] = "1,3"
+    assert program.workers_done("own", [own, other]) == "1,3"
+    assert program.workers_done("own", []) == ""
+
+
 def test_of_two_jobs_of_the_same_second_only_one_waits(program: Any) -> None:
     jobs = [job("a", "2026-01-01T00:00:00Z"), job("b", "2026-01-01T00:00:00Z")]
     assert (program.older("a", jobs), program.older("b", jobs)) == ([], ["a"])

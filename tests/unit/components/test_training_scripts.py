@@ -193,7 +193,13 @@ def test_each_run_of_a_sweep_has_its_own_parameters_and_folders(pod: Pod) -> Non
 
 @pytest.mark.parametrize(
     ("verdict", "code"),
-    [("train", 0), ("published in the registry as run-1", 0), ("1 no registry", 1), ("2 not let in", 2)],
+    [
+        ("train", 0),
+        ("published in the registry as run-1", 0),
+        ("1 no registry", 1),
+        ("2 not let in", 2),
+        ("alone done", 4),
+    ],
 )
 def test_the_verdict_before_the_training_is_kept_to(pod: Pod, verdict: str, code: int) -> None:
     (pod.folder / "checked").write_text(verdict + "\n")
@@ -204,6 +210,20 @@ def test_the_verdict_before_the_training_is_kept_to(pod: Pod, verdict: str, code
     assert (out == "trained") is (verdict == "train")
     assert ("nothing is trained" in out + err) is (verdict != "train")
     assert finish(publish)[:2] == (code, "published" if code == 0 else "")
+
+
+def test_what_the_lost_worker_left_trained_is_published_without_the_others(pod: Pod) -> None:
+    (pod.folder / "checked").write_text("alone the others are done\n")
+    (pod.folder / "trained").touch()
+    publish = pod.start("publish", "echo", "published")
+    assert finish(pod.start("train", "echo", "trained"))[0] == 0
+    assert finish(publish)[:2] == (0, "published")
+
+
+def test_another_lost_worker_does_not_end_the_first_one_that_publishes(pod: Pod) -> None:
+    (pod.folder / "checked").write_text("alone the others are done\n")
+    train = pod.start("train", "echo", "trained", MODELOPS_WORKERS="3", JOB_COMPLETION_INDEX="1")
+    assert finish(train)[0] == 0
 
 
 def test_what_was_trained_already_is_only_published(pod: Pod) -> None:

@@ -1,4 +1,7 @@
-"""Says on stdout, in one line, whether this run is to be trained: `train`, `published <why>` or `<exit code> <why>`.
+"""Says on stdout, in one line, whether this run is to be trained.
+
+That is `train`, `published <why>`, `alone <why>` (other workers are done: only what is trained already is of use) or
+`<exit code> <why>`.
 
 A run that is published already is not trained again: its Job may be a new one only because the old one was removed
 (time to live, another machine's state). A run that an older Job is at work on is waited for: that Job may be what an
@@ -37,15 +40,17 @@ def get(url: str, headers: Mapping[str, str], context: ssl.SSLContext | None = N
         return json.load(found)
 
 
-def older_jobs() -> list[str]:
-    """Names of the older Jobs that are still at work on this very run."""
+def same_run_jobs() -> list[dict[str, Any]]:
+    """The Jobs of this very run, our own among them."""
     address = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}"
-    namespace, own = os.environ["MODELOPS_NAMESPACE"], os.environ["MODELOPS_JOB_NAME"]
+    namespace = os.environ["MODELOPS_NAMESPACE"]
     query = urllib.parse.urlencode({"labelSelector": os.environ["MODELOPS_SAME_RUN"]})
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
     token = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}
-    jobs = get(f"{address}/apis/batch/v1/namespaces/{namespace}/jobs?{query}", token, context)["items"]
-    return older(own, jobs)
+    found: list[dict[str, Any]] = get(f"{address}/apis/batch/v1/namespaces/{namespace}/jobs?{query}", token, context)[
+        "items"
+    ]
+    return found
 
 
 def older(own: str, jobs: list[dict[str, Any]]) -> list[str]:
@@ -59,6 +64,12 @@ def at_work(job: dict[str, Any]) -> bool:
     conditions = job.get("status", {}).get("conditions") or []
     ended = any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions)
     return not ended and not job["spec"].get("suspend")
+
+
+def workers_done(own: str, jobs: list[dict[str, Any]]) -> str:
+    """Indexes of the workers of the Job named `own` that are done and never started again, in Kubernetes' words."""
+    done = [job.get("status", {}).get("completedIndexes", "") for job in jobs if job["metadata"]["name"] == own]
+    return str(done[0]) if done else ""
 
 
 def published() -> bool:
@@ -94,9 +105,13 @@ def credentials() -> dict[str, str]:
 def verdict() -> str:
     """The line, after waiting for older Jobs and for a registry that does not answer yet."""
     deadline, waited_for = time.monotonic() + WAIT_SECONDS, None
+    own, done = os.environ.get("MODELOPS_JOB_NAME", ""), ""
     while True:
         try:
-            if jobs := older_jobs():
+            same_run = same_run_jobs()
+            if int(os.environ["MODELOPS_WORKERS"]) > 1:
+                done = workers_done(own, same_run)
+            if jobs := older(own, same_run):
                 if jobs != waited_for:
                     said(f"waiting for {', '.join(jobs)}: the same run, started before this one")
                 waited_for, deadline = jobs, time.monotonic() + WAIT_SECONDS
@@ -107,7 +122,7 @@ def verdict() -> str:
         try:
             if published():
                 return f"published this run is in the registry as {os.environ['MODELOPS_ALIAS']}"
-            return "train"
+            return f"alone this worker was lost when those with the index {done} were done" if done else "train"
         except urllib.error.HTTPError as error:
             problem: object = error
             if error.code in (401, 403):

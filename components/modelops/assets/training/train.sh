@@ -17,7 +17,7 @@ verdict=train reason=
 # Written by check.py before this container started.
 [ ! -f "$work/checked" ] || read -r verdict reason <"$work/checked"
 case $verdict in
-train) ;;
+train | alone) ;;
 published)
     echo "$reason: nothing is trained"
     finish 0
@@ -30,6 +30,13 @@ esac
 if [ -f "$trained" ]; then
     echo "trained already, by a pod before this one: the model is taken as it is"
     finish 0
+fi
+if [ "$verdict" = alone ] && [ "$index" != 0 ]; then
+    echo "$reason: the first one has the model, and nothing is trained"
+    finish 0
+elif [ "$verdict" = alone ]; then
+    echo "error: $reason, and what was trained went with it: nothing is trained; checkpoints on a volume keep it" >&2
+    finish 4
 fi
 
 rm -rf "$MODELOPS_OUTPUT_DIR"
