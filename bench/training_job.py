@@ -3,8 +3,10 @@
     eval "$(python3 -m devkit env)" && .venv/bin/python -m bench.training_job [--runs 10] [--workers 4] [--only workers]
 
 `workers`: until the pods of all workers are created, counted from the Job's own creation and from the start of
-`pulumi up`; TrainingJob and a plain Indexed Job of as many pods take turns. `creation`: until the Jobs of 1, 10 and
-100 runs are created (suspended: no machine of ours runs that many), as components, as plain Jobs and as one sweep.
+`pulumi up`. TrainingJob takes turns with a plain Indexed Job of the very same pods, which shows what the component
+costs, and with one of as many bare pods (one container that sleeps), which shows what its containers cost. `creation`:
+until the Jobs of 1, 10 and 100 runs are created (suspended: no machine of ours runs that many), as components, as plain
+Jobs and as one sweep.
 Nothing is trained. Absolute figures depend on the machine: look at the ratios.
 """
 
@@ -28,7 +30,7 @@ import urllib3
 
 from modelops import TrainingJob
 from tests.cluster.provider.harness import Program, Stack
-from tests.cluster.support import kubectl
+from tests.cluster.support import eventually, kubectl, objects
 
 COUNTS = (1, 10, 100)
 RESOURCES = {"cpu": "10m", "memory": "16Mi"}
@@ -106,13 +108,38 @@ def plain(provider: k8s.Provider, name: str, namespace: str, workers: int, suspe
     )
 
 
+def same_pods(provider: k8s.Provider, name: str, namespace: str, workers: int, spec: Mapping[str, Any]) -> None:
+    """A plain Indexed Job of the pods that TrainingJob makes; `spec` is that of one of its pods."""
+    shape = {"completionMode": "Indexed", "completions": workers, "parallelism": workers, "backoffLimit": 0}
+    job_spec: Any = {**shape, "template": {"spec": spec}}
+    k8s.batch.v1.Job(
+        name, metadata={"namespace": namespace}, spec=job_spec, opts=pulumi.ResourceOptions(provider=provider)
+    )
+
+
+def pod_spec(namespace: str, workers: int) -> dict[str, Any]:
+    """What a TrainingJob's pods are made of, without the account that it makes for them."""
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack(Path(folder, "stack"), namespace=namespace)
+        running = stack.start(lambda provider: training(provider, "pods", namespace, workers=workers, suspend=True))
+        try:
+            job = eventually(lambda: next(iter(objects("jobs", namespace)), None), 120)
+        finally:
+            running.interrupt()
+            running.end(120)
+            stack.destroy(succeed=None)
+    spec: dict[str, Any] = job["spec"]["template"]["spec"]
+    return {key: value for key, value in spec.items() if key not in ("serviceAccount", "serviceAccountName")}
+
+
 def measure(namespace: str, program: Program, jobs: int, pods: int) -> tuple[float, float, float]:
     """Seconds until the Jobs are there and until the pods are, from the start of `pulumi up`; and between the two."""
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder, "stack"), namespace=namespace)
         arrivals = Arrivals(namespace)
         started = time.perf_counter()
-        running = stack.start(program)
+        # Of trainings that wait, Pulumi would otherwise start only four a core.
+        running = stack.start(program, "--parallel", str(2 * max(COUNTS)))
         try:
             deadline = started + PATIENCE_SECONDS
             while len(arrivals.jobs) < jobs or len(arrivals.pods) < pods:
@@ -129,9 +156,11 @@ def measure(namespace: str, program: Program, jobs: int, pods: int) -> tuple[flo
 
 
 def bench_workers(namespace: str, runs: int, workers: int) -> None:
-    """TrainingJob and plain Indexed Job in turns."""
+    """TrainingJob and plain Indexed Jobs in turns."""
+    spec = pod_spec(namespace, workers)
     programs: Mapping[str, Program] = {
-        "plain Indexed Job": lambda provider: plain(provider, "bench", namespace, workers, False),
+        "plain Indexed Job of the same pods": lambda provider: same_pods(provider, "bench", namespace, workers, spec),
+        "plain Indexed Job of bare pods": lambda provider: plain(provider, "bench", namespace, workers, False),
         "TrainingJob": lambda provider: training(provider, "bench", namespace, workers=workers),
     }
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in programs}
@@ -146,8 +175,9 @@ def bench_workers(namespace: str, runs: int, workers: int) -> None:
     for name, values in found.items():
         medians[name] = [statistics.median(value[column] for value in values) for column in (2, 1)]
         print(f"| {name} | {medians[name][0]:.3f} s | {medians[name][1]:.2f} s |")
-    base, ours = medians.values()
-    print(f"| ratio | {ours[0] / base[0]:.2f} | {ours[1] / base[1]:.2f} |")
+    *plains, ours = medians.items()
+    for name, base in plains:
+        print(f"| ratio to the {name} | {ours[1][0] / base[0]:.2f} | {ours[1][1] / base[1]:.2f} |")
 
 
 def bench_creation(namespace: str) -> None:

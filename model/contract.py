@@ -144,11 +144,12 @@ class TrainingContract:
         return self.worker_index == 0
 
     @classmethod
-    def read(cls, env: Environment) -> "TrainingContract":
+    def read(cls, env: Environment, *, meets_peers: bool = True) -> "TrainingContract":
+        """`meets_peers`: whether it is a worker that reads, and needs the names of the others."""
         workers = env.integer("MODELOPS_WORKERS", 1, minimum=1, maximum=1000)
         index = env.integer("MODELOPS_WORKER_INDEX", 0, minimum=0, maximum=max(0, workers - 1))
         hosts = tuple(filter(None, env.text("MODELOPS_WORKER_HOSTS", "").split(",")))
-        if workers > 1 and len(hosts) != workers:
+        if meets_peers and workers > 1 and len(hosts) != workers:
             env.problems.append(f"MODELOPS_WORKER_HOSTS has {len(hosts)} names, must have {workers}, one a worker")
         return cls(
             run_id=env.text("MODELOPS_RUN_ID", pattern=NAME, rule=NAME_RULE),
@@ -217,7 +218,7 @@ class PublishContract:
 
     @classmethod
     def read(cls, env: Environment) -> "PublishContract":
-        training = TrainingContract.read(env)
+        training = TrainingContract.read(env, meets_peers=False)
         return cls(
             training=training,
             gate=env.json_object("MODELOPS_GATE"),

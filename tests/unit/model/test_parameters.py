@@ -99,6 +99,12 @@ def test_the_training_contract_s_defaults() -> None:
     assert str(contract.checkpoint_dir) == "/modelops/checkpoints"
 
 
+def test_the_publisher_of_several_workers_needs_no_names_of_theirs() -> None:
+    env = Environment({**REQUIRED, "MODELOPS_WORKERS": "2"})
+    assert PublishContract.read(env).training.workers == 2
+    assert env.problems == []
+
+
 def test_the_publishing_contract_s_defaults() -> None:
     contract = PublishContract.read(Environment(REQUIRED))
     assert (contract.alias, contract.experiment_name, contract.wait_seconds) == ("run-abc", "m", 120)
