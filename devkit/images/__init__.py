@@ -25,10 +25,16 @@ SUBSTITUTES = (
     "node-exporter",
     "postgres",
     "prometheus",
+    "prometheus-adapter",
     "versitygw",
 )
 """Targets of the Dockerfile beside this file: repository names (last path component), `-full` for tags that end so."""
-_BUILT_HERE = {"jobset": "jobset", "prometheus": "prometheus", "versitygw": "s3"}
+_BUILT_HERE = {
+    "jobset": "jobset",
+    "prometheus": "prometheus",
+    "prometheus-adapter": "adapter",
+    "versitygw": "s3",
+}
 """Target → the toolchain group with the programs that it copies."""
 _TIMEOUT_SECONDS = 10.0
 _MANIFEST_TYPES = (

@@ -58,7 +58,7 @@ def groups() -> dict[str, Group]:
     """The groups by name.
 
     `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`; for tests alone `beats`, `logstash-config`,
-    `jobset` and `s3`.
+    `jobset`, `s3` and `adapter`.
     """
     found = [
         Group(
@@ -93,6 +93,8 @@ def groups() -> dict[str, Group]:
         Group("s3", _same("versitygw")),
         # Not part of the platform: the tests of TrainingJob's back end of that name install it.
         Group("jobset", _same("jobset")),
+        # Serves Prometheus' metrics to the autoscaler, for the tests of ModelService.
+        Group("adapter", _same("adapter")),
     ]
     return {group.name: group for group in found}
 

@@ -8,8 +8,10 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from modelops import ModelService
+from tests.cluster.serving import adapter
 from tests.cluster.serving.load import Load
-from tests.cluster.serving.support import Serving
+from tests.cluster.serving.support import Serving, platform_facts
+from tests.cluster.serving.watching import watch_program
 from tests.cluster.support import eventually, kubectl
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
@@ -36,6 +38,42 @@ def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: C
     eventually(lambda: len(serving.pods("scaled")) == 1, 6 * MINUTES)
     figure(f"autoscaler: 1 → {most} → 1 pods, {load.answered} requests answered, {len(load.failed)} failed")
     stack.destroy()
+
+
+def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapter(
+    serving: Serving, platform_env: dict[str, str], figure: Callable[[str], None]
+) -> None:
+    watch, stack = serving.new_stack(), serving.new_stack()
+    watch.up(watch_program(serving, platform_facts(platform_env), faults=()))
+    bounds = {
+        "min_replicas": 1,
+        "max_replicas": 3,
+        "target_requests_per_second": 20,
+        "target_latency_ms": 60_000,
+        "scale_down_stabilization_seconds": 0,
+        "scale_down_pods_per_minute": 10,
+    }
+    without = serving.program("measured", expose="LoadBalancer")
+    shape = {"expose": "LoadBalancer", "autoscaling": bounds}
+    try:
+        with adapter.installed(watch.outputs()["prometheus_url"]):
+            stack.up(without)
+            with Load(stack.outputs()["predict_url"], callers=6, pause_seconds=0.1) as load:
+                # Both metrics are what `up` waits for.
+                stack.up(serving.program("measured", **shape))
+                most = eventually(lambda: (found := len(serving.pods("measured"))) >= 2 and found, 5 * MINUTES)
+                rate = adapter.known(serving.namespace, "modelops_requests_per_second")
+                latency = adapter.known(serving.namespace, "modelops_latency_p99_seconds")
+                stack.unchanged(serving.program("measured", **shape))
+            eventually(lambda: len(serving.pods("measured")) == 1, 6 * MINUTES)
+            figure(
+                f"autoscaler by requests per second: 1 → {most} → 1 pods at {rate:.0f} a second and pod, "
+                f"p99 {1000 * latency:.1f} ms, {load.answered} answered, {len(load.failed)} failed"
+            )
+            assert latency < 60
+            stack.destroy()
+    finally:
+        watch.destroy()
 
 
 def impatient(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
