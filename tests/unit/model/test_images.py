@@ -65,6 +65,18 @@ def test_an_image_has_what_its_programs_import_and_no_more(target: str, programs
     assert copied(target) == {name for program in programs for name in imported(program)}
 
 
+def test_what_is_copied_is_let_into_the_build() -> None:
+    rules = [line for line in (MODEL / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert rules[0] == "*"
+    allowed = [rule.removeprefix("!") for rule in rules[1:]]
+    for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE):
+        for source in line.split()[:-1]:
+            files = [path for path in (MODEL / source).rglob("*") if path.is_file()] or [MODEL / source]
+            files = [path.relative_to(MODEL) for path in files if "__pycache__" not in path.parts]
+            assert files, source
+            assert [path for path in files if not any(path.match(rule) for rule in allowed)] == []
+
+
 def locked(name: str) -> dict[str, str]:
     lines = [line.split("#")[0].strip() for line in (MODEL / name).read_text().splitlines()]
     for line in filter(None, lines):
