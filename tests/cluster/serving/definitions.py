@@ -12,6 +12,8 @@ from tests.cluster.support import eventually, kubectl
 GATEWAY_API = ("sigs.k8s.io/gateway-api", "config/crd/standard", ("gatewayclasses", "gateways", "httproutes"))
 LEADER_WORKER_SET = ("sigs.k8s.io/lws", "config/crd/bases", ("leaderworkersets",))
 KEDA = ("github.com/kedacore/keda/v2", "config/crd/bases", ("scaledobjects",))
+KUEUE = ("sigs.k8s.io/kueue", "config/components/crd/bases", ("localqueues",))
+TRAINER = ("github.com/kubeflow/trainer/v2", "manifests/base/crds", ("trainjobs", "trainingruntimes"))
 Source = tuple[str, str, tuple[str, ...]]
 
 

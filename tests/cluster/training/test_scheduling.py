@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import eventually, kubectl, objects
+from tests.cluster.serving.definitions import KUEUE, TRAINER, definitions
+from tests.cluster.support import apply, eventually, kubectl, objects
 from tests.cluster.training.light import Light
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
@@ -88,6 +89,45 @@ def test_without_what_was_asked_for_plan_and_update_say_what_is_missing(
         assert missing in outcome.text
         assert "does not exist" in outcome.text
     assert light.pods(name) == []
+
+
+def test_a_queued_training_waits_until_it_is_admitted(light: Light, stack: Stack) -> None:
+    """With Kueue's own definitions; what admits it is this test."""
+    with definitions(KUEUE):
+        metadata = {"name": "team-a", "namespace": light.namespace}
+        queue = {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "LocalQueue", "metadata": metadata}
+        apply({**queue, "spec": {"clusterQueue": "all"}})
+        parameters = {"steps": 1, "pause": 0.1, "name": "queued"}
+        running = stack.start(light.program("queued", "count", queue="team-a", parameters=parameters))
+        (job,) = eventually(lambda: light.jobs("queued"), 120)
+        assert job["spec"]["suspend"] is True
+        assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
+        patch = json.dumps({"spec": {"suspend": False}})
+        kubectl("patch", "job", job["metadata"]["name"], "--namespace", light.namespace, "--patch", patch)
+        assert running.end(300) == 0, running.text()
+        assert light.results(stack) == ["begun at [0]"]
+        stack.destroy()
+        kubectl("delete", "localqueue", "team-a", "--namespace", light.namespace)
+
+
+def test_kubeflow_trainer_gets_what_its_definitions_accept(light: Light, stack: Stack) -> None:
+    """With its own definitions; in place of its controller this test says that the TrainJob is done."""
+    with definitions(TRAINER):
+        running = stack.start(light.program("trained", "count", workers=2, backend="trainer"))
+        (job,) = eventually(lambda: objects("trainjobs", light.namespace), 120)
+        (runtime,) = objects("trainingruntimes", light.namespace)
+        assert job["spec"]["runtimeRef"]["name"] == runtime["metadata"]["name"]
+        assert job["spec"]["trainer"]["numNodes"] == 2
+        (replicated,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+        spec = replicated["template"]["spec"]
+        assert (spec["completions"], spec["parallelism"], spec["completionMode"]) == (2, 2, "Indexed")
+        assert [each["name"] for each in spec["template"]["spec"]["containers"]] == ["train", "publish"]
+        done = {"type": "Complete", "status": "True", "reason": "JobsCompleted", "message": "all jobs are done"}
+        status = {"status": {"conditions": [{**done, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}
+        arguments = ("--namespace", light.namespace, "--subresource=status", "--type=merge", "--patch")
+        kubectl("patch", "trainjob", job["metadata"]["name"], *arguments, json.dumps(status))
+        assert running.end(300) == 0, running.text()
+        stack.destroy()
 
 
 LARGE: dict[str, Any] = {
