@@ -10,8 +10,9 @@ import json
 import os
 import random
 import socket
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -217,6 +218,14 @@ def _in_words(error: Any) -> bool:
     return "is not a finite number" in message or "as its shape says" in message
 
 
+def within(seconds: float, check: Callable[[], bool]) -> bool:
+    """Whether it comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not (true := check()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return true
+
+
 def test_nothing_makes_the_server_fail_and_the_document_is_true(fuzzed: RunningServer) -> None:
     fuzzer = Fuzzer(fuzzed)
     for method, path, body, headers in fuzzer.by_hand:
@@ -230,9 +239,10 @@ def test_nothing_makes_the_server_fail_and_the_document_is_true(fuzzed: RunningS
         fuzzer.step()
     assert fuzzed.process.poll() is None
     assert memory(fuzzed) - before < KEPT_BYTES
-    assert len(os.listdir(f"/proc/{fuzzed.process.pid}/fd")) <= files + 2
+    # A connection that was given up is closed when the server next looks at it, on a busy machine a moment later.
+    assert within(10, lambda: len(os.listdir(f"/proc/{fuzzed.process.pid}/fd")) <= files + 2)
     assert fuzzed.post({"inputs": [[0.5]]}).json() == {"outputs": [2.0]}
-    assert fuzzed.metrics()["modelops_in_flight"] == 1
+    assert within(10, lambda: fuzzed.metrics()["modelops_in_flight"] == 1)
     assert fuzzer.statuses[200] > REQUESTS * 0.15
     assert {400, 404, 405, 413, 415, 422} <= fuzzer.statuses.keys()
     assert fuzzed.process.stderr is not None
