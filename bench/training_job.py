@@ -88,8 +88,8 @@ def training(provider: k8s.Provider, name: str, namespace: str, **changes: Any) 
     TrainingJob(name, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
 
 
-def plain(provider: k8s.Provider, name: str, namespace: str, workers: int, suspend: bool) -> None:
-    """What one would write by hand: an Indexed Job."""
+def bare_pod() -> dict[str, Any]:
+    """One container that sleeps."""
     container = {
         "name": "train",
         "image": image(),
@@ -98,23 +98,16 @@ def plain(provider: k8s.Provider, name: str, namespace: str, workers: int, suspe
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
     security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    pod = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
-    spec = {"completionMode": "Indexed", "completions": workers, "parallelism": workers, "backoffLimit": 0}
-    k8s.batch.v1.Job(
-        name,
-        metadata={"namespace": namespace},
-        spec={**spec, "suspend": suspend, "template": {"spec": pod}},  # type: ignore[typeddict-item]
-        opts=pulumi.ResourceOptions(provider=provider),
-    )
+    return {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
 
 
-def same_pods(provider: k8s.Provider, name: str, namespace: str, workers: int, spec: Mapping[str, Any]) -> None:
-    """A plain Indexed Job of the pods that TrainingJob makes; `spec` is that of one of its pods."""
+def plain(
+    provider: k8s.Provider, name: str, namespace: str, workers: int, pod: Mapping[str, Any], *, suspend: bool = False
+) -> None:
+    """What one would write by hand: an Indexed Job of such pods."""
     shape = {"completionMode": "Indexed", "completions": workers, "parallelism": workers, "backoffLimit": 0}
-    job_spec: Any = {**shape, "template": {"spec": spec}}
-    k8s.batch.v1.Job(
-        name, metadata={"namespace": namespace}, spec=job_spec, opts=pulumi.ResourceOptions(provider=provider)
-    )
+    spec: Any = {**shape, "suspend": suspend, "template": {"spec": pod}}
+    k8s.batch.v1.Job(name, metadata={"namespace": namespace}, spec=spec, opts=pulumi.ResourceOptions(provider=provider))
 
 
 def pod_spec(namespace: str, workers: int) -> dict[str, Any]:
@@ -159,8 +152,8 @@ def bench_workers(namespace: str, runs: int, workers: int) -> None:
     """TrainingJob and plain Indexed Jobs in turns."""
     spec = pod_spec(namespace, workers)
     programs: Mapping[str, Program] = {
-        "plain Indexed Job of the same pods": lambda provider: same_pods(provider, "bench", namespace, workers, spec),
-        "plain Indexed Job of bare pods": lambda provider: plain(provider, "bench", namespace, workers, False),
+        "plain Indexed Job of the same pods": lambda provider: plain(provider, "bench", namespace, workers, spec),
+        "plain Indexed Job of bare pods": lambda provider: plain(provider, "bench", namespace, workers, bare_pod()),
         "TrainingJob": lambda provider: training(provider, "bench", namespace, workers=workers),
     }
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in programs}
@@ -185,7 +178,7 @@ def bench_creation(namespace: str) -> None:
 
     def plain_jobs(provider: k8s.Provider, count: int) -> None:
         for run in range(count):
-            plain(provider, f"run-{run}", namespace, 1, True)
+            plain(provider, f"run-{run}", namespace, 1, bare_pod(), suspend=True)
 
     def training_jobs(provider: k8s.Provider, count: int) -> None:
         for run in range(count):

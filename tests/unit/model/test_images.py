@@ -95,3 +95,22 @@ def test_the_images_run_without_root_and_any_base_will_do() -> None:
     assert "ARG BASE_IMAGE=python:3.12-slim" in DOCKERFILE
     assert "# syntax=" not in DOCKERFILE  # would be pulled from a registry
     assert "http" not in DOCKERFILE.replace("httptools", "")
+
+
+def test_only_what_is_copied_is_sent_to_the_builder() -> None:
+    lines = (MODEL / ".dockerignore").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == [
+        "*",
+        "!*.py",
+        "!frameworks/*.py",
+        "!serve/*.py",
+        "!steps/*.py",
+        "!serve/static/*",
+        "!requirements-finetune.txt",
+        "!requirements-prepare.txt",
+        "!requirements-serve.txt",
+        "!requirements-serve-onnx.txt",
+        "!requirements-train.txt",
+        "!requirements-train-mxnet.txt",
+        "!requirements-train-pytorch.txt",
+    ]
