@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,19 @@ def kubectl(*arguments: str, check: bool = True) -> str:
 
 def apply(*manifests: dict[str, Any]) -> None:
     """Applies manifests from standard input, so that what is secret is on no command line."""
+    _of_manifests(manifests, "apply")
+
+
+def remove(*manifests: dict[str, Any]) -> None:
+    """Deletes what manifests describe, as far as it is there, and waits until it is gone."""
+    _of_manifests(manifests, "delete", "--ignore-not-found", "--wait=true")
+
+
+def _of_manifests(manifests: Sequence[dict[str, Any]], *command: str) -> None:
     document = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
-    done = subprocess.run(["kubectl", "apply", "--filename", "-"], input=document, capture_output=True, text=True)
+    done = subprocess.run(["kubectl", *command, "--filename", "-"], input=document, capture_output=True, text=True)
     if done.returncode != 0:
-        raise AssertionError(f"kubectl apply: {done.stderr}")
+        raise AssertionError(f"kubectl {command[0]}: {done.stderr}")
 
 
 def objects(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:

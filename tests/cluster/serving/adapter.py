@@ -1,6 +1,5 @@
 """prometheus-adapter, from the Go module that devkit/toolchain/adapter pins, for as long as a test needs it."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +9,7 @@ import yaml
 from devkit import versions
 from modelops._assets import asset
 from tests.cluster import s3
-from tests.cluster.support import eventually, kubectl
+from tests.cluster.support import apply, eventually, kubectl, remove
 
 API = "v1beta1.custom.metrics.k8s.io"
 NAME = "prometheus-adapter"
@@ -22,14 +21,14 @@ _ROLES = "rbac.authorization.k8s.io"
 def installed(prometheus_url: str) -> Iterator[None]:
     """Serves the metrics of the library's own rules to the autoscaler, and is removed again."""
     upstream = f"registry.k8s.io/{NAME}/{NAME}:v{versions.go_module('adapter', 'sigs.k8s.io/prometheus-adapter')}"
-    manifests = yaml.safe_dump_all([*_rights(), *_server(s3.image(upstream), prometheus_url)])
+    manifests = [*_rights(), *_server(s3.image(upstream), prometheus_url)]
     try:
-        _kubectl("apply", text=manifests)
+        apply(*manifests)
         kubectl("rollout", "status", f"deployment/{NAME}", "--namespace", NAME, "--timeout=300s")
         kubectl("wait", f"apiservice/{API}", "--for=condition=Available", "--timeout=120s")
         yield
     finally:
-        _kubectl("delete", "--ignore-not-found", "--wait=true", text=manifests)
+        remove(*manifests)
 
 
 def value(namespace: str, metric: str) -> float | None:
@@ -137,8 +136,3 @@ def _server(image: str, prometheus_url: str) -> list[dict[str, Any]]:
             },
         },
     ]
-
-
-def _kubectl(*arguments: str, text: str) -> None:
-    done = subprocess.run(["kubectl", *arguments, "--filename", "-"], input=text, text=True, capture_output=True)
-    assert done.returncode == 0, done.stderr
