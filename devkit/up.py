@@ -96,7 +96,7 @@ def _wanted_builds(cluster: Cluster) -> list[str]:
     if not cluster.needs_builds:
         return []
     # Substitutes for upstream images are needed exactly where no image registry is within reach.
-    return [*_CLUSTER_GROUPS, *(["prometheus"] if images.check([_UPSTREAM_BASE]) else [])]
+    return [*_CLUSTER_GROUPS, *(["prometheus", "kube-state-metrics"] if images.check([_UPSTREAM_BASE]) else [])]
 
 
 def _print_plan(steps: Steps, cluster: Cluster, wanted: list[str], missing: list[str]) -> None:

@@ -54,3 +54,8 @@ def prometheus() -> str:
     """Version of Prometheus. Its Go module counts 3.13.5 as 0.313.5."""
     _, counted, patch = go_module("prometheus", "github.com/prometheus/prometheus").split(".")
     return f"{int(counted) // 100}.{int(counted) % 100}.{patch}"
+
+
+def kube_state_metrics() -> str:
+    """Version of kube-state-metrics."""
+    return go_module("kube-state-metrics", "k8s.io/kube-state-metrics/v2")

@@ -6,7 +6,7 @@ import pulumi_kubernetes as k8s
 from modelops import _registry_accounts, _registry_backup, _registry_database
 from modelops._assets import asset
 from modelops._images import UPSTREAM_IMAGES
-from modelops._labels import labels, selector
+from modelops._labels import labels, scrape, selector
 from modelops._network import allow_egress, allow_ingress, cluster_host, net, service_url
 from modelops._outputs import known_after
 from modelops._pods import (
@@ -22,6 +22,7 @@ from modelops._pods import (
     restricted_pod,
     scratch,
     secret_key,
+    tracking_credentials,
 )
 from modelops._registry_accounts import CONFIG, Accounts
 from modelops._registry_args import (
@@ -39,6 +40,8 @@ from modelops._types import Expose
 __all__ = ["ModelRegistry", "ModelRegistryArgs"]
 
 PORT = 5000
+METRICS_PORT = 9105
+METRICS_SIZES = Sizes(cpu="10m", memory="32Mi", memory_limit="64Mi")
 SIZES = Sizes(cpu="100m", memory="640Mi", memory_limit="1536Mi")
 """One worker and its supervisor take 500 MiB idle (MLflow 3.17.2)."""
 STARTUP_SECONDS = 300
@@ -133,7 +136,7 @@ def _network_rules(name: str, ports: list[pulumi.Input[int]]) -> net.NetworkPoli
     return net.NetworkPolicySpecArgs(
         pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, name)),
         policy_types=["Ingress", "Egress"],
-        ingress=[allow_ingress(PORT)],
+        ingress=[allow_ingress(PORT), allow_ingress(METRICS_PORT)],
         egress=[allow_egress(*ports)] if ports else [],
     )
 
@@ -181,7 +184,9 @@ class _Server:
             strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, self._name)),
             template=core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(_NAME, _COMPONENT, self._name)),
+                metadata=k8s.meta.v1.ObjectMetaArgs(
+                    labels=labels(_NAME, _COMPONENT, self._name), annotations=scrape(METRICS_PORT)
+                ),
                 spec=core.PodSpecArgs(
                     service_account_name=self._account,
                     automount_service_account_token=False,
@@ -190,7 +195,7 @@ class _Server:
                     image_pull_secrets=pull_secrets(self._args.get("image_pull_secret")),
                     volumes=self._volumes(),
                     init_containers=[self._prepare()],
-                    containers=[self._server()],
+                    containers=[self._server(), self._metrics()],
                 ),
             ),
         )
@@ -238,6 +243,21 @@ class _Server:
             readiness_probe=http_probe("/health", "http", period=10, failures=3, timeout=5),
             liveness_probe=http_probe("/health", "http", period=20, failures=3, timeout=10),
             volume_mounts=self._mounts(),
+        )
+
+    def _metrics(self) -> core.ContainerArgs:
+        """Tells Prometheus of the server and of its newest runs; MLflow itself has no metrics."""
+        return container(
+            "metrics",
+            self.image,
+            variables={"MODELOPS_METRICS_PORT": str(METRICS_PORT)},
+            secrets=tracking_credentials(name_of(self._accounts.reader) if self._accounts else None),
+            command=["python3", "-c", asset("registry/metrics.py")],
+            ports=[core.ContainerPortArgs(name="metrics", container_port=METRICS_PORT)],
+            resources=resource_requirements(None, METRICS_SIZES),
+            startup_probe=http_probe("/healthz", "metrics", period=2, failures=60),
+            readiness_probe=http_probe("/healthz", "metrics", period=20, failures=3, timeout=5),
+            volume_mounts=[mount("tmp", "/tmp")],
         )
 
     def _command(self) -> list[pulumi.Input[str]]:

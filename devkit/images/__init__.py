@@ -20,6 +20,7 @@ _FOLDER = Path(__file__).resolve().parent
 SUBSTITUTES = (
     "alertmanager",
     "jobset",
+    "kube-state-metrics",
     "mlflow",
     "mlflow-full",
     "node-exporter",
@@ -31,6 +32,7 @@ SUBSTITUTES = (
 """Targets of the Dockerfile beside this file: repository names (last path component), `-full` for tags that end so."""
 _BUILT_HERE = {
     "jobset": "jobset",
+    "kube-state-metrics": "kube-state-metrics",
     "prometheus": "prometheus",
     "prometheus-adapter": "adapter",
     "versitygw": "s3",

@@ -57,8 +57,8 @@ def _kubernetes_versions() -> dict[str, str]:
 def groups() -> dict[str, Group]:
     """The groups by name.
 
-    `containers`, `kubernetes`, `prometheus`, `pulumi`, `docker-build`; for tests alone `beats`, `logstash-config`,
-    `jobset`, `s3` and `adapter`.
+    `containers`, `kubernetes`, `prometheus`, `kube-state-metrics`, `pulumi`, `docker-build`; for tests alone `beats`,
+    `logstash-config`, `jobset`, `s3` and `adapter`.
     """
     found = [
         Group(
@@ -79,6 +79,11 @@ def groups() -> dict[str, Group]:
             _same("prometheus", "promtool"),
             tags="netgo,remove_all_sd,enable_kubernetes_sd",
             linker_versions={_PROMETHEUS_VERSION: versions.prometheus()},
+        ),
+        Group(
+            "kube-state-metrics",
+            _same("kube-state-metrics"),
+            linker_versions={_PROMETHEUS_VERSION: versions.kube_state_metrics()},
         ),
         # For tests of the log pipeline only; nothing that `up` starts needs it.
         Group("beats", _same("filebeat")),

@@ -100,7 +100,8 @@ def test_the_registry_has_parameters_metrics_and_the_version(outputs: dict[str, 
 
 
 def test_prometheus_scrapes_the_service_the_cluster_and_itself(outputs: dict[str, str]) -> None:
-    wanted = {"apiserver", "cadvisor", "kubelet", "prometheus", "model", "alertmanager", "node-exporter"}
+    wanted = {"apiserver", "cadvisor", "kubelet", "prometheus", "model", "registry", "alertmanager", "node-exporter"}
+    wanted.add("kube-state-metrics")
 
     def missing() -> set[str]:
         targets = get_json(f"{outputs['prometheus_url']}/api/v1/targets?state=active")["data"]["activeTargets"]

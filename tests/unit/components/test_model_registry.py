@@ -114,6 +114,26 @@ def test_pods_keep_the_restricted_profile_and_connect_to_nothing() -> None:
     assert rules.get("egress", []) == []
 
 
+def test_prometheus_finds_the_registrys_metrics_by_themselves() -> None:
+    program = start(PRODUCTION)
+    deployment = program.one("Deployment")
+    template = deployment.inputs["spec"]["template"]["metadata"]
+    port = int(container(deployment, "metrics")["ports"][0]["containerPort"])
+    assert template["annotations"] == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port),
+        "prometheus.io/path": "/metrics",
+    }
+    assert template["labels"]["app.kubernetes.io/part-of"] == "modelops"
+    rules = program.one("NetworkPolicy", "demo").inputs["spec"]["ingress"]
+    assert [rule["ports"][0]["port"] for rule in rules] == [5000, port]
+    assert references(deployment, "metrics") == {
+        "MLFLOW_TRACKING_USERNAME": "username",
+        "MLFLOW_TRACKING_PASSWORD": "password",
+    }
+    assert references(start(ARGS).one("Deployment"), "metrics") == {}
+
+
 def test_provider_is_respected() -> None:
     assert ignored_provider(run(lambda: ModelRegistry("demo", ARGS, on(provider())))) == []  # type: ignore[arg-type]
 
