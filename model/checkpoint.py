@@ -2,13 +2,13 @@
 
 import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from model.contract import ConfigurationError, ContractError, TrainingContract
+from model.contract import ContractError, TrainingContract
+from model.store import first_line, opened
 
 FILE = "last.ckpt"
 STATE = "state.json"
@@ -60,22 +60,11 @@ class Folder:
 
 
 class ObjectStore:
-    """An object store such as s3://, gs:// or az://, with the usual variables (AWS_*, …) of its own. An object is put
-    whole."""
+    """An object store such as s3://, gs:// or az://. An object is put whole."""
 
     def __init__(self, uri: str) -> None:
-        import obstore.store
-
         self._uri = uri
-        options: dict[str, Any] = {}
-        if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-            options["client_options"] = {"allow_http": True}
-        if uri.startswith("file://"):
-            options["mkdir"] = True
-        try:
-            self._store = obstore.store.from_url(uri, **options)
-        except Exception as error:  # its exceptions have no base of their own
-            raise ConfigurationError(f"MODELOPS_CHECKPOINT_URI is {uri!r}: {_first_line(error)}") from error
+        self._store = opened(uri, "MODELOPS_CHECKPOINT_URI")
 
     def read(self) -> bytes | None:
         try:
@@ -83,17 +72,13 @@ class ObjectStore:
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise ContractError(f"the checkpoint can't be read from {self._uri}: {_first_line(error)}") from error
+            raise ContractError(f"the checkpoint can't be read from {self._uri}: {first_line(error)}") from error
 
     def write(self, content: bytes) -> None:
         try:
             self._store.put(FILE, content)
         except Exception as error:
-            raise ContractError(f"the checkpoint can't be written to {self._uri}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+            raise ContractError(f"the checkpoint can't be written to {self._uri}: {first_line(error)}") from error
 
 
 class WrongOwner(Exception):

@@ -7,9 +7,11 @@ import numpy as np
 
 from model.agreement import CHECKED_INPUTS, TOLERANCES, reason_against
 from model.contract import TrainingContract
+from model.dataset import Dataset
 from model.frameworks import Model
 from model.manifest import Bins, Golden, Manifest, Tensor
-from model.parameters import Parameters
+from model.preprocessing import FILE_NAME as PREPROCESSING
+from model.preprocessing import Preprocessing
 from model.runtime import RUNTIMES, Runtime
 
 GOLDEN_VALUES = (-1.0, 0.0, 0.5, 1.0)
@@ -20,16 +22,22 @@ def write_model(
     model: Model,
     directory: Path,
     settings: TrainingContract,
-    parameters: Parameters,
+    rows: Dataset,
     baseline: tuple[Bins, ...] = (),
 ) -> None:
     """Leaves the framework's own model, `model.json` and, where it predicts the same, what is served in `directory`.
+    With prepared data also its preprocessing: then the server takes what clients have, and not what the model takes.
 
     The manifest says what serves it: a slim runtime, or the framework itself where the model can't be converted.
     """
-    golden = np.array([[value] * parameters.inputs for value in GOLDEN_VALUES], dtype="float32")
-    outputs = model.predict(golden)
-    inputs = np.random.default_rng(0).uniform(-10, 10, (CHECKED_INPUTS, parameters.inputs)).astype("float32")
+    parameters, preprocessing = rows.parameters, rows.preprocessing or _nothing(rows.parameters.inputs)
+    golden = [preprocessing.example(value) for value in GOLDEN_VALUES]
+    texts = preprocessing.text_inputs()
+    outputs = model.predict(preprocessing.transform(np.array(golden, dtype="object" if texts else "float64")))
+    chance = np.random.default_rng(0)
+    inputs = chance.uniform(-10, 10, (CHECKED_INPUTS, parameters.inputs)).astype("float32")
+    if rows.preprocessing:  # prepared columns have a measure of their own
+        inputs = rows.train[0][chance.integers(0, len(rows.train[0]), CHECKED_INPUTS)]
     source = model.save(directory)
     served = directory / model.served_file
 
@@ -45,16 +53,29 @@ def write_model(
             flush=True,
         )
     files = [*([] if reason else [served.name]), *source]
+    needed = source[1:] if reason else ()
+    dtype = "float32"
+    if rows.preprocessing:
+        rows.preprocessing.write(directory)
+        files, needed = [*files, PREPROCESSING], (*needed, PREPROCESSING)
+        dtype = "object" if texts else "float64"
     Manifest(
         name=settings.model_name,
         run_id=settings.run_id,
         framework=settings.framework,
         runtime="framework" if reason else model.served_by,
         file=files[0],
-        inputs=Tensor((-1, parameters.inputs), "float32"),
+        inputs=Tensor((-1, len(preprocessing.inputs)), dtype),
         outputs=Tensor((-1, parameters.outputs), "float32"),
-        golden=Golden(golden.tolist(), outputs.tolist(), GOLDEN_TOLERANCE),
+        golden=Golden(golden, outputs.tolist(), GOLDEN_TOLERANCE),
         sha256={file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in files},
-        extra_files=source[1:] if reason else (),
+        extra_files=needed,
         baseline=baseline,
+        labels=rows.labels,
     ).write(directory)
+
+
+def _nothing(columns: int) -> Preprocessing:
+    """The preprocessing of rows that are what the model takes."""
+    names = tuple(f"x{number}" for number in range(columns))
+    return Preprocessing(names, names, ())

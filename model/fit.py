@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from model import data, preprocess
+from model import dataset, preprocess
 from model.batches import Seen, Shards
 from model.checkpoint import Checkpoints, Progress
 from model.contract import ConfigurationError, ContractError, Exit, TrainingContract
@@ -30,12 +30,9 @@ def train(
     The chief alone reads and writes the checkpoint: the others get it when all meet, so they need no shared volume.
     """
     framework.start(parameters)
-    raw = data.load(settings.data_uri, parameters)
-    rows = preprocess.clean(raw)
-    if len(rows) < len(raw):
-        print(f"left out {len(raw) - len(rows)} of {len(raw)} rows: a column is missing or not a finite number")
-    split = preprocess.split(rows, parameters)
-    print(f"run {settings.run_id} of {settings.model_name}: {split}", flush=True)
+    rows = dataset.read(settings.data_uri, parameters)
+    parameters = rows.parameters
+    print(f"run {settings.run_id} of {settings.model_name}: {rows}", flush=True)
     checkpoints = Checkpoints(settings, parameters.model_dump())
     progress = (checkpoints.load() if settings.chief else None) or Progress()
     if progress.whole(parameters.epochs):
@@ -46,16 +43,16 @@ def train(
     if progress.weights:
         model.restore(progress.weights)
         print(f"resuming after epoch {len(progress.history)}/{parameters.epochs}, step {progress.step}", flush=True)
-    shards = Shards(*preprocess.arrays(split.train, parameters), parameters, peers.count, peers.index)
+    shards = Shards(*rows.train, parameters, peers.count, peers.index)
     training = Training(model, progress, shards, checkpoints, settings, peers, stop)
-    training.fit(preprocess.arrays(split.validation, parameters))
+    training.fit(rows.validation)
     if not settings.chief:
         peers.finish()
         return {}
-    inputs, targets = preprocess.arrays(split.test, parameters)
+    inputs, targets = rows.test
     predicted = model.predict(inputs)
     metrics = evaluate(predicted, targets, parameters.task)
-    write_outputs(model, progress, metrics, predicted, settings, parameters)
+    write_outputs(model, progress, metrics, predicted, settings, rows)
     peers.finish()
     return metrics
 
@@ -190,7 +187,7 @@ def write_outputs(
     metrics: dict[str, float],
     predicted: preprocess.Array,
     settings: TrainingContract,
-    parameters: Parameters,
+    rows: dataset.Dataset,
 ) -> None:
     """The model directory first, `metrics.json` last: whoever finds it finds the rest whole."""
     output = settings.output_dir
@@ -200,8 +197,8 @@ def write_outputs(
     for folder in (scratch, output / "model"):
         shutil.rmtree(folder, ignore_errors=True)
     scratch.mkdir()
-    write_model(model, scratch, settings, parameters, baseline_of(predicted.tolist()))
+    write_model(model, scratch, settings, rows, baseline_of(predicted.tolist()))
     scratch.rename(output / "model")
-    write_json(output / "parameters.json", parameters.model_dump())
+    write_json(output / "parameters.json", rows.parameters.model_dump())
     write_json(output / "history.json", progress.history)
     write_json(output / "metrics.json", metrics)

@@ -16,6 +16,8 @@ from model.contract import ContractError, is_number
 
 FILE_NAME = "model.json"
 DTYPES = ("float32", "float64", "int32", "int64")
+MIXED = "object"
+"""Element type, as NumPy has it, of inputs some columns of which are text: `preprocessing.json` says which."""
 ROWS_PER_BIN = 20
 """With fewer test rows a bin, chance alone would look like drift."""
 MOST_BINS = 10
@@ -91,6 +93,8 @@ class Manifest:
     """What the runtime needs besides `file`: weights that are kept apart from the graph."""
     baseline: tuple[Bins, ...] = ()
     """Of each output column, up to 16; what drift is measured against. Empty: drift isn't measured."""
+    labels: tuple[str | int | float, ...] = ()
+    """What the classes are called whose probabilities the output columns are. Empty: the manifest doesn't say."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -113,6 +117,8 @@ class Manifest:
             content["extra_files"] = list(self.extra_files)
         if self.baseline:
             content["baseline"] = [asdict(bins) for bins in self.baseline]
+        if self.labels:
+            content["labels"] = list(self.labels)
         (directory / FILE_NAME).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     @classmethod
@@ -139,6 +145,7 @@ class Manifest:
                 Bins(tuple(map(float, bins["edges"])), tuple(map(float, bins["fractions"])))
                 for bins in content.get("baseline", [])
             ),
+            labels=tuple(content.get("labels", [])),
         )
 
 
@@ -172,7 +179,14 @@ def _problems(content: object) -> list[str]:
             f"baseline must be a list of up to {BASELINE_COLUMNS} objects of rising numbers `edges` and, one more of"
             " them, `fractions` that add up to 1"
         )
-    return problems
+    problem = _labels_problem(content.get("labels", []))
+    return [*problems, problem] if problem else problems
+
+
+def _labels_problem(labels: object) -> str:
+    if isinstance(labels, list) and all(isinstance(label, str) or is_number(label) for label in labels):
+        return ""
+    return "labels must be a list of text or numbers"
 
 
 def _plain_name(name: str) -> bool:
@@ -206,6 +220,7 @@ def _tensor_problems(key: str, tensor: object) -> list[str]:
         or not all(type(size) is int and size > 0 for size in shape[1:])
     ):
         problems.append(f"{key}.shape must be a list of 1 to 8 sizes: -1 (any number of rows), then positive numbers")
-    if tensor.get("dtype") not in DTYPES:
-        problems.append(f"{key}.dtype must be one of {', '.join(DTYPES)}")
+    known = (*DTYPES, MIXED) if key == "inputs" else DTYPES
+    if tensor.get("dtype") not in known:
+        problems.append(f"{key}.dtype must be one of {', '.join(known)}")
     return problems

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from model.contract import ConfigurationError
 
@@ -32,7 +32,7 @@ class Parameters(BaseModel):
     noise: float = Field(default=0.2, ge=0, le=10)
     """Standard deviation of the noise in the sample data: of y, or of the points around their cloud's middle."""
     classes: Whole = Field(default=3, ge=2, le=100)
-    """Classes of a classification."""
+    """Classes of a classification; of prepared data, as many as its training split has labels."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the rows that only watches the training."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
@@ -52,6 +52,8 @@ class Parameters(BaseModel):
     loss: Literal["auto", "mse", "cross_entropy"] = "auto"
     """What training makes small; `auto` is mse for a regression and cross_entropy for a classification."""
 
+    _columns: int = PrivateAttr(default=0)
+
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> "Parameters":
         if self.validation_fraction + self.test_fraction > 0.9:
@@ -69,12 +71,23 @@ class Parameters(BaseModel):
     @property
     def inputs(self) -> int:
         """Numbers in a row of input."""
-        return 1 if self.task == "regression" else 2
+        return self._columns or (1 if self.task == "regression" else 2)
 
     @property
     def outputs(self) -> int:
         """Numbers in a prediction."""
         return 1 if self.task == "regression" else self.classes
+
+    def for_rows(self, columns: int, classes: int) -> "Parameters":
+        """The same for rows of so many numbers and, of a classification, so many classes.
+
+        Raises ConfigurationError when another number of classes was asked for.
+        """
+        if self.task == "classification" and "classes" in self.model_fields_set and classes != self.classes:
+            raise ConfigurationError(f"parameter classes is {self.classes}, the training split has {classes} labels")
+        shaped = self.model_copy(update={"classes": classes} if self.task == "classification" else {})
+        shaped._columns = columns
+        return shaped
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> "Parameters":

@@ -1,8 +1,8 @@
 """From raw data to versioned, split training data: `python -m model.prepare`. Contract and exit codes: docs/model.md.
 
-Leaves `<destination>/<data_version>/` with `train/`, `validation/` and `test/` (Parquet), `preprocessing.json`,
-`report.json` and, where text was made to vectors, `words.json`; then `<destination>/latest.json`. All appears at once
-on a file system; in an object store `report.json` comes last, and what has none is not there.
+Leaves `<destination>/<data_version>/` with `train/`, `validation/` and `test/` (Parquet), `preprocessing.json` and
+`report.json`; then `<destination>/latest.json`. All appears at once on a file system; in an object store `report.json`
+comes last, and what has none is not there.
 """
 
 import argparse
@@ -254,8 +254,6 @@ def write_version(folder: Path, version: str, prepared: Any) -> None:
         (folder / name).mkdir()
         frame.reset_index(drop=True).to_parquet(folder / name / "part-00000.parquet")
     prepared.preprocessing.write(folder)
-    if prepared.words:
-        (folder / "words.json").write_text(json.dumps(list(prepared.words), sort_keys=True) + "\n")
     report = {"data_version": version, **prepared.report}
     (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
 

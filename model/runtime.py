@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.contract import ContractError
-from model.manifest import Manifest
+from model.manifest import MIXED, Manifest
 from model.preprocessing import FILE_NAME as PREPROCESSING
 from model.preprocessing import Preprocessing
 
@@ -192,15 +192,19 @@ def load(directory: Path, manifest: Manifest, threads: int) -> Runtime:
         ) from error
     if PREPROCESSING in manifest.extra_files:
         runtime = Preprocessed(runtime, read_preprocessing(directory, manifest))
+    elif manifest.inputs.dtype == MIXED:
+        raise ContractError(f"{manifest.name} takes text, and the manifest's extra_files lack {PREPROCESSING}")
     check_golden(runtime, manifest)
     return runtime
 
 
 def read_preprocessing(directory: Path, manifest: Manifest) -> Preprocessing:
-    """Raises ContractError when it is not for the manifest's inputs, or not for numbers alone."""
+    """Raises ContractError when it is not for the manifest's inputs."""
     preprocessing = Preprocessing.read(directory / PREPROCESSING)
-    if texts := preprocessing.text_inputs():
-        raise ContractError(f"{PREPROCESSING}: the server takes numbers alone, and {', '.join(texts)} has text")
+    if bool(preprocessing.text_inputs()) != (manifest.inputs.dtype == MIXED):
+        texts = ", ".join(preprocessing.inputs[place] for place in sorted(preprocessing.text_inputs())) or "no column"
+        rule = f"must be {MIXED} where a column is text, and only there"
+        raise ContractError(f"{PREPROCESSING} has text in {texts}: the manifest's inputs.dtype {rule}")
     if manifest.inputs.shape[1:] != (len(preprocessing.inputs),):
         raise ContractError(
             f"{PREPROCESSING} takes {len(preprocessing.inputs)} columns, the manifest says {manifest.inputs.shape[1:]}"

@@ -98,6 +98,8 @@ class ModelSettings(Model):
     reported_metrics: list[str] | None = None
     data_uri: str | None = None
     data_version: str | None = None
+    data_claim: Host | None = None
+    data_secret: Host | None = None
     environment: dict[str, str] | None = None
     workers: int = Field(default=1, ge=1, le=256)
     processes_per_worker: int = Field(default=1, ge=1, le=64)

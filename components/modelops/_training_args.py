@@ -157,9 +157,16 @@ class TrainingJobArgs(TypedDict):
     """Names of the metrics that the training reports, so that a gate or sweep on another one is refused in the plan.
     Default: not known before the training, which then fails with the names it reported."""
     data_uri: NotRequired[pulumi.Input[str]]
-    """Where the training data is. Default: the image's own sample data. Part of the run's identity."""
+    """Where the training data is: DataPipeline's `data_uri`, or what else the image reads. Default: the image's own
+    sample data. Part of the run's identity."""
     data_version: NotRequired[pulumi.Input[str]]
     """Version of the data, to train anew when it changes. Default: none. Part of the run's identity."""
+    data_claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace, mounted at `/data` for reading: DataPipeline's `data_claim`,
+    where `data_uri` is a folder under `/data`. Default: none."""
+    data_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace whose entries become variables of the training container (`AWS_ACCESS_KEY_ID`,
+    `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL` …), where `data_uri` is an object store's address. Default: none."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` for MLflow: ModelRegistry's `writer_secret`.
     Only what publishes gets them, not the training. Default: none."""

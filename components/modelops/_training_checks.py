@@ -50,6 +50,10 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.url("tracking_url", args.get("tracking_url"))
     problems.text("tracking_secret", args.get("tracking_secret"))
     problems.mlflow_name("serving_alias", args.get("serving_alias"))
+    for field in ("data_claim", "data_secret"):
+        problems.text(field, args.get(field))
+        if field in args and "data_uri" not in args:
+            problems.add(field, args[field], "must not be given without data_uri")
     if args.get("command") == []:
         problems.add("command", [], "must name a program")
     wait = _mapping(args.get("publisher")).get("registry_wait_seconds")

@@ -48,6 +48,8 @@ WORK = "/modelops"
 """Where the containers of a pod meet; lives as long as the pod."""
 KEPT = "/checkpoints"
 """Where the checkpoint volume is."""
+DATA = "/data"
+"""Where the volume with the data is."""
 CACHE = "/cache"
 """Where the model cache is."""
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -143,6 +145,8 @@ def _volumes(run: Run) -> list[core.VolumeArgs]:
         volumes.append(claimed("checkpoints", run.checkpoint_claim))
     if run.cache_claim is not None:
         volumes.append(claimed("cache", run.cache_claim))
+    if (data := run.args.get("data_claim")) is not None:
+        volumes.append(claimed("data", data))
     if (size := run.args.get("shared_memory")) is not None:
         memory = core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit=size)
         volumes.append(core.VolumeArgs(name="shared-memory", empty_dir=memory))
@@ -187,15 +191,22 @@ def _train(run: Run) -> core.ContainerArgs:
     mounts = _mounts(run)
     if run.cache_claim is not None:
         mounts.append(mount("cache", CACHE))
+    if "data_claim" in args:
+        mounts.append(mount("data", DATA, read_only=True))
     if "shared_memory" in args:
         mounts.append(mount("shared-memory", "/dev/shm"))
-    secret = (args.get("checkpoints") or {}).get("secret")
+    secrets = [(args.get("checkpoints") or {}).get("secret"), args.get("data_secret")]
     return container(
         "train",
         args["image"],
         variables={**_contract(run), **_distribution(run), **_checkpointing(run), **args.get("environment", {})},
         secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
-        env_from=None if secret is None else [core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=secret))],
+        env_from=[
+            core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=secret))
+            for secret in secrets
+            if secret is not None
+        ]
+        or None,
         command=_wrapped("train", args.get("command") or DEFAULT_COMMAND, "contract", "rendezvous", "train"),
         resources=resource_requirements(args.get("resources"), TRAINING_SIZES),
         volume_mounts=mounts,

@@ -61,6 +61,8 @@ class DataPipeline(pulumi.ComponentResource):
     data_version: pulumi.Output[str]
     """The version: twelve hex digits that change with image, command, sources, steps, target or `input_version`; for
     TrainingJob's argument of that name. Known in a plan. With a schedule: empty, each run finds its own."""
+    data_claim: pulumi.Output[str]
+    """Name of the claim of the volume at `/data`, for TrainingJob's argument of that name; empty without a volume."""
     job_name: pulumi.Output[str]
     """Name of the Kubernetes Job or CronJob."""
 
@@ -70,7 +72,8 @@ class DataPipeline(pulumi.ComponentResource):
         here = pulumi.ResourceOptions(parent=self)
         scheduled = "schedule" in args
         version = pulumi.Output.from_input("") if scheduled else _version(args)
-        template = _template(name, args, version, _surroundings(name, args, here), _claim(name, args, here))
+        claim = _claim(name, args, here)
+        template = _template(name, args, version, _surroundings(name, args, here), claim)
         spec = _job_spec(args, template)
         made: pulumi.Resource = (
             _cron_job(name, args, spec, here) if scheduled else _job(name, args, spec, version, here)
@@ -79,8 +82,16 @@ class DataPipeline(pulumi.ComponentResource):
         uri = destination if scheduled else pulumi.Output.concat(destination, "/", version)
         self.data_uri = known_after(uri, made)
         self.data_version = known_after(version, made)
+        self.data_claim = pulumi.Output.from_input(claim or "")
         self.job_name = name_of(made)
-        self.register_outputs({"data_uri": self.data_uri, "data_version": self.data_version, "job_name": self.job_name})
+        self.register_outputs(
+            {
+                "data_uri": self.data_uri,
+                "data_version": self.data_version,
+                "data_claim": self.data_claim,
+                "job_name": self.job_name,
+            }
+        )
 
 
 def _pipeline(args: DataPipelineArgs) -> pulumi.Output[str]:

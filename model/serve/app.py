@@ -42,20 +42,21 @@ class Service:
     def __init__(self, manifest: Manifest, runtime: Runtime, settings: ServeContract, *, inline: bool) -> None:
         self.manifest = manifest
         self.version = settings.model_version
-        self.reader = InputReader(manifest.inputs, settings.max_batch_rows)
         self._one_column = manifest.outputs.shape[1:] == (1,)
         # A model that needs longer than a moment must not hold up the event loop: probes are answered on it too.
         executor = None if inline else ThreadPoolExecutor(1, "predict")
-        self._preprocessing: Preprocessing | None = None
+        self.preprocessing: Preprocessing | None = None
         if isinstance(runtime, Preprocessed):
             # Before requests are put together: what is wrong with one is no matter of the others.
-            self._preprocessing, runtime = runtime.preprocessing, runtime.model
+            self.preprocessing, runtime = runtime.preprocessing, runtime.model
+        texts = self.preprocessing.text_inputs() if self.preprocessing else ()
+        self.reader = InputReader(manifest.inputs, settings.max_batch_rows, texts)
         self._predict = predictor(runtime, executor, settings.batch_rows, settings.predict_seconds)
 
     async def predict(self, inputs: Array) -> Array:
         """Raises Refusal when a category is unknown, a prediction isn't finite, or takes too long."""
-        if self._preprocessing is not None:
-            inputs = self._preprocessed(self._preprocessing, inputs)
+        if self.preprocessing is not None:
+            inputs = self._preprocessed(self.preprocessing, inputs)
         outputs = await self._predict(inputs)
         if not all_finite(outputs):
             raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
@@ -105,7 +106,7 @@ class App:
             self._routes[base] = {"GET": self._model_metadata}
             self._routes[f"{base}/ready"] = {"GET": self._model_ready}
             self._routes[f"{base}/infer"] = {"POST": self._infer}
-        self._openapi = document(service.manifest, self._settings)
+        self._openapi = document(service.manifest, self._settings, service.preprocessing)
         self._service = service
         self._metrics.ready(not self._draining)
 

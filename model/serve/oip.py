@@ -8,13 +8,13 @@ import re
 import msgspec
 import numpy as np
 
-from model.manifest import Manifest
+from model.manifest import MIXED, Manifest
 from model.runtime import Array
 from model.serve.http import Refusal, Response, json_response
 from model.serve.validation import InputReader, decode
 
 INPUT, OUTPUT = "input", "output"
-DATATYPES = {"float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64"}
+DATATYPES = {"float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64", MIXED: "BYTES"}
 SERVER_READY = {"ready": True, "live": True}
 """The specification's text says `live` here, its OpenAPI document and its other servers say `ready`."""
 _NESTED = re.compile(rb"\s*\[\s*\[")
@@ -47,7 +47,12 @@ _decoder = msgspec.json.Decoder(InferRequest)
 
 
 def read(body: bytes, reader: InputReader) -> tuple[Array, str | None]:
-    """The input array and the request's id. Raises Refusal."""
+    """The input array and the request's id. Raises Refusal.
+
+    A tensor of this protocol has one datatype, so a model that takes text and numbers side by side can't be asked here.
+    """
+    if reader.tensor.dtype == MIXED:
+        raise Refusal(422, "inputs", "datatype", "this model takes text: POST its rows to /api/predict")
     request: InferRequest = decode(_decoder, body)
     if len(request.inputs) != 1:
         raise Refusal(422, "inputs", "length", f"inputs must have one tensor, this one has {len(request.inputs)}")

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from model.contract import ServeContract
-from model.manifest import Manifest, Tensor
+from model.manifest import MIXED, Manifest, Tensor
+from model.preprocessing import Preprocessing
 from model.serve import oip
 
 Schema = dict[str, Any]
@@ -21,13 +22,15 @@ NOT_READY = "Still loading, or shutting down: see Retry-After."
 LONGEST_REQUEST_ID = 128
 
 
-def document(manifest: Manifest | None, settings: ServeContract) -> dict[str, Any]:
+def document(
+    manifest: Manifest | None, settings: ServeContract, preprocessing: Preprocessing | None = None
+) -> dict[str, Any]:
     """Without a manifest (still loading) the rows' shape is left open."""
     paths = {
         "/": {"get": _get("A page to try a prediction in a browser.", media="text/html")},
         "/page.css": {"get": _get("The page's style.", media="text/css")},
         "/page.js": {"get": _get("The page's program.", media="text/javascript")},
-        "/api/predict": {"post": _predict(manifest, settings)},
+        "/api/predict": {"post": _predict(manifest, settings, preprocessing)},
         "/healthz/live": {"get": _get("The process runs.", _object(live=_const(True)))},
         "/healthz/ready": {
             "get": _get(
@@ -71,7 +74,7 @@ def _schemas(manifest: Manifest | None, settings: ServeContract) -> dict[str, Sc
         "Refusal": _object(error=_object(field=_text(), rule=_text(), message=_text())),
         "OpenRefusal": _object(error=_text()),
     }
-    if manifest is None:
+    if manifest is None or manifest.inputs.dtype == MIXED:
         return schemas
     shape = [_integer(1, settings.max_batch_rows), *map(_const, manifest.inputs.shape[1:])]
     number = _number(manifest.inputs.dtype)
@@ -133,6 +136,8 @@ def _open_protocol(manifest: Manifest | None, settings: ServeContract) -> dict[s
     for base in (f"/v2/models/{manifest.name}", f"/v2/models/{manifest.name}/versions/{settings.model_version}"):
         paths[base] = {"get": _get("Open Inference Protocol: model metadata.", model)}
         paths[f"{base}/ready"] = {"get": _get("Open Inference Protocol: model readiness.", ready, refused=refused)}
+        if manifest.inputs.dtype == MIXED:
+            continue
         paths[f"{base}/infer"] = {
             "post": _post(
                 "Open Inference Protocol: predict.", _ref("InferRequest"), example, _ref("InferResponse"), refused
@@ -141,13 +146,19 @@ def _open_protocol(manifest: Manifest | None, settings: ServeContract) -> dict[s
     return paths
 
 
-def _predict(manifest: Manifest | None, settings: ServeContract) -> dict[str, Any]:
+def _predict(manifest: Manifest | None, settings: ServeContract, preprocessing: Preprocessing | None) -> dict[str, Any]:
     if manifest is None:
         return _post("Predict.", _object(inputs=_list({})), None, _object(outputs=_list({})), _ref("Refusal"))
     single = manifest.outputs.shape[1:] == (1,)
     outputs = _rows(Tensor((-1,), manifest.outputs.dtype) if single else manifest.outputs, settings)
+    if manifest.labels:
+        labels = ", ".join(map(str, manifest.labels))
+        outputs["description"] = f"A row's probability of each class, in this order: {labels}."
     example = {"inputs": manifest.golden.inputs[:1]}
-    inputs = _object(inputs=_rows(manifest.inputs, settings))
+    rows = _rows(manifest.inputs, settings)
+    if preprocessing is not None:
+        rows["items"] = _row_of_columns(preprocessing)
+    inputs = _object(inputs=rows)
     return _post("Predict.", inputs, example, _object(outputs=outputs), _ref("Refusal"))
 
 
@@ -221,8 +232,17 @@ def _number(dtype: str) -> Schema:
     return _integer(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
+def _row_of_columns(preprocessing: Preprocessing) -> Schema:
+    """A row whose columns have names, and a type each."""
+    texts, number = preprocessing.text_inputs(), _number("float64")
+    columns = [
+        {**(_text() if place in texts else number), "title": name} for place, name in enumerate(preprocessing.inputs)
+    ]
+    return _tuple(columns)
+
+
 def _rows(tensor: Tensor, settings: ServeContract) -> Schema:
-    schema = _number(tensor.dtype)
+    schema = {} if tensor.dtype == MIXED else _number(tensor.dtype)
     for size in reversed(tensor.shape[1:]):
         schema = {"type": "array", "items": schema, "minItems": size, "maxItems": size}
     return {"type": "array", "items": schema, "minItems": 1, "maxItems": settings.max_batch_rows}

@@ -2,12 +2,13 @@
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from model.manifest import Tensor
+from model.manifest import MIXED, Tensor
 from model.runtime import Array
 from model.serve.http import Refusal
 
@@ -21,11 +22,15 @@ class InputReader:
     Its caller switches NumPy's warnings off (`np.seterr`): what overflows is refused here.
     """
 
-    def __init__(self, tensor: Tensor, max_rows: int) -> None:
+    def __init__(self, tensor: Tensor, max_rows: int, texts: Collection[int] = ()) -> None:
+        """`texts` are the columns that are text, in a tensor of mixed element type."""
         self.tensor = tensor
+        self._texts = texts
         self.max_rows = max_rows
         self._dtype = np.dtype(tensor.dtype)
         item: Any = float if self._dtype.kind == "f" else int
+        if tensor.dtype == MIXED:
+            item = float | str
         nested: Any = item
         for _dimension in tensor.shape:
             nested = list[nested]
@@ -76,7 +81,16 @@ class InputReader:
         if array.shape[1:] != self.tensor.shape[1:] or array.ndim != len(self.tensor.shape):
             raise self._wrong_shape(rows, field)
         self._check_finite(array, field)
+        if self._texts:
+            self._check_kinds(rows, field)
         return array
+
+    def _check_kinds(self, rows: list[Any], field: str) -> None:
+        for number, row in enumerate(rows):
+            for place, value in enumerate(row):
+                if isinstance(value, str) != (place in self._texts):
+                    at, kind = f"{field}[{number}][{place}]", "text" if place in self._texts else "a number"
+                    raise Refusal(422, at, "type", f"{at} must be {kind}")
 
     def _check_finite(self, array: Array, field: str) -> None:
         if self._dtype.kind == "f" and not all_finite(array):
@@ -135,6 +149,11 @@ def validation_refusal(error: msgspec.ValidationError, prefix: str = "") -> Refu
         return Refusal(422, field, "finite", f"{field} is out of range")
     rule = "depth" if _ARRAY in said and field != "body" else "type"
     words = said[:200].replace("Expected", "must be").replace("`array`", "a list").replace("`float`", "a number")
-    words = words.replace("`int`", "a whole number").replace("`str`", "a string").replace("`object`", "an object")
+    words = (
+        words.replace("`float | str`", "a number or text")
+        .replace("`int`", "a whole number")
+        .replace("`str`", "a string")
+        .replace("`object`", "an object")
+    )
     words = words.replace("`bool`", "a boolean").replace("`null`", "null").replace(", got", ", not")
     return Refusal(422, field, rule, f"{field} {words}")

@@ -18,7 +18,6 @@ from model.steps import STEPS, errors
 from model.steps.base import Context, Step, canonical
 from model.steps.read import CHUNK_ROWS, Source, suggested_types
 from model.steps.split import Split
-from model.steps.text import mean_vectors
 
 VERSION_LENGTH = 12
 Say = Callable[[str], None]
@@ -31,8 +30,6 @@ class Prepared:
     parts: Mapping[str, pd.DataFrame]
     """`train`, `validation` and `test`."""
     preprocessing: Preprocessing
-    words: tuple[Operation, ...]
-    """Word vectors, which `preprocessing.json` has no place for."""
     report: dict[str, Any]
 
 
@@ -202,10 +199,7 @@ class Pipeline(BaseModel):
             context.require(parts["train"], [self.target])
         return Prepared(
             parts=parts,
-            preprocessing=Preprocessing(
-                inputs, outputs, tuple(operation for operation in operations if operation["kind"] != "words")
-            ),
-            words=tuple(operation for operation in operations if operation["kind"] == "words"),
+            preprocessing=Preprocessing(inputs, outputs, tuple(operations)),
             report=summary(context.report, {name: len(frame) for name, frame in parts.items()}),
         )
 
@@ -272,21 +266,17 @@ def _transformed(operation: Operation, frame: pd.DataFrame, context: Context) ->
     column = operation["column"]
     context.require(frame, [column])
     at = list(frame.columns).index(column)
-    if operation["kind"] == "words":
-        results = mean_vectors(operation, frame[column])
+    if not pd.api.types.is_numeric_dtype(frame[column]) and not preprocessing.NUMBERS[operation["kind"]]:
+        values: Any = frame[column].to_numpy(dtype=object)
     else:
-        text = not pd.api.types.is_numeric_dtype(frame[column])
-        if text and not preprocessing.NUMBERS[operation["kind"]]:
-            values: Any = frame[column].to_numpy(dtype=object)
-        else:
-            values = context.numbers(frame, column).to_numpy()
-        try:
-            arrays = preprocessing.apply(operation, values)
-        except preprocessing.UnknownCategory as error:
-            rule = "has a category that the training split does not have"
-            raise context.bad_row(frame.index[error.rows[0]], column, rule) from None
-        names = preprocessing.columns_of(operation)
-        results = pd.DataFrame(dict(zip(names, arrays, strict=True)), index=frame.index)
+        values = context.numbers(frame, column).to_numpy()
+    try:
+        arrays = preprocessing.apply(operation, values)
+    except preprocessing.UnknownCategory as error:
+        rule = "has a category that the training split does not have"
+        raise context.bad_row(frame.index[error.rows[0]], column, rule) from None
+    names = preprocessing.columns_of(operation)
+    results = pd.DataFrame(dict(zip(names, arrays, strict=True)), index=frame.index)
     return pd.concat([frame.iloc[:, :at], results, frame.iloc[:, at + 1 :]], axis=1)
 
 

@@ -1,32 +1,24 @@
 """Text to vectors."""
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from model.contract import Exit
+from model.preprocessing import words
 from model.steps.base import Context, Step, step
 from model.steps.errors import DataError
 
 if TYPE_CHECKING:
     from model.preprocessing import Operation
 
-_WORD = re.compile(r"\w+")
-
-
-def words(text: object) -> list[str]:
-    """The words of a text, in lower case; none of a missing one."""
-    return [] if pd.isna(text) else _WORD.findall(str(text).lower())
-
 
 @step
 class WordVectors(Step):
     """A text becomes the mean of its words' vectors (Word2Vec, skip-gram: Mikolov et al. 2013; gensim), as columns
-    `<column>_0` and so on. The vectors are learned from the training split. A text without a known word becomes zeros.
-    A model server that takes numbers alone is sent the vectors."""
+    `<column>_0` and so on. The vectors are learned from the training split, and kept with its words in
+    `preprocessing.json`. A text without a known word becomes zeros."""
 
     column: str
     size: int = Field(default=32, ge=1, le=1024)
@@ -72,15 +64,3 @@ class WordVectors(Step):
 def _stable(text: str) -> int:
     """A hash that is the same in every process."""
     return int.from_bytes(text.encode()[:8].ljust(8, b"\0"), "big") % 2**32
-
-
-def mean_vectors(operation: Any, texts: pd.Series) -> pd.DataFrame:
-    """What the operation makes of texts: a row each, `size` columns."""
-    known = {word: np.array(vector) for word, vector in operation["vectors"].items()}
-    nothing = np.zeros(operation["size"])
-    rows = []
-    for text in texts:
-        found = [known[word] for word in words(text) if word in known]
-        rows.append(np.mean(found, axis=0) if found else nothing)
-    names = [f"{operation['column']}_{number}" for number in range(operation["size"])]
-    return pd.DataFrame(np.array(rows).reshape(len(texts), operation["size"]), index=texts.index, columns=names)

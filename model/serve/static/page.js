@@ -19,6 +19,10 @@ async function describe() {
 }
 
 function shape(item) {
+  if (item.prefixItems) {
+    const columns = item.prefixItems.map(({ title, type }) => `${title} (${type === "string" ? "text" : "a number"})`);
+    return `a list of ${columns.join(", ")}`;
+  }
   if (item.type !== "array") return item.type === "integer" ? "a whole number" : "a number";
   const sizes = [];
   for (; item.type === "array"; item = item.items) sizes.push(item.minItems);

@@ -253,3 +253,10 @@ def test_wrong_arguments_are_refused_before_anything_is_created(changes: dict[st
         prepare({**ARGS, **changes})
     assert str(caught.value).startswith('DataPipeline "demo": ')
     assert problem in str(caught.value)
+
+
+def test_the_claim_of_the_volume_is_an_output() -> None:
+    assert prepare({**ARGS, "volume": {"claim": "raw"}}).outputs["data_claim"].value == "raw"
+    assert prepare(ARGS).outputs["data_claim"].value
+    args = {key: value for key, value in ARGS.items() if key != "volume"}
+    assert prepare({**args, "destination": "s3://prepared/x"}).outputs["data_claim"].value == ""

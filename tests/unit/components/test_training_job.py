@@ -37,6 +37,8 @@ EVERYTHING: dict[str, Any] = {
     "reported_metrics": ["mse", "r2"],
     "data_uri": "s3://bucket/data.csv",
     "data_version": "7",
+    "data_claim": "raw",
+    "data_secret": "object-store",
     "experiment_name": "trials",
     "resources": {"cpu": "2", "cpu_limit": "4", "memory": "8Gi", "memory_limit": "16Gi", "gpus": 1},
     "retries": 2,
@@ -484,3 +486,24 @@ def test_a_queued_job_is_created_suspended_and_left_to_the_queue() -> None:
     assert job.inputs["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
     assert job.options["ignore_changes"] == ["spec.suspend"]
     assert job.options["create_timeout"] == "3720s"
+
+
+def test_data_is_mounted_for_reading_and_its_secret_goes_to_the_training_alone() -> None:
+    args = {**ARGS, "data_uri": "/data/v1", "data_claim": "raw", "data_secret": "object-store"}
+    job = train({**args, "checkpoints": {"uri": "s3://b/c", "secret": "checkpoints"}}).one("Job")
+    volumes = {volume["name"]: volume for volume in pod(job)["volumes"]}
+    assert volumes["data"]["persistentVolumeClaim"]["claimName"] == "raw"
+    training = container(job, "train")
+    mounts = {each["name"]: each for each in training["volumeMounts"]}
+    assert (mounts["data"]["mountPath"], mounts["data"]["readOnly"]) == ("/data", True)
+    assert [each["secretRef"]["name"] for each in training["envFrom"]] == ["checkpoints", "object-store"]
+    assert "envFrom" not in container(job, "publish")
+    assert "data" not in {each["name"] for each in container(job, "publish")["volumeMounts"]}
+
+
+def test_where_the_data_lies_is_no_part_of_the_run() -> None:
+    args = {**ARGS, "data_uri": "/data/v1"}
+    ids = {train({**args, **more}).outputs["run_id"].value for more in ({}, {"data_claim": "a"}, {"data_secret": "b"})}
+    assert len(ids) == 1
+    with pytest.raises(ArgumentsError, match="data_claim is 'raw', must not be given without data_uri"):
+        train({**ARGS, "data_claim": "raw"})

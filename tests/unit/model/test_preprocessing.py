@@ -1,5 +1,6 @@
 """What was fitted with the training data is applied again by the server: a client sends raw values."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -17,21 +18,23 @@ from model.runtime import Preprocessed, load
 from tests.unit.model.support import start_server, write_model
 
 ROWS = 1000
+OIP = "/v2/models/sum/infer"
 CATEGORY = {"column": "kind", "kind": "one_hot", "categories": [1.0, 2.0], "unknown": "error"}
 OPERATIONS = (
     {"column": "age", "kind": "clip", "low": 0.0, "high": 100.0},
     {"column": "age", "kind": "standard", "mean": 40.0, "deviation": 10.0},
     CATEGORY,
 )
+WORDS = {"column": "kind", "kind": "words", "size": 2, "vectors": {"rain": [1.0, 2.0], "sun": [3.0, 4.0]}}
 SIMPLE = Preprocessing(("age", "kind"), ("age", "kind=1.0", "kind=2.0"), OPERATIONS)
 
 
-def with_preprocessing(directory: Path, preprocessing: Preprocessing, golden: list[list[float]]) -> Manifest:
+def with_preprocessing(directory: Path, preprocessing: Preprocessing, golden: list[list[Any]]) -> Manifest:
     """A model that adds up what it takes, behind a preprocessing."""
     width = len(preprocessing.outputs)
     plain = write_model(directory, weights=((1.0,) * width,), bias=(0.0,))
     preprocessing.write(directory)
-    expected = preprocessing.transform(np.array(golden)).sum(axis=1, keepdims=True).tolist()
+    expected = preprocessing.transform(np.array(golden, dtype="object")).sum(axis=1, keepdims=True).tolist()
     file = directory / FILE_NAME
     manifest = Manifest(
         name="sum",
@@ -39,7 +42,7 @@ def with_preprocessing(directory: Path, preprocessing: Preprocessing, golden: li
         framework=plain.framework,
         runtime=plain.runtime,
         file=plain.file,
-        inputs=Tensor((-1, len(preprocessing.inputs)), "float64"),
+        inputs=Tensor((-1, len(preprocessing.inputs)), "object" if preprocessing.text_inputs() else "float64"),
         outputs=plain.outputs,
         golden=Golden(golden, expected, 1e-5),
         sha256={**plain.sha256, FILE_NAME: hashlib.sha256(file.read_bytes()).hexdigest()},
@@ -89,6 +92,55 @@ def test_a_client_sends_raw_values_and_an_unknown_category_is_refused(tmp_path: 
         assert server.post({"inputs": [[50]]}).status == 422
 
 
+MIXED = Preprocessing(
+    ("age", "city", "kind"),
+    ("age", "city=Lima", "city=Rome", "kind_0", "kind_1"),
+    ({"column": "city", "kind": "one_hot", "categories": ["Lima", "Rome"], "unknown": "error"}, WORDS),
+)
+
+
+def test_a_client_sends_text_where_the_data_had_text(tmp_path: Path) -> None:
+    with_preprocessing(tmp_path / "model", MIXED, [[40.0, "Rome", "rain"]])
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        answer = server.post({"inputs": [[50, "Rome", "Rain, rain and sun!"], [1, "Lima", "snow"]]})
+        assert answer.json()["outputs"] == pytest.approx([50 + 1 + 5 / 3 + 8 / 3, 1 + 1], abs=1e-5)
+        for row, field, rule in (
+            ([50, "Oslo", "rain"], "inputs[0][1]", "category"),
+            ([50, 7, "rain"], "inputs[0][1]", "type"),
+            (["50", "Rome", "rain"], "inputs[0][0]", "type"),
+            ([50, "Rome", None], "inputs[0][2]", "type"),
+            ([50, "Rome"], "inputs[0]", "length"),
+            ([50, ["Rome"], "rain"], "inputs[0][1]", "depth"),
+        ):
+            refused = server.post({"inputs": [row]})
+            assert refused.status == 422, row
+            error = refused.json()["error"]
+            assert (error["field"], error["rule"]) == (field, rule), error
+        # The Open Inference Protocol has no tensor of text and numbers side by side.
+        refused = server.post({"inputs": [{"name": "input", "shape": [1, 3], "datatype": "BYTES", "data": []}]}, OIP)
+        assert refused.status == 422 and "POST its rows to /api/predict" in refused.json()["error"]
+        document = server.ask("GET", "/openapi.json").json()
+        body = document["paths"]["/api/predict"]["post"]["requestBody"]["content"]["application/json"]
+        columns = body["schema"]["properties"]["inputs"]["items"]["prefixItems"]
+        assert [(column["title"], column["type"]) for column in columns] == [
+            ("age", "number"),
+            ("city", "string"),
+            ("kind", "string"),
+        ]
+        assert OIP not in document["paths"]
+
+
+def test_text_without_a_preprocessing_is_refused_at_the_start(tmp_path: Path) -> None:
+    manifest = dataclasses.replace(with_preprocessing(tmp_path, MIXED, [[40.0, "Rome", "rain"]]), extra_files=())
+    with pytest.raises(ContractError, match=r"takes text, and the manifest's extra_files lack preprocessing\.json"):
+        load(tmp_path, manifest, 1)
+
+
+def test_an_example_is_a_row_that_a_client_could_send() -> None:
+    assert MIXED.example(0.5) == [0.5, "Lima", "rain"]
+    assert SIMPLE.example(-1) == [30.0, 1.0]
+
+
 def test_a_preprocessing_is_written_and_read(tmp_path: Path) -> None:
     SIMPLE.write(tmp_path)
     assert Preprocessing.read(tmp_path / FILE_NAME) == SIMPLE
@@ -106,6 +158,9 @@ def test_a_preprocessing_is_written_and_read(tmp_path: Path) -> None:
         ({"operations": [{"column": "age", "kind": "clip", "low": 0}]}, "must have the numbers low and high"),
         ({"operations": [{"column": "age", "kind": "one_hot", "categories": []}]}, "must have a list of categories"),
         ({"operations": [{**CATEGORY, "categories": [None]}]}, "must have text or numbers as categories"),
+        ({"operations": [{"column": "kind", "kind": "words", "size": 0}]}, "must have a size of at least 1"),
+        ({"operations": [{"column": "kind", "kind": "words", "size": 2, "vectors": {}}]}, "must have vectors by word"),
+        ({"operations": [{**WORDS, "size": 3}]}, "must have 3 numbers for each word"),
         ({"outputs": ["age", "more"]}, "outputs has more, which no operation leaves"),
     ],
 )
@@ -133,5 +188,5 @@ def test_text_and_another_number_of_columns_are_refused_at_the_start(tmp_path: P
         load(tmp_path, manifest, 1)
     text = Preprocessing(SIMPLE.inputs, ("age", "kind=a"), ({**CATEGORY, "categories": ["a"]},))
     text.write(tmp_path)
-    with pytest.raises(ContractError, match="the server takes numbers alone, and kind has text"):
+    with pytest.raises(ContractError, match=r"has text in kind: the manifest's inputs\.dtype must be object"):
         load(tmp_path, manifest, 1)

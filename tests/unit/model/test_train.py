@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import frameworks
+from model import dataset, frameworks
 from model.agreement import disagreement
 from model.batches import Batch
 from model.contract import TrainingContract
@@ -127,7 +127,7 @@ def test_a_conversion_that_fails_or_changes_the_model_leaves_it_to_the_framework
     model: Any = TENSORFLOW.build(parameters, Peers("x", 1, 0, "localhost", 1, Stop()))
     model._network.set_weights([np.array([[2.0]]), np.array([1.0])])
     monkeypatch.setattr(model, "convert", lambda file: file.write_bytes(other))
-    convert.write_model(model, tmp_path, contract(tmp_path), parameters)
+    convert.write_model(model, tmp_path, contract(tmp_path), dataset.read("", parameters))
     manifest = Manifest.read(tmp_path)
     assert (manifest.runtime, manifest.file, list(manifest.sha256)) == ("framework", "model.keras", ["model.keras"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.keras"]

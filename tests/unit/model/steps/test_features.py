@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from model.contract import Exit
+from model.preprocessing import apply, columns_of, words
 from model.steps import STEPS, Context, DataError
-from model.steps.text import mean_vectors, words
 
 TEXTS = pd.DataFrame({"t": ["the cat sat", "the dog sat", "the cat ran", None, "zebra"] * 5})
 
@@ -18,10 +18,10 @@ def test_a_text_becomes_the_mean_of_its_known_words() -> None:
     step = STEPS["word_vectors"](column="t", size=8, least_count=6)
     (operation,) = step.fit(TEXTS, Context())
     assert sorted(operation["vectors"]) == ["cat", "sat", "the"]
-    result = mean_vectors(operation, pd.Series(["The CAT flew!", "zebra", None]))
+    result = np.stack(apply(operation, np.array(["The CAT flew!", "zebra", None], dtype="object")), axis=1)
     expected = np.mean([operation["vectors"]["the"], operation["vectors"]["cat"]], axis=0)
-    np.testing.assert_array_equal(result.iloc[0], expected)
-    assert (result.iloc[1:] == 0).all(axis=None) and list(result.columns) == [f"t_{n}" for n in range(8)]
+    np.testing.assert_array_equal(result[0], expected)
+    assert (result[1:] == 0).all() and columns_of(operation) == [f"t_{n}" for n in range(8)]
 
 
 def test_word_vectors_depend_on_the_seed_alone() -> None:

@@ -1,0 +1,1 @@
+"""Models from raw files to served predictions: docs/data-examples.md."""

@@ -1,0 +1,110 @@
+"""docs/data-examples.md, done as it says: raw files on a volume, prepared, trained, served, and asked."""
+
+import io
+import re
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+import modelops
+from examples.data import EXAMPLES
+from tests.cluster.data.place import CLAIM, Place
+from tests.cluster.provider.harness import Program
+from tests.cluster.support import REPOSITORY, eventually, get_json, post
+from tests.cluster.training.images import TrainingImages
+from tests.cluster.training.registry import TINY, platform_facts, stand_in
+
+pytestmark = [pytest.mark.data, pytest.mark.long]
+
+PAGE = (REPOSITORY / "docs" / "data-examples.md").read_text()
+[SNIPPET] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SMALL = {"cpu": "50m", "memory": "256Mi", "memory_limit": "3Gi"}
+
+
+def put(place: Place, folder: Path, destination: str) -> None:
+    """Copies a folder's files onto the volume."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.add(folder, ".")
+    script = f"import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('{destination}')"
+    command = ["kubectl", "exec", "--stdin", "--namespace", place.namespace, "look", "--", "python3", "-c", script]
+    subprocess.run(command, input=content.getvalue(), check=True, capture_output=True)
+
+
+def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> Program:
+    """The page's snippet for one of the examples, with a registry and in the test's namespace."""
+    facts = platform_facts()
+    exposed = "LoadBalancer" if facts.get("load_balancer") else "NodePort"
+    snippet = SNIPPET.replace('"tabular"', f'"{name}"').replace("/data/raw", f"/data/raw-{name}")
+
+    def build(provider: k8s.Provider) -> Mapping[str, Any]:
+        there = pulumi.ResourceOptions(provider=provider)
+        settings: dict[str, Any] = {"image": stand_in(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
+        registry = modelops.ModelRegistry(
+            f"{name}-registry",
+            {"namespace": place.namespace, "expose": exposed, **settings},  # type: ignore[typeddict-item]
+            there,
+        )
+
+        def in_place(component: Any, **more: Any) -> Any:
+            def make(given: str, args: dict[str, Any]) -> Any:
+                args = {**args, "namespace": place.namespace, "resources": SMALL, **more}
+                if "volume" in args:
+                    args |= {"volume": {"claim": CLAIM}, "destination": f"/data/{name}", **changes}
+                return component(f"{name}-{given}", args, there)
+
+            return make
+
+        names: dict[str, Any] = {target: SimpleNamespace(ref=image) for target, image in images.items()}
+        names["registry"] = registry
+        names["DataPipeline"] = in_place(modelops.DataPipeline)
+        names["TrainingJob"] = in_place(modelops.TrainingJob)
+        names["ModelService"] = in_place(modelops.ModelService, expose=exposed)
+        exec(re.sub(r"^from modelops import .*$", "", snippet, flags=re.MULTILINE), names)
+        outputs = {"url": names["service"].url, "predict_url": names["service"].predict_url}
+        return {**outputs, "metrics": names["training"].metrics, "data_version": names["data"].data_version}
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def images(prepare_image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    built = TrainingImages(tmp_path_factory.mktemp("images"), platform_facts())
+    return {"prepare": prepare_image, "train": built.target("train"), "serve": built.target("serve")}
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_an_example_goes_from_raw_files_to_a_served_prediction(
+    place: Place, images: dict[str, str], name: str, tmp_path: Path
+) -> None:
+    example, stack = EXAMPLES[name], place.new_stack()
+    example.write(tmp_path)
+    put(place, tmp_path, f"/data/raw-{name}")
+    made = program(place, images, name)
+    stack.up(made)
+    stack.unchanged(made)
+    said = stack.outputs()
+    for metric, bounds in example.gate.items():
+        assert said["metrics"][metric] >= bounds["min"]
+    eventually(lambda: get_json(f"{said['url']}/healthz/ready")["ready"])
+    status, answer = post(said["predict_url"], {"inputs": [example.question]})
+    assert status == 200, answer
+    described = get_json(f"{said['url']}/openapi.json")["paths"]["/api/predict"]["post"]["responses"]["200"]
+    text = described["content"]["application/json"]["schema"]["properties"]["outputs"]["description"]
+    labels = text.partition(": ")[2].rstrip(".").split(", ")
+    assert labels[int(np.argmax(answer["outputs"][0]))] == example.answer
+
+    if name == "tabular":
+        # A new version of the data is a new training, and the preview shows both.
+        steps = [step for step in example.steps if "outliers" not in step]
+        planned = stack.preview(program(place, images, name, steps=steps))
+        assert {"tabular-data", "tabular-training"} <= planned.changed().keys()
+    stack.destroy()
