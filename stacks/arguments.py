@@ -14,6 +14,7 @@ from modelops import (
     TrainingJobArgs,
 )
 from stacks.models import Settings
+from stacks.platform import OPERATED
 
 
 def image(settings: Settings, target: str) -> ModelImageArgs:
@@ -82,7 +83,10 @@ def monitoring(
     """Arguments of the monitoring stack."""
     fields = given(settings.monitoring)
     fields |= {"namespace": namespace, "watched_namespaces": [watched], "external_labels": {"stack": stack}}
-    if settings.alertmanager_config:
+    if "prometheus_operator" in fields.get("attach", {}):
+        for part in OPERATED:
+            del fields[part]
+    elif settings.alertmanager_config:
         fields["alertmanager"]["config"] = secret(settings.alertmanager_config)
     if settings.grafana_admin_password and fields["grafana"]["enabled"]:
         fields["grafana"]["admin_password"] = secret(settings.grafana_admin_password)

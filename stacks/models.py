@@ -301,6 +301,27 @@ class ElkSettings(Model):
     filebeat: QueueSettings = QueueSettings()
 
 
+class OperatorSettings(Model):
+    """The cluster's prometheus-operator."""
+
+    labels: dict[str, str] = {}
+
+
+class SidecarSettings(Model):
+    """The cluster's Grafana."""
+
+    labels: dict[str, str] = {"grafana_dashboard": "1"}
+    folder: str = "ModelOps"
+    datasource: str = "prometheus"
+
+
+class AttachSettings(Model):
+    """Monitoring that the cluster has already."""
+
+    prometheus_operator: OperatorSettings | None = None
+    grafana: SidecarSettings | None = None
+
+
 class MonitoringSettings(Model):
     """What watches it all."""
 
@@ -312,6 +333,8 @@ class MonitoringSettings(Model):
     kube_state_metrics: PartSettings = PartSettings()
     grafana: PartSettings = PartSettings(enabled=False)
     elk: ElkSettings = ElkSettings()
+    attach: AttachSettings | None = None
+    """With `prometheus_operator`, Prometheus, Alertmanager and exporters of our own are off whatever they say."""
 
 
 class Settings(Model):

@@ -18,6 +18,9 @@ _WITH = {
 }
 """Part → the parts that make no sense without it."""
 
+OPERATED = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
+"""Parts that are not there where the cluster's prometheus-operator does their work."""
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -83,6 +86,9 @@ def parts(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         found[name] = _section(monitoring, name)
     for name in ("elasticsearch", "logstash", "kibana", "filebeat"):
         found[name] = _section(elk, name)
+    attach = monitoring.get("attach")
+    if isinstance(attach, dict) and "prometheus_operator" in attach:
+        found |= {name: {"enabled": False} for name in OPERATED}
     return found
 
 

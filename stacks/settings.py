@@ -186,6 +186,8 @@ def _monitoring_checks(raw: Mapping[str, Any]) -> list[str]:
     problems = []
     if _at(raw, "monitoring", "grafana", "enabled") is True and not raw.get("grafana_admin_password"):
         problems.append("modelops:grafana_admin_password is missing, it is required when monitoring.grafana is on")
+    if _at(raw, "monitoring", "grafana", "enabled") is True and _at(raw, "monitoring", "attach") is not None:
+        problems.append("modelops:monitoring.grafana.enabled is True, must be false with monitoring.attach")
     on = {part: _at(raw, "monitoring", part, "enabled") for part in ("prometheus", "grafana")}
     if on["grafana"] is True and on["prometheus"] is False:
         problems.append("modelops:monitoring.grafana.enabled is True, must be false when prometheus is off")
@@ -196,7 +198,9 @@ def _production_checks(raw: Mapping[str, Any], given: Mapping[str, Any]) -> list
     if raw.get("production") not in (True, "true"):
         return []
     problems = []
-    if not given.get("alertmanager_config"):
+    # A cluster with its own Alertmanager has its receivers there.
+    operated = isinstance(_at(raw, "monitoring", "attach", "prometheus_operator"), Mapping)
+    if not operated and not given.get("alertmanager_config"):
         problems.append(
             "modelops:alertmanager_config is missing, it is required in production: alerts must go somewhere"
         )

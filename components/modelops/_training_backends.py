@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi_kubernetes import _utilities
 
+from modelops._crds import require
 from modelops._pods import name_of
 from modelops._training_args import Backend, TrainingJobArgs
 from modelops._training_kinds import DEFAULT_TIMEOUT_SECONDS, batch, is_held, job_spec
@@ -66,12 +67,7 @@ def requirements(name: str, args: TrainingJobArgs, here: pulumi.ResourceOptions)
     found: list[pulumi.Resource] = []
     apis = {Backend.JOBSET: ("jobsets", JOBSET), Backend.TRAINER: ("trainjobs", TRAINER)}
     if (backend := args.get("backend")) in apis:
-        kinds, api_version = apis[backend]
-        group, _, version = api_version.partition("/")
-        # The API server makes one for each group and version that has a CRD; reading that CRD itself would put
-        # hundreds of kilobytes into the stack's state.
-        service = k8s.apiregistration.v1.APIService
-        found.append(service.get(f"{name}-needs-the-crd-{kinds}.{group}", f"{version}.{group}", opts=here))
+        found.append(require(name, *apis[backend], here))
     if (queue := args.get("queue")) is not None:
         label = f"{name}-needs-kueue-with-the-crd-localqueues.kueue.x-k8s.io-and-its-queue"
         place = pulumi.Output.concat(args["namespace"], "/", queue)

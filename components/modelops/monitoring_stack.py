@@ -8,10 +8,10 @@ import pulumi
 from modelops._pods import check_resources
 from modelops._types import Expose
 from modelops._validation import Problems, read_args
-from modelops.monitoring import _receivers, alertmanager, elk, exporters, grafana
+from modelops.monitoring import _receivers, alertmanager, attached, elk, exporters, grafana
 from modelops.monitoring._log_types import ElkPart
 from modelops.monitoring._program import Scope
-from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
+from modelops.monitoring._types import AlertmanagerPart, Attach, GrafanaPart, Part, PrometheusPart
 from modelops.monitoring.prometheus import Prometheus
 
 _ON = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
@@ -48,6 +48,9 @@ class MonitoringStackArgs(TypedDict):
     """Dashboards. Default: not there, as it needs a password."""
     elk: NotRequired[ElkPart]
     """Logs. Default: not there, as it needs more than the rest together."""
+    attach: NotRequired[Attach]
+    """Use monitoring that the cluster has already in place of parts of our own. For Elasticsearch see `elk.existing`.
+    Default: not used."""
 
 
 class MonitoringStack(pulumi.ComponentResource):
@@ -90,6 +93,14 @@ class MonitoringStack(pulumi.ComponentResource):
         if is_on(args, "elk"):
             logs = elk.Elk(scope, args["elk"], expose=expose, opts=here)
             self.kibana_url, self.elasticsearch_url = logs.kibana_url, logs.elasticsearch_url
+        if (attach := args.get("attach")) is not None:
+            attached.Attached(
+                scope,
+                operator=attach.get("prometheus_operator"),
+                sidecar=attach.get("grafana"),
+                namespaces=_watched(args),
+                opts=here,
+            )
         self.register_outputs(
             {
                 "prometheus_url": self.prometheus_url,
@@ -103,17 +114,26 @@ class MonitoringStack(pulumi.ComponentResource):
 
 def is_on(args: Any, part: str) -> bool:
     """Whether the part of that name is there."""
-    return bool((args.get(part) or {}).get("enabled", part in _ON))
+    return bool((args.get(part) or {}).get("enabled", part in _ON and not _operated(args)))
+
+
+def _operated(args: Any) -> bool:
+    """Whether the cluster's prometheus-operator does what those parts would."""
+    return "prometheus_operator" in (args.get("attach") or {})
+
+
+def _watched(args: MonitoringStackArgs) -> list[pulumi.Input[str]] | None:
+    """The namespaces to look in; its own is always among them, for what runs there has metrics as well."""
+    watched = args.get("watched_namespaces")
+    return [*watched, args["namespace"]] if watched else None
 
 
 def _prometheus(scope: Scope, args: MonitoringStackArgs, expose: Expose, opts: pulumi.ResourceOptions) -> Prometheus:
-    watched = args.get("watched_namespaces")
     return Prometheus(
         scope,
         args.get("prometheus") or {},
         expose=expose,
-        # Its own namespace is always among them: the exporters are there.
-        namespaces=[*watched, args["namespace"]] if watched else None,
+        namespaces=_watched(args),
         external_labels=args.get("external_labels") or {},
         alertmanager=alertmanager.address(scope) if is_on(args, "alertmanager") else None,
         opts=opts,
@@ -166,5 +186,12 @@ def _check_password(problems: Problems, args: Any, part: str, field: str, *, req
 
 
 def _check_dependencies(problems: Problems, args: MonitoringStackArgs) -> None:
+    attach = args.get("attach")
+    if isinstance(attach, Mapping) and not attach:
+        problems.add("attach", "empty", "must name prometheus_operator or grafana")
+    replaced = [*(_ON if _operated(args) else ()), *(["grafana"] if "grafana" in (attach or {}) else [])]
+    for part in replaced:
+        if is_on(args, part):
+            problems.add(f"{part}.enabled", True, "must be false with attach: the cluster has its own")
     if is_on(args, "grafana") and not is_on(args, "prometheus"):
         problems.add("grafana.enabled", "true", "must be false when prometheus is off: it shows Prometheus' metrics")

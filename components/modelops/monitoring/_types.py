@@ -1,5 +1,6 @@
 """Arguments of the parts of MonitoringStack."""
 
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 import pulumi
@@ -71,3 +72,33 @@ class GrafanaPart(TypedDict):
     """Resources of the container. Default: 100m CPU, 192Mi memory, limited to 512Mi."""
     admin_password: NotRequired[pulumi.Input[str]]
     """Password of the user `admin`, kept in a Secret. Required when the part is there; at least 8 characters."""
+
+
+class PrometheusOperator(TypedDict):
+    """The prometheus-operator that the cluster has, with its Prometheus, Alertmanager and exporters."""
+
+    labels: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Labels by which its Prometheus picks rules and monitors, such as `release: kube-prometheus-stack`. Default:
+    none."""
+
+
+class GrafanaSidecar(TypedDict):
+    """The Grafana that the cluster has, with the sidecar that collects dashboards out of ConfigMaps."""
+
+    labels: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Labels by which the sidecar picks ConfigMaps. Default `grafana_dashboard: "1"`."""
+    folder: NotRequired[pulumi.Input[str]]
+    """Folder that the dashboards are shown in, where the sidecar goes by the annotation `grafana_folder`. Default
+    `ModelOps`."""
+    datasource: NotRequired[pulumi.Input[str]]
+    """The uid of Grafana's data source for Prometheus. Default `prometheus`."""
+
+
+class Attach(TypedDict):
+    """Monitoring that the cluster has already. At least one."""
+
+    prometheus_operator: NotRequired[PrometheusOperator]
+    """Give rules and monitors to prometheus-operator; Prometheus, Alertmanager and exporters of our own are not there.
+    Default: not used."""
+    grafana: NotRequired[GrafanaSidecar]
+    """Give dashboards to a Grafana with its sidecar; there is none of our own. Default: not used."""

@@ -65,6 +65,11 @@ def test_an_image_that_config_names_is_the_one_that_counts() -> None:
     ).settings.monitoring.prometheus.enabled
 
 
+def test_parts_that_the_clusters_operator_replaces_need_no_image() -> None:
+    wanted = wanted_images({"monitoring": {"attach": {"prometheus_operator": {}}}})
+    assert set(wanted) == {"mlflow"}
+
+
 def test_a_part_that_is_off_anyway_is_not_mentioned() -> None:
     assert load(("grafana",), monitoring={"grafana": {"enabled": False}}).warnings == ()
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from modelops import Checkpoints, ModelCache, Toleration, TrainingJobArgs
+from stacks import arguments
 from stacks.models import CheckpointSettings, ModelSettings, TolerationSettings, VolumeSettings
 from stacks.platform import Platform
 from stacks.settings import Loaded, SettingsError, read
@@ -54,6 +55,27 @@ def test_production_is_careful() -> None:
 def test_production_needs_each_secret(secret: str) -> None:
     values = own({key: value for key, value in config_of("prod").items() if key != secret})
     assert any(f"{secret} is missing, it is required" in problem for problem in problems_of(values))
+
+
+def test_a_cluster_with_its_own_alertmanager_has_its_receivers_there() -> None:
+    values = own({key: value for key, value in config_of("prod").items() if key != "modelops:alertmanager_config"})
+    monitoring = values["monitoring"] if isinstance(values["monitoring"], dict) else json.loads(values["monitoring"])
+    monitoring = {**monitoring, "grafana": {"enabled": False}, "attach": {"prometheus_operator": {}, "grafana": {}}}
+    settings = load({**values, "monitoring": monitoring}, context="prod").settings
+    assert settings.monitoring.attach is not None
+    args = arguments.monitoring(settings, "prod", "watch", "ml")
+    assert not {"prometheus", "alertmanager", "node_exporter", "kube_state_metrics"} & set(args)
+    assert args["attach"]["grafana"] == {
+        "labels": {"grafana_dashboard": "1"},
+        "folder": "ModelOps",
+        "datasource": "prometheus",
+    }
+    both = {
+        "model": MODEL,
+        "monitoring": {**monitoring, "grafana": {"enabled": True}},
+        "grafana_admin_password": "long enough",
+    }
+    assert any("must be false with monitoring.attach" in problem for problem in problems_of(both))
 
 
 def test_settings_are_frozen() -> None:
