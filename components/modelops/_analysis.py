@@ -4,6 +4,8 @@ Nothing here asks the cluster when a plan is made, but for one read of the recor
 make as well. The record's ConfigMap is Pulumi's, its data the analyst's: Pulumi names no data, so it owns none of it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """A canary: a second track with a share of the requests, and what its analysis makes of both tracks."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
 from typing import Any, cast

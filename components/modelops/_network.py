@@ -1,5 +1,7 @@
 """Services, the addresses at which they are reached, and the network policies beside them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit

@@ -1,5 +1,7 @@
 """What every pod of the library has in common: the restricted security profile, scratch space, ways to exit."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """The accounts of ModelRegistry: Secrets with their passwords, which the server learns at its start."""
 
+from __future__ import annotations
+
 import secrets
 from dataclasses import dataclass
 

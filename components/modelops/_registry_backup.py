@@ -1,5 +1,7 @@
 """Back-ups of ModelRegistry: a volume, a CronJob that fills it, and a suspended one that restores from it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import pulumi

@@ -1,5 +1,7 @@
 """Where ModelRegistry keeps runs and versions: SQLite on its volume, a PostgreSQL server of its own, or another one."""
 
+from __future__ import annotations
+
 import secrets
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """How a service's versions stand beside each other: alone, with a canary, as blue and green, with a shadow."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -4,6 +4,8 @@ A Job has no output that Pulumi could read, its pods have no name that is known.
 ConfigMap, lets the publisher write into this one object and nothing else, and looks at it after the Job.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,5 +1,7 @@
 """The pod that serves a model: an init container fetches the version, the server answers once it predicted rightly."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,5 +1,7 @@
 """How a service is reached: its Service, and where asked for an Ingress, or an HTTPRoute at a Gateway, before it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """How many pods a track has: a HorizontalPodAutoscaler, or KEDA's ScaledObject where the last pod may go."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from typing import Any

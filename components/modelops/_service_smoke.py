@@ -3,6 +3,8 @@
 The track's Deployment waits for the Job: a wrong answer fails `pulumi up` before any pod is replaced.
 """
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pulumi

@@ -3,6 +3,8 @@
 Every service has the track `stable`. Others stand beside it under the service's name with their own after it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial

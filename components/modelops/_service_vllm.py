@@ -1,5 +1,7 @@
 """Large models: pods of vLLM on GPUs, and groups of them where one copy of the model spans several nodes."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, cast
 

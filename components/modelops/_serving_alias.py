@@ -4,6 +4,8 @@ Only the end of a rollout makes it true that a version serves. So neither the tr
 before the rollout, nor a pod at its start, which may be the only one that ever gets ready.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import pulumi

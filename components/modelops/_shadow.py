@@ -1,5 +1,7 @@
 """A shadow: a track that gets copies of the requests; nothing waits for its answers, and nobody sees them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast

@@ -1,5 +1,7 @@
 """Volumes, and configuration that changes its name with its content."""
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any

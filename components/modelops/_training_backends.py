@@ -3,6 +3,8 @@
 All of them run the very same pods: a JobSet, and the JobSet that Kubeflow Trainer makes, hold one Job of ours.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """What runs a training's pods: the specification of its Job."""
 
+from __future__ import annotations
+
 import pulumi
 import pulumi_kubernetes as k8s
 

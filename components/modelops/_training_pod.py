@@ -4,6 +4,8 @@ Both are ordinary containers, not an init container and a main one: the official
 failed Job shows the last log lines of ordinary containers only, and those of a failed training are what one needs.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

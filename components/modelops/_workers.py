@@ -1,5 +1,7 @@
 """How the workers of one training reach each other, and nobody else reaches them."""
 
+from __future__ import annotations
+
 import pulumi
 import pulumi_kubernetes as k8s
 

@@ -147,7 +147,7 @@ def _template(
     version: pulumi.Output[str],
     account: pulumi.Output[str],
     claim: pulumi.Input[str] | None,
-) -> core.PodTemplateSpecArgs:
+) -> "core.PodTemplateSpecArgs":
     volumes, mounts = [scratch("tmp")], [mount("tmp", "/tmp")]
     if claim is not None:
         volumes.append(claimed("data", claim))
@@ -191,7 +191,7 @@ def _template(
     return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=own), spec=spec)
 
 
-def _job_spec(args: DataPipelineArgs, template: core.PodTemplateSpecArgs) -> batch.JobSpecArgs:
+def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "batch.JobSpecArgs":
     shards, retries = args.get("shards", 1), args.get("retries", DEFAULT_RETRIES)
     return batch.JobSpecArgs(
         backoff_limit=retries,
@@ -205,7 +205,7 @@ def _job_spec(args: DataPipelineArgs, template: core.PodTemplateSpecArgs) -> bat
     )
 
 
-def _failure_policy(*, final: bool) -> batch.PodFailurePolicyArgs:
+def _failure_policy(*, final: bool) -> "batch.PodFailurePolicyArgs":
     """Disruptions don't count. What is wrong with the data ends the Job, where the first failure would not anyway: of
     Jobs that a policy failed, the official Kubernetes provider takes no notice until its own timeout."""
     ends = batch.PodFailurePolicyOnExitCodesRequirementArgs
@@ -223,10 +223,10 @@ def _failure_policy(*, final: bool) -> batch.PodFailurePolicyArgs:
 def _job(
     name: str,
     args: DataPipelineArgs,
-    spec: batch.JobSpecArgs,
+    spec: "batch.JobSpecArgs",
     version: pulumi.Output[str],
     here: pulumi.ResourceOptions,
-) -> batch.Job:
+) -> "batch.Job":
     seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
     timeouts = pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s")
     options = pulumi.ResourceOptions(custom_timeouts=timeouts, replace_on_changes=_REPLACE_ON)
@@ -240,8 +240,8 @@ def _job(
 
 
 def _cron_job(
-    name: str, args: DataPipelineArgs, spec: batch.JobSpecArgs, here: pulumi.ResourceOptions
-) -> batch.CronJob:
+    name: str, args: DataPipelineArgs, spec: "batch.JobSpecArgs", here: pulumi.ResourceOptions
+) -> "batch.CronJob":
     own = labels(COMPONENT, COMPONENT, name)
     return batch.CronJob(
         name,

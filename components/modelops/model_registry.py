@@ -131,7 +131,7 @@ def _outgoing(args: ModelRegistryArgs, database: Database) -> list[pulumi.Input[
     return [*database.ports, *([store_port(args["artifacts"])] if "artifacts" in args else [])]
 
 
-def _network_rules(name: str, ports: list[pulumi.Input[int]]) -> net.NetworkPolicySpecArgs:
+def _network_rules(name: str, ports: list[pulumi.Input[int]]) -> "net.NetworkPolicySpecArgs":
     """Requests come in; the server itself connects to its database and object store, or to nothing."""
     return net.NetworkPolicySpecArgs(
         pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, name)),
@@ -174,7 +174,7 @@ class _Server:
         self.artifacts: pulumi.Input[str] = args["artifacts"]["uri"] if "artifacts" in args else _VOLUME_ARTIFACTS
         self.store = _store_variables(args)
 
-    def deployment_spec(self) -> k8s.apps.v1.DeploymentSpecArgs:
+    def deployment_spec(self) -> "k8s.apps.v1.DeploymentSpecArgs":
         """One replica of it."""
         return k8s.apps.v1.DeploymentSpecArgs(
             replicas=1,
@@ -200,7 +200,7 @@ class _Server:
             ),
         )
 
-    def _volumes(self) -> list[core.VolumeArgs]:
+    def _volumes(self) -> "list[core.VolumeArgs]":
         volumes = [] if self._claim is None else [claimed("data", self._claim)]
         if self._accounts:
             # In memory: the file has the database's address with its password.
@@ -208,13 +208,13 @@ class _Server:
             volumes.append(core.VolumeArgs(name="config", empty_dir=memory))
         return [*volumes, scratch()]
 
-    def _mounts(self) -> list[core.VolumeMountArgs]:
+    def _mounts(self) -> "list[core.VolumeMountArgs]":
         mounts = [] if self._claim is None else [mount("data", _FOLDER)]
         if self._accounts:
             mounts.append(mount("config", CONFIG.rpartition("/")[0]))
         return [*mounts, mount("tmp", "/tmp")]
 
-    def _prepare(self) -> core.ContainerArgs:
+    def _prepare(self) -> "core.ContainerArgs":
         """Migrates the database, and sets the accounts' passwords."""
         return container(
             "prepare",
@@ -226,7 +226,7 @@ class _Server:
             volume_mounts=self._mounts(),
         )
 
-    def _server(self) -> core.ContainerArgs:
+    def _server(self) -> "core.ContainerArgs":
         return container(
             "mlflow",
             self.image,
@@ -245,7 +245,7 @@ class _Server:
             volume_mounts=self._mounts(),
         )
 
-    def _metrics(self) -> core.ContainerArgs:
+    def _metrics(self) -> "core.ContainerArgs":
         """Tells Prometheus of the server and of its newest runs; MLflow itself has no metrics."""
         return container(
             "metrics",
@@ -275,7 +275,7 @@ class _Server:
         ]
 
 
-def _store_variables(args: ModelRegistryArgs) -> list[core.EnvVarArgs]:
+def _store_variables(args: ModelRegistryArgs) -> "list[core.EnvVarArgs]":
     """What the SDK of the object store reads."""
     if "artifacts" not in args:
         return []
@@ -314,11 +314,11 @@ def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:
 
 def _service(
     name: str,
-    metadata: k8s.meta.v1.ObjectMetaArgs,
+    metadata: "k8s.meta.v1.ObjectMetaArgs",
     args: ModelRegistryArgs,
     opts: pulumi.ResourceOptions,
-    deployment: k8s.apps.v1.Deployment,
-) -> core.Service:
+    deployment: "k8s.apps.v1.Deployment",
+) -> "core.Service":
     return core.Service(
         name,
         metadata=metadata,

@@ -73,9 +73,9 @@ class ModelService(pulumi.ComponentResource):
 
 def _url(
     name: str,
-    metadata: k8s.meta.v1.ObjectMetaArgs,
+    metadata: "k8s.meta.v1.ObjectMetaArgs",
     args: ModelServiceArgs,
-    service: core.Service,
+    service: "core.Service",
     release: Release,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
@@ -110,7 +110,7 @@ def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> p
     return known_after(claim, volume)
 
 
-def _network_rules(name: str, args: ModelServiceArgs) -> net.NetworkPolicySpecArgs:
+def _network_rules(name: str, args: ModelServiceArgs) -> "net.NetworkPolicySpecArgs":
     """Requests come in on one port; pods of every track go out for names and for the model, nothing else."""
     picked = k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name))
     source: pulumi.Input[int] = HTTPS_PORT

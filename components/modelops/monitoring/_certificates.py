@@ -5,6 +5,8 @@ the first `up` made stays until `certificate_generation` says otherwise. The aut
 it has signed; nobody can sign another certificate with it, and a new generation is a new authority.
 """
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta

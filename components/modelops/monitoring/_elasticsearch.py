@@ -1,5 +1,7 @@
 """Elasticsearch: a StatefulSet of one node, or of three that keep each line twice."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import pulumi

@@ -1,5 +1,7 @@
 """Filebeat on every node: the one program here that must read the node's files as root."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import pulumi
@@ -18,13 +20,6 @@ from modelops.monitoring._program import AGENT_OPTIONS, account, permissions
 SIZES = Sizes(cpu="50m", memory="128Mi", memory_limit="512Mi")
 DEFAULT_QUEUE_SIZE = "1Gi"
 _PROGRAM = "filebeat"
-_RULES = (
-    k8s.rbac.v1.PolicyRuleArgs(
-        api_groups=[""], resources=["namespaces", "nodes", "pods"], verbs=["get", "list", "watch"]
-    ),
-    k8s.rbac.v1.PolicyRuleArgs(api_groups=["apps"], resources=["replicasets"], verbs=["get", "list", "watch"]),
-    k8s.rbac.v1.PolicyRuleArgs(api_groups=["batch"], resources=["jobs"], verbs=["get", "list", "watch"]),
-)
 
 
 def deploy(
@@ -37,7 +32,7 @@ def deploy(
     scope, opts = shared.scope, shared.opts
     name = scope.named(_PROGRAM)
     identity = account(scope, _PROGRAM, opts)
-    permissions(scope, _PROGRAM, identity, _RULES, opts)
+    permissions(scope, _PROGRAM, identity, _rules(), opts)
     output = "output-elasticsearch.yml" if logstash is None else "output-logstash.yml"
     text = {file: asset(f"filebeat/{file}") for file in ("filebeat.yml", output, "flowing.sh")}
     authority = authority_of_existing(shared, elasticsearch) if logstash is None else []
@@ -140,4 +135,14 @@ def _container(
             certificate_mount(),
             *mounts,
         ],
+    )
+
+
+def _rules() -> tuple[k8s.rbac.v1.PolicyRuleArgs, ...]:
+    return (
+        k8s.rbac.v1.PolicyRuleArgs(
+            api_groups=[""], resources=["namespaces", "nodes", "pods"], verbs=["get", "list", "watch"]
+        ),
+        k8s.rbac.v1.PolicyRuleArgs(api_groups=["apps"], resources=["replicasets"], verbs=["get", "list", "watch"]),
+        k8s.rbac.v1.PolicyRuleArgs(api_groups=["batch"], resources=["jobs"], verbs=["get", "list", "watch"]),
     )

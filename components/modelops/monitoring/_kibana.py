@@ -1,5 +1,7 @@
 """Kibana: the page on which lines are searched."""
 
+from __future__ import annotations
+
 import pulumi
 
 from modelops._assets import asset

@@ -1,5 +1,7 @@
 """The Job that puts lifecycle, pipeline, template and Kibana's objects where they belong. It may run again."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

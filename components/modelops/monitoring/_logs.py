@@ -1,5 +1,7 @@
 """What the programs of the log pipeline share: who they are, what they may know, where Elasticsearch is."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import hmac

@@ -1,5 +1,7 @@
 """Logstash: takes the lines of all nodes and keeps them on its volume until Elasticsearch has them."""
 
+from __future__ import annotations
+
 import pulumi
 
 from modelops._assets import asset

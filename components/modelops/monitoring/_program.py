@@ -1,5 +1,7 @@
 """How each program of the monitoring stack is put on the cluster: one pod, its Service, its network policy."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -1,5 +1,7 @@
 """Alertmanager: groups alerts and sends them on."""
 
+from __future__ import annotations
+
 import pulumi
 
 from modelops._assets import asset

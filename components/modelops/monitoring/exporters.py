@@ -1,5 +1,7 @@
 """The programs that turn the node's and the cluster's state into metrics: node-exporter and kube-state-metrics."""
 
+from __future__ import annotations
+
 import pulumi
 import pulumi_kubernetes as k8s
 

@@ -1,5 +1,7 @@
 """Grafana, provisioned from files: what is made by hand in its pages lives as long as its pod."""
 
+from __future__ import annotations
+
 import pulumi
 
 from modelops._assets import asset, assets

@@ -1,5 +1,7 @@
 """Prometheus: what it scrapes, which rules it evaluates, how long it keeps metrics."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,7 +82,7 @@ class Prometheus(pulumi.ComponentResource):
             user=_USER,
             token=True,
         )
-        running = run(scope, program, here, expose=expose, rules=RULES)
+        running = run(scope, program, here, expose=expose, rules=_rules())
         self.url = running.url
         self.register_outputs({"url": self.url})
 
@@ -150,13 +152,14 @@ def _container(part: PrometheusPart, size: pulumi.Input[str]) -> core.ContainerA
     )
 
 
-RULES = (
-    k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["nodes", "pods"], verbs=["get", "list", "watch"]),
-    k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["nodes/metrics"], verbs=["get"]),
-    k8s.rbac.v1.PolicyRuleArgs(
-        api_groups=["discovery.k8s.io"], resources=["endpointslices"], verbs=["get", "list", "watch"]
-    ),
-    k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["services"], verbs=["get", "list", "watch"]),
-    k8s.rbac.v1.PolicyRuleArgs(non_resource_urls=["/metrics"], verbs=["get"]),
-)
-"""What Prometheus reads from the cluster: where its targets are, and the kubelets' and the API server's metrics."""
+def _rules() -> tuple[k8s.rbac.v1.PolicyRuleArgs, ...]:
+    """What Prometheus reads from the cluster: where its targets are, and the kubelets' and the API server's metrics."""
+    return (
+        k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["nodes", "pods"], verbs=["get", "list", "watch"]),
+        k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["nodes/metrics"], verbs=["get"]),
+        k8s.rbac.v1.PolicyRuleArgs(
+            api_groups=["discovery.k8s.io"], resources=["endpointslices"], verbs=["get", "list", "watch"]
+        ),
+        k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["services"], verbs=["get", "list", "watch"]),
+        k8s.rbac.v1.PolicyRuleArgs(non_resource_urls=["/metrics"], verbs=["get"]),
+    )
