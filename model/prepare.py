@@ -98,6 +98,7 @@ def main(words: list[str] | None = None) -> None:
     if version and place.has(f"{version}/{REPORT}"):
         say(f"{version} is there already: nothing to do")
         place.mark_latest(version)
+        leave_name(version)
         return
     started = time.monotonic()
     if given.shards > 1:
@@ -112,7 +113,14 @@ def main(words: list[str] | None = None) -> None:
     place.mark_latest(version)
     if given.shards > 1:
         place.remove(_folder(given))
+    leave_name(version)
     say(f"data_version {version}, {time.monotonic() - started:.1f} s")
+
+
+def leave_name(version: str) -> None:
+    """The version's name, for whoever started this and goes on with it: a pod's termination message mostly."""
+    if file := os.environ.get("MODELOPS_VERSION_FILE"):
+        Path(file).write_text(version)
 
 
 def write_shard(pipeline: Any, place: "Place", given: argparse.Namespace, context: Any) -> None:

@@ -18,6 +18,14 @@ from modelops._service_args import (
     Vllm,
 )
 from modelops._types import Expose, Resources
+from modelops.airflow_pipeline import (
+    AirflowPipeline,
+    AirflowPipelineArgs,
+    AirflowServer,
+    ExistingAirflow,
+    PipelineData,
+    PipelineTraining,
+)
 from modelops.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs
@@ -48,6 +56,9 @@ from modelops.training_job import (
 __all__ = [
     "UPSTREAM_IMAGES",
     "AccessMode",
+    "AirflowPipeline",
+    "AirflowPipelineArgs",
+    "AirflowServer",
     "AlertmanagerPart",
     "ArgumentsError",
     "ArtifactStore",
@@ -60,6 +71,7 @@ __all__ = [
     "DataVolume",
     "ElasticsearchPart",
     "ElkPart",
+    "ExistingAirflow",
     "ExistingElasticsearch",
     "Expose",
     "FilebeatPart",
@@ -80,6 +92,8 @@ __all__ = [
     "MonitoringStack",
     "MonitoringStackArgs",
     "Part",
+    "PipelineData",
+    "PipelineTraining",
     "PrometheusPart",
     "Publisher",
     "RegistryAuth",

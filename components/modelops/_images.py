@@ -25,5 +25,7 @@ UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
 )
 """Program → the image that a component runs where its arguments name no other."""
 
+AIRFLOW_IMAGE = "docker.io/apache/airflow:3.3.2-python3.12"
+"""What AirflowPipeline deploys. As with the next one, a stack's platform need not offer it."""
 VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.33.0"
 """The engine for large models. Not among the images above, which a stack's platform has to offer."""

@@ -38,21 +38,26 @@ def checked(name: str, given: DataPipelineArgs) -> DataPipelineArgs:
     if isinstance(image, str) and "@sha256:" not in image:
         problems.add("image", image, "must be named by digest (repository@sha256:…): the version would lie")
     problems.dns_label("namespace", fields.get("namespace"))
-    known = json.loads(asset("data/steps.json"))
-    _check_sources(problems, fields, known["source"])
-    _check_steps(problems, fields, known["steps"])
+    check_declaration(problems, fields)
     _check_places(problems, fields)
     _check_run(problems, fields)
     problems.raise_if_any()
     return args
 
 
-def _check_sources(problems: Problems, args: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def check_declaration(problems: Problems, args: Mapping[str, Any], under: str = "") -> None:
+    """Rules of `sources`, `steps` and what they need; `under` stands before the fields' names."""
+    known = json.loads(asset("data/steps.json"))
+    _check_sources(problems, args, known["source"], under)
+    _check_steps(problems, args, known["steps"], under)
+
+
+def _check_sources(problems: Problems, args: Mapping[str, Any], known: Mapping[str, Any], under: str) -> None:
     sources = _list(args.get("sources"))
     if "sources" in args and not sources:
-        problems.add("sources", sources, "must have a source")
+        problems.add(f"{under}sources", sources, "must have a source")
     for number, source in enumerate(sources):
-        field = f"sources[{number}]"
+        field = f"{under}sources[{number}]"
         _check_fields(problems, field, source, known)
         if not isinstance(source, Mapping):
             continue
@@ -63,10 +68,10 @@ def _check_sources(problems: Problems, args: Mapping[str, Any], known: Mapping[s
             problems.missing(f"{field}.types", "it is required with several shards: no shard sees all values")
 
 
-def _check_steps(problems: Problems, args: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def _check_steps(problems: Problems, args: Mapping[str, Any], known: Mapping[str, Any], under: str) -> None:
     names: list[str] = []
     for number, step in enumerate(_list(args.get("steps"))):
-        field = f"steps[{number}]"
+        field = f"{under}steps[{number}]"
         if not isinstance(step, Mapping) or len(step) != 1:
             problems.add(field, step, "must be one step: {name: {fields}}")
             continue
@@ -79,13 +84,15 @@ def _check_steps(problems: Problems, args: Mapping[str, Any], known: Mapping[str
             problems.add(field, name, "must be after split: it is fitted on the training split")
         names.append(name)
     if "steps" in args and names.count("split") != 1:
-        problems.add("steps", names, "must have exactly one split")
+        problems.add(f"{under}steps", names, "must have exactly one split")
     salted = [name for name in _SALTED if name in names]
     if salted and "salt_secret" not in args:
-        problems.missing("salt_secret", f"it is required with {' and '.join(salted)}")
+        problems.missing(f"{under}salt_secret", f"it is required with {' and '.join(salted)}")
     declared = {key: args[key] for key in ("sources", "steps") if key in args}
     if len(json.dumps(declared, default=str).encode()) > MOST_BYTES:
-        problems.add("steps", f"{len(names)} steps", f"must be at most {MOST_BYTES} bytes of JSON, sources included")
+        problems.add(
+            f"{under}steps", f"{len(names)} steps", f"must be at most {MOST_BYTES} bytes of JSON, sources included"
+        )
 
 
 def _check_fields(problems: Problems, field: str, value: Any, known: Mapping[str, Any]) -> None:

@@ -34,17 +34,30 @@ from modelops._registry_args import (
 from modelops._storage import generated_secret
 
 NAME = "postgres"
-COMPONENT = "model-registry-database"
-CLIENTS = ("model-registry", "model-registry-backup")
-"""Components whose pods may connect to the server."""
 PORT = 5432
 USER = 999
 """The user of upstream's image."""
 SIZES = Sizes(cpu="100m", memory="128Mi", memory_limit="512Mi")
-URL = "MLFLOW_BACKEND_STORE_URI"
 SQLITE = "sqlite:////mlflow/mlflow.db"
 _FOLDER = "/data"
-_ROLE = "mlflow"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose database a server holds."""
+
+    component: str
+    """The server's own role among the components."""
+    clients: tuple[str, ...]
+    """Components whose pods may connect to the server."""
+    role: str
+    """Name of the user and of the database."""
+    variable: str
+    """Variable from which the program reads the database's address."""
+
+
+URL = "MLFLOW_BACKEND_STORE_URI"
+REGISTRY = Owner("model-registry-database", ("model-registry", "model-registry-backup"), "mlflow", URL)
 
 
 @dataclass(frozen=True)
@@ -68,31 +81,35 @@ def database(name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -
     if "secret" in wanted:
         variable = secret_key(URL, wanted["secret"], "url")
         return Database(variable, (wanted.get("port", DEFAULT_DATABASE_PORT),), image)
-    return Database(_server(f"{name}-{NAME}", name, args, wanted, image, opts), (PORT,), image)
+    pull = args.get("image_pull_secret")
+    variable = server(f"{name}-{NAME}", name, args["namespace"], wanted, image, pull, opts, REGISTRY)
+    return Database(variable, (PORT,), image)
 
 
-def _server(
-    server: str,
+def server(
+    name: str,
     instance: str,
-    args: ModelRegistryArgs,
+    namespace: pulumi.Input[str],
     wanted: RegistryDatabase,
     image: pulumi.Input[str],
+    pull_secret: pulumi.Input[str] | None,
     opts: pulumi.ResourceOptions,
+    owner: Owner,
 ) -> core.EnvVarArgs:
     """One PostgreSQL server on a volume of its own. Returns the variable with its address."""
-    described = labels(NAME, COMPONENT, instance)
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=described)
+    described = labels(NAME, owner.component, instance)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=described)
     password = secrets.token_urlsafe(24)
-    address = f"postgresql+psycopg2://{_ROLE}:{password}@{server}:{PORT}/{_ROLE}"
-    credentials = generated_secret(server, args["namespace"], described, {"password": password, "url": address}, opts)
-    account = core.ServiceAccount(server, metadata=metadata, automount_service_account_token=False, opts=opts)
-    net.NetworkPolicy(server, metadata=metadata, spec=_network_rules(instance), opts=opts)
+    address = f"postgresql+psycopg2://{owner.role}:{password}@{name}:{PORT}/{owner.role}"
+    credentials = generated_secret(name, namespace, described, {"password": password, "url": address}, opts)
+    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(instance, owner), opts=opts)
     service = core.Service(
-        server,
+        name,
         # The StatefulSet is waited for, and by it for the pod.
         metadata=k8s.meta.v1.ObjectMetaArgs(
-            name=server,
-            namespace=args["namespace"],
+            name=name,
+            namespace=namespace,
             labels=described,
             annotations={"pulumi.com/skipAwait": "true"},
         ),
@@ -105,11 +122,11 @@ def _server(
         opts=opts,
     )
     stateful = k8s.apps.v1.StatefulSet(
-        server,
+        name,
         metadata=metadata,
         spec=k8s.apps.v1.StatefulSetSpecArgs(
             replicas=1,
-            service_name=known_after(server, service),
+            service_name=known_after(name, service),
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
             # The volume outlives the server: what it holds can't be made again.
             persistent_volume_claim_retention_policy=(
@@ -117,21 +134,21 @@ def _server(
                     when_deleted="Retain", when_scaled="Retain"
                 )
             ),
-            template=_pod(instance, args, image, known_after(server, account), credentials, wanted),
-            volume_claim_templates=[_claim(instance, wanted)],
+            template=_pod(instance, pull_secret, image, known_after(name, account), credentials, wanted, owner),
+            volume_claim_templates=[_claim(instance, wanted, owner)],
         ),
         opts=opts,
     )
-    return secret_key(URL, known_after(name_of(credentials), stateful), "url")
+    return secret_key(owner.variable, known_after(name_of(credentials), stateful), "url")
 
 
-def _network_rules(instance: str) -> net.NetworkPolicySpecArgs:
-    """The registry's pods connect, nobody else does; the server itself connects to nothing."""
+def _network_rules(instance: str, owner: Owner) -> net.NetworkPolicySpecArgs:
+    """The owner's pods connect, nobody else does; the server itself connects to nothing."""
     callers = k8s.meta.v1.LabelSelectorArgs(
         match_labels={"app.kubernetes.io/instance": instance},
         match_expressions=[
             k8s.meta.v1.LabelSelectorRequirementArgs(
-                key="app.kubernetes.io/component", operator="In", values=list(CLIENTS)
+                key="app.kubernetes.io/component", operator="In", values=list(owner.clients)
             )
         ],
     )
@@ -150,16 +167,17 @@ def _network_rules(instance: str) -> net.NetworkPolicySpecArgs:
 
 def _pod(
     instance: str,
-    args: ModelRegistryArgs,
+    pull_secret: pulumi.Input[str] | None,
     image: pulumi.Input[str],
     account: pulumi.Input[str],
     credentials: core.Secret,
     wanted: RegistryDatabase,
+    owner: Owner,
 ) -> core.PodTemplateSpecArgs:
     mounts = [mount("data", _FOLDER), mount("tmp", "/tmp")]
     folder = f"{_FOLDER}/pgdata"
     ready = core.ProbeArgs(
-        exec_=core.ExecActionArgs(command=["pg_isready", "--host=127.0.0.1", f"--username={_ROLE}"]),
+        exec_=core.ExecActionArgs(command=["pg_isready", "--host=127.0.0.1", f"--username={owner.role}"]),
         period_seconds=5,
         timeout_seconds=5,
         failure_threshold=3,
@@ -167,7 +185,7 @@ def _pod(
     prepare = container(
         "prepare",
         image,
-        variables={"PGDATA": folder},
+        variables={"PGDATA": folder, "POSTGRES_ROLE": owner.role},
         secrets=[secret_key("POSTGRES_PASSWORD", name_of(credentials), "password")],
         command=["/bin/sh", "-c", asset("registry/postgres.sh"), "prepare"],
         resources=resource_requirements(wanted.get("resources"), SIZES),
@@ -192,13 +210,13 @@ def _pod(
         volume_mounts=mounts,
     )
     return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(NAME, COMPONENT, instance)),
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(NAME, owner.component, instance)),
         spec=core.PodSpecArgs(
             service_account_name=account,
             automount_service_account_token=False,
             enable_service_links=False,
             security_context=restricted_pod(USER),
-            image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+            image_pull_secrets=pull_secrets(pull_secret),
             volumes=[scratch()],
             init_containers=[prepare],
             containers=[server],
@@ -206,10 +224,10 @@ def _pod(
     )
 
 
-def _claim(instance: str, wanted: RegistryDatabase) -> core.PersistentVolumeClaimArgs:
+def _claim(instance: str, wanted: RegistryDatabase, owner: Owner) -> core.PersistentVolumeClaimArgs:
     size = wanted.get("storage_size", DEFAULT_STORAGE_SIZE)
     return core.PersistentVolumeClaimArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=labels(NAME, COMPONENT, instance)),
+        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=labels(NAME, owner.component, instance)),
         spec=core.PersistentVolumeClaimSpecArgs(
             access_modes=["ReadWriteOnce"],
             storage_class_name=wanted.get("storage_class"),

@@ -18,6 +18,7 @@ from devkit.steps import Report
 
 _FOLDER = Path(__file__).resolve().parent
 SUBSTITUTES = (
+    "airflow",
     "alertmanager",
     "jobset",
     "kube-state-metrics",
@@ -141,7 +142,9 @@ def _substitute(target: str, version: str, builder: Builder) -> str:
     """Builds and pushes the target, unless the registry has it; returns its reference by digest."""
     programs = builder.programs(_BUILT_HERE[target]) if target in _BUILT_HERE else _FOLDER
     inputs = "\0".join([target, version, builder.base_image, programs.name])
+    requirements = _FOLDER / f"requirements-{target}.txt"
     text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
+    text += requirements.read_bytes() if requirements.exists() else b""
     arguments = {"BASE_IMAGE": builder.base_image, "MLFLOW_VERSION": version.removeprefix("v")}
     return build(_FOLDER, target, text, arguments, {"programs": programs}, builder)
 

@@ -20,6 +20,7 @@ import modelops
 
 FOLDER = Path(__file__).resolve().parent
 PAGES = {
+    "airflow_pipeline": modelops.AirflowPipeline,
     "data_pipeline": modelops.DataPipeline,
     "model_image": modelops.ModelImage,
     "training_job": modelops.TrainingJob,

@@ -8,7 +8,15 @@ from pulumi.provider.experimental.host import components_from_module
 
 import modelops
 
-COMPONENTS = {"DataPipeline", "ModelImage", "ModelRegistry", "ModelService", "MonitoringStack", "TrainingJob"}
+COMPONENTS = {
+    "AirflowPipeline",
+    "DataPipeline",
+    "ModelImage",
+    "ModelRegistry",
+    "ModelService",
+    "MonitoringStack",
+    "TrainingJob",
+}
 
 
 def test_the_components_are_found() -> None:

@@ -2,7 +2,7 @@
 # the Secret on any other, so that a changed password holds from this start on. Nobody else can connect meanwhile.
 set -eu
 umask 077
-role=mlflow
+role=$POSTGRES_ROLE
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     # Under another name first: what was broken off half-way must not look like a database.

@@ -1,0 +1,254 @@
+"""AirflowPipeline: a real Airflow runs the DAG to its end, refuses strangers, raises an alert, makes up for a date."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+import modelops
+from modelops._images import AIRFLOW_IMAGE
+from tests.cluster import s3
+from tests.cluster.data.place import CLAIM, MAIL, PERSON, SALT, STEPS, TYPES, Place
+from tests.cluster.provider.harness import Program, Stack
+from tests.cluster.support import apply, eventually, get_json, kubectl
+from tests.cluster.training.images import TrainingImages
+from tests.cluster.training.registry import TINY, platform_facts, stand_in
+
+pytestmark = [pytest.mark.data, pytest.mark.long]
+
+NAME = "nightly"
+TASKS = ("prepare", "train", "evaluate", "register", "notify")
+ALERTS = "http://alerts:9093"
+_RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+class Airflow:
+    """Its REST API, as its administrator."""
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self._url = url
+        self._token = ""
+        self._token = self.ask("/auth/token", {"username": username, "password": password})["access_token"]
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """POSTs a body, or GETs."""
+        headers = {"Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, content, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def run(self) -> tuple[str, dict[str, str]]:
+        """Triggers the DAG and waits for its end: state of the run, and of each task."""
+        eventually(lambda: self._known(), timeout_seconds=120, every_seconds=3)
+        made = self.ask(f"/api/v2/dags/{NAME}/dagRuns", {"logical_date": None})
+        return self.end_of(made["dag_run_id"])
+
+    def _known(self) -> bool:
+        try:
+            return not self.ask(f"/api/v2/dags/{NAME}")["is_paused"]
+        except urllib.error.HTTPError:
+            return False
+
+    def end_of(self, run: str) -> tuple[str, dict[str, str]]:
+        """State of a run that has ended, and of each of its tasks."""
+        path = f"/api/v2/dags/{NAME}/dagRuns/{run}"
+
+        def ended() -> Any:
+            found = self.ask(path)
+            return found if found["state"] in ("success", "failed") else None
+
+        state = eventually(ended, timeout_seconds=600, every_seconds=3)["state"]
+        tasks = self.ask(f"{path}/taskInstances")["task_instances"]
+        return state, {task["task_id"]: task["state"] for task in tasks}
+
+    def log(self, run: str, task: str) -> str:
+        """What a task's first try said."""
+        return json.dumps(self.ask(f"/api/v2/dags/{NAME}/dagRuns/{run}/taskInstances/{task}/logs/1"))
+
+
+@pytest.fixture(scope="module")
+def stack(place: Place) -> Iterator[Stack]:
+    made = place.new_stack()
+    config = {"route": {"receiver": "none"}, "receivers": [{"name": "none"}]}
+    metadata = {"name": "alerts", "namespace": place.namespace, "labels": {"app": "alerts"}}
+    container = {
+        "name": "alertmanager",
+        "image": stand_in(platform_facts(), "alertmanager"),
+        "args": ["--config.file=/etc/alertmanager/config.json", "--storage.path=/tmp", "--cluster.listen-address="],
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/alertmanager"},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+        "securityContext": _RESTRICTED,
+        "resources": {"limits": {"memory": "256Mi"}},
+    }
+    spec = {
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
+        "volumes": [{"name": "config", "configMap": {"name": "alerts"}}, {"name": "tmp", "emptyDir": {}}],
+        "containers": [container],
+    }
+    ports = [{"port": 9093, "targetPort": 9093}]
+    apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config.json": json.dumps(config)}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": metadata,
+            "spec": {"selector": {"app": "alerts"}, "ports": ports},
+        },
+    )
+    yield made
+    made.destroy(succeed=None)
+    kubectl("delete", "pod,service,configmap", "alerts", "--namespace", place.namespace, "--ignore-not-found")
+
+
+@pytest.fixture(scope="module")
+def train_image(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return TrainingImages(tmp_path_factory.mktemp("train"), platform_facts()).target("train")
+
+
+def program(place: Place, train_image: str, **gate: dict[str, float]) -> Program:
+    """A registry, an Airflow and the DAG."""
+    facts = platform_facts()
+    exposed = "LoadBalancer" if facts.get("load_balancer") else "NodePort"
+
+    def build(provider: k8s.Provider) -> Mapping[str, Any]:
+        there = pulumi.ResourceOptions(provider=provider)
+        settings: dict[str, Any] = {"image": stand_in(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
+        registry = modelops.ModelRegistry(
+            "flow-registry",
+            {"namespace": place.namespace, "expose": exposed, **settings},
+            there,  # type: ignore[typeddict-item]
+        )
+        small = {"cpu": "20m", "memory": "128Mi", "memory_limit": "2Gi"}
+        sources = [{"uri": "/data/raw/part-*.csv", "types": TYPES}]
+        steps = [*STEPS[:3], {"drop": {"columns": ["who", "note"]}}, *STEPS[3:]]
+        args: dict[str, Any] = {
+            "namespace": place.namespace,
+            "claim": CLAIM,
+            "data": {
+                "image": place.image,
+                "sources": sources,
+                "steps": steps,
+                "target": "y",
+                "salt_secret": "salt",
+                "resources": small,
+            },
+            "training": {
+                "image": train_image,
+                "framework": "tensorflow",
+                "model_name": "flow",
+                "tracking_uri": registry.tracking_uri,
+                "parameters": {"task": "classification", "epochs": 3},
+                "gate": gate or {"accuracy": {"min": 0.1}},
+                "resources": small,
+            },
+            "schedule": "0 3 1 1 *",
+            "start": "2024-01-01",
+            "retries": 1,
+            "retry_seconds": 1,
+            "alertmanager_url": ALERTS,
+            "airflow": {
+                "image": s3.image(AIRFLOW_IMAGE),
+                "database_image": s3.image(modelops.UPSTREAM_IMAGES["postgres"]),
+                "storage_size": "1Gi",
+                "expose": exposed,
+                "resources": {"cpu": "20m", "memory": "256Mi", "memory_limit": "1536Mi"},
+            },
+        }
+        pipeline = modelops.AirflowPipeline(NAME, args, there)  # type: ignore[arg-type]
+        outputs = {"url": pipeline.url, "admin": pipeline.admin_secret, "registry": registry.url}
+        return outputs
+
+    return build
+
+
+def airflow(place: Place, stack: Stack) -> Airflow:
+    said = stack.outputs()
+    secret = json.loads(kubectl("get", "secret", said["admin"], "--namespace", place.namespace, "--output", "json"))
+    login = [base64.b64decode(secret["data"][key]).decode() for key in ("username", "password")]
+    return eventually(lambda: Airflow(said["url"], *login), timeout_seconds=60)  # type: ignore[no-any-return]
+
+
+def alerts(place: Place) -> list[str]:
+    """Names of the alerts that Alertmanager holds as active."""
+    script = (
+        f"import urllib.request; print(urllib.request.urlopen('{ALERTS}/api/v2/alerts?active=true').read().decode())"
+    )
+    return [alert["labels"]["alertname"] for alert in json.loads(place.look("python3", "-c", script))]
+
+
+def versions(url: str) -> list[str]:
+    found = get_json(f"{url}/api/2.0/mlflow/model-versions/search?filter=name%3D%27flow%27")
+    return [version["version"] for version in found.get("model_versions", [])]
+
+
+def test_the_dag_runs_to_its_end_and_registers_a_model_once(place: Place, stack: Stack, train_image: str) -> None:
+    made = program(place, train_image)
+    stack.up(made)
+    stack.unchanged(made)
+    said = stack.outputs()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get_json(f"{said['url']}/api/v2/dags/{NAME}")
+    assert refused.value.code == 401
+
+    client = airflow(place, stack)
+    state, tasks = client.run()
+    assert (state, tasks) == ("success", dict.fromkeys(TASKS, "success"))
+    assert versions(said["registry"]) == ["1"]
+    latest = json.loads(place.look("cat", "/data/prepared/latest.json"))["data_version"]
+    assert latest in place.look("ls", "/data/prepared").split()
+
+    # Over the same data nothing is prepared, trained or registered anew.
+    assert client.run()[0] == "success"
+    assert versions(said["registry"]) == ["1"]
+    assert alerts(place) == []
+
+
+def test_a_date_is_made_up_for(place: Place, stack: Stack) -> None:
+    client = airflow(place, stack)
+    dates = {"from_date": "2025-01-01T00:00:00Z", "to_date": "2025-01-02T00:00:00Z"}
+    client.ask("/api/v2/backfills", {"dag_id": NAME, **dates, "dag_run_conf": {}, "max_active_runs": 1})
+
+    def made() -> list[str]:
+        runs = client.ask(f"/api/v2/dags/{NAME}/dagRuns")["dag_runs"]
+        return [run["dag_run_id"] for run in runs if run["run_type"] == "backfill"]
+
+    [run] = eventually(made)
+    assert client.end_of(run)[0] == "success"
+
+
+def test_a_gate_that_is_not_met_ends_the_run_and_raises_an_alert(place: Place, stack: Stack, train_image: str) -> None:
+    stack.up(program(place, train_image, accuracy={"min": 1.01}))
+    client = airflow(place, stack)
+    state, tasks = client.run()
+    assert state == "failed"
+    assert (tasks["train"], tasks["evaluate"], tasks["register"]) == ("success", "failed", "upstream_failed")
+    assert alerts(place) == ["ModelPipelineFailed"]
+    assert versions(stack.outputs()["registry"]) == ["1"]
+
+    stack.up(program(place, train_image))
+    assert airflow(place, stack).run()[0] == "success"
+    eventually(lambda: alerts(place) == [], timeout_seconds=60)
+
+
+def test_airflow_keeps_no_planted_identifier(place: Place, stack: Stack) -> None:
+    client = airflow(place, stack)
+    runs = [run["dag_run_id"] for run in client.ask(f"/api/v2/dags/{NAME}/dagRuns")["dag_runs"]]
+    logs = "".join(client.log(run, "prepare") for run in runs[-1:])
+    assert "data_version" in logs
+    pods = json.loads(kubectl("get", "pods,jobs,configmaps", "--namespace", place.namespace, "--output", "json"))
+    state = "".join(path.read_text(errors="replace") for path in stack.folder.rglob("*") if path.is_file())
+    for planted in (PERSON, MAIL, SALT):
+        assert planted not in logs + json.dumps(pods) + state

@@ -1,0 +1,161 @@
+"""AirflowPipeline: a DAG's files and rights, and an Airflow where none is there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelops import AirflowPipeline, ArgumentsError
+from modelops._assets import asset
+from tests.unit.components.harness import (
+    IMAGE,
+    Program,
+    Resource,
+    breaks_restricted,
+    container,
+    environment,
+    ignored_provider,
+    on,
+    pod,
+    provider,
+    run,
+)
+
+ARGS: dict[str, Any] = {
+    "namespace": "ml",
+    "claim": "raw",
+    "data": {"image": IMAGE, "sources": [{"uri": "/data/raw/*.csv"}], "steps": [{"split": {}}], "target": "y"},
+    "training": {
+        "image": IMAGE,
+        "framework": "tensorflow",
+        "model_name": "customers",
+        "tracking_uri": "http://registry.ml.svc:5000",
+        "gate": {"mse": {"max": 1.2}},
+    },
+}
+EXISTING = {**ARGS, "existing": {"service_account": "worker", "namespace": "airflow"}}
+
+
+def deploy(args: Any, **how: Any) -> Program:
+    return run(lambda: AirflowPipeline("nightly", args), **how)
+
+
+def document(program: Program) -> dict[str, Any]:
+    files = program.one("ConfigMap").inputs["data"]
+    assert sorted(files) == ["modelops_run_id.py", "nightly.json", "nightly.py"]
+    return dict(json.loads(files["nightly.json"]))
+
+
+def test_the_dag_has_the_steps_in_pods_without_rights() -> None:
+    program = deploy(ARGS)
+    found = document(program)
+    assert list(found["steps"]) == sorted(["prepare", "train", "evaluate", "register"])
+    for step in found["steps"].values():
+        assert breaks_restricted(Resource("Job", "step", {"spec": {"template": step}}, "", {})) == []
+        assert step["spec"]["automountServiceAccountToken"] is False
+        assert step["spec"]["serviceAccountName"] == "nightly"
+        assert step["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == "raw"
+    [prepare] = found["steps"]["prepare"]["spec"]["containers"]
+    variables = {each["name"]: each.get("value") for each in prepare["env"]}
+    assert json.loads(variables["MODELOPS_PIPELINE"])["target"] == "y"
+    assert variables["MODELOPS_VERSION_FILE"] == "/dev/termination-log"
+    commands = {name: step["spec"]["containers"][0]["command"] for name, step in found["steps"].items()}
+    assert commands["evaluate"] == ["python", "-m", "model.publish", "--gate"]
+    assert (found["schedule"], found["catchup"], found["retries"], found["retry_seconds"]) == (None, False, 1, 60)
+
+
+def test_secrets_are_references() -> None:
+    args = {**ARGS, "data": {**ARGS["data"], "steps": [{"hash": {"columns": ["who"]}}, {"split": {}}]}}
+    args["data"] |= {"salt_secret": "salt", "secret": "store"}
+    args["training"] = {**ARGS["training"], "tracking_secret": "writer"}
+    steps = document(deploy(args))["steps"]
+    [prepare] = steps["prepare"]["spec"]["containers"]
+    references = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in prepare["env"] if "valueFrom" in each}
+    assert references == {"MODELOPS_SALT": {"name": "salt", "key": "salt"}}
+    assert prepare["envFrom"] == [{"secretRef": {"name": "store"}}]
+    named = {name: json.dumps(step).count('"writer"') for name, step in steps.items()}
+    assert named == {"prepare": 0, "train": 0, "evaluate": 0, "register": 2}
+
+
+def test_a_real_airflow_has_accounts_a_database_and_one_token() -> None:
+    program = deploy(ARGS)
+    deployment = program.one("Deployment")
+    assert breaks_restricted(deployment) == []
+    assert pod(deployment)["automountServiceAccountToken"] is False
+    for name in ("api-server", "scheduler", "dag-processor"):
+        variables = environment(deployment, name)
+        assert variables["AIRFLOW__CORE__AUTH_MANAGER"].endswith("FabAuthManager")
+        assert variables["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+        references = {each["name"] for each in container(deployment, name)["env"] if "valueFrom" in each}
+        assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" in references and "AIRFLOW__CORE__FERNET_KEY" in references
+        has_token = "account" in {each["name"] for each in container(deployment, name)["volumeMounts"]}
+        assert has_token == (name == "scheduler")
+    assert [found.name for found in program.resources if found.type.endswith(":StatefulSet")] == ["nightly-postgres"]
+    [binding] = [found for found in program.resources if found.type.endswith(":RoleBinding")]
+    assert binding.inputs["subjects"][0]["name"] == "nightly-airflow"
+    assert (
+        program.outputs["admin_secret"].value and program.outputs["url"].value == "http://nightly-airflow.ml.svc:8080"
+    )
+
+
+def test_an_existing_airflow_gets_files_and_rights_alone() -> None:
+    program = deploy(EXISTING)
+    kinds = sorted({found.type.rpartition(":")[2] for found in program.resources if found.is_kubernetes})
+    assert kinds == ["ConfigMap", "Role", "RoleBinding", "ServiceAccount"]
+    [binding] = [found for found in program.resources if found.type.endswith(":RoleBinding")]
+    assert binding.inputs["subjects"] == [{"kind": "ServiceAccount", "name": "worker", "namespace": "airflow"}]
+    assert program.outputs["url"].value == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"data": {**ARGS["data"], "steps": [{"scale": {"columns": ["a"]}}]}}, r"data\.steps is .*exactly one split"),
+        ({"data": {**ARGS["data"], "image": "prepare:1"}}, r"data\.image is 'prepare:1', must be named by digest"),
+        ({"training": {**ARGS["training"], "image": "train:1"}}, r"training\.image is 'train:1', must be named by"),
+        ({"catchup": True}, "catchup is True, must not be given without schedule"),
+        ({"retries": 11}, "retries is 11, must be 0 to 10"),
+        ({"airflow": {}, **{"existing": EXISTING["existing"]}}, "existing is 'given', must not be given together with"),
+        ({"alertmanager_url": "alerts"}, "alertmanager_url is 'alerts', must be"),
+    ],
+)
+def test_what_is_wrong_is_refused(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ArgumentsError, match=problem):
+        deploy({**ARGS, **changes})
+
+
+def test_every_child_is_on_the_given_provider() -> None:
+    assert ignored_provider(run(lambda: AirflowPipeline("nightly", ARGS, on(provider())))) == []  # type: ignore[arg-type]
+
+
+def test_a_run_has_the_identity_that_a_training_job_has(tmp_path: Path) -> None:
+    """By the DAG's own code, with stand-ins for Airflow, which is not installed here."""
+    files = deploy(ARGS).one("ConfigMap").inputs["data"]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    stand_ins = {
+        "airflow/__init__.py": "",
+        "airflow/sdk/__init__.py": (
+            "class DAG:\n    def __init__(self, *a, **k): pass\n    def __enter__(self): return self\n"
+            "    def __exit__(self, *a): pass\n"
+            "class Step:\n    def __call__(self, *a, **k): return self\n    def __rshift__(self, other): return other\n"
+            "def task(*a, **k): return Step()\ndef get_current_context(): return {}\n"
+        ),
+        "airflow/sdk/exceptions.py": "class AirflowFailException(Exception): pass\n",
+    }
+    for name, text in stand_ins.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    script = "import nightly; print(nightly.of_run('v1')['MODELOPS_RUN_ID'])"
+    found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    from modelops import TrainingJob
+
+    training = {key: value for key, value in ARGS["training"].items() if key != "gate"}
+    given = {**training, "namespace": "ml", "data_uri": "/data/prepared/v1", "data_version": "v1"}
+    job = run(lambda: TrainingJob("demo", given))  # type: ignore[arg-type]
+    assert found.stdout.strip() == job.outputs["run_id"].value
+    assert "modelops_run_id" in asset("airflow/model_pipeline.py")
