@@ -9,7 +9,7 @@ from model.agreement import CHECKED_INPUTS, TOLERANCES, reason_against
 from model.contract import TrainingContract
 from model.dataset import Dataset
 from model.frameworks import Model
-from model.manifest import Bins, Golden, Manifest, Tensor
+from model.manifest import Bins, Golden, Manifest, Tensor, features_of
 from model.preprocessing import FILE_NAME as PREPROCESSING
 from model.preprocessing import Preprocessing
 from model.runtime import RUNTIMES, Runtime
@@ -71,6 +71,7 @@ def write_model(
         sha256={file: hashlib.sha256((directory / file).read_bytes()).hexdigest() for file in files},
         extra_files=needed,
         baseline=baseline,
+        features=features_of(preprocessing.outputs, rows.train[0].tolist()) if rows.preprocessing else {},
         labels=rows.labels,
     ).write(directory)
 

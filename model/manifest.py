@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ ROWS_PER_BIN = 20
 MOST_BINS = 10
 BASELINE_COLUMNS = 16
 """Most output columns with a baseline: each costs the server a set of time series."""
+MOST_FEATURES = 32
+"""Most features with a baseline: each costs the server a time series, and a count a row."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ def baseline_of(predictions: Sequence[Sequence[float]]) -> tuple[Bins, ...]:
     return tuple(_bins(sorted(map(float, column))) for column in columns)
 
 
+def features_of(names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, Bins]:
+    """What `Manifest.features` takes, of the training rows as the model takes them: `names` are their columns'."""
+    columns = zip(*(row[:MOST_FEATURES] for row in rows), strict=True)
+    return {name: _bins(sorted(map(float, column))) for name, column in zip(names, columns, strict=False)}
+
+
 def _bins(values: list[float]) -> Bins:
     wanted = min(MOST_BINS, max(2, len(values) // ROWS_PER_BIN))
     quantiles = {values[math.ceil(len(values) * part / wanted) - 1] for part in range(1, wanted)}
@@ -93,6 +101,9 @@ class Manifest:
     """What the runtime needs besides `file`: weights that are kept apart from the graph."""
     baseline: tuple[Bins, ...] = ()
     """Of each output column, up to 16; what drift is measured against. Empty: drift isn't measured."""
+    features: Mapping[str, Bins] = field(default_factory=dict)
+    """How the columns that the model takes were spread in the training set, by name, up to 32 of them. Empty: drift of
+    features isn't measured. Only with a preprocessing."""
     labels: tuple[str | int | float, ...] = ()
     """What the classes are called whose probabilities the output columns are. Empty: the manifest doesn't say."""
 
@@ -117,6 +128,8 @@ class Manifest:
             content["extra_files"] = list(self.extra_files)
         if self.baseline:
             content["baseline"] = [asdict(bins) for bins in self.baseline]
+        if self.features:
+            content["features"] = {name: asdict(bins) for name, bins in self.features.items()}
         if self.labels:
             content["labels"] = list(self.labels)
         (directory / FILE_NAME).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -141,10 +154,8 @@ class Manifest:
             golden=Golden(**{key: content["golden"][key] for key in ("inputs", "outputs", "tolerance")}),
             sha256=content.get("sha256", {}),
             extra_files=tuple(content.get("extra_files", [])),
-            baseline=tuple(
-                Bins(tuple(map(float, bins["edges"])), tuple(map(float, bins["fractions"])))
-                for bins in content.get("baseline", [])
-            ),
+            baseline=tuple(map(_read_bins, content.get("baseline", []))),
+            features={name: _read_bins(bins) for name, bins in content.get("features", {}).items()},
             labels=tuple(content.get("labels", [])),
         )
 
@@ -179,6 +190,9 @@ def _problems(content: object) -> list[str]:
             f"baseline must be a list of up to {BASELINE_COLUMNS} objects of rising numbers `edges` and, one more of"
             " them, `fractions` that add up to 1"
         )
+    features = content.get("features", {})
+    if not isinstance(features, dict) or len(features) > MOST_FEATURES or not all(map(_are_bins, features.values())):
+        problems.append(f"features must be an object of up to {MOST_FEATURES} objects as those of baseline")
     problem = _labels_problem(content.get("labels", []))
     return [*problems, problem] if problem else problems
 
@@ -191,6 +205,10 @@ def _labels_problem(labels: object) -> str:
 
 def _plain_name(name: str) -> bool:
     return name not in ("", ".", "..", FILE_NAME) and "/" not in name
+
+
+def _read_bins(bins: Any) -> Bins:
+    return Bins(tuple(map(float, bins["edges"])), tuple(map(float, bins["fractions"])))
 
 
 def _are_bins(value: object) -> bool:

@@ -14,6 +14,7 @@ import pulumi_kubernetes as k8s
 
 from modelops import _registry_database
 from modelops._airflow_args import AirflowPipelineArgs
+from modelops._assets import asset
 from modelops._images import AIRFLOW_IMAGE, UPSTREAM_IMAGES
 from modelops._labels import labels, selector
 from modelops._network import allow_ingress, net
@@ -51,12 +52,6 @@ DATABASE = _registry_database.Owner(
     component="airflow-database", clients=(COMPONENT,), role="airflow", variable="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 )
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_PREPARE = (
-    "airflow db migrate"
-    ' && airflow users create --role Admin --username "$ADMIN_USERNAME" --password "$ADMIN_PASSWORD"'
-    " --firstname Admin --lastname Admin --email admin@localhost.localdomain"
-    ' && airflow users reset-password --username "$ADMIN_USERNAME" --password "$ADMIN_PASSWORD"'
-)
 SETTINGS = {
     "AIRFLOW_HOME": HOME,
     "AIRFLOW__CORE__DAGS_FOLDER": DAGS,
@@ -94,11 +89,7 @@ def deploy(
     wanted = args.get("airflow", {})
     described = labels(NAME, COMPONENT, instance)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=described)
-    database: dict[str, Any] = {
-        key: wanted[key]  # type: ignore[literal-required]
-        for key in ("storage_size", "storage_class")
-        if key in wanted
-    }
+    database: dict[str, Any] = {key: wanted[key] for key in ("storage_size", "storage_class") if key in wanted}
     address = _registry_database.server(
         f"{instance}-postgres",
         instance,
@@ -124,6 +115,7 @@ def deploy(
         ingress=[allow_ingress(PORT)],
     )
     net.NetworkPolicy(server, metadata=metadata, spec=policy, opts=opts)
+    prepare, *programs = _containers(args, address, own, admin, files)
     deployment = k8s.apps.v1.Deployment(
         server,
         metadata=metadata,
@@ -144,7 +136,8 @@ def deploy(
                     security_context=restricted_pod(USER, 0),
                     image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
                     volumes=[scratch(), scratch("home"), from_config_map("dags", dags), api_access("account")],
-                    **_containers(args, address, own, admin, files),
+                    init_containers=[prepare],
+                    containers=programs,
                 ),
             ),
         ),
@@ -176,7 +169,8 @@ def _containers(
     own: core.Secret,
     admin: core.Secret,
     files: Sequence[str],
-) -> dict[str, list[core.ContainerArgs]]:
+) -> list[core.ContainerArgs]:
+    """What prepares the database, then the three programs."""
     wanted = args.get("airflow", {})
     image = wanted.get("image", AIRFLOW_IMAGE)
     keys = [
@@ -213,22 +207,20 @@ def _containers(
         secret_key("ADMIN_USERNAME", name_of(admin), "username"),
         secret_key("ADMIN_PASSWORD", name_of(admin), "password"),
     ]
-    return {
-        "init_containers": [program("prepare", ["/bin/sh", "-c", _PREPARE], secrets=login)],
-        "containers": [
-            program(
-                "api-server",
-                ["airflow", "api-server", f"--port={PORT}", "--workers=1"],
-                ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-                **alive("/api/v2/version", "http"),
-            ),
-            program(
-                "scheduler",
-                ["airflow", "scheduler"],
-                ports=[core.ContainerPortArgs(name="health", container_port=HEALTH_PORT)],
-                mounts=[mount("account", _ACCOUNT, read_only=True)],
-                **alive("/health", "health"),
-            ),
-            program("dag-processor", ["airflow", "dag-processor"]),
-        ],
-    }
+    return [
+        program("prepare", ["/bin/sh", "-c", asset("airflow/prepare.sh")], secrets=login),
+        program(
+            "api-server",
+            ["airflow", "api-server", f"--port={PORT}", "--workers=1"],
+            ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+            **alive("/api/v2/version", "http"),
+        ),
+        program(
+            "scheduler",
+            ["airflow", "scheduler"],
+            ports=[core.ContainerPortArgs(name="health", container_port=HEALTH_PORT)],
+            mounts=[mount("account", _ACCOUNT, read_only=True)],
+            **alive("/health", "health"),
+        ),
+        program("dag-processor", ["airflow", "dag-processor"]),
+    ]

@@ -209,7 +209,7 @@ def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) 
 def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> dict[str, Any]:
     """The pod template of each step."""
     data, training = args["data"], args["training"]
-    declared = {key: data[key] for key in ("sources", "steps", "target") if key in data}  # type: ignore[literal-required]
+    declared = {key: data[key] for key in ("sources", "steps", "target") if key in data}
     model: dict[str, pulumi.Input[str]] = {
         "MODELOPS_MODEL_NAME": training["model_name"],
         "MODELOPS_FRAMEWORK": training["framework"].value,

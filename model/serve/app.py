@@ -53,10 +53,12 @@ class Service:
         self.reader = InputReader(manifest.inputs, settings.max_batch_rows, texts)
         self._predict = predictor(runtime, executor, settings.batch_rows, settings.predict_seconds)
 
+    def prepared(self, inputs: Array) -> Array:
+        """A client's rows as the model takes them. Raises Refusal when a category is unknown."""
+        return inputs if self.preprocessing is None else self._preprocessed(self.preprocessing, inputs)
+
     async def predict(self, inputs: Array) -> Array:
-        """Raises Refusal when a category is unknown, a prediction isn't finite, or takes too long."""
-        if self.preprocessing is not None:
-            inputs = self._preprocessed(self.preprocessing, inputs)
+        """Of rows as the model takes them. Raises Refusal when a prediction isn't finite, or takes too long."""
         outputs = await self._predict(inputs)
         if not all_finite(outputs):
             raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
@@ -187,10 +189,11 @@ class App:
                 inputs, identity = oip.read(body, service.reader)
             else:
                 inputs, identity = service.reader.read(body), None
+            inputs = service.prepared(inputs)
             outputs = await service.predict(inputs)
         finally:
             self._predicting -= 1
-        self._metrics.predicted(outputs)
+        self._metrics.predicted(inputs, outputs)
         if self._mirror is not None:
             self._mirror.offer(scope["path"], body)
         if open_protocol:

@@ -62,10 +62,12 @@ class Metrics(Collector):
         durations.counts[bisect_left(BUCKETS, seconds)] += 1
         durations.total += seconds
 
-    def predicted(self, outputs: Array) -> None:
-        """`outputs` are finite, and there is a model."""
+    def predicted(self, inputs: Array, outputs: Array) -> None:
+        """`inputs` are as the model takes them, `outputs` are finite, and there is a model."""
         self._rows += len(outputs)
         if self._watch is not None:
+            if self._watch.features:
+                self._watch.asked(inputs)
             self._watch.predicted(outputs)
 
     def serving(self, manifest: Manifest, version: str) -> None:
@@ -111,8 +113,18 @@ class Metrics(Collector):
             index = column.drift()
             if index is not None:
                 drift.add_metric([str(number)], index)
+        features = GaugeMetricFamily(
+            "modelops_feature_drift",
+            "Population stability index of the latest requests' features against those of the training set.",
+            labels=["feature"],
+        )
+        for name, column in (self._watch.features if self._watch else {}).items():
+            index = column.drift()
+            if index is not None:
+                features.add_metric([name], index)
         yield values
         yield drift
+        yield features
 
     def response(self) -> Response:
         return Response(200, generate_latest(self._registry), CONTENT_TYPE_LATEST.encode())

@@ -1,4 +1,4 @@
-"""What is predicted: how the values are spread, and how far that is from what they were when the model was tested."""
+"""What is asked and predicted: how the values are spread, and how far that is from training and test."""
 
 import math
 from bisect import bisect_left
@@ -69,14 +69,21 @@ class Column:
 
 
 class Watch:
-    """The predictions of one model, column by column; only the first columns of a wide output."""
+    """The predictions of one model, column by column; only the first columns of a wide output. And its features, where
+    the manifest says how they were spread."""
 
     def __init__(self, manifest: Manifest) -> None:
         width = min(manifest.outputs.numbers_per_row, BASELINE_COLUMNS)
         known = [Column(bins.edges, bins.fractions) for bins in manifest.baseline[:width]]
         self.columns = known + [Column(EDGES) for _column in range(width - len(known))]
+        self.features = {name: Column(bins.edges, bins.fractions) for name, bins in manifest.features.items()}
         self._single = manifest.outputs.numbers_per_row == 1
         self._rows = 0
+
+    def asked(self, rows: Array) -> None:
+        """`rows` are as the model takes them. Before `predicted` of the same rows."""
+        for number, column in enumerate(self.features.values()):
+            column.many(rows[:, number])
 
     def predicted(self, outputs: Array) -> None:
         """`outputs` are finite."""
@@ -90,5 +97,5 @@ class Watch:
         self._rows += rows
         if self._rows >= WINDOW_ROWS:
             self._rows = 0
-            for column in self.columns:
+            for column in (*self.columns, *self.features.values()):
                 column.turn()

@@ -3,8 +3,20 @@
 The names and fields of all steps are in docs/data-steps.md, which `python -m docs.data_steps` writes.
 """
 
-from model.steps import clean, convert, images, protect, split, text
+from model.steps import clean, convert, encoders, images, protect, split, text
 from model.steps.base import STEPS, Context, Step
 from model.steps.errors import DataError
 
-__all__ = ["STEPS", "Context", "DataError", "Step", "clean", "convert", "images", "protect", "split", "text"]
+__all__ = [
+    "STEPS",
+    "Context",
+    "DataError",
+    "Step",
+    "clean",
+    "convert",
+    "encoders",
+    "images",
+    "protect",
+    "split",
+    "text",
+]

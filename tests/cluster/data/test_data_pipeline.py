@@ -107,7 +107,7 @@ def test_no_planted_identifier_is_in_any_output_log_object_or_state(place: Place
         assert planted not in table
 
 
-def run_in_image(place: Place, script: str, *arguments: str) -> str:
+def run_in_image(place: Place, script: str, *arguments: str, seconds: int = 60) -> str:
     """What a Python script says in the pipeline's image, with the volume."""
     pod = place.looker(place.image)
     pod["metadata"]["name"] = "table"
@@ -115,10 +115,12 @@ def run_in_image(place: Place, script: str, *arguments: str) -> str:
     pod["spec"]["containers"][0] |= {"command": ["python", "-c", script, *arguments]}
     pod["spec"]["containers"][0]["resources"]["limits"]["memory"] = "1Gi"
     apply(pod)
-    kubectl(
-        "wait", "--namespace", place.namespace, "pod/table", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"
-    )
-    return kubectl("logs", "--namespace", place.namespace, "table")
+    ended = ("--for=jsonpath={.status.phase}=Succeeded", f"--timeout={seconds}s")
+    try:
+        kubectl("wait", "--namespace", place.namespace, "pod/table", *ended)
+        return kubectl("logs", "--namespace", place.namespace, "table")
+    finally:
+        kubectl("delete", "pod", "table", "--namespace", place.namespace, "--wait=true")
 
 
 def test_pods_are_restricted_and_have_no_token(place: Place) -> None:

@@ -53,6 +53,7 @@ def copied(target: str) -> set[str]:
     ("target", "programs"),
     [
         ("prepare", ["model.prepare"]),
+        ("prepare-text", ["model.prepare"]),
         ("train", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.tensorflow"]),
         ("train-pytorch", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.pytorch"]),
         ("train-mxnet", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.mxnet"]),
@@ -91,7 +92,7 @@ def test_every_requirement_is_locked_and_the_images_agree() -> None:
 
 
 def test_the_images_run_without_root_and_any_base_will_do() -> None:
-    assert DOCKERFILE.count("USER 65532:65532") == 7
+    assert DOCKERFILE.count("USER 65532:65532") == 8
     assert "ARG BASE_IMAGE=python:3.12-slim" in DOCKERFILE
     assert "# syntax=" not in DOCKERFILE  # would be pulled from a registry
     assert "http" not in DOCKERFILE.replace("httptools", "")

@@ -1,5 +1,6 @@
 """What is predicted is counted, and compared with what was predicted when the model was tested."""
 
+import dataclasses
 import math
 import random
 from pathlib import Path
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.contract import ContractError
-from model.manifest import BASELINE_COLUMNS, Bins, Golden, Manifest, Tensor, baseline_of
+from model.manifest import BASELINE_COLUMNS, MOST_FEATURES, Bins, Golden, Manifest, Tensor, baseline_of, features_of
+from model.preprocessing import FILE_NAME, Preprocessing
 from model.serve.watch import EDGES, Column, Watch, population_stability_index
 from tests.unit.model.support import start_server, write_model
 
@@ -160,3 +162,31 @@ def test_the_server_tells_what_it_predicted_and_how_far_that_is_from_the_baselin
         assert far['modelops_prediction_value_count{output="0"}'] == 3500
         assert far['modelops_prediction_value_bucket{le="+Inf",output="0"}'] == 3500
         assert 3 < far['modelops_prediction_value_sum{output="0"}'] / 3500 < 5
+
+
+def test_features_that_move_are_told_from_those_that_stay(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    train = rng.normal(size=(2000, 2))
+    model, preprocessing = tmp_path / "model", Preprocessing(("a", "b"), ("a", "b"), ())
+    plain = write_model(model, weights=((1.0, 1.0),), bias=(0.0,))
+    preprocessing.write(model)
+    manifest = dataclasses.replace(
+        plain,
+        inputs=dataclasses.replace(plain.inputs, dtype="float64"),
+        extra_files=(FILE_NAME,),
+        features=features_of(("a", "b"), train.tolist()),
+    )
+    manifest.write(model)
+    assert Manifest.read(model).features == manifest.features
+    with start_server(model, tmp_path / "log") as server:
+        drift = 'modelops_feature_drift{feature="%s"}'
+        assert drift % "a" not in server.metrics()
+        asked = rng.normal((0, 1), size=(1000, 2))
+        assert server.post({"inputs": asked.tolist()}).status == 200
+        found = server.metrics()
+        assert found[drift % "a"] < 0.1 and found[drift % "b"] > 0.25
+
+
+def test_only_the_first_features_are_watched() -> None:
+    names = [f"x{number}" for number in range(40)]
+    assert list(features_of(names, [[0.0] * 40] * 3)) == names[:MOST_FEATURES]

@@ -28,8 +28,9 @@ JOB_KEPT_SECONDS = 86_400
 DATA_VERSION = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def kubernetes() -> tuple[client.BatchV1Api, client.CoreV1Api]:
-    config.load_incluster_config()
+def kubernetes() -> tuple[Any, Any]:
+    """Clients for Jobs, and for pods."""
+    config.load_incluster_config()  # type: ignore[no-untyped-call]
     return client.BatchV1Api(), client.CoreV1Api()
 
 
