@@ -70,6 +70,17 @@ class Airflow:
         tasks = self.ask(f"{path}/taskInstances")["task_instances"]
         return state, {task["task_id"]: task["state"] for task in tasks}
 
+    def why(self) -> str:
+        """What every failed task's last try said."""
+        said = []
+        for run in self.ask(f"/api/v2/dags/{NAME}/dagRuns")["dag_runs"]:
+            path = f"/api/v2/dags/{NAME}/dagRuns/{run['dag_run_id']}/taskInstances"
+            for task in self.ask(path)["task_instances"]:
+                if task["state"] == "failed" and task["try_number"]:
+                    lines = self.ask(f"{path}/{task['task_id']}/logs/{task['try_number']}")
+                    said.append(f"{run['dag_run_id']} {task['task_id']}: {json.dumps(lines)[-3000:]}")
+        return "\n".join(said)
+
     def log(self, run: str, task: str) -> str:
         """What a task's first try said."""
         return json.dumps(self.ask(f"/api/v2/dags/{NAME}/dagRuns/{run}/taskInstances/{task}/logs/1"))
@@ -205,7 +216,7 @@ def test_the_dag_runs_to_its_end_and_registers_a_model_once(place: Place, stack:
 
     client = airflow(place, stack)
     state, tasks = client.run()
-    assert (state, tasks) == ("success", dict.fromkeys(TASKS, "success"))
+    assert (state, tasks) == ("success", dict.fromkeys(TASKS, "success")), client.why()
     assert versions(said["registry"]) == ["1"]
     latest = json.loads(place.look("cat", "/data/prepared/latest.json"))["data_version"]
     assert latest in place.look("ls", "/data/prepared").split()
