@@ -3,6 +3,8 @@
 The tasks run in the scheduler's container (LocalExecutor): they only start Kubernetes Jobs and wait for them.
 """
 
+from __future__ import annotations
+
 import base64
 import secrets
 from collections.abc import Sequence
