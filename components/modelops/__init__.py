@@ -3,6 +3,7 @@
 from modelops._errors import ArgumentsError
 from modelops._images import UPSTREAM_IMAGES
 from modelops._registry_args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
+from modelops._release_args import BlueGreen, Canary, CanaryAnalysis, Colour, Mirroring, Shadow, Split
 from modelops._service_args import (
     AccessMode,
     Autoscaling,
@@ -64,7 +65,11 @@ __all__ = [
     "ArtifactStore",
     "Autoscaling",
     "Backend",
+    "BlueGreen",
+    "Canary",
+    "CanaryAnalysis",
     "Checkpoints",
+    "Colour",
     "Compression",
     "DataPipeline",
     "DataPipelineArgs",
@@ -82,6 +87,7 @@ __all__ = [
     "GrafanaPart",
     "ImageBuilder",
     "LogstashPart",
+    "Mirroring",
     "ModelCache",
     "ModelImage",
     "ModelImageArgs",
@@ -107,8 +113,10 @@ __all__ = [
     "ScaleToZero",
     "ServingAlias",
     "ServingCache",
+    "Shadow",
     "SmokeTest",
     "Snapshots",
+    "Split",
     "Toleration",
     "TrainingJob",
     "TrainingJobArgs",

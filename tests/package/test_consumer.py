@@ -32,8 +32,16 @@ TRAINING = {
     "framework": "tensorflow",
     "tracking_uri": "http://registry.ml.svc:5000",
 }
+PIPELINE = {
+    "namespace": "ml",
+    "image": IMAGE,
+    "sources": [{"uri": "/data/raw.csv"}],
+    "steps": [{"split": {}}],
+    "volume": {"size": "1Gi"},
+}
 ELK = {"enabled": True, "password": "long enough"}
 COMPONENTS: dict[str, Callable[[pulumi.ResourceOptions], Any]] = {
+    "pipeline": lambda opts: modelops.DataPipeline("demo", PIPELINE, opts),  # type: ignore[arg-type]
     "registry": lambda opts: modelops.ModelRegistry("demo", {"namespace": "ml", "database": {}, "backup": {}}, opts),
     "training": lambda opts: modelops.TrainingJob("demo", TRAINING, opts),  # type: ignore[arg-type]
     "service": lambda opts: modelops.ModelService("demo", SERVING, opts),  # type: ignore[arg-type]
