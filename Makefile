@@ -6,7 +6,7 @@ ONLY ?=
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-cluster test-long bench venv
+.PHONY: help up preview progress down status test lint format test-unit test-cluster test-long bench docs venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,10 @@ test-long: venv ## The cluster tests that take minutes each and are not part of 
 
 bench: venv ## Measure the model server against its goals and other model servers, on a quiet machine
 	$(VENV)/python -m bench.serve
+
+docs: venv ## Build the docs site into build/docs; every warning is an error
+	$(VENV)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 venv:
 	@$(PYTHON) -m devkit.bootstrap requirements.txt

@@ -19,6 +19,8 @@ SNIPPETS = [
     for page in [
         REPOSITORY / "components" / "README.md",
         REPOSITORY / "docs" / "canary.md",
+        REPOSITORY / "docs" / "quickstart.md",
+        REPOSITORY / "docs" / "teams.md",
         REPOSITORY / "docs" / "training-examples.md",
         *sorted(PAGES.glob("*.md")),
     ]
