@@ -29,7 +29,7 @@ def test_a_page_needs_no_other_server(site: Path) -> None:
         loaded = re.findall(
             r'<(?:script|img)[^>]*src="([^"]+)"|<link[^>]*rel="stylesheet"[^>]*href="([^"]+)"', page.read_text()
         )
-        assert not [one or other for one, other in loaded if re.match(r"(https?:)?//", one or other)], page
+        assert loaded and not [one or other for one, other in loaded if re.match(r"(https?:)?//", one or other)], page
 
 
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:

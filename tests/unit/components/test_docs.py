@@ -59,6 +59,8 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, Any] = {
         "pulumi": pulumi,
         "image": SimpleNamespace(ref=IMAGE),
+        "prepare": SimpleNamespace(ref=IMAGE),
+        "train": SimpleNamespace(ref=IMAGE),
         "registry": SimpleNamespace(tracking_uri="http://registry.ml.svc:5000"),
         "required": {
             "image": IMAGE,

@@ -31,11 +31,25 @@ def test_the_stack_of_this_repository_is_safe() -> None:
         ({"registry": {"image": "mlflow"}}, "prod", "modelops:registry.image is 'mlflow', must have a digest or a tag"),
         ({"images": {"base_image": "r:5000/a/python:latest"}}, "prod", "images.base_image is 'r:5000/a/python:latest'"),
         ({"monitoring": {"grafana": {"image": "r:5000/grafana"}}}, "prod", "monitoring.grafana.image is"),
+        ({"registry": {"image": "mlflow:stable"}}, "prod", "must have a digest or a tag that does not move"),
+        ({"registry": {"image": "mlflow:v3"}}, "prod", "must have a digest or a tag that does not move"),
+        ({"monitoring": {"alertmanager": {"enabled": False}}}, "prod", "alertmanager.enabled is false, must be true"),
+        (
+            {"model": {**SAFE["model"], "environment": {"DB_PASSWORD": "hunter2"}}},
+            "prod",
+            "modelops:model.environment.DB_PASSWORD looks like a secret in clear, must come from a Secret",
+        ),
+        (
+            {"model": {**SAFE["model"], "data_uri": "postgresql://reader:hunter2@db/data"}},
+            "prod",
+            "modelops:model.data_uri has a password in it",
+        ),
     ],
 )
 def test_what_is_unsafe_is_refused_with_its_rule(change: dict[str, Any], context: str | None, says: str) -> None:
     [problem] = production.unsafe({**SAFE, **change}, context)
     assert says in problem
+    assert "hunter2" not in problem
 
 
 @pytest.mark.parametrize(
