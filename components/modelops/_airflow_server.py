@@ -40,6 +40,7 @@ from modelops._storage import generated_secret
 from modelops._types import Expose
 
 PORT = 8080
+API = f"http://127.0.0.1:{PORT}"
 HEALTH_PORT = 8974
 USER = 50000
 """The user of upstream's image; its group is root's, which owns Airflow's folders there."""
@@ -62,7 +63,8 @@ SETTINGS = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
-    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{PORT}/execution/",
+    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{API}/execution/",
+    "API": API,
     "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "True",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(HEALTH_PORT),
     # Generous: on a busy node the defaults (5, 30 and 50 s) fail tasks that only wait.
@@ -223,7 +225,7 @@ def _containers(
         ),
         program(
             "scheduler",
-            ["airflow", "scheduler"],
+            ["/bin/sh", "-c", asset("airflow/scheduler.sh")],
             ports=[core.ContainerPortArgs(name="health", container_port=HEALTH_PORT)],
             mounts=[mount("account", _ACCOUNT, read_only=True)],
             **alive("/health", "health"),

@@ -70,7 +70,8 @@ def run(step: str, variables: dict[str, str]) -> str:
     pods = core.list_namespaced_pod(NAMESPACE, label_selector=f"batch.kubernetes.io/job-name={name}").items
     if not pods:
         raise RuntimeError(f"{step}: Job {name} has no pod: {status.conditions[0].message}")
-    print(core.read_namespaced_pod_log(pods[-1].metadata.name, NAMESPACE), flush=True)
+    said = core.read_namespaced_pod_log(pods[-1].metadata.name, NAMESPACE, _preload_content=False)
+    print(said.data.decode(errors="replace"), flush=True)  # decoded here: the client's own text is that of bytes
     states = pods[-1].status.container_statuses or []
     end = states[0].state.terminated if states else None
     if status.succeeded:
