@@ -14,6 +14,11 @@ LEADER_WORKER_SET = ("sigs.k8s.io/lws", "config/crd/bases", ("leaderworkersets",
 KEDA = ("github.com/kedacore/keda/v2", "config/crd/bases", ("scaledobjects",))
 KUEUE = ("sigs.k8s.io/kueue", "config/components/crd/bases", ("localqueues",))
 TRAINER = ("github.com/kubeflow/trainer/v2", "manifests/base/crds", ("trainjobs", "trainingruntimes"))
+PROMETHEUS_OPERATOR = (
+    "github.com/prometheus-operator/prometheus-operator",
+    "example/prometheus-operator-crd",
+    ("podmonitors", "prometheusrules"),
+)
 Source = tuple[str, str, tuple[str, ...]]
 
 

@@ -26,6 +26,18 @@ class Watch:
     slow: str
 
 
+def faulty_image(base: str, facts: Mapping[str, Any], fault: str) -> pulumi.Output[str]:
+    """The serving image with a fault, `errors` or `slow`."""
+    build: dict[str, Any] = {
+        "context": str(FOLDER / "faulty"),
+        "repository": f"{facts['registry']}/serving-tests-faulty",
+        "build_args": {"BASE": base, "FAULT": fault},
+    }
+    if facts.get("builder"):
+        build["builder_name"] = facts["builder"]
+    return ModelImage(fault, build).ref  # type: ignore[arg-type]
+
+
 def watch_program(
     serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ("errors", "slow")
 ) -> Callable[[k8s.Provider], Mapping[str, Any]]:
@@ -42,19 +54,12 @@ def watch_program(
         **dict.fromkeys(("alertmanager", "node_exporter", "kube_state_metrics"), OFF),
     }
 
-    def image(fault: str) -> pulumi.Output[str]:
-        build: dict[str, Any] = {
-            "context": str(FOLDER / "faulty"),
-            "repository": f"{facts['registry']}/serving-tests-faulty",
-            "build_args": {"BASE": serving.image, "FAULT": fault},
-        }
-        if facts.get("builder"):
-            build["builder_name"] = facts["builder"]
-        return ModelImage(fault, build).ref  # type: ignore[arg-type]
-
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         stack = MonitoringStack("watch", monitoring, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
-        return {"prometheus_url": stack.prometheus_url, **{fault: image(fault) for fault in faults}}
+        return {
+            "prometheus_url": stack.prometheus_url,
+            **{fault: faulty_image(serving.image, facts, fault) for fault in faults},
+        }
 
     return program
 
