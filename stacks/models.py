@@ -301,6 +301,13 @@ class ElkSettings(Model):
     filebeat: QueueSettings = QueueSettings()
 
 
+class WebSettings(Model):
+    """Prometheus' and Alertmanager's own ends."""
+
+    tls: bool = False
+    certificate_generation: int = Field(default=1, ge=1)
+
+
 class OperatorSettings(Model):
     """The cluster's prometheus-operator."""
 
@@ -327,6 +334,7 @@ class MonitoringSettings(Model):
 
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
+    web: WebSettings = WebSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
     alertmanager: PartSettings = PartSettings()
     node_exporter: PartSettings = PartSettings()

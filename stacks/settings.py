@@ -204,6 +204,10 @@ def _production_checks(raw: Mapping[str, Any], given: Mapping[str, Any]) -> list
         problems.append(
             "modelops:alertmanager_config is missing, it is required in production: alerts must go somewhere"
         )
+    if not operated and _at(raw, "monitoring", "web", "tls") is not True:
+        problems.append(
+            "modelops:monitoring.web.tls is not true, must be true in production: Prometheus and Alertmanager speak TLS"
+        )
     if _at(raw, "registry", "protect") is not True:
         problems.append(
             "modelops:registry.protect is not true, must be true in production: the registry has every model"

@@ -158,6 +158,7 @@ def _settings(service: str, args: ModelServiceArgs, place: core.ConfigMap) -> di
         "service": service,
         "config_map": name_of(place),
         "prometheus_url": analysis["prometheus_url"],
+        **({"prometheus_authority": analysis["prometheus_authority"]} if "prometheus_authority" in analysis else {}),
         "interval_seconds": analysis.get("interval_seconds", defaults.DEFAULT_INTERVAL_SECONDS),
         "declared": {"model_uri": args["model_uri"], "image": ""},
         "canary": {"model_uri": canary["model_uri"], "image": canary.get("image", "")},

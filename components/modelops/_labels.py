@@ -29,6 +29,13 @@ def selector(name: str, instance: str) -> dict[str, pulumi.Input[str]]:
     return {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": instance}
 
 
-def scrape(port: int, path: str = "/metrics") -> dict[str, pulumi.Input[str]]:
+def scrape(port: int, path: str = "/metrics", *, https: bool = False) -> dict[str, pulumi.Input[str]]:
     """Pod annotations by which Prometheus (this library's or another) finds where the metrics are."""
-    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": path}
+    found: dict[str, pulumi.Input[str]] = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port),
+        "prometheus.io/path": path,
+    }
+    if https:
+        found["prometheus.io/scheme"] = "https"
+    return found

@@ -177,13 +177,21 @@ def mount(name: str, path: str, *, read_only: bool = False, sub_path: str | None
 
 
 def http_probe(
-    path: str, port: str, *, period: int, failures: int, timeout: int = 2, headers: Mapping[str, str] | None = None
+    path: str,
+    port: str,
+    *,
+    period: int,
+    failures: int,
+    timeout: int = 2,
+    headers: Mapping[str, str] | None = None,
+    https: bool = False,
 ) -> core.ProbeArgs:
     """A GET every `period` seconds that may fail `failures` times in a row."""
     return core.ProbeArgs(
         http_get=core.HTTPGetActionArgs(
             path=path,
             port=port,
+            scheme="HTTPS" if https else None,
             http_headers=[core.HTTPHeaderArgs(name=key, value=value) for key, value in (headers or {}).items()] or None,
         ),
         period_seconds=period,

@@ -8,10 +8,10 @@ import pulumi
 from modelops._pods import check_resources
 from modelops._types import Expose
 from modelops._validation import Problems, read_args
-from modelops.monitoring import _receivers, alertmanager, attached, elk, exporters, grafana
+from modelops.monitoring import _receivers, _web, alertmanager, attached, elk, exporters, grafana
 from modelops.monitoring._log_types import ElkPart
 from modelops.monitoring._program import Scope
-from modelops.monitoring._types import AlertmanagerPart, Attach, GrafanaPart, Part, PrometheusPart
+from modelops.monitoring._types import AlertmanagerPart, Attach, GrafanaPart, Part, PrometheusPart, Web
 from modelops.monitoring.prometheus import Prometheus
 
 _ON = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
@@ -36,6 +36,8 @@ class MonitoringStackArgs(TypedDict):
     host: NotRequired[pulumi.Input[str]]
     """Name under which clients outside reach what is exposed. Default: each load balancer's own address, `localhost`
     with `NodePort`."""
+    web: NotRequired[Web]
+    """How Prometheus and Alertmanager speak to whoever asks them. Default: in plain HTTP."""
     prometheus: NotRequired[PrometheusPart]
     """Metrics and rules. Default: there."""
     alertmanager: NotRequired[AlertmanagerPart]
@@ -69,6 +71,8 @@ class MonitoringStack(pulumi.ComponentResource):
     """Address of Kibana; none when it is off."""
     elasticsearch_url: pulumi.Output[str] | None
     """Address of Elasticsearch inside the cluster; none when it is off."""
+    web_authority: pulumi.Output[str] | None
+    """Certificate (PEM) that Prometheus' and Alertmanager's own are signed with; none without `web.tls`."""
 
     def __init__(self, name: str, args: MonitoringStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
@@ -77,19 +81,23 @@ class MonitoringStack(pulumi.ComponentResource):
         scope = Scope(name, args["namespace"], args.get("host"))
         expose = args.get("expose", Expose.CLUSTER_IP)
         self.prometheus_url = self.alertmanager_url = self.grafana_url = None
-        self.kibana_url = self.elasticsearch_url = None
+        self.kibana_url = self.elasticsearch_url = self.web_authority = None
+        web = None
+        if (given := args.get("web") or {}).get("tls"):
+            web = _web.certified(scope, given.get("certificate_generation", 1), here)
+            self.web_authority = web.authority
         if is_on(args, "alertmanager"):
             self.alertmanager_url = alertmanager.Alertmanager(
-                scope, args.get("alertmanager") or {}, expose=expose, opts=here
+                scope, args.get("alertmanager") or {}, expose=expose, web=web, opts=here
             ).url
         if is_on(args, "node_exporter"):
             exporters.NodeExporter(scope, args.get("node_exporter") or {}, opts=here)
         if is_on(args, "kube_state_metrics"):
             exporters.KubeStateMetrics(scope, args.get("kube_state_metrics") or {}, opts=here)
         if is_on(args, "prometheus"):
-            self.prometheus_url = _prometheus(scope, args, expose, here).url
+            self.prometheus_url = _prometheus(scope, args, expose, web, here).url
         if is_on(args, "grafana"):
-            self.grafana_url = grafana.Grafana(scope, args["grafana"], expose=expose, opts=here).url
+            self.grafana_url = grafana.Grafana(scope, args["grafana"], expose=expose, web=web, opts=here).url
         if is_on(args, "elk"):
             logs = elk.Elk(scope, args["elk"], expose=expose, opts=here)
             self.kibana_url, self.elasticsearch_url = logs.kibana_url, logs.elasticsearch_url
@@ -108,6 +116,7 @@ class MonitoringStack(pulumi.ComponentResource):
                 "grafana_url": self.grafana_url,
                 "kibana_url": self.kibana_url,
                 "elasticsearch_url": self.elasticsearch_url,
+                "web_authority": self.web_authority,
             }
         )
 
@@ -128,7 +137,9 @@ def _watched(args: MonitoringStackArgs) -> list[pulumi.Input[str]] | None:
     return [*watched, args["namespace"]] if watched else None
 
 
-def _prometheus(scope: Scope, args: MonitoringStackArgs, expose: Expose, opts: pulumi.ResourceOptions) -> Prometheus:
+def _prometheus(
+    scope: Scope, args: MonitoringStackArgs, expose: Expose, web: _web.Web | None, opts: pulumi.ResourceOptions
+) -> Prometheus:
     return Prometheus(
         scope,
         args.get("prometheus") or {},
@@ -136,6 +147,7 @@ def _prometheus(scope: Scope, args: MonitoringStackArgs, expose: Expose, opts: p
         namespaces=_watched(args),
         external_labels=args.get("external_labels") or {},
         alertmanager=alertmanager.address(scope) if is_on(args, "alertmanager") else None,
+        web=web,
         opts=opts,
     )
 
@@ -146,6 +158,9 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     args = read_args(args, MonitoringStackArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
     problems.text("host", args.get("host"))
+    web: Any = args.get("web") or {}
+    if isinstance(web, Mapping):
+        problems.number("web.certificate_generation", web.get("certificate_generation"), 1)
     for part in (*_ON, *_OFF):
         _check_part(problems, part, args.get(part))
     own: Any = args.get("elk") or {}

@@ -55,9 +55,13 @@ def test_rules_are_quiet_just_before_and_fire_just_after(file: Path) -> None:
 
 @pytest.mark.parametrize("namespaces", [None, ["ml", "watch"]], ids=["all namespaces", "some namespaces"])
 @pytest.mark.parametrize("alertmanager", [None, "alertmanager:9093"], ids=["no alerts", "alerts"])
-def test_scrape_configuration_is_valid(tmp_path: Path, namespaces: list[str] | None, alertmanager: str | None) -> None:
+@pytest.mark.parametrize("tls_name", [None, "watch-alertmanager"], ids=["plain", "TLS"])
+def test_scrape_configuration_is_valid(
+    tmp_path: Path, namespaces: list[str] | None, alertmanager: str | None, tls_name: str | None
+) -> None:
     # promtool reads the files that the configuration names, so they are made here.
-    text = render_config(namespaces, {"stack": "dev"}, alertmanager)
+    text = render_config(namespaces, {"stack": "dev"}, alertmanager, tls_name)
+    text = text.replace("/etc/modelops/web", str(tmp_path))
     text = text.replace("/etc/prometheus/rules", str(ASSETS / "rules"))
     text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount", str(tmp_path))
     for name in ("token", "ca.crt"):

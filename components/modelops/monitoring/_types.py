@@ -74,6 +74,16 @@ class GrafanaPart(TypedDict):
     """Password of the user `admin`, kept in a Secret. Required when the part is there; at least 8 characters."""
 
 
+class Web(TypedDict):
+    """How Prometheus and Alertmanager speak to whoever asks them."""
+
+    tls: NotRequired[bool]
+    """Whether in HTTPS alone, under certificates of the stack's own (see the output `web_authority`). Default false."""
+    certificate_generation: NotRequired[int]
+    """Number of the certificates: another number makes new ones, as a changed `host` needs. They are valid for ten
+    years. Default 1."""
+
+
 class PrometheusOperator(TypedDict):
     """The prometheus-operator that the cluster has, with its Prometheus, Alertmanager and exporters."""
 

@@ -24,6 +24,7 @@ from modelops._types import Expose
 from modelops.monitoring import _receivers
 from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import AlertmanagerPart
+from modelops.monitoring._web import ARGUMENT, Web, web_mount
 
 PORT = 9093
 SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
@@ -38,7 +39,9 @@ class Alertmanager(pulumi.ComponentResource):
 
     url: pulumi.Output[str]
 
-    def __init__(self, scope: Scope, part: AlertmanagerPart, *, expose: Expose, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self, scope: Scope, part: AlertmanagerPart, *, expose: Expose, web: Web | None, opts: pulumi.ResourceOptions
+    ) -> None:
         super().__init__("modelops:monitoring:Alertmanager", scope.named(_PROGRAM), None, opts)
         here = pulumi.ResourceOptions(parent=self)
         files = secret(
@@ -62,14 +65,16 @@ class Alertmanager(pulumi.ComponentResource):
         program = Program(
             name=_PROGRAM,
             port=PORT,
-            container=_container(part),
+            container=_container(part, https=web is not None),
             volumes=[
                 from_secret("files", files),
                 claimed("data", known_after(scope.named(_PROGRAM), claim)),
                 scratch(),
+                *([web.volume(_PROGRAM)] if web else []),
             ],
-            annotations=scrape(PORT),
+            annotations=scrape(PORT, https=web is not None),
             user=_USER,
+            scheme="https" if web else "http",
         )
         self.url = run(scope, program, here, expose=expose).url
         self.register_outputs({"url": self.url})
@@ -86,7 +91,7 @@ def _configuration(part: AlertmanagerPart) -> pulumi.Input[str]:
     return _receivers.configuration(part["receivers"]) if "receivers" in part else asset(_NOBODY)
 
 
-def _container(part: AlertmanagerPart) -> core.ContainerArgs:
+def _container(part: AlertmanagerPart, *, https: bool) -> core.ContainerArgs:
     return container(
         _PROGRAM,
         part.get("image", UPSTREAM_IMAGES["alertmanager"]),
@@ -95,15 +100,17 @@ def _container(part: AlertmanagerPart) -> core.ContainerArgs:
             "--config.file=/etc/alertmanager/alertmanager.yml",
             "--storage.path=/alertmanager",
             "--cluster.listen-address=",  # one replica has nobody to gossip with
+            *([ARGUMENT] if https else []),
         ],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
         resources=resource_requirements(part.get("resources"), SIZES),
-        startup_probe=http_probe("/-/ready", "http", period=1, failures=60),
-        readiness_probe=http_probe("/-/ready", "http", period=10, failures=3),
-        liveness_probe=http_probe("/-/healthy", "http", period=20, failures=3, timeout=5),
+        startup_probe=http_probe("/-/ready", "http", period=1, failures=60, https=https),
+        readiness_probe=http_probe("/-/ready", "http", period=10, failures=3, https=https),
+        liveness_probe=http_probe("/-/healthy", "http", period=20, failures=3, timeout=5, https=https),
         volume_mounts=[
             mount("files", "/etc/alertmanager", read_only=True),
             mount("data", "/alertmanager"),
             mount("tmp", "/tmp"),
+            *([web_mount()] if https else []),
         ],
     )

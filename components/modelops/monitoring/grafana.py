@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pulumi
+import yaml
 
 from modelops._assets import asset, assets
 from modelops._images import UPSTREAM_IMAGES
@@ -21,6 +24,7 @@ from modelops._storage import config_map, secret
 from modelops._types import Expose
 from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import GrafanaPart
+from modelops.monitoring._web import AUTHORITY_FILE, Web, web_mount
 from modelops.monitoring.prometheus import address as prometheus_address
 
 PORT = 3000
@@ -48,25 +52,32 @@ class Grafana(pulumi.ComponentResource):
         part: GrafanaPart,
         *,
         expose: Expose,
+        web: Web | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Grafana", scope.named(_PROGRAM), None, opts)
         here = pulumi.ResourceOptions(parent=self)
         name, namespace, labels = scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM)
         credentials = secret(name, namespace, labels, {_PASSWORD: part["admin_password"]}, here)
-        provisioning = {key: asset(f"grafana/{key}") for key in ("datasources.yaml", "dashboards.yaml")}
+        provisioning = {"datasources.yaml": _sources(web), "dashboards.yaml": asset("grafana/dashboards.yaml")}
         sources = config_map(f"{name}-provisioning", namespace, labels, provisioning, here)
         dashboards = config_map(f"{name}-dashboards", namespace, labels, assets("dashboards"), here)
         paths = {key: f"{key.removesuffix('.yaml')}/{key}" for key in provisioning}
         program = Program(
             name=_PROGRAM,
             port=PORT,
-            container=_container(part, prometheus_address(scope), secret_variable(_PASSWORD, credentials, _PASSWORD)),
+            container=_container(
+                part,
+                prometheus_address(scope, https=web is not None),
+                secret_variable(_PASSWORD, credentials, _PASSWORD),
+                [web_mount()] if web else [],
+            ),
             volumes=[
                 from_config_map("provisioning", sources, paths),
                 from_config_map("dashboards", dashboards),
                 scratch("data"),
                 scratch(),
+                *([web.volume()] if web else []),
             ],
             user=_USER,
         )
@@ -74,7 +85,23 @@ class Grafana(pulumi.ComponentResource):
         self.register_outputs({"url": self.url})
 
 
-def _container(part: GrafanaPart, prometheus: pulumi.Input[str], password: core.EnvVarArgs) -> core.ContainerArgs:
+def _sources(web: Web | None) -> str:
+    """The data sources, with trust in Prometheus' certificate where it has one of the stack's own."""
+    text = asset("grafana/datasources.yaml")
+    if web is None:
+        return text
+    config = yaml.safe_load(text)
+    config["datasources"][0]["jsonData"]["tlsAuthWithCACert"] = True
+    config["datasources"][0]["secureJsonData"] = {"tlsCACert": f"$__file{{{AUTHORITY_FILE}}}"}
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def _container(
+    part: GrafanaPart,
+    prometheus: pulumi.Input[str],
+    password: core.EnvVarArgs,
+    mounts: Sequence[core.VolumeMountArgs],
+) -> core.ContainerArgs:
     return container(
         _PROGRAM,
         part.get("image", UPSTREAM_IMAGES["grafana"]),
@@ -90,5 +117,6 @@ def _container(part: GrafanaPart, prometheus: pulumi.Input[str], password: core.
             mount("dashboards", "/etc/grafana/dashboards", read_only=True),
             mount("data", "/var/lib/grafana"),
             mount("tmp", "/tmp"),
+            *mounts,
         ],
     )

@@ -28,6 +28,7 @@ from modelops._storage import config_map, volume_claim
 from modelops._types import Expose
 from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import PrometheusPart
+from modelops.monitoring._web import ARGUMENT, AUTHORITY_FILE, Web, web_mount
 
 PORT = 9090
 SIZES = Sizes(cpu="100m", memory="384Mi", memory_limit="1Gi")
@@ -51,6 +52,7 @@ class Prometheus(pulumi.ComponentResource):
         namespaces: Sequence[pulumi.Input[str]] | None,
         external_labels: Mapping[str, pulumi.Input[str]],
         alertmanager: pulumi.Output[str] | None,
+        web: Web | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Prometheus", scope.named(_PROGRAM), None, opts)
@@ -60,7 +62,7 @@ class Prometheus(pulumi.ComponentResource):
             namespaces=list(namespaces) if namespaces else None,
             external_labels=dict(external_labels),
             alertmanager=alertmanager,
-        ).apply(lambda known: render_config(**known))
+        ).apply(lambda known: render_config(**known, tls_name=scope.named("alertmanager") if web else None))
         rules = assets("rules")
         files = config_map(name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, here)
         size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
@@ -71,31 +73,39 @@ class Prometheus(pulumi.ComponentResource):
         program = Program(
             name=_PROGRAM,
             port=PORT,
-            container=_container(part, size),
+            container=_container(part, size, https=web is not None),
             volumes=[
                 from_config_map(
                     "files", files, {"prometheus.yml": "prometheus.yml"} | {rule: f"rules/{rule}" for rule in rules}
                 ),
                 claimed("data", known_after(name, claim)),
                 scratch(),
+                *([web.volume(_PROGRAM)] if web else []),
             ],
             user=_USER,
             token=True,
+            scheme="https" if web else "http",
         )
         running = run(scope, program, here, expose=expose, rules=_rules())
         self.url = running.url
         self.register_outputs({"url": self.url})
 
 
-def address(scope: Scope) -> pulumi.Output[str]:
+def address(scope: Scope, *, https: bool) -> pulumi.Output[str]:
     """Where other programs in the cluster ask Prometheus."""
-    return pulumi.Output.concat("http://", scope.host(_PROGRAM), f":{PORT}")
+    return pulumi.Output.concat("https://" if https else "http://", scope.host(_PROGRAM), f":{PORT}")
 
 
 def render_config(
-    namespaces: Sequence[str] | None, external_labels: Mapping[str, str], alertmanager: str | None
+    namespaces: Sequence[str] | None,
+    external_labels: Mapping[str, str],
+    alertmanager: str | None,
+    tls_name: str | None = None,
 ) -> str:
-    """The scrape configuration with what differs from stack to stack."""
+    """The scrape configuration with what differs from stack to stack.
+
+    `tls_name` is Alertmanager's name in its certificate, where the stack's own web ends speak TLS.
+    """
     config: dict[str, Any] = yaml.safe_load(asset("prometheus/prometheus.yml"))
     if external_labels:
         config["global"]["external_labels"] = dict(external_labels)
@@ -103,9 +113,22 @@ def render_config(
         del config["alerting"]
     else:
         config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
+    if tls_name is not None:
+        _encrypt(config, tls_name)
     for job in config["scrape_configs"] if namespaces else ():
         _limit(job, sorted(namespaces or ()))
     return yaml.dump(config, Dumper=_WithoutAliases, sort_keys=False)
+
+
+def _encrypt(config: dict[str, Any], alertmanager: str) -> None:
+    """Speaks TLS to itself and to Alertmanager; pods of other components stay as their annotations say."""
+    trusted = {"ca_file": AUTHORITY_FILE}
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    jobs["prometheus"] |= {"scheme": "https", "tls_config": trusted}
+    # Found by its pod's address, which no certificate has.
+    jobs["modelops"]["tls_config"] = {**trusted, "server_name": alertmanager}
+    for found in config.get("alerting", {}).get("alertmanagers", []):
+        found |= {"scheme": "https", "tls_config": trusted}
 
 
 def _limit(job: dict[str, Any], namespaces: Sequence[str]) -> None:
@@ -123,7 +146,7 @@ class _WithoutAliases(yaml.SafeDumper):
         return True
 
 
-def _container(part: PrometheusPart, size: pulumi.Input[str]) -> core.ContainerArgs:
+def _container(part: PrometheusPart, size: pulumi.Input[str], *, https: bool) -> core.ContainerArgs:
     days = pulumi.Output.from_input(part.get("retention_days", DEFAULT_RETENTION_DAYS))
     return container(
         _PROGRAM,
@@ -137,17 +160,19 @@ def _container(part: PrometheusPart, size: pulumi.Input[str]) -> core.ContainerA
             pulumi.Output.from_input(size).apply(
                 lambda quantity: f"--storage.tsdb.retention.size={bytes_of(quantity) * 4 // 5 // 2**20}MB"
             ),
+            *([ARGUMENT] if https else []),
         ],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
         resources=resource_requirements(part.get("resources"), SIZES),
         # Replaying the write-ahead log of a big volume takes minutes.
-        startup_probe=http_probe("/-/ready", "http", period=2, failures=150),
-        readiness_probe=http_probe("/-/ready", "http", period=10, failures=3),
-        liveness_probe=http_probe("/-/healthy", "http", period=20, failures=3, timeout=5),
+        startup_probe=http_probe("/-/ready", "http", period=2, failures=150, https=https),
+        readiness_probe=http_probe("/-/ready", "http", period=10, failures=3, https=https),
+        liveness_probe=http_probe("/-/healthy", "http", period=20, failures=3, timeout=5, https=https),
         volume_mounts=[
             mount("files", "/etc/prometheus", read_only=True),
             mount("data", "/prometheus"),
             mount("tmp", "/tmp"),
+            *([web_mount()] if https else []),
         ],
     )
 

@@ -116,6 +116,7 @@ def watched(
             "namespace": serving.namespace,
             "sources": [{"uri": "/data/raw.csv", "types": {"y": "number"}}],
             "steps": [{"split": {"by": "random"}}],
+            "destination": "s3://nowhere/prepared",
             "command": PREPARING,
             "resources": SMALL,
         }

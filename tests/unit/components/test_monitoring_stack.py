@@ -1,5 +1,6 @@
 """MonitoringStack: its parts, alone and together."""
 
+import base64
 import itertools
 import json
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 import yaml
+from cryptography import x509
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, MonitoringStack
 from modelops.monitoring._logs import derive
@@ -43,6 +45,10 @@ def workloads(program: Program) -> dict[str, Resource]:
 def scrape_config(program: Program) -> dict[str, Any]:
     text = program.one("ConfigMap", "m-prometheus").inputs["data"]["prometheus.yml"]
     return dict(yaml.safe_load(text))
+
+
+def volume(resource: Resource, name: str) -> dict[str, Any]:
+    return next(dict(found) for found in pod(resource)["volumes"] if found["name"] == name)
 
 
 def flags(resource: Resource, name: str) -> dict[str, str]:
@@ -180,6 +186,50 @@ def test_receivers_become_alertmanagers_configuration_in_a_secret() -> None:
         },
         "pagerduty_configs": {"send_resolved": True, "routing_key": "k"},
     }
+
+
+def test_web_ends_speak_tls_under_an_authority_of_their_own() -> None:
+    program = watch({**ALL, "web": {"tls": True}, "host": "watch.example.com"})
+    files = {
+        key: base64.b64decode(value) for key, value in program.one("Secret", "m-web-1").inputs["data"].value.items()
+    }
+    assert program.one("Secret", "m-web-1").options["ignore_changes"] == ["data"]
+    certificate = x509.load_pem_x509_certificate(files["prometheus.crt"])
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"m-prometheus.watch.svc", "localhost", "watch.example.com"} <= set(names.get_values_for_type(x509.DNSName))
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(files["ca.crt"]))
+    assert yaml.safe_load(files["web.yml"])["tls_server_config"]["cert_file"] == "/etc/modelops/web/tls.crt"
+    assert program.outputs["web_authority"].value == files["ca.crt"].decode()
+    assert not program.outputs["web_authority"].secret
+    assert (
+        watch({**ARGS, "web": {"tls": True}}).outputs["prometheus_url"].value == "https://m-prometheus.watch.svc:9090"
+    )
+    for name in ("prometheus", "alertmanager"):
+        own = container(workloads(program)[name], name)
+        assert "--web.config.file=/etc/modelops/web/web.yml" in own["args"]
+        probes = [own[key]["httpGet"]["scheme"] for key in own if key.endswith("Probe")]
+        assert probes == ["HTTPS"] * 3
+    keys = [item["key"] for item in volume(workloads(program)["grafana"], "web")["secret"]["items"]]
+    assert keys == ["ca.crt"]
+    keys = [item["key"] for item in volume(workloads(program)["alertmanager"], "web")["secret"]["items"]]
+    assert not any("prometheus" in key for key in keys)
+
+
+def test_with_tls_whoever_asks_trusts_that_authority() -> None:
+    program = watch({**ALL, "web": {"tls": True}})
+    config = scrape_config(program)
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    trusted = {"ca_file": "/etc/modelops/web/ca.crt"}
+    assert (jobs["prometheus"]["scheme"], jobs["prometheus"]["tls_config"]) == ("https", trusted)
+    assert jobs["modelops"]["tls_config"] == {**trusted, "server_name": "m-alertmanager"}
+    (alerting,) = config["alerting"]["alertmanagers"]
+    assert (alerting["scheme"], alerting["tls_config"]) == ("https", trusted)
+    template = workloads(program)["alertmanager"].inputs["spec"]["template"]["metadata"]
+    assert template["annotations"]["prometheus.io/scheme"] == "https"
+    sources = yaml.safe_load(program.one("ConfigMap", "m-grafana-provisioning").inputs["data"]["datasources.yaml"])
+    assert sources["datasources"][0]["jsonData"]["tlsAuthWithCACert"] is True
+    assert environment(workloads(program)["grafana"], "grafana")["PROMETHEUS_URL"].startswith("https://")
+    assert "web_authority" not in watch(ALL).outputs
 
 
 @pytest.mark.parametrize("keep", [True, False])

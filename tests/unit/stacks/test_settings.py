@@ -119,6 +119,7 @@ def test_wrong_production_settings_are_all_named() -> None:
     found = problems_of({"production": "true", "model": MODEL, "service": {"replicas": 1}})
     assert [problem.partition(" ")[0] for problem in found] == [
         "modelops:alertmanager_config",
+        "modelops:monitoring.web.tls",
         "modelops:registry.protect",
         "modelops:registry_admin_password",
         "modelops:registry.database",

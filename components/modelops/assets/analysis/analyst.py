@@ -57,14 +57,16 @@ def begin(settings: Entry, record: Entry | None, now: float) -> Entry:
 class Prometheus:
     """Instant queries about one service."""
 
-    def __init__(self, url: str, namespace: str, service: str) -> None:
+    def __init__(self, url: str, namespace: str, service: str, authority: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self.trust = ssl.create_default_context(cadata=authority) if authority else None
         self.labels = f'namespace="{namespace}", service="{service}"'
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """(labels, value) of each series; NaN and infinity are left out."""
         body = urllib.parse.urlencode({"query": expression}).encode()
-        with urllib.request.urlopen(f"{self.url}/api/v1/query", body, timeout=TIMEOUT_SECONDS) as answer:
+        address = f"{self.url}/api/v1/query"
+        with urllib.request.urlopen(address, body, timeout=TIMEOUT_SECONDS, context=self.trust) as answer:
             result = json.load(answer)["data"]["result"]
         found = [(series["metric"], float(series["value"][1])) for series in result]
         return [(labels, value) for labels, value in found if math.isfinite(value)]
@@ -243,7 +245,7 @@ def main() -> None:
     settings = json.loads(os.environ["MODELOPS_ANALYSIS"])
     namespace, service = settings["namespace"], settings["service"]
     place = ConfigMap(namespace, settings["config_map"])
-    prometheus = Prometheus(settings["prometheus_url"], namespace, service)
+    prometheus = Prometheus(settings["prometheus_url"], namespace, service, settings.get("prometheus_authority"))
     while True:
         try:
             before = place.read()

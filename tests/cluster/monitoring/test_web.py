@@ -1,0 +1,74 @@
+"""Prometheus and Alertmanager in HTTPS alone, and still on speaking terms with each other."""
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from modelops import MonitoringStack
+from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.support import platform_facts
+from tests.cluster.support import eventually
+from tests.cluster.training.registry import stand_in
+
+pytestmark = pytest.mark.monitoring
+
+OFF = {"enabled": False}
+
+
+@pytest.fixture
+def stack(namespace: str, tmp_path: Path) -> Iterator[Stack]:
+    made = Stack(tmp_path / "stack", namespace=namespace)
+    yield made
+    made.destroy(succeed=None)
+
+
+def test_web_ends_speak_tls_and_whoever_asks_trusts_them(
+    namespace: str, stack: Stack, platform_env: dict[str, str]
+) -> None:
+    facts = platform_facts(platform_env)
+    parts = {part: {"image": stand_in(facts, part), "keep_volume": False} for part in ("prometheus", "alertmanager")}
+    args: Any = {
+        "namespace": namespace,
+        "watched_namespaces": [namespace],
+        "web": {"tls": True},
+        "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
+        **parts,
+        "node_exporter": OFF,
+        "kube_state_metrics": OFF,
+    }
+
+    def program(provider: k8s.Provider) -> Mapping[str, Any]:
+        made = MonitoringStack("watch", args, pulumi.ResourceOptions(provider=provider))
+        return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url", "web_authority")}
+
+    stack.up(program)
+    found = stack.outputs()
+    trust = ssl.create_default_context(cadata=found["web_authority"])
+    # The load balancer's address was not known when the certificates were made.
+    trust.check_hostname = False
+
+    def get(path: str) -> Any:
+        with urllib.request.urlopen(f"{found['prometheus_url']}{path}", timeout=10, context=trust) as answer:
+            return json.load(answer)["data"]
+
+    assert found["prometheus_url"].startswith("https://") and found["alertmanager_url"].startswith("https://")
+    eventually(lambda: get("/api/v1/alertmanagers")["activeAlertmanagers"], 60)
+
+    def up() -> set[str]:
+        targets = get("/api/v1/targets?state=active")["activeTargets"]
+        return {
+            each["scrapeUrl"] for each in targets if each["health"] == "up" and each["scrapeUrl"].startswith("https")
+        }
+
+    eventually(lambda: {url.rpartition(":")[2] for url in up()} >= {"9090/metrics", "9093/metrics"}, 60)
+    with pytest.raises(urllib.error.HTTPError):  # HTTP to an HTTPS server
+        urllib.request.urlopen(found["prometheus_url"].replace("https", "http"), timeout=10)
+    stack.unchanged(program)
