@@ -1,5 +1,7 @@
 """TLS at the web ends of Prometheus and Alertmanager, under an authority of the stack's own."""
 
+from __future__ import annotations
+
 import base64
 from dataclasses import dataclass
 from typing import Any
