@@ -189,7 +189,8 @@ def airflow(place: Place, stack: Stack) -> Airflow:
     said = stack.outputs()
     secret = json.loads(kubectl("get", "secret", said["admin"], "--namespace", place.namespace, "--output", "json"))
     login = [base64.b64decode(secret["data"][key]).decode() for key in ("username", "password")]
-    return eventually(lambda: Airflow(said["url"], *login), timeout_seconds=60)  # type: ignore[no-any-return]
+    # Its only pod was replaced, and on a busy machine Airflow takes minutes to start.
+    return eventually(lambda: Airflow(said["url"], *login), timeout_seconds=400)  # type: ignore[no-any-return]
 
 
 def alerts(place: Place) -> list[str]:
