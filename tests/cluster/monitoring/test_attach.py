@@ -14,7 +14,7 @@ from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.definitions import PROMETHEUS_OPERATOR, definitions, installed
 from tests.cluster.support import kubectl, objects
 
-pytestmark = pytest.mark.monitoring
+pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.cluster.serving.support import platform_facts
 from tests.cluster.support import eventually
 from tests.cluster.training.registry import stand_in
 
-pytestmark = pytest.mark.monitoring
+pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 
 OFF = {"enabled": False}
 
