@@ -20,6 +20,8 @@ _FOLDER = Path(__file__).resolve().parent
 SUBSTITUTES = (
     "airflow",
     "alertmanager",
+    "contour",
+    "envoy",
     "jobset",
     "kube-state-metrics",
     "mlflow",
@@ -32,6 +34,7 @@ SUBSTITUTES = (
 )
 """Targets of the Dockerfile beside this file: repository names (last path component), `-full` for tags that end so."""
 _BUILT_HERE = {
+    "contour": "gateway",
     "jobset": "jobset",
     "kube-state-metrics": "kube-state-metrics",
     "prometheus": "prometheus",
@@ -145,7 +148,7 @@ def _substitute(target: str, version: str, builder: Builder) -> str:
     requirements = _FOLDER / f"requirements-{target}.txt"
     text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
     text += requirements.read_bytes() if requirements.exists() else b""
-    arguments = {"BASE_IMAGE": builder.base_image, "MLFLOW_VERSION": version.removeprefix("v")}
+    arguments = {"BASE_IMAGE": builder.base_image, f"{target.split('-')[0].upper()}_VERSION": version.removeprefix("v")}
     return build(_FOLDER, target, text, arguments, {"programs": programs}, builder)
 
 

@@ -58,7 +58,7 @@ def groups() -> dict[str, Group]:
     """The groups by name.
 
     `containers`, `kubernetes`, `prometheus`, `kube-state-metrics`, `pulumi`, `docker-build`; for tests alone `beats`,
-    `logstash-config`, `jobset`, `s3` and `adapter`.
+    `logstash-config`, `jobset`, `s3`, `adapter` and `gateway`.
     """
     found = [
         Group(
@@ -100,6 +100,8 @@ def groups() -> dict[str, Group]:
         Group("jobset", _same("jobset")),
         # Serves Prometheus' metrics to the autoscaler, for the tests of ModelService.
         Group("adapter", _same("adapter")),
+        # Gateway API's controller for the same tests; Envoy, which it steers, is in a Python package.
+        Group("gateway", _same("contour")),
     ]
     return {group.name: group for group in found}
 

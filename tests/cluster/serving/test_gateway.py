@@ -1,0 +1,174 @@
+"""Routes that real requests take: through Contour and Envoy, by Gateway API and by Ingress."""
+
+import base64
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from modelops.monitoring import _certificates
+from tests.cluster.serving import gateway
+from tests.cluster.serving.asking import INPUTS, Load, Seen, take
+from tests.cluster.serving.support import Serving
+from tests.cluster.serving.watching import write_record
+from tests.cluster.support import apply, eventually, kubectl
+
+pytestmark = [pytest.mark.serving, pytest.mark.long]
+
+HOST = "model.test"
+WRONG_SLOPE = -4.0
+OLD = {(value, 2 * value + 1) for value in INPUTS}
+NEW = {(value, WRONG_SLOPE * value + 1) for value in INPUTS}
+POINTS = 3
+ANALYSIS = {"prometheus_url": "http://prometheus:9090", "interval_seconds": 3600}
+
+
+def answered(address: str, requests: int = 20) -> bool:
+    """Whether the route works: a proxy learns of one some moments after it was accepted."""
+    return not take(url(address), requests, host=HOST).failed
+
+
+def url(address: str) -> str:
+    return f"http://{address}/api/predict"
+
+
+class TestWeights:
+    """A canary by the weights of an HTTPRoute, at a Gateway of the service's own. The tests build on each other."""
+
+    @pytest.fixture(scope="class")
+    def address(self, serving: Serving) -> Iterator[str]:
+        with gateway.installed({"namespace": serving.namespace, "name": "weighed"}) as found:
+            yield found
+
+    @pytest.fixture(scope="class")
+    def stack(self, serving: Serving, address: str) -> Iterator[Any]:
+        made = serving.new_stack()
+        made.up(self.program(serving, 10))
+        eventually(lambda: answered(address), 60)
+        yield made
+        made.destroy(succeed=None)
+
+    def program(self, serving: Serving, percent: int) -> Any:
+        uri = serving.uri("wrong", slope=WRONG_SLOPE)
+        canary = {"model_uri": uri, "weight_percent": percent, "split": "Gateway", "analysis": ANALYSIS}
+        route = {"host": HOST, "gateway_class": gateway.CLASS}
+        return serving.program("weighed", replicas=1, drain_seconds=5, route=route, canary=canary)
+
+    def shared(self, address: str, requests: int) -> Seen:
+        return take(url(address), requests, host=HOST)
+
+    def test_a_tenth_of_the_requests_is_the_canarys(
+        self, address: str, stack: Any, figure: Callable[[str], None]
+    ) -> None:
+        assert stack.outputs()["url"] == f"http://{HOST}"
+        seen = self.shared(address, 5000)
+        share = seen.share(*NEW)
+        figure(f"split by a Gateway's weights: {share:.2f} % of 5,000 requests to a canary of 10 %")
+        assert not seen.failed
+        assert abs(share - 10) <= POINTS
+
+    def test_another_weight_moves_the_share_and_loses_no_request(
+        self, serving: Serving, address: str, stack: Any
+    ) -> None:
+        with Load(url(address), host=HOST) as load:
+            stack.up(self.program(serving, 40))
+            eventually(lambda: abs(self.shared(address, 300).share(*NEW) - 40) <= 10, 60)
+            seen = self.shared(address, 3000)
+        assert abs(seen.share(*NEW) - 40) <= POINTS
+        assert not seen.failed and not load.seen.failed, (seen.failed, load.seen.failed)
+
+    def test_a_canary_that_is_rolled_back_gets_none_and_its_end_loses_none(
+        self, serving: Serving, address: str, stack: Any, figure: Callable[[str], None]
+    ) -> None:
+        old, new = serving.uri("double"), serving.uri("wrong")
+        write_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
+        with Load(url(address), host=HOST) as load:
+            stack.up(self.program(serving, 40))
+            eventually(lambda: set(self.shared(address, 50).answers) <= OLD, 60)
+        assert serving.pods("weighed", track="canary") == []
+        assert not load.seen.failed, load.seen.failed
+        figure(f"rolled back behind a Gateway: {load.seen.total} requests meanwhile, none failed")
+        stack.unchanged(self.program(serving, 40))
+
+
+def predictions(serving: Serving, track: str) -> float:
+    """How many requests the pods of a track have answered."""
+    total = 0.0
+    for pod in serving.pods("mirrored", track=track):
+        path = f"/api/v1/namespaces/{serving.namespace}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
+        for line in kubectl("get", "--raw", path).splitlines():
+            if line.startswith("modelops_requests_total{") and 'path="/api/predict"' in line:
+                total += float(line.split()[-1])
+    return total
+
+
+def test_a_gateway_that_is_there_mirrors_requests_to_a_shadow(serving: Serving, figure: Callable[[str], None]) -> None:
+    shared: Any = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "shared", "namespace": serving.namespace},
+        "spec": {
+            "gatewayClassName": gateway.CLASS,
+            "listeners": [
+                {"name": "http", "protocol": "HTTP", "port": 80, "allowedRoutes": {"namespaces": {"from": "Same"}}}
+            ],
+        },
+    }
+    stack = serving.new_stack()
+    shadow = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE), "mirroring": "Gateway"}
+    route = {"host": HOST, "gateway": {"name": "shared", "https": False}}
+    with gateway.installed({"namespace": serving.namespace, "name": "shared"}) as address:
+        apply(shared)
+        stack.up(serving.program("mirrored", replicas=1, route=route, shadow=shadow))
+        eventually(lambda: answered(address), 60)
+        before = predictions(serving, "shadow")
+        seen = take(url(address), 300, host=HOST)
+        assert set(seen.answers) <= OLD and not seen.failed
+        eventually(lambda: predictions(serving, "shadow") - before >= 300, 60)
+        figure(f"shadow by a Gateway: {predictions(serving, 'shadow') - before:.0f} copies of 300 requests")
+        stack.destroy()
+
+
+def secret(serving: Serving, name: str) -> str:
+    """A Secret with a certificate for HOST; gives the authority's certificate."""
+    files = _certificates.make({"tls": [HOST]})
+    data = {field: base64.b64encode(files[field]).decode() for field in ("tls.crt", "tls.key")}
+    metadata = {"name": name, "namespace": serving.namespace}
+    apply({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data})
+    return files[_certificates.AUTHORITY].decode()
+
+
+def asked_by_https(address: str, authority: str) -> Any:
+    """The prediction for 0.5, over TLS that checks the certificate and its name."""
+    body = json.dumps({"inputs": [[0.5]]}).encode()
+    head = f"POST /api/predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    context = ssl.create_default_context(cadata=authority)
+    with (
+        socket.create_connection((address, 443), timeout=20) as plain,
+        # The name has no address of its own here, so the connection is opened to the proxy's.
+        context.wrap_socket(plain, server_hostname=HOST) as connection,
+    ):
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return json.loads(answer.read())["outputs"] if answer.status == 200 else None
+
+
+@pytest.mark.parametrize("kind", ["Gateway", "Ingress"])
+def test_clients_speak_https_with_the_name_of_the_route(serving: Serving, kind: str) -> None:
+    name = f"closed-{kind.lower()}"
+    authority = secret(serving, f"{name}-certificate")
+    stack = serving.new_stack()
+    by = "gateway_class" if kind == "Gateway" else "ingress_class"
+    route = {"host": HOST, by: gateway.CLASS, "tls_secret": f"{name}-certificate"}
+    program = serving.program(name, replicas=1, route=route)
+    with gateway.installed({"namespace": serving.namespace, "name": name} if kind == "Gateway" else None) as address:
+        stack.up(program)
+        assert stack.outputs()["url"] == f"https://{HOST}"
+        assert eventually(lambda: asked_by_https(address, authority), 60) == [2.0]
+        stack.unchanged(program)
+        stack.destroy()
