@@ -55,10 +55,10 @@ class Arrivals:
 
     @staticmethod
     def _note(watch: Any, list_objects: Any, namespace: str, version: str, arrivals: list[float]) -> None:
-        # Stopping a watch breaks its connection.
+        # Stopping a watch breaks its connection, sometimes in the middle of an event.
         with contextlib.suppress(urllib3.exceptions.HTTPError, OSError, AttributeError):
             for event in watch.stream(list_objects, namespace, resource_version=version):
-                if event["type"] == "ADDED":
+                if event and event["type"] == "ADDED":
                     arrivals.append(time.perf_counter())
 
     def stop(self) -> None:

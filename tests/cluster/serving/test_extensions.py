@@ -1,6 +1,6 @@
 """Objects of extensions that a cluster may have: their real definitions take them, and without those it is said.
 
-No controller of theirs runs here, so the tests write what one would answer.
+No controller of theirs runs here, so the tests write what one would answer; test_gateway.py has one for routes.
 """
 
 import json
