@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,9 +52,10 @@ def platform_env(
     assert exported.returncode == 0, exported.stderr
     shell = subprocess.run(["bash", "-c", f"{exported.stdout}\nenv -0"], capture_output=True, text=True, check=True)
     variables = dict(line.split("=", 1) for line in shell.stdout.split("\0") if line)
-    changed = {name: value for name, value in variables.items() if before.get(name) != value and name != "_"}
-    os.environ.update(changed)
-    yield changed
+    # By name: a shell that has taken `devkit env` already shows no difference.
+    ours = {name: variables[name] for name in re.findall(r"^export (\w+)=", exported.stdout, re.MULTILINE)}
+    os.environ.update(ours)
+    yield ours
     os.environ.clear()
     os.environ.update(before)
     if not platform_was_up:
