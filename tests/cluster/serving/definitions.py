@@ -22,15 +22,20 @@ PROMETHEUS_OPERATOR = (
 Source = tuple[str, str, tuple[str, ...]]
 
 
-def files(source: Source) -> list[Path]:
-    """The definitions' files. Go verifies the download by go.sum."""
-    module, folder, kinds = source
-    wanted = f"{module}@v{go_module('crds', module)}"
+def sources(group: str, module: str) -> Path:
+    """The folder of a module that a toolchain group pins. Go verifies the download by go.sum."""
+    wanted = f"{module}@v{go_module(group, module)}"
     done = subprocess.run(
-        ["go", "mod", "download", "-json", wanted], cwd=TOOLCHAIN / "crds", capture_output=True, text=True
+        ["go", "mod", "download", "-json", wanted], cwd=TOOLCHAIN / group, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = Path(json.loads(done.stdout)["Dir"]) / folder
+    return Path(json.loads(done.stdout)["Dir"])
+
+
+def files(source: Source) -> list[Path]:
+    """The definitions' files."""
+    module, folder, kinds = source
+    found = sources("crds", module) / folder
     return [file for kind in kinds for file in found.glob(f"*_{kind}.yaml")]
 
 

@@ -4,18 +4,15 @@ Both run in one pod, so that what Contour tells Envoy stays on the pod's own loo
 """
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from devkit import versions
-from devkit.versions import TOOLCHAIN
 from tests.cluster import s3
-from tests.cluster.serving.definitions import definitions
+from tests.cluster.serving.definitions import definitions, sources
 from tests.cluster.support import apply, eventually, kubectl, objects, remove
 
 CLASS = "contour"
@@ -58,12 +55,7 @@ def _address() -> str:
 
 def _own_definitions() -> list[dict[str, Any]]:
     """Contour does not start without its own kinds, which nothing here uses."""
-    wanted = f"{_CONTOUR}@v{versions.go_module('gateway', _CONTOUR)}"
-    done = subprocess.run(
-        ["go", "mod", "download", "-json", wanted], cwd=TOOLCHAIN / "gateway", capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    file = Path(json.loads(done.stdout)["Dir"], "examples", "contour", "01-crds.yaml")
+    file = sources("gateway", _CONTOUR) / "examples" / "contour" / "01-crds.yaml"
     return [found for found in yaml.safe_load_all(file.read_text()) if found]
 
 

@@ -1,6 +1,7 @@
 """What the serving tests share: an image, a registry with tiny models, and small programs around ModelService."""
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import pulumi_kubernetes as k8s
 
 from modelops import UPSTREAM_IMAGES, ModelImage, ModelRegistry, ModelService
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import REPOSITORY, objects
+from tests.cluster.support import REPOSITORY, kubectl, objects
 from tests.unit.model.support import write_model
 
 MODEL = "line"
@@ -73,6 +74,14 @@ class Serving:
             "pods", self.namespace, "--selector", wanted + (f",modelops.dev/track={track}" if track else "")
         )
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def predictions(self, service: str, *, track: str) -> float:
+        """How many requests the one pod of a track has answered."""
+        [pod] = self.pods(service, track=track)
+        name = f"{pod['metadata']['name']}:8080"
+        text = kubectl("get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{name}/proxy/metrics")
+        counts = re.findall(r'^modelops_requests_total\{[^}]*path="/api/predict"[^}]*\} (\S+)$', text, re.MULTILINE)
+        return sum(float(count) for count in counts)
 
 
 def publish(registry_url: str, alias: str, *, slope: float, golden_error: float) -> None:

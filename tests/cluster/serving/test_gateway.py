@@ -15,7 +15,7 @@ from tests.cluster.serving import gateway
 from tests.cluster.serving.asking import INPUTS, Load, Seen, take
 from tests.cluster.serving.support import Serving
 from tests.cluster.serving.watching import write_record
-from tests.cluster.support import apply, eventually, kubectl
+from tests.cluster.support import apply, eventually
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -95,17 +95,6 @@ class TestWeights:
         stack.unchanged(self.program(serving, 40))
 
 
-def predictions(serving: Serving, track: str) -> float:
-    """How many requests the pods of a track have answered."""
-    total = 0.0
-    for pod in serving.pods("mirrored", track=track):
-        path = f"/api/v1/namespaces/{serving.namespace}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
-        for line in kubectl("get", "--raw", path).splitlines():
-            if line.startswith("modelops_requests_total{") and 'path="/api/predict"' in line:
-                total += float(line.split()[-1])
-    return total
-
-
 def test_a_gateway_that_is_there_mirrors_requests_to_a_shadow(serving: Serving, figure: Callable[[str], None]) -> None:
     shared: Any = {
         "apiVersion": "gateway.networking.k8s.io/v1",
@@ -125,11 +114,12 @@ def test_a_gateway_that_is_there_mirrors_requests_to_a_shadow(serving: Serving, 
         apply(shared)
         stack.up(serving.program("mirrored", replicas=1, route=route, shadow=shadow))
         eventually(lambda: answered(address), 60)
-        before = predictions(serving, "shadow")
+        before = serving.predictions("mirrored", track="shadow")
         seen = take(url(address), 300, host=HOST)
         assert set(seen.answers) <= OLD and not seen.failed
-        eventually(lambda: predictions(serving, "shadow") - before >= 300, 60)
-        figure(f"shadow by a Gateway: {predictions(serving, 'shadow') - before:.0f} copies of 300 requests")
+        eventually(lambda: serving.predictions("mirrored", track="shadow") - before >= 300, 60)
+        copies = serving.predictions("mirrored", track="shadow") - before
+        figure(f"shadow by a Gateway: {copies:.0f} copies of 300 requests")
         stack.destroy()
 
 

@@ -1,6 +1,5 @@
 """Tracks beside each other: a split by pods, blue and green, and a shadow."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -150,23 +149,14 @@ def shaded(serving: Serving) -> Iterator[Stack]:
 
 
 class TestShadow:
-    def predictions(self, serving: Serving) -> float:
-        """How many requests the shadow has answered."""
-        [pod] = serving.pods("shaded", track="shadow")
-        name = f"{pod['metadata']['name']}:8080"
-        text = kubectl("get", "--raw", f"/api/v1/namespaces/{serving.namespace}/pods/{name}/proxy/metrics")
-        return sum(
-            float(count)
-            for count in re.findall(r'^modelops_requests_total\{[^}]*path="/api/predict"[^}]*\} (\S+)$', text, re.M)
-        )
-
     def test_the_shadow_gets_the_requests_and_clients_see_only_the_stable_answers(
         self, serving: Serving, shaded: Stack, figure: Callable[[str], None]
     ) -> None:
         seen = take(shaded.outputs()["predict_url"], 300, threads=4)
         assert set(seen.answers) <= OLD and not seen.failed
-        eventually(lambda: self.predictions(serving) >= 300, 60)
-        figure(f"shadow: {self.predictions(serving):.0f} copies of {seen.total} requests, none of its answers seen")
+        eventually(lambda: serving.predictions("shaded", track="shadow") >= 300, 60)
+        copies = serving.predictions("shaded", track="shadow")
+        figure(f"shadow: {copies:.0f} copies of {seen.total} requests, none of its answers seen")
 
     def test_a_shadow_that_is_gone_costs_no_answer(self, serving: Serving, shaded: Stack) -> None:
         kubectl("scale", "deployment", "shaded-shadow", "--replicas=0", "--namespace", serving.namespace)
