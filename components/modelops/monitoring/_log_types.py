@@ -83,6 +83,8 @@ class LogstashPart(TypedDict):
     """Size of the queue on its volume. Default `1Gi`; at least `128Mi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
+    keep_volume: NotRequired[bool]
+    """Whether the volume, with the lines that wait on it, stays when the stack is destroyed. Default true."""
 
 
 class FilebeatPart(TypedDict):

@@ -48,8 +48,11 @@ def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> 
     files = shared.files(_PROGRAM, {"logstash.yml": settings, "modelops.conf": asset("logstash/modelops.conf")})
     # Beside the queue's pages there is one being written and one being read.
     room = pulumi.Output.from_input(size).apply(lambda quantity: str(bytes_of(quantity) * 5 // 4))
+    keep = pulumi.ResourceOptions.merge(
+        shared.opts, pulumi.ResourceOptions(retain_on_delete=part.get("keep_volume", True))
+    )
     claim = volume_claim(
-        scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), room, part.get("storage_class"), shared.opts
+        scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), room, part.get("storage_class"), keep
     )
     authority = authority_of_existing(shared, elasticsearch)
     program = Program(

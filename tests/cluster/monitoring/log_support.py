@@ -3,7 +3,7 @@
 import base64
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Elasticsearch:
         return kubectl("-n", self.namespace, "exec", f"deployment/{NAME}", "--", *command)
 
     def control(self, what: str) -> Any:
-        """`start`, `stop`, `ready` or `record`."""
+        """`start`, `stop`, `ready`, `record` or `password/USER/PASSWORD`."""
         try:
             return json.loads(self._inside("curl", "-s", "-m", "200", f"http://127.0.0.1:9250/{what}"))
         except (AssertionError, ValueError) as error:
@@ -95,10 +95,11 @@ class Elasticsearch:
         except (AssertionError, ValueError) as error:
             raise OSError(f"no answer yet: {error}") from error
 
-    def lines(self, query: Mapping[str, Any], size: int = 1000) -> list[dict[str, Any]]:
-        """Documents of the streams that match."""
+    def lines(self, query: Mapping[str, Any], size: int = 1000, only: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Documents of the streams that match; `only` names the fields that are wanted."""
         self.ask(f"/{PREFIX}*/_refresh")
-        found = self.ask(f"/{PREFIX}*/_search?ignore_unavailable=true", {"query": query, "size": size})
+        asked = {"query": query, "size": size, **({"_source": list(only)} if only else {})}
+        found = self.ask(f"/{PREFIX}*/_search?ignore_unavailable=true", asked)
         return [hit["_source"] | {"_index": hit["_index"]} for hit in found["hits"]["hits"]]
 
     def count(self, query: Mapping[str, Any]) -> int:

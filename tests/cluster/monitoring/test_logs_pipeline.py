@@ -4,18 +4,23 @@ Filebeat, the setup Job and Elasticsearch's parse are the real ones; Logstash an
 """
 
 import json
+import re
 import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
 from modelops import MonitoringStack
+from modelops._quantities import bytes_of
 from tests.cluster.monitoring.log_support import PASSWORDS, URL, Elasticsearch, Images, log_images
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, kubectl, post
@@ -24,12 +29,18 @@ pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 
 OFF = {part: {"enabled": False} for part in ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")}
 TINY = {"cpu": "20m", "memory": "96Mi", "memory_limit": "400Mi"}
+QUEUE = "64Mi"
 WRITER = """
-import itertools, json, sys, time
-name, pause = sys.argv[1], float(sys.argv[2])
+import itertools, json, os, sys, time
+name, pause, more = sys.argv[1], float(sys.argv[2]), "x" * int(sys.argv[3])
 for number in itertools.count():
-    print(json.dumps({"event": "beat", "run_id": name, "request_id": str(number)}), flush=True)
+    if os.path.exists("/tmp/stop"):
+        break
+    print(json.dumps({"event": "beat", "run_id": name, "request_id": str(number), "more": more}), flush=True)
     time.sleep(pause)
+with open("/tmp/written", "w") as file:
+    file.write(str(number))
+time.sleep(3600)
 """
 
 
@@ -40,17 +51,19 @@ class World:
     namespace: str
     elasticsearch: Elasticsearch
     stack: Stack
-    program: Callable[[k8s.Provider], Mapping[str, Any]]
+    program: Callable[..., Callable[[k8s.Provider], Mapping[str, Any]]]
+    """The program, with other passwords where they are given by the user's name."""
     image: str
     """An image with Python."""
 
 
-def program(world_images: Images, namespace: str, authority: str, queue: str = "64Mi") -> Callable[..., Any]:
+def program(world_images: Images, namespace: str, authority: str, **passwords: str) -> Callable[..., Any]:
     """One component that sets Elasticsearch up as its administrator, and one that ships lines with fewer rights."""
 
     def elk(user: str, **more: Any) -> dict[str, Any]:
         existing = {"url": URL, "username": user, "ca_certificate": authority, "setup": user == "admin"}
-        given = {"enabled": True, "existing": existing, "password": PASSWORDS[user], "logstash": {"enabled": False}}
+        password = passwords.get(user, PASSWORDS[user])
+        given = {"enabled": True, "existing": existing, "password": password, "logstash": {"enabled": False}}
         return {"namespace": namespace, **OFF, "elk": {**given, **more}}
 
     def build(provider: k8s.Provider) -> dict[str, Any]:
@@ -60,7 +73,7 @@ def program(world_images: Images, namespace: str, authority: str, queue: str = "
             elk("admin", filebeat={"enabled": False}, elasticsearch={"image": world_images.elasticsearch}),  # type: ignore[arg-type]
             on,
         )
-        filebeat = {"image": world_images.filebeat, "queue_size": queue, "resources": TINY}
+        filebeat = {"image": world_images.filebeat, "queue_size": QUEUE, "resources": TINY}
         after = pulumi.ResourceOptions(provider=provider, depends_on=[setup])
         MonitoringStack("ship", elk("writer", filebeat=filebeat), after)  # type: ignore[arg-type]
         return {}
@@ -78,8 +91,8 @@ def world(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytes
     stack = Stack(tmp_path_factory.mktemp("logs") / "stack", namespace=namespace)
     try:
         elasticsearch = Elasticsearch(namespace, found.elasticsearch)
-        built = program(found, namespace, elasticsearch.authority)
-        stack.up(built)
+        built = partial(program, found, namespace, elasticsearch.authority)
+        stack.up(built())
         yield World(namespace, elasticsearch, stack, built, test_image)
     finally:
         stack.destroy(succeed=None)
@@ -125,7 +138,7 @@ def test_setup_puts_template_lifecycle_and_pipeline(world: World) -> None:
 
 
 def test_an_unchanged_program_changes_nothing(world: World) -> None:
-    world.stack.unchanged(world.program)
+    world.stack.unchanged(world.program())
 
 
 def test_json_lines_arrive_with_their_fields_and_where_they_come_from(world: World) -> None:
@@ -198,41 +211,76 @@ def test_what_ships_asks_only_for_what_its_role_allows(world: World) -> None:
     assert requests == {("GET", "/"), ("GET", "/_license"), ("POST", "/_bulk")}
 
 
+def write(world: World, name: str, *, pause: float, more: int = 0) -> None:
+    """Starts a pod that writes numbered lines, `more` characters longer than they need be, until it is told to stop."""
+    speak(world, name, WRITER, name, str(pause), str(more))
+    eventually(lambda: world.elasticsearch.count(said(name)) > 0, 120)
+
+
+def everything_arrives_once(world: World, name: str, timeout_seconds: float = 240) -> int:
+    """Stops a writer and compares what it wrote with what arrived; how many lines that are."""
+
+    def inside(*command: str) -> str:
+        return kubectl("-n", world.namespace, "exec", name, "--", *command, check=False)
+
+    inside("touch", "/tmp/stop")
+    written = int(eventually(lambda: inside("sh", "-c", "cat /tmp/written 2>/dev/null"), 60))
+    eventually(lambda: world.elasticsearch.count(said(name)) >= written, timeout_seconds, 3)
+    kubectl("-n", world.namespace, "delete", "pod", name, "--wait=true")
+    numbers: list[int] = []
+    for first in range(0, written, 5000):
+        ids = {"terms": {"modelops.request_id": [str(number) for number in range(first, first + 5000)]}}
+        part = {"bool": {"filter": [said(name), ids]}}
+        found = world.elasticsearch.lines(part, 10_000, only=["modelops.request_id"])
+        numbers += [int(document["modelops"]["request_id"]) for document in found]
+    assert sorted(numbers) == list(range(written)), "lines are missing, or came twice"
+    assert world.elasticsearch.count(said(name)) == written
+    return written
+
+
 def test_a_restarted_filebeat_goes_on_where_it_was(world: World) -> None:
-    speak(world, "through", WRITER, "through", "0.05")
-    eventually(lambda: world.elasticsearch.count(said("through")) > 20, 120)
+    write(world, "through", pause=0.05)
     kubectl("-n", world.namespace, "rollout", "restart", "daemonset/ship-filebeat")
     kubectl("-n", world.namespace, "rollout", "status", "daemonset/ship-filebeat", "--timeout=240s")
     everything_arrives_once(world, "through")
 
 
-def outage(world: World, name: str, seconds: float, pause: float) -> int:
-    """Takes Elasticsearch away for some time while a pod goes on writing; the number of lines that it wrote."""
-    speak(world, name, WRITER, name, str(pause))
-    eventually(lambda: world.elasticsearch.count(said(name)) > 0, 120)
+@dataclass
+class Held:
+    """What waited on the node, and what Filebeat took for it."""
+
+    queue_mebibytes: float = 0
+    memory_mebibytes: float = 0
+    """The most that was resident at any time since Filebeat's start."""
+
+    def look(self, world: World) -> None:
+        """Notes the largest so far."""
+        ask = "du -sk /data/diskqueue 2>/dev/null || echo 0; grep VmHWM /proc/1/status"
+        found = kubectl("-n", world.namespace, "exec", "daemonset/ship-filebeat", "--", "sh", "-c", ask)
+        queue, memory = (int(number) / 1024 for number in re.findall(r"^\D*(\d+)", found, re.MULTILINE))
+        self.queue_mebibytes = max(self.queue_mebibytes, queue)
+        self.memory_mebibytes = max(self.memory_mebibytes, memory)
+
+
+@contextmanager
+def outage(world: World, seconds: float) -> Iterator[Held]:
+    """Elasticsearch is away for that long, before what is in the block; what Filebeat holds meanwhile."""
+    held, end = Held(), time.monotonic() + seconds
     world.elasticsearch.control("stop")
-    time.sleep(seconds)
-    world.elasticsearch.control("start")
-    return everything_arrives_once(world, name)
+    try:
+        while time.monotonic() < end:
+            time.sleep(5)
+            held.look(world)
+    finally:
+        world.elasticsearch.control("start")
+    yield held
+    held.look(world)
 
 
-def everything_arrives_once(world: World, name: str) -> int:
-    """Stops a writer and compares what it said with what arrived."""
-    written = kubectl("-n", world.namespace, "logs", name).count('"beat"')
-    kubectl("-n", world.namespace, "delete", "pod", name, "--wait=true")
-    eventually(lambda: world.elasticsearch.count(said(name)) >= written, 240)
-    numbers: set[int] = set()
-    total = world.elasticsearch.count(said(name))
-    for first in range(0, total + 1, 5000):
-        part = {
-            "bool": {
-                "filter": [said(name), {"terms": {"modelops.request_id": [str(n) for n in range(first, first + 5000)]}}]
-            }
-        }
-        numbers |= {int(document["modelops"]["request_id"]) for document in world.elasticsearch.lines(part, 10_000)}
-    assert numbers == set(range(max(numbers) + 1)), "lines are missing"
-    assert total == len(numbers), "lines came twice"
-    return total
+def within_bounds(held: Held) -> None:
+    # One segment, a tenth of the queue, may be begun and one not yet be deleted.
+    assert held.queue_mebibytes <= bytes_of(QUEUE) / 2**20 * 1.25
+    assert held.memory_mebibytes <= bytes_of(TINY["memory_limit"]) / 2**20 / 2
 
 
 def filebeat_ready(world: World) -> bool:
@@ -241,13 +289,41 @@ def filebeat_ready(world: World) -> bool:
 
 
 def test_an_outage_of_a_minute_loses_nothing(world: World, figure: Callable[[str], None]) -> None:
-    lines = outage(world, "minute", 60, 0.02)
+    write(world, "minute", pause=0.02)
+    with outage(world, 60):
+        lines = everything_arrives_once(world, "minute")
     figure(f"logs: Elasticsearch away for 60 s, {lines} lines of one pod all there, each once")
 
 
+def test_more_than_the_queue_holds_waits_in_the_containers_files(world: World, figure: Callable[[str], None]) -> None:
+    """Some 1 MB/s for 100 s into a queue of 64 MiB; the kubelet rotates the container's file meanwhile."""
+    write(world, "much", pause=0.01, more=10_000)
+    with outage(world, 100) as held:
+        lines = everything_arrives_once(world, "much", 400)
+    assert lines * 10_000 > 1.2 * bytes_of(QUEUE), "the queue was never full"
+    within_bounds(held)
+    figure(
+        f"logs: {lines * 10_000 / 2**20:.0f} MiB written around 100 s without Elasticsearch, all there, each once; "
+        f"queue of {QUEUE} held {held.queue_mebibytes:.0f} MiB, Filebeat {held.memory_mebibytes:.0f} MiB of memory"
+    )
+
+
+def test_a_changed_password_reaches_what_ships_and_no_line_is_lost(world: World) -> None:
+    write(world, "rotated", pause=0.05)
+    changed = world.program(writer="anothers")
+    world.elasticsearch.control("password/writer/anothers")
+    outcome = world.stack.up(changed)
+    assert outcome.changed().keys() == {"ship-elk", "ship-filebeat"}
+    everything_arrives_once(world, "rotated")
+    refused = [entry for entry in world.elasticsearch.control("record") if entry["user"] is None]
+    assert refused, "Filebeat's old password was good until the end: nothing was shown"
+    world.stack.unchanged(changed)
+    world.elasticsearch.control(f"password/writer/{quote(PASSWORDS['writer'])}")
+    world.stack.up(world.program())
+
+
 def test_filebeat_is_unready_while_nothing_takes_its_lines(world: World) -> None:
-    speak(world, "stalled", WRITER, "stalled", "0.2")
-    eventually(lambda: world.elasticsearch.count(said("stalled")) > 0, 120)
+    write(world, "stalled", pause=0.2)
     world.elasticsearch.control("stop")
     try:
         eventually(lambda: not filebeat_ready(world), 240)
@@ -257,12 +333,17 @@ def test_filebeat_is_unready_while_nothing_takes_its_lines(world: World) -> None
     everything_arrives_once(world, "stalled")
 
 
-@pytest.mark.long
 def test_an_outage_of_ten_minutes_loses_nothing(world: World, figure: Callable[[str], None]) -> None:
-    start = time.monotonic()
-    lines = outage(world, "outage", 600, 0.01)
-    took = time.monotonic() - start - 600
-    figure(f"logs: Elasticsearch away for 10 min, {lines} lines of one pod all there, each once; {took:.0f} s beside")
+    write(world, "outage", pause=0.01)
+    with outage(world, 600) as held:
+        start = time.monotonic()
+        lines = everything_arrives_once(world, "outage")
+        took = time.monotonic() - start
+    within_bounds(held)
+    figure(
+        f"logs: Elasticsearch away for 10 min, {lines} lines all there, each once, {took:.0f} s after its return; "
+        f"queue of {QUEUE} held {held.queue_mebibytes:.1f} MiB, Filebeat {held.memory_mebibytes:.0f} MiB of memory"
+    )
 
 
 def test_the_requests_of_a_real_service_arrive(world: World, serving: Any) -> None:

@@ -1,6 +1,8 @@
 """Runs a Pulumi program against mocks and keeps what it asked for."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +51,8 @@ class Program(pulumi.runtime.Mocks):
     load_balancer: str | None = "127.0.0.2"
     records: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Data of the ConfigMaps that the program reads, by resource name."""
+    content_names: bool = False
+    """Whether names that the provider makes up differ with the object's data, as new objects' names do."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the resource that is being registered; Pulumi's mocks don't hand them over."""
 
@@ -69,7 +73,11 @@ class Program(pulumi.runtime.Mocks):
         if args.typ == "docker:index/image:Image":
             outputs["repoDigest"] = f"registry.example.com/team/model@{DIGEST}"
         if "metadata" in outputs and "name" not in outputs["metadata"]:
-            outputs["metadata"] = {**outputs["metadata"], "name": f"{args.name}-1a2b3c4d"}
+            suffix = "1a2b3c4d"
+            if self.content_names:
+                content = json.dumps([args.inputs.get("data"), args.inputs.get("stringData")], sort_keys=True)
+                suffix = hashlib.sha256(content.encode()).hexdigest()[:8]
+            outputs["metadata"] = {**outputs["metadata"], "name": f"{args.name}-{suffix}"}
         if args.typ.endswith(":JobSet"):
             outputs["status"] = {"terminalState": "Completed"}
         if args.typ == "kubernetes:core/v1:Service" and self.load_balancer:
@@ -126,9 +134,10 @@ def run(
     digest: str | None = DIGEST,
     load_balancer: str | None = "127.0.0.2",
     records: Mapping[str, Mapping[str, str]] | None = None,
+    content_names: bool = False,
 ) -> Program:
     """Runs `build`; the Outputs among the attributes of what it returns (or of a mapping) end up in `outputs`."""
-    program = Program(digest=digest, load_balancer=load_balancer, records=records or {})
+    program = Program(digest=digest, load_balancer=load_balancer, records=records or {}, content_names=content_names)
     pulumi.runtime.set_mocks(program, project="modelops", stack="test", preview=preview, monitor=_Monitor(program))
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

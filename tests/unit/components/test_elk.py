@@ -131,6 +131,9 @@ def test_volumes_outlive_the_stack_unless_it_says_otherwise() -> None:
 
     assert policy({})["whenDeleted"] == "Retain"
     assert policy({"elasticsearch": {"keep_volumes": False}})["whenDeleted"] == "Delete"
+    for given, kept in (({}, True), ({"keep_volume": False}, False)):
+        claim = watch({"logstash": given}).one("PersistentVolumeClaim", "m-logstash")
+        assert claim.options["retain_on_delete"] is kept
 
 
 def test_the_template_is_there_before_the_first_line() -> None:

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import re
 from typing import Any
 
 import pulumi
@@ -11,6 +12,8 @@ import yaml
 from cryptography import x509
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, MonitoringStack
+from modelops._assets import assets
+from modelops.monitoring import grafana, prometheus
 from modelops.monitoring._logs import derive
 from tests.unit.components.harness import (
     Program,
@@ -264,6 +267,68 @@ def test_changed_configuration_gets_a_new_name_so_that_pods_roll() -> None:
     assert config.options["replace_on_changes"] == ["data", "stringData"]
     volumes = {volume["name"]: volume for volume in pod(workloads(watch(ARGS))["prometheus"])["volumes"]}
     assert volumes["files"]["configMap"]["name"] == "m-prometheus-1a2b3c4d"
+
+
+def templates(args: Any) -> dict[str, Any]:
+    """What each program's pods are made from, where a new object has a new name."""
+    program = watch(args, content_names=True)
+    found = {**workloads(program), **{job.name.removeprefix("m-"): job for job in program.of("Job")}}
+    # Certificates are made anew at each run here; on a cluster the first ones stay.
+    return {
+        name: json.loads(
+            re.sub(r"(m-elk-certificates-1)-\w{8}", r"\1", json.dumps(resource.inputs["spec"]["template"]))
+        )
+        for name, resource in found.items()
+    }
+
+
+def rolled(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """The programs whose pods are replaced."""
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("change", "programs"),
+    [
+        ({}, set()),
+        ({"grafana": {**GRAFANA, "admin_password": "another one"}}, {"grafana"}),
+        # Filebeat hands its lines to Logstash, by certificate.
+        (
+            {"elk": {**ELK, "password": "another one"}},
+            {"elasticsearch", "kibana", "logstash", "log-setup"},
+        ),
+        (
+            {"elk": {**ELK, "password": "another one", "logstash": {"enabled": False}}},
+            {"elasticsearch", "kibana", "filebeat", "log-setup"},
+        ),
+        ({"alertmanager": {"receivers": {"webhook": {"url": "http://x", "token": "t"}}}}, {"alertmanager"}),
+        ({"alertmanager": {"config": "route: {receiver: us}\nreceivers: [{name: us}]"}}, {"alertmanager"}),
+        ({"external_labels": {"stack": "other"}}, {"prometheus"}),
+        ({"elk": {**ELK, "elasticsearch": {"retention_days": 3}}}, {"log-setup"}),
+    ],
+    ids=lambda value: "" if isinstance(value, set) else json.dumps(value),
+)
+def test_a_change_replaces_the_pods_that_it_is_for_and_no_others(change: Any, programs: set[str]) -> None:
+    before = {
+        **ALL,
+        "elk": {**ELK, **{key: value for key, value in change.get("elk", {}).items() if key == "logstash"}},
+    }
+    assert rolled(templates(before), templates({**ALL, **change})) == programs
+
+
+@pytest.mark.parametrize(
+    ("folder", "module", "programs"),
+    [("dashboards", grafana, {"grafana"}), ("rules", prometheus, {"prometheus"})],
+    ids=["dashboards", "rules"],
+)
+def test_another_release_s_files_reach_the_running_part(
+    folder: str, module: Any, programs: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, shipped = templates(ALL), assets(folder)
+    changed = {**shipped, (first := next(iter(shipped))): f"{shipped[first]}\n"}
+    monkeypatch.setattr(module, "assets", lambda asked: changed if asked == folder else assets(asked))
+    assert rolled(before, templates(ALL)) == programs
 
 
 def test_credentials_stay_secret_and_out_of_pods() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -156,7 +157,7 @@ def answers() -> bool:
 
 
 class Control(BaseHTTPRequestHandler):
-    """For the test alone, by `kubectl exec`: /start, /stop, /record."""
+    """For the test alone, by `kubectl exec`: /start, /stop, /record, /password/USER/PASSWORD."""
 
     node: Node
 
@@ -165,6 +166,9 @@ class Control(BaseHTTPRequestHandler):
             self.node.start()
         elif self.path == "/stop":
             self.node.stop()
+        elif self.path.startswith("/password/"):
+            user, password = self.path.removeprefix("/password/").split("/")
+            USERS[user] = urllib.parse.unquote(password)
         body = json.dumps(RECORD if self.path == "/record" else {"up": answers()}).encode()
         self.send_response(200 if self.path != "/ready" or answers() else 503)
         self.send_header("Content-Length", str(len(body)))

@@ -1,0 +1,180 @@
+"""A changed rule and changed receivers reach what runs, with the next `up` alone, and nothing that was kept is lost."""
+
+import json
+import time
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from modelops import MonitoringStack
+from modelops._assets import assets
+from modelops.monitoring import prometheus
+from tests.cluster.monitoring import receiver
+from tests.cluster.monitoring.panels import ask
+from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.support import platform_facts
+from tests.cluster.support import eventually, get_json, objects
+from tests.cluster.training.registry import stand_in
+
+pytestmark = [pytest.mark.monitoring, pytest.mark.long]
+
+OFF = {"enabled": False}
+UP = 'up{job="prometheus"}'
+ALERT = "TargetMissing"
+
+
+@dataclass
+class Watched:
+    """A monitoring stack whose receivers a test may change."""
+
+    namespace: str
+    stack: Stack
+    program: Callable[[str], Callable[[k8s.Provider], Mapping[str, Any]]]
+    """The program with that token for the webhook."""
+
+    def url(self, part: str) -> str:
+        return str(self.stack.outputs()[f"{part}_url"])
+
+    def volumes(self) -> dict[str, str]:
+        """The volumes' identities by name."""
+        found = objects("persistentvolumeclaims", self.namespace)
+        return {each["metadata"]["name"]: each["spec"]["volumeName"] for each in found}
+
+    def pods(self) -> dict[str, str]:
+        """The pods' identities by the program in them."""
+        found = objects("pods", self.namespace, "--selector", "app.kubernetes.io/instance=watch")
+        return {each["metadata"]["labels"]["app.kubernetes.io/name"]: each["metadata"]["uid"] for each in found}
+
+    def waits_for(self) -> float:
+        """How long, in seconds, the alert has to be true before it fires, as Prometheus has it."""
+        groups = get_json(f"{self.url('prometheus')}/api/v1/rules")["data"]["groups"]
+        [found] = [rule["duration"] for group in groups for rule in group["rules"] if rule["name"] == ALERT]
+        return float(found)
+
+    def raise_alert(self, name: str) -> None:
+        """An alert that Alertmanager is told of, as Prometheus would."""
+        self._post("/api/v2/alerts", [{"labels": {"alertname": name, "severity": "critical"}}])
+
+    def silence(self, name: str) -> str:
+        """A silence for an alert; its id."""
+        now = datetime.now(UTC)
+        matchers = [{"name": "alertname", "value": name, "isRegex": False, "isEqual": True}]
+        times = {"startsAt": now.isoformat(), "endsAt": (now + timedelta(hours=2)).isoformat()}
+        return str(
+            self._post("/api/v2/silences", {"matchers": matchers, **times, "createdBy": "tests", "comment": "tests"})[
+                "silenceID"
+            ]
+        )
+
+    def silences(self) -> list[str]:
+        """The silences that hold."""
+        found = get_json(f"{self.url('alertmanager')}/api/v2/silences")
+        return [each["id"] for each in found if each["status"]["state"] == "active"]
+
+    def _post(self, path: str, body: object) -> Any:
+        request = urllib.request.Request(
+            self.url("alertmanager") + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
+
+
+@pytest.fixture
+def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_path: Path) -> Iterator[Watched]:
+    facts = platform_facts(platform_env)
+    hook = receiver.start(namespace, test_image)
+
+    def program(token: str) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+        webhook = {"url": hook, "token": pulumi.Output.secret(token)}
+        args: Any = {
+            "namespace": namespace,
+            "watched_namespaces": [namespace],
+            "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
+            "prometheus": {"image": stand_in(facts, "prometheus"), "storage_size": "1Gi", "keep_volume": False},
+            "alertmanager": {
+                "image": stand_in(facts, "alertmanager"),
+                "receivers": {"webhook": webhook},
+                "keep_volume": False,
+            },
+            "node_exporter": OFF,
+            "kube_state_metrics": OFF,
+        }
+
+        def build(provider: k8s.Provider) -> Mapping[str, Any]:
+            made = MonitoringStack("watch", args, pulumi.ResourceOptions(provider=provider))
+            return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url")}
+
+        return build
+
+    stack = Stack(tmp_path / "stack", namespace=namespace)
+    try:
+        stack.up(program("the first token"))
+        yield Watched(namespace, stack, program)
+    finally:
+        stack.destroy(succeed=None)
+
+
+def test_a_changed_rule_reaches_prometheus_which_keeps_its_metrics(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
+) -> None:
+    eventually(lambda: ask(watched.url("prometheus"), UP), 60)
+    [before] = ask(watched.url("prometheus"), f"timestamp({UP})")
+    volumes, pods = watched.volumes(), watched.pods()
+    assert watched.waits_for() == 300
+    rules = assets("rules")
+    changed = rules | {"platform.yaml": rules["platform.yaml"].replace("for: 5m", "for: 7m")}
+    monkeypatch.setattr(prometheus, "assets", lambda folder: changed if folder == "rules" else assets(folder))
+
+    start = time.monotonic()
+    outcome = watched.stack.up(watched.program("the first token"))
+    figure(f"monitoring: an `up` with a changed rule took {time.monotonic() - start:.0f} s")
+    assert outcome.changed().keys() == {"watch-prometheus"}
+    eventually(lambda: watched.waits_for() == 420, 30)
+    after = watched.pods()
+    assert after["prometheus"] != pods["prometheus"] and after["alertmanager"] == pods["alertmanager"]
+    assert watched.volumes() == volumes
+    # What was scraped by the pod before, at its own time.
+    asked = {"query": UP, "time": before["value"][1]}
+    answer = get_json(f"{watched.url('prometheus')}/api/v1/query?{urllib.parse.urlencode(asked)}")
+    assert [each["value"][1] for each in answer["data"]["result"]] == ["1"]
+    eventually(lambda: ask(watched.url("prometheus"), UP), 60)
+    watched.stack.unchanged(watched.program("the first token"))
+
+
+def test_changed_receivers_reach_alertmanager_which_keeps_its_silences(
+    watched: Watched, figure: Callable[[str], None]
+) -> None:
+    def sent_with(name: str) -> str:
+        """The credentials with which an alert came to the receiver."""
+        [found, *_] = eventually(lambda: receiver.alerts(watched.namespace, name), 90, 2)
+        return str(found["authorization"])
+
+    quiet = f"Quiet{uuid.uuid4().hex[:4]}"
+    silence = watched.silence(quiet)
+    watched.raise_alert("Before")
+    assert sent_with("Before") == "Bearer the first token"
+    volumes, pods = watched.volumes(), watched.pods()
+
+    start = time.monotonic()
+    outcome = watched.stack.up(watched.program("the second token"))
+    figure(f"monitoring: an `up` with changed receivers took {time.monotonic() - start:.0f} s")
+    assert outcome.changed().keys() == {"watch-alertmanager"}
+    after = watched.pods()
+    assert after["alertmanager"] != pods["alertmanager"] and after["prometheus"] == pods["prometheus"]
+    assert watched.volumes() == volumes
+    eventually(lambda: watched.silences() == [silence], 30)
+    watched.raise_alert(quiet)
+    watched.raise_alert("After")
+    assert sent_with("After") == "Bearer the second token"
+    assert receiver.alerts(watched.namespace, quiet) == []
+    assert "the second token" not in watched.stack.state_text()
+    watched.stack.unchanged(watched.program("the second token"))
