@@ -3,8 +3,8 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops import ModelImage, ModelRegistry, ModelService, MonitoringStack, TrainingJob
-from stacks import arguments, settings
+from modelops import ModelImage, ModelPromotion, ModelRegistry, ModelService, MonitoringStack, TrainingJob
+from stacks import arguments, promotion, settings
 from stacks.source import commit_of
 
 
@@ -24,32 +24,36 @@ on_cluster = pulumi.ResourceOptions(provider=cluster)
 home = namespace(chosen.namespace, "restricted", on_cluster)
 watch = namespace(chosen.monitoring_namespace, "privileged", on_cluster)
 
-train_image = ModelImage("train", arguments.image(chosen, "train"))
-serve_image = ModelImage("serve", arguments.image(chosen, "serve"))
 registry = ModelRegistry(
     "registry",
     arguments.registry(chosen, home),
     pulumi.ResourceOptions(provider=cluster, protect=chosen.registry.protect),
 )
-training = TrainingJob(
-    "training", arguments.training(chosen, home, train_image.ref, registry, commit_of(chosen.model.context)), on_cluster
-)
-service = ModelService(
-    "model",
-    arguments.service(chosen, home, serve_image.ref, registry, training.model_uri),
-    on_cluster,
-)
+name: pulumi.Input[str] = chosen.model.name
+image: pulumi.Output[str]
+model: TrainingJob | ModelPromotion
+if chosen.promote is None:
+    image = ModelImage("serve", arguments.image(chosen, "serve")).ref
+    train_image = ModelImage("train", arguments.image(chosen, "train"))
+    commit = commit_of(chosen.model.context)
+    model = TrainingJob("training", arguments.training(chosen, home, train_image.ref, registry, commit), on_cluster)
+else:
+    release = promotion.release(chosen.promote)
+    name, image = release["model_name"], release["image"]
+    model = ModelPromotion("promotion", arguments.promotion(chosen, home, release, registry), on_cluster)
+service = ModelService("model", arguments.service(chosen, home, image, registry, model.model_uri), on_cluster)
 monitoring = MonitoringStack("monitoring", arguments.monitoring(chosen, pulumi.get_stack(), watch, home), on_cluster)
 
 pulumi.export("url", service.url)
 pulumi.export("predict_url", service.predict_url)
-pulumi.export("image", serve_image.ref)
-pulumi.export("run_id", training.run_id)
-pulumi.export("model_uri", training.model_uri)
-pulumi.export("model_version", training.model_version)
+pulumi.export("image", image)
+pulumi.export("run_id", model.run_id)
+pulumi.export("model_uri", model.model_uri)
+pulumi.export("model_version", model.model_version)
 pulumi.export("tracking_uri", registry.url)
-pulumi.export("metrics", training.metrics)
-pulumi.export("run_url", training.run_url)
+pulumi.export("metrics", model.metrics)
+pulumi.export("run_url", model.run_url)
+pulumi.export("release", promotion.released(name, image, model, registry))
 for output in ("prometheus_url", "alertmanager_url", "grafana_url", "kibana_url", "elasticsearch_url"):
     if (url := getattr(monitoring, output)) is not None:
         pulumi.export(output, url)

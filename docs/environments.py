@@ -13,8 +13,9 @@ BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 WHY = {
     "production": "the last one has real users: what is unsafe is refused there",
     "images": "a local stack takes the platform's registry, the others the team's own",
-    "model": "more data where the result counts, and a tighter gate before real users",
+    "model": "more data where the result counts; production trains nothing, and has a tighter gate before real users",
     "service": "a fixed number on one machine, an autoscaler where load comes and goes",
+    "promote": "production serves what staging has served: the same image, the same model",
     "registry": "production keeps every model: a database, an object store, back-ups, and protected from deletion",
     "monitoring": "kept longer, and sized for it, the more the past is asked for",
 }
@@ -47,7 +48,8 @@ def _settings(stack: str) -> dict[str, str]:
     secrets = {key for key, value in own.items() if isinstance(value, dict) and "secure" in value}
     raw = {key: value for key, value in own.items() if key not in secrets}
     # A local stack's registry is the platform's.
-    raw.setdefault("images", {"registry": "local"})
+    if "promote" not in raw:
+        raw.setdefault("images", {"registry": "local"})
     settings = Settings.model_validate({"namespace": f"modelops-{stack}", **raw})
     return dict(_flat(settings.model_dump(exclude_none=True)))
 

@@ -42,7 +42,7 @@ def fetch(settings: FetchContract) -> Manifest:
     settings.model_dir.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=settings.model_dir))
     try:
-        described = _download(registry, artifact_uri, scratch, settings)
+        described = download(registry, artifact_uri, scratch, settings)
         (settings.model_dir / manifest.FILE_NAME).unlink(missing_ok=True)
         for name in (*described.files, manifest.FILE_NAME):
             (scratch / name).rename(settings.model_dir / name)
@@ -57,7 +57,7 @@ def _fetch_through(cache: Cache, settings: FetchContract) -> Manifest:
     described = _cached(cache, artifact_uri)
     if described is None:
         with cache.incoming() as scratch:
-            described = _download(registry, artifact_uri, scratch, settings, cache.make_room)
+            described = download(registry, artifact_uri, scratch, settings, cache.make_room)
             cache.keep(scratch, artifact_uri)
     cache.remember(settings.model_uri, artifact_uri)
     entry = cache.find(artifact_uri)
@@ -102,13 +102,14 @@ def _cached(cache: Cache, artifact_uri: str) -> Manifest | None:
     return described
 
 
-def _download(
+def download(
     registry: Registry,
     artifact_uri: str,
     folder: Path,
     settings: FetchContract,
     make_room: Callable[[int], None] = lambda _: None,
 ) -> Manifest:
+    """The files of a version as the registry has them, checked against its manifest."""
     files = {file.name: file for file in registry.files(artifact_uri)}
     registry.download(_wanted(files, manifest.FILE_NAME, settings), folder / manifest.FILE_NAME)
     described = Manifest.read(folder)

@@ -1,4 +1,4 @@
-"""The part of MLflow's REST API that fetching needs, on the standard library.
+"""The part of MLflow's REST API that the serving image needs, on the standard library.
 
 The MLflow library would make the serving image several times larger.
 """
@@ -22,6 +22,7 @@ from model.contract import ContractError
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 2**20
 FIRST_PAUSE_SECONDS = 0.25
+API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
@@ -50,35 +51,35 @@ class RemoteFile:
 class Registry:
     """A tracking server. Every call raises ContractError with a plain reason; those that may pass are tried again."""
 
-    def __init__(self, tracking_uri: str, wait_seconds: float) -> None:
+    def __init__(self, tracking_uri: str, wait_seconds: float, account: str = "MLFLOW_TRACKING") -> None:
+        """`account` says which two variables have its user name and password."""
         self._base = tracking_uri.rstrip("/")
-        self._headers = credentials()
+        self._headers = credentials(account)
         self._deadline = time.monotonic() + wait_seconds
 
     def version(self, name: str, alias: str | None, version: str | None) -> str:
         """The version that an alias stands for. `version` is not looked at when there is an `alias`."""
         if alias is None:
             return version or ""
-        found = self._json("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
+        found = self.get("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
         return str(found.get("model_version", {}).get("version", ""))
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Lets the model's alias stand for this version, whatever it stood for before."""
         content = {"name": name, "alias": alias, "version": version}
-        url = f"{self._base}/api/2.0/mlflow/registered-models/alias"
-        self._get_json(url, f"alias {alias} of models:/{name}/{version}", content)
+        self.post("registered-models/alias", content, f"alias {alias} of models:/{name}/{version}")
 
     def artifact_uri(self, name: str, alias: str | None, version: str | None) -> str:
         """Where the model version's files are."""
         version = self.version(name, alias, version)
         what = f"models:/{name}/{version}"
-        found = self._json("model-versions/get-download-uri", {"name": name, "version": version}, what)
+        found = self.get("model-versions/get-download-uri", {"name": name, "version": version}, what)
         return str(found.get("artifact_uri", ""))
 
     def files(self, artifact_uri: str) -> list[RemoteFile]:
         """The plain files of an artifact folder."""
         root, folder = self._proxied(artifact_uri)
-        listing = self._get_json(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
+        listing = self._answer(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
         return [
             RemoteFile(
                 name=entry["path"],
@@ -93,7 +94,7 @@ class Registry:
         """Raises ContractError when what came is not as long as the registry said."""
 
         def attempt() -> None:
-            with self._opened(file.url) as response, target.open("wb") as output:
+            with self._opened(urllib.request.Request(file.url)) as response, target.open("wb") as output:
                 while chunk := response.read(CHUNK_BYTES):
                     output.write(chunk)
             got = target.stat().st_size
@@ -101,6 +102,28 @@ class Registry:
                 raise NotReachable(f"{got} bytes came, the registry lists {file.size}")
 
         self._retried(attempt, file.name)
+
+    def upload(self, path: Path, artifact_uri: str) -> None:
+        """Puts a file into an artifact folder, in the place of one of the same name."""
+        root, folder = self._proxied(artifact_uri)
+        url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(path.name)}"
+
+        def attempt() -> None:
+            with path.open("rb") as content:
+                headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
+                request = urllib.request.Request(url, content, headers, method="PUT")
+                with self._opened(request):
+                    pass
+
+        self._retried(attempt, path.name)
+
+    def get(self, method: str, query: dict[str, str], what: str) -> dict[str, Any]:
+        """The answer of a method of the API; `what` names the thing in messages."""
+        return self._answer(f"{self._base}{API}/{method}?{urllib.parse.urlencode(query)}", what)
+
+    def post(self, method: str, content: dict[str, Any], what: str) -> dict[str, Any]:
+        """The answer of a method of the API that takes JSON."""
+        return self._answer(f"{self._base}{API}/{method}", what, content)
 
     def _proxied(self, artifact_uri: str) -> tuple[str, str]:
         parts = urllib.parse.urlsplit(artifact_uri)
@@ -115,17 +138,16 @@ class Registry:
             " an mlflow-artifacts:/ URI) can be fetched"
         )
 
-    def _json(self, method: str, query: dict[str, str], what: str) -> dict[str, Any]:
-        return self._get_json(f"{self._base}/api/2.0/mlflow/{method}?{urllib.parse.urlencode(query)}", what)
-
-    def _get_json(self, url: str, what: str, content: dict[str, str] | None = None) -> dict[str, Any]:
+    def _answer(self, url: str, what: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer to a GET, or to a POST of `content`."""
+        body = None if content is None else json.dumps(content).encode()
 
         def attempt() -> dict[str, Any]:
-            with self._opened(url, content) as response:
-                body = response.read()
+            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+            with self._opened(request) as response:
+                text = response.read()
             try:
-                answer = json.loads(body)
+                answer = json.loads(text)
             except ValueError:
                 answer = None
             if not isinstance(answer, dict):
@@ -149,12 +171,9 @@ class Registry:
             pause = min(pause * 2, 5)
 
     @contextmanager
-    def _opened(self, url: str, content: dict[str, str] | None = None) -> Iterator[HTTPResponse]:
-        request = urllib.request.Request(url, headers={"Content-Type": "application/json"})
-        if content is not None:
-            request.data = json.dumps(content).encode()
+    def _opened(self, request: urllib.request.Request) -> Iterator[HTTPResponse]:
         # The credentials go to the registry alone, wherever it says that the files are or sends us.
-        if url.startswith(f"{self._base}/"):
+        if request.full_url.startswith(f"{self._base}/"):
             for name, value in self._headers.items():
                 request.add_unredirected_header(name, value)
         try:
@@ -169,9 +188,9 @@ class Registry:
             raise NotReachable(str(getattr(error, "reason", "") or error)) from None
 
 
-def credentials() -> dict[str, str]:
-    """The header that MLflow's variables for user name and password stand for; none where they are not set."""
-    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+def credentials(account: str = "MLFLOW_TRACKING") -> dict[str, str]:
+    """The header that `<account>_USERNAME` and `<account>_PASSWORD` stand for; none where they are not set."""
+    user, password = os.environ.get(f"{account}_USERNAME"), os.environ.get(f"{account}_PASSWORD")
     if not user or not password:
         return {}
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}

@@ -1,5 +1,6 @@
 """Settings as the components' arguments. Nothing is decided here: names are matched, unset values are left out."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pulumi
@@ -7,6 +8,7 @@ from pydantic import BaseModel, SecretStr
 
 from modelops import (
     ModelImageArgs,
+    ModelPromotionArgs,
     ModelRegistry,
     ModelRegistryArgs,
     ModelServiceArgs,
@@ -20,6 +22,7 @@ from stacks.platform import OPERATED
 def image(settings: Settings, target: str) -> ModelImageArgs:
     """Arguments of the image built from one target of the model's Dockerfile."""
     images = settings.images
+    assert images is not None
     args: dict[str, Any] = {
         "context": settings.model.context,
         "target": target,
@@ -58,6 +61,33 @@ def training(
     if registry.writer_secret is not None:
         fields["tracking_secret"] = registry.writer_secret
     return cast(TrainingJobArgs, fields)
+
+
+def promotion(
+    settings: Settings,
+    namespace: pulumi.Input[str],
+    release: pulumi.Output[Mapping[str, Any]],
+    registry: ModelRegistry,
+) -> ModelPromotionArgs:
+    """Arguments of the way of another environment's release into this one's registry."""
+    promote = settings.promote
+    assert promote is not None
+    fields: dict[str, Any] = {
+        "namespace": namespace,
+        "image": release["image"],
+        "model_name": release["model_name"],
+        "run_id": release["run_id"],
+        "source_uri": promote.tracking_uri or release["tracking_uri"],
+        "tracking_uri": registry.tracking_uri,
+        "tracking_url": registry.url,
+        **given(settings.model, only=("gate",)),
+        **given(promote, only=("timeout_seconds",)),
+    }
+    if promote.tracking_secret:
+        fields["source_secret"] = promote.tracking_secret
+    if registry.writer_secret is not None:
+        fields["tracking_secret"] = registry.writer_secret
+    return cast(ModelPromotionArgs, fields)
 
 
 def service(
@@ -100,6 +130,6 @@ def secret(value: SecretStr) -> pulumi.Output[str]:
     return pulumi.Output.secret(value.get_secret_value())
 
 
-def given(model: BaseModel, without: tuple[str, ...] = ()) -> dict[str, Any]:
+def given(model: BaseModel, without: tuple[str, ...] = (), only: tuple[str, ...] | None = None) -> dict[str, Any]:
     """The values of a group of settings that are there."""
-    return model.model_dump(exclude_none=True, exclude=set(without))
+    return model.model_dump(exclude_none=True, exclude=set(without), include=None if only is None else set(only))

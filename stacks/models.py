@@ -87,7 +87,8 @@ class ModelSettings(Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$")] = "linear"
     context: str = "model"
     """Folder with the Dockerfile whose targets `train` and `serve` are built, relative to the repository."""
-    framework: Literal["tensorflow", "pytorch", "mxnet", "other"]
+    framework: Literal["tensorflow", "pytorch", "mxnet", "other"] | None = None
+    """Required, but where a release is promoted and nothing is trained."""
     command: list[str] | None = Field(default=None, min_length=1)
     parameters: dict[str, Any] = {}
     sweep: dict[str, list[Any]] | None = None
@@ -119,6 +120,20 @@ class ModelSettings(Model):
     queue: Name | None = None
     queue_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
     backend: Literal["job", "jobset", "trainer"] = "job"
+
+
+class PromotionSettings(Model):
+    """The release of another environment, to take as it is. One of `stack` and `file`."""
+
+    stack: Host | None = None
+    """Full name of the stack whose output `release` is taken: `organization/modelops/staging`."""
+    file: Host | None = None
+    """File with that output as JSON, relative to the repository, where the stack's state is out of reach."""
+    tracking_uri: Host | None = None
+    """Address of that environment's MLflow, as pods of this one see it; the release's own where unset."""
+    tracking_secret: Host | None = None
+    """Secret in the namespace with `username` and `password` of an account there; none where unset."""
+    timeout_seconds: int | None = Field(default=None, ge=30, le=86_400)
 
 
 class ScaleToZeroSettings(Model):
@@ -352,8 +367,11 @@ class Settings(Model):
     """Whether the stack's users are real ones: then alerts must go somewhere and the registry must be protected."""
     namespace: Name
     """Namespace of the model's parts. Monitoring is in `<namespace>-monitoring`. Default `modelops-<stack>`."""
-    images: ImageSettings
+    images: ImageSettings | None = None
+    """Required, but where a release is promoted and nothing is built."""
     model: ModelSettings
+    promote: PromotionSettings | None = None
+    """Trained here where unset."""
     service: ServiceSettings = ServiceSettings()
     registry: RegistrySettings = RegistrySettings()
     monitoring: MonitoringSettings = MonitoringSettings()

@@ -61,7 +61,8 @@ def read_platform(environment: Mapping[str, str] | None = None) -> Platform:
 
 def fill_in(raw: dict[str, Any], platform: Platform) -> None:
     """Takes the platform's facts where the stack's config says nothing."""
-    images = raw.setdefault("images", {})
+    # Where a release is promoted, no image is built.
+    images = raw.get("images") if "promote" in raw else raw.setdefault("images", {})
     if not isinstance(images, dict):
         return
     facts = {"registry": platform.registry, "builder_name": platform.builder, "base_image": platform.base_image}

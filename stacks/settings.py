@@ -17,6 +17,8 @@ from stacks.models import Settings
 from stacks.platform import Platform, fill_in, read_platform, substitute, without_load_balancer
 
 NAMESPACE = "modelops"
+PROMOTED = ("gate",)
+"""What a stack still says of a model that it takes from another environment."""
 SECRETS = tuple(
     name
     for name, field in Settings.model_fields.items()
@@ -146,7 +148,28 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
 
 def _cross_checks(raw: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Rules between settings. They look at the raw values, so that they hold even where something else is wrong."""
-    return [*_service_checks(raw), *_gate_checks(raw), *_monitoring_checks(raw), *_production_checks(raw, given)]
+    return [
+        *_source_checks(raw),
+        *_service_checks(raw),
+        *_gate_checks(raw),
+        *_monitoring_checks(raw),
+        *_production_checks(raw, given),
+    ]
+
+
+def _source_checks(raw: Mapping[str, Any]) -> list[str]:
+    """A release is made here or taken from elsewhere: what belongs to the one has no meaning for the other."""
+    promote, model = raw.get("promote"), raw.get("model")
+    if not isinstance(promote, Mapping):
+        untold = isinstance(model, Mapping) and "framework" not in model
+        return ["modelops:model.framework is missing, it is required unless a release is promoted"] if untold else []
+    problems = []
+    if ("stack" in promote) == ("file" in promote):
+        problems.append("modelops:promote must have either stack or file: where the release comes from")
+    idle = ["images"] if "images" in raw else []
+    idle += [f"model.{key}" for key in (model if isinstance(model, Mapping) else {}) if key not in PROMOTED]
+    problems += [f"modelops:{key} is given, must not be with promote: nothing is built or trained" for key in idle]
+    return problems
 
 
 def _at(raw: Any, *path: str) -> Any:

@@ -1,124 +1,27 @@
 """Pulumi components for the whole life of a machine-learning model on Kubernetes."""
 
-from modelops._errors import ArgumentsError
-from modelops._images import UPSTREAM_IMAGES
-from modelops._registry_args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
-from modelops._release_args import BlueGreen, Canary, CanaryAnalysis, Colour, Mirroring, Shadow, Split
-from modelops._service_args import (
-    AccessMode,
-    Autoscaling,
-    GatewayListener,
-    ModelServiceArgs,
-    Rollout,
-    Route,
-    Runtime,
-    ScaleToZero,
-    ServingAlias,
-    ServingCache,
-    SmokeTest,
-    Vllm,
-)
-from modelops._types import Expose, Resources
-from modelops.airflow_pipeline import (
-    AirflowPipeline,
-    AirflowPipelineArgs,
-    AirflowServer,
-    ExistingAirflow,
-    PipelineData,
-    PipelineTraining,
-)
-from modelops.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume
-from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
-from modelops.model_registry import ModelRegistry, ModelRegistryArgs
-from modelops.model_service import ModelService
-from modelops.monitoring._log_types import (
-    ElasticsearchPart,
-    ElkPart,
-    ExistingElasticsearch,
-    FilebeatPart,
-    LogstashPart,
-    Snapshots,
-)
-from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
-from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
-from modelops.training_job import (
-    Backend,
-    Checkpoints,
-    Framework,
-    GateBounds,
-    Goal,
-    ModelCache,
-    Publisher,
-    Toleration,
-    TrainingJob,
-    TrainingJobArgs,
-)
+import ast
+import importlib
+import pkgutil
+from typing import Any
 
-__all__ = [
-    "UPSTREAM_IMAGES",
-    "AccessMode",
-    "AirflowPipeline",
-    "AirflowPipelineArgs",
-    "AirflowServer",
-    "AlertmanagerPart",
-    "ArgumentsError",
-    "ArtifactStore",
-    "Autoscaling",
-    "Backend",
-    "BlueGreen",
-    "Canary",
-    "CanaryAnalysis",
-    "Checkpoints",
-    "Colour",
-    "Compression",
-    "DataPipeline",
-    "DataPipelineArgs",
-    "DataVolume",
-    "ElasticsearchPart",
-    "ElkPart",
-    "ExistingAirflow",
-    "ExistingElasticsearch",
-    "Expose",
-    "FilebeatPart",
-    "Framework",
-    "GateBounds",
-    "GatewayListener",
-    "Goal",
-    "GrafanaPart",
-    "ImageBuilder",
-    "LogstashPart",
-    "Mirroring",
-    "ModelCache",
-    "ModelImage",
-    "ModelImageArgs",
-    "ModelRegistry",
-    "ModelRegistryArgs",
-    "ModelService",
-    "ModelServiceArgs",
-    "MonitoringStack",
-    "MonitoringStackArgs",
-    "Part",
-    "PipelineData",
-    "PipelineTraining",
-    "PrometheusPart",
-    "Publisher",
-    "RegistryAuth",
-    "RegistryBackup",
-    "RegistryCredentials",
-    "RegistryDatabase",
-    "Resources",
-    "Rollout",
-    "Route",
-    "Runtime",
-    "ScaleToZero",
-    "ServingAlias",
-    "ServingCache",
-    "Shadow",
-    "SmokeTest",
-    "Snapshots",
-    "Split",
-    "Toleration",
-    "TrainingJob",
-    "TrainingJobArgs",
-    "Vllm",
-]
+# What there is, and in which module, is written once, in the stub that type checkers and editors read. Modules are
+# loaded when something of them is used (PEP 562), so a program pays for the components that it has.
+_MODULES = {
+    alias.name: str(node.module)
+    for node in ast.parse(pkgutil.get_data(__name__, "__init__.pyi") or b"").body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+}
+__all__ = sorted(_MODULES, key=lambda name: (not name.isupper(), name))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(importlib.import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

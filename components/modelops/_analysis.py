@@ -16,7 +16,7 @@ import pulumi_kubernetes as k8s
 from modelops import _release_args as defaults
 from modelops._assets import asset
 from modelops._labels import labels, selector
-from modelops._network import allow_egress, net, port_of
+from modelops._network import API_SERVER_PORTS, allow_egress, net, port_of
 from modelops._outputs import known_after, known_or_none
 from modelops._pods import (
     Sizes,
@@ -38,8 +38,6 @@ from modelops._storage import config_map
 _PROGRAM = "canary-analyst"
 _SIZES = Sizes(cpu="10m", memory="32Mi", memory_limit="96Mi")
 _FOLDER = "/modelops/analysis"
-_API_SERVER_PORTS = (443, 6443, 8443)
-"""Policies see the API server's own port, not that of its Service; these are the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def deploy(
         spec=net.NetworkPolicySpecArgs(
             pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, service)),
             policy_types=["Ingress", "Egress"],
-            egress=[allow_egress(prometheus_port, *_API_SERVER_PORTS)],
+            egress=[allow_egress(prometheus_port, *API_SERVER_PORTS)],
         ),
         opts=opts,
     )

@@ -16,6 +16,8 @@ core = k8s.core.v1
 net = k8s.networking.v1
 
 DNS_PORT = 53
+API_SERVER_PORTS = (443, 6443, 8443)
+"""Policies see the API server's own port, not that of its Service; these are the usual ones."""
 
 
 def cluster_host(name: str, namespace: pulumi.Input[str]) -> pulumi.Output[str]:

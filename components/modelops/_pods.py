@@ -120,13 +120,16 @@ def secret_key(name: str, secret: pulumi.Input[str], key: str) -> core.EnvVarArg
     return core.EnvVarArgs(name=name, value_from=source)
 
 
-def tracking_credentials(secret: pulumi.Input[str] | None) -> list[core.EnvVarArgs]:
-    """What MLflow's clients read, from a Secret with `username` and `password`; nothing without one."""
+def tracking_credentials(secret: pulumi.Input[str] | None, account: str = "MLFLOW_TRACKING") -> list[core.EnvVarArgs]:
+    """What MLflow's clients read, from a Secret with `username` and `password`; nothing without one.
+
+    `account` begins the variables' names, where that is not the account that MLflow itself would use.
+    """
     if secret is None:
         return []
     return [
-        secret_key("MLFLOW_TRACKING_USERNAME", secret, "username"),
-        secret_key("MLFLOW_TRACKING_PASSWORD", secret, "password"),
+        secret_key(f"{account}_USERNAME", secret, "username"),
+        secret_key(f"{account}_PASSWORD", secret, "password"),
     ]
 
 

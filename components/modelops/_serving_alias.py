@@ -9,21 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
-import pulumi_kubernetes as k8s
 
-from modelops._labels import labels, selector
-from modelops._network import allow_egress, net, port_of
-from modelops._pods import (
-    Sizes,
-    container,
-    core,
-    mount,
-    pull_secrets,
-    resource_requirements,
-    restricted_pod,
-    scratch,
-    tracking_credentials,
-)
+from modelops._network import port_of
+from modelops._pods import Sizes, container, mount, resource_requirements, scratch, tracking_credentials
+from modelops._registry_job import only_out, registry_job
 from modelops._service_args import ModelServiceArgs
 
 NAME = "serving-alias"
@@ -44,19 +33,9 @@ def mark_serving(
     if "serving_alias" not in args:
         return
     wanted = args["serving_alias"]
-    described = labels(NAME, NAME, name)
     job = f"{name}-alias"
     port = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
-    net.NetworkPolicy(
-        job,
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=job, namespace=args["namespace"], labels=described),
-        spec=net.NetworkPolicySpecArgs(
-            pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name)),
-            policy_types=["Ingress", "Egress"],
-            egress=[allow_egress(port)],
-        ),
-        opts=opts,
-    )
+    only_out(job, NAME, name, args["namespace"], opts, port)
     promote = container(
         "promote",
         args["image"],
@@ -70,25 +49,15 @@ def mark_serving(
         resources=resource_requirements(None, SIZES),
         volume_mounts=[mount("tmp", "/tmp")],
     )
-    spec = core.PodSpecArgs(
-        restart_policy="Never",
-        service_account_name=account,
-        automount_service_account_token=False,
-        enable_service_links=False,
-        security_context=restricted_pod(),
-        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
-        volumes=[scratch()],
-        containers=[promote],
-    )
-    k8s.batch.v1.Job(
+    registry_job(
         job,
-        metadata=k8s.meta.v1.ObjectMetaArgs(
-            namespace=args["namespace"], labels=described, annotations={"pulumi.com/replaceUnready": "true"}
-        ),
-        spec=k8s.batch.v1.JobSpecArgs(
-            backoff_limit=0,
-            active_deadline_seconds=DEADLINE_SECONDS,
-            template=core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=described), spec=spec),
-        ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(after))),
+        NAME,
+        name,
+        args["namespace"],
+        promote,
+        [scratch()],
+        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(after))),
+        account=account,
+        image_pull_secret=args.get("image_pull_secret"),
+        deadline_seconds=DEADLINE_SECONDS,
     )

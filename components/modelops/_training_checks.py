@@ -31,7 +31,7 @@ def checked(name: str, given: TrainingJobArgs) -> TrainingJobArgs:
     _check_run(problems, fields)
     _check_topology(problems, fields)
     _check_sweep(problems, fields)
-    _check_gate(problems, fields)
+    check_gate(problems, fields)
     _check_volumes(problems, fields)
     _check_scheduling(problems, fields)
     problems.raise_if_any()
@@ -132,7 +132,7 @@ def _check_sweep(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.number("sweep_parallelism", args.get("sweep_parallelism"), 1, MOST_TRIALS)
 
 
-def _check_gate(problems: Problems, args: Mapping[str, Any]) -> None:
+def check_gate(problems: Problems, args: Mapping[str, Any]) -> None:
     reported = args.get("reported_metrics")
     known = f"must be a metric that the run reports ({', '.join(reported or [])})"
     for metric, bounds in _mapping(args.get("gate")).items():

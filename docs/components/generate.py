@@ -24,6 +24,7 @@ PAGES = {
     "data_pipeline": modelops.DataPipeline,
     "model_image": modelops.ModelImage,
     "training_job": modelops.TrainingJob,
+    "model_promotion": modelops.ModelPromotion,
     "model_registry": modelops.ModelRegistry,
     "model_service": modelops.ModelService,
     "monitoring_stack": modelops.MonitoringStack,

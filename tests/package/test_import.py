@@ -10,11 +10,10 @@ import pytest
 
 ALONE = "import pulumi, pulumi_kubernetes"
 WITH = f"{ALONE}, modelops"
-ROUNDS = 7
+EVERYTHING = f"{ALONE}; from modelops import *"
+ROUNDS = 9
 GOAL = 1.15
-"""On a quiet machine."""
-GUARD = 1.4
-"""What fails the test, for other work on the machine falls on the two imports unevenly. It was 2.8 once."""
+"""It was 2.8 once, with all components and all of Kubernetes' API, and 1.3 with all components."""
 
 
 def _modules(program: str) -> set[str]:
@@ -39,11 +38,11 @@ def test_importing_costs_little_more_than_what_it_builds_on(tmp_path: Path, caps
     ratio = mine / theirs
     with capsys.disabled():
         print(f"\nimport modelops: {ratio:.2f} times the import of pulumi and pulumi_kubernetes (goal {GOAL})")
-    assert ratio <= GUARD, rounds
+    assert ratio <= GOAL, rounds
 
 
 def test_kubernetes_classes_are_loaded_when_they_are_used() -> None:
-    """The reason for the figure above: a module of pulumi_kubernetes has hundreds of classes and loads at first use."""
-    loaded = {name for name in _modules(WITH) - _modules(ALONE) if name.startswith("pulumi_kubernetes.")}
+    """A module of pulumi_kubernetes has hundreds of classes: it loads at first use, not with a component."""
+    loaded = {name for name in _modules(EVERYTHING) - _modules(ALONE) if name.startswith("pulumi_kubernetes.")}
     early = {name for name in loaded if name.endswith(("._inputs", ".outputs"))}
     assert early == set(), "something of them is used at import: an annotation to quote, or a constant (decision 90)"

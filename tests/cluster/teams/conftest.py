@@ -1,5 +1,33 @@
-"""A registry with tiny models and an image to serve them with, as the serving tests have."""
+"""What the tests of this folder share: a registry with tiny models, and two environments of the stack itself."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
 
 from tests.cluster.serving.conftest import serving
+from tests.cluster.teams import environments
+from tests.cluster.teams.environments import Environment
 
 __all__ = ["serving"]
+
+
+@pytest.fixture(scope="package")
+def two(
+    platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Environment, Environment]]:
+    """`staging`, which has trained, and `prod`, which has not been brought up yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"):
+            patch.setenv(name, "")
+        patch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
+        project = environments.copy_of_the_project(tmp_path_factory.mktemp("teams") / "project")
+        run = uuid.uuid4().hex[:6]
+        staging = environments.staging(project, f"promotion-{run}-staging")
+        prod = environments.prod(project, f"promotion-{run}-prod", staging)
+        try:
+            staging.first_up = staging.up()
+            yield staging, prod
+        finally:
+            for each in (prod, staging):
+                each.destroy()

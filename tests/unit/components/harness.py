@@ -53,10 +53,14 @@ class Program(pulumi.runtime.Mocks):
     """Data of the ConfigMaps that the program reads, by resource name."""
     content_names: bool = False
     """Whether names that the provider makes up differ with the object's data, as new objects' names do."""
+    stacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Outputs of other stacks, by their full name."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the resource that is being registered; Pulumi's mocks don't hand them over."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        if args.typ == "pulumi:pulumi:StackReference":
+            return args.resource_id, {**args.inputs, "outputs": dict(self.stacks[args.inputs["name"]])}
         if args.resource_id:  # read, not created
             data = self.records.get(args.name)
             return args.resource_id, {**args.inputs, **({} if data is None else {"data": dict(data)})}
@@ -135,9 +139,16 @@ def run(
     load_balancer: str | None = "127.0.0.2",
     records: Mapping[str, Mapping[str, str]] | None = None,
     content_names: bool = False,
+    stacks: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Program:
     """Runs `build`; the Outputs among the attributes of what it returns (or of a mapping) end up in `outputs`."""
-    program = Program(digest=digest, load_balancer=load_balancer, records=records or {}, content_names=content_names)
+    program = Program(
+        digest=digest,
+        load_balancer=load_balancer,
+        records=records or {},
+        content_names=content_names,
+        stacks=stacks or {},
+    )
     pulumi.runtime.set_mocks(program, project="modelops", stack="test", preview=preview, monitor=_Monitor(program))
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]

@@ -78,4 +78,6 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "new": "models:/linear@run-ba9876543210",
         "config": SimpleNamespace(require_secret=lambda _: "a long secret"),
     }
-    assert run(lambda: exec(snippet, names)).resources
+    release = {"image": IMAGE, "model_name": "linear", "run_id": "0123456789ab"}
+    stacks = {"organization/modelops/staging": {"release": release}}
+    assert run(lambda: exec(snippet, names), stacks=stacks).resources

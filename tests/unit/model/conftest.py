@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +39,9 @@ class Mlflow:
     log: Path
 
 
-@pytest.fixture(scope="session", autouse=True)
-def mlflow_starting(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Mlflow | None]:
-    """A real MLflow server on SQLite and a local folder: started early, because it takes seconds."""
-    if not any("mlflow_url" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        yield None
-        return
-    folder = tmp_path_factory.mktemp("mlflow")
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[Mlflow]:
+    """A real MLflow server on SQLite and a local folder. It takes seconds until it answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -62,15 +57,32 @@ def mlflow_starting(
         process.wait()
 
 
+def answering(server: Mlflow) -> str:
+    """The address of the server, which answers."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.url}/health", timeout=1):
+                return server.url
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"the MLflow server did not start: {server.log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mlflow_starting(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Mlflow | None]:
+    """A real MLflow server, started early."""
+    if not any("mlflow_url" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield None
+        return
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def mlflow_url(mlflow_starting: Mlflow | None) -> str:
     """The address of the MLflow server, which answers."""
     assert mlflow_starting
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and mlflow_starting.process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{mlflow_starting.url}/health", timeout=1):
-                return mlflow_starting.url
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(f"the MLflow server did not start: {mlflow_starting.log.read_text()[-2000:]}")
+    return answering(mlflow_starting)

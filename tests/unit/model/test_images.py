@@ -57,8 +57,8 @@ def copied(target: str) -> set[str]:
         ("train", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.tensorflow"]),
         ("train-pytorch", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.pytorch"]),
         ("train-mxnet", ["model.train", "model.publish", "model.select", "model.watch", "model.frameworks.mxnet"]),
-        ("serve", ["model.fetch", "model.promote", "model.serve.__main__"]),
-        ("serve-framework", ["model.fetch", "model.promote", "model.serve.__main__"]),
+        ("serve", ["model.fetch", "model.promote", "model.serve.__main__", "model.transfer"]),
+        ("serve-framework", ["model.fetch", "model.promote", "model.serve.__main__", "model.transfer"]),
     ],
 )
 def test_an_image_has_what_its_programs_import_and_no_more(target: str, programs: list[str]) -> None:

@@ -15,6 +15,15 @@ SECRETS = {
     "modelops:alertmanager_config": "route: {receiver: team}\nreceivers: [{name: team}]",
 }
 REGISTRY = "localhost:5000"
+RELEASE = {
+    "image": "registry.example.com/modelops/staging/linear-serve@sha256:" + "b" * 64,
+    "model_name": "linear",
+    "run_id": "0123456789ab",
+    "model_version": "run-0123456789ab",
+    "tracking_uri": "http://registry.modelops-staging.svc:5000",
+    "metrics": {"mse": 0.04},
+}
+"""What the stack `staging` has released."""
 
 
 def config_of(stack: str) -> dict[str, str]:

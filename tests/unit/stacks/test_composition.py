@@ -1,6 +1,7 @@
 """The whole program of each stack, against mocks."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import pytest
 
 from modelops import UPSTREAM_IMAGES
 from stacks.settings import SettingsError
-from tests.unit.components.harness import Program, run
-from tests.unit.stacks.support import REPOSITORY, SECRETS, STACKS, config_of
+from tests.unit.components.harness import Program, container, environment, run
+from tests.unit.stacks.support import RELEASE, REPOSITORY, SECRETS, STACKS, config_of
 
 OUTPUTS = {
     "url",
@@ -23,6 +24,7 @@ OUTPUTS = {
     "tracking_uri",
     "metrics",
     "run_url",
+    "release",
     "prometheus_url",
     "alertmanager_url",
     "grafana_url",
@@ -59,6 +61,7 @@ def compose(
         runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
         return exported
 
+    how.setdefault("stacks", {"organization/modelops/staging": {"release": RELEASE}})
     return run(program, **how), exported
 
 
@@ -91,6 +94,60 @@ def test_environments_differ_where_they_say_so(monkeypatch: pytest.MonkeyPatch, 
     assert not dev.one("PersistentVolumeClaim", "registry").options["protect"]
     assert prod.one("providers:kubernetes").inputs["context"] == "prod"
     assert "context" not in dev.one("providers:kubernetes").inputs
+
+
+def test_production_serves_what_staging_released(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, _ = compose("prod", monkeypatch, tmp_path)
+    assert [found.type for found in program.resources if "docker-build" in found.type or "Training" in found.type] == []
+    serving = container(program.one("Deployment", "model"), "serve")
+    assert serving["image"] == RELEASE["image"]
+    assert program.outputs["image"].value == RELEASE["image"]
+    assert program.outputs["model_uri"].value == "models:/linear@run-0123456789ab"
+    told = environment(program.one("Job", "promotion"), "transfer")
+    assert told["MODELOPS_GATE"] == '{"mse":{"max":0.08}}'
+    assert told["MODELOPS_SOURCE_URI"] == "https://mlflow.staging.example.com"
+    assert told["MLFLOW_TRACKING_URI"] == "http://registry.modelops-prod.svc:5000"
+    # And could be promoted from there in turn.
+    passed_on = {
+        key: program.outputs["release"].value[key] for key in ("image", "model_name", "run_id", "model_version")
+    }
+    assert passed_on.items() <= RELEASE.items()
+
+
+def test_a_preview_knows_what_is_promoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, _ = compose("prod", monkeypatch, tmp_path, preview=True, load_balancer=None)
+    assert program.outputs["image"].value == RELEASE["image"]
+    assert program.outputs["model_uri"].value == "models:/linear@run-0123456789ab"
+
+
+def test_a_release_can_come_as_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "release.json").write_text(json.dumps(RELEASE))
+    promote = {"modelops:promote": json.dumps({"file": str(tmp_path / "release.json")})}
+    program, _ = compose("prod", monkeypatch, tmp_path, config=promote)
+    assert program.outputs["image"].value == RELEASE["image"]
+    told = environment(program.one("Job", "promotion"), "transfer")
+    assert told["MODELOPS_SOURCE_URI"] == RELEASE["tracking_uri"]
+
+
+@pytest.mark.parametrize(
+    ("release", "says"),
+    [
+        (None, "the output `release` of the stack organization/modelops/staging is not there; bring up the stack"),
+        ({**RELEASE, "run_id": ""}, "has no run_id"),
+        ({**RELEASE, "image": "linear-serve:latest"}, "has the image 'linear-serve:latest', must have one by digest"),
+    ],
+)
+def test_a_release_that_is_not_whole_is_refused(
+    release: Any, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(pulumi.RunError, match=re.escape(says)):
+        compose("prod", monkeypatch, tmp_path, stacks={"organization/modelops/staging": {"release": release}})
+
+
+def test_a_release_file_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    promote = {"modelops:promote": json.dumps({"file": "nowhere.json"})}
+    with pytest.raises(pulumi.RunError, match=r"nowhere\.json can't be read"):
+        compose("prod", monkeypatch, tmp_path, config=promote)
 
 
 def test_namespaces_enforce_a_security_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

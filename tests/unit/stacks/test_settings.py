@@ -36,7 +36,6 @@ def problems_of(values: dict[str, Any], **how: Any) -> list[str]:
 def test_each_stack_has_valid_settings(stack: str) -> None:
     config = config_of(stack)
     loaded = read(stack, own(config), context=config.get("kubernetes:context", "kind-test"), platform=PLATFORM)
-    assert loaded.settings.model.name == "linear"
     assert loaded.settings.model.gate["mse"].max is not None
     assert loaded.settings.namespace == f"modelops-{stack}"
     assert loaded.warnings == ()
@@ -113,6 +112,21 @@ def test_every_problem_comes_at_once_with_key_value_and_rule() -> None:
     assert len(found) == len(expected), found
     for problem, start in zip(found, expected, strict=True):
         assert problem.startswith(start)
+
+
+def test_a_release_is_made_here_or_taken_from_elsewhere() -> None:
+    assert problems_of({"model": {}}) == [
+        "modelops:model.framework is missing, it is required unless a release is promoted"
+    ]
+    both = {"promote": {"stack": "o/p/s", "file": "f"}, "model": {"gate": {"mse": {"max": 1}}}}
+    assert problems_of(both) == ["modelops:promote must have either stack or file: where the release comes from"]
+    idle = {"promote": {"stack": "o/p/s"}, "model": MODEL, "images": {"registry": "r"}}
+    assert problems_of(idle) == [
+        "modelops:images is given, must not be with promote: nothing is built or trained",
+        "modelops:model.framework is given, must not be with promote: nothing is built or trained",
+    ]
+    promoting = load({"promote": {"file": "release.json"}, "model": {"gate": {"mse": {"max": 1}}}}).settings
+    assert promoting.images is None
 
 
 def test_wrong_production_settings_are_all_named() -> None:

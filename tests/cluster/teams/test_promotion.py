@@ -1,0 +1,102 @@
+"""What ran in staging goes to prod as it is: two stacks of this repository, each with a registry of its own."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.support import eventually, objects, post
+from tests.cluster.teams.environments import PLANTED, Environment, hand_over_account, promoting
+
+pytestmark = [pytest.mark.teams, pytest.mark.long]
+
+
+@pytest.fixture(scope="module")
+def promoted(two: tuple[Environment, Environment]) -> tuple[Environment, Environment]:
+    """Both up. The namespace comes with the stack, the team's Secret before the Job that needs it."""
+    staging, prod = two
+    first = prod.pulumi("up", "--yes", "--skip-preview", "--target", namespace_of(prod), "--target-dependents=false")
+    assert first.returncode == 0, first.stdout + first.stderr
+    hand_over_account(staging, prod)
+    prod.up()
+    return staging, prod
+
+
+def namespace_of(stack: Environment) -> str:
+    return f"urn:pulumi:{stack.name}::modelops::kubernetes:core/v1:Namespace::{stack.namespace}"
+
+
+def images(stack: Environment) -> set[tuple[str, str]]:
+    """What the pods of the service run: as it was asked for, and as the node found it."""
+    pods = objects("pods", stack.namespace, "--selector", "app.kubernetes.io/name=model-service")
+    return {
+        (status["image"], status["imageID"])
+        for pod in pods
+        if "deletionTimestamp" not in pod["metadata"]
+        for status in pod["status"]["containerStatuses"]
+    }
+
+
+def files(stack: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Digests of the model's files in the stack's registry."""
+    from mlflow import MlflowClient
+
+    secured = stack.name == "staging"
+    for name, value in (("USERNAME", "admin"), ("PASSWORD", PLANTED["registry_admin_password"])):
+        if secured:
+            monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+        else:
+            monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    found = stack.outputs()
+    client = MlflowClient(found["tracking_uri"])
+    version = client.get_model_version_by_alias("linear", found["model_version"])
+    folder.mkdir()
+    client.download_artifacts(str(version.run_id), "model", str(folder))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "model").iterdir()}
+
+
+def test_prod_serves_the_very_image_and_model_of_staging(
+    promoted: tuple[Environment, Environment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging, prod = promoted
+    before, after = staging.outputs(), prod.outputs()
+    for name in ("image", "run_id", "model_uri", "model_version", "metrics"):
+        assert before[name] == after[name], name
+    assert "@sha256:" in after["image"]
+    assert images(staging) == images(prod)
+    assert files(staging, tmp_path / "staging", monkeypatch) == files(prod, tmp_path / "prod", monkeypatch)
+    answers = [eventually(lambda url=each["predict_url"]: post(url, {"inputs": [[0.5]]})) for each in (before, after)]
+    assert answers[0] == answers[1] and answers[0][0] == 200
+
+
+def test_nothing_is_built_or_trained_in_prod(promoted: tuple[Environment, Environment]) -> None:
+    _, prod = promoted
+    types = {urn.split("::")[2].split("$")[-1] for urn, _, _ in prod.resources()}
+    assert "modelops:index:ModelPromotion" in types
+    assert not {name for name in types if "TrainingJob" in name or "Image" in name or "docker" in name}
+    jobs = {job["metadata"]["labels"]["app.kubernetes.io/name"] for job in objects("jobs", prod.namespace)}
+    assert jobs == {"model-promotion", "serving-alias"}
+
+
+def test_a_second_up_promotes_nothing_anew(promoted: tuple[Environment, Environment]) -> None:
+    _, prod = promoted
+    done = prod.pulumi("preview", "--expect-no-changes")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prods_own_gate_judges_and_what_serves_goes_on(promoted: tuple[Environment, Environment]) -> None:
+    """The bound is below the noise in the data, which no model can do."""
+    staging, prod = promoted
+    before = images(prod)
+    config: dict[str, Any] = promoting(staging, 0.0001)
+    prod.configure(config)
+    try:
+        done = prod.pulumi("up", "--yes", "--skip-preview")
+        said = done.stdout + done.stderr
+        assert done.returncode != 0 and "gate not met: mse is" in said and "must be at most 0.0001" in said, said
+        assert images(prod) == before
+        assert post(prod.outputs()["predict_url"], {"inputs": [[0.5]]})[0] == 200
+    finally:
+        prod.configure(promoting(staging, 0.1))
+        prod.up()

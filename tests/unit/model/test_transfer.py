@@ -1,0 +1,142 @@
+"""A version on its way from one registry into another: two real MLflow servers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from model import transfer
+from model.contract import Exit
+from model.manifest import FILE_NAME
+from tests.unit.model.conftest import Mlflow, answering, mlflow_server
+from tests.unit.model.support import run_here, write_model
+
+METRICS = '{"accuracy": 1.0, "mse": 0.04}'
+URI = "models:/moved@run-abc123def456"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+    """The registry that a version goes to. It comes up while the other one is filled."""
+    with mlflow_server(tmp_path_factory.mktemp("elsewhere")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def source(mlflow_url: str, elsewhere: Mlflow, tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
+    """The registry that has the version: the model's files, metrics, parameters and tags as training leaves them."""
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder, name="moved")
+    client = MlflowClient(mlflow_url)
+    client.create_registered_model("moved")
+    tags = {"modelops.run_id": "abc123def456", "modelops.metrics": METRICS, "modelops.image": "train@sha256:1"}
+    run = client.create_run("0", tags=tags).info
+    client.log_param(run.run_id, "epochs", 200)
+    for step, value in enumerate((1.0, 0.04)):
+        client.log_metric(run.run_id, "mse", value, step=step)
+    client.log_artifacts(run.run_id, str(folder), "model")
+    made = client.create_model_version(
+        "moved", f"{run.artifact_uri}/model", run.run_id, tags={"modelops.framework": "tensorflow"}
+    )
+    client.set_registered_model_alias("moved", "run-abc123def456", made.version)
+    return client
+
+
+@pytest.fixture(scope="module")
+def target(elsewhere: Mlflow) -> MlflowClient:
+    return MlflowClient(answering(elsewhere))
+
+
+@pytest.fixture
+def go(source: MlflowClient, target: MlflowClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the program as its container does."""
+
+    def run(**variables: object) -> Any:
+        told = {
+            "MODELOPS_MODEL_NAME": "moved",
+            "MODELOPS_RUN_ID": "abc123def456",
+            "MODELOPS_SOURCE_URI": source.tracking_uri,
+            "MODELOPS_MODEL_DIR": tmp_path / "model",
+            "MODELOPS_REGISTRY_WAIT_SECONDS": 0,
+            "MLFLOW_TRACKING_URI": target.tracking_uri,
+        }
+        return run_here(transfer.main, capsys, **{**told, **variables})
+
+    return run
+
+
+def versions(client: MlflowClient) -> list[Any]:
+    return list(client.search_model_versions("name = 'moved'"))
+
+
+def test_a_gate_that_is_not_met_leaves_the_other_registry_as_it_was(go: Any, target: MlflowClient) -> None:
+    done = go(MODELOPS_GATE='{"mse": {"max": 0.01}}')
+    assert done.returncode == Exit.GATE
+    assert "gate not met: mse is 0.04, must be at most 0.01" in done.stderr
+    assert versions(target) == [] and target.search_runs(["0"]) == []
+
+
+def test_a_version_that_is_not_there_is_an_error(go: Any) -> None:
+    done = go(MODELOPS_RUN_ID="ffffffffffff")
+    assert done.returncode == Exit.FAILURE
+    assert "has no models:/moved@run-ffffffffffff" in done.stderr
+
+
+def test_a_version_arrives_as_it_was(go: Any, source: MlflowClient, target: MlflowClient, tmp_path: Path) -> None:
+    done = go(MODELOPS_GATE='{"mse": {"max": 0.1, "max_delta": 0.0}}')
+    assert done.returncode == Exit.DONE, done.stderr
+    assert "gate met: mse is 0.04, must be at most 0.1" in done.stdout
+    assert f"{URI} is here as version 1" in done.stdout
+    there, here = (client.get_model_version_by_alias("moved", "run-abc123def456") for client in (source, target))
+    assert here.tags == {**there.tags, "modelops.transferred_from": source.tracking_uri}
+    before, after = source.get_run(there.run_id), target.get_run(here.run_id)
+    assert after.info.status == "FINISHED"
+    assert (after.data.params, after.data.metrics) == (before.data.params, before.data.metrics)
+    assert after.data.tags["modelops.metrics"] == METRICS
+    assert after.data.tags["modelops.image"] == "train@sha256:1"
+    folders = [tmp_path / "there", tmp_path / "here"]
+    for client, version, folder in zip((source, target), (there, here), folders, strict=True):
+        folder.mkdir()
+        client.download_artifacts(version.run_id, "model", str(folder))
+    files = [{path.name: path.read_bytes() for path in (folder / "model").iterdir()} for folder in folders]
+    assert files[0] == files[1]
+    assert set(files[0]) == {"model.tflite", FILE_NAME}
+
+
+def test_a_version_that_is_there_is_judged_again_and_not_copied(go: Any, target: MlflowClient) -> None:
+    done = go()
+    assert (done.returncode, done.stdout) == (Exit.DONE, f"{URI} is already there as version 1: nothing to do\n")
+    assert len(versions(target)) == 1
+    # Its registry of origin is not asked any more.
+    assert go(MODELOPS_SOURCE_URI="http://127.0.0.1:9").returncode == Exit.DONE
+    assert go(MODELOPS_GATE='{"mse": {"max": 0.01}}').returncode == Exit.GATE
+
+
+def test_one_cut_off_before_its_alias_is_gone_on_with(go: Any, target: MlflowClient) -> None:
+    target.delete_registered_model_alias("moved", "run-abc123def456")
+    assert go().returncode == Exit.DONE
+    assert len(versions(target)) == 1
+    assert len(target.search_runs([target.get_experiment_by_name("moved").experiment_id])) == 1
+
+
+def test_it_is_compared_with_the_version_that_serves(go: Any, source: MlflowClient, target: MlflowClient) -> None:
+    run = target.create_run("0").info
+    target.log_metric(run.run_id, "mse", 0.02)
+    better = target.create_model_version("moved", f"{run.artifact_uri}/model", run.run_id)
+    target.set_registered_model_alias("moved", "serving", better.version)
+    target.delete_registered_model_alias("moved", "run-abc123def456")
+    done = go(MODELOPS_GATE='{"mse": {"max_delta": 0.01}}')
+    assert done.returncode == Exit.GATE
+    assert "mse is 0.04, must be at most 0.03 (max_delta 0.01; version 2, which serves now, has 0.02)" in done.stderr
+
+
+def test_wrong_settings_are_told_all_at_once(go: Any) -> None:
+    done = go(MODELOPS_MODEL_NAME="", MODELOPS_SOURCE_URI="staging", MODELOPS_GATE='{"mse": {}}')
+    assert done.returncode == Exit.CONFIGURATION
+    assert [line.split(" ")[1] for line in done.stderr.splitlines()] == [
+        "MODELOPS_MODEL_NAME",
+        "MODELOPS_SOURCE_URI",
+        "MODELOPS_GATE:",
+    ]
