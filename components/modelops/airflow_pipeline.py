@@ -16,6 +16,7 @@ from modelops._airflow_args import (
 )
 from modelops._assets import asset, source
 from modelops._labels import labels
+from modelops._names import objects_name
 from modelops._network import cluster_host, service_url
 from modelops._outputs import known_after
 from modelops._pipeline_checks import SIZES as DATA_SIZES
@@ -69,6 +70,7 @@ class AirflowPipeline(pulumi.ComponentResource):
     def __init__(self, name: str, args: AirflowPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:AirflowPipeline", name, None, opts)
+        name = objects_name(name, opts)
         here = pulumi.ResourceOptions(parent=self)
         own = labels(COMPONENT, COMPONENT, name)
         pods = _account(name, args, own, here)

@@ -6,6 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops._labels import labels
+from modelops._names import objects_name
 from modelops._network import net
 from modelops._outputs import known_after, short_hash
 from modelops._pipeline_args import DataPipelineArgs, DataVolume
@@ -69,6 +70,7 @@ class DataPipeline(pulumi.ComponentResource):
     def __init__(self, name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:DataPipeline", name, None, opts)
+        name = objects_name(name, opts)
         here = pulumi.ResourceOptions(parent=self)
         scheduled = "schedule" in args
         version = pulumi.Output.from_input("") if scheduled else _version(args)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 import pulumi
 
+from modelops._names import objects_name
 from modelops._validation import Problems, read_args
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class ModelImage(pulumi.ComponentResource):
     def __init__(self, name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:ModelImage", name, None, opts)
+        name = objects_name(name, opts)
         build = _with_docker if args.get("builder") is ImageBuilder.DOCKER else _with_buildkit
         self.digest = build(name, args, pulumi.ResourceOptions(parent=self))
         self.ref = pulumi.Output.concat(args["repository"], "@", self.digest)

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops._labels import labels
+from modelops._names import objects_name
 from modelops._network import API_SERVER_PORTS, port_of
 from modelops._outputs import known_after
 from modelops._pods import (
@@ -98,6 +99,7 @@ class ModelPromotion(pulumi.ComponentResource):
     def __init__(self, name: str, args: ModelPromotionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:ModelPromotion", name, None, opts)
+        name = objects_name(name, opts)
         here = pulumi.ResourceOptions(parent=self)
         namespace = args["namespace"]
         own = labels(NAME, NAME, name)

@@ -7,6 +7,7 @@ from modelops import _registry_accounts, _registry_backup, _registry_database
 from modelops._assets import asset
 from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import labels, scrape, selector
+from modelops._names import objects_name
 from modelops._network import allow_egress, allow_ingress, cluster_host, net, service_url
 from modelops._outputs import known_after
 from modelops._pods import (
@@ -73,6 +74,7 @@ class ModelRegistry(pulumi.ComponentResource):
     def __init__(self, name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:ModelRegistry", name, None, opts)
+        name = objects_name(name, opts)
         here = pulumi.ResourceOptions(parent=self)
         described = labels(_NAME, _COMPONENT, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=described)

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops._labels import labels, selector
+from modelops._names import objects_name
 from modelops._network import allow_egress, allow_ingress, allow_within, cluster_host, net, port_of, service_url
 from modelops._outputs import known_after
 from modelops._pods import core
@@ -53,6 +54,7 @@ class ModelService(pulumi.ComponentResource):
     def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:ModelService", name, None, opts)
+        name = objects_name(name, opts)
         here = pulumi.ResourceOptions(parent=self)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels(NAME, NAME, name))
         account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)

@@ -5,6 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
+from modelops._names import objects_name
 from modelops._pods import check_resources
 from modelops._types import Expose
 from modelops._validation import Problems, read_args
@@ -77,6 +78,7 @@ class MonitoringStack(pulumi.ComponentResource):
     def __init__(self, name: str, args: MonitoringStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:MonitoringStack", name, None, opts)
+        name = objects_name(name, opts)
         here = pulumi.ResourceOptions(parent=self)
         scope = Scope(name, args["namespace"], args.get("host"))
         expose = args.get("expose", Expose.CLUSTER_IP)

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops._labels import labels
+from modelops._names import objects_name
 from modelops._network import net
 from modelops._outputs import known_after
 from modelops._pods import core, name_of
@@ -71,6 +72,7 @@ class TrainingJob(pulumi.ComponentResource):
     def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:TrainingJob", name, None, opts)
+        name = objects_name(name, opts)
         here = pulumi.ResourceOptions(parent=self)
         self.run_id = _run_id(args)
         run = _surroundings(name, args, self.run_id, here)

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +56,21 @@ DAG = {
 }
 SOURCES = str(HERE.parents[1] / "model")
 BUILT = {"context": SOURCES, "target": "serve", "repository": "registry.example.com/team/linear"}
-MINIMAL: dict[str, Callable[[pulumi.ResourceOptions], Any]] = {
-    "AirflowPipeline": lambda opts: modelops.AirflowPipeline("demo", DAG, opts),  # type: ignore[arg-type]
-    "DataPipeline": lambda opts: modelops.DataPipeline("demo", PIPELINE, opts),  # type: ignore[arg-type]
-    "ModelImage": lambda opts: modelops.ModelImage("demo", BUILT, opts),  # type: ignore[arg-type]
-    "ModelPromotion": lambda opts: modelops.ModelPromotion("demo", PROMOTION, opts),  # type: ignore[arg-type]
-    "ModelRegistry": lambda opts: modelops.ModelRegistry(
-        "demo", {"namespace": "ml", "database": {}, "backup": {}}, opts
-    ),
-    "ModelService": lambda opts: modelops.ModelService("demo", SERVING, opts),  # type: ignore[arg-type]
-    "MonitoringStack": lambda opts: modelops.MonitoringStack("demo", {"namespace": "watch", "elk": ELK}, opts),  # type: ignore[typeddict-item]
-    "TrainingJob": lambda opts: modelops.TrainingJob("demo", TRAINING, opts),  # type: ignore[arg-type]
+MINIMAL: dict[str, Any] = {
+    "AirflowPipeline": DAG,
+    "DataPipeline": PIPELINE,
+    "ModelImage": BUILT,
+    "ModelPromotion": PROMOTION,
+    "ModelRegistry": {"namespace": "ml", "database": {}, "backup": {}},
+    "ModelService": SERVING,
+    "MonitoringStack": {"namespace": "watch", "elk": ELK},
+    "TrainingJob": TRAINING,
 }
-"""Each component, with as few arguments as make it whole."""
+"""Each component's arguments, as few as make it whole."""
+
+
+def make(component: str, opts: pulumi.ResourceOptions, name: str = "demo") -> Any:
+    return getattr(modelops, component)(name, MINIMAL[component], opts)
 
 
 def children(made: Program) -> list[Resource]:
@@ -130,7 +131,7 @@ def test_a_transformation_can_change_every_child(component: str) -> None:
         changed.append(args.name)
         return pulumi.ResourceTransformationResult(args.props, options)
 
-    made = run(lambda: MINIMAL[component](pulumi.ResourceOptions(transformations=[note])))
+    made = run(lambda: make(component, pulumi.ResourceOptions(transformations=[note])))
     assert {found.name for found in children(made)} <= set(changed)
     assert [found.name for found in children(made) if not found.options["protect"]] == []
     assert children(made)
@@ -142,10 +143,32 @@ def test_every_child_is_on_the_given_provider(component: str) -> None:
         import pulumi_docker_build as docker_build
 
         given = [provider(), docker_build.Provider("given")]
-        return MINIMAL[component](pulumi.ResourceOptions(providers=given))
+        return make(component, pulumi.ResourceOptions(providers=given))
 
     strays = [f"{found.type} {found.name}" for found in children(run(build)) if "::given::" not in found.provider]
     assert strays == []
+
+
+@pytest.mark.parametrize("component", MINIMAL)
+def test_a_component_that_is_renamed_keeps_its_objects(component: str) -> None:
+    """Their names in the program as well, so nothing of them changes: only the component itself needs the alias."""
+    before = run(lambda: make(component, pulumi.ResourceOptions()))
+    renamed = pulumi.ResourceOptions(aliases=[pulumi.Alias(name="demo")])
+    after = run(lambda: make(component, renamed, name="renamed"))
+    names = [sorted((found.type, found.name) for found in children(made)) for made in (before, after)]
+    assert names[0] == names[1]
+    assert {found.name for found in after.resources if found.type == f"modelops:index:{component}"} == {"renamed"}
+
+
+def test_an_alias_may_be_a_urn_as_it_is_from_other_languages() -> None:
+    urn = "urn:pulumi:test::modelops::modelops:index:ModelService::demo"
+    made = run(lambda: make("ModelService", pulumi.ResourceOptions(aliases=[urn]), name="renamed"))
+    assert made.one("Deployment").inputs["metadata"]["name"] == "demo"
+
+
+def test_another_alias_says_nothing_of_names() -> None:
+    moved = pulumi.ResourceOptions(aliases=[pulumi.Alias(parent=pulumi.ROOT_STACK_RESOURCE)])
+    assert run(lambda: make("ModelService", moved)).one("Deployment").name == "demo"
 
 
 def test_the_plugins_schema_changes_knowingly() -> None:

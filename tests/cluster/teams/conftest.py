@@ -2,10 +2,14 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from modelops import ModelImage
+from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.conftest import serving
+from tests.cluster.serving.support import image_args, platform_facts
 from tests.cluster.teams import environments
 from tests.cluster.teams.environments import Environment
 
@@ -31,3 +35,13 @@ def two(
         finally:
             for each in (prod, staging):
                 each.destroy()
+
+
+@pytest.fixture(scope="package")
+def serving_image(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The serving image, by digest."""
+    stack = Stack(tmp_path_factory.mktemp("image") / "stack")
+    args: Any = image_args(platform_facts(platform_env), "serve")
+    stack.up(lambda provider: {"image": ModelImage("serve", args).ref})
+    yield stack.outputs()["image"]
+    stack.destroy(succeed=None)

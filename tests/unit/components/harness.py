@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,8 +56,8 @@ class Program(pulumi.runtime.Mocks):
     """Whether names that the provider makes up differ with the object's data, as new objects' names do."""
     stacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Outputs of other stacks, by their full name."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Options of the resource that is being registered; Pulumi's mocks don't hand them over."""
+    registering: threading.local = field(default_factory=threading.local)
+    """`options` of the resource that this thread registers; Pulumi's mocks don't hand them over."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         if args.typ == "pulumi:pulumi:StackReference":
@@ -64,7 +65,9 @@ class Program(pulumi.runtime.Mocks):
         if args.resource_id:  # read, not created
             data = self.records.get(args.name)
             return args.resource_id, {**args.inputs, **({} if data is None else {"data": dict(data)})}
-        self.resources.append(Resource(args.typ, args.name, _plain(args.inputs), args.provider or "", self.options))
+        self.resources.append(
+            Resource(args.typ, args.name, _plain(args.inputs), args.provider or "", self.registering.options)
+        )
         return f"{args.name}-id", self._outputs(args)
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
@@ -104,13 +107,14 @@ class Program(pulumi.runtime.Mocks):
 class _Monitor(mocks.MockMonitor):
     def RegisterResource(self, request: Any) -> Any:
         program: Any = self.mocks
-        program.options = {
+        program.registering.options = {
             "replace_on_changes": list(request.replaceOnChanges),
             "ignore_changes": list(request.ignoreChanges),
             "create_timeout": request.customTimeouts.create,
             "dependencies": [urn.rpartition("::")[2] for urn in request.dependencies],
             "protect": request.protect,
             "retain_on_delete": request.retainOnDelete,
+            "parent": request.parent,
         }
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
