@@ -3,6 +3,7 @@ PYTHON ?= python3
 STACK ?= dev
 CLUSTER ?=
 ONLY ?=
+TESTS ?= tests/unit tests/assets tests/package
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -10,7 +11,7 @@ VENV := .venv/bin
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@echo "  Variables: STACK=dev|staging|prod  CLUSTER=context|minikube|kind|embedded  ONLY=<pytest marker>  PYTHON=python3"
+	@echo "  Variables: STACK=dev|staging|prod  CLUSTER=context|minikube|kind|embedded  ONLY=<pytest marker>  TESTS=<paths>  PYTHON=python3"
 
 up: ## Bring everything up, from nothing to a served model
 	@$(PYTHON) -m devkit up --deploy $(STACK) $(if $(CLUSTER),--cluster $(CLUSTER))
@@ -39,7 +40,7 @@ format: venv ## Format the sources and mend what the linter can
 	$(VENV)/ruff check --fix .
 
 test-unit: venv ## Everything that needs no cluster (minutes)
-	PROMTOOL="$$($(VENV)/python -m devkit.promtool)" $(VENV)/pytest tests/unit tests/assets tests/package
+	PROMTOOL="$$($(VENV)/python -m devkit.promtool)" $(VENV)/pytest $(TESTS)
 
 test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for all of one area, its long tests included
 	$(VENV)/pytest tests/cluster -m "$(if $(ONLY),$(ONLY),not long)"

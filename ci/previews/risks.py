@@ -50,6 +50,11 @@ def is_training(step: Step) -> bool:
     return step.kind in _JOBS and "modelops:index:TrainingJob" in step.parents and step.op in ("create", "replace")
 
 
+def is_promotion(step: Step) -> bool:
+    """Whether the step brings a model version from another environment."""
+    return step.kind in _JOBS and "modelops:index:ModelPromotion" in step.parents and step.op in ("create", "replace")
+
+
 def rolls(step: Step) -> bool:
     """Whether the step replaces a workload's pods by new ones, one after the other."""
     if step.kind not in _WORKLOADS or step.op != "update" or step.refreshed:
@@ -73,6 +78,7 @@ def summary(preview: Preview) -> str:
     for verb, noun, test in (
         ("builds", "image", is_build),
         ("trains", "run", is_training),
+        ("promotes", "version", is_promotion),
         ("rolls", "workload", rolls),
     ):
         if found := [step for step in steps if test(step)]:

@@ -151,6 +151,14 @@ def test_a_new_model_behind_a_service_is_a_move_of_traffic() -> None:
     )
 
 
+def test_a_promotion_is_told_in_the_summary() -> None:
+    urn = "urn:pulumi:prod::app::modelops:index:ModelPromotion$kubernetes:batch/v1:Job::promotion"
+    job = {"op": "create", "urn": urn, "newState": {"custom": True, "inputs": {}}}
+    assert "prod: promotes 1 version (promotion), creates 1" in render.render(
+        [reading.read(document(job), source="preview.json")], "text"
+    )
+
+
 def test_weights_of_a_route_are_a_move_of_traffic() -> None:
     old, new = ({"spec": {"rules": [{"backendRefs": [{"name": "a", "weight": w}]}]}} for w in (100, 90))
     body = comment(step("update", "gateway.networking.k8s.io/v1:HTTPRoute", old=old, new=new), host="text")

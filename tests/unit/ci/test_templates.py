@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.unit.ci import declarative
+
 CI = Path(__file__).resolve().parents[3] / "ci"
 WORKFLOWS = sorted((CI / "github").glob("*.yml"))
 GITLAB = CI / "gitlab" / ".gitlab-ci.yml"
@@ -97,7 +99,7 @@ def test_a_change_goes_to_dev_is_tested_goes_to_staging_and_waits_before_prod() 
     assert order == list(found)
     assert gitlab()["prod"]["rules"][0]["when"] == "manual"
     said = JENKINS.read_text()
-    assert said.index("stage('staging')") < said.index("input message") < said.index("up.sh prod")
+    assert said.index("stage('staging')") < said.index("input(message") < said.index("up.sh prod")
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -125,7 +127,36 @@ def test_every_step_that_a_template_names_is_there_and_can_be_run() -> None:
             assert os.access(CI.parent / name, os.X_OK), name
 
 
-def test_the_jenkinsfile_closes_what_it_opens() -> None:
-    text = re.sub(r"//.*|'[^']*'|\"[^\"]*\"", "", JENKINS.read_text())
-    for opening, closing in ("{}", "()"):
-        assert text.count(opening) == text.count(closing)
+def test_the_jenkinsfile_keeps_the_declarative_grammar() -> None:
+    assert declarative.problems(JENKINS.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("lock(resource: 'stack-dev') {", "lock(resource: 'stack-dev') {{", "not Groovy"),
+        ("pipeline {", "node('linux') {}\npipeline {", "must have one `pipeline` and nothing beside it"),
+        ("    agent { label 'linux && python3.11' }\n", "", "`agent` is missing in `pipeline`"),
+        ("agent { label", "agent { lable", "`lable` is not known in `agent`"),
+        ("    stages {", "    stagez {", "`stagez` is not known in `pipeline`"),
+        ("    options {", "    options { ansiblue() }\n    options {", "`ansiblue` is not known in `options`"),
+        ("    triggers {", "    options { timestamps() }\n    triggers {", "`options` stands twice in `pipeline`"),
+        ("cron(env", "chron(env", "`chron` is not known in `triggers`"),
+        ("stage('staging')", "stage('dev')", "a second stage of the same name"),
+        ("beforeAgent true", "beforeAgnet true", "`beforeAgnet` is not known in `when`"),
+        ("not { triggeredBy 'TimerTrigger' }", "not { }", "`not` must have one condition"),
+        ("sh 'make lint'", "if (env.X) { sh 'make lint' }", "in `steps`, must be in `script`"),
+        ("sh 'make lint'", "def x = 1", "in `steps`, must be in `script`"),
+        ("credentials('pulumi-dev-backend')", "readFile('x')", "takes NAME = a string or credentials(…)"),
+        (
+            "            steps {\n                sh 'make lint'",
+            "            stepz {\n                sh 'make lint'",
+            "has 0",
+        ),
+    ],
+)
+def test_what_breaks_the_declarative_grammar_is_found(old: str, new: str, says: str) -> None:
+    text = JENKINS.read_text()
+    assert old in text
+    found = declarative.problems(text.replace(old, new, 1))
+    assert any(says in problem for problem in found), found

@@ -1,0 +1,62 @@
+"""`git bisect run make test-unit` finds the commit that broke something, on a machine without a cluster."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TESTS = "tests/unit/stacks/test_cluster.py"
+RIGHT = 'if host in ("localhost", "kubernetes.docker.internal"):'
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """These sources, unfinished ones included, with four commits on top of which the third one breaks something."""
+    folder = tmp_path / "project"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    git(folder, "init", "-q")
+    git(folder, "add", "--all")
+    git(folder, "commit", "-q", "-m", "good")
+    git(folder, "tag", "good")
+    for number in range(4):
+        if number == 2:
+            source = folder / "stacks" / "cluster.py"
+            assert RIGHT in source.read_text()
+            source.write_text(source.read_text().replace(RIGHT, 'if host in ("localhost",):'))
+        (folder / "notes.md").write_text(f"{number}\n")
+        git(folder, "add", "--all")
+        git(folder, "commit", "-q", "-m", f"commit {number}")
+    # After the commits: it is no part of them.
+    (folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    return folder
+
+
+def git(folder: Path, *arguments: str, **more: str) -> str:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+    environment = {**os.environ, **more}
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_bisect_finds_the_commit_without_a_cluster(history: Path, tmp_path: Path) -> None:
+    git(history, "bisect", "start", "HEAD", "good")
+    # No kubeconfig, no Pulumi state, none of the platform's tools.
+    nowhere = {"KUBECONFIG": str(tmp_path / "none"), "PULUMI_HOME": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"}
+    nowhere["PATH"] = f"{Path(shutil.which('python3') or '/usr/bin/python3').parent}{os.pathsep}{nowhere['PATH']}"
+    nowhere["PATH"] += f"{os.pathsep}{Path(shutil.which('go')).parent}" if shutil.which("go") else ""  # type: ignore[arg-type]
+    said = git(history, "bisect", "run", "make", "test-unit", f"TESTS={TESTS}", **nowhere)
+    assert "commit 2" in said and "is the first bad commit" in said
