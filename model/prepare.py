@@ -19,9 +19,11 @@ from typing import Any
 
 from model import contract
 from model.contract import ConfigurationError, ContractError, Environment
+from model.preprocessing import FILE_NAME
 
 REPORT = "report.json"
 LATEST = "latest.json"
+ENGINES = ("memory", "dask")
 POLL_SECONDS = 0.5
 
 
@@ -31,6 +33,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     shards = env.integer("MODELOPS_SHARDS", 1, minimum=1, maximum=1000)
     shard = env.integer("JOB_COMPLETION_INDEX", 0, minimum=0, maximum=999)
     wait = env.number("MODELOPS_SHARDS_WAIT_SECONDS", 3600, minimum=0, maximum=2_592_000)
+    engine = env.text("MODELOPS_ENGINE", "memory", pattern="|".join(ENGINES), rule=" or ".join(ENGINES))
     parser = argparse.ArgumentParser(prog="python -m model.prepare", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
         "--pipeline",
@@ -49,6 +52,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--shards", type=int, default=shards, help="workers, each with its share ($MODELOPS_SHARDS)")
     parser.add_argument("--shard", type=int, default=shard, help="which of them, from 0 on ($JOB_COMPLETION_INDEX)")
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=engine,
+        help="where what looks at all rows is done: memory of shard 0, or dask on all of them ($MODELOPS_ENGINE)",
+    )
     parser.add_argument(
         "--work",
         default=env.text("MODELOPS_WORK", "work"),
@@ -89,9 +98,13 @@ def main(words: list[str] | None = None) -> None:
 
     from model.steps.base import Context
     from model.steps.pipeline import Pipeline
+    from model.steps.rows import Whole
 
     pipeline = Pipeline.parse(declared)
-    pipeline.check_shards(given.shards)
+    in_shards = given.shards > 1 or given.engine == "dask"
+    pipeline.check_shards(in_shards=in_shards)
+    if given.engine == "dask":
+        pipeline.check_pieces()
     place = Place(given.destination)
     context = Context(salt=os.environ.get("MODELOPS_SALT", "").encode())
     version = given.data_version or ("" if given.shard else pipeline.version(context.salt))
@@ -101,18 +114,21 @@ def main(words: list[str] | None = None) -> None:
         leave_name(version)
         return
     started = time.monotonic()
-    if given.shards > 1:
+    if in_shards:
         write_shard(pipeline, place, given, context)
         if given.shard:
+            if given.engine == "dask":
+                from model.steps import spread
+
+                spread.work(place, _folder(given), given.wait_seconds)
             return
-        prepared = merged(pipeline, place, given, context)
-    else:
-        prepared = pipeline.finish(pipeline.whole(context, say), context, say)
-    say(f"writing {version}")
-    place.publish(version, prepared)
-    place.mark_latest(version)
-    if given.shards > 1:
+        finish = spread_out if given.engine == "dask" else merged
+        finish(pipeline, place, given, context, version)
+        place.mark_latest(version)
         place.remove(_folder(given))
+    else:
+        place.publish(version, pipeline.finish(Whole(pipeline.whole(context, say)), context, say))
+        place.mark_latest(version)
     leave_name(version)
     say(f"data_version {version}, {time.monotonic() - started:.1f} s")
 
@@ -128,30 +144,46 @@ def write_shard(pipeline: Any, place: "Place", given: argparse.Namespace, contex
     marker = f"{_folder(given)}/done-{given.shard:04}.json"
     if place.has(marker):
         return
+    pieces = []
     for file, chunk, frame in pipeline.shard(given.shard, given.shards, context, say):
-        place.write_table(f"{_folder(given)}/part-{file:06}-{chunk:08}.parquet", frame, index=True)
-    place.write_text(marker, json.dumps(context.report))
+        name = f"{_folder(given)}/part-{file:06}-{chunk:08}.parquet"
+        place.write_table(name, frame, index=True)
+        if len(frame):
+            pieces.append((name, len(frame), int(frame.index[0])))
+    place.write_text(marker, json.dumps({"report": context.report, "pieces": pieces}))
     context.report.clear()
     say(f"shard {given.shard} of {given.shards} is done")
 
 
-def merged(pipeline: Any, place: "Place", given: argparse.Namespace, context: Any) -> Any:
-    """What all shards' rows become. What is wrong with the data is final: then their pieces go too."""
-    from model.steps.errors import DataError
-
-    try:
-        return pipeline.finish(gathered(place, given, context), context, say)
-    except DataError:
-        place.remove(_folder(given))
-        raise
-
-
-def gathered(place: "Place", given: argparse.Namespace, context: Any) -> Any:
-    """The rows of all shards in the order in which one worker has them, and the reports. Waits for the others.
-
-    Raises ContractError when they take too long.
-    """
+def merged(pipeline: Any, place: "Place", given: argparse.Namespace, context: Any, version: str) -> None:
+    """All shards' rows in this memory, in the order in which one worker has them."""
     import pandas as pd
+
+    from model.steps.rows import Whole
+
+    with pieces_of_shards(place, given, context) as pieces:
+        rows = pd.concat([place.read_table(name) for name, _rows, _first in pieces])
+        place.publish(version, pipeline.finish(Whole(rows), context, say))
+
+
+def spread_out(pipeline: Any, place: "Place", given: argparse.Namespace, context: Any, version: str) -> None:
+    """All shards' rows stay where they are, and all workers go on with them."""
+    from model.steps import spread
+
+    with (
+        pieces_of_shards(place, given, context) as pieces,
+        spread.engine(place, _folder(given), given.shards) as engine,
+    ):
+        place.publish(version, pipeline.finish(engine.open(pieces, context), context, say))
+
+
+@contextmanager
+def pieces_of_shards(place: "Place", given: argparse.Namespace, context: Any) -> Iterator[list[tuple[str, int, int]]]:
+    """Name, number of rows and first index of what all shards wrote, in the order of the rows. Waits for the others.
+
+    What is wrong with the data is final: then the pieces go. Raises ContractError when the others take too long.
+    """
+    from model.steps import errors
 
     markers = [f"{_folder(given)}/done-{shard:04}.json" for shard in range(given.shards)]
     deadline = time.monotonic() + given.wait_seconds
@@ -159,15 +191,19 @@ def gathered(place: "Place", given: argparse.Namespace, context: Any) -> Any:
         if time.monotonic() > deadline:
             raise ContractError(f"{len(missing)} of {given.shards} shards are not done after {given.wait_seconds:g} s")
         time.sleep(POLL_SECONDS)
+    pieces: list[tuple[str, int, int]] = []
     for marker in markers:
-        context.report += json.loads(place.read_text(marker))
-    frames = [place.read_table(name) for name in place.names(_folder(given)) if name.endswith(".parquet")]
-    if not frames:
-        from model.steps import errors
-
-        raise errors.empty("reading the sources")
-    say(f"gathered {sum(map(len, frames)):,} rows of {given.shards} shards")
-    return pd.concat(frames)
+        done = json.loads(place.read_text(marker))
+        context.report += done["report"]
+        pieces += [(name, rows, first) for name, rows, first in done["pieces"]]
+    say(f"{sum(rows for _name, rows, _first in pieces):,} rows of {given.shards} shards")
+    try:
+        if not pieces:
+            raise errors.empty("reading the sources")
+        yield sorted(pieces)
+    except errors.DataError:
+        place.remove(_folder(given))
+        raise
 
 
 def _folder(given: argparse.Namespace) -> str:
@@ -185,8 +221,12 @@ class Place:
             self._system, path = opened(uri)
         except (ValueError, ImportError, OSError) as error:
             raise ConfigurationError(f"--destination is {uri!r}, must be a folder or s3:// address: {error}") from error
+        self._uri = uri
         self._root = str(path).rstrip("/")
         self._local = "file" in (self._system.protocol if isinstance(self._system.protocol, tuple) else [])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Place, (self._uri,)
 
     def has(self, name: str) -> bool:
         self._system.invalidate_cache()
@@ -205,11 +245,18 @@ class Place:
         with self._whole(name) as stream:
             stream.write(text.encode())
 
-    def read_table(self, name: str) -> Any:
+    def read_table(self, name: str, columns: list[str] | None = None) -> Any:
         import pandas as pd
 
         with self._system.open(f"{self._root}/{name}", "rb") as stream:
-            return pd.read_parquet(stream)
+            return pd.read_parquet(stream, columns=columns)
+
+    def read_schema(self, name: str) -> Any:
+        """A table without its rows."""
+        import pyarrow.parquet
+
+        with self._system.open(f"{self._root}/{name}", "rb") as stream:
+            return pyarrow.parquet.ParquetFile(stream).schema_arrow.empty_table().to_pandas()
 
     def write_table(self, name: str, frame: Any, *, index: bool = False) -> None:
         with self._whole(name) as stream:
@@ -224,22 +271,25 @@ class Place:
 
     def publish(self, version: str, prepared: Any) -> None:
         """All of a version, or nothing of it."""
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            if self._local:
-                Path(self._root).mkdir(parents=True, exist_ok=True)
-                folder = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=self._root))
-            try:
-                write_version(folder, version, prepared)
-                if self._local:
-                    folder.chmod(0o755)
-                    folder.rename(Path(self._root, version))
-                else:
-                    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-                    for file in sorted(files, key=lambda name: name == REPORT):
-                        self._system.put_file(str(folder / file), f"{self._root}/{version}/{file}")
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
+        if not self._local:
+            self._write_version(version, version, prepared)
+            return
+        Path(self._root).mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=self._root))
+        try:
+            self._write_version(folder.name, version, prepared)
+            folder.chmod(0o755)
+            folder.rename(Path(self._root, version))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _write_version(self, folder: str, version: str, prepared: Any) -> None:
+        say(f"writing {version}")
+        for name, rows in prepared.parts.items():
+            rows.write(self, f"{folder}/{name}")
+        self.write_text(f"{folder}/{FILE_NAME}", prepared.preprocessing.text())
+        report = {"data_version": version, **prepared.report}
+        self.write_text(f"{folder}/{REPORT}", json.dumps(report, indent=2) + "\n")
 
     @contextmanager
     def _whole(self, name: str) -> Iterator[Any]:
@@ -254,16 +304,6 @@ class Place:
         with temporary.open("wb") as stream:
             yield stream
         temporary.replace(path)
-
-
-def write_version(folder: Path, version: str, prepared: Any) -> None:
-    """The files of a version."""
-    for name, frame in prepared.parts.items():
-        (folder / name).mkdir()
-        frame.reset_index(drop=True).to_parquet(folder / name / "part-00000.parquet")
-    prepared.preprocessing.write(folder)
-    report = {"data_version": version, **prepared.report}
-    (folder / REPORT).write_text(json.dumps(report, indent=2) + "\n")
 
 
 def say(line: str) -> None:

@@ -156,13 +156,17 @@ class Preprocessing:
         return value
 
     def write(self, directory: Path) -> None:
+        (directory / FILE_NAME).write_text(self.text())
+
+    def text(self) -> str:
+        """The content of the file."""
         content = {
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
             "operations": [dict(operation) for operation in self.operations],
             "dtype": self.dtype,
         }
-        (directory / FILE_NAME).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> "Preprocessing":

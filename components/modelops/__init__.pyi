@@ -27,7 +27,7 @@ from modelops.airflow_pipeline import (
     PipelineData,
     PipelineTraining,
 )
-from modelops.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume
+from modelops.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume, Engine
 from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.model_promotion import ModelPromotion, ModelPromotionArgs
 from modelops.model_registry import ModelRegistry, ModelRegistryArgs

@@ -1,12 +1,22 @@
 """The arguments of DataPipeline."""
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
 from modelops._training_args import Toleration
 from modelops._types import Resources
+
+
+class Engine(Enum):
+    """Who does what looks at more than one row."""
+
+    MEMORY = "memory"
+    """The first worker, with all rows in its memory."""
+    DASK = "dask"
+    """All workers, by Dask, a piece in memory at a time."""
 
 
 class DataVolume(TypedDict):
@@ -50,6 +60,10 @@ class DataPipelineArgs(TypedDict):
     shards: NotRequired[int]
     """How many pods share the work on single rows. Default 1; 1 to 100. Not part of the version: the result is the
     same. The types of all columns of CSV and JSON lines must then be declared."""
+    engine: NotRequired[Engine]
+    """Who does what looks at more than one row. Default `memory`. With `dask`, rows need to fit in no one's memory; it
+    has no interpolation, needs declared types as several shards do, and writes each part as several files. Not part of
+    the version: the rows are the same."""
     schedule: NotRequired[str]
     """When to run, as cron has it (`0 3 * * *`): a CronJob. Then a version is named by the content of its inputs, and
     `latest.json` at the destination names the newest. Default: once, a Job."""
@@ -67,7 +81,7 @@ class DataPipelineArgs(TypedDict):
     """Further variables (`AWS_ENDPOINT_URL` …). Default: none."""
     resources: NotRequired[Resources]
     """Resources of each worker. Default: 500m CPU, 1Gi memory, limited to 4Gi. The first worker has all rows in
-    memory."""
+    memory, unless `engine` is `dask`."""
     node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Labels that a node must have. Default: any node."""
     tolerations: NotRequired[Sequence[Toleration]]

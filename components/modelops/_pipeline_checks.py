@@ -12,7 +12,7 @@ from typing import Any
 import pulumi
 
 from modelops._assets import asset
-from modelops._pipeline_args import DataPipelineArgs
+from modelops._pipeline_args import DataPipelineArgs, Engine
 from modelops._pods import Sizes, check_resources
 from modelops._validation import Problems, read_args
 
@@ -41,6 +41,7 @@ def checked(name: str, given: DataPipelineArgs) -> DataPipelineArgs:
     check_declaration(problems, fields)
     _check_places(problems, fields)
     _check_run(problems, fields)
+    _check_engine(problems, fields)
     problems.raise_if_any()
     return args
 
@@ -64,8 +65,8 @@ def _check_sources(problems: Problems, args: Mapping[str, Any], known: Mapping[s
         kind = source.get("format", "csv")
         if (kind == "sql") != ("query" in source):
             problems.add(f"{field}.query", source.get("query"), "must be given with format sql, and only then")
-        if kind in _TYPED_FORMATS and args.get("shards", 1) != 1 and not source.get("types"):
-            problems.missing(f"{field}.types", "it is required with several shards: no shard sees all values")
+        if kind in _TYPED_FORMATS and _in_pieces(args) and not source.get("types"):
+            problems.missing(f"{field}.types", "it is required with several shards and dask: nobody sees all values")
 
 
 def _check_steps(problems: Problems, args: Mapping[str, Any], known: Mapping[str, Any], under: str) -> None:
@@ -133,6 +134,21 @@ def _check_places(problems: Problems, args: Mapping[str, Any]) -> None:
         problems.add("destination", destination, "must be a folder under /data or an s3:// address")
     elif on_volume and volume is None:
         problems.missing("volume", f"it is required with the destination {destination}")
+
+
+def _in_pieces(args: Mapping[str, Any]) -> bool:
+    return args.get("shards", 1) != 1 or args.get("engine") is Engine.DASK
+
+
+def _check_engine(problems: Problems, args: Mapping[str, Any]) -> None:
+    if args.get("engine") is not Engine.DASK:
+        return
+    for number, step in enumerate(_list(args.get("steps"))):
+        fill = step.get("fill") if isinstance(step, Mapping) else None
+        if isinstance(fill, Mapping) and fill.get("by") == "interpolate":
+            problems.add(
+                f"steps[{number}].fill.by", "interpolate", "needs all rows in one memory: not with engine dask"
+            )
 
 
 def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:

@@ -9,13 +9,14 @@ from modelops._labels import labels
 from modelops._names import objects_name
 from modelops._network import net
 from modelops._outputs import known_after, short_hash
-from modelops._pipeline_args import DataPipelineArgs, DataVolume
+from modelops._pipeline_args import DataPipelineArgs, DataVolume, Engine
 from modelops._pipeline_checks import SIZES, checked
 from modelops._pods import (
     claimed,
     container,
     core,
     field_variable,
+    from_secret,
     mount,
     name_of,
     pull_secrets,
@@ -27,8 +28,9 @@ from modelops._pods import (
 from modelops._run_id import canonical_json, image_digest
 from modelops._storage import volume_claim
 from modelops._workers import isolation
+from modelops.monitoring._certificates import certificates
 
-__all__ = ["DataPipeline", "DataPipelineArgs", "DataVolume"]
+__all__ = ["DataPipeline", "DataPipelineArgs", "DataVolume", "Engine"]
 
 COMPONENT = "data-pipeline"
 DEFAULT_COMMAND = ("python", "-m", "model.prepare")
@@ -42,6 +44,7 @@ WRONG = (2, 10, 11, 13, 14, 15)
 """Exit codes after which another try would end the same: the declaration or the data is wrong."""
 STOPPED = 143
 DATA = "/data"
+CERTIFICATES = "/etc/modelops/engine"
 _JOB_NAME = "metadata.labels['batch.kubernetes.io/job-name']"
 # Immutable in Kubernetes, and not among the fields on which the official provider replaces a Job.
 _REPLACE_ON = ["spec.completionMode", "spec.podFailurePolicy"]
@@ -75,7 +78,7 @@ class DataPipeline(pulumi.ComponentResource):
         scheduled = "schedule" in args
         version = pulumi.Output.from_input("") if scheduled else _version(args)
         claim = _claim(name, args, here)
-        template = _template(name, args, version, _surroundings(name, args, here), claim)
+        template = _template(name, args, version, _surroundings(name, args, here), claim, _secret(name, args, here))
         spec = _job_spec(args, template)
         made: pulumi.Resource = (
             _cron_job(name, args, spec, here) if scheduled else _job(name, args, spec, version, here)
@@ -118,12 +121,22 @@ def _version(args: DataPipelineArgs) -> pulumi.Output[str]:
 
 
 def _surroundings(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    """The ServiceAccount of the pods, which nothing may connect to. It has no rights, and the pods have no token."""
+    """The ServiceAccount of the pods, which nothing else may connect to. It has no rights, and the pods no token."""
     own = labels(COMPONENT, COMPONENT, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=own)
     account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
-    policy = net.NetworkPolicy(name, metadata=metadata, spec=isolation(COMPONENT, name, workers=1), opts=here)
+    # Shards alone never talk: they meet at the destination.
+    workers = args.get("shards", 1) if args.get("engine") is Engine.DASK else 1
+    policy = net.NetworkPolicy(name, metadata=metadata, spec=isolation(COMPONENT, name, workers), opts=here)
     return known_after(name, account, policy)
+
+
+def _secret(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> "core.Secret | None":
+    """What Dask's workers know each other by: whoever may give them work runs code in their pods."""
+    if args.get("engine") is not Engine.DASK or args.get("shards", 1) == 1:
+        return None
+    own = labels(COMPONENT, COMPONENT, name)
+    return certificates(f"{name}-engine", args["namespace"], own, {"worker": ["worker"]}, here)
 
 
 def _claim(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> pulumi.Input[str] | None:
@@ -149,8 +162,12 @@ def _template(
     version: pulumi.Output[str],
     account: pulumi.Output[str],
     claim: pulumi.Input[str] | None,
+    known_by: "core.Secret | None",
 ) -> "core.PodTemplateSpecArgs":
     volumes, mounts = [scratch("tmp")], [mount("tmp", "/tmp")]
+    if known_by is not None:
+        volumes.append(from_secret("engine", known_by))
+        mounts.append(mount("engine", CERTIFICATES, read_only=True))
     if claim is not None:
         volumes.append(claimed("data", claim))
         mounts.append(mount("data", DATA))
@@ -161,6 +178,8 @@ def _template(
         "MODELOPS_PIPELINE": _pipeline(args),
         "MODELOPS_DESTINATION": args.get("destination", DEFAULT_DESTINATION),
         "MODELOPS_SHARDS": str(args.get("shards", 1)),
+        "MODELOPS_ENGINE": args.get("engine", Engine.MEMORY).value,
+        **({} if known_by is None else {"MODELOPS_ENGINE_TLS": CERTIFICATES}),
         "MODELOPS_SHARDS_WAIT_SECONDS": str(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         **args.get("environment", {}),
     }

@@ -7,13 +7,16 @@ error names file and row, and rows worked on by several workers come together in
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from model.preprocessing import Operation
 from model.steps import errors
+
+if TYPE_CHECKING:
+    from model.steps.rows import Rows
 
 ROW_BITS = 40
 """Bits of a row's place that count within its file."""
@@ -29,7 +32,7 @@ class Context:
     """What steps share: the names of the files, the salt, and the report that they write."""
 
     files: Sequence[str] = ()
-    salt: bytes = b""
+    salt: bytes = field(default=b"", repr=False)
     """Secret key of hashes and pseudonyms; 16 bytes or more where a step needs it."""
     report: list[dict[str, Any]] = field(default_factory=list)
 
@@ -41,7 +44,7 @@ class Context:
     def bad_row(self, index: Any, column: str, rule: str) -> errors.DataError:
         return errors.bad_row(*self.origin(index), column, rule)
 
-    def require(self, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    def require(self, frame: "pd.DataFrame | Rows", columns: Sequence[str]) -> None:
         """Raises DataError when a column is not there."""
         for column in columns:
             if column not in frame.columns:
@@ -77,7 +80,16 @@ class Step(BaseModel):
         """The rows after this step. Raises DataError."""
         raise NotImplementedError
 
-    def fit(self, train: pd.DataFrame, context: Context) -> list[Operation]:
+    @property
+    def in_pieces(self) -> bool:
+        """Whether it can do its work on rows that are in no one's memory as a whole."""
+        return True
+
+    def on(self, rows: "Rows", context: Context) -> "Rows":
+        """The same of rows that may be in pieces. Raises DataError."""
+        return rows.map(self.apply, context)
+
+    def fit(self, train: "Rows", context: Context) -> list[Operation]:
         """What a fitted step learns from the training split: operations, applied in their order to every split."""
         raise NotImplementedError
 

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model.contract import Exit
 from model.preprocessing import Operation
+from model.steps import fitting, ranks
 from model.steps.base import Context, Step, step
 from model.steps.errors import DataError
+from model.steps.rows import Rows
 
 Columns = list[str]
 
@@ -24,6 +26,10 @@ class Deduplicate(Step):
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         context.require(frame, self.columns or [])
         return frame.drop_duplicates(subset=self.columns, keep=self.keep)
+
+    def on(self, rows: Rows, context: Context) -> Rows:
+        context.require(rows, self.columns or [])
+        return rows.distinct(self.columns, self.keep, context)
 
 
 @step
@@ -62,15 +68,21 @@ class Fill(Step):
                 filled[column] = frame[column].fillna(self.value)
         return filled
 
-    def fit(self, train: pd.DataFrame, context: Context) -> list[Operation]:
-        operations: list[Operation] = []
-        for column in self.columns:
-            numbers = context.numbers(train, column).dropna()
-            if numbers.empty:
-                raise DataError(f"column {column} has no value in the training split", code=Exit.EMPTY)
-            value = {"mean": numbers.mean, "median": numbers.median, "most_frequent": lambda n=numbers: n.mode()[0]}
-            operations.append({"column": column, "kind": "fill", "value": float(value[self.by]())})
-        return operations
+    @property
+    def in_pieces(self) -> bool:
+        return self.by != "interpolate"
+
+    def fit(self, train: Rows, context: Context) -> list[Operation]:
+        context.require(train, self.columns)
+        if self.by == "mean":
+            values = {name: scaler.mean_[0] for name, scaler in fitting.standard(train, self.columns, context).items()}
+        elif self.by == "median":
+            found = ranks.quantiles(train, self.columns, [0.5], context)
+            values = {name: median for name, [median] in found.items()}
+        else:
+            values = fitting.most_frequent(train, self.columns, context)
+        fitting.require_values(self.columns, values)
+        return [{"column": column, "kind": "fill", "value": float(values[column])} for column in self.columns]
 
 
 @step
@@ -119,21 +131,29 @@ class Outliers(Step):
             kept &= numbers.isna() | numbers.between(self.low, self.high)
         return frame[kept] if self.action == "remove" else clipped
 
-    def fit(self, train: pd.DataFrame, context: Context) -> list[Operation]:
-        operations: list[Operation] = []
-        for column in self.columns:
-            numbers = context.numbers(train, column).dropna().to_numpy()
-            if not len(numbers):
-                raise DataError(f"column {column} has no value in the training split", code=Exit.EMPTY)
-            if self.rule == "zscore":
-                middle, reach = numbers.mean(), (self.factor or 3.0) * numbers.std()
-                low, high = middle - reach, middle + reach
-            else:
-                first, third = np.quantile(numbers, [0.25, 0.75])
-                reach = (self.factor or 1.5) * (third - first)
-                low, high = first - reach, third + reach
-            operations.append({"column": column, "kind": "clip", "low": float(low), "high": float(high)})
-        return operations
+    def fit(self, train: Rows, context: Context) -> list[Operation]:
+        context.require(train, self.columns)
+        if self.rule == "zscore":
+            factor, scalers = self.factor or 3.0, fitting.standard(train, self.columns, context)
+            ends = {
+                name: (
+                    scaler.mean_[0] - factor * scaler.var_[0] ** 0.5,
+                    scaler.mean_[0] + factor * scaler.var_[0] ** 0.5,
+                )
+                for name, scaler in scalers.items()
+            }
+        else:
+            factor = self.factor or 1.5
+            quartiles = ranks.quantiles(train, self.columns, [0.25, 0.75], context)
+            ends = {
+                name: (first - factor * (third - first), third + factor * (third - first))
+                for name, [first, third] in quartiles.items()
+            }
+        fitting.require_values(self.columns, ends)
+        return [
+            {"column": column, "kind": "clip", "low": float(ends[column][0]), "high": float(ends[column][1])}
+            for column in self.columns
+        ]
 
 
 class Rule(BaseModel):

@@ -2,14 +2,13 @@
 
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from model.contract import Exit
 from model.preprocessing import Operation
+from model.steps import fitting
 from model.steps.base import Context, Step, step
-from model.steps.errors import DataError
+from model.steps.rows import Rows
 
 
 @step
@@ -57,16 +56,15 @@ class Encode(Step):
     def fitted(self) -> bool:
         return True
 
-    def fit(self, train: pd.DataFrame, context: Context) -> list[Operation]:
+    def fit(self, train: Rows, context: Context) -> list[Operation]:
         context.require(train, self.columns)
         operations: list[Operation] = []
         for column in self.columns:
-            values = train[column].dropna().unique().tolist()
-            if not values:
-                raise DataError(f"column {column} has no value in the training split", code=Exit.EMPTY)
+            values = fitting.categories(train, column)
+            fitting.require_values([column], [column] if values else [])
             # A column of whole numbers with a missing value arrives as floats.
-            categories = sorted(value if isinstance(value, str) else float(value) for value in values)
-            operations.append({"column": column, "kind": self.by, "categories": categories, "unknown": self.unknown})
+            known = sorted({value if isinstance(value, str) else float(value) for value in values})
+            operations.append({"column": column, "kind": self.by, "categories": known, "unknown": self.unknown})
         return operations
 
 
@@ -82,19 +80,17 @@ class Scale(Step):
     def fitted(self) -> bool:
         return True
 
-    def fit(self, train: pd.DataFrame, context: Context) -> list[Operation]:
-        from sklearn.preprocessing import MinMaxScaler, StandardScaler
-
+    def fit(self, train: Rows, context: Context) -> list[Operation]:
+        context.require(train, self.columns)
+        fit = fitting.standard if self.by == "standard" else fitting.minmax
+        scalers = fit(train, self.columns, context)
+        fitting.require_values(self.columns, scalers)
         operations: list[Operation] = []
         for column in self.columns:
-            numbers = context.numbers(train, column).to_numpy().reshape(-1, 1)
-            if np.isnan(numbers).all():
-                raise DataError(f"column {column} has no value in the training split", code=Exit.EMPTY)
+            scaler = scalers[column]
             if self.by == "standard":
-                scaler = StandardScaler().fit(numbers)
                 fitted = {"mean": float(scaler.mean_[0]), "deviation": float(scaler.scale_[0])}
             else:
-                scaler = MinMaxScaler().fit(numbers)
                 fitted = {"minimum": float(scaler.data_min_[0]), "maximum": float(scaler.data_max_[0])}
             operations.append({"column": column, "kind": self.by, **fitted})
         return operations

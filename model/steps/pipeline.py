@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model import preprocessing
 from model.contract import ConfigurationError
 from model.preprocessing import Operation, Preprocessing
 from model.steps import STEPS, errors
 from model.steps.base import Context, Step, canonical
 from model.steps.read import CHUNK_ROWS, Source, suggested_types
+from model.steps.rows import Rows
 from model.steps.split import Split
 
 VERSION_LENGTH = 12
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 class Prepared:
     """What a pipeline makes."""
 
-    parts: Mapping[str, pd.DataFrame]
+    parts: Mapping[str, Rows]
     """`train`, `validation` and `test`."""
     preprocessing: Preprocessing
     report: dict[str, Any]
@@ -111,12 +111,12 @@ class Pipeline(BaseModel):
                 return number
         raise AssertionError("a pipeline has a split")
 
-    def check_shards(self, shards: int) -> None:
+    def check_shards(self, *, in_shards: bool) -> None:
         """Raises ConfigurationError when several workers could understand a value differently."""
         problems = [
-            f"sources[{number}].types is empty, must name the type of every column with {shards} shards"
+            f"sources[{number}].types is empty, must name the type of every column with shards or an engine"
             for number, source in enumerate(self.sources)
-            if shards > 1 and source.format in ("csv", "jsonl") and not source.types
+            if in_shards and source.format in ("csv", "jsonl") and not source.types
         ]
         if problems:
             raise ConfigurationError(*problems)
@@ -127,7 +127,6 @@ class Pipeline(BaseModel):
 
         Memory: one chunk. Raises DataError and ConfigurationError.
         """
-        self.check_shards(shards)
         context.files = self.files()
         steps, done, turn = self.plan[: self.first_global()], 0, 0
         by_file = len(context.files) >= shards
@@ -166,24 +165,34 @@ class Pipeline(BaseModel):
         say(f"read {done:,} rows of {number} files")
         return _apply(self.plan[: self.first_global()], pd.concat(of_sources), context, 0)
 
-    def finish(self, rows: pd.DataFrame, context: Context, say: Say) -> Prepared:
+    def check_pieces(self) -> None:
+        """Raises ConfigurationError when a step needs all rows in one memory."""
+        problems = [
+            f"steps[{number}] ({step.name}) needs all rows in one memory: not with the engine dask"
+            for number, step in enumerate(self.plan)
+            if not step.in_pieces
+        ]
+        if problems:
+            raise ConfigurationError(*problems)
+
+    def finish(self, rows: Rows, context: Context, say: Say) -> Prepared:
         """The steps that look at all rows, the split, and what is fitted on it. Raises DataError."""
         first, plan = self.first_global(), self.plan
-        if rows.empty:
+        if not rows.count():
             raise errors.empty("the check of each row")
         at = next(number for number, step in enumerate(plan) if isinstance(step, Split))
-        rows = _apply(plan[first:at], rows, context, first)
-        if rows.empty:
+        rows = _on(plan[first:at], rows, context, first)
+        if not rows.count():
             raise errors.empty("what comes before the split")
         split = plan[at]
         assert isinstance(split, Split)
         parts = split.parts(rows, context)
-        say("split: " + ", ".join(f"{len(frame):,} {name}" for name, frame in parts.items()))
+        say("split: " + ", ".join(f"{part.count():,} {name}" for name, part in parts.items()))
         after = plan[at + 1 :]
         by_row = [step for step in after if not step.fitted]
-        parts = {name: _apply(by_row, frame, context, at + 1) for name, frame in parts.items()}
-        for name, frame in parts.items():
-            if frame.empty:
+        parts = {name: _on(by_row, part, context, at + 1) for name, part in parts.items()}
+        for name, part in parts.items():
+            if not part.count():
                 raise errors.empty(f"the part {name}, after the split,")
         inputs = tuple(str(column) for column in parts["train"].columns if column != self.target)
         operations: list[Operation] = []
@@ -192,7 +201,7 @@ class Pipeline(BaseModel):
                 fitted = step.fit(parts["train"], context)
                 say(f"fitted {step.name} on the training split")
                 for operation in fitted:
-                    parts = {name: _transformed(operation, frame, context) for name, frame in parts.items()}
+                    parts = {name: part.transformed(operation, context) for name, part in parts.items()}
                 operations += fitted
         outputs = tuple(str(column) for column in parts["train"].columns if column != self.target)
         if self.target is not None:
@@ -200,7 +209,7 @@ class Pipeline(BaseModel):
         return Prepared(
             parts=parts,
             preprocessing=Preprocessing(inputs, outputs, tuple(operations)),
-            report=summary(context.report, {name: len(frame) for name, frame in parts.items()}),
+            report=summary(context.report, {name: part.count() for name, part in parts.items()}),
         )
 
     def _numbered(self) -> Iterator[tuple[int, Source, str]]:
@@ -261,23 +270,13 @@ def _apply(steps: list[Step], frame: pd.DataFrame, context: Context, first: int)
     return frame
 
 
-def _transformed(operation: Operation, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """The frame with an operation's results in the place of its column."""
-    column = operation["column"]
-    context.require(frame, [column])
-    at = list(frame.columns).index(column)
-    if not pd.api.types.is_numeric_dtype(frame[column]) and not preprocessing.NUMBERS[operation["kind"]]:
-        values: Any = frame[column].to_numpy(dtype=object)
-    else:
-        values = context.numbers(frame, column).to_numpy()
-    try:
-        arrays = preprocessing.apply(operation, values)
-    except preprocessing.UnknownCategory as error:
-        rule = "has a category that the training split does not have"
-        raise context.bad_row(frame.index[error.rows[0]], column, rule) from None
-    names = preprocessing.columns_of(operation)
-    results = pd.DataFrame(dict(zip(names, arrays, strict=True)), index=frame.index)
-    return pd.concat([frame.iloc[:, :at], results, frame.iloc[:, at + 1 :]], axis=1)
+def _on(steps: list[Step], rows: Rows, context: Context, first: int) -> Rows:
+    for number, step in enumerate(steps, start=first):
+        before = rows.count()
+        rows = step.on(rows, context)
+        entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": rows.count()}
+        context.report.append(entry)
+    return rows
 
 
 def _kind(step: Step) -> str:

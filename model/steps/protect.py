@@ -6,6 +6,7 @@ No report, log line or error has a value.
 import hashlib
 import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from model.contract import ConfigurationError
 from model.steps import errors
 from model.steps.base import Context, Step, step
+from model.steps.rows import Rows, Whole, added, counted, hashes
 
 SHORTEST_SALT = 16
 """Bytes."""
@@ -131,7 +133,26 @@ class Generalise(Step):
     rare: Literal["fail", "remove"] = "fail"
 
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
-        context.require(frame, list(self.columns))
+        [left] = self.on(Whole(frame), context).frames()
+        return left
+
+    def on(self, rows: Rows, context: Context) -> Rows:
+        context.require(rows, list(self.columns))
+        coarse = rows.map(self._coarser, context)
+        sizes = coarse.select(list(self.columns)).fold(_combinations, added)
+        rare = {combination for combination, size in sizes.items() if size < self.k}
+        of_rare, names = sum(sizes[combination] for combination in rare), ", ".join(self.columns)
+        if rare and self.rare == "fail":
+            raise errors.privacy(
+                f"{of_rare} of {rows.count()} rows have a combination of {names} that fewer than {self.k} share:"
+                " make them coarser, or say rare: remove"
+            )
+        smallest = min((size for size in sizes.values() if size >= self.k), default=0)
+        report = {"protected": names, "by": "generalise", "k": self.k, "smallest_group": smallest}
+        context.report.append({**report, "removed_rows": of_rare})
+        return coarse.map(partial(_without, columns=list(self.columns), combinations=rare), context) if rare else coarse
+
+    def _coarser(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         coarse = frame.copy()
         for column, rule in self.columns.items():
             if rule.width is not None:
@@ -139,19 +160,16 @@ class Generalise(Step):
             else:
                 values = [value if pd.isna(value) else _text(value)[: rule.first] for value in frame[column]]
                 coarse[column] = pd.Series(values, index=frame.index, dtype="str")
-        sizes = coarse.groupby(list(self.columns), dropna=False, sort=False)[coarse.columns[0]].transform("size")
-        rare = sizes < self.k
-        names = ", ".join(self.columns)
-        if rare.any() and self.rare == "fail":
-            raise errors.privacy(
-                f"{int(rare.sum())} of {len(frame)} rows have a combination of {names} that fewer than {self.k} share:"
-                " make them coarser, or say rare: remove"
-            )
-        left = sizes[~rare]
-        smallest = int(left.min()) if len(left) else 0
-        report = {"protected": names, "by": "generalise", "k": self.k, "smallest_group": smallest}
-        context.report.append({**report, "removed_rows": int(rare.sum())})
-        return coarse[~rare]
+        return coarse
+
+
+def _combinations(frame: pd.DataFrame) -> dict[int, int]:
+    """How many rows have each combination of values, by its hash."""
+    return counted(hashes(frame))
+
+
+def _without(frame: pd.DataFrame, _context: Context, *, columns: list[str], combinations: set[int]) -> pd.DataFrame:
+    return frame[~np.isin(hashes(frame[columns]), np.array(list(combinations), dtype="uint64"))]
 
 
 @step

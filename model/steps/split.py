@@ -1,5 +1,6 @@
 """Training, validation and test rows, with no row in two of them."""
 
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -7,8 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from model.steps import errors
+from model.steps import errors, ranks
 from model.steps.base import Context, Step, step
+from model.steps.ranks import Found, Keys
+from model.steps.rows import Rows, Whole, hashes, shuffled
 
 PARTS = ("train", "validation", "test")
 Codes = npt.NDArray[Any]
@@ -38,49 +41,48 @@ class Split(Step):
             raise ValueError("validation + test must be at most 0.9")
         return self
 
-    def parts(self, frame: pd.DataFrame, context: Context) -> dict[str, pd.DataFrame]:
+    def parts(self, rows: Rows, context: Context) -> dict[str, Rows]:
         """The three parts by name, each with its rows in their order. Raises DataError: empty part, leak."""
-        context.require(frame, [self.column] if self.column else [])
-        rows = _equal_rows(frame)
+        context.require(rows, [self.column] if self.column else [])
+        found = ranks.at(rows.map(self._keys, context), self._edges)
+        cuts = {group: [self._last(end) for end in ends] for group, ends in found.items()}
+        parts = dict(zip(PARTS, rows.divide(partial(self._part, cuts=cuts), len(PARTS), context), strict=True))
+        for name, part in parts.items():
+            if not part.count():
+                raise errors.empty(f"{rows.count()} rows split by {self.by}: the part {name}")
+        if isinstance(rows, Whole):
+            # In pieces it would need all rows in one memory; the part follows from the row's own hash there as here.
+            frames = {name: next(part.frames()) for name, part in parts.items()}
+            check_no_leak(frames, self.column if self.by == "grouped" else None)
+        return parts
+
+    def _edges(self, count: int) -> list[int]:
+        """The ranks at which validation and test begin."""
+        test = round(count * self.test)
+        return [count - test - round(count * self.validation), count - test]
+
+    def _last(self, found: Found) -> int:
+        """The last key before a cut. Rows with the key at the rank stay together: where most of them are; those of one
+        time, before the cut unless they begin at it."""
+        reach = 0 if self.by == "time" else found.same / 2
+        return found.key if found.below + reach < found.rank else max(found.key - 1, 0)
+
+    def _keys(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
+        """The order in which rows are cut: of time, or of the hash of what must stay together; by stratum."""
         if self.by == "time":
-            part = self._by_time(frame, context)
-        elif self.by == "grouped":
-            part = self._random(self._codes(frame, context), len(frame))
-        elif self.by == "stratified":
-            part = np.empty(len(frame), dtype="int64")
-            strata = self._codes(frame, context)
-            for stratum in range(strata.max(initial=-1) + 1):
-                of_it = np.flatnonzero(strata == stratum)
-                part[of_it] = self._random(pd.factorize(rows[of_it])[0], len(of_it), stratum)
-        else:
-            part = self._random(rows, len(frame))
-        parts = {name: frame[part == number] for number, name in enumerate(PARTS)}
-        for name, of_it in parts.items():
-            if of_it.empty:
-                raise errors.empty(f"{len(frame)} rows split by {self.by}: the part {name}")
-        check_no_leak(parts, self.column if self.by == "grouped" else None)
-        return parts
+            return ranks.table(0, self._times(frame, context), frame.index)
+        if self.by == "random":
+            return ranks.table(0, shuffled(hashes(frame), self.seed), frame.index)
+        missing = frame[self.column].isna().to_numpy()
+        if missing.any():
+            assert self.column is not None
+            raise context.bad_row(frame.index[missing.argmax()], self.column, "must be there to split by it")
+        values = hashes(frame[[self.column]])
+        if self.by == "grouped":
+            return ranks.table(0, shuffled(values, self.seed), frame.index)
+        return ranks.table(values, shuffled(hashes(frame), self.seed), frame.index)
 
-    def _codes(self, frame: pd.DataFrame, context: Context) -> Codes:
-        """The number of each row's value in the column. Raises DataError where there is none."""
-        assert self.column is not None
-        codes: Codes = pd.factorize(frame[self.column])[0]
-        if (codes < 0).any():
-            raise context.bad_row(frame.index[(codes < 0).argmax()], self.column, "must be there to split by it")
-        return codes
-
-    def _random(self, units: Codes, count: int, stream: int = 0) -> Codes:
-        """The part of each row; units (numbered from 0) stay whole. A cut is where its share of rows is reached."""
-        sizes = np.bincount(units)
-        order = np.random.default_rng([self.seed, stream]).permutation(len(sizes))
-        middles = np.cumsum(sizes[order]) - sizes[order] / 2
-        edges = [count - round(count * self.test) - round(count * self.validation), count - round(count * self.test)]
-        part_of_unit = np.empty(len(sizes), dtype="int64")
-        part_of_unit[order] = np.searchsorted(edges, middles, side="right")
-        parts: Codes = part_of_unit[units]
-        return parts
-
-    def _by_time(self, frame: pd.DataFrame, context: Context) -> Codes:
+    def _times(self, frame: pd.DataFrame, context: Context) -> Keys:
         assert self.column is not None
         values = frame[self.column]
         if not pd.api.types.is_numeric_dtype(values):
@@ -88,11 +90,19 @@ class Split(Step):
         if values.isna().any():
             index = frame.index[values.isna().to_numpy().argmax()]
             raise context.bad_row(index, self.column, "must be a number or an ISO 8601 time to split by it")
-        codes, _times = pd.factorize(values, sort=True)
-        count, before = len(frame), np.concatenate([[0], np.cumsum(np.bincount(codes))])[:-1]
-        edges = [count - round(count * self.test) - round(count * self.validation), count - round(count * self.test)]
-        parts: Codes = np.searchsorted(edges, before[codes], side="right")
-        return parts
+        if pd.api.types.is_float_dtype(values):
+            return ranks.of_floats(values.to_numpy("float64") + 0.0)
+        if not pd.api.types.is_numeric_dtype(values):
+            values = values.dt.as_unit("us").astype("int64")
+        return ranks.of_integers(values.to_numpy().astype("int64"))
+
+    def _part(self, frame: pd.DataFrame, context: Context, *, cuts: dict[int, list[int]]) -> Codes:
+        """The number of each row's part."""
+        keys = self._keys(frame, context)
+        groups, places = np.unique(keys[ranks.GROUP].to_numpy(), return_inverse=True)
+        last = np.array([cuts[group] for group in groups.tolist()], dtype="uint64").reshape(-1, len(PARTS) - 1)
+        part: Codes = (keys[ranks.KEY].to_numpy()[:, None] > last[places]).sum(axis=1)
+        return part
 
 
 def check_no_leak(parts: dict[str, pd.DataFrame], group: str | None = None) -> None:

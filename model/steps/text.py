@@ -1,14 +1,15 @@
 """Text to vectors."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from pydantic import Field
 
 from model.contract import Exit
 from model.preprocessing import words
 from model.steps.base import Context, Step, step
 from model.steps.errors import DataError
+from model.steps.rows import Rows
 
 if TYPE_CHECKING:
     from model.preprocessing import Operation
@@ -34,13 +35,13 @@ class WordVectors(Step):
     def fitted(self) -> bool:
         return True
 
-    def fit(self, train: pd.DataFrame, context: Context) -> "list[Operation]":
+    def fit(self, train: Rows, context: Context) -> "list[Operation]":
         """One operation of the kind `words`: every known word's vector. One thread, so that the seed decides."""
         from gensim.models import Word2Vec
 
         context.require(train, [self.column])
-        sentences = [words(text) for text in train[self.column]]
-        if max(map(len, sentences), default=0) == 0:
+        sentences = _Sentences(train, self.column)
+        if not any(sentences):
             raise DataError(f"column {self.column} has no word in the training split", code=Exit.EMPTY)
         try:
             model = Word2Vec(
@@ -59,6 +60,17 @@ class WordVectors(Step):
             raise DataError(problem, code=Exit.EMPTY) from None
         vectors = {word: model.wv[word].astype("float64").tolist() for word in sorted(model.wv.key_to_index)}
         return [{"column": self.column, "kind": "words", "size": self.size, "vectors": vectors}]
+
+
+class _Sentences:
+    """The words of each text, read anew in every epoch."""
+
+    def __init__(self, rows: Rows, column: str) -> None:
+        self._rows, self._column = rows.select([column]), column
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for frame in self._rows.frames():
+            yield from map(words, frame[self._column])
 
 
 def _stable(text: str) -> int:

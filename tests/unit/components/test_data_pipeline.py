@@ -169,6 +169,29 @@ def test_shards_share_a_volume_that_all_can_write() -> None:
     assert claim["accessModes"] == ["ReadWriteMany"]
 
 
+def test_dask_workers_reach_each_other_and_know_each_other_by_certificates() -> None:
+    program = prepare({**ARGS, "shards": 3, "engine": "dask"})
+    job, secret = program.one("Job"), program.one("Secret")
+    variables = environment(job, "prepare")
+    assert (variables["MODELOPS_ENGINE"], variables["MODELOPS_ENGINE_TLS"]) == ("dask", "/etc/modelops/engine")
+    assert {"name": "engine", "mountPath": "/etc/modelops/engine", "readOnly": True} in container(job, "prepare")[
+        "volumeMounts"
+    ]
+    assert sorted(secret.inputs["data"].value) == ["ca.crt", "worker.crt", "worker.key"]
+    [rule] = program.one("NetworkPolicy").inputs["spec"]["ingress"]
+    assert rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "demo"
+    assert breaks_restricted(job) == []
+    assert version(shards=3, engine="dask") == version()
+
+
+def test_nobody_reaches_workers_that_do_not_talk() -> None:
+    for changes in ({"shards": 3}, {"engine": "dask"}):
+        program = prepare({**ARGS, **changes})
+        assert not program.one("NetworkPolicy").inputs["spec"].get("ingress")
+        assert "MODELOPS_ENGINE_TLS" not in environment(program.one("Job"), "prepare")
+        assert not [each for each in program.resources if each.type.endswith(":Secret")]
+
+
 @pytest.mark.parametrize("retries", [0, 1])
 def test_ends_of_a_pod_are_classified(retries: int) -> None:
     rules = prepare({**ARGS, "retries": retries}).one("Job").inputs["spec"]["podFailurePolicy"]["rules"]
@@ -214,6 +237,12 @@ def test_names_that_are_only_known_later_pass() -> None:
         ({"sources": [{"uri": "x", "typo": 1}]}, "sources[0].typo is 1, must not be given; known are format, query"),
         ({"sources": [{"uri": "x", "format": "sql"}]}, "sources[0].query is None, must be given with format sql"),
         ({"sources": [{"uri": "x"}], "shards": 2}, "sources[0].types is missing, it is required with several shards"),
+        ({"sources": [{"uri": "x"}], "engine": "dask"}, "sources[0].types is missing, it is required with several"),
+        ({"engine": "spark"}, "engine is 'spark', must be one of memory, dask"),
+        (
+            {"steps": [{"fill": {"columns": ["a"], "by": "interpolate"}}, {"split": {}}], "engine": "dask"},
+            "steps[0].fill.by is 'interpolate', needs all rows in one memory",
+        ),
         ({"steps": [{"deduplicate": {}}]}, "steps is ['deduplicate'], must have exactly one split"),
         ({"steps": [{"polish": {}}, {"split": {}}]}, "steps[0] is 'polish', must be one of check, dates"),
         ({"steps": [{"split": {}, "drop": {}}]}, "steps[0] is "),

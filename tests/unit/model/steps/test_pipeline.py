@@ -13,6 +13,7 @@ from model.contract import ConfigurationError, ContractError, Exit
 from model.preprocessing import Preprocessing
 from model.steps import Context, DataError
 from model.steps.pipeline import Pipeline
+from model.steps.rows import Whole
 
 SALT = "0123456789abcdef"
 SPLIT: dict[str, Any] = {"split": {"seed": 3}}
@@ -89,14 +90,14 @@ def test_what_is_fitted_comes_from_the_training_split_alone(folder: Path) -> Non
     saved = Preprocessing.read(run(folder, "out") / "preprocessing.json")
     pipeline = Pipeline.parse({**declared(folder), "steps": declared(folder)["steps"][:6]})
     context = Context(salt=SALT.encode())
-    raw = pipeline.finish(pipeline.whole(context, lambda _line: None), context, lambda _line: None)
-    train = raw.parts["train"]
+    raw = pipeline.finish(Whole(pipeline.whole(context, lambda _line: None)), context, lambda _line: None)
+    train = raw.parts["train"].frame
     mean = [operation["mean"] for operation in saved.operations if operation["kind"] == "standard"]
     assert mean == [
         pytest.approx(train["age"].mean()),
         pytest.approx(train["income"].fillna(train["income"].median()).mean()),
     ]
-    whole = pd.concat(raw.parts.values())["age"].mean()
+    whole = pd.concat(part.frame for part in raw.parts.values())["age"].mean()
     assert mean[0] != pytest.approx(whole, rel=1e-6)
 
 
@@ -194,10 +195,10 @@ def test_a_failed_run_leaves_nothing(folder: Path) -> None:
 
 
 def test_a_crash_while_writing_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Preprocessing, directory: Path) -> None:
+    def broken(self: Preprocessing) -> str:
         raise OSError("disk full")
 
-    monkeypatch.setattr(Preprocessing, "write", broken)
+    monkeypatch.setattr(Preprocessing, "text", broken)
     with pytest.raises(OSError, match="disk full"):
         run(folder, "out")
     assert list((folder / "out").iterdir()) == []

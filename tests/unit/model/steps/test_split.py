@@ -9,14 +9,19 @@ from hypothesis import strategies as st
 
 from model.contract import Exit
 from model.steps import Context, DataError
+from model.steps.rows import Whole
 from model.steps.split import Split, check_no_leak
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=30, max_size=120)
 
 
+def split(step: Split, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {name: next(part.frames()) for name, part in step.parts(Whole(frame), Context()).items()}
+
+
 def parts_of(step: Split, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     try:
-        return step.parts(frame, Context())
+        return split(step, frame)
     except DataError as error:
         assume(error.code != Exit.EMPTY)
         raise
@@ -29,20 +34,20 @@ def test_every_row_is_in_one_part_and_equal_rows_in_the_same(rows: list[tuple[in
     assert sorted(index for part in parts.values() for index in part.index) == list(range(len(rows)))
     sets = [{tuple(row) for row in part.itertuples(index=False)} for part in parts.values()]
     assert not sets[0] & sets[1] and not sets[0] & sets[2] and not sets[1] & sets[2]
-    again = Split(seed=seed).parts(frame, Context())
+    again = split(Split(seed=seed), frame)
     assert all(parts[name].equals(again[name]) for name in parts)
 
 
 def test_shares_are_those_asked_for_and_the_seed_matters() -> None:
     frame = pd.DataFrame({"a": range(1000)})
-    parts = Split(validation=0.1, test=0.3).parts(frame, Context())
+    parts = split(Split(validation=0.1, test=0.3), frame)
     assert {name: len(part) for name, part in parts.items()} == {"train": 600, "validation": 100, "test": 300}
-    assert not parts["test"].equals(Split(validation=0.1, test=0.3, seed=8).parts(frame, Context())["test"])
+    assert not parts["test"].equals(split(Split(validation=0.1, test=0.3, seed=8), frame)["test"])
 
 
 def test_stratified_parts_have_the_same_proportions() -> None:
     frame = pd.DataFrame({"a": range(1000), "y": ["rare" if n % 10 == 0 else "common" for n in range(1000)]})
-    for name, part in Split(by="stratified", column="y").parts(frame, Context()).items():
+    for name, part in split(Split(by="stratified", column="y"), frame).items():
         counts = collections.Counter(part["y"])
         assert counts["rare"] * 9 == counts["common"], name
 
@@ -65,10 +70,10 @@ def test_the_test_part_is_the_newest(times: list[int]) -> None:
 
 def test_times_may_be_dates() -> None:
     days = pd.date_range("2024-01-01", periods=10).strftime("%Y-%m-%d")
-    parts = Split(by="time", column="t").parts(pd.DataFrame({"t": days}), Context())
+    parts = split(Split(by="time", column="t"), pd.DataFrame({"t": days}))
     assert list(parts["test"]["t"]) == ["2024-01-09", "2024-01-10"]
     with pytest.raises(DataError, match=r"a\.csv, row 1, column t: must be a number or an ISO 8601 time"):
-        Split(by="time", column="t").parts(pd.DataFrame({"t": ["2024-01-01", "soon"]}), Context(files=["a.csv"]))
+        Split(by="time", column="t").parts(Whole(pd.DataFrame({"t": ["2024-01-01", "soon"]})), Context(files=["a.csv"]))
 
 
 def test_equal_rows_in_two_parts_are_a_leak() -> None:
@@ -83,14 +88,14 @@ def test_equal_rows_in_two_parts_are_a_leak() -> None:
 
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(DataError, match="leaves no rows") as caught:
-        Split().parts(pd.DataFrame({"a": [1, 2]}), Context())
+        split(Split(), pd.DataFrame({"a": [1, 2]}))
     assert caught.value.code == Exit.EMPTY
 
 
 def test_a_row_without_the_value_to_split_by_is_named() -> None:
     frame = pd.DataFrame({"a": range(3), "who": ["x", None, "y"]})
     with pytest.raises(DataError, match="row 1, column who: must be there"):
-        Split(by="grouped", column="who").parts(frame, Context(files=["a.csv"]))
+        Split(by="grouped", column="who").parts(Whole(frame), Context(files=["a.csv"]))
 
 
 @pytest.mark.parametrize("fields", [{"by": "time"}, {"column": "a"}, {"validation": 0.5, "test": 0.5}])

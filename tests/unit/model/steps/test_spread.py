@@ -1,0 +1,212 @@
+"""Rows in pieces on Dask: the same result as one worker's, to the last row and bit, and memory that does not grow."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model import prepare
+from model.contract import ConfigurationError
+from model.steps import Context, DataError, ranks
+from model.steps.rows import Whole, hashes
+from tests.unit.model.steps.test_pipeline import SALT, declared, rows
+
+PARTS = ("train", "validation", "test")
+FIRST: list[dict[str, Any]] = [
+    {"check": {"columns": {"age": {"type": "integer", "minimum": 19}}, "on_violation": "drop"}},
+    {"pseudonymise": {"columns": ["who"], "domain": "person"}},
+    {"scan_text": {"columns": ["note"]}},
+]
+RANDOM: list[dict[str, Any]] = [
+    *FIRST,
+    {"deduplicate": {"columns": ["city", "age", "income"], "keep": "last"}},
+    {"split": {}},
+    {"drop": {"columns": ["who"]}},
+    {"outliers": {"columns": ["income"], "rule": "iqr", "factor": 1.0}},
+    {"fill": {"columns": ["income"], "by": "mean"}},
+    {"scale": {"columns": ["age", "income"], "by": "minmax"}},
+    {"encode": {"columns": ["city"], "by": "ordinal"}},
+    {"word_vectors": {"column": "note", "size": 4, "epochs": 1}},
+]
+GROUPED: list[dict[str, Any]] = [
+    *FIRST,
+    {"generalise": {"columns": {"age": {"width": 20}, "city": {"first": 1}}, "k": 12, "rare": "remove"}},
+    {"split": {"by": "grouped", "column": "who", "seed": 3}},
+    {"drop": {"columns": ["note"]}},
+    {"outliers": {"columns": ["income"], "rule": "zscore", "factor": 1.5}},
+    {"fill": {"columns": ["income"], "by": "most_frequent"}},
+    {"scale": {"columns": ["income"]}},
+    {"encode": {"columns": ["city"], "unknown": "zeros"}},
+    {"drop": {"columns": ["who"]}},
+]
+GROUPED.insert(5, GROUPED.pop())
+TIME: list[dict[str, Any]] = [
+    *FIRST,
+    {"deduplicate": {}},
+    {"split": {"by": "time", "column": "age", "validation": 0.3}},
+    {"fill": {"columns": ["income"], "by": "median"}},
+    {"hash": {"columns": ["note"]}},
+    {"scale": {"columns": ["income"]}},
+]
+TIME.insert(5, TIME.pop(6))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("MODELOPS_SALT", SALT)
+    monkeypatch.setattr("model.steps.read.CHUNK_ROWS", 40)
+    for module in ("rows", "spread"):
+        monkeypatch.setattr(f"model.steps.{module}.BLOCK_ROWS", 64)
+    frame = rows(300)
+    frame.iloc[:100].to_csv(tmp_path / "raw-1.csv", index=False)
+    frame.iloc[100:].to_csv(tmp_path / "raw-2.csv", index=False)
+    yield tmp_path
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+
+
+def run(folder: Path, destination: str, pipeline: dict[str, Any], *words: str) -> Path:
+    prepare.main(["--pipeline", json.dumps(pipeline), "--destination", f"{folder}/{destination}", *words])
+    return latest(folder / destination)
+
+
+def latest(out: Path) -> Path:
+    return out / json.loads((out / "latest.json").read_text())["data_version"]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    for part in PARTS:
+        expected, found = pd.read_parquet(one / part), pd.read_parquet(other / part)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    for file in ("preprocessing.json", "report.json"):
+        assert (one / file).read_text() == (other / file).read_text()
+
+
+@pytest.mark.parametrize("steps", [None, RANDOM, GROUPED, TIME], ids=["stratified", "random", "grouped", "time"])
+def test_dask_gives_the_same_rows_and_numbers_as_one_worker(folder: Path, steps: list[dict[str, Any]] | None) -> None:
+    pipeline = declared(folder) | ({} if steps is None else {"steps": steps})
+    one = run(folder, "one", pipeline)
+    other = run(folder, "other", pipeline, "--engine", "dask")
+    assert_same(one, other)
+    assert len(list((other / "train").iterdir())) > 1
+    assert [path.name for path in (folder / "other").iterdir() if path.name.startswith(".")] == []
+
+
+def start(folder: Path, pipeline: dict[str, Any], shard: int, **variables: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "model.prepare", "--pipeline", json.dumps(pipeline), "--engine", "dask"]
+    command += ["--destination", f"{folder}/many", "--shards", "2", "--shard", str(shard), "--wait-seconds", "60"]
+    out = subprocess.PIPE
+    return subprocess.Popen(command, env={**os.environ, **variables}, stdout=out, stderr=subprocess.STDOUT, text=True)
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    from modelops.monitoring._certificates import make
+
+    folder.mkdir()
+    for name, content in make({"worker": ["worker"]}).items():
+        (folder / name).write_bytes(content)
+    return {"MODELOPS_ENGINE_TLS": str(folder)}
+
+
+def test_two_workers_meet_over_tls_and_end_together(folder: Path) -> None:
+    pipeline, variables = declared(folder), certificates(folder / "tls")
+    workers = [start(folder, pipeline, shard, **variables) for shard in (1, 0)]
+    said = [worker.communicate(timeout=120)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    one = run(folder, "one", pipeline)
+    other = latest(folder / "many")
+    for part in PARTS:
+        pd.testing.assert_frame_equal(pd.read_parquet(other / part), pd.read_parquet(one / part), check_exact=True)
+    assert (one / "preprocessing.json").read_text() == (other / "preprocessing.json").read_text()
+
+
+def test_what_is_wrong_ends_both_workers_and_no_line_has_a_value(folder: Path) -> None:
+    steps = [{"split": {"by": "time", "column": "age"}}, {"encode": {"columns": ["who"]}}]
+    workers = [start(folder, {**declared(folder), "steps": steps}, shard) for shard in (1, 0)]
+    said = [worker.communicate(timeout=120)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 10], said
+    assert "column who: has a category that the training split does not have" in said[1]
+    assert "person " not in "".join(said) and "a@example.com" not in "".join(said)
+    assert not any((folder / "many").iterdir())
+
+
+def test_an_unforeseen_error_says_no_value(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # Of its own, Dask would log the arguments of what failed.
+    frame = pd.DataFrame({"a": [1, 2]}, index=[0, 1])
+    prepare.Place(f"{folder}/out").write_table(".work/part.parquet", frame, index=True)
+    from model.steps import spread
+
+    def broken(frame: pd.DataFrame) -> int:
+        raise RuntimeError("no value")
+
+    with spread.engine(prepare.Place(f"{folder}/out"), ".work", 1) as engine:
+        pieces = engine.open([(".work/part.parquet", 2, 0)], Context(salt=SALT.encode()))
+        with pytest.raises(RuntimeError):
+            pieces.fold(broken, int.__add__)
+    said = "".join(capfd.readouterr())
+    assert SALT not in said and "Reading(" not in said
+
+
+def test_a_step_that_needs_all_rows_is_refused(folder: Path) -> None:
+    pipeline = {**declared(folder), "steps": [{"fill": {"columns": ["income"], "by": "interpolate"}}, {"split": {}}]}
+    with pytest.raises(ConfigurationError, match=r"steps\[0\] \(fill\) needs all rows in one memory"):
+        run(folder, "out", pipeline, "--engine", "dask")
+
+
+def test_no_rows_left_is_an_error_of_its_own(folder: Path) -> None:
+    steps = [{"check": {"columns": {"age": {"minimum": 99}}, "on_violation": "drop"}}, {"split": {}}]
+    with pytest.raises(DataError, match="leaves no rows"):
+        run(folder, "out", {**declared(folder), "steps": steps}, "--engine", "dask")
+    assert not any((folder / "out").iterdir())
+
+
+def test_files_of_different_types_become_one_type(folder: Path) -> None:
+    pd.DataFrame({"a": range(100), "t": "x"}).to_parquet(folder / "p1.parquet")
+    pd.DataFrame({"a": [0.5, None] * 50, "t": None}).to_parquet(folder / "p2.parquet")
+    pipeline = {
+        "sources": [{"uri": f"{folder}/p?.parquet", "format": "parquet"}],
+        "steps": [{"deduplicate": {}}, {"split": {}}, {"fill": {"columns": ["a"], "by": "mean"}}],
+    }
+    assert_same(run(folder, "one", pipeline), run(folder, "other", pipeline, "--engine", "dask"))
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 20), FLOATS), min_size=1, max_size=60), st.integers(0, 70))
+def test_a_rank_is_found_as_by_sorting(rows: list[tuple[int, float]], rank: int) -> None:
+    groups, numbers = np.array([group for group, _ in rows], "uint64"), np.array([number for _, number in rows]) + 0.0
+    found = ranks.at(Whole(ranks.table(groups, ranks.of_floats(numbers))), lambda count: [rank, count // 2])
+    for group in set(groups.tolist()):
+        ordered = sorted(numbers[groups == group])
+        for at, result in zip((rank, len(ordered) // 2), found[group], strict=True):
+            value = ordered[min(at, len(ordered) - 1)]
+            assert ranks.to_float(result.key) == value and result.rank == at
+            assert (result.below, result.same) == (sum(n < value for n in ordered), ordered.count(value))
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=9))
+def test_keys_of_integers_have_their_order(numbers: list[int]) -> None:
+    keys = ranks.of_integers(np.array(numbers, dtype="int64"))
+    assert [numbers[place] for place in np.argsort(keys, kind="stable")] == sorted(numbers)
+
+
+CELLS = st.sampled_from([None, 0.0, -0.0, 1.0, float("nan")])
+
+
+@given(st.lists(st.tuples(CELLS, st.sampled_from(["", "a", "b"])), min_size=1, max_size=30))
+def test_rows_have_the_same_hash_where_groupby_has_them_in_one_group(cells: list[tuple[float | None, str]]) -> None:
+    frame = pd.DataFrame(cells, columns=["n", "t"]).astype({"n": "float64"})
+    groups = frame.groupby(["n", "t"], dropna=False, sort=False).ngroup()
+    for key in (None, "another key, 16 b"[:16]):
+        np.testing.assert_array_equal(pd.factorize(hashes(frame, key))[0], groups)
