@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,21 @@ def test_two_workers_meet_over_tls_and_end_together(folder: Path) -> None:
     assert (one / "preprocessing.json").read_text() == (other / "preprocessing.json").read_text()
 
 
+def test_what_a_killed_worker_had_is_done_by_the_others(folder: Path) -> None:
+    other, leader = (start(folder, declared(folder), shard) for shard in (1, 0))
+    work, deadline = folder / "many" / ".work", time.monotonic() + 100
+    while not ((work / "engine.json").exists() and (work / "done-0001.json").exists()):
+        assert time.monotonic() < deadline and leader.poll() is None
+        time.sleep(0.05)
+    time.sleep(1.5)  # it has joined by now, mostly; before or after, the result is the same
+    other.kill()
+    other.wait()
+    said = leader.communicate(timeout=120)[0]
+    assert leader.returncode == 0, said
+    expected = pd.read_parquet(run(folder, "one", declared(folder)) / "train")
+    pd.testing.assert_frame_equal(pd.read_parquet(latest(folder / "many") / "train"), expected, check_exact=True)
+
+
 def test_what_is_wrong_ends_both_workers_and_no_line_has_a_value(folder: Path) -> None:
     steps = [{"split": {"by": "time", "column": "age"}}, {"encode": {"columns": ["who"]}}]
     workers = [start(folder, {**declared(folder), "steps": steps}, shard) for shard in (1, 0)]
@@ -210,3 +226,39 @@ def test_rows_have_the_same_hash_where_groupby_has_them_in_one_group(cells: list
     groups = frame.groupby(["n", "t"], dropna=False, sort=False).ngroup()
     for key in (None, "another key, 16 b"[:16]):
         np.testing.assert_array_equal(pd.factorize(hashes(frame, key))[0], groups)
+
+
+PEAK = """
+import resource, sys
+from model import prepare
+from model.steps import read, rows, spread
+read.CHUNK_ROWS = rows.BLOCK_ROWS = spread.BLOCK_ROWS = 5_000
+prepare.main(sys.argv[1:])
+print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def peak_mebibytes(folder: Path, count: int, engine: str) -> float:
+    name = f"{engine}-{count}"
+    place = np.arange(count)
+    frame = pd.DataFrame({"text": [f"{row} " * 40 for row in place], "n": place % 97 / 7, "y": place % 2})
+    frame.to_csv(folder / f"{name}.csv", index=False)
+    pipeline = {
+        "sources": [{"uri": f"{folder}/{name}.csv", "types": {"text": "text", "n": "number", "y": "number"}}],
+        "steps": [
+            *({"deduplicate": {}}, {"split": {"by": "stratified", "column": "y"}}),
+            *({"fill": {"columns": ["n"], "by": "median"}}, {"scale": {"columns": ["n"]}}),
+        ],
+    }
+    command = [sys.executable, "-c", PEAK, "--pipeline", json.dumps(pipeline), "--engine", engine]
+    done = subprocess.run([*command, "--destination", f"{folder}/{name}"], capture_output=True, text=True, check=True)
+    return float(done.stdout.rpartition("PEAK")[2])
+
+
+def test_memory_of_a_worker_does_not_grow_with_its_rows(tmp_path: Path) -> None:
+    few, many = 20_000, 160_000
+    of_memory, of_dask = (
+        peak_mebibytes(tmp_path, many, engine) - peak_mebibytes(tmp_path, few, engine) for engine in ("memory", "dask")
+    )
+    assert of_memory > 100, "with all rows in memory it does, or this test would show nothing"
+    assert of_dask < of_memory / 5
