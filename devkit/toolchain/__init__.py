@@ -5,11 +5,13 @@ dependencies' versions share a module, because Go then compiles a shared package
 cache under a fingerprint of everything that went into it; an interrupted one goes on from Go's own build cache.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,20 +116,35 @@ def is_built(group: Group) -> bool:
 def build(group: Group, report: Report) -> Path:
     """Builds `group` unless the cache has it; returns the folder of its programs.
 
-    Raises DevkitError with the compiler's last lines when the build fails.
+    Where another process is building it, that build is waited for. Raises DevkitError with the compiler's last lines
+    when the build fails.
     """
     target = _target(group)
-    if target.is_dir():
-        report("cached")
-        return target
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _go_build(group, partial, report)
-    for built, name in group.programs.items():
-        (partial / built).rename(partial / name)
-    partial.rename(target)
+    with _alone(target, report):
+        if target.is_dir():
+            report("cached")
+            return target
+        partial = target.with_name(target.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _go_build(group, partial, report)
+        for built, name in group.programs.items():
+            (partial / built).rename(partial / name)
+        partial.rename(target)
     return target
+
+
+@contextmanager
+def _alone(target: Path, report: Report) -> Iterator[None]:
+    """Keeps other processes, such as a test beside an `up`, from building the same. A process that dies lets go."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(target.name + ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("another process is building it: waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _go_build(group: Group, output: Path, report: Report) -> None:

@@ -1,6 +1,8 @@
 """Builds are addressed by what goes into them."""
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,32 @@ def test_a_cached_build_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None
     assert (first / "etcd").exists() and not (first / "server").exists()
     assert toolchain.build(group, said.append) == first
     assert said == ["cached"]
+
+
+def test_two_that_want_the_same_build_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, go_on, builds = threading.Event(), threading.Event(), list[Path]()
+
+    def slow(group: toolchain.Group, output: Path, report: object) -> None:
+        builds.append(output)
+        started.set()
+        assert go_on.wait(20)
+        for name in group.programs:
+            (output / name).write_text("program")
+
+    monkeypatch.setattr(toolchain, "_go_build", slow)
+    group, said = toolchain.groups()["prometheus"], list[str]()
+
+    def report(text: str) -> None:
+        said.append(text)
+        go_on.set()  # the second one has come this far while the first is at work
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(toolchain.build, group, lambda _: None)
+        assert started.wait(20)
+        second = pool.submit(toolchain.build, group, report)
+        assert first.result(20) == second.result(20)
+    assert len(builds) == 1
+    assert said == ["another process is building it: waiting", "cached"]
 
 
 def test_a_broken_off_build_is_not_taken_for_a_finished_one(monkeypatch: pytest.MonkeyPatch) -> None:
