@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,20 @@ def history(tmp_path: Path) -> Path:
         (folder / "notes.md").write_text(f"{number}\n")
         git(folder, "add", "--all")
         git(folder, "commit", "-q", "-m", f"commit {number}")
-    # After the commits: it is no part of them.
-    (folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    lend_environment(folder)
     return folder
+
+
+def lend_environment(folder: Path) -> None:
+    """This project's virtual environment, lent in a folder that says it is whole: nothing may be installed into it."""
+    lent = folder / ".venv"
+    lent.mkdir()
+    for entry in (REPOSITORY / ".venv").iterdir():
+        if not entry.name.endswith(".installed"):
+            (lent / entry.name).symlink_to(entry)
+    code = "from devkit import bootstrap as b; f = b.ALL_REQUIREMENTS; b._stamp(f).write_text(b._fingerprint(f))"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+    assert (lent / ".requirements.txt.installed").is_file()
 
 
 def git(folder: Path, *arguments: str, **more: str) -> str:
@@ -52,11 +64,20 @@ def git(folder: Path, *arguments: str, **more: str) -> str:
     return done.stdout
 
 
+def finder() -> str:
+    """Where Python finds the library."""
+    code = "import modelops; print(modelops.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def test_bisect_finds_the_commit_without_a_cluster(history: Path, tmp_path: Path) -> None:
     git(history, "bisect", "start", "HEAD", "good")
     # No kubeconfig, no Pulumi state, none of the platform's tools.
     nowhere = {"KUBECONFIG": str(tmp_path / "none"), "PULUMI_HOME": str(tmp_path / "none"), "PATH": "/usr/bin:/bin"}
     nowhere["PATH"] = f"{Path(shutil.which('python3') or '/usr/bin/python3').parent}{os.pathsep}{nowhere['PATH']}"
     nowhere["PATH"] += f"{os.pathsep}{Path(shutil.which('go')).parent}" if shutil.which("go") else ""  # type: ignore[arg-type]
+    before = finder()
     said = git(history, "bisect", "run", "make", "test-unit", f"TESTS={TESTS}", **nowhere)
     assert "commit 2" in said and "is the first bad commit" in said
+    assert finder() == before, "the environment was changed"
