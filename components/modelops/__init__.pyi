@@ -77,6 +77,7 @@ __all__ = [
     "DataVolume",
     "ElasticsearchPart",
     "ElkPart",
+    "Engine",
     "ExistingAirflow",
     "ExistingElasticsearch",
     "Expose",
