@@ -129,6 +129,7 @@ def main(words: list[str] | None = None) -> None:
     else:
         place.publish(version, pipeline.finish(Whole(pipeline.whole(context, say)), context, say))
         place.mark_latest(version)
+    tell_registry(place, version)
     leave_name(version)
     say(f"data_version {version}, {time.monotonic() - started:.1f} s")
 
@@ -137,6 +138,19 @@ def leave_name(version: str) -> None:
     """The version's name, for whoever started this and goes on with it: a pod's termination message mostly."""
     if file := os.environ.get("MODELOPS_VERSION_FILE"):
         Path(file).write_text(version)
+
+
+def tell_registry(place: "Place", version: str) -> None:
+    """The version's counts, where there is a registry. The version is there: what the registry can't take is said."""
+    from model import quality
+
+    tracking_uri, pipeline = os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ.get("MODELOPS_PIPELINE_NAME", "data")
+    if not tracking_uri:
+        return
+    try:
+        quality.log(tracking_uri, pipeline, version, json.loads(place.read_text(f"{version}/{REPORT}")))
+    except (OSError, ValueError, KeyError) as error:
+        say(f"the registry {tracking_uri} did not take the counts: {type(error).__name__}")
 
 
 def write_shard(pipeline: Any, place: "Place", given: argparse.Namespace, context: Any) -> None:

@@ -75,6 +75,11 @@ class DataPipelineArgs(TypedDict):
     secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entries become variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
     `AWS_ENDPOINT_URL`, `MODELOPS_SQL_PASSWORD` …). Default: none."""
+    tracking_uri: NotRequired[pulumi.Input[str]]
+    """Address of an MLflow server, ModelRegistry's `tracking_uri`: each new version tells it of rows read and left,
+    violations and missing values, and its exporter makes metrics of them. Default: none."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` of the MLflow server. Default: none."""
     command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The program and its arguments. Default `python -m model.prepare`. Part of the version."""
     environment: NotRequired[Mapping[str, pulumi.Input[str]]]

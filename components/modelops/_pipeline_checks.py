@@ -159,6 +159,10 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.number("ttl_seconds_after_finished", args.get("ttl_seconds_after_finished"), 60, MONTH_SECONDS)
     problems.text("salt_secret", args.get("salt_secret"))
     problems.text("secret", args.get("secret"))
+    problems.url("tracking_uri", args.get("tracking_uri"))
+    problems.text("tracking_secret", args.get("tracking_secret"))
+    if "tracking_secret" in args and "tracking_uri" not in args:
+        problems.missing("tracking_uri", "it is required with tracking_secret")
     if args.get("command") == []:
         problems.add("command", [], "must name a program")
     schedule = args.get("schedule")

@@ -24,6 +24,7 @@ from modelops._pods import (
     restricted_pod,
     scratch,
     secret_key,
+    tracking_credentials,
 )
 from modelops._run_id import canonical_json, image_digest
 from modelops._storage import volume_claim
@@ -171,7 +172,7 @@ def _template(
     if claim is not None:
         volumes.append(claimed("data", claim))
         mounts.append(mount("data", DATA))
-    secrets = [field_variable("MODELOPS_WORK", _JOB_NAME)]
+    secrets = [field_variable("MODELOPS_WORK", _JOB_NAME), *tracking_credentials(args.get("tracking_secret"))]
     if "salt_secret" in args:
         secrets.append(secret_key("MODELOPS_SALT", args["salt_secret"], "salt"))
     variables: dict[str, pulumi.Input[str]] = {
@@ -183,6 +184,8 @@ def _template(
         "MODELOPS_SHARDS_WAIT_SECONDS": str(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         **args.get("environment", {}),
     }
+    if "tracking_uri" in args:
+        variables |= {"MLFLOW_TRACKING_URI": args["tracking_uri"], "MODELOPS_PIPELINE_NAME": name}
     if "schedule" not in args:
         variables["MODELOPS_DATA_VERSION"] = version
     source = args.get("secret")

@@ -16,7 +16,7 @@ from model.preprocessing import Operation, Preprocessing
 from model.steps import STEPS, errors
 from model.steps.base import Context, Step, canonical
 from model.steps.read import CHUNK_ROWS, Source, suggested_types
-from model.steps.rows import Rows
+from model.steps.rows import Rows, added
 from model.steps.split import Split
 
 VERSION_LENGTH = 12
@@ -142,6 +142,7 @@ class Pipeline(BaseModel):
                     raise ConfigurationError(f"{file}: types lacks column {', '.join(map(str, unnamed))}")
                 done += len(frame)
                 say(f"read {done:,} rows")
+                context.report.append(_raw(frame))
                 yield number, chunk, _apply(steps, frame, context, 0)
 
     def whole(self, context: Context, say: Say) -> pd.DataFrame:
@@ -154,6 +155,7 @@ class Pipeline(BaseModel):
             for file in source.files():
                 for frame in source.chunks(file, number):
                     frames.append(frame)
+                    context.report.append(_raw(frame))
                     done += len(frame)
                     if done // CHUNK_ROWS != (done - len(frame)) // CHUNK_ROWS:
                         say(f"read {done:,} rows")
@@ -230,13 +232,23 @@ def code_version() -> str:
     return digest.hexdigest()
 
 
+def _raw(frame: pd.DataFrame) -> dict[str, Any]:
+    """What the report says of rows as they were read."""
+    missing = frame.isna().sum()
+    return {"read": len(frame), "missing": {str(column): int(count) for column, count in missing.items() if count}}
+
+
 def summary(entries: Iterable[Mapping[str, Any]], rows: Mapping[str, int]) -> dict[str, Any]:
     """The report: the same for one worker and for many. Has columns, files, rows' numbers and counts, but no values."""
     steps: dict[int, dict[str, Any]] = {}
     protected: dict[tuple[str, str], dict[str, Any]] = {}
     violations: list[Mapping[str, Any]] = []
+    rows_read, missing = 0, dict[str, int]()
     for entry in entries:
-        if "violation" in entry:
+        if "read" in entry:
+            rows_read += entry["read"]
+            missing = added(missing, entry["missing"])
+        elif "violation" in entry:
             violations.append(entry)
         elif "step" in entry:
             known = steps.setdefault(entry["step"], {**entry, "rows_before": 0, "rows_after": 0})
@@ -254,6 +266,8 @@ def summary(entries: Iterable[Mapping[str, Any]], rows: Mapping[str, int]) -> di
                 elif key not in ("protected", "scanned", "by"):
                     found[key] = value
     return {
+        "rows_read": rows_read,
+        "missing": dict(sorted(missing.items())),
         "rows": dict(rows),
         "steps": [steps[number] for number in sorted(steps)],
         "protected": [protected[key] for key in sorted(protected)],

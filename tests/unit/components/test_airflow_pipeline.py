@@ -74,10 +74,11 @@ def test_secrets_are_references() -> None:
     steps = document(deploy(args))["steps"]
     [prepare] = steps["prepare"]["spec"]["containers"]
     references = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in prepare["env"] if "valueFrom" in each}
-    assert references == {"MODELOPS_SALT": {"name": "salt", "key": "salt"}}
+    account = {f"MLFLOW_TRACKING_{key.upper()}": {"name": "writer", "key": key} for key in ("username", "password")}
+    assert references == {"MODELOPS_SALT": {"name": "salt", "key": "salt"}, **account}
     assert prepare["envFrom"] == [{"secretRef": {"name": "store"}}]
     named = {name: json.dumps(step).count('"writer"') for name, step in steps.items()}
-    assert named == {"prepare": 0, "train": 0, "evaluate": 0, "register": 2}
+    assert named == {"prepare": 2, "train": 0, "evaluate": 0, "register": 2}
 
 
 def test_a_real_airflow_has_accounts_a_database_and_one_token() -> None:

@@ -184,6 +184,17 @@ def test_dask_workers_reach_each_other_and_know_each_other_by_certificates() -> 
     assert version(shards=3, engine="dask") == version()
 
 
+def test_a_registry_is_told_of_the_counts() -> None:
+    given = {"tracking_uri": "http://registry.ml.svc:5000", "tracking_secret": "accounts"}
+    job = prepare({**ARGS, **given}).one("Job")
+    variables = environment(job, "prepare")
+    assert variables["MLFLOW_TRACKING_URI"] == "http://registry.ml.svc:5000"
+    assert variables["MODELOPS_PIPELINE_NAME"] == "demo"
+    password = next(e for e in container(job, "prepare")["env"] if e["name"] == "MLFLOW_TRACKING_PASSWORD")
+    assert password["valueFrom"]["secretKeyRef"] == {"name": "accounts", "key": "password"}
+    assert version(**given) == version()
+
+
 def test_nobody_reaches_workers_that_do_not_talk() -> None:
     for changes in ({"shards": 3}, {"engine": "dask"}):
         program = prepare({**ARGS, **changes})
@@ -238,6 +249,8 @@ def test_names_that_are_only_known_later_pass() -> None:
         ({"sources": [{"uri": "x", "format": "sql"}]}, "sources[0].query is None, must be given with format sql"),
         ({"sources": [{"uri": "x"}], "shards": 2}, "sources[0].types is missing, it is required with several shards"),
         ({"sources": [{"uri": "x"}], "engine": "dask"}, "sources[0].types is missing, it is required with several"),
+        ({"tracking_secret": "a"}, "tracking_uri is missing, it is required with tracking_secret"),
+        ({"tracking_uri": "registry"}, "tracking_uri is 'registry', must be"),
         ({"engine": "spark"}, "engine is 'spark', must be one of memory, dask"),
         (
             {"steps": [{"fill": {"columns": ["a"], "by": "interpolate"}}, {"split": {}}], "engine": "dask"},
