@@ -67,13 +67,13 @@ class Serving:
 
         return build
 
-    def pods(self, service: str, *, track: str | None = None) -> list[dict[str, Any]]:
-        """The pods of a service (or of one track of it) that are not on their way out."""
+    def pods(self, service: str, *, track: str | None = None, leaving: bool = False) -> list[dict[str, Any]]:
+        """The pods of a service (or of one track of it), without those on their way out unless `leaving`."""
         wanted = f"app.kubernetes.io/name=model-service,app.kubernetes.io/instance={service}"
         found = objects(
             "pods", self.namespace, "--selector", wanted + (f",modelops.dev/track={track}" if track else "")
         )
-        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in found if leaving or "deletionTimestamp" not in pod["metadata"]]
 
     def predictions(self, service: str, *, track: str) -> float:
         """How many requests the one pod of a track has answered."""

@@ -13,7 +13,7 @@ from modelops import ModelService
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.load import Load
 from tests.cluster.serving.support import Serving, versions
-from tests.cluster.support import objects, post
+from tests.cluster.support import eventually, objects, post
 
 pytestmark = pytest.mark.serving
 
@@ -104,11 +104,17 @@ def test_going_back_is_a_release_that_builds_and_trains_nothing(serving: Serving
     assert min(seconds) < 30
 
 
+def settled(serving: Serving, stack: Stack, alias: str, **more: Any) -> None:
+    """Releases a version and waits until no pod of another one is left: one that drains still answers."""
+    stack.up(serving.program(NAME, alias=alias, **SHAPE, **more))
+    eventually(lambda: versions(serving.pods(NAME, track="stable", leaving=True)) == {alias})
+
+
 SMOKE = {"smoke_test": {"inputs": [[0.5], [1]], "outputs": [2.0, 3.0]}}
 
 
 def test_a_version_that_answers_wrongly_is_stopped_before_it_takes_traffic(serving: Serving, stack: Stack) -> None:
-    stack.up(serving.program(NAME, alias="double", **SHAPE, **SMOKE))
+    settled(serving, stack, "double", **SMOKE)
     before = {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")}
     with Load(stack.outputs()["predict_url"]) as load:
         failed = stack.up(serving.program(NAME, alias="triple", **SHAPE, **SMOKE), succeed=False)
@@ -128,7 +134,7 @@ def test_after_a_failed_smoke_test_the_next_good_version_goes_out(serving: Servi
 
 def test_a_version_that_never_gets_ready_leaves_the_old_one_serving(serving: Serving, stack: Stack) -> None:
     serving.uri("broken", golden_error=1.0)
-    stack.up(serving.program(NAME, alias="double", **SHAPE))
+    settled(serving, stack, "double")
     with Load(stack.outputs()["predict_url"]) as load:
         failed = stack.up(serving.program(NAME, alias="broken", **SHAPE, startup_timeout_seconds=10), succeed=False)
     assert "golden" in failed.text, failed.text
