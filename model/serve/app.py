@@ -10,6 +10,8 @@ from model.preprocessing import Preprocessing, UnknownCategory
 from model.runtime import Array, Preprocessed, Runtime
 from model.serve import oip
 from model.serve.http import (
+    ANSWER,
+    Answer,
     Disconnected,
     Receive,
     Refusal,
@@ -128,7 +130,7 @@ class App:
         try:
             response = await self._answer(scope, receive)
             status, inputs = response.status, response.inputs
-            await self._send(response, identity, send)
+            await self._send(scope, response, identity, send)
         except Disconnected:
             pass
         finally:
@@ -155,7 +157,7 @@ class App:
             self._log.event("error", level="error", reason=f"{type(error).__name__}: {error}")
             return json_response(500, {"error": {"field": "", "rule": "internal", "message": "internal error"}})
 
-    async def _send(self, response: Response, identity: str, send: Send) -> None:
+    async def _send(self, scope: Scope, response: Response, identity: str, send: Send) -> None:
         headers = [
             (b"content-type", response.content_type),
             (b"content-length", str(len(response.body)).encode()),
@@ -164,6 +166,9 @@ class App:
         ]
         if self._draining and not any(name == b"connection" for name, _value in response.headers):
             headers.append((b"connection", b"close"))
+        answer: Answer | None = scope.get(ANSWER)
+        if answer is not None and answer(response.status, headers, response.body):
+            return
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 

@@ -12,10 +12,13 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Answer = Callable[[int, list[tuple[bytes, bytes]], bytes], bool]
 
 JSON = b"application/json"
 WHOLE_BODY = "modelops.whole_body"
-"""In a scope: the body is there already, so there is nothing to wait for."""
+"""In a scope, where the server knows the way: the body, all of which is there already."""
+ANSWER = "modelops.answer"
+"""In a scope, where the server knows the way: takes status, headers and body at once. False: send them as ASGI does."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
 
@@ -94,34 +97,23 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: floa
     if declared is not None and int(declared) > limit:
         await _discard(receive, seconds)
         raise _too_large(limit)
-    whole = WHOLE_BODY in scope
-    message = await (receive() if whole else receive_or_disconnected(receive, seconds))
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    return await _read_rest(receive, body, limit, seconds)
+    whole: bytes | None = scope.get(WHOLE_BODY)
+    if whole is None:
+        return await _read_parts(receive, limit, seconds)
+    if len(whole) > limit:
+        raise _too_large(limit)
+    return whole
 
 
-async def receive_or_disconnected(receive: Receive, seconds: float | None) -> Message:
-    """The next message. Raises Refusal (408) when it takes too long, Disconnected when the client went away."""
-    try:
-        async with asyncio.timeout(seconds):
-            message = await receive()
-    except TimeoutError:
-        raise _too_slow(seconds or 0) from None
-    if message["type"] == "http.disconnect":
-        raise Disconnected
-    return message
-
-
-async def _read_rest(receive: Receive, first: bytes, limit: int, seconds: float) -> bytes:
-    parts, size = [first], len(first)
+async def _read_parts(receive: Receive, limit: int, seconds: float) -> bytes:
+    parts: list[bytes] = []
+    size = 0
     try:
         async with asyncio.timeout(seconds):
             while size <= limit:
-                message = await receive_or_disconnected(receive, None)
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if not message.get("more_body"):
