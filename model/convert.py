@@ -45,7 +45,7 @@ def write_model(
         model.convert(served)
         return RUNTIMES[model.served_by](served, 1)
 
-    reason = reason_against(convert, model.predict, inputs, TOLERANCES[model.served_by])
+    reason = reason_against(convert, model.predict, model.exact, inputs, TOLERANCES[model.served_by])
     if reason:
         served.unlink(missing_ok=True)
         print(

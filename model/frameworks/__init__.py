@@ -24,6 +24,9 @@ class Model(Protocol):
     def predict(self, inputs: Array) -> Array:
         """Predictions, of a classification probabilities; by this worker alone."""
 
+    def exact(self, inputs: Array) -> Array:
+        """The same predictions in double precision: how far `predict` is from them is its own rounding."""
+
     def state(self) -> bytes:
         """Weights and optimizer, the same at every worker."""
 

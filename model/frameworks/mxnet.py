@@ -79,6 +79,14 @@ class GluonModel:
         predicted: Array = outputs.asnumpy()
         return predicted
 
+    def exact(self, inputs: Array) -> Array:
+        import mxnet as mx
+
+        precise = self._plain()
+        precise.cast("float64")
+        predicted: Array = precise(mx.nd.array(inputs, mx.cpu(), dtype="float64")).asnumpy()
+        return predicted
+
     def state(self) -> bytes:
         arrays = {f"weight_{name}": value.data().asnumpy() for name, value in self._values().items()}
         updater, optimizer = self._trainer._updaters[0], self._trainer._optimizer
@@ -109,13 +117,20 @@ class GluonModel:
     def save(self, folder: Path) -> tuple[str, ...]:
         import mxnet as mx
 
+        plain = self._plain()
+        plain(mx.nd.zeros((1, self._parameters.inputs)))
+        plain.export(str(folder / "model"))
+        return SOURCE
+
+    def _plain(self) -> Any:
+        """The model as it predicts."""
+        import mxnet as mx
+
         plain = network(self._parameters, mx.cpu(), softmax=True)
         values = dict(plain._collect_params_with_prefix())
         for name, value in self._values().items():
             values[name].set_data(value.data().as_in_context(mx.cpu()))
-        plain(mx.nd.zeros((1, self._parameters.inputs)))
-        plain.export(str(folder / "model"))
-        return SOURCE
+        return plain
 
     def convert(self, file: Path) -> None:
         import mxnet as mx

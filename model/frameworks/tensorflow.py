@@ -42,15 +42,17 @@ def build(parameters: Parameters, peers: Peers) -> "KerasModel":
     return KerasModel(parameters, peers)
 
 
-def network(parameters: Parameters) -> Any:
+def network(parameters: Parameters, dtype: str = "float32") -> Any:
     """The layers, without the softmax of a classification."""
     import keras
 
     hidden = [
-        keras.layers.Dense(parameters.hidden_units, activation=parameters.activation)
+        keras.layers.Dense(parameters.hidden_units, activation=parameters.activation, dtype=dtype)
         for _layer in range(parameters.hidden_layers)
     ]
-    return keras.Sequential([keras.Input((parameters.inputs,)), *hidden, keras.layers.Dense(parameters.outputs)])
+    return keras.Sequential(
+        [keras.Input((parameters.inputs,), dtype=dtype), *hidden, keras.layers.Dense(parameters.outputs, dtype=dtype)]
+    )
 
 
 class KerasModel:
@@ -86,9 +88,17 @@ class KerasModel:
         return loss
 
     def predict(self, inputs: Array) -> Array:
+        return self._predicted(self._network, inputs)
+
+    def exact(self, inputs: Array) -> Array:
+        precise = network(self._parameters, "float64")
+        precise.set_weights([variable.numpy() for variable in self._network.variables])
+        return self._predicted(precise, inputs.astype("float64"))
+
+    def _predicted(self, layers: Any, inputs: Array) -> Array:
         import tensorflow as tf
 
-        outputs = self._network(inputs)
+        outputs = layers(inputs)
         return np.asarray(tf.nn.softmax(outputs) if self._parameters.task == "classification" else outputs)
 
     def _variables(self) -> list[Any]:

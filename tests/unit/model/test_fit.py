@@ -49,6 +49,9 @@ class Line:
     def predict(self, inputs: Any) -> Any:
         return inputs * self.weights[0] + self.weights[1]
 
+    def exact(self, inputs: Any) -> Any:
+        return self.predict(inputs)
+
     def state(self) -> bytes:
         content = io.BytesIO()
         np.save(content, self.weights)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from model import dataset, frameworks
 from model.agreement import disagreement
@@ -115,6 +116,21 @@ def test_a_classification_is_trained_measured_and_served(tmp_path: Path) -> None
     [probabilities] = load(tmp_path / "output" / "model", manifest, 1).predict(np.array([[0.0, 1.0]], "float32"))
     assert probabilities.argmax() == 1
     assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_of_large_numbers_is_served_by_litert_all_the_same(tmp_path: Path) -> None:
+    """Single precision takes Keras itself more than 1e-6 away from what it would predict without rounding."""
+    import keras
+
+    parameters = Parameters(task="classification", samples=150, hidden_layers=1, epochs=6, learning_rate=0.05)
+    run(tmp_path, parameters)
+    model = tmp_path / "output" / "model"
+    assert Manifest.read(model).runtime == "litert"
+    inputs = np.random.default_rng(0).uniform(-10, 10, (1000, 2)).astype("float32")
+    weights = [value.astype("float64") for value in keras.models.load_model(model / "model.keras").get_weights()]
+    hidden = np.maximum(inputs.astype("float64") @ weights[0] + weights[1], 0)
+    exact = softmax(hidden @ weights[2] + weights[3], axis=1)
+    assert disagreement(LiteRuntime(model / "model.tflite").predict(inputs), exact) < 2e-6
 
 
 @pytest.mark.parametrize("other", [dense_model(np.array([[2.0]]), np.array([1.001])), b"no model"])
