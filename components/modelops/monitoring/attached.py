@@ -44,7 +44,9 @@ class Attached(pulumi.ComponentResource):
         here = pulumi.ResourceOptions(parent=self)
         if operator is not None:
             needed = [require(scope.name, kinds, API, here) for kinds in ("podmonitors", "prometheusrules")]
-            _monitor(scope, operator, namespaces, pulumi.ResourceOptions(parent=self, depends_on=needed))
+            # The dashboards too: without the operator nothing at all is made.
+            here = pulumi.ResourceOptions(parent=self, depends_on=needed)
+            _monitor(scope, operator, namespaces, here)
         if sidecar is not None:
             _dashboards(scope, sidecar, here, operated=operator is not None)
         self.register_outputs({})

@@ -65,6 +65,7 @@ def test_with_the_operator_dashboards_ask_for_its_own_series() -> None:
     program = watch(attach={"prometheus_operator": {}, "grafana": sidecar})
     found = {each.name: each.inputs for each in program.of("ConfigMap")}
     assert "m-dashboard-platform" not in found
+    assert all(set(each.options["dependencies"]) >= NEEDED for each in program.of("ConfigMap"))
     for inputs in found.values():
         assert inputs["metadata"]["labels"]["dash"] == "yes"
         assert inputs["metadata"]["annotations"] == {"grafana_folder": "ML"}
