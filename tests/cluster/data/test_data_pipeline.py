@@ -26,6 +26,34 @@ def test_a_job_prepares_a_version_once_and_shards_give_the_same_files(place: Pla
     assert place.digests(sharded.outputs()["data_uri"]) == place.digests(outputs["data_uri"])
 
 
+SAME = """
+import pathlib, sys
+import pandas
+one, other = map(pathlib.Path, sys.argv[1:])
+for part in ("train", "validation", "test"):
+    frames = [pandas.read_parquet(folder / part) for folder in (one, other)]
+    pandas.testing.assert_frame_equal(*frames, check_exact=True)
+for file in ("preprocessing.json", "report.json"):
+    assert (one / file).read_text() == (other / file).read_text(), file
+print("the same rows")
+"""
+
+
+def test_dask_on_several_workers_gives_the_rows_of_one(place: Place) -> None:
+    one, many = place.new_stack(), place.new_stack()
+    one.up(place.program("once", "one"))
+    made = place.program("spread", "spread", shards=3, engine="dask")
+    many.up(made)
+    many.unchanged(made)
+    outputs = many.outputs()
+    assert outputs["data_version"] == one.outputs()["data_version"]
+    assert "the same rows" in run_in_image(place, SAME, one.outputs()["data_uri"], outputs["data_uri"])
+    pods = objects("pods", place.namespace, "--selector", f"job-name={outputs['job_name']}")
+    assert [pod["status"]["phase"] for pod in pods] == ["Succeeded"] * 3
+    # Nothing of the work stays: the version, and the name of the newest.
+    assert sorted(place.look("ls", "-A", "/data/spread").split()) == sorted([outputs["data_version"], "latest.json"])
+
+
 def test_a_changed_step_is_a_new_version_known_in_the_plan(place: Place) -> None:
     stack = place.new_stack()
     stack.up(place.program("changed", "changed"))
@@ -85,13 +113,14 @@ def test_a_bad_row_fails_the_update_names_the_row_and_leaves_nothing(place: Plac
     assert "bad" not in place.look("ls", "/data").split()
 
 
-def test_no_planted_identifier_is_in_any_output_log_object_or_state(place: Place) -> None:
-    stack = place.new_stack()
-    stack.up(place.program("private", "private", shards=2))
+@pytest.mark.parametrize("engine", ["memory", "dask"])
+def test_no_planted_identifier_is_in_any_output_log_object_or_state(place: Place, engine: str) -> None:
+    stack, destination = place.new_stack(), f"private-{engine}"
+    stack.up(place.program(destination, destination, shards=2, engine=engine))
     name = stack.outputs()["job_name"]
     for planted in (PERSON, MAIL, CARD, SALT):
         # Parquet is compressed: what is in it is looked at by value, below.
-        assert place.look("sh", "-c", f"grep -rl '{planted}' /data/private || true") == ""
+        assert place.look("sh", "-c", f"grep -rl '{planted}' /data/{destination} || true") == ""
     logs = kubectl("logs", "--namespace", place.namespace, "--selector", f"job-name={name}", "--tail=-1")
     assert "data_version" in logs
     kinds = "pods,jobs,configmaps,events,networkpolicies,serviceaccounts"
