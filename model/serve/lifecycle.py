@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -95,6 +96,9 @@ async def serve(settings: ServeContract) -> None:
         if mirror is not None:
             metrics.add(mirror)
             mirror.start()
+        # What is there now stays: looking through it for garbage again and again would only delay answers.
+        gc.collect()
+        gc.freeze()
         log.event("ready", run_id=service.manifest.run_id)
         await stopping.wait()
         app.drain()

@@ -76,11 +76,21 @@ class BoundedProtocol(HttpToolsProtocol):
             parts.append(body)
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
-        self.transport.write(b"".join(parts))
-        if not cycle.keep_alive:
+        if cycle.keep_alive:
+            # In the next round of the event loop: what has arrived by then is read before, more requests by one poll.
+            self.loop.call_soon(self._send, b"".join(parts))
+        else:
+            self._send(b"".join(parts))
             self.transport.close()
         cycle.on_response()
         return True
+
+    def _send(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+
+    def shutdown(self) -> None:
+        self.loop.call_soon(super().shutdown)  # after the answers that wait to be sent
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

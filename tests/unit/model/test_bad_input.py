@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from model.serve import protocol
+from model.serve.http import ANSWER
 from tests.unit.model.support import Answer, RunningServer
 
 FUZZED_REQUESTS = 400
@@ -224,3 +225,28 @@ def test_headers_that_do_not_come_are_given_up(monkeypatch: pytest.MonkeyPatch) 
 
     for sent in ([], [b"GET / HT"], [b"GET / HTTP/1.1\r\n", b"X: 1\r\n"]):
         assert asyncio.run(ask(sent)).startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_answer_that_waits_to_be_sent_goes_out_before_the_server_closes() -> None:
+    """uvicorn closes connections whose answer is complete, also in the round in which it became so."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        assert scope[ANSWER](200, [(b"content-length", b"2")], b"ok")
+        [connection] = state.connections
+        connection.shutdown()
+
+    state = uvicorn.server.ServerState()
+
+    async def ask() -> bytes:
+        config = uvicorn.Config(answer, http=protocol.BoundedProtocol, lifespan="off", log_level="critical")
+        config.load()
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0)
+        async with listening:
+            reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            answered = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+        return answered
+
+    assert asyncio.run(ask()).endswith(b"\r\n\r\nok")
