@@ -128,6 +128,12 @@ def test_what_is_internal_or_encrypted_keeps_the_rule(kind: str, inputs: dict[st
     assert problems("public-tls", inputs, f"kubernetes:{kind}") == []
 
 
+def test_every_rule_has_a_case_that_breaks_it() -> None:
+    """That none is broken by the good Deployment is tested for each of them above."""
+    [cases] = test_what_breaks_a_rule_is_told_with_its_fix.pytestmark
+    assert {case[0] for case in cases.args[1]} | {"public-tls"} == set(RULES)
+
+
 def test_init_containers_are_held_to_the_rules_of_pods() -> None:
     inputs = changed(*POD, "initContainers", value=[{"name": "fetch", "image": "fetch:1"}])
     for rule in ("image-by-digest", "resources-set", "restricted"):
