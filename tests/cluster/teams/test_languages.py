@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,12 +34,19 @@ def yaml_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def environment_of_its_own(folder: Path) -> None:
+    """A virtual environment that sees this one's packages. Pulumi installs the plugin into it, and not into this one."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "shared.pth").write_text(sysconfig.get_path("purelib"))
+
+
 @pytest.fixture
 def project(serving: Serving, yaml_host: Path, tmp_path: Path) -> Iterator[Path]:
     """The consumer's project, with the plugin beside it as a team would have cloned it."""
     plugin = tmp_path / "components"
     shutil.copytree(REPOSITORY / "components", plugin, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    (plugin / ".venv").symlink_to(sys.prefix)
+    environment_of_its_own(plugin / ".venv")
     folder = tmp_path / "consumer"
     folder.mkdir()
     args = serving.args()
