@@ -35,7 +35,7 @@ def yaml_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment_of_its_own(folder: Path) -> None:
-    """A virtual environment that sees this one's packages. Pulumi installs the plugin into it, and not into this one."""
+    """A virtual environment that sees this one's packages: Pulumi installs the plugin into it, not into this one."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     [site] = folder.glob("lib/python*/site-packages")
     (site / "shared.pth").write_text(sysconfig.get_path("purelib"))
