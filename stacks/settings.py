@@ -64,7 +64,8 @@ def read(
 ) -> Loaded:
     """Settings from config values by key (objects as JSON text or as they are). Raises SettingsError."""
     problems: list[str] = []
-    raw = {key: _parsed(value) for key, value in copy.deepcopy(dict(values)).items()}
+    # A secret stays the text that it is, such as a receivers' configuration that somebody wrote as JSON.
+    raw = {key: value if key in SECRETS else _parsed(value) for key, value in copy.deepcopy(dict(values)).items()}
     raw.setdefault("namespace", f"{NAMESPACE}-{stack}")
     try:
         platform = read_platform() if platform is None else platform

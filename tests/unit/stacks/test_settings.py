@@ -87,6 +87,12 @@ def test_objects_come_as_json_or_as_they_are() -> None:
     assert load({"model": json.dumps(MODEL)}).settings == load({"model": MODEL}).settings
 
 
+def test_a_secret_is_text_whatever_it_looks_like() -> None:
+    config = json.dumps({"route": {"receiver": "team"}, "receivers": [{"name": "team"}]})
+    found = load({"model": MODEL, "alertmanager_config": config}).settings.alertmanager_config
+    assert found is not None and found.get_secret_value() == config
+
+
 def test_every_problem_comes_at_once_with_key_value_and_rule() -> None:
     values = {
         "model": {"framework": "caffe", "gate": {"mse": {}, "r2": {"min": 2, "max": 1}}, "epochs": 3},
