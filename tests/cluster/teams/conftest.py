@@ -12,6 +12,7 @@ from tests.cluster.serving.conftest import serving
 from tests.cluster.serving.support import image_args, platform_facts
 from tests.cluster.teams import environments
 from tests.cluster.teams.environments import Environment
+from tests.cluster.training.registry import stand_in
 
 __all__ = ["serving"]
 
@@ -26,8 +27,9 @@ def two(
             patch.setenv(name, "")
         patch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
         project = environments.copy_of_the_project(tmp_path_factory.mktemp("teams") / "project")
+        mlflow = stand_in(platform_facts(platform_env), "mlflow_full")
         run = uuid.uuid4().hex[:6]
-        staging = environments.staging(project, f"promotion-{run}-staging")
+        staging = environments.staging(project, f"promotion-{run}-staging", mlflow)
         prod = environments.prod(project, f"promotion-{run}-prod", staging)
         try:
             staging.first_up = staging.up()

@@ -30,6 +30,7 @@ PLANTED = {
 """Secret settings of the stack `staging`."""
 MARKS = ("planted-admin-9f2c71d4", "planted-images-5b8e03aa", "planted-hook-c4417e6b")
 """What must be in clear nowhere."""
+REGISTRY = {"storage_size": "1Gi", "expose": "LoadBalancer", "resources": {"cpu": "50m"}}
 _OFF = {"enabled": False}
 
 
@@ -49,7 +50,7 @@ class Environment(ProjectStack):
         base = {
             "namespace": self.namespace,
             "service": {"replicas": 2, "expose": "LoadBalancer", "resources": {"cpu": "20m", "memory": "96Mi"}},
-            "registry": {"storage_size": "1Gi", "expose": "LoadBalancer", "resources": {"cpu": "50m"}},
+            "registry": REGISTRY,
             "monitoring": {
                 "prometheus": _OFF,
                 "node_exporter": _OFF,
@@ -86,8 +87,8 @@ def copy_of_the_project(target: Path) -> Path:
     return target
 
 
-def staging(project: Path, namespace: str) -> Environment:
-    """Builds, trains and serves; its registry has accounts."""
+def staging(project: Path, namespace: str, mlflow: str) -> Environment:
+    """Builds, trains and serves; its registry has accounts, for which it takes the larger image `mlflow`."""
     made = Environment(project, "staging", namespace)
     made.configure(
         {
@@ -98,6 +99,7 @@ def staging(project: Path, namespace: str) -> Environment:
                 "gate": {"mse": {"max": 0.1}},
                 "timeout_seconds": 1200,
             },
+            "registry": {**REGISTRY, "image": mlflow},
             "image_registry_username": "builder",
         },
         PLANTED,
