@@ -278,6 +278,12 @@ class PartSettings(Model):
     resources: ResourceSettings | None = None
 
 
+class GrafanaSettings(PartSettings):
+    """Grafana."""
+
+    enabled: bool = False
+
+
 class PrometheusSettings(PartSettings):
     """Prometheus."""
 
@@ -354,7 +360,7 @@ class MonitoringSettings(Model):
     alertmanager: PartSettings = PartSettings()
     node_exporter: PartSettings = PartSettings()
     kube_state_metrics: PartSettings = PartSettings()
-    grafana: PartSettings = PartSettings(enabled=False)
+    grafana: GrafanaSettings = GrafanaSettings()
     elk: ElkSettings = ElkSettings()
     attach: AttachSettings | None = None
     """With `prometheus_operator`, Prometheus, Alertmanager and exporters of our own are off whatever they say."""

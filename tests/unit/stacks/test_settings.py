@@ -87,6 +87,11 @@ def test_objects_come_as_json_or_as_they_are() -> None:
     assert load({"model": json.dumps(MODEL)}).settings == load({"model": MODEL}).settings
 
 
+def test_grafana_is_off_unless_it_is_asked_for() -> None:
+    assert not load({"model": MODEL}).settings.monitoring.grafana.enabled
+    assert not load({"model": MODEL, "monitoring": {"grafana": {"image": "g:1"}}}).settings.monitoring.grafana.enabled
+
+
 def test_a_secret_is_text_whatever_it_looks_like() -> None:
     config = json.dumps({"route": {"receiver": "team"}, "receivers": [{"name": "team"}]})
     found = load({"model": MODEL, "alertmanager_config": config}).settings.alertmanager_config
