@@ -129,7 +129,9 @@ def promoting(source: Environment, most: float) -> dict[str, Any]:
 def hand_over_account(source: Environment, target: Environment) -> None:
     """What a team does once: an account that may read there, as a Secret here."""
     [reader] = [
-        found for found in objects("secrets", source.namespace) if found["metadata"]["name"] == "registry-reader"
+        found
+        for found in objects("secrets", source.namespace)
+        if found["metadata"]["name"].startswith("registry-reader")
     ]
     metadata = {"name": "staging-registry", "namespace": target.namespace}
     apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": reader["data"]})
