@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,8 @@ def digest(out: Path) -> str:
     return found.hexdigest()
 
 
-def measure(counts: list[int], workers: list[int], engines: list[str]) -> list[dict[str, Any]]:
+def measure(counts: list[int], workers: list[int], engines: list[str]) -> Iterator[dict[str, Any]]:
     """A figure for each; the first with as many rows says what the rows are."""
-    figures: list[dict[str, Any]] = []
     for rows in counts:
         with tempfile.TemporaryDirectory() as scratch:
             raw, right = Path(scratch, "raw"), ""
@@ -114,9 +114,7 @@ def measure(counts: list[int], workers: list[int], engines: list[str]) -> list[d
                     subprocess.run(["rm", "-r", str(out)], check=True)
                     figure = {"rows": rows, "engine": engine, "workers": number, **found}
                     figure["rows_per_second"] = rows / found["seconds"]
-                    figures.append(figure)
-                    print(line(figure), flush=True)
-    return figures
+                    yield figure
 
 
 def line(figure: dict[str, Any]) -> str:
@@ -133,10 +131,13 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["memory", "dask"], choices=["memory", "dask"])
     given = parser.parse_args()
     print("| rows | engine | workers | rows a second | processor seconds | peak MiB of a worker |\n" + "|---" * 6 + "|")
-    figures = measure(given.rows, given.workers, given.engines)
     about = {name: version(name) for name in ("dask", "distributed", "pandas", "pyarrow", "numpy", "scikit-learn")}
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), **about}
-    RESULTS.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
+    figures = []
+    for figure in measure(given.rows, given.workers, given.engines):
+        print(line(figure), flush=True)
+        figures.append(figure)
+        RESULTS.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
