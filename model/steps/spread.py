@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MEETING = "engine.json"
 TLS_FOLDER = "MODELOPS_ENGINE_TLS"
 """Variable: a folder with `ca.crt`, `worker.crt` and `worker.key`. Without it workers meet on this machine alone."""
+NO_PAGES = "127.0.0.1:0"
+"""Where Dask's HTTP servers are, which can't be left out: without pages, at a free port that nobody else reaches."""
 BATCHES = 4
 """Pieces are folded in so many batches a worker: what comes back doesn't grow with the pieces."""
 POLL_SECONDS = 0.5
@@ -228,7 +230,8 @@ def engine(place: "Place", folder: str, workers: int) -> Iterator[Engine]:
             n_workers=1,
             threads_per_worker=1,
             processes=False,
-            dashboard_address=None,
+            dashboard_address=NO_PAGES,
+            worker_dashboard_address=NO_PAGES,
             local_directory=scratch,
             security=security,
             **options,
@@ -273,7 +276,7 @@ async def _work(address: str) -> None:
             nthreads=1,
             local_directory=scratch,
             security=_security(),
-            dashboard=False,
+            dashboard_address=NO_PAGES,
             death_timeout=10,
         )
         try:
@@ -286,7 +289,9 @@ async def _work(address: str) -> None:
 def _set_up() -> None:
     """No web pages, and no log lines: Dask logs the arguments of what fails, and with them values."""
     import dask
+    import distributed  # which sets its loggers' levels when it is first imported
 
+    assert distributed
     dask.config.set({f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")})
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

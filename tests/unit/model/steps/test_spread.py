@@ -123,6 +123,7 @@ def test_two_workers_meet_over_tls_and_end_together(folder: Path) -> None:
     workers = [start(folder, pipeline, shard, **variables) for shard in (1, 0)]
     said = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
+    assert "distributed" not in "".join(said), "Dask's own log lines are off"
     one = run(folder, "one", pipeline)
     other = latest(folder / "many")
     for part in PARTS:
@@ -151,6 +152,7 @@ def test_what_is_wrong_ends_both_workers_and_no_line_has_a_value(folder: Path) -
     said = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 10], said
     assert "column who: has a category that the training split does not have" in said[1]
+    assert "distributed" not in "".join(said)
     assert "person " not in "".join(said) and "a@example.com" not in "".join(said)
     assert not any((folder / "many").iterdir())
 
