@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,19 +76,20 @@ class Registry:
         found = self.get("model-versions/get-download-uri", {"name": name, "version": version}, what)
         return str(found.get("artifact_uri", ""))
 
-    def files(self, artifact_uri: str) -> list[RemoteFile]:
-        """The plain files of an artifact folder."""
+    def files(self, artifact_uri: str, *, deep: bool = False) -> list[RemoteFile]:
+        """The plain files of an artifact folder; with `deep` those of its folders too, `/` in their names."""
         root, folder = self._proxied(artifact_uri)
         listing = self._answer(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
-        return [
-            RemoteFile(
-                name=entry["path"],
-                size=int(entry.get("file_size", 0)),
-                url=f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(entry['path'])}",
-            )
-            for entry in listing.get("files", [])
-            if not entry.get("is_dir")
-        ]
+        found: list[RemoteFile] = []
+        for entry in listing.get("files", []):
+            name = entry["path"]
+            if not entry.get("is_dir"):
+                url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
+                found.append(RemoteFile(name=name, size=int(entry.get("file_size", 0)), url=url))
+            elif deep:
+                inside = self.files(f"{artifact_uri.rstrip('/')}/{name}", deep=True)
+                found += [replace(file, name=f"{name}/{file.name}") for file in inside]
+        return found
 
     def download(self, file: RemoteFile, target: Path) -> None:
         """Raises ContractError when what came is not as long as the registry said."""
@@ -103,10 +104,10 @@ class Registry:
 
         self._retried(attempt, file.name)
 
-    def upload(self, path: Path, artifact_uri: str) -> None:
+    def upload(self, path: Path, artifact_uri: str, name: str) -> None:
         """Puts a file into an artifact folder, in the place of one of the same name."""
         root, folder = self._proxied(artifact_uri)
-        url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(path.name)}"
+        url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
 
         def attempt() -> None:
             with path.open("rb") as content:
@@ -115,7 +116,7 @@ class Registry:
                 with self._opened(request):
                     pass
 
-        self._retried(attempt, path.name)
+        self._retried(attempt, name)
 
     def get(self, method: str, query: dict[str, str], what: str) -> dict[str, Any]:
         """The answer of a method of the API; `what` names the thing in messages."""

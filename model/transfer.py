@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from model import contract, gate, manifest
-from model.contract import ConfigurationError, ContractError, Environment, TransferContract
+from model.contract import ConfigurationError, ContractError, Environment, FetchContract, TransferContract
 from model.fetch import download
 from model.registry import Registry
 from model.report import Published, report
@@ -68,13 +68,11 @@ def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
     serving = find(target, settings.model_name, settings.serving_alias)
     compared = None if serving is None else gate.Serving(serving.number, serving.metrics)
     _say_met(gate.check(bounds, version.metrics, compared))
-    folder = settings.version.model_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    described = download(source, source.artifact_uri(version.name, None, version.number), folder, settings.version)
+    names = _download(source, version, settings.version)
     run = _run(target, settings, version)
     artifacts = f"{run['info']['artifact_uri']}/model"
-    for name in (*described.files, manifest.FILE_NAME):
-        target.upload(folder / name, artifacts)
+    for name in names:
+        target.upload(settings.version.model_dir / name, artifacts, name)
     number = _register(target, settings, version, run["info"]["run_id"], artifacts)
     _report(settings, Version(version.name, number, version.tags, {**version.run, "info": run["info"]}))
     return f"{uri} is here as version {number}, from {settings.version.tracking_uri} (version {version.number} there)"
@@ -96,6 +94,24 @@ def find(registry: Registry, name: str, alias: str) -> Version | None:
     run = registry.get("runs/get", {"run_id": answer.get("run_id", "")}, f"the run of {what}")["run"]
     tags = {tag["key"]: tag["value"] for tag in answer.get("tags", [])}
     return Version(name, numbers[alias], tags, run)
+
+
+def _download(source: Registry, version: Version, settings: FetchContract) -> list[str]:
+    """Every file of the version, in the order to upload them: the manifest comes last.
+
+    What serves is checked against the manifest. The rest is what training left beside it, such as the framework's own
+    form of the model.
+    """
+    folder, uri = settings.model_dir, source.artifact_uri(version.name, None, version.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    described = download(source, uri, folder, settings)
+    beside = [file for file in source.files(uri, deep=True) if file.name not in (*described.files, manifest.FILE_NAME)]
+    for file in beside:
+        if file.size > settings.max_bytes:
+            raise ContractError(f"{settings.model_uri}: {file.name} has {file.size} bytes, over {settings.max_bytes}")
+        (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+        source.download(file, folder / file.name)
+    return [*(file.name for file in beside), *described.files, manifest.FILE_NAME]
 
 
 def _run(target: Registry, settings: TransferContract, version: Version) -> dict[str, Any]:

@@ -29,6 +29,10 @@ def source(mlflow_url: str, elsewhere: Mlflow, tmp_path_factory: pytest.TempPath
     """The registry that has the version: the model's files, metrics, parameters and tags as training leaves them."""
     folder = tmp_path_factory.mktemp("model")
     write_model(folder, name="moved")
+    # What training leaves beside the files that serve.
+    (folder / "model.keras").write_bytes(b"keras")
+    (folder / "variables").mkdir()
+    (folder / "variables" / "weights 1.bin").write_bytes(b"weights")
     client = MlflowClient(mlflow_url)
     client.create_registered_model("moved")
     tags = {"modelops.run_id": "abc123def456", "modelops.metrics": METRICS, "modelops.image": "train@sha256:1"}
@@ -100,9 +104,13 @@ def test_a_version_arrives_as_it_was(go: Any, source: MlflowClient, target: Mlfl
     for client, version, folder in zip((source, target), (there, here), folders, strict=True):
         folder.mkdir()
         client.download_artifacts(version.run_id, "model", str(folder))
-    files = [{path.name: path.read_bytes() for path in (folder / "model").iterdir()} for folder in folders]
+    files = [
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in folders
+    ]
     assert files[0] == files[1]
-    assert set(files[0]) == {"model.tflite", FILE_NAME}
+    names = {"model.tflite", FILE_NAME, "model.keras", "variables/weights 1.bin"}
+    assert set(files[0]) == {f"model/{name}" for name in names}
 
 
 def test_a_version_that_is_there_is_judged_again_and_not_copied(go: Any, target: MlflowClient) -> None:
