@@ -34,11 +34,15 @@ def yaml_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def environment_of_its_own(folder: Path) -> None:
-    """A virtual environment that sees this one's packages: Pulumi installs the plugin into it, not into this one."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    [site] = folder.glob("lib/python*/site-packages")
+def install(plugin: Path) -> None:
+    """What `pulumi package add` does: an environment in the plugin's folder. It sees the packages of this one, too."""
+    environment = plugin / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    [site] = environment.glob("lib/python*/site-packages")
     (site / "shared.pth").write_text(sysconfig.get_path("purelib"))
+    command = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--editable", plugin]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def project(serving: Serving, yaml_host: Path, tmp_path: Path) -> Iterator[Path]
     """The consumer's project, with the plugin beside it as a team would have cloned it."""
     plugin = tmp_path / "components"
     shutil.copytree(REPOSITORY / "components", plugin, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    environment_of_its_own(plugin / ".venv")
+    install(plugin)
     folder = tmp_path / "consumer"
     folder.mkdir()
     args = serving.args()
