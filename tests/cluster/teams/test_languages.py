@@ -1,4 +1,7 @@
-"""A program in Pulumi YAML deploys a ModelService through the plugin. Node's language host could not be had."""
+"""Programs in Pulumi YAML and in TypeScript deploy a ModelService through the plugin.
+
+Node's language host is in no registry, so Pulumi's Automation API runs the program in TypeScript in its own process.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +19,7 @@ import yaml
 from tests.cluster.serving.support import Serving
 from tests.cluster.support import REPOSITORY, eventually, post
 
+HERE = Path(__file__).parent
 pytestmark = [pytest.mark.teams, pytest.mark.long]
 
 HOST = "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml@v1.25.0"
@@ -34,27 +39,28 @@ def yaml_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def install(plugin: Path) -> None:
-    """What `pulumi package add` does: an environment in the plugin's folder. It sees the packages of this one, too."""
-    environment = plugin / ".venv"
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plugin as a team would have cloned it, installed as `pulumi package add` does.
+
+    Into an environment of its own, that is, which sees the packages of this one, too.
+    """
+    folder = tmp_path_factory.mktemp("plugin") / "components"
+    shutil.copytree(REPOSITORY / "components", folder, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    environment = folder / ".venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     [site] = environment.glob("lib/python*/site-packages")
     (site / "shared.pth").write_text(sysconfig.get_path("purelib"))
-    command = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--editable", plugin]
+    command = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--editable", folder]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return folder
 
 
-@pytest.fixture
-def project(serving: Serving, yaml_host: Path, tmp_path: Path) -> Iterator[Path]:
-    """The consumer's project, with the plugin beside it as a team would have cloned it."""
-    plugin = tmp_path / "components"
-    shutil.copytree(REPOSITORY / "components", plugin, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    install(plugin)
-    folder = tmp_path / "consumer"
-    folder.mkdir()
+def service_of(serving: Serving) -> dict[str, Any]:
+    """The service's arguments, as other languages spell them."""
     args = serving.args()
-    service = {
+    return {
         "namespace": args["namespace"],
         "image": args["image"],
         "modelUri": args["model_uri"],
@@ -63,11 +69,18 @@ def project(serving: Serving, yaml_host: Path, tmp_path: Path) -> Iterator[Path]
         "replicas": 1,
         "expose": "LoadBalancer",
     }
+
+
+@pytest.fixture
+def project(serving: Serving, plugin: Path, yaml_host: Path, tmp_path: Path) -> Iterator[Path]:
+    """The consumer's project."""
+    folder = tmp_path / "consumer"
+    folder.mkdir()
     program = {
         "name": "consumer",
         "runtime": "yaml",
         "packages": {"modelops": str(plugin)},
-        "resources": {"demo": {"type": "modelops:ModelService", "properties": service}},
+        "resources": {"demo": {"type": "modelops:ModelService", "properties": service_of(serving)}},
         "outputs": {"predict_url": "${demo.predictUrl}"},
     }
     (folder / "Pulumi.yaml").write_text(yaml.safe_dump(program, sort_keys=False))
@@ -104,3 +117,38 @@ def test_a_wrong_argument_is_told_with_its_rule(project: Path) -> None:
     done = pulumi(project, "preview")
     assert done.returncode != 0
     assert "drain_seconds is 0, must be at least 1" in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("npm"), reason="Node is not on this machine, and the platform does not bring it")
+def test_a_program_in_typescript_serves_a_model(serving: Serving, plugin: Path, tmp_path: Path) -> None:
+    shutil.copytree(HERE / "typescript", tmp_path, dirs_exist_ok=True)
+    for command in (
+        ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"],
+        ["npx", "tsc", "--project", "."],
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "backend").mkdir()
+    project = tmp_path / "project"
+    project.mkdir()
+    providers = [{"name": "modelops", "path": str(plugin)}]
+    described = {"name": "consumer", "runtime": "nodejs", "plugins": {"providers": providers}}
+    (project / "Pulumi.yaml").write_text(yaml.safe_dump(described))
+    environment = {
+        **os.environ,
+        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}",
+        "PULUMI_CONFIG_PASSPHRASE": "teams",
+    }
+
+    def run(command: str) -> str:
+        words = ["node", "out/consumer.js", command, str(project), json.dumps(service_of(serving))]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        url = json.loads(run("up"))["predict_url"]["value"]
+        assert eventually(lambda: post(url, {"inputs": [[0.5]]})[0] == 200)
+        assert set(json.loads(run("preview"))) == {"same"}
+    finally:
+        run("destroy")
