@@ -123,6 +123,7 @@ def watched(
             "resources": SMALL,
         }
         DataPipeline("prepared", pipeline, there)
+        DataPipeline("yearly", {**pipeline, "schedule": "0 3 1 1 *", "time_zone": "Europe/Berlin"}, there)
         return {"prometheus_url": monitoring.prometheus_url, "predict_url": service.predict_url, "image": image}
 
     stack = Stack(tmp_path_factory.mktemp("watched") / "stack", namespace=serving.namespace)
@@ -151,6 +152,7 @@ def test_every_component_is_found_without_a_word(watched: Watched) -> None:
         "training's run": f'modelops_run_info{{model="watched", status="FINISHED", {here}}}',
         "training's container": f'last_over_time(container_cpu_usage_seconds_total{{container="train", {here}}}[1h])',
         "pipeline's Job": f"kube_job_labels{{{labels('data-pipeline')}, {here}}}",
+        "pipeline's CronJob": f'kube_cronjob_next_schedule_time{{cronjob=~"yearly.*", {here}}}',
         "pipeline's container": f'last_over_time(container_cpu_usage_seconds_total{{container="prepare", {here}}}[1h])',
         "nodes": "node_load5",
         "Alertmanager": "alertmanager_build_info",
