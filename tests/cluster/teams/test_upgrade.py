@@ -156,7 +156,8 @@ def test_a_filled_stack_goes_on_with_the_new_library(filled: Filled, serving_ima
         for step in steps
         if step["op"] not in ("same", "update", "create", "read", "refresh")
     }
-    assert drastic == set()
+    # Files are immutable and named by their content: a rule that was mended is a new ConfigMap.
+    assert {(op, name) for op, name in drastic if "core/v1:ConfigMap::" not in name} == set()
 
     after = filled.up()
     assert not after["library"].startswith(str(filled.folder / "released"))
