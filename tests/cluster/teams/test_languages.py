@@ -116,7 +116,7 @@ def test_a_wrong_argument_is_told_with_its_rule(project: Path) -> None:
     (project / "Pulumi.yaml").write_text(yaml.safe_dump(program, sort_keys=False))
     done = pulumi(project, "preview")
     assert done.returncode != 0
-    assert "drain_seconds is 0, must be at least 1" in done.stdout + done.stderr
+    assert "drain_seconds is 0, must be 1 to 600" in done.stdout + done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("npm"), reason="Node is not on this machine, and the platform does not bring it")
