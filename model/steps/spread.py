@@ -36,6 +36,7 @@ TLS_FOLDER = "MODELOPS_ENGINE_TLS"
 """Variable: a folder with `ca.crt`, `worker.crt` and `worker.key`. Without it workers meet on this machine alone."""
 NO_PAGES = "127.0.0.1:0"
 """Where Dask's HTTP servers are, which can't be left out: without pages, at a free port that nobody else reaches."""
+SHUFFLE_BUFFER = "16 MiB"
 BATCHES = 4
 """Pieces are folded in so many batches a worker: what comes back doesn't grow with the pieces."""
 POLL_SECONDS = 0.5
@@ -287,12 +288,14 @@ async def _work(address: str) -> None:
 
 
 def _set_up() -> None:
-    """No web pages, and no log lines: Dask logs the arguments of what fails, and with them values."""
+    """No web pages, small buffers, and no log lines: Dask logs the arguments of what fails, and with them values."""
     import dask
     import distributed  # which sets its loggers' levels when it is first imported
 
     assert distributed
     dask.config.set({f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")})
+    # What a shuffle has in memory on its way to others and to the disk; of itself more than 1 GiB.
+    dask.config.set({f"distributed.p2p.{part}.buffer": SHUFFLE_BUFFER for part in ("comm", "storage")})
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
