@@ -174,6 +174,18 @@ def test_an_unforeseen_error_says_no_value(folder: Path, capfd: pytest.CaptureFi
     assert SALT not in said and "Reading(" not in said
 
 
+def test_a_shuffle_has_little_in_memory(folder: Path) -> None:
+    # Of itself up to 1.1 GiB a worker: seen as memory that grew with the rows, from ten million on.
+    from model.steps import spread
+
+    def limits(dask_worker: Any) -> tuple[int, int]:
+        shuffle = dask_worker.plugins["shuffle"]
+        return shuffle.memory_limiter_comms.limit, shuffle.memory_limiter_disk.limit
+
+    with spread.engine(prepare.Place(f"{folder}/out"), ".work", 1) as engine:
+        assert list(engine.client.run(limits).values()) == [(16 * 2**20, 16 * 2**20)]
+
+
 def test_a_step_that_needs_all_rows_is_refused(folder: Path) -> None:
     pipeline = {**declared(folder), "steps": [{"fill": {"columns": ["income"], "by": "interpolate"}}, {"split": {}}]}
     with pytest.raises(ConfigurationError, match=r"steps\[0\] \(fill\) needs all rows in one memory"):
