@@ -1,4 +1,4 @@
-"""How long a preview of the dev stack takes by the clock, with and without monitoring.
+"""How long a preview of the dev stack takes, by the clock and of the processor, with and without monitoring.
 
     eval "$(python3 -m devkit env)" && .venv/bin/python -m bench.preview [--runs 5]
 
@@ -11,6 +11,7 @@ the differences: absolute figures depend on the machine.
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -70,11 +71,12 @@ class Project:
         """How many objects the preview would create."""
         return int(json.loads(self._pulumi("preview", "--json", "--stack", STACK))["changeSummary"]["create"])
 
-    def seconds(self) -> float:
-        """How long a preview takes."""
-        start = time.perf_counter()
+    def seconds(self) -> tuple[float, float]:
+        """How long a preview takes by the clock, and of the processor, plugins included."""
+        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         self._pulumi("preview", "--stack", STACK)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.perf_counter() - start, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
@@ -87,17 +89,17 @@ def main() -> None:
             (own := Path(folder, name)).mkdir()
             projects[name] = Project(own, on)
         objects = {name: project.objects() for name, project in projects.items()}  # the first one also fills caches
-        took: dict[str, list[float]] = {name: [] for name in projects}
+        took: dict[str, list[tuple[float, float]]] = {name: [] for name in projects}
         for _ in range(runs):
             for name, project in projects.items():
                 took[name].append(project.seconds())
-    print("variant  objects  median s  least s  more than off (median, least)")
-    for name, times in took.items():
-        more = statistics.median(times) - statistics.median(took["off"]), min(times) - min(took["off"])
-        print(
-            f"{name:<8} {objects[name]:>7}  {statistics.median(times):>8.2f}  {min(times):>7.2f}  "
-            f"{more[0]:+.2f}, {more[1]:+.2f}   {' '.join(f'{time:.2f}' for time in times)}"
-        )
+    print(f"{runs} runs, load {os.getloadavg()[0]:.1f}: median (least), and the difference to off")
+    for index, kind in enumerate(("clock", "processor")):
+        for name, pairs in took.items():
+            times, off = [pair[index] for pair in pairs], [pair[index] for pair in took["off"]]
+            median, least = statistics.median(times), min(times)
+            more = f"{median - statistics.median(off):+.2f} ({least - min(off):+.2f})"
+            print(f"{kind:<9} {name:<7} {objects[name]:>3} objects  {median:6.2f} ({least:.2f}) s  {more} s")
 
 
 if __name__ == "__main__":

@@ -340,7 +340,7 @@ def test_a_full_queue_stays_within_its_bounds_and_goes_on(world: World, figure: 
         f"{held.queue_mebibytes:.0f} MiB, Filebeat {held.memory_mebibytes:.0f} MiB of memory; "
         f"the first {fitted * 10_000 / 2**20:.0f} MiB are there, of {written} lines {written - len(found)} are lost"
     )
-    # A line of 10 kB takes about 15 of the queue, which other pods' lines share.
+    # The queue is the node's: other pods' lines are in it as well.
     assert fitted * 10_000 > bytes_of(QUEUE) / 2
 
 
