@@ -175,7 +175,7 @@ def test_an_unforeseen_error_says_no_value(folder: Path, capfd: pytest.CaptureFi
 
 
 def test_a_shuffle_has_little_in_memory(folder: Path) -> None:
-    # Of itself up to 1.1 GiB a worker: seen as memory that grew with the rows, from ten million on.
+    # Of itself up to 1.1 GiB a worker.
     from model.steps import spread
 
     def limits(dask_worker: Any) -> tuple[int, int]:
