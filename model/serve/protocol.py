@@ -6,6 +6,7 @@ whole when the application starts, and every answer is.
 """
 
 import asyncio
+from collections.abc import MutableMapping
 from functools import partial
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -27,11 +28,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._in_head = True
+        self._with_its_head = False
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        self._with_its_head = False
         if not self._in_head or self.transport.is_closing():
             return
         self._head_bytes += len(data)
@@ -47,23 +50,29 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._with_its_head = True
         self._stop_waiting()
         super().on_headers_complete()
         self.scope[ANSWER] = partial(self._answer, self.cycle)  # type: ignore[literal-required]
 
     def on_message_complete(self) -> None:
-        # It came with its head: the application, which starts in the next round, need not wait for it.
-        self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[literal-required]
+        if self._with_its_head:  # the application, which starts in the next round, need not wait for the body
+            self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[literal-required]
+            self.cycle.body = bytearray()
         super().on_message_complete()
 
     def _answer(
         self, cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> bool:
         """Sends a whole answer. False when it must go the long way, since the client is slow to take earlier ones."""
+        if self.flow.write_paused and not cycle.disconnected:
+            return False
+        # A connection that stays open keeps its last scope: not the body too, nor a circle that only a search undoes.
+        scope: MutableMapping[str, object] = cycle.scope  # type: ignore[assignment]
+        scope.pop(WHOLE_BODY, None)
+        del scope[ANSWER]
         if cycle.disconnected:
             return True
-        if self.flow.write_paused:
-            return False
         if (b"connection", b"close") in headers:
             cycle.keep_alive = False
         elif not cycle.keep_alive:
