@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.contract import ConfigurationError, ContractError, Exit, is_number
+from model.contract import ConfigurationError, ContractError, Environment, Exit, is_number
 
 Gate = dict[str, dict[str, float]]
 ABSOLUTE = ("min", "max")
@@ -43,6 +43,21 @@ def parse(gate: Mapping[str, Any]) -> Gate:
     if problems:
         raise ConfigurationError(*problems)
     return {metric: {key: float(bound) for key, bound in bounds.items()} for metric, bounds in gate.items()}
+
+
+def read(env: Environment, given: Mapping[str, Any]) -> Gate:
+    """The gate that an environment gives; what is wrong with it goes to the environment's other problems."""
+    try:
+        return parse(given)
+    except ConfigurationError as error:
+        env.problems.extend(error.problems)
+        return {}
+
+
+def say_met(lines: list[str]) -> None:
+    """Prints what `check` found."""
+    for line in lines:
+        print(f"gate met: {line}", flush=True)
 
 
 def absolute(gate: Gate) -> Gate:

@@ -40,18 +40,9 @@ def settings_and_gate() -> tuple[PublishContract, gate.Gate]:
     """What the environment says. Raises ConfigurationError with every problem."""
     env = Environment()
     settings = PublishContract.read(env)
-    bounds: gate.Gate = {}
-    try:
-        bounds = gate.parse(settings.gate)
-    except ConfigurationError as error:
-        env.problems.extend(error.problems)
+    bounds = gate.read(env, settings.gate)
     env.check()
     return settings, bounds
-
-
-def say_met(lines: list[str]) -> None:
-    for line in lines:
-        print(f"gate met: {line}", flush=True)
 
 
 def say_published(settings: PublishContract, published: Published, words: str) -> None:
@@ -73,7 +64,7 @@ def publish(settings: PublishContract, bounds: gate.Gate) -> None:
             if nothing and already_published(settings):
                 return
         raise
-    say_met(gate.check(gate.absolute(bounds), outputs.metrics))
+    gate.say_met(gate.check(gate.absolute(bounds), outputs.metrics))
     if already_published(settings):
         return
 
@@ -82,7 +73,7 @@ def publish(settings: PublishContract, bounds: gate.Gate) -> None:
     with tracking.registry(settings) as client:
         compared = gate.relative(bounds)
         if any(compared.values()):
-            say_met(gate.check(compared, outputs.metrics, tracking.serving(client, settings)))
+            gate.say_met(gate.check(compared, outputs.metrics, tracking.serving(client, settings)))
         done = tracking.register(client, settings, tracking.log(client, settings, outputs))
     say_published(settings, done, f"published {name} version {done.version} as models:/{name}@{alias}")
 
@@ -124,7 +115,7 @@ def publish_trial(settings: PublishContract) -> None:
 def main() -> None:
     settings, bounds = settings_and_gate()
     if sys.argv[1:] == ["--gate"]:
-        say_met(gate.check(gate.absolute(bounds), read_outputs(settings.training).metrics))
+        gate.say_met(gate.check(gate.absolute(bounds), read_outputs(settings.training).metrics))
     elif settings.sweep is None:
         publish(settings, bounds)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 
 from model import contract, gate
 from model.contract import ConfigurationError, ContractError, PublishContract
-from model.publish import already_published, say_met, say_published, settings_and_gate
+from model.publish import already_published, say_published, settings_and_gate
 
 
 def select(settings: PublishContract, bounds: gate.Gate) -> None:
@@ -28,7 +28,7 @@ def select(settings: PublishContract, bounds: gate.Gate) -> None:
         runs.log_final(client, above, metrics, 0)
         client.set_terminated(above, "FINISHED")
         compared = tracking.serving(client, settings) if any(gate.relative(bounds).values()) else None
-        say_met(gate.check(bounds, metrics, compared))
+        gate.say_met(gate.check(bounds, metrics, compared))
         done = tracking.register(client, settings, best)
     name, alias = settings.training.model_name, settings.alias
     say_published(settings, done, f"published {name} version {done.version} as models:/{name}@{alias}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from model import contract, gate, manifest
-from model.contract import ConfigurationError, ContractError, Environment, FetchContract, TransferContract
+from model.contract import ContractError, Environment, FetchContract, TransferContract
 from model.fetch import download
 from model.registry import Registry
 from model.report import Published, report
@@ -58,7 +58,7 @@ def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
     uri = settings.version.model_uri
     target = Registry(settings.tracking_uri, settings.version.wait_seconds)
     if there := find(target, settings.model_name, settings.alias):
-        _say_met(gate.check(gate.absolute(bounds), there.metrics))
+        gate.say_met(gate.check(gate.absolute(bounds), there.metrics))
         _report(settings, there)
         return f"{uri} is already there as version {there.number}: nothing to do"
     source = Registry(settings.version.tracking_uri, settings.version.wait_seconds, ACCOUNT)
@@ -67,7 +67,7 @@ def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
         raise ContractError(f"the registry {settings.version.tracking_uri} has no {uri}")
     serving = find(target, settings.model_name, settings.serving_alias)
     compared = None if serving is None else gate.Serving(serving.number, serving.metrics)
-    _say_met(gate.check(bounds, version.metrics, compared))
+    gate.say_met(gate.check(bounds, version.metrics, compared))
     names = _download(source, version, settings.version)
     run = _run(target, settings, version)
     artifacts = f"{run['info']['artifact_uri']}/model"
@@ -176,11 +176,6 @@ def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[start : start + BATCH]
 
 
-def _say_met(lines: list[str]) -> None:
-    for line in lines:
-        print(f"gate met: {line}", flush=True)
-
-
 def _report(settings: TransferContract, version: Version) -> None:
     if settings.report:
         report(settings.report, settings.run_id, version.published)
@@ -189,11 +184,7 @@ def _report(settings: TransferContract, version: Version) -> None:
 def main() -> None:
     env = Environment()
     settings = TransferContract.read(env)
-    bounds: gate.Gate = {}
-    try:
-        bounds = gate.parse(settings.gate)
-    except ConfigurationError as error:
-        env.problems.extend(error.problems)
+    bounds = gate.read(env, settings.gate)
     env.check()
     print(transfer(settings, bounds), flush=True)
 

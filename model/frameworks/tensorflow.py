@@ -88,18 +88,13 @@ class KerasModel:
         return loss
 
     def predict(self, inputs: Array) -> Array:
-        return self._predicted(self._network, inputs)
-
-    def exact(self, inputs: Array) -> Array:
-        precise = network(self._parameters, "float64")
-        precise.set_weights([variable.numpy() for variable in self._network.variables])
-        return self._predicted(precise, inputs.astype("float64"))
-
-    def _predicted(self, layers: Any, inputs: Array) -> Array:
         import tensorflow as tf
 
-        outputs = layers(inputs)
+        outputs = self._network(inputs)
         return np.asarray(tf.nn.softmax(outputs) if self._parameters.task == "classification" else outputs)
+
+    def exact(self, inputs: Array) -> Array:
+        return np.asarray(self._served("float64")(inputs.astype("float64")))
 
     def _variables(self) -> list[Any]:
         return [*self._network.variables, *self._optimizer.variables]
@@ -126,15 +121,15 @@ class KerasModel:
             self._served().export(scratch, verbose=False)
             file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(scratch).convert())
 
-    def _served(self) -> Any:
+    def _served(self, dtype: str = "float32") -> Any:
         """The model as it predicts. Made anew, outside of the strategy: saving what is spread over workers would need
         all of them."""
         import keras
 
-        plain = network(self._parameters)
+        plain = network(self._parameters, dtype)
         plain.set_weights([variable.numpy() for variable in self._network.variables])
         if self._parameters.task == "classification":
-            plain.add(keras.layers.Softmax())
+            plain.add(keras.layers.Softmax(dtype=dtype))
         return plain
 
 
