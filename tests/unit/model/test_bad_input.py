@@ -204,27 +204,29 @@ def test_what_is_not_http_gets_400(server: RunningServer, request_bytes: bytes) 
     assert server.post({"inputs": [[0.5]]}).status == 200
 
 
+async def ask_in_this_process(app: Any, state: uvicorn.server.ServerState, sent: list[bytes]) -> bytes:
+    """What comes back until the server closes the connection."""
+    config = uvicorn.Config(app, http=protocol.BoundedProtocol, lifespan="off", log_level="critical")
+    config.load()
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0)
+    async with listening:
+        reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+        for part in sent:
+            writer.write(part)
+            await asyncio.sleep(0.01)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    return answer
+
+
 def test_headers_that_do_not_come_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process: the bound is 10 s, too long to wait for."""
 
-    async def ask(sent: list[bytes]) -> bytes:
-        monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
-        config = uvicorn.Config(lambda: None, http=protocol.BoundedProtocol, lifespan="off", log_level="critical")
-        config.load()
-        loop = asyncio.get_running_loop()
-        state = uvicorn.server.ServerState()
-        listening = await loop.create_server(lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0)
-        async with listening:
-            reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
-            for part in sent:
-                writer.write(part)
-                await asyncio.sleep(0.01)
-            answer = await asyncio.wait_for(reader.read(), 5)
-            writer.close()
-        return answer
-
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     for sent in ([], [b"GET / HT"], [b"GET / HTTP/1.1\r\n", b"X: 1\r\n"]):
-        assert asyncio.run(ask(sent)).startswith(b"HTTP/1.1 408 ")
+        answer = asyncio.run(ask_in_this_process(lambda: None, uvicorn.server.ServerState(), sent))
+        assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 def test_an_answer_that_waits_to_be_sent_goes_out_before_the_server_closes() -> None:
@@ -236,17 +238,5 @@ def test_an_answer_that_waits_to_be_sent_goes_out_before_the_server_closes() -> 
         connection.shutdown()
 
     state = uvicorn.server.ServerState()
-
-    async def ask() -> bytes:
-        config = uvicorn.Config(answer, http=protocol.BoundedProtocol, lifespan="off", log_level="critical")
-        config.load()
-        loop = asyncio.get_running_loop()
-        listening = await loop.create_server(lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0)
-        async with listening:
-            reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
-            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            answered = await asyncio.wait_for(reader.read(), 5)
-            writer.close()
-        return answered
-
-    assert asyncio.run(ask()).endswith(b"\r\n\r\nok")
+    answered = asyncio.run(ask_in_this_process(answer, state, [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]))
+    assert answered.endswith(b"\r\n\r\nok")
