@@ -248,6 +248,7 @@ class BackupSettings(Model):
     keep: int | None = Field(default=None, ge=1, le=1000)
     storage_size: Quantity | None = None
     storage_class: str | None = None
+    claim: str | None = None
 
 
 class RegistrySettings(Model):
@@ -284,11 +285,18 @@ class GrafanaSettings(PartSettings):
     enabled: bool = False
 
 
-class PrometheusSettings(PartSettings):
+class KeptSettings(PartSettings):
+    """A part with a volume that outlives the stack."""
+
+    storage_class: str | None = None
+    keep_volume: bool = True
+    claim: str | None = None
+
+
+class PrometheusSettings(KeptSettings):
     """Prometheus."""
 
     storage_size: Quantity = "10Gi"
-    storage_class: str | None = None
     retention_days: int = Field(default=15, ge=1, le=3650)
 
 
@@ -306,8 +314,20 @@ class ElasticsearchSettings(Model):
     daily_size: Quantity | None = None
 
 
-class QueueSettings(PartSettings):
-    """A part that keeps lines until the next one takes them."""
+class AlertmanagerSettings(KeptSettings):
+    """Alertmanager."""
+
+    storage_size: Quantity = "1Gi"
+
+
+class LogstashSettings(KeptSettings):
+    """Logstash."""
+
+    queue_size: Quantity = "1Gi"
+
+
+class FilebeatSettings(PartSettings):
+    """Filebeat."""
 
     queue_size: Quantity = "1Gi"
 
@@ -317,9 +337,9 @@ class ElkSettings(Model):
 
     enabled: bool = False
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
-    logstash: QueueSettings = QueueSettings()
+    logstash: LogstashSettings = LogstashSettings()
     kibana: PartSettings = PartSettings()
-    filebeat: QueueSettings = QueueSettings()
+    filebeat: FilebeatSettings = FilebeatSettings()
 
 
 class WebSettings(Model):
@@ -357,7 +377,7 @@ class MonitoringSettings(Model):
     host: Host | None = None
     web: WebSettings = WebSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
-    alertmanager: PartSettings = PartSettings()
+    alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     node_exporter: PartSettings = PartSettings()
     kube_state_metrics: PartSettings = PartSettings()
     grafana: GrafanaSettings = GrafanaSettings()

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops import _registry_database
+from modelops import _postgres
 from modelops._airflow_args import AirflowPipelineArgs
 from modelops._assets import asset
 from modelops._images import AIRFLOW_IMAGE, UPSTREAM_IMAGES
@@ -51,7 +51,7 @@ HOME = "/opt/airflow"
 DAGS = f"{HOME}/dags"
 NAME = "airflow"
 COMPONENT = "airflow"
-DATABASE = _registry_database.Owner(
+DATABASE = _postgres.Owner(
     component="airflow-database", clients=(COMPONENT,), role="airflow", variable="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 )
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -98,7 +98,7 @@ def deploy(
     described = labels(NAME, COMPONENT, instance)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=described)
     database: dict[str, Any] = {key: wanted[key] for key in ("storage_size", "storage_class") if key in wanted}
-    address = _registry_database.server(
+    address = _postgres.server(
         f"{instance}-postgres",
         instance,
         args["namespace"],

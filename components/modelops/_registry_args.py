@@ -7,6 +7,7 @@ import pulumi
 
 from modelops._network import port_of
 from modelops._pods import check_resources
+from modelops._storage import check_claim
 from modelops._types import Expose, Resources
 from modelops._validation import Problems, read_args
 
@@ -71,6 +72,9 @@ class RegistryBackup(TypedDict):
     """Size of the volume: every model's files, and `keep` dumps. Default `5Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume, best one that is not where the registry's own volume is. Default: the cluster's."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
+    as it is. Default: one of its own."""
 
 
 class ModelRegistryArgs(TypedDict):
@@ -125,6 +129,7 @@ def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
     backup = args.get("backup") or {}
     problems.number("backup.keep", backup.get("keep"), 1, 1000)
     problems.quantity("backup.storage_size", backup.get("storage_size"))
+    check_claim(problems, "backup", backup)
     problems.raise_if_any()
     return args
 

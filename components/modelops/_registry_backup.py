@@ -22,9 +22,9 @@ from modelops._pods import (
     restricted_pod,
     scratch,
 )
+from modelops._postgres import Database
 from modelops._registry_args import DEFAULT_KEEP, DEFAULT_SCHEDULE, DEFAULT_STORAGE_SIZE, ModelRegistryArgs
-from modelops._registry_database import Database
-from modelops._storage import volume_claim
+from modelops._storage import kept_volume
 
 NAME = "mlflow-backup"
 COMPONENT = "model-registry-backup"
@@ -55,15 +55,9 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
     """The CronJobs `<name>-backup` and, suspended, `<name>-restore`."""
     name, wanted = f"{source.name}-backup", args["backup"]
     described = labels(NAME, COMPONENT, source.name)
-    claim = volume_claim(
-        name,
-        args["namespace"],
-        described,
-        wanted.get("storage_size", DEFAULT_STORAGE_SIZE),
-        wanted.get("storage_class"),
-        # What a back-up is for includes a `destroy` too many.
-        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True)),
-    )
+    # It always stays: what a back-up is for includes a `destroy` too many.
+    size = wanted.get("storage_size", DEFAULT_STORAGE_SIZE)
+    claim = kept_volume(name, args["namespace"], described, size, wanted, opts)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=described)
     account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
     rules = net.NetworkPolicySpecArgs(
@@ -89,7 +83,7 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
                 job_template=k8s.batch.v1.JobTemplateSpecArgs(
                     spec=k8s.batch.v1.JobSpecArgs(
                         backoff_limit=0,
-                        template=_pod(source, args, steps, keep, known_after(name, account), known_after(name, claim)),
+                        template=_pod(source, args, steps, keep, known_after(name, account), claim),
                     )
                 ),
             ),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops._pods import name_of
+from modelops._validation import Problems
+
 core = k8s.core.v1
+
+_NAMED: list[Any] = ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
+"""What says an object's name. A volume keeps the name that it has, also that of a release which gave it a fixed one."""
 
 
 def volume_claim(
@@ -24,20 +30,45 @@ def volume_claim(
 ) -> core.PersistentVolumeClaim:
     """A volume, for one pod at a time unless other access modes are given.
 
+    It has no fixed name: one that stayed when its stack went, or that another one replaces, is not in the way.
+
     Pulumi doesn't wait for it: many storage classes bind a volume only once a pod uses it, and that pod is waited for.
     """
     return core.PersistentVolumeClaim(
         name,
         metadata=k8s.meta.v1.ObjectMetaArgs(
-            name=name, namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
+            namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
         ),
         spec=core.PersistentVolumeClaimSpecArgs(
             access_modes=list(access_modes),
             storage_class_name=storage_class,
             resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
         ),
-        opts=opts,
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=_NAMED)),
     )
+
+
+def kept_volume(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    size: pulumi.Input[str],
+    part: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Input[str]:
+    """Name of the claim of a part's volume: its `claim`, or one that stays unless its `keep_volume` is false."""
+    if "claim" in part:
+        return cast(pulumi.Input[str], part["claim"])
+    keep = pulumi.ResourceOptions(retain_on_delete=part.get("keep_volume", True))
+    opts = pulumi.ResourceOptions.merge(opts, keep)
+    return name_of(volume_claim(name, namespace, labels, size, part.get("storage_class"), opts))
+
+
+def check_claim(problems: Problems, field: str, part: Mapping[str, Any]) -> None:
+    """The rules of `kept_volume`'s part."""
+    problems.text(f"{field}.claim", part.get("claim"))
+    if "claim" in part and "storage_class" in part:
+        problems.add(f"{field}.storage_class", part["storage_class"], "must not be given with claim")
 
 
 def config_map(

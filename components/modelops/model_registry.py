@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops import _registry_accounts, _registry_backup, _registry_database
+from modelops import _postgres, _registry_accounts, _registry_backup
 from modelops._assets import asset
 from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import labels, scrape, selector
@@ -25,6 +25,7 @@ from modelops._pods import (
     secret_key,
     tracking_credentials,
 )
+from modelops._postgres import Database
 from modelops._registry_accounts import CONFIG, Accounts
 from modelops._registry_args import (
     DEFAULT_STORAGE_SIZE,
@@ -34,7 +35,6 @@ from modelops._registry_args import (
     needs_volume,
     store_port,
 )
-from modelops._registry_database import Database
 from modelops._storage import volume_claim
 from modelops._types import Expose
 
@@ -79,7 +79,7 @@ class ModelRegistry(pulumi.ComponentResource):
         described = labels(_NAME, _COMPONENT, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=described)
         account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
-        database = _registry_database.database(name, args, here)
+        database = _postgres.database(name, args, here)
         accounts = _registry_accounts.accounts(name, _COMPONENT, args, here)
         ports = _outgoing(args, database)
         net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, ports), opts=here)
@@ -152,8 +152,7 @@ def _volume(
     if not needs_volume(args):
         return None
     size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
-    claim = volume_claim(name, args["namespace"], described, size, args.get("storage_class"), opts)
-    return known_after(name, claim)
+    return name_of(volume_claim(name, args["namespace"], described, size, args.get("storage_class"), opts))
 
 
 class _Server:

@@ -7,6 +7,7 @@ import pulumi
 
 from modelops._names import objects_name
 from modelops._pods import check_resources
+from modelops._storage import check_claim
 from modelops._types import Expose
 from modelops._validation import Problems, read_args
 from modelops.monitoring import _receivers, _web, alertmanager, attached, elk, exporters, grafana
@@ -188,6 +189,7 @@ def _check_part(problems: Problems, field: str, part: Any) -> None:
     problems.text(f"{field}.image", part.get("image"))
     problems.quantity(f"{field}.storage_size", part.get("storage_size"))
     problems.number(f"{field}.retention_days", part.get("retention_days"), 1, 3650)
+    check_claim(problems, field, part)
     check_resources(problems, f"{field}.resources", part.get("resources"))
 
 

@@ -85,6 +85,9 @@ class LogstashPart(TypedDict):
     """StorageClass of the volume. Default: the cluster's."""
     keep_volume: NotRequired[bool]
     """Whether the volume, with the lines that wait on it, stays when the stack is destroyed. Default true."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
+    as it is. Default: one of its own."""
 
 
 class FilebeatPart(TypedDict):

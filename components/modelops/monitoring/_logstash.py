@@ -19,7 +19,7 @@ from modelops._pods import (
     restricted_container,
 )
 from modelops._quantities import bytes_of
-from modelops._storage import volume_claim
+from modelops._storage import kept_volume
 from modelops.monitoring._log_types import LogstashPart
 from modelops.monitoring._logs import (
     GROUP,
@@ -48,12 +48,7 @@ def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> 
     files = shared.files(_PROGRAM, {"logstash.yml": settings, "modelops.conf": asset("logstash/modelops.conf")})
     # Beside the queue's pages there is one being written and one being read.
     room = pulumi.Output.from_input(size).apply(lambda quantity: str(bytes_of(quantity) * 5 // 4))
-    keep = pulumi.ResourceOptions.merge(
-        shared.opts, pulumi.ResourceOptions(retain_on_delete=part.get("keep_volume", True))
-    )
-    claim = volume_claim(
-        scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), room, part.get("storage_class"), keep
-    )
+    claim = kept_volume(scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), room, part, shared.opts)
     authority = authority_of_existing(shared, elasticsearch)
     program = Program(
         name=_PROGRAM,
@@ -62,7 +57,7 @@ def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> 
         volumes=[
             from_config_map("files", files),
             shared.certificate_volume(_PROGRAM),
-            claimed("queue", known_after(scope.named(_PROGRAM), claim)),
+            claimed("queue", claim),
             *(volume for volume, _ in authority),
         ],
         user=USER,

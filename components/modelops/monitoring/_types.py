@@ -35,6 +35,9 @@ class PrometheusPart(TypedDict):
     """StorageClass of the volume. Default: the cluster's."""
     keep_volume: NotRequired[bool]
     """Whether the volume stays when the stack is destroyed. Default true."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
+    as it is. Default: one of its own."""
     retention_days: NotRequired[pulumi.Input[int]]
     """How long metrics are kept, in days. Default 15; 1 to 3650."""
 
@@ -54,6 +57,9 @@ class AlertmanagerPart(TypedDict):
     """StorageClass of the volume. Default: the cluster's."""
     keep_volume: NotRequired[bool]
     """Whether the volume stays when the stack is destroyed. Default true."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
+    as it is. Default: one of its own."""
     receivers: NotRequired[Receivers]
     """Who gets the alerts. Kept in a Secret. Default: alerts show on Alertmanager's own page and go nowhere."""
     config: NotRequired[pulumi.Input[str]]

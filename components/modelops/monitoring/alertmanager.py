@@ -7,7 +7,6 @@ import pulumi
 from modelops._assets import asset
 from modelops._images import UPSTREAM_IMAGES
 from modelops._labels import scrape
-from modelops._outputs import known_after
 from modelops._pods import (
     Sizes,
     claimed,
@@ -19,7 +18,7 @@ from modelops._pods import (
     resource_requirements,
     scratch,
 )
-from modelops._storage import secret, volume_claim
+from modelops._storage import kept_volume, secret
 from modelops._types import Expose
 from modelops.monitoring import _receivers
 from modelops.monitoring._program import Program, Scope, run
@@ -51,24 +50,15 @@ class Alertmanager(pulumi.ComponentResource):
             {"alertmanager.yml": _configuration(part)},
             here,
         )
-        keep = pulumi.ResourceOptions.merge(
-            here, pulumi.ResourceOptions(retain_on_delete=part.get("keep_volume", True))
-        )
-        claim = volume_claim(
-            scope.named(_PROGRAM),
-            scope.namespace,
-            scope.labels(_PROGRAM),
-            part.get("storage_size", DEFAULT_STORAGE_SIZE),
-            part.get("storage_class"),
-            keep,
-        )
+        size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
+        claim = kept_volume(scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), size, part, here)
         program = Program(
             name=_PROGRAM,
             port=PORT,
             container=_container(part, https=web is not None),
             volumes=[
                 from_secret("files", files),
-                claimed("data", known_after(scope.named(_PROGRAM), claim)),
+                claimed("data", claim),
                 scratch(),
                 *([web.volume(_PROGRAM)] if web else []),
             ],

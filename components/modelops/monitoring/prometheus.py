@@ -11,7 +11,6 @@ import yaml
 
 from modelops._assets import asset, assets
 from modelops._images import UPSTREAM_IMAGES
-from modelops._outputs import known_after
 from modelops._pods import (
     Sizes,
     claimed,
@@ -24,7 +23,7 @@ from modelops._pods import (
     scratch,
 )
 from modelops._quantities import bytes_of
-from modelops._storage import config_map, volume_claim
+from modelops._storage import config_map, kept_volume
 from modelops._types import Expose
 from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import PrometheusPart
@@ -66,10 +65,7 @@ class Prometheus(pulumi.ComponentResource):
         rules = assets("rules")
         files = config_map(name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, here)
         size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
-        keep = pulumi.ResourceOptions.merge(
-            here, pulumi.ResourceOptions(retain_on_delete=part.get("keep_volume", True))
-        )
-        claim = volume_claim(name, scope.namespace, scope.labels(_PROGRAM), size, part.get("storage_class"), keep)
+        claim = kept_volume(name, scope.namespace, scope.labels(_PROGRAM), size, part, here)
         program = Program(
             name=_PROGRAM,
             port=PORT,
@@ -78,7 +74,7 @@ class Prometheus(pulumi.ComponentResource):
                 from_config_map(
                     "files", files, {"prometheus.yml": "prometheus.yml"} | {rule: f"rules/{rule}" for rule in rules}
                 ),
-                claimed("data", known_after(name, claim)),
+                claimed("data", claim),
                 scratch(),
                 *([web.volume(_PROGRAM)] if web else []),
             ],

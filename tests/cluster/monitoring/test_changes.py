@@ -1,4 +1,4 @@
-"""A changed rule and changed receivers reach what runs, with the next `up` alone, and nothing that was kept is lost."""
+"""What changes reaches what runs, with the next `up` alone; nothing that was kept is lost, not even by a destroy."""
 
 import json
 import time
@@ -38,8 +38,8 @@ class Watched:
 
     namespace: str
     stack: Stack
-    program: Callable[[str], Callable[[k8s.Provider], Mapping[str, Any]]]
-    """The program with that token for the webhook."""
+    program: Callable[..., Callable[[k8s.Provider], Mapping[str, Any]]]
+    """The program with that token for the webhook, and further settings of Prometheus."""
 
     def url(self, part: str) -> str:
         return str(self.stack.outputs()[f"{part}_url"])
@@ -105,7 +105,7 @@ def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_p
     facts = platform_facts(platform_env)
     hook = receiver.start(namespace, test_image)
 
-    def program(token: str) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+    def program(token: str, **settings: Any) -> Callable[[k8s.Provider], Mapping[str, Any]]:
         parts: dict[str, Any] = {
             part: {"image": stand_in(facts, part), "keep_volume": False} for part in ("prometheus", "alertmanager")
         }
@@ -116,7 +116,7 @@ def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_p
                 "namespace": namespace,
                 "watched_namespaces": [namespace],
                 "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
-                "prometheus": parts["prometheus"],
+                "prometheus": {**parts["prometheus"], **settings},
                 "alertmanager": {**parts["alertmanager"], "receivers": {"webhook": webhook}},
                 "node_exporter": OFF,
                 "kube_state_metrics": OFF,
@@ -158,6 +158,46 @@ def test_a_changed_rule_reaches_prometheus_which_keeps_its_metrics(
     assert [each["value"][1] for each in answer["data"]["result"]] == ["1"]
     eventually(lambda: ask(watched.url("prometheus"), UP), 60)
     watched.stack.unchanged(watched.program("the first token"))
+
+
+def test_a_volume_that_stayed_is_no_obstacle_and_is_taken_up_again_by_its_name(watched: Watched) -> None:
+    def claims() -> set[str]:
+        return {name for name in watched.volumes() if name.startswith("watch-prometheus-")}
+
+    kept = watched.program("a token", keep_volume=True)
+    watched.stack.up(kept)
+    eventually(lambda: ask(watched.url("prometheus"), UP), 60)
+    [before] = ask(watched.url("prometheus"), f"timestamp({UP})")
+    [left] = claims()
+    watched.stack.destroy()
+    assert claims() == {left}
+
+    watched.stack.up(kept)
+    assert len(claims()) == 2, "a stack that is made again has a volume of its own"
+
+    watched.stack.up(watched.program("a token", claim=left))
+    asked = {"query": UP, "time": before["value"][1]}
+
+    def of_then() -> list[str]:
+        answer = get_json(f"{watched.url('prometheus')}/api/v1/query?{urllib.parse.urlencode(asked)}")
+        return [each["value"][1] for each in answer["data"]["result"]]
+
+    eventually(lambda: of_then() == ["1"], 90)
+    watched.stack.unchanged(watched.program("a token", claim=left))
+
+
+def test_another_storage_class_is_another_volume_and_the_old_one_goes_last(watched: Watched) -> None:
+    claims = objects("persistentvolumeclaims", watched.namespace)
+    [claim] = [each for each in claims if each["metadata"]["name"].startswith("watch-prometheus-")]
+    # To name the cluster's default is to name another one than none, as far as Pulumi knows.
+    old, storage_class = claim["metadata"]["name"], claim["spec"]["storageClassName"]
+    pods = watched.pods()
+    watched.stack.up(watched.program("the first token", storage_class=storage_class))
+    watched.replaced("prometheus", pods)
+    eventually(lambda: old not in watched.volumes(), 60)
+    [new] = [name for name in watched.volumes() if name.startswith("watch-prometheus-")]
+    assert new != old
+    watched.stack.unchanged(watched.program("the first token", storage_class=storage_class))
 
 
 def test_changed_receivers_reach_alertmanager_which_keeps_its_silences(

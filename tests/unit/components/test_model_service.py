@@ -244,7 +244,6 @@ def test_credentials_for_the_registry_stay_in_their_secret() -> None:
 def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
     program = serve({**ARGS, "cache": {"size": "3Gi", "storage_class": "shared"}})
     claim = program.one("PersistentVolumeClaim").inputs
-    assert claim["metadata"]["name"] == "demo-models"
     assert claim["spec"] == {
         "accessModes": ["ReadWriteMany"],
         "storageClassName": "shared",

@@ -53,7 +53,7 @@ def test_shared_memory_and_cache_are_mounted() -> None:
     spec = pod(program.one("Deployment"))
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert volumes["shared-memory"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}
-    assert volumes["cache"]["persistentVolumeClaim"] == {"claimName": "demo-models"}
+    assert volumes["cache"]["persistentVolumeClaim"] == {"claimName": "demo-models-1a2b3c4d"}
     mounts = {each["name"]: each["mountPath"] for each in spec["containers"][0]["volumeMounts"]}
     assert (mounts["shared-memory"], mounts["cache"]) == ("/dev/shm", "/modelops/cache")
     assert environment(program.one("Deployment"), "serve")["HF_HOME"] == "/modelops/cache/huggingface"
