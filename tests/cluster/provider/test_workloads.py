@@ -152,7 +152,8 @@ _LINES = "echo first line; echo no such column: price >&2; exit 1"
 
 def _broken_program(image, *, repaired=False):
     def run(provider):
-        short = annotations(timeoutSeconds="120" if repaired else "6")
+        # As long as a pod takes to start and end on a busy machine: its last words are to be told.
+        short = annotations(timeoutSeconds="120" if repaired else "20")
         long = annotations(timeoutSeconds="300")
         unready = {"readiness_probe": ready_when("true" if repaired else "false")}
         script = {} if repaired else {"script": "echo the last words; exit 7"}
