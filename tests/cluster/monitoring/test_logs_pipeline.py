@@ -376,7 +376,7 @@ def test_an_outage_of_ten_minutes_loses_nothing(world: World, figure: Callable[[
     write(world, "outage", pause=0.01)
     with outage(world, 600) as held:
         start = time.monotonic()
-        lines = everything_arrives_once(world, "outage")
+        lines = everything_arrives_once(world, "outage", 480)
         took = time.monotonic() - start
     within_bounds(held)
     figure(
