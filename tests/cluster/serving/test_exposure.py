@@ -1,5 +1,7 @@
 """A service that is up: what answers, and what stands around its pods."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.cluster.provider.harness import Stack
@@ -10,10 +12,11 @@ pytestmark = pytest.mark.serving
 
 
 @pytest.fixture(scope="module")
-def stack(serving: Serving) -> Stack:
+def stack(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
     made.up(serving.program("plain", replicas=1, expose="LoadBalancer"))
-    return made
+    yield made
+    made.destroy(succeed=None)
 
 
 def test_a_service_answers_at_its_load_balancer(stack: Stack) -> None:

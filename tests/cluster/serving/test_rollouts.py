@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pulumi
@@ -24,10 +24,11 @@ Figure = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")
-def stack(serving: Serving) -> Stack:
+def stack(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
     made.up(serving.program(NAME, **SHAPE))
-    return made
+    yield made
+    made.destroy(succeed=None)
 
 
 def release(serving: Serving, stack: Stack, rollouts: int, callers: int) -> Load:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ pytestmark = [pytest.mark.serving, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
-def url(serving: Serving) -> str:
+def url(serving: Serving) -> Iterator[str]:
     stack = serving.new_stack()
     stack.up(serving.program("server", replicas=1, expose="LoadBalancer"))
-    return str(stack.outputs()["url"])
+    yield str(stack.outputs()["url"])
+    stack.destroy(succeed=None)
 
 
 def series(url: str) -> dict[str, float]:
