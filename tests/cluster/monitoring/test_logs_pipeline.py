@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -248,9 +248,8 @@ def stop(world: World, name: str) -> int:
 def everything_arrives_once(world: World, name: str, timeout_seconds: float = 240) -> int:
     """Stops a writer and compares what it wrote with what arrived; how many lines that are."""
     written = stop(world, name)
-    end = time.monotonic() + timeout_seconds
-    while world.elasticsearch.count(said(name)) < written and time.monotonic() < end:
-        time.sleep(3)
+    with suppress(AssertionError):  # what is missing is told below
+        eventually(lambda: world.elasticsearch.count(said(name)) >= written, timeout_seconds, 3)
     kubectl("-n", world.namespace, "delete", "pod", name, "--wait=true")
     missing = sorted(set(range(written)) - arrived(world, name, written))
     assert not missing, f"{len(missing)} of {written} lines are missing: {missing[:5]} … {missing[-5:]}"
