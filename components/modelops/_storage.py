@@ -27,14 +27,16 @@ def volume_claim(
     opts: pulumi.ResourceOptions,
     *,
     access_modes: Sequence[pulumi.Input[str]] = ("ReadWriteOnce",),
-) -> core.PersistentVolumeClaim:
-    """A volume, for one pod at a time unless other access modes are given.
+    retain: bool | None = None,
+) -> pulumi.Output[str]:
+    """Claims a volume, for one pod at a time unless other access modes are given; the claim's name.
 
     It has no fixed name: one that stayed when its stack went, or that another one replaces, is not in the way.
 
     Pulumi doesn't wait for it: many storage classes bind a volume only once a pod uses it, and that pod is waited for.
     """
-    return core.PersistentVolumeClaim(
+    options = pulumi.ResourceOptions(ignore_changes=_NAMED, retain_on_delete=retain)
+    claim = core.PersistentVolumeClaim(
         name,
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
@@ -44,7 +46,31 @@ def volume_claim(
             storage_class_name=storage_class,
             resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
         ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=_NAMED)),
+        opts=pulumi.ResourceOptions.merge(opts, options),
+    )
+    return name_of(claim)
+
+
+def wanted_volume(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    volume: Mapping[str, Any] | None,
+    pods: int,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Input[str] | None:
+    """Name of the claim of a volume that the arguments may ask for: by its `size`, or by the `claim` that is there."""
+    if volume is None or "size" not in volume:
+        return None if volume is None else volume.get("claim")
+    return volume_claim(
+        name,
+        namespace,
+        labels,
+        volume["size"],
+        volume.get("storage_class"),
+        opts,
+        access_modes=volume.get("access_modes", ["ReadWriteMany" if pods > 1 else "ReadWriteOnce"]),
+        retain=volume.get("retain", False),
     )
 
 
@@ -59,9 +85,8 @@ def kept_volume(
     """Name of the claim of a part's volume: its `claim`, or one that stays unless its `keep_volume` is false."""
     if "claim" in part:
         return cast(pulumi.Input[str], part["claim"])
-    keep = pulumi.ResourceOptions(retain_on_delete=part.get("keep_volume", True))
-    opts = pulumi.ResourceOptions.merge(opts, keep)
-    return name_of(volume_claim(name, namespace, labels, size, part.get("storage_class"), opts))
+    keep = part.get("keep_volume", True)
+    return volume_claim(name, namespace, labels, size, part.get("storage_class"), opts, retain=keep)
 
 
 def check_claim(problems: Problems, field: str, part: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ from modelops._pods import (
     tracking_credentials,
 )
 from modelops._run_id import canonical_json, image_digest
-from modelops._storage import volume_claim
+from modelops._storage import wanted_volume
 from modelops._workers import isolation
 from modelops.monitoring._certificates import certificates
 
@@ -78,7 +78,8 @@ class DataPipeline(pulumi.ComponentResource):
         here = pulumi.ResourceOptions(parent=self)
         scheduled = "schedule" in args
         version = pulumi.Output.from_input("") if scheduled else _version(args)
-        claim = _claim(name, args, here)
+        own, volume = labels(COMPONENT, COMPONENT, name), args.get("volume")
+        claim = wanted_volume(f"{name}-data", args["namespace"], own, volume, args.get("shards", 1), here)
         template = _template(name, args, version, _surroundings(name, args, here), claim, _secret(name, args, here))
         spec = _job_spec(args, template)
         made: pulumi.Resource = (
@@ -138,23 +139,6 @@ def _secret(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> 
         return None
     own = labels(COMPONENT, COMPONENT, name)
     return certificates(f"{name}-engine", args["namespace"], own, {"worker": ["worker"]}, here)
-
-
-def _claim(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> pulumi.Input[str] | None:
-    volume = args.get("volume")
-    if volume is None or "size" not in volume:
-        return None if volume is None else volume.get("claim")
-    default = "ReadWriteMany" if args.get("shards", 1) > 1 else "ReadWriteOnce"
-    claim = volume_claim(
-        f"{name}-data",
-        args["namespace"],
-        labels(COMPONENT, COMPONENT, name),
-        volume["size"],
-        volume.get("storage_class"),
-        pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(retain_on_delete=volume.get("retain", False))),
-        access_modes=volume.get("access_modes", [default]),
-    )
-    return name_of(claim)
 
 
 def _template(

@@ -152,7 +152,7 @@ def _volume(
     if not needs_volume(args):
         return None
     size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
-    return name_of(volume_claim(name, args["namespace"], described, size, args.get("storage_class"), opts))
+    return volume_claim(name, args["namespace"], described, size, args.get("storage_class"), opts)
 
 
 class _Server:

@@ -10,7 +10,7 @@ from modelops._labels import labels, selector
 from modelops._names import objects_name
 from modelops._network import allow_egress, allow_ingress, allow_within, cluster_host, net, port_of, service_url
 from modelops._outputs import known_after
-from modelops._pods import core, name_of
+from modelops._pods import core
 from modelops._release import Release, bring_out, stand_by
 from modelops._service_args import (
     DEFAULT_CACHE_SIZE,
@@ -100,7 +100,7 @@ def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> p
     if "cache" not in args:
         return None
     cache = args["cache"]
-    volume = volume_claim(
+    return volume_claim(
         f"{name}-models",
         args["namespace"],
         labels(NAME, NAME, name),
@@ -109,7 +109,6 @@ def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> p
         opts,
         access_modes=[cache.get("access_mode", AccessMode.READ_WRITE_MANY).value],
     )
-    return name_of(volume)
 
 
 def _network_rules(name: str, args: ModelServiceArgs) -> "net.NetworkPolicySpecArgs":

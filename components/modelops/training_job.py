@@ -13,7 +13,7 @@ from modelops._outputs import known_after
 from modelops._pods import core, name_of
 from modelops._run_id import canonical_json, image_digest, run_id
 from modelops._run_report import RunReport
-from modelops._storage import volume_claim
+from modelops._storage import wanted_volume
 from modelops._sweep import trials
 from modelops._training_args import (
     Backend,
@@ -157,8 +157,8 @@ def _surroundings(name: str, args: TrainingJobArgs, run: pulumi.Output[str], her
         run_id=run,
         service_account=known_after(name, *needed),
         trials=[_trial(args, values) for values in trials(args.get("sweep", {}))] if "sweep" in args else [],
-        checkpoint_claim=_claim(f"{name}-checkpoints", args, checkpoints, own, here),
-        cache_claim=_claim(f"{name}-cache", args, cache, own, here),
+        checkpoint_claim=wanted_volume(f"{name}-checkpoints", args["namespace"], own, checkpoints, workers, here),
+        cache_claim=wanted_volume(f"{name}-cache", args["namespace"], own, cache, workers, here),
         report=report,
     )
 
@@ -167,26 +167,3 @@ def _trial(args: TrainingJobArgs, values: Mapping[str, Any]) -> pulumi.Output[st
     """The parameters of one run of a sweep."""
     fixed = pulumi.Output.from_input(args.get("parameters") or {})
     return fixed.apply(lambda known: canonical_json({**known, **values}))
-
-
-def _claim(
-    name: str,
-    args: TrainingJobArgs,
-    volume: Mapping[str, Any] | None,
-    own: Mapping[str, pulumi.Input[str]],
-    here: pulumi.ResourceOptions,
-) -> pulumi.Input[str] | None:
-    """Name of the claim of a volume, made here unless one was given; None where there is no volume."""
-    if volume is None or "size" not in volume:
-        return None if volume is None else volume.get("claim")
-    default = "ReadWriteMany" if args.get("workers", 1) > 1 else "ReadWriteOnce"
-    claim = volume_claim(
-        name,
-        args["namespace"],
-        own,
-        volume["size"],
-        volume.get("storage_class"),
-        pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(retain_on_delete=volume.get("retain", False))),
-        access_modes=volume.get("access_modes", [default]),
-    )
-    return name_of(claim)

@@ -250,6 +250,8 @@ def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
         "resources": {"requests": {"storage": "3Gi"}},
     }
     deployment = program.one("Deployment")
+    [cache] = [volume for volume in pod(deployment)["volumes"] if volume["name"] == "cache"]
+    assert cache["persistentVolumeClaim"] == {"claimName": "demo-models-1a2b3c4d"}
     assert environment(deployment, "fetch")["MODELOPS_MODEL_CACHE_DIR"] == "/modelops/cache"
     for name, read_only in (("fetch", False), ("serve", True)):
         [found] = [each for each in container(deployment, name)["volumeMounts"] if each["name"] == "cache"]

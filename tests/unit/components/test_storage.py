@@ -1,6 +1,7 @@
 """Volumes: what they are called, which stay, and how one that stayed is taken up again."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -45,22 +46,20 @@ def service() -> ModelService:
     return ModelService("s", args)
 
 
+def kept(part: str, **settings: Any) -> pulumi.Resource:
+    """What has a volume that stays, with settings of that part."""
+    return registry(backup=settings) if part == "backup" else monitoring(part, **settings)
+
+
+KEPT = {"prometheus": "data", "alertmanager": "data", "logstash": "queue", "backup": "backup"}
+"""What the volume is called in the pods."""
 ALL: dict[str, Callable[[], pulumi.Resource]] = {
-    "prometheus": lambda: monitoring("prometheus"),
-    "alertmanager": lambda: monitoring("alertmanager"),
-    "logstash": lambda: monitoring("logstash"),
+    **{part: partial(kept, part) for part in KEPT},
     "registry": registry,
-    "backup": lambda: registry(backup={}, artifacts={"uri": "s3://a/b"}, database={}),
     "checkpoints": lambda: training(checkpoints={"size": "1Gi"}),
     "model cache of a training": lambda: training(model_cache={"size": "1Gi"}),
     "data": lambda: pipeline({"size": "1Gi"}),
     "models of a service": service,
-}
-KEPT: dict[str, tuple[Callable[..., pulumi.Resource], str, str]] = {
-    "prometheus": (lambda **given: monitoring("prometheus", **given), "Deployment", "data"),
-    "alertmanager": (lambda **given: monitoring("alertmanager", **given), "Deployment", "data"),
-    "logstash": (lambda **given: monitoring("logstash", **given), "logstash", "queue"),
-    "backup": (lambda **given: registry(backup=given), "CronJob", "backup"),
 }
 
 
@@ -68,34 +67,34 @@ KEPT: dict[str, tuple[Callable[..., pulumi.Resource], str, str]] = {
 def test_a_volume_has_no_fixed_name_that_one_that_stayed_could_have_and_keeps_the_name_that_it_has(
     make: Callable[[], pulumi.Resource],
 ) -> None:
-    [claim] = run(make).of("PersistentVolumeClaim")
-    assert "name" not in claim.inputs["metadata"]
-    assert claim.options["ignore_changes"] == ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
+    claims = run(make).of("PersistentVolumeClaim")
+    assert claims
+    for claim in claims:
+        assert "name" not in claim.inputs["metadata"]
+        assert claim.options["ignore_changes"] == ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
 
 
-def volume(program: Program, workload: str, name: str) -> dict[str, Any]:
-    """A volume of a workload's pods."""
-    if workload == "CronJob":
-        found = program.of("CronJob")[0].inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"]
+def claim_name(program: Program, part: str) -> str:
+    """The claim that the part's pods name."""
+    if part == "backup":
+        volumes = program.one("CronJob", "r-backup").inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"][
+            "volumes"
+        ]
     else:
-        found = pod(program.one("Deployment", None if workload == "Deployment" else f"m-{workload}"))["volumes"]
-    return next(dict(each) for each in found if each["name"] == name)
+        volumes = pod(program.one("Deployment", f"m-{part}"))["volumes"]
+    return str(next(each for each in volumes if each["name"] == KEPT[part])["persistentVolumeClaim"]["claimName"])
 
 
-@pytest.mark.parametrize(("make", "workload", "name"), KEPT.values(), ids=KEPT)
-def test_a_volume_that_an_earlier_stack_left_is_taken_up_by_its_name(
-    make: Callable[..., pulumi.Resource], workload: str, name: str
-) -> None:
-    made, taken = run(make), run(lambda: make(claim="left-1a2b"))
+@pytest.mark.parametrize("part", KEPT)
+def test_a_volume_that_an_earlier_stack_left_is_taken_up_by_its_name(part: str) -> None:
+    made, taken = run(partial(kept, part)), run(partial(kept, part, claim="left-1a2b"))
     own = {each.name for each in made.of("PersistentVolumeClaim")}
     assert len(own - {each.name for each in taken.of("PersistentVolumeClaim")}) == 1
-    assert volume(made, workload, name)["persistentVolumeClaim"]["claimName"].endswith("-1a2b3c4d")
-    assert volume(taken, workload, name)["persistentVolumeClaim"]["claimName"] == "left-1a2b"
+    assert claim_name(made, part).endswith("-1a2b3c4d")
+    assert claim_name(taken, part) == "left-1a2b"
 
 
-@pytest.mark.parametrize(("make", "workload", "name"), KEPT.values(), ids=KEPT)
-def test_a_volume_that_is_there_has_its_class_already(
-    make: Callable[..., pulumi.Resource], workload: str, name: str
-) -> None:
+@pytest.mark.parametrize("part", KEPT)
+def test_a_volume_that_is_there_has_its_class_already(part: str) -> None:
     with pytest.raises(ArgumentsError, match="storage_class is 'fast', must not be given with claim"):
-        run(lambda: make(claim="left-1a2b", storage_class="fast"))
+        run(partial(kept, part, claim="left-1a2b", storage_class="fast"))
