@@ -18,7 +18,7 @@ import modelops
 from examples.data import EXAMPLES
 from tests.cluster.data.place import CLAIM, Place
 from tests.cluster.provider.harness import Program
-from tests.cluster.support import REPOSITORY, eventually, get_json, post
+from tests.cluster.support import REPOSITORY, eventually, get_json, kubectl, objects, post
 from tests.cluster.training.images import TrainingImages
 from tests.cluster.training.registry import TINY, platform_facts, stand_in
 
@@ -75,6 +75,19 @@ def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> 
     return build
 
 
+def quality(place: Place, name: str) -> dict[str, float]:
+    """What the registry's exporter tells Prometheus of an example's data."""
+    selected = f"app.kubernetes.io/component=model-registry,app.kubernetes.io/instance={name}-registry"
+    [pod] = objects("pods", place.namespace, "--selector", selected)
+    port = pod["metadata"]["annotations"]["prometheus.io/port"]
+    address = f"/api/v1/namespaces/{place.namespace}/pods/{pod['metadata']['name']}:{port}/proxy/metrics"
+    told = kubectl("get", "--raw", address)
+    found = re.findall(
+        rf'^modelops_run_metric{{(?=.*model="{name}-data").*metric="(.*?)".*}} (.*)$', told, re.MULTILINE
+    )
+    return {metric: float(value) for metric, value in found}
+
+
 @pytest.fixture(scope="module")
 def images(prepare_image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     built = TrainingImages(tmp_path_factory.mktemp("images"), platform_facts())
@@ -94,6 +107,10 @@ def test_an_example_goes_from_raw_files_to_a_served_prediction(
     said = stack.outputs()
     for metric, bounds in example.gate.items():
         assert said["metrics"][metric] >= bounds["min"]
+    measured = eventually(lambda: quality(place, name), 60, 3)
+    assert measured["data_rows_read"] >= measured["data_rows"] > 0
+    assert measured["data_violations"] == 0
+    assert (measured["data_missing"] > 0) == (name == "tabular")
     eventually(lambda: get_json(f"{said['url']}/healthz/ready")["ready"])
     status, answer = post(said["predict_url"], {"inputs": [example.question]})
     assert status == 200, answer
