@@ -99,11 +99,14 @@ class MonitoringStack(pulumi.ComponentResource):
             exporters.KubeStateMetrics(scope, args.get("kube_state_metrics") or {}, opts=here)
         if is_on(args, "prometheus"):
             self.prometheus_url = _prometheus(scope, args, expose, web, here).url
-        if is_on(args, "grafana"):
-            self.grafana_url = grafana.Grafana(scope, args["grafana"], expose=expose, web=web, opts=here).url
+        reader = None
         if is_on(args, "elk"):
             logs = elk.Elk(scope, args["elk"], expose=expose, opts=here)
-            self.kibana_url, self.elasticsearch_url = logs.kibana_url, logs.elasticsearch_url
+            self.kibana_url, self.elasticsearch_url, reader = logs.kibana_url, logs.elasticsearch_url, logs.reader
+        if is_on(args, "grafana"):
+            self.grafana_url = grafana.Grafana(
+                scope, args["grafana"], expose=expose, web=web, logs=reader, opts=here
+            ).url
         if (attach := args.get("attach")) is not None:
             attached.Attached(
                 scope,

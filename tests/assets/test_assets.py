@@ -16,6 +16,7 @@ from modelops.monitoring.prometheus import render_config
 REPOSITORY = Path(__file__).resolve().parents[2]
 ASSETS = REPOSITORY / "components" / "modelops" / "assets"
 RULES = sorted((ASSETS / "rules").glob("*.yaml"))
+RULE_TESTS = REPOSITORY / "tests" / "assets" / "rules"
 
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -47,10 +48,14 @@ def test_rules_are_valid(file: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("file", RULES, ids=lambda file: file.stem)
-def test_rules_are_quiet_just_before_and_fire_just_after(file: Path) -> None:
-    done = promtool("test", "rules", REPOSITORY / "tests" / "assets" / "rules" / f"{file.stem}.test.yaml")
+@pytest.mark.parametrize("file", sorted(RULE_TESTS.glob("*.test.yaml")), ids=lambda file: file.name)
+def test_rules_are_quiet_just_before_fire_just_after_and_pass_over_blips(file: Path) -> None:
+    done = promtool("test", "rules", file)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_file_of_rules_has_its_tests() -> None:
+    assert {file.stem for file in RULES} <= {file.name.removesuffix(".test.yaml") for file in RULE_TESTS.iterdir()}
 
 
 @pytest.mark.parametrize("namespaces", [None, ["ml", "watch"]], ids=["all namespaces", "some namespaces"])
@@ -91,7 +96,7 @@ def test_each_alert_says_what_to_do(alert: dict[str, Any]) -> None:
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: f"{alert['alert']}-{alert['labels'].get('window', '')}")
 def test_each_alert_has_a_test_that_it_is_quiet_and_one_that_it_fires(alert: dict[str, Any]) -> None:
     expected = []
-    for file in sorted((REPOSITORY / "tests" / "assets" / "rules").glob("*.yaml")):
+    for file in sorted(RULE_TESTS.glob("*.yaml")):
         for test in yaml.safe_load(file.read_text())["tests"]:
             expected += [
                 found["exp_alerts"] for found in test.get("alert_rule_test", []) if found["alertname"] == alert["alert"]
@@ -101,6 +106,30 @@ def test_each_alert_has_a_test_that_it_is_quiet_and_one_that_it_fires(alert: dic
     assert fired, "no test makes it fire"
     if alert["alert"] != "Watchdog":  # which is there to fire
         assert any(not any(labels <= one["exp_labels"].items() for one in found) for found in expected)
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: f"{alert['alert']}-{alert['labels'].get('window', '')}")
+def test_each_alert_is_silent_on_a_blip(alert: dict[str, Any]) -> None:
+    """Where what it looks for is there for less than its time: the alert is seen pending, and never firing.
+
+    A budget's windows are long enough to pass over a blip without even that; slo.test.yaml has those.
+    """
+    name = alert["alert"]
+    if name == "Watchdog":  # which is there to fire
+        return
+    if "window" in alert["labels"]:
+        tests = yaml.safe_load((RULE_TESTS / "slo.test.yaml").read_text())["tests"]
+        blips = [test for test in tests if "blip" in test["name"] and test["alert_rule_test"][0]["alertname"] == name]
+        assert blips and all(found["exp_alerts"] == [] for test in blips for found in test["alert_rule_test"])
+        return
+    tests = yaml.safe_load((RULE_TESTS / "blips.test.yaml").read_text())["tests"]
+    signs = f', sign="{alert["labels"]["sign"]}"' if "sign" in alert["labels"] else ""
+    pending = f'count(ALERTS{{alertname="{name}", alertstate="pending"{signs}}})'
+    [expected] = [found for test in tests if (found := test["promql_expr_test"])[0]["expr"] == pending]
+    assert expected[0]["exp_samples"] == [{"value": 1}]
+    firing = f'ALERTS{{alertname="{name}", alertstate="firing"{signs}}}'
+    assert all(found["exp_samples"] == [] for found in expected[1:])
+    assert any(found["expr"].startswith(f"count_over_time({firing}[") for found in expected[1:])
 
 
 _WORKBOOK = {"1h": (0.02, "5m"), "6h": (0.05, "30m"), "3d": (0.10, "6h")}

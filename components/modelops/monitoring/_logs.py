@@ -80,6 +80,26 @@ class Shared:
         return core.VolumeArgs(name="certificates", secret=source)
 
 
+@dataclass(frozen=True)
+class Reader:
+    """How another program of the stack reads the lines of its own Elasticsearch: as a user that can do nothing else."""
+
+    shared: Shared
+
+    @property
+    def url(self) -> str:
+        # By the short name, which the certificate has.
+        return f"https://{self.shared.scope.named('elasticsearch')}:{PORTS['elasticsearch']}"
+
+    def password(self, variable: str) -> core.EnvVarArgs:
+        """That user's password (of `modelops_reader`), as an environment variable."""
+        return self.shared.passwords(**{variable: "READER_PASSWORD"})[0]
+
+    def volume(self) -> core.VolumeArgs:
+        """The authority's certificate; `certificate_mount` says where it goes."""
+        return self.shared.certificate_volume()
+
+
 def share(scope: Scope, part: ElkPart, opts: pulumi.ResourceOptions) -> Shared:
     """Creates what all of them need."""
     labels = scope.labels("elk")

@@ -15,6 +15,7 @@ from modelops._assets import asset, assets
 from modelops._crds import require
 from modelops.monitoring._program import Scope
 from modelops.monitoring._types import GrafanaSidecar, PrometheusOperator
+from modelops.monitoring.grafana import LOGS_DASHBOARD
 
 API = "monitoring.coreos.com/v1"
 DEFAULT_FOLDER = "ModelOps"
@@ -98,7 +99,8 @@ def _dashboards(scope: Scope, sidecar: GrafanaSidecar, opts: pulumi.ResourceOpti
     """One ConfigMap each, as the sidecar likes them, and with fixed names: it takes changes up where they are."""
     uid = pulumi.Output.from_input(sidecar.get("datasource", DEFAULT_DATASOURCE))
     for file, text in assets("dashboards").items():
-        if operated and file == f"{_PLATFORM}.json":
+        # That Grafana need not know of the logs, nor, where the operator watches it, of our view of the platform.
+        if file == LOGS_DASHBOARD or (operated and file == f"{_PLATFORM}.json"):
             continue
         own = text.replace(_OWN_CONTAINERS, _THEIR_CONTAINERS) if operated else text
         name = scope.named(f"dashboard-{file.removesuffix('.json')}")

@@ -12,7 +12,7 @@ from modelops._types import Expose
 from modelops._validation import Problems
 from modelops.monitoring import _elasticsearch, _filebeat, _kibana, _log_setup, _logstash
 from modelops.monitoring._log_types import ElasticsearchPart, ElkPart
-from modelops.monitoring._logs import EXISTING_AUTHORITY, PORTS, Elasticsearch, Shared, share
+from modelops.monitoring._logs import EXISTING_AUTHORITY, PORTS, Elasticsearch, Reader, Shared, share
 from modelops.monitoring._program import Scope
 
 PROGRAMS = ("elasticsearch", "logstash", "kibana", "filebeat")
@@ -28,6 +28,8 @@ class Elk(pulumi.ComponentResource):
     kibana_url: pulumi.Output[str] | None
     shared: Shared
     elasticsearch: Elasticsearch
+    reader: Reader | None
+    """How to read the lines; none of an existing Elasticsearch, whose user need not be able to."""
 
     def __init__(self, scope: Scope, part: ElkPart, *, expose: Expose, opts: pulumi.ResourceOptions) -> None:
         super().__init__("modelops:monitoring:Elk", scope.named("elk"), None, opts)
@@ -36,6 +38,7 @@ class Elk(pulumi.ComponentResource):
         shared = self.shared = share(scope, part, here)
         elasticsearch = self.elasticsearch = _existing(part) or _elasticsearch.deploy(shared, own)
         self.elasticsearch_url = elasticsearch.url
+        self.reader = None if "existing" in part else Reader(shared)
         self.kibana_url = inside = None
         if has_kibana(part):
             kibana = _kibana.deploy(shared, part.get("kibana") or {}, elasticsearch, expose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 import yaml
@@ -22,6 +22,7 @@ from modelops._pods import (
 )
 from modelops._storage import config_map, secret
 from modelops._types import Expose
+from modelops.monitoring._logs import Reader, certificate_mount
 from modelops.monitoring._program import Program, Scope, run
 from modelops.monitoring._types import GrafanaPart
 from modelops.monitoring._web import AUTHORITY_FILE, Web, web_mount
@@ -39,6 +40,8 @@ _SETTINGS = {
     "GF_USERS_ALLOW_SIGN_UP": "false",
 }
 _PASSWORD = "GF_SECURITY_ADMIN_PASSWORD"
+LOGS_DASHBOARD = "logs.json"
+"""It shows lines beside metrics, and so needs the data source of the logs."""
 
 
 class Grafana(pulumi.ComponentResource):
@@ -53,24 +56,35 @@ class Grafana(pulumi.ComponentResource):
         *,
         expose: Expose,
         web: Web | None,
+        logs: Reader | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Grafana", scope.named(_PROGRAM), None, opts)
         here = pulumi.ResourceOptions(parent=self)
         name, namespace, labels = scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM)
         credentials = secret(name, namespace, labels, {_PASSWORD: part["admin_password"]}, here)
-        provisioning = {"datasources.yaml": _sources(web), "dashboards.yaml": asset("grafana/dashboards.yaml")}
+        provisioning = {"dashboards.yaml": asset("grafana/dashboards.yaml"), "datasources.yaml": _sources(web)}
+        paths = {"dashboards.yaml": "dashboards/dashboards.yaml", "datasources.yaml": "datasources/datasources.yaml"}
+        shown = {file: text for file, text in assets("dashboards").items() if logs or file != LOGS_DASHBOARD}
+        if logs:
+            provisioning["logs.yaml"] = asset("grafana/logs.yaml")
+            paths["logs.yaml"] = "datasources/logs.yaml"
         sources = config_map(f"{name}-provisioning", namespace, labels, provisioning, here)
-        dashboards = config_map(f"{name}-dashboards", namespace, labels, assets("dashboards"), here)
-        paths = {key: f"{key.removesuffix('.yaml')}/{key}" for key in provisioning}
+        dashboards = config_map(f"{name}-dashboards", namespace, labels, shown, here)
         program = Program(
             name=_PROGRAM,
             port=PORT,
             container=_container(
                 part,
-                prometheus_address(scope, https=web is not None),
-                secret_variable(_PASSWORD, credentials, _PASSWORD),
-                [web_mount()] if web else [],
+                {
+                    "PROMETHEUS_URL": prometheus_address(scope, https=web is not None),
+                    **({"LOGS_URL": logs.url} if logs else {}),
+                },
+                [
+                    secret_variable(_PASSWORD, credentials, _PASSWORD),
+                    *([logs.password("LOGS_PASSWORD")] if logs else []),
+                ],
+                [*([web_mount()] if web else []), *([certificate_mount()] if logs else [])],
             ),
             volumes=[
                 from_config_map("provisioning", sources, paths),
@@ -78,6 +92,7 @@ class Grafana(pulumi.ComponentResource):
                 scratch("data"),
                 scratch(),
                 *([web.volume()] if web else []),
+                *([logs.volume()] if logs else []),
             ],
             user=_USER,
         )
@@ -98,15 +113,15 @@ def _sources(web: Web | None) -> str:
 
 def _container(
     part: GrafanaPart,
-    prometheus: pulumi.Input[str],
-    password: core.EnvVarArgs,
+    variables: Mapping[str, pulumi.Input[str]],
+    passwords: Sequence[core.EnvVarArgs],
     mounts: Sequence[core.VolumeMountArgs],
 ) -> core.ContainerArgs:
     return container(
         _PROGRAM,
         part.get("image", UPSTREAM_IMAGES["grafana"]),
-        variables={**_SETTINGS, "PROMETHEUS_URL": prometheus},
-        secrets=[password],
+        variables={**_SETTINGS, **variables},
+        secrets=list(passwords),
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
         resources=resource_requirements(part.get("resources"), SIZES),
         startup_probe=http_probe("/api/health", "http", period=2, failures=60),

@@ -12,7 +12,7 @@ import yaml
 from cryptography import x509
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, MonitoringStack
-from modelops._assets import assets
+from modelops._assets import asset, assets
 from modelops.monitoring import grafana, prometheus
 from modelops.monitoring._logs import derive
 from tests.unit.components.harness import (
@@ -296,11 +296,11 @@ def rolled(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
         # Filebeat hands its lines to Logstash, by certificate.
         (
             {"elk": {**ELK, "password": "another one"}},
-            {"elasticsearch", "kibana", "logstash", "log-setup"},
+            {"elasticsearch", "grafana", "kibana", "logstash", "log-setup"},
         ),
         (
             {"elk": {**ELK, "password": "another one", "logstash": {"enabled": False}}},
-            {"elasticsearch", "kibana", "filebeat", "log-setup"},
+            {"elasticsearch", "filebeat", "grafana", "kibana", "log-setup"},
         ),
         ({"alertmanager": {"receivers": {"webhook": {"url": "http://x", "token": "t"}}}}, {"alertmanager"}),
         ({"alertmanager": {"config": "route: {receiver: us}\nreceivers: [{name: us}]"}}, {"alertmanager"}),
@@ -406,6 +406,34 @@ def test_grafana_reads_prometheus_and_gets_the_dashboards() -> None:
         environment(workloads(program)["grafana"], "grafana")["PROMETHEUS_URL"] == "http://m-prometheus.watch.svc:9090"
     )
     assert "model-service.json" in program.one("ConfigMap", "m-grafana-dashboards").inputs["data"]
+
+
+def test_with_logs_grafana_reads_them_as_one_who_may_do_no_more() -> None:
+    program = watch(ALL)
+    files = program.one("ConfigMap", "m-grafana-provisioning").inputs["data"]
+    [source] = yaml.safe_load(files["logs.yaml"])["datasources"]
+    grafana = workloads(program)["grafana"]
+    assert (
+        environment(grafana, "grafana")["LOGS_URL"] == "https://m-elasticsearch:9200" and source["url"] == "${LOGS_URL}"
+    )
+    password = {"name": "m-elk-1a2b3c4d", "key": "READER_PASSWORD"}
+    [given] = [entry for entry in container(grafana, "grafana")["env"] if entry["name"] == "LOGS_PASSWORD"]
+    assert given["valueFrom"] == {"secretKeyRef": password}
+    assert source["secureJsonData"]["basicAuthPassword"] == "${LOGS_PASSWORD}"
+    assert f"useradd {source['basicAuthUser']} " in asset("elasticsearch/prepare.sh")
+    assert source["jsonData"]["index"] in asset("elasticsearch/roles.yml")
+    mounts = {each["name"]: each["mountPath"] for each in container(grafana, "grafana")["volumeMounts"]}
+    assert source["secureJsonData"]["tlsCACert"] == f"$__file{{{mounts['certificates']}/ca.crt}}"
+    # Of the certificates it gets the authority's alone, and no key.
+    assert volume(grafana, "certificates")["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+    assert "logs.json" in program.one("ConfigMap", "m-grafana-dashboards").inputs["data"]
+
+
+@pytest.mark.parametrize("elk", [None, {**ELK, "existing": {"url": "https://es:9200", "username": "writer"}}])
+def test_without_logs_of_its_own_grafana_has_no_page_of_them(elk: Any) -> None:
+    program = watch({**ARGS, "grafana": GRAFANA, **({"elk": elk} if elk else {})})
+    assert "logs.yaml" not in program.one("ConfigMap", "m-grafana-provisioning").inputs["data"]
+    assert "logs.json" not in program.one("ConfigMap", "m-grafana-dashboards").inputs["data"]
 
 
 def test_provider_is_respected() -> None:
