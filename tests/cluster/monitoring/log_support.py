@@ -14,6 +14,7 @@ from devkit import embedded, engine, images, toolchain
 from modelops import UPSTREAM_IMAGES
 from modelops.monitoring._certificates import make
 from tests.cluster.support import eventually, kubectl
+from tests.cluster.training.registry import stand_in
 
 HERE = Path(__file__).resolve().parent
 PASSWORDS = {"admin": "an admin of tests", "writer": "a writer of tests"}
@@ -41,6 +42,9 @@ class Images:
 
     filebeat: str
     elasticsearch: str
+    prometheus: str
+    expose: str
+    """How the platform lets clients outside reach a Service."""
 
 
 def log_images(platform_env: Mapping[str, str]) -> Images:
@@ -52,7 +56,8 @@ def log_images(platform_env: Mapping[str, str]) -> Images:
     if images.check([filebeat]):
         programs = toolchain.build(toolchain.groups()["beats"], print)
         filebeat = build("filebeat", base, {"programs": programs})
-    return Images(filebeat, build("elasticsearch", base, {}))
+    expose = "LoadBalancer" if facts.get("load_balancer") else "NodePort"
+    return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), expose)
 
 
 class Elasticsearch:

@@ -8,7 +8,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from matplotlib import dates, pyplot, ticker
 from matplotlib.axes import Axes
 
 from modelops._assets import assets
-from tests.cluster.monitoring.panels import Query, ask, over_time, queries
+from tests.cluster.monitoring.panels import Query, ask, over_time, queries, search, series
 
 ROW_INCHES, WIDTH_INCHES, DOTS_PER_INCH = 0.30, 15.0, 72
 _SCALES = {
@@ -66,8 +66,8 @@ def bars(axes: Axes, query: Query, results: list[dict[str, Any]]) -> None:
 
 def lines(axes: Axes, asked: list[Query], results: list[list[dict[str, Any]]]) -> None:
     """A time series, one line for each series."""
-    for query, series in zip(asked, results, strict=True):
-        for each in series:
+    for query, found in zip(asked, results, strict=True):
+        for each in found:
             when = [datetime.fromtimestamp(float(at), UTC) for at, _ in each["values"]]
             axes.plot(when, [float(value) for _, value in each["values"]], linewidth=1.2, marker=".", markersize=2,
                       label=legend(query.legend, each["metric"]))  # fmt: skip
@@ -82,10 +82,21 @@ def lines(axes: Axes, asked: list[Query], results: list[list[dict[str, Any]]]) -
     axes.grid(alpha=0.3)
 
 
-def draw(name: str, text: str, url: str, asked: list[Query], minutes: float, target: Path) -> None:
-    """One dashboard."""
-    document = json.loads(text)
+def words(axes: Axes, found: list[str]) -> None:
+    """The newest lines."""
+    axes.text(0.005, 0.97, "\n".join(line[:220] for line in found[:30]), ha="left", va="top", fontsize=6,
+              family="monospace", transform=axes.transAxes)  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def draw(
+    name: str, url: str, asked: list[Query], minutes: float, target: Path, logs: Callable[[Any], Any] | None = None
+) -> None:
+    """One dashboard. `logs` asks Elasticsearch a search, where it is there to be asked."""
+    document = json.loads(assets("dashboards")[f"{name}.json"])
     end = time.time()
+    start = end - 60 * minutes
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in document["panels"]) + 2
     figure = pyplot.figure(figsize=(WIDTH_INCHES, height * ROW_INCHES), dpi=DOTS_PER_INCH)
     day = datetime.now(UTC).strftime("%Y-%m-%d")
@@ -103,27 +114,37 @@ def draw(name: str, text: str, url: str, asked: list[Query], minutes: float, tar
         axes.set_title(panel["title"], fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
         wanted = by_panel.get(panel["title"], [])
-        if not wanted:
-            axes.text(0.5, 0.5, "from Elasticsearch", ha="center", color="grey", transform=axes.transAxes)
+        if "metrics" in wanted[0].target:
+            if logs is None:
+                axes.text(0.5, 0.5, "from Elasticsearch", ha="center", color="grey", transform=axes.transAxes)
+                continue
+            answer = logs(search(wanted[0], start, end))
+            if panel["type"] == "logs":
+                words(axes, [hit["_source"]["message"] for hit in answer["hits"]["hits"]])
+            else:
+                lines(axes, wanted, [series(wanted[0], answer)])
         elif panel["type"] == "stat":
             single(axes, wanted[0].unit, ask(url, wanted[0].expression))
         elif panel["type"] == "bargauge":
             bars(axes, wanted[0], ask(url, wanted[0].expression))
         else:
-            start = end - 60 * minutes
             lines(axes, wanted, [over_time(url, query.expression, start, end) for query in wanted])
     figure.savefig(target / f"{name}.png")
     pyplot.close(figure)
+
+
+def asked_by(name: str, namespace: str) -> list[Query]:
+    """All that a dashboard asks, of either data source."""
+    both = itertools.chain(queries(namespace), queries(namespace, "elasticsearch"))
+    return [query for query in both if query.dashboard == name]
 
 
 def main(url: str, namespace: str, folder: str, minutes: str = "10") -> None:
     """Draws all of them into a folder."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    asked = list(queries(namespace))
-    for file, text in assets("dashboards").items():
-        name = file.removesuffix(".json")
-        draw(name, text, url, [query for query in asked if query.dashboard == name], float(minutes), target)
+    for name in (file.removesuffix(".json") for file in assets("dashboards")):
+        draw(name, url, asked_by(name, namespace), float(minutes), target)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Filebeat, the setup Job and Elasticsearch's parse are the real ones; Logstash an
 """
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +23,8 @@ import pytest
 
 from modelops import MonitoringStack
 from modelops._quantities import bytes_of
-from tests.cluster.monitoring.log_support import PASSWORDS, URL, Elasticsearch, Images, log_images
+from tests.cluster.monitoring.log_support import PASSWORDS, PREFIX, URL, Elasticsearch, Images, log_images
+from tests.cluster.monitoring.panels import over_time, queries, search, series
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, kubectl, post
 
@@ -41,6 +44,14 @@ for number in itertools.count():
 with open("/tmp/written", "w") as file:
     file.write(str(number))
 time.sleep(3600)
+"""
+
+COMPLAINS = """
+import itertools, json, time
+for number in itertools.count():
+    level = "warning" if number % 3 else "error"
+    print(json.dumps({"level": level, "event": "complaint", "request_id": str(number)}), flush=True)
+    time.sleep(1)
 """
 
 
@@ -75,8 +86,9 @@ def program(world_images: Images, namespace: str, authority: str, **passwords: s
         )
         filebeat = {"image": world_images.filebeat, "queue_size": QUEUE, "resources": TINY}
         after = pulumi.ResourceOptions(provider=provider, depends_on=[setup])
-        MonitoringStack("ship", elk("writer", filebeat=filebeat), after)  # type: ignore[arg-type]
-        return {}
+        prometheus = {"image": world_images.prometheus, "storage_size": "1Gi", "keep_volume": False}
+        args = {**elk("writer", filebeat=filebeat), "prometheus": prometheus, "expose": world_images.expose}
+        return {"prometheus_url": MonitoringStack("ship", args, after).prometheus_url}  # type: ignore[arg-type]
 
     return build
 
@@ -409,3 +421,37 @@ def test_the_requests_of_a_real_service_arrive(world: World, serving: Any) -> No
         200: 5,
         422: 1,
     }
+
+
+def test_every_panel_of_lines_has_data_beside_those_of_metrics(
+    world: World, serving: Any, figure: Callable[[str], None]
+) -> None:
+    """The dashboard of lines beside metrics: each query is asked of the real Elasticsearch, or the real Prometheus."""
+    since, prometheus = time.time(), world.stack.outputs()["prometheus_url"]
+    stack = serving.new_stack()
+    stack.up(serving.program("beside", replicas=1, expose="LoadBalancer"))
+    url = stack.outputs()["predict_url"]
+    speak(world, "complains", COMPLAINS)
+    in_lines, in_metrics = (
+        [query for query in queries(".*", source) if query.dashboard == "logs"]
+        for source in ("elasticsearch", "prometheus")
+    )
+
+    def without_data() -> set[str]:
+        now, pattern = time.time(), f"/{PREFIX}*/_search"
+        answers = [(query, world.elasticsearch.ask(pattern, search(query, since, now))) for query in in_lines]
+        empty = {query.panel for query, answer in answers if not (answer["hits"]["hits"] or series(query, answer))}
+        return empty | {query.panel for query in in_metrics if not over_time(prometheus, query.expression, since, now)}
+
+    end = time.monotonic() + 180
+    while (empty := without_data()) and time.monotonic() < end:
+        for index in range(100):
+            assert post(url, {"inputs": [[0.5]] if index % 10 else "wrong"})[0] in (200, 422)
+            time.sleep(0.05)
+    assert empty == set()
+    figure(f"dashboard of logs: {len(in_lines)} queries of lines and {len(in_metrics)} of metrics, none empty")
+    if folder := os.environ.get("MODELOPS_DRAW_TO"):
+        from tests.cluster.monitoring.render import asked_by, draw
+
+        logs = partial(world.elasticsearch.ask, f"/{PREFIX}*/_search")
+        draw("logs", prometheus, asked_by("logs", ".*"), (time.time() - since) / 60, Path(folder), logs)
