@@ -215,7 +215,7 @@ async def ask_in_this_process(app: Any, state: uvicorn.server.ServerState, sent:
         for part in sent:
             writer.write(part)
             await asyncio.sleep(0.01)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 20)
         writer.close()
     return answer
 

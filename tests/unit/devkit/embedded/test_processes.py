@@ -36,7 +36,7 @@ def test_started_part_is_found_again_and_stopped(made: Layout) -> None:
 
 def test_part_that_ignores_the_request_is_killed(made: Layout) -> None:
     processes.spawn(made, "part", ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"], os.environ)
-    processes.wait_for(made, "part", lambda: "up" in made.log_of("part").read_text(), 5)
+    processes.wait_for(made, "part", lambda: "up" in made.log_of("part").read_text(), 20)
     processes.stop_parts(made, ["part"], grace_seconds=0.2)
     assert processes.running_pid(made, "part") is None
 
@@ -64,7 +64,7 @@ def test_damaged_record_counts_as_none(made: Layout, content: str) -> None:
 
 def test_zombie_does_not_count_as_running() -> None:
     child = subprocess.Popen(["true"])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while processes.start_ticks(child.pid) is not None and time.monotonic() < deadline:
         time.sleep(0.01)
     assert processes.start_ticks(child.pid) is None
