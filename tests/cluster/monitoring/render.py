@@ -37,7 +37,7 @@ def shown(value: float, unit: str) -> str:
     for size, name in _SCALES.get(unit.removesuffix("ps").replace("B", "bytes"), _SCALES.get(unit, ())):
         if abs(value) >= size:
             return f"{value / size:.3g} {name}"
-    suffix = {"reqps": "/s", "currencyUSD": " $"}.get(unit, "")
+    suffix = {"reqps": "/s", "currencyUSD": " $", "ms": " ms"}.get(unit, "")
     return f"{value:.3g}{suffix}"
 
 
@@ -120,7 +120,8 @@ def draw(
                 continue
             answer = logs(search(wanted[0], start, end))
             if panel["type"] == "logs":
-                words(axes, [hit["_source"]["message"] for hit in answer["hits"]["hits"]])
+                # An empty line has no message.
+                words(axes, [hit["_source"].get("message", "") for hit in answer["hits"]["hits"]])
             else:
                 lines(axes, wanted, [series(wanted[0], answer)])
         elif panel["type"] == "stat":

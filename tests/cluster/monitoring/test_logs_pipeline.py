@@ -3,6 +3,7 @@
 Filebeat, the setup Job and Elasticsearch's parse are the real ones; Logstash and Kibana can't be had where this runs.
 """
 
+import itertools
 import json
 import os
 import re
@@ -24,7 +25,7 @@ import pytest
 from modelops import MonitoringStack
 from modelops._quantities import bytes_of
 from tests.cluster.monitoring.log_support import PASSWORDS, PREFIX, URL, Elasticsearch, Images, log_images
-from tests.cluster.monitoring.panels import over_time, queries, search, series
+from tests.cluster.monitoring.panels import ask, over_time, queries, search, series
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, kubectl, post
 
@@ -443,15 +444,24 @@ def test_every_panel_of_lines_has_data_beside_those_of_metrics(
         empty = {query.panel for query, answer in answers if not (answer["hits"]["hits"] or series(query, answer))}
         return empty | {query.panel for query in in_metrics if not over_time(prometheus, query.expression, since, now)}
 
-    end = time.monotonic() + 180
-    while (empty := without_data()) and time.monotonic() < end:
-        for index in range(100):
+    def work(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        for index in itertools.takewhile(lambda _: time.monotonic() < end, itertools.count()):
             assert post(url, {"inputs": [[0.5]] if index % 10 else "wrong"})[0] in (200, 422)
             time.sleep(0.05)
+
+    end = time.monotonic() + 180
+    while (empty := without_data()) and time.monotonic() < end:
+        work(5)
     assert empty == set()
     figure(f"dashboard of logs: {len(in_lines)} queries of lines and {len(in_metrics)} of metrics, none empty")
     if folder := os.environ.get("MODELOPS_DRAW_TO"):
         from tests.cluster.monitoring.render import asked_by, draw
 
+        work(300)
+        for name, container in (("CPUs", "cpu_usage_seconds_total"), ("bytes", "memory_working_set_bytes")):
+            series_of = f'container_{container}{{job="resource", container="filebeat"}}'
+            asked = f"rate({series_of}[4m])" if name == "CPUs" else f"max_over_time({series_of}[4m])"
+            figure(f"Filebeat, {name}: {[found['value'][1] for found in ask(prometheus, asked)]}")
         logs = partial(world.elasticsearch.ask, f"/{PREFIX}*/_search")
         draw("logs", prometheus, asked_by("logs", ".*"), (time.time() - since) / 60, Path(folder), logs)
