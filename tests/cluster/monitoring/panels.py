@@ -77,12 +77,12 @@ def search(query: Query, start: float, end: float, interval: str = "10s") -> dic
     terms, histogram = query.target["bucketAggs"]
     assert (terms["type"], histogram["type"]) == ("terms", "date_histogram")
     figure = {} if metric["type"] == "count" else {"aggs": {"figure": {metric["type"]: {"field": metric["field"]}}}}
-    over_time = {
+    by_time = {
         "date_histogram": {"field": histogram["field"], "fixed_interval": interval, "min_doc_count": 0},
         **figure,
     }
     each = {"field": terms["field"], "size": int(terms["settings"]["size"])}
-    return {**asked, "size": 0, "aggs": {"each": {"terms": each, "aggs": {"over_time": over_time}}}}
+    return {**asked, "size": 0, "aggs": {"each": {"terms": each, "aggs": {"over_time": by_time}}}}
 
 
 def series(query: Query, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
