@@ -108,15 +108,17 @@ def test_each_alert_has_a_test_that_it_is_quiet_and_one_that_it_fires(alert: dic
         assert any(not any(labels <= one["exp_labels"].items() for one in found) for found in expected)
 
 
-@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: f"{alert['alert']}-{alert['labels'].get('window', '')}")
+SILENT = [alert for alert in alerts() if alert["alert"] != "Watchdog"]
+"""All but the one that is there to fire."""
+
+
+@pytest.mark.parametrize("alert", SILENT, ids=lambda alert: f"{alert['alert']}-{alert['labels'].get('window', '')}")
 def test_each_alert_is_silent_on_a_blip(alert: dict[str, Any]) -> None:
     """Where what it looks for is there for less than its time: the alert is seen pending, and never firing.
 
     A budget's windows are long enough to pass over a blip without even that; slo.test.yaml has those.
     """
     name = alert["alert"]
-    if name == "Watchdog":  # which is there to fire
-        return
     if "window" in alert["labels"]:
         tests = yaml.safe_load((RULE_TESTS / "slo.test.yaml").read_text())["tests"]
         blips = [test for test in tests if "blip" in test["name"] and test["alert_rule_test"][0]["alertname"] == name]

@@ -91,8 +91,7 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
         ),
     )
     service = _service(scope, _PROGRAM, PORTS[_PROGRAM], opts)
-    # By its short name, which the certificate has: whoever asks is in the same namespace.
-    url = known_after(f"https://{scope.named(_PROGRAM)}:{PORTS[_PROGRAM]}", service, nodes)
+    url = known_after(shared.elasticsearch, service, nodes)
     return Elasticsearch(url, "modelops_writer", "WRITER_PASSWORD", OWN_AUTHORITY, after=(nodes, service))
 
 

@@ -61,6 +61,11 @@ class Shared:
     credentials: core.Secret
     certificates: core.Secret
 
+    @property
+    def elasticsearch(self) -> str:
+        """Address of the stack's own, by the short name that its certificate has: all who ask are in its namespace."""
+        return f"https://{self.scope.named('elasticsearch')}:{PORTS['elasticsearch']}"
+
     def files(self, program: str, files: Mapping[str, pulumi.Input[str]]) -> core.ConfigMap:
         """The program's configuration."""
         scope = self.scope
@@ -88,8 +93,7 @@ class Reader:
 
     @property
     def url(self) -> str:
-        # By the short name, which the certificate has.
-        return f"https://{self.shared.scope.named('elasticsearch')}:{PORTS['elasticsearch']}"
+        return self.shared.elasticsearch
 
     def password(self, variable: str) -> core.EnvVarArgs:
         """That user's password (of `modelops_reader`), as an environment variable."""

@@ -437,10 +437,11 @@ def test_every_panel_of_lines_has_data_beside_those_of_metrics(
         [query for query in queries(".*", source) if query.dashboard == "logs"]
         for source in ("elasticsearch", "prometheus")
     )
+    find = partial(world.elasticsearch.ask, f"/{PREFIX}*/_search")
 
     def without_data() -> set[str]:
-        now, pattern = time.time(), f"/{PREFIX}*/_search"
-        answers = [(query, world.elasticsearch.ask(pattern, search(query, since, now))) for query in in_lines]
+        now = time.time()
+        answers = [(query, find(search(query, since, now))) for query in in_lines]
         empty = {query.panel for query, answer in answers if not (answer["hits"]["hits"] or series(query, answer))}
         return empty | {query.panel for query in in_metrics if not over_time(prometheus, query.expression, since, now)}
 
@@ -459,9 +460,8 @@ def test_every_panel_of_lines_has_data_beside_those_of_metrics(
         from tests.cluster.monitoring.render import asked_by, draw
 
         work(300)
-        for name, container in (("CPUs", "cpu_usage_seconds_total"), ("bytes", "memory_working_set_bytes")):
-            series_of = f'container_{container}{{job="resource", container="filebeat"}}'
-            asked = f"rate({series_of}[4m])" if name == "CPUs" else f"max_over_time({series_of}[4m])"
-            figure(f"Filebeat, {name}: {[found['value'][1] for found in ask(prometheus, asked)]}")
-        logs = partial(world.elasticsearch.ask, f"/{PREFIX}*/_search")
-        draw("logs", prometheus, asked_by("logs", ".*"), (time.time() - since) / 60, Path(folder), logs)
+        of = '{job="resource", container="filebeat"}'
+        [cpus] = ask(prometheus, f"rate(container_cpu_usage_seconds_total{of}[4m])")
+        [memory] = ask(prometheus, f"max_over_time(container_memory_working_set_bytes{of}[4m])")
+        figure(f"Filebeat: {float(cpus['value'][1]):.3f} CPUs, {int(memory['value'][1]) / 2**20:.0f} MiB of memory")
+        draw("logs", prometheus, asked_by("logs", ".*"), (time.time() - since) / 60, Path(folder), find)
