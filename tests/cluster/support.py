@@ -7,7 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ def _of_manifests(manifests: Sequence[dict[str, Any]], *command: str) -> None:
 def objects(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
     """The objects of a kind in a namespace."""
     return list(json.loads(kubectl("get", kind, "--namespace", namespace, "--output", "json", *arguments))["items"])
+
+
+def exposure(facts: Mapping[str, Any]) -> str:
+    """How a Service is reached from outside, by the platform's facts."""
+    return "LoadBalancer" if facts.get("load_balancer") else "NodePort"
 
 
 def post(url: str, body: object, timeout: float = 10) -> tuple[int, Any]:

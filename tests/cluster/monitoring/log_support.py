@@ -13,7 +13,7 @@ import pytest
 from devkit import embedded, engine, images, toolchain
 from modelops import UPSTREAM_IMAGES
 from modelops.monitoring._certificates import make
-from tests.cluster.support import eventually, kubectl
+from tests.cluster.support import eventually, exposure, kubectl
 from tests.cluster.training.registry import stand_in
 
 HERE = Path(__file__).resolve().parent
@@ -56,8 +56,7 @@ def log_images(platform_env: Mapping[str, str]) -> Images:
     if images.check([filebeat]):
         programs = toolchain.build(toolchain.groups()["beats"], print)
         filebeat = build("filebeat", base, {"programs": programs})
-    expose = "LoadBalancer" if facts.get("load_balancer") else "NodePort"
-    return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), expose)
+    return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), exposure(facts))
 
 
 class Elasticsearch:

@@ -22,7 +22,7 @@ from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import ask
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import platform_facts
-from tests.cluster.support import eventually, get_json, objects
+from tests.cluster.support import eventually, exposure, get_json, objects
 from tests.cluster.training.registry import stand_in
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
@@ -115,7 +115,7 @@ def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_p
             args: Any = {
                 "namespace": namespace,
                 "watched_namespaces": [namespace],
-                "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
+                "expose": exposure(facts),
                 "prometheus": {**parts["prometheus"], **settings},
                 "alertmanager": {**parts["alertmanager"], "receivers": {"webhook": webhook}},
                 "node_exporter": OFF,

@@ -25,7 +25,7 @@ from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.asking import Load
 from tests.cluster.serving.support import Serving, image_args, platform_facts
 from tests.cluster.serving.watching import faulty_image
-from tests.cluster.support import Client, eventually, kubectl
+from tests.cluster.support import Client, eventually, exposure, kubectl
 from tests.cluster.training.registry import stand_in
 from tests.unit.model.support import write_model
 
@@ -98,7 +98,7 @@ def watched(
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged")
     model = packed(tmp_path_factory.mktemp("model") / "model")
     hook = receiver.start(namespace, test_image)
-    expose = "LoadBalancer" if facts.get("load_balancer") else "NodePort"
+    expose = exposure(facts)
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         there: Any = pulumi.ResourceOptions(provider=provider)

@@ -15,7 +15,7 @@ import pytest
 from modelops import MonitoringStack
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import platform_facts
-from tests.cluster.support import eventually
+from tests.cluster.support import eventually, exposure
 from tests.cluster.training.registry import stand_in
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
@@ -39,7 +39,7 @@ def test_web_ends_speak_tls_and_whoever_asks_trusts_them(
         "namespace": namespace,
         "watched_namespaces": [namespace],
         "web": {"tls": True},
-        "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
+        "expose": exposure(facts),
         **parts,
         "node_exporter": OFF,
         "kube_state_metrics": OFF,

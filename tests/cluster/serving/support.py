@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 
 from modelops import UPSTREAM_IMAGES, ModelImage, ModelRegistry, ModelService
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import REPOSITORY, kubectl, objects
+from tests.cluster.support import REPOSITORY, exposure, kubectl, objects
 from tests.unit.model.support import write_model
 
 MODEL = "line"
@@ -130,7 +130,7 @@ def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Prov
         "namespace": namespace,
         "image": facts.get("images", {}).get(mlflow, mlflow),
         "storage_size": "1Gi",
-        "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
+        "expose": exposure(facts),
         "resources": {"cpu": "100m", "memory": "640Mi", "memory_limit": "1536Mi"},
     }
 

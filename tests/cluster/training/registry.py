@@ -14,7 +14,7 @@ import pulumi_kubernetes as k8s
 from modelops import UPSTREAM_IMAGES, ModelRegistry
 from tests.cluster import s3
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import eventually, kubectl, objects
+from tests.cluster.support import eventually, exposure, kubectl, objects
 
 TINY = {"cpu": "20m", "memory": "640Mi", "memory_limit": "1536Mi"}
 ADMIN_PASSWORD = "planted-admin-password"
@@ -108,7 +108,7 @@ def production_args(namespace: str, facts: Mapping[str, Any], store: s3.ObjectSt
         "auth": {"admin_password": ADMIN_PASSWORD},
         "backup": {"storage_size": "1Gi", "keep": 2},
         "resources": TINY,
-        "expose": "LoadBalancer" if facts.get("load_balancer") else "NodePort",
+        "expose": exposure(facts),
     }
 
 
