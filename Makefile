@@ -20,7 +20,7 @@ preview: ## Show what `make up` would change in the stack
 	@eval "$$($(PYTHON) -m devkit env)" && pulumi preview --stack $(STACK) --diff
 
 progress: ## Show how far the stack's training is, while `make up` waits for it
-	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m modelops.progress --namespace modelops-$(STACK)
+	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m modelops.training.progress --namespace modelops-$(STACK)
 
 down: ## Remove the local platform and all that runs on it; caches stay
 	@$(PYTHON) -m devkit down

@@ -1,4 +1,4 @@
-"""Rows a second and peak memory of the data pipeline, on this machine: `python -m model.prepare` as its pods run it.
+"""Rows a second and peak memory of the data pipeline, on this machine: `modelops-prepare` as its pods run it.
 
     .venv/bin/python -m bench.data_pipeline [--rows 1000000 10000000] [--workers 1 2 4] [--engines memory dask]
 
@@ -69,7 +69,16 @@ def write_raw(folder: Path, rows: int) -> None:
 def run(raw: Path, out: Path, workers: int, engine: str) -> dict[str, float]:
     """Seconds until all workers of a run have ended, and the most memory that one of them had, in MiB."""
     pipeline = {"sources": [{"uri": f"{raw}/*.csv", "types": TYPES}], "steps": STEPS, "target": "y"}
-    command = [sys.executable, "-m", "model.prepare", "--pipeline", json.dumps(pipeline), "--destination", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "modelops_runtime",
+        "prepare",
+        "--pipeline",
+        json.dumps(pipeline),
+        "--destination",
+        str(out),
+    ]
     command += ["--engine", engine, "--shards", str(workers), "--data-version", "measured"]
     environment = {**os.environ, "MODELOPS_SALT": SALT}
     started = time.perf_counter()

@@ -25,7 +25,7 @@ def line(folder: Path) -> None:
             "CHECKPOINT_DIR": f"{output}/checkpoints",
         }
         env = {**os.environ, **{f"MODELOPS_{name}": value for name, value in told.items()}}
-        subprocess.run([sys.executable, "-m", "model.train"], env=env, check=True)
+        subprocess.run([sys.executable, "-m", "sample.train"], env=env, check=True)
         shutil.copytree(Path(output, "model"), folder, dirs_exist_ok=True)
 
 
@@ -35,7 +35,7 @@ def wide(folder: Path) -> None:
     import numpy as np
     import tensorflow as tf
 
-    from model.manifest import Golden, Manifest, Tensor
+    from modelops_runtime.artifacts.manifest import Golden, Manifest, Tensor
 
     layers = [keras.layers.Dense(1024, "relu") for _layer in range(2)]
     model = keras.Sequential([keras.Input((WIDTH,)), *layers, keras.layers.Dense(10, "softmax")])

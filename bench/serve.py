@@ -218,7 +218,7 @@ def batching(line: Path, folder: Path, options: Options) -> list[Row]:
         request = {"inputs": [[0.5] * width]}
 
         def variant(name: str, request: dict[str, Any] = request, **env: str) -> Server:
-            command = [sys.executable, "-m", "model.serve"]
+            command = [sys.executable, "-m", "modelops_runtime", "serve"]
             answer: Callable[[Any], float] = lambda _answer: 2.0  # noqa: E731
             return Server(name, lambda _port: command, "/api/predict", request, answer, env=env)
 

@@ -56,11 +56,13 @@ def tensor(name: str, command: Callable[[int], list[str]], **more: Any) -> Serve
 
 
 def ours(**env: str) -> Server:
-    return rows("modelops", lambda _port: [sys.executable, "-m", "model.serve"], env=env)
+    return rows("modelops", lambda _port: [sys.executable, "-m", "modelops_runtime", "serve"], env=env)
 
 
 def ours_by_open_protocol() -> Server:
-    return tensor("modelops by the Open Inference Protocol", lambda _port: [sys.executable, "-m", "model.serve"])
+    return tensor(
+        "modelops by the Open Inference Protocol", lambda _port: [sys.executable, "-m", "modelops_runtime", "serve"]
+    )
 
 
 def fastapi_keras() -> Server:

@@ -63,7 +63,13 @@ def main() -> int:
 
 
 def _fingerprint(requirements: str) -> str:
-    files = ["requirements-stack.txt", "requirements.txt", "components/pyproject.toml"]
+    files = [
+        "requirements-stack.txt",
+        "requirements.txt",
+        "components/pyproject.toml",
+        "model/pyproject.toml",
+        "docs/requirements.txt",
+    ]
     files += [
         path.relative_to(REPOSITORY).as_posix() for path in sorted((REPOSITORY / "model").glob("requirements*.txt"))
     ]

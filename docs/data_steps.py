@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from model.steps import STEPS, Step
-from model.steps.read import Source
-from model.steps.split import Split
+from modelops_runtime.data.sources import Source
+from modelops_runtime.data.steps import STEPS, Step
+from modelops_runtime.data.steps.split import Split
 
 PAGE = Path(__file__).with_name("data-steps.md")
-CATALOG = PAGE.parents[1] / "components" / "modelops" / "assets" / "data" / "steps.json"
+CATALOG = PAGE.parents[1] / "components" / "modelops" / "data" / "assets" / "steps.json"
 HEAD = """# Steps of a data pipeline
 
 Made from the code by `python -m docs.data_steps`; a test holds it current.

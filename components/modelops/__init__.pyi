@@ -1,10 +1,32 @@
 """Pulumi components for the whole life of a machine-learning model on Kubernetes."""
 
-from modelops._errors import ArgumentsError
-from modelops._images import UPSTREAM_IMAGES
-from modelops._registry_args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
-from modelops._release_args import BlueGreen, Canary, CanaryAnalysis, Colour, Mirroring, Shadow, Split
-from modelops._service_args import (
+from modelops.airflow.airflow_pipeline import (
+    AirflowPipeline,
+    AirflowPipelineArgs,
+    AirflowServer,
+    ExistingAirflow,
+    PipelineData,
+    PipelineTraining,
+)
+from modelops.core.errors import ArgumentsError
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.types import Expose, Resources
+from modelops.data.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume, Engine
+from modelops.image.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
+from modelops.monitoring.args import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
+from modelops.monitoring.logs.args import (
+    ElasticsearchPart,
+    ElkPart,
+    ExistingElasticsearch,
+    FilebeatPart,
+    LogstashPart,
+    Snapshots,
+)
+from modelops.monitoring.monitoring_stack import MonitoringStack, MonitoringStackArgs
+from modelops.registry.args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
+from modelops.registry.model_promotion import ModelPromotion, ModelPromotionArgs
+from modelops.registry.model_registry import ModelRegistry, ModelRegistryArgs
+from modelops.serving.args import (
     AccessMode,
     Autoscaling,
     GatewayListener,
@@ -18,31 +40,9 @@ from modelops._service_args import (
     SmokeTest,
     Vllm,
 )
-from modelops._types import Expose, Resources
-from modelops.airflow_pipeline import (
-    AirflowPipeline,
-    AirflowPipelineArgs,
-    AirflowServer,
-    ExistingAirflow,
-    PipelineData,
-    PipelineTraining,
-)
-from modelops.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume, Engine
-from modelops.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
-from modelops.model_promotion import ModelPromotion, ModelPromotionArgs
-from modelops.model_registry import ModelRegistry, ModelRegistryArgs
-from modelops.model_service import ModelService
-from modelops.monitoring._log_types import (
-    ElasticsearchPart,
-    ElkPart,
-    ExistingElasticsearch,
-    FilebeatPart,
-    LogstashPart,
-    Snapshots,
-)
-from modelops.monitoring._types import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
-from modelops.monitoring_stack import MonitoringStack, MonitoringStackArgs
-from modelops.training_job import (
+from modelops.serving.model_service import ModelService
+from modelops.serving.release.args import BlueGreen, Canary, CanaryAnalysis, Colour, Mirroring, Shadow, Split
+from modelops.training.training_job import (
     Backend,
     Checkpoints,
     Framework,

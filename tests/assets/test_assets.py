@@ -14,7 +14,8 @@ import yaml
 from modelops.monitoring.prometheus import render_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ASSETS = REPOSITORY / "components" / "modelops" / "assets"
+LIBRARY = REPOSITORY / "components" / "modelops"
+ASSETS = LIBRARY / "monitoring" / "assets"
 RULES = sorted((ASSETS / "rules").glob("*.yaml"))
 RULE_TESTS = REPOSITORY / "tests" / "assets" / "rules"
 
@@ -161,18 +162,20 @@ def test_the_runbook_has_no_heading_without_alert() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [file for file in sorted(ASSETS.rglob("*")) if file.suffix in {".yaml", ".yml"}], ids=lambda file: file.name
+    "file",
+    [file for file in sorted(LIBRARY.rglob("assets/**/*")) if file.suffix in {".yaml", ".yml"}],
+    ids=lambda file: file.name,
 )
 def test_yaml_files_are_valid(file: Path) -> None:
     assert isinstance(yaml.safe_load(file.read_text()), dict)
 
 
-@pytest.mark.parametrize("file", sorted(ASSETS.rglob("*.json")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(LIBRARY.rglob("assets/**/*.json")), ids=lambda file: file.name)
 def test_json_files_are_valid(file: Path) -> None:
     assert isinstance(json.loads(file.read_text()), dict)
 
 
-@pytest.mark.parametrize("file", sorted(ASSETS.rglob("*.sh")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(LIBRARY.rglob("assets/**/*.sh")), ids=lambda file: file.name)
 def test_shell_files_are_valid(file: Path) -> None:
     subprocess.run(["/bin/sh", "-n", str(file)], check=True)
 

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from devkit import toolchain
-from tests.assets.test_assets import ASSETS
+from tests.assets.test_assets import LIBRARY
 
-TEMPLATE = json.loads((ASSETS / "logs" / "index-template.json").read_text())
+ASSETS = LIBRARY / "monitoring" / "logs" / "assets"
+TEMPLATE = json.loads((ASSETS / "elasticsearch-setup" / "index-template.json").read_text())
 OBJECTS = [json.loads(line) for line in (ASSETS / "kibana" / "objects.ndjson").read_text().splitlines()]
 BY_ID = {(found["type"], found["id"]): found for found in OBJECTS}
 NOT_OF_A_LINE = {"_id", "_index"}
@@ -63,7 +64,7 @@ def test_both_ways_name_the_streams_alike() -> None:
 
 
 def test_streams_have_the_lifecycle_and_the_pipeline_that_the_setup_puts() -> None:
-    script = (ASSETS / "logs" / "setup.sh").read_text()
+    script = (ASSETS / "elasticsearch-setup" / "setup.sh").read_text()
     settings = TEMPLATE["template"]["settings"]
     assert f"put /_ilm/policy/{settings['index.lifecycle.name']} lifecycle.json" in script
     assert f"put /_ingest/pipeline/{settings['index.default_pipeline']} pipeline.json" in script
@@ -74,7 +75,7 @@ def test_streams_have_the_lifecycle_and_the_pipeline_that_the_setup_puts() -> No
 def test_nothing_of_a_line_can_clash_with_the_mapping() -> None:
     """Fields that are not known are not mapped, and the pipeline gives the known ones their types."""
     assert TEMPLATE["template"]["mappings"]["dynamic"] is False
-    pipeline = json.loads((ASSETS / "logs" / "pipeline.json").read_text())
+    pipeline = json.loads((ASSETS / "elasticsearch-setup" / "pipeline.json").read_text())
     taken = next(
         step["script"]["params"]
         for step in pipeline["processors"]

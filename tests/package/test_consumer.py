@@ -99,7 +99,7 @@ def _types(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
 def test_an_installed_library_has_its_types_and_assets(installed: Path) -> None:
     package, source = installed / "site" / "modelops", HERE.parents[1] / "components" / "modelops"
     assert (package / "py.typed").exists()
-    expected = {path.relative_to(source) for path in (source / "assets").rglob("*") if path.is_file()}
+    expected = {path.relative_to(source) for path in source.rglob("assets/**/*") if path.is_file()}
     kept = {path for path in expected if "__pycache__" not in path.parts}
     assert kept and all((package / path).exists() for path in kept)
 

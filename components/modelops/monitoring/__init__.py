@@ -1,1 +1,1 @@
-"""The parts of MonitoringStack."""
+"""MonitoringStack: metrics, alerts, dashboards and logs."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pulumi
 
-from modelops._assets import asset
-from modelops._images import UPSTREAM_IMAGES
-from modelops._labels import scrape
-from modelops._pods import (
+from modelops.core.assets import asset
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.types import Expose
+from modelops.kubernetes.labels import scrape
+from modelops.kubernetes.pods import (
     Sizes,
     claimed,
     container,
@@ -18,19 +19,18 @@ from modelops._pods import (
     resource_requirements,
     scratch,
 )
-from modelops._storage import kept_volume, secret
-from modelops._types import Expose
-from modelops.monitoring import _receivers
-from modelops.monitoring._program import Program, Scope, run
-from modelops.monitoring._types import AlertmanagerPart
-from modelops.monitoring._web import ARGUMENT, Web, web_mount
+from modelops.kubernetes.volumes import kept_volume, secret
+from modelops.monitoring import receivers
+from modelops.monitoring.args import AlertmanagerPart
+from modelops.monitoring.program import Program, Scope, run
+from modelops.monitoring.tls import ARGUMENT, Web, web_mount
 
 PORT = 9093
 SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
 DEFAULT_STORAGE_SIZE = "1Gi"
 _USER = 65534
 _PROGRAM = "alertmanager"
-_NOBODY = "alertmanager/alertmanager.yml"
+_NOBODY = "monitoring/assets/alertmanager/alertmanager.yml"
 
 
 class Alertmanager(pulumi.ComponentResource):
@@ -78,7 +78,7 @@ def address(scope: Scope) -> pulumi.Output[str]:
 def _configuration(part: AlertmanagerPart) -> pulumi.Input[str]:
     if "config" in part:
         return part["config"]
-    return _receivers.configuration(part["receivers"]) if "receivers" in part else asset(_NOBODY)
+    return receivers.configuration(part["receivers"]) if "receivers" in part else asset(_NOBODY)
 
 
 def _container(part: AlertmanagerPart, *, https: bool) -> core.ContainerArgs:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops._images import UPSTREAM_IMAGES
-from modelops._labels import scrape, selector
-from modelops._outputs import known_after
-from modelops._pods import Sizes, container, core, http_probe, mount, resource_requirements, restricted_pod, scratch
-from modelops.monitoring._program import AGENT_OPTIONS, Program, Scope, account, run
-from modelops.monitoring._types import Part
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.outputs import known_after
+from modelops.kubernetes.labels import scrape, selector
+from modelops.kubernetes.pods import (
+    Sizes,
+    container,
+    core,
+    http_probe,
+    mount,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+)
+from modelops.monitoring.args import Part
+from modelops.monitoring.program import AGENT_OPTIONS, Program, Scope, account, run
 
 NODE_EXPORTER_PORT = 9100
 NODE_EXPORTER_SIZES = Sizes(cpu="20m", memory="32Mi", memory_limit="128Mi")

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import yaml
 
-from modelops._assets import asset, assets
-from modelops._images import UPSTREAM_IMAGES
-from modelops._pods import (
+from modelops.core.assets import asset, assets
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.types import Expose
+from modelops.kubernetes.pods import (
     Sizes,
     container,
     core,
@@ -20,13 +21,12 @@ from modelops._pods import (
     scratch,
     secret_variable,
 )
-from modelops._storage import config_map, secret
-from modelops._types import Expose
-from modelops.monitoring._logs import Reader, certificate_mount
-from modelops.monitoring._program import Program, Scope, run
-from modelops.monitoring._types import GrafanaPart
-from modelops.monitoring._web import AUTHORITY_FILE, Web, web_mount
+from modelops.kubernetes.volumes import config_map, secret
+from modelops.monitoring.args import GrafanaPart
+from modelops.monitoring.logs.shared import Reader, certificate_mount
+from modelops.monitoring.program import Program, Scope, run
 from modelops.monitoring.prometheus import address as prometheus_address
+from modelops.monitoring.tls import AUTHORITY_FILE, Web, web_mount
 
 PORT = 3000
 SIZES = Sizes(cpu="100m", memory="192Mi", memory_limit="512Mi")
@@ -63,11 +63,18 @@ class Grafana(pulumi.ComponentResource):
         here = pulumi.ResourceOptions(parent=self)
         name, namespace, labels = scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM)
         credentials = secret(name, namespace, labels, {_PASSWORD: part["admin_password"]}, here)
-        provisioning = {"dashboards.yaml": asset("grafana/dashboards.yaml"), "datasources.yaml": _sources(web)}
+        provisioning = {
+            "dashboards.yaml": asset("monitoring/assets/grafana/dashboards.yaml"),
+            "datasources.yaml": _sources(web),
+        }
         paths = {"dashboards.yaml": "dashboards/dashboards.yaml", "datasources.yaml": "datasources/datasources.yaml"}
-        shown = {file: text for file, text in assets("dashboards").items() if logs or file != LOGS_DASHBOARD}
+        shown = {
+            file: text
+            for file, text in assets("monitoring/assets/dashboards").items()
+            if logs or file != LOGS_DASHBOARD
+        }
         if logs:
-            provisioning["logs.yaml"] = asset("grafana/logs.yaml")
+            provisioning["logs.yaml"] = asset("monitoring/assets/grafana/logs.yaml")
             paths["logs.yaml"] = "datasources/logs.yaml"
         sources = config_map(f"{name}-provisioning", namespace, labels, provisioning, here)
         dashboards = config_map(f"{name}-dashboards", namespace, labels, shown, here)
@@ -102,7 +109,7 @@ class Grafana(pulumi.ComponentResource):
 
 def _sources(web: Web | None) -> str:
     """The data sources, with trust in Prometheus' certificate where it has one of the stack's own."""
-    text = asset("grafana/datasources.yaml")
+    text = asset("monitoring/assets/grafana/datasources.yaml")
     if web is None:
         return text
     config = yaml.safe_load(text)

@@ -9,9 +9,11 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-from modelops._assets import asset, assets
-from modelops._images import UPSTREAM_IMAGES
-from modelops._pods import (
+from modelops.core.assets import asset, assets
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.quantities import bytes_of
+from modelops.core.types import Expose
+from modelops.kubernetes.pods import (
     Sizes,
     claimed,
     container,
@@ -22,12 +24,10 @@ from modelops._pods import (
     resource_requirements,
     scratch,
 )
-from modelops._quantities import bytes_of
-from modelops._storage import config_map, kept_volume
-from modelops._types import Expose
-from modelops.monitoring._program import Program, Scope, run
-from modelops.monitoring._types import PrometheusPart
-from modelops.monitoring._web import ARGUMENT, AUTHORITY_FILE, Web, web_mount
+from modelops.kubernetes.volumes import config_map, kept_volume
+from modelops.monitoring.args import PrometheusPart
+from modelops.monitoring.program import Program, Scope, run
+from modelops.monitoring.tls import ARGUMENT, AUTHORITY_FILE, Web, web_mount
 
 PORT = 9090
 SIZES = Sizes(cpu="100m", memory="384Mi", memory_limit="1Gi")
@@ -62,7 +62,7 @@ class Prometheus(pulumi.ComponentResource):
             external_labels=dict(external_labels),
             alertmanager=alertmanager,
         ).apply(lambda known: render_config(**known, tls_name=scope.named("alertmanager") if web else None))
-        rules = assets("rules")
+        rules = assets("monitoring/assets/rules")
         files = config_map(name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, here)
         size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
         claim = kept_volume(name, scope.namespace, scope.labels(_PROGRAM), size, part, here)
@@ -102,7 +102,7 @@ def render_config(
 
     `tls_name` is Alertmanager's name in its certificate, where the stack's own web ends speak TLS.
     """
-    config: dict[str, Any] = yaml.safe_load(asset("prometheus/prometheus.yml"))
+    config: dict[str, Any] = yaml.safe_load(asset("monitoring/assets/prometheus/prometheus.yml"))
     if external_labels:
         config["global"]["external_labels"] = dict(external_labels)
     if alertmanager is None:

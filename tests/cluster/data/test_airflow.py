@@ -12,7 +12,7 @@ import pulumi_kubernetes as k8s
 import pytest
 
 import modelops
-from modelops._images import AIRFLOW_IMAGE
+from modelops.core.images import AIRFLOW_IMAGE
 from tests.cluster import s3
 from tests.cluster.data.place import CLAIM, MAIL, PERSON, SALT, STEPS, TYPES, Place
 from tests.cluster.provider.harness import Program, Stack

@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.data, pytest.mark.long]
 SCRIPT = """
 import json, pathlib
 import numpy, pandas, torch, transformers
-from model.contract import ConfigurationError
-from model.steps import STEPS, Context
+from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.data.steps import STEPS, Context
 
 folder = pathlib.Path("/tmp/tiny")
 folder.mkdir()

@@ -12,7 +12,7 @@ import pytest
 
 from devkit import embedded, engine, images, toolchain
 from modelops import UPSTREAM_IMAGES
-from modelops.monitoring._certificates import make
+from modelops.kubernetes.certificates import make
 from tests.cluster.support import eventually, exposure, kubectl
 from tests.cluster.training.registry import stand_in
 

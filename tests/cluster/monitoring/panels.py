@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelops._assets import assets
+from modelops.core.assets import assets
 from tests.cluster.support import get_json
 
 EMPTY = {
@@ -34,7 +34,7 @@ class Query:
 def queries(namespace: str, source: str = "prometheus") -> Iterator[Query]:
     """Every query to a kind of data source, its variables filled in as Grafana fills them in."""
     values = {"namespace": namespace, "service": ".*", "node": ".*", "cpu_price": "0.04", "memory_price": "0.005"}
-    for file, text in assets("dashboards").items():
+    for file, text in assets("monitoring/assets/dashboards").items():
         for panel in json.loads(text)["panels"]:
             for target in panel.get("targets", []):
                 if target["datasource"]["type"] != source:

@@ -20,7 +20,7 @@ matplotlib.use("Agg")
 from matplotlib import dates, pyplot, ticker
 from matplotlib.axes import Axes
 
-from modelops._assets import assets
+from modelops.core.assets import assets
 from tests.cluster.monitoring.panels import Query, ask, over_time, queries, search, series
 
 ROW_INCHES, WIDTH_INCHES, DOTS_PER_INCH = 0.30, 15.0, 72
@@ -94,7 +94,7 @@ def draw(
     name: str, url: str, asked: list[Query], minutes: float, target: Path, logs: Callable[[Any], Any] | None = None
 ) -> None:
     """One dashboard. `logs` asks Elasticsearch a search, where it is there to be asked."""
-    document = json.loads(assets("dashboards")[f"{name}.json"])
+    document = json.loads(assets("monitoring/assets/dashboards")[f"{name}.json"])
     end = time.time()
     start = end - 60 * minutes
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in document["panels"]) + 2
@@ -144,7 +144,7 @@ def main(url: str, namespace: str, folder: str, minutes: str = "10") -> None:
     """Draws all of them into a folder."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    for name in (file.removesuffix(".json") for file in assets("dashboards")):
+    for name in (file.removesuffix(".json") for file in assets("monitoring/assets/dashboards")):
         draw(name, url, asked_by(name, namespace), float(minutes), target)
 
 

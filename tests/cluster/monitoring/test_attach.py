@@ -9,7 +9,7 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from modelops import MonitoringStack
-from modelops._assets import assets
+from modelops.core.assets import assets
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.definitions import PROMETHEUS_OPERATOR, definitions, installed
 from tests.cluster.support import kubectl, objects
@@ -49,12 +49,12 @@ def test_the_operators_definitions_accept_what_is_made_and_nothing_runs(namespac
         stack.preview(attached(namespace))
         stack.up(attached(namespace))
         rules = objects("prometheusrules.monitoring.coreos.com", namespace, "--selector", "release=kps")
-        assert len(rules) == len(assets("rules")) - 1
+        assert len(rules) == len(assets("monitoring/assets/rules")) - 1
         (monitor,) = objects("podmonitors.monitoring.coreos.com", namespace, "--selector", "release=kps")
         assert monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]
         dashboards = objects("configmaps", namespace, "--selector", "grafana_dashboard=1")
         shown = {file for each in dashboards for file in each["data"]}
-        assert shown == set(assets("dashboards")) - {"platform.json", "logs.json"}
+        assert shown == set(assets("monitoring/assets/dashboards")) - {"platform.json", "logs.json"}
         assert kubectl("get", "pods", "--namespace", namespace, "--output", "name") == ""
         stack.unchanged(attached(namespace))
         stack.destroy()

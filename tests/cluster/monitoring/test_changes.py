@@ -16,7 +16,7 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from modelops import MonitoringStack
-from modelops._assets import assets
+from modelops.core.assets import assets
 from modelops.monitoring import prometheus
 from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import ask
@@ -141,9 +141,11 @@ def test_a_changed_rule_reaches_prometheus_which_keeps_its_metrics(
     [before] = ask(watched.url("prometheus"), f"timestamp({UP})")
     volumes, pods = watched.volumes(), watched.pods()
     assert watched.waits_for() == 300
-    rules = assets("rules")
+    rules = assets("monitoring/assets/rules")
     changed = rules | {"platform.yaml": rules["platform.yaml"].replace("for: 5m", "for: 7m")}
-    monkeypatch.setattr(prometheus, "assets", lambda folder: changed if folder == "rules" else assets(folder))
+    monkeypatch.setattr(
+        prometheus, "assets", lambda folder: changed if folder == "monitoring/assets/rules" else assets(folder)
+    )
 
     start = time.monotonic()
     outcome = watched.stack.up(watched.program("the first token"))

@@ -23,7 +23,7 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from modelops import MonitoringStack
-from modelops._quantities import bytes_of
+from modelops.core.quantities import bytes_of
 from tests.cluster.monitoring.log_support import PASSWORDS, PREFIX, URL, Elasticsearch, Images, log_images
 from tests.cluster.monitoring.panels import ask, over_time, queries, search, series
 from tests.cluster.provider.harness import Stack

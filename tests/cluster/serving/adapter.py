@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from devkit import versions
-from modelops._assets import asset
+from modelops.core.assets import asset
 from tests.cluster import s3
 from tests.cluster.support import apply, eventually, kubectl, remove
 
@@ -109,7 +109,7 @@ def _server(image: str, prometheus_url: str) -> list[dict[str, Any]]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata,
-            "data": {"rules.yaml": asset("adapter/rules.yaml")},
+            "data": {"rules.yaml": asset("serving/assets/prometheus-adapter.yaml")},
         },
         {
             "apiVersion": "apps/v1",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelops.monitoring import _certificates
+from modelops.kubernetes import certificates
 from tests.cluster.serving import gateway
 from tests.cluster.serving.asking import INPUTS, Load, Seen, take
 from tests.cluster.serving.support import Serving
@@ -125,11 +125,11 @@ def test_a_gateway_that_is_there_mirrors_requests_to_a_shadow(serving: Serving, 
 
 def secret(serving: Serving, name: str) -> str:
     """A Secret with a certificate for HOST; gives the authority's certificate."""
-    files = _certificates.make({"tls": [HOST]})
+    files = certificates.make({"tls": [HOST]})
     data = {field: base64.b64encode(files[field]).decode() for field in ("tls.crt", "tls.key")}
     metadata = {"name": name, "namespace": serving.namespace}
     apply({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data})
-    return files[_certificates.AUTHORITY].decode()
+    return files[certificates.AUTHORITY].decode()
 
 
 def asked_by_https(address: str, authority: str) -> Any:

@@ -23,7 +23,7 @@ def job(light: Light, images: TrainingImages, name: str, framework: str, **chang
     args = {
         "image": images[framework],
         "framework": framework,
-        "command": ["python", "-m", "model.train"],
+        "command": ["python", "-m", "sample.train"],
         "publisher": {"image": light.image, "command": command("publish_outputs")},
         "parameters": PARAMETERS,
         "resources": {"cpu": "20m", "memory": "400Mi", "memory_limit": "2Gi"},
@@ -97,7 +97,7 @@ def test_a_killed_worker_ends_the_others_and_all_go_on(
             "import os, pathlib\n"
             "for entry in pathlib.Path('/proc').glob('[0-9]*'):\n"
             "    own = entry.name in ('1', str(os.getpid()))\n"
-            "    if not own and b'model.train' in (entry / 'cmdline').read_bytes():\n"
+            "    if not own and b'sample.train' in (entry / 'cmdline').read_bytes():\n"
             "        os.kill(int(entry.name), 9)\n"
         )
         kubectl("exec", "-n", light.namespace, victim, "-c", "train", "--", "python", "-c", script, check=False)

@@ -59,7 +59,7 @@ def ask(registry: Registry, path: str, account: tuple[str, str] | None, body: An
 
 
 def fetched(registry: Registry, target: Path) -> Any:
-    """`model.fetch` with the account for services."""
+    """`modelops-fetch` with the account for services."""
     user, password = registry.credentials("reader_secret")
     return run_module(
         "model.fetch",
@@ -94,7 +94,7 @@ def test_a_model_goes_through_the_proxy_into_the_object_store_and_back(
     (tmp_path / "output" / "metrics.json").write_text('{"mse": 0.25}')
     user, password = registry.credentials("writer_secret")
     published = run_module(
-        "model.publish",
+        "modelops_runtime publish",
         MODELOPS_RUN_ID="abc",
         MODELOPS_MODEL_NAME=MODEL,
         MODELOPS_OUTPUT_DIR=tmp_path / "output",

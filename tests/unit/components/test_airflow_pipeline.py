@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelops import AirflowPipeline, ArgumentsError
-from modelops._assets import asset
+from modelops.core.assets import asset
 from tests.unit.components.harness import (
     IMAGE,
     Program,
@@ -63,7 +63,7 @@ def test_the_dag_has_the_steps_in_pods_without_rights() -> None:
     assert json.loads(variables["MODELOPS_PIPELINE"])["target"] == "y"
     assert variables["MODELOPS_VERSION_FILE"] == "/dev/termination-log"
     commands = {name: step["spec"]["containers"][0]["command"] for name, step in found["steps"].items()}
-    assert commands["evaluate"] == ["python", "-m", "model.publish", "--gate"]
+    assert commands["evaluate"] == ["python", "-m", "modelops_runtime", "publish", "--gate"]
     assert (found["schedule"], found["catchup"], found["retries"], found["retry_seconds"]) == (None, False, 1, 60)
 
 
@@ -159,4 +159,4 @@ def test_a_run_has_the_identity_that_a_training_job_has(tmp_path: Path) -> None:
     given = {**training, "namespace": "ml", "data_uri": "/data/prepared/v1", "data_version": "v1"}
     job = run(lambda: TrainingJob("demo", given))  # type: ignore[arg-type]
     assert found.stdout.strip() == job.outputs["run_id"].value
-    assert "modelops_run_id" in asset("airflow/model_pipeline.py")
+    assert "modelops_run_id" in asset("airflow/assets/model_pipeline.py")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelops._assets import asset
+from modelops.core.assets import asset
 
 # Airflow's command line is argparse's.
 _AIRFLOW = """#!{python}
@@ -40,7 +40,7 @@ def prepare(tmp_path: Path) -> Callable[[str], str]:
     def start(password: str) -> str:
         account = {"ADMIN_USERNAME": "admin", "ADMIN_PASSWORD": password}
         environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **account}
-        script = ["/bin/sh", "-c", asset("airflow/prepare.sh")]
+        script = ["/bin/sh", "-c", asset("airflow/assets/prepare.sh")]
         done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert password not in done.stdout + done.stderr

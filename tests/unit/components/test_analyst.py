@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import modelops
-from modelops import _verdict
+from modelops.serving.release import verdict as component
 
-_PATH = Path(modelops.__file__).parent / "assets" / "analysis" / "analyst.py"
+_PATH = Path(modelops.__file__).parent / "serving" / "assets" / "analyst.py"
 _SPEC = importlib.util.spec_from_file_location("analyst", _PATH)
 assert _SPEC is not None and _SPEC.loader is not None
 analyst: Any = importlib.util.module_from_spec(_SPEC)
@@ -45,10 +45,10 @@ def histogram(counts: list[int], edges: list[float] | None = None) -> list[tuple
 
 def test_verdicts_and_key_are_those_that_the_component_reads() -> None:
     assert (analyst.RECORD, analyst.PROMOTE, analyst.HOLD, analyst.ROLL_BACK) == (
-        _verdict.RECORD,
-        _verdict.PROMOTE,
-        _verdict.HOLD,
-        _verdict.ROLL_BACK,
+        component.RECORD,
+        component.PROMOTE,
+        component.HOLD,
+        component.ROLL_BACK,
     )
 
 
@@ -145,9 +145,9 @@ def test_after_a_promotion_the_next_canary_is_compared_with_the_promoted_version
 def test_analyst_and_component_agree_on_the_stable_version(declared: Any, canary: Any, verdict: str) -> None:
     old = {**analyst.begin(SETTINGS, None, 100), "verdict": verdict}
     record = analyst.begin({**SETTINGS, "declared": declared, "canary": canary}, old, 200)
-    version = {key: _verdict.Version(entry["model_uri"]) for key, entry in (("d", declared), ("c", canary))}
-    before = _verdict.plan(version["d"], version["c"], {_verdict.RECORD: json.dumps(old)})
-    after = _verdict.plan(version["d"], version["c"], {_verdict.RECORD: json.dumps(record)})
+    version = {key: component.Version(entry["model_uri"]) for key, entry in (("d", declared), ("c", canary))}
+    before = component.plan(version["d"], version["c"], {component.RECORD: json.dumps(old)})
+    after = component.plan(version["d"], version["c"], {component.RECORD: json.dumps(record)})
     assert (before.stable, before.takes_traffic) == (after.stable, after.takes_traffic)
     if record["verdict"] != "promote":
         assert record["stable"]["model_uri"] == after.stable.model_uri

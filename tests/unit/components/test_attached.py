@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from modelops import ArgumentsError, MonitoringStack
-from modelops._assets import asset, assets
+from modelops.core.assets import asset, assets
 from tests.unit.components.harness import Program, ignored_provider, on, provider, run
 
 OPERATOR = {"labels": {"release": "kps"}}
@@ -25,9 +25,11 @@ def test_rules_and_one_monitor_are_made_and_nothing_that_runs() -> None:
     kinds = {found.type.rpartition(":")[2] for found in program.resources if found.is_kubernetes}
     assert kinds == {"PrometheusRule", "PodMonitor"}
     rules = {found.inputs["metadata"]["name"]: found.inputs["spec"] for found in program.of("PrometheusRule")}
-    expected = {f"m-{file.removesuffix('.yaml')}" for file in assets("rules")} - {"m-platform"}
+    expected = {f"m-{file.removesuffix('.yaml')}" for file in assets("monitoring/assets/rules")} - {"m-platform"}
     assert set(rules) == expected
-    assert json.loads(json.dumps(rules["m-slo"])) == json.loads(json.dumps(yaml.safe_load(asset("rules/slo.yaml"))))
+    assert json.loads(json.dumps(rules["m-slo"])) == json.loads(
+        json.dumps(yaml.safe_load(asset("monitoring/assets/rules/slo.yaml")))
+    )
     for found in [*program.of("PrometheusRule"), *program.of("PodMonitor")]:
         assert found.inputs["metadata"]["labels"]["release"] == "kps"
         assert set(found.options["dependencies"]) >= NEEDED
@@ -53,12 +55,12 @@ def test_dashboards_are_config_maps_that_the_sidecar_picks() -> None:
     program = watch(attach={"grafana": {}})
     found = {each.name: each.inputs for each in program.of("ConfigMap") if "dashboard" in each.name}
     # Their Grafana need not know of the logs.
-    shown = set(assets("dashboards")) - {"logs.json"}
+    shown = set(assets("monitoring/assets/dashboards")) - {"logs.json"}
     assert set(found) == {f"m-dashboard-{file.removesuffix('.json')}" for file in shown}
     one = found["m-dashboard-cost"]
     assert one["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert one["metadata"]["annotations"] == {"grafana_folder": "ModelOps"}
-    assert one["data"] == {"cost.json": asset("dashboards/cost.json")}
+    assert one["data"] == {"cost.json": asset("monitoring/assets/dashboards/cost.json")}
     assert program.one("Deployment", "m-prometheus")
 
 

@@ -66,7 +66,7 @@ def test_defaults() -> None:
     spec = job.inputs["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 3600)
     assert "completionMode" not in spec and "ttlSecondsAfterFinished" not in spec
-    assert container(job, "prepare")["command"] == ["python", "-m", "model.prepare"]
+    assert container(job, "prepare")["command"] == ["python", "-m", "modelops_runtime", "prepare"]
     variables = environment(job, "prepare")
     assert json.loads(variables["MODELOPS_PIPELINE"]) == {"sources": [SOURCE], "steps": STEPS}
     assert variables["MODELOPS_DESTINATION"] == "/data/prepared"

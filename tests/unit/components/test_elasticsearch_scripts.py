@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modelops._assets import asset
+from modelops.core.assets import asset
 
 PASSWORDS = {f"{user.upper()}_PASSWORD": f"{user} pass" for user in ("admin", "setup", "kibana", "writer", "reader")}
 BUILT_IN_ROLES = {"superuser", "kibana_system"}
@@ -32,13 +32,13 @@ def prepare(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
         folder.mkdir()
     (image / "log4j2.properties").write_text("of the image")
     for name in ("elasticsearch.yml", "roles.yml"):
-        (files / name).write_text(asset(f"elasticsearch/{name}"))
+        (files / name).write_text(asset(f"monitoring/logs/assets/elasticsearch/{name}"))
     for name in ("ca.crt", "elasticsearch.crt", "elasticsearch.key"):
         (certificates / name).write_text(name)
     for name, text in (("elasticsearch-users", _USERS), ("elasticsearch-keystore", _KEYSTORE)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
-    script = asset("elasticsearch/prepare.sh").replace("/config", str(config))
+    script = asset("monitoring/logs/assets/elasticsearch/prepare.sh").replace("/config", str(config))
     script = script.replace(f"/usr/share/elasticsearch{config}", str(image))
     script = script.replace("/modelops/", f"{files}/").replace("/certificates/", f"{certificates}/")
     script = script.replace(f"{config}{certificates}/", f"{config}/certificates/")

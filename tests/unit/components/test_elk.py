@@ -9,8 +9,8 @@ import yaml
 from cryptography import x509
 
 from modelops import ArgumentsError, MonitoringStack
-from modelops.monitoring._certificates import make
-from modelops.monitoring._log_setup import index_template, lifecycle
+from modelops.kubernetes.certificates import make
+from modelops.monitoring.logs.setup_job import index_template, lifecycle
 from tests.unit.components.harness import Program, Resource, Secret, container, environment, pod, run
 
 ARGS: dict[str, Any] = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[3] / "components/modelops/assets/filebeat/flowing.sh"
+SCRIPT = Path(__file__).resolve().parents[3] / "components/modelops/monitoring/logs/assets/filebeat/flowing.sh"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from modelops import MonitoringStack
-from modelops._assets import asset
+from modelops.core.assets import asset
 from tests.unit.components.harness import run
 
 PUT = [
@@ -104,7 +104,7 @@ def test_everything_is_put_and_a_second_run_puts_the_same(servers: Servers, setu
     assert servers.logins == {f"modelops_setup:{PASSWORD}"}
     assert json.loads(servers.bodies[PUT[0]])["policy"]["phases"]["delete"]["min_age"] == "14d"
     imported = servers.bodies[PUT[-1]].decode()
-    assert all(line in imported for line in asset("kibana/objects.ndjson").splitlines())
+    assert all(line in imported for line in asset("monitoring/logs/assets/kibana/objects.ndjson").splitlines())
     assert PASSWORD not in done.stdout + done.stderr
 
 

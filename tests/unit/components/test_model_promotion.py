@@ -47,7 +47,7 @@ def refused(**changes: Any) -> str:
 def test_one_job_copies_the_version() -> None:
     program = promote()
     job = program.one("Job")
-    assert container(job, "transfer")["command"] == ["python", "-m", "model.transfer"]
+    assert container(job, "transfer")["command"] == ["python", "-m", "modelops_runtime", "transfer"]
     told = environment(job, "transfer")
     assert told["MODELOPS_SOURCE_URI"] == "https://mlflow.staging.example.com"
     assert told["MLFLOW_TRACKING_URI"] == "http://registry.ml.svc:5000"

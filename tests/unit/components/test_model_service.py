@@ -6,7 +6,7 @@ import pulumi
 import pytest
 
 from modelops import ArgumentsError, ModelService, ModelServiceArgs
-from modelops._service_track import Track, deploy
+from modelops.serving.track import Track, deploy
 from tests.unit.components.harness import (
     breaks_restricted,
     container,
@@ -24,8 +24,8 @@ def test_defaults() -> None:
     program = serve(ARGS)
     deployment = program.one("Deployment")
     assert deployment.inputs["spec"]["replicas"] == 2
-    assert container(deployment, "fetch")["command"] == ["python", "-m", "model.fetch"]
-    assert container(deployment, "serve")["command"] == ["python", "-m", "model.serve"]
+    assert container(deployment, "fetch")["command"] == ["python", "-m", "modelops_runtime", "fetch"]
+    assert container(deployment, "serve")["command"] == ["python", "-m", "modelops_runtime", "serve"]
     assert container(deployment, "serve")["resources"] == {
         "requests": {"cpu": "100m", "memory": "128Mi"},
         "limits": {"memory": "512Mi"},

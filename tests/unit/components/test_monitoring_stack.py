@@ -12,9 +12,9 @@ import yaml
 from cryptography import x509
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, MonitoringStack
-from modelops._assets import asset, assets
+from modelops.core.assets import asset, assets
 from modelops.monitoring import grafana, prometheus
-from modelops.monitoring._logs import derive
+from modelops.monitoring.logs.shared import derive
 from tests.unit.components.harness import (
     Program,
     Resource,
@@ -319,7 +319,7 @@ def test_a_change_replaces_the_pods_that_it_is_for_and_no_others(change: Any, pr
 
 @pytest.mark.parametrize(
     ("folder", "module", "programs"),
-    [("dashboards", grafana, {"grafana"}), ("rules", prometheus, {"prometheus"})],
+    [("monitoring/assets/dashboards", grafana, {"grafana"}), ("monitoring/assets/rules", prometheus, {"prometheus"})],
     ids=["dashboards", "rules"],
 )
 def test_another_release_s_files_reach_the_running_part(
@@ -420,8 +420,8 @@ def test_with_logs_grafana_reads_them_as_one_who_may_do_no_more() -> None:
     [given] = [entry for entry in container(grafana, "grafana")["env"] if entry["name"] == "LOGS_PASSWORD"]
     assert given["valueFrom"] == {"secretKeyRef": password}
     assert source["secureJsonData"]["basicAuthPassword"] == "${LOGS_PASSWORD}"
-    assert f"useradd {source['basicAuthUser']} " in asset("elasticsearch/prepare.sh")
-    assert source["jsonData"]["index"] in asset("elasticsearch/roles.yml")
+    assert f"useradd {source['basicAuthUser']} " in asset("monitoring/logs/assets/elasticsearch/prepare.sh")
+    assert source["jsonData"]["index"] in asset("monitoring/logs/assets/elasticsearch/roles.yml")
     mounts = {each["name"]: each["mountPath"] for each in container(grafana, "grafana")["volumeMounts"]}
     assert source["secureJsonData"]["tlsCACert"] == f"$__file{{{mounts['certificates']}/ca.crt}}"
     # Of the certificates it gets the authority's alone, and no key.

@@ -6,9 +6,9 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from modelops._network import port_of
-from modelops._outputs import known_after
-from modelops._quantities import bytes_of
+from modelops.core.outputs import known_after
+from modelops.core.quantities import bytes_of
+from modelops.kubernetes.network import port_of
 from tests.unit.components.harness import run
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from modelops import progress
+from modelops.training import progress
 
 
 def pod(*, state: dict[str, Any] | None = None, index: str | None = None, scheduled: bool = True) -> dict[str, Any]:

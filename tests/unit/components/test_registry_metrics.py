@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from modelops import _assets
+import modelops
 
 RUN = {
     "info": {
@@ -30,7 +30,7 @@ GOING_ON = {"info": {"run_id": "ba5", "status": "RUNNING", "start_time": 1_700_0
 
 
 def script() -> Any:
-    file = Path(_assets.__file__).parent / "assets" / "registry" / "metrics.py"
+    file = Path(modelops.__file__).parent / "registry" / "assets" / "metrics.py"
     spec = importlib.util.spec_from_file_location("metrics", file)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -14,9 +14,9 @@ from mlflow.store.db import utils
 from mlflow.store.db.base_sql_model import Base
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
-from modelops import _assets
+import modelops
 
-FOLDER = Path(_assets.__file__).parent / "assets" / "registry"
+FOLDER = Path(modelops.__file__).parent / "registry" / "assets"
 # One of an older release; databases from then are what an update meets.
 OLDER = "cbc13b556ace"
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelops._run_id import canonical_json, image_digest, run_id
+from modelops.core.run_id import canonical_json, image_digest, run_id
 from tests.unit.components.harness import DIGEST, IMAGE
 
 BASE: dict[str, Any] = {
@@ -42,7 +42,7 @@ def test_the_first_run_ids_are_the_ones_from_before_the_published_set() -> None:
 
 def test_the_published_set_is_the_same_on_another_machine() -> None:
     """Another process, hash seed and locale: nothing of the machine gets into an identity."""
-    program = "import json, sys; from modelops._run_id import run_id; "
+    program = "import json, sys; from modelops.core.run_id import run_id; "
     program += "print(json.dumps([run_id(**entry['inputs']) for entry in json.load(sys.stdin)]))"
     for seed in ("0", "4242"):
         done = subprocess.run(

@@ -66,8 +66,8 @@ def test_a_component_brings_only_its_own_modules() -> None:
     code = "import sys, modelops; modelops.ModelImage; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "modelops.model_image" in loaded
-    assert not {"modelops.monitoring_stack", "modelops.model_service", "modelops.training_job"} & loaded
+    assert "modelops.image.model_image" in loaded
+    assert not {"modelops.monitoring", "modelops.serving", "modelops.training"} & loaded
 
 
 def test_the_plugin_is_started_as_pulumi_starts_it() -> None:

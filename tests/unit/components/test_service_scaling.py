@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from modelops._assets import asset
-from modelops._service_scaling import LATENCY, QUEUE, REQUESTS
+from modelops.core.assets import asset
+from modelops.serving.autoscaling import LATENCY, QUEUE, REQUESTS
 from tests.unit.components.harness import Resource
 from tests.unit.components.service import ARGS, serve
 
@@ -96,7 +96,7 @@ def test_a_service_that_may_have_no_pods_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("name", [REQUESTS, LATENCY, QUEUE])
 def test_the_adapters_rules_make_each_metric(name: str) -> None:
-    rules = yaml.safe_load(asset("adapter/rules.yaml"))["rules"]
+    rules = yaml.safe_load(asset("serving/assets/prometheus-adapter.yaml"))["rules"]
     assert [rule["name"]["as"] for rule in rules].count(name) == 1
     for rule in rules:
         assert {"pod", "namespace"} <= {each["resource"] for each in rule["resources"]["overrides"].values()}

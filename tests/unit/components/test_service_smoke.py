@@ -15,7 +15,7 @@ from tests.unit.components.harness import Program, breaks_restricted, container,
 from tests.unit.components.service import ARGS, serve
 from tests.unit.model.support import RunningServer, start_server, write_model
 
-CHECK = Path(modelops.__file__).parent / "assets" / "smoke" / "check.py"
+CHECK = Path(modelops.__file__).parent / "serving" / "assets" / "smoke_test.py"
 TEST = {"inputs": [[0.5]], "outputs": [2.0]}
 
 

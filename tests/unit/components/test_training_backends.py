@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modelops import ArgumentsError, TrainingJob
-from modelops._training_backends import _judge
+from modelops.training.backends import _judge
 from tests.unit.components.harness import Program, ignored_provider, on, provider, run
 from tests.unit.components.test_training_job import ARGS
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from modelops._assets import asset
+from modelops.core.assets import asset
 
-SOURCE = Path(__file__).resolve().parents[3] / "components/modelops/assets/training/check.py"
+SOURCE = Path(__file__).resolve().parents[3] / "components/modelops/training/assets/check.py"
 ALIAS = "/api/2.0/mlflow/registered-models/alias?name=linear&alias=run-1a2b"
 
 
@@ -55,7 +55,11 @@ def verdict(uri: str, **variables: str) -> tuple[str, str]:
         **variables,
     }
     done = subprocess.run(
-        [sys.executable, "-c", asset("training/check.py")], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", asset("training/assets/check.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
@@ -145,7 +149,7 @@ def test_of_two_jobs_of_the_same_second_only_one_waits(program: Any) -> None:
 
 
 def test_the_verdict_is_left_for_the_training_container(tmp_path: Path) -> None:
-    arguments = ["/bin/sh", "-c", asset("training/check.sh"), "check", "print('train')"]
+    arguments = ["/bin/sh", "-c", asset("training/assets/check.sh"), "check", "print('train')"]
     subprocess.run(
         arguments,
         check=True,
@@ -155,7 +159,7 @@ def test_the_verdict_is_left_for_the_training_container(tmp_path: Path) -> None:
 
 
 def test_a_look_that_breaks_stops_nothing(tmp_path: Path) -> None:
-    arguments = ["/bin/sh", "-c", asset("training/check.sh"), "check", "raise SystemExit(1)"]
+    arguments = ["/bin/sh", "-c", asset("training/assets/check.sh"), "check", "raise SystemExit(1)"]
     subprocess.run(
         arguments,
         check=True,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modelops import ArgumentsError, TrainingJob
-from modelops._run_id import run_id
+from modelops.core.run_id import run_id
 from tests.unit.components.harness import (
     DIGEST,
     IMAGE,
@@ -58,8 +58,8 @@ def test_defaults() -> None:
     spec = job.inputs["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 3600)
     assert "ttlSecondsAfterFinished" not in spec
-    assert container(job, "train")["command"][-4:] == ["train", "python", "-m", "model.train"]
-    assert container(job, "publish")["command"][-4:] == ["publish", "python", "-m", "model.publish"]
+    assert container(job, "train")["command"][-4:] == ["train", "python", "-m", "sample.train"]
+    assert container(job, "publish")["command"][-5:] == ["publish", "python", "-m", "modelops_runtime", "publish"]
     assert container(job, "publish")["image"] == IMAGE
     assert container(job, "train")["resources"] == {
         "requests": {"cpu": "500m", "memory": "1Gi"},
@@ -376,7 +376,7 @@ def test_a_sweep_is_one_job_with_a_run_for_each_combination_and_one_that_selects
         found = environment(each, "publish" if each is job else "select")
         sweep = {key: found[f"MODELOPS_SWEEP_{key}"] for key in ("METRIC", "GOAL", "RUNS")}
         assert sweep == {"METRIC": "mse", "GOAL": "min", "RUNS": "4"}
-    assert container(select, "select")["command"] == ["python", "-m", "model.select"]
+    assert container(select, "select")["command"] == ["python", "-m", "modelops_runtime", "select"]
     assert program.outputs["model_uri"].depends_on >= {"demo-select"}
 
 

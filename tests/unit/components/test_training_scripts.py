@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelops._assets import asset
+from modelops.core.assets import asset
 
 
 class Pod:
@@ -22,7 +22,7 @@ class Pod:
         tmp = self.folder / f"tmp-{name}"
         tmp.mkdir(exist_ok=True)
         parts = ("contract", "rendezvous", name) if name == "train" else ("contract", name)
-        script = "\n".join(asset(f"training/{part}.sh") for part in parts)
+        script = "\n".join(asset(f"training/assets/{part}.sh") for part in parts)
         environment = {
             "PATH": os.environ["PATH"],
             "TMPDIR": str(tmp),

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 
 from modelops import ArgumentsError
-from modelops._validation import Problems, read_args
+from modelops.core.validation import Problems, read_args
 
 
 class Colour(Enum):

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelops._verdict import HOLD, PROMOTE, RECORD, ROLL_BACK, Version, plan
+from modelops.serving.release.verdict import HOLD, PROMOTE, RECORD, ROLL_BACK, Version, plan
 
 A, B, C = (Version(f"models:/linear@run-{letter}") for letter in "abc")
 VERSIONS = st.builds(Version, st.sampled_from([A.model_uri, B.model_uri, C.model_uri]), st.sampled_from([None, "i@1"]))

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelops._weights import Count, canary_count, canary_replicas, keeps, replicas_for, share, shares, why_not
+from modelops.serving.release.replica_split import (
+    Count,
+    canary_count,
+    canary_replicas,
+    keeps,
+    replicas_for,
+    share,
+    shares,
+    why_not,
+)
 
 PERCENT = st.integers(1, 50)
 REPLICAS = st.integers(1, 200)

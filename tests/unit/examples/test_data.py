@@ -8,14 +8,16 @@ import pandas as pd
 import pytest
 
 from examples.data import EXAMPLES
-from model import dataset, frameworks, gate, prepare
-from model.contract import TrainingContract
-from model.fit import train
-from model.manifest import Manifest
-from model.parameters import Parameters
-from model.peers import Peers
-from model.preprocessing import FILE_NAME, Preprocessing
-from model.stop import Stop
+from modelops_runtime.artifacts.manifest import Manifest
+from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
+from modelops_runtime.contract import TrainingContract
+from modelops_runtime.data import prepare
+from modelops_runtime.registry import gate
+from modelops_runtime.training.rendezvous import Peers
+from modelops_runtime.training.stop import Stop
+from sample import dataset, frameworks
+from sample.fit import train
+from sample.parameters import Parameters
 from tests.unit.model.support import start_server
 
 pytestmark = pytest.mark.tensorflow

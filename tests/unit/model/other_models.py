@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model.manifest import Golden, Manifest, Tensor
+from modelops_runtime.artifacts.manifest import Golden, Manifest, Tensor
 
 WEIGHTS = np.array([[1, 4], [2, 5], [3, 6]], dtype="float32")
 BIAS = np.array([1, -1], dtype="float32")

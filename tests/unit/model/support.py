@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from model import contract
-from model.manifest import Bins, Golden, Manifest, Tensor
+from modelops_runtime import contract
+from modelops_runtime.artifacts.manifest import Bins, Golden, Manifest, Tensor
 
 ROOT = Path(__file__).resolve().parents[3]
+PYTHONPATH = f"{ROOT}/model:{ROOT}"
 
 
 def dense_model(weights: np.ndarray, bias: np.ndarray) -> bytes:
@@ -154,12 +155,12 @@ class RunningServer:
 def environment(**variables: object) -> dict[str, str]:
     """This process' environment without what the contracts define, and with `variables`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MODELOPS_", "MLFLOW_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), **{key: str(value) for key, value in variables.items()}}
+    return {**kept, "PYTHONPATH": PYTHONPATH, **{key: str(value) for key, value in variables.items()}}
 
 
 def run_module(module: str, **variables: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", *module.split()],
         env=environment(**variables),
         cwd=ROOT,
         capture_output=True,
@@ -194,7 +195,7 @@ def start_server(
     model_dir: Path, log_file: Path, *, wait_for: str = "ready", start_seconds: float = 60, **variables: object
 ) -> Iterator[RunningServer]:
     settings = {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_PORT": 0, "MODELOPS_DRAIN_SECONDS": 0, **variables}
-    command = [sys.executable, "-m", "model.serve"]
+    command = [sys.executable, "-m", "modelops_runtime", "serve"]
     with log_file.open("w") as log:
         env = environment(MODELOPS_MODEL_DIR=model_dir, MODELOPS_MODEL_VERSION="run-abc123def456", **settings)
         process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=subprocess.PIPE, text=True)

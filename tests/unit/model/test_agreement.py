@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.agreement import reason_against
-from model.runtime import Array
+from modelops_runtime.artifacts.parity import reason_against
+from modelops_runtime.artifacts.runtimes import Array
 
 INPUTS = np.array([[0.5], [1.0]])
 

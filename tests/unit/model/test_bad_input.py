@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from model.serve import protocol
-from model.serve.http import ANSWER
+from modelops_runtime.serving import protocol
+from modelops_runtime.serving.http import ANSWER
 from tests.unit.model.support import Answer, RunningServer
 
 FUZZED_REQUESTS = 400

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batches import Seen, Shards
-from model.contract import ContractError
-from model.parameters import Parameters
+from modelops_runtime.contract import ContractError
+from sample.batches import Seen, Shards
+from sample.parameters import Parameters
 
 NOTHING = np.empty(0, "int64")
 

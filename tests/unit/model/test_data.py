@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import data, preprocess
-from model.contract import ConfigurationError
-from model.parameters import Parameters
+from modelops_runtime.contract import ConfigurationError
+from sample import data, preprocess
+from sample.parameters import Parameters
 
 DEFAULTS = Parameters()
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model import dataset
-from model.contract import ConfigurationError, ContractError
-from model.parameters import Parameters
-from model.preprocessing import Preprocessing
+from modelops_runtime.artifacts.preprocessing import Preprocessing
+from modelops_runtime.contract import ConfigurationError, ContractError
+from sample import dataset
+from sample.parameters import Parameters
 
 CLASSES = Parameters(task="classification")
 PLAIN = Preprocessing(("a", "b"), ("a", "b"), ())

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model.contract import ConfigurationError
-from model.evaluate import evaluate
+from modelops_runtime.contract import ConfigurationError
+from sample.evaluate import evaluate
 
 
 def test_regression() -> None:

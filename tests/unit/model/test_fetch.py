@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from model.contract import ContractError, FetchContract
-from model.fetch import fetch, parse_model_uri
-from model.manifest import FILE_NAME
+from modelops_runtime.artifacts.manifest import FILE_NAME
+from modelops_runtime.contract import ContractError, FetchContract
+from modelops_runtime.registry.fetch import fetch, parse_model_uri
 from tests.unit.model.support import run_module
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -206,7 +206,7 @@ def test_a_model_that_is_too_large(registry: FakeRegistry, tmp_path: Path) -> No
 
 
 def test_the_program_names_every_wrong_variable() -> None:
-    finished = run_module("model.fetch", MODELOPS_MODEL_URI="models:/demo")
+    finished = run_module("modelops_runtime fetch", MODELOPS_MODEL_URI="models:/demo")
     assert finished.returncode == 2
     assert finished.stderr.splitlines() == [
         "error: MODELOPS_MODEL_URI is 'models:/demo', must be models:/<name>@<alias> or models:/<name>/<version>",

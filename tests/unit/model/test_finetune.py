@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.contract import ConfigurationError
-from model.finetune import Parameters, base_model, batches, read_texts
+from modelops_runtime.contract import ConfigurationError
+from sample.finetune import Parameters, base_model, batches, read_texts
 
 
 @given(rows=st.integers(1, 60), batch=st.integers(1, 7), processes=st.integers(1, 5), epoch=st.integers(1, 3))

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import convert, fit
-from model.batches import Batch
-from model.checkpoint import Checkpoints, Progress
-from model.contract import ConfigurationError, ContractError, Exit, TrainingContract
-from model.parameters import Parameters
-from model.peers import Peers
-from model.stop import Stop
+from modelops_runtime.contract import ConfigurationError, ContractError, Exit, TrainingContract
+from modelops_runtime.training.checkpoint import Checkpoints, Progress
+from modelops_runtime.training.rendezvous import Peers
+from modelops_runtime.training.stop import Stop
+from sample import export, fit
+from sample.batches import Batch
+from sample.parameters import Parameters
 
 
 class Line:
@@ -70,7 +70,7 @@ class Line:
 @pytest.fixture(autouse=True)
 def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "write_model", lambda *_args: None)
-    assert convert.write_model
+    assert export.write_model
 
 
 def contract(folder: Path, **changes: Any) -> TrainingContract:
@@ -221,7 +221,7 @@ def read_while(file: Path, running: threading.Thread) -> Iterator[dict[str, Any]
 
 
 def test_progress_can_be_read_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.progress.FILE_EVERY_SECONDS", 0)
+    monkeypatch.setattr("modelops_runtime.training.progress.FILE_EVERY_SECONDS", 0)
     running = threading.Thread(target=run, args=(tmp_path, Parameters(epochs=300)))
     running.start()
     read = list(read_while(tmp_path / "output" / "progress.json", running))

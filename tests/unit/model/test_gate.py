@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import gate
-from model.contract import ConfigurationError, ContractError, Exit
+from modelops_runtime.contract import ConfigurationError, ContractError, Exit
+from modelops_runtime.registry import gate
 
 values = st.floats(allow_nan=False, allow_infinity=False)
 

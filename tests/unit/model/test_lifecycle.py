@@ -6,12 +6,12 @@ import threading
 import time
 from pathlib import Path
 
-from model.manifest import FILE_NAME
+from modelops_runtime.artifacts.manifest import FILE_NAME
 from tests.unit.model.support import RunningServer, run_module, start_server, write_model
 
 
 def serve_fails(model_dir: Path, **variables: object) -> tuple[int, str]:
-    finished = run_module("model.serve", MODELOPS_MODEL_DIR=model_dir, MODELOPS_PORT=0, **variables)
+    finished = run_module("modelops_runtime serve", MODELOPS_MODEL_DIR=model_dir, MODELOPS_PORT=0, **variables)
     return finished.returncode, finished.stderr
 
 
@@ -66,7 +66,7 @@ def test_a_port_in_use_is_named(model_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         finished = run_module(
-            "model.serve", MODELOPS_MODEL_DIR=model_dir, MODELOPS_PORT=port, MODELOPS_HOST="127.0.0.1"
+            "modelops_runtime serve", MODELOPS_MODEL_DIR=model_dir, MODELOPS_PORT=port, MODELOPS_HOST="127.0.0.1"
         )
     assert finished.returncode == 1
     assert f"can't listen on 127.0.0.1:{port}" in finished.stderr

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.serve import mirror
-from model.serve.mirror import Mirror
+from modelops_runtime.serving import mirror
+from modelops_runtime.serving.mirror import Mirror
 from tests.unit.model.support import start_server, write_model
 
 BODY = b'{"inputs": [[0.5]]}'

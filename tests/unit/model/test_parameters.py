@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.contract import (
+from modelops_runtime.contract import (
     ConfigurationError,
     ContractError,
     Environment,
@@ -18,7 +18,7 @@ from model.contract import (
     ServeContract,
     TrainingContract,
 )
-from model.parameters import Parameters
+from sample.parameters import Parameters
 from tests.unit.model.support import ROOT, environment, run_module
 
 
@@ -172,7 +172,7 @@ def test_a_number_is_within_its_bounds_or_a_problem(text: str) -> None:
 
 def test_training_names_environment_and_parameters_problems_together_and_soon() -> None:
     finished = run_module(
-        "model.train",
+        "sample.train",
         MODELOPS_RUN_ID="abc",
         MODELOPS_FRAMEWORK="abacus",
         MODELOPS_PARAMETERS='{"epochs": 0, "learning_rate": "x"}',

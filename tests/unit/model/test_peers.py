@@ -12,17 +12,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from model.contract import ContractError, Exit
-from model.peers import Peers
-from model.stop import Stop
+from modelops_runtime.contract import ContractError, Exit
+from modelops_runtime.training.rendezvous import Peers
+from modelops_runtime.training.stop import Stop
 from tests.unit.model.support import ROOT, environment
 from tests.unit.model.workers import free_ports
 
 WORKER = """
 import sys, time
-from model import contract, peers
-from model.contract import ContractError
-from model.stop import Stop
+from modelops_runtime import contract
+from modelops_runtime.training import rendezvous as peers
+from modelops_runtime.contract import ContractError
+from modelops_runtime.training.stop import Stop
 
 def main():
     index, count, port, what = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.runtime import Array
-from model.serve.http import Refusal
-from model.serve.predicting import predictor
+from modelops_runtime.artifacts.runtimes import Array
+from modelops_runtime.serving.batching import predictor
+from modelops_runtime.serving.http import Refusal
 
 
 class Doubling:

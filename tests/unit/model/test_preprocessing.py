@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model import prepare
-from model.contract import ContractError
-from model.manifest import Golden, Manifest, Tensor
-from model.preprocessing import FILE_NAME, Preprocessing
-from model.runtime import Preprocessed, load
+from modelops_runtime.artifacts.manifest import Golden, Manifest, Tensor
+from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
+from modelops_runtime.artifacts.runtimes import Preprocessed, load
+from modelops_runtime.contract import ContractError
+from modelops_runtime.data import prepare
 from tests.unit.model.support import start_server, write_model
 
 ROWS = 1000

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from model.contract import FetchContract
-from model.fetch import fetch
-from model.publish import main
+from modelops_runtime.contract import FetchContract
+from modelops_runtime.registry.fetch import fetch
+from modelops_runtime.registry.publish import main
 from tests.unit.model.support import run_here, run_module, write_model
 
 NOWHERE = "http://127.0.0.1:9"

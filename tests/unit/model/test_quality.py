@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from model import prepare
-from modelops._assets import asset
+from modelops.core.assets import asset
+from modelops_runtime.data import prepare
 
 ROWS = "a,b,y\n1,,0\n2,x,1\n,x,0\n1,,0\n99,x,1\n" + "".join(f"{n},z,{n % 2}\n" for n in range(3, 45))
 
@@ -31,7 +31,7 @@ def prepared(folder: Path) -> dict[str, Any]:
 def exported(url: str) -> dict[tuple[str, str], float]:
     """The newest runs' metrics by pipeline and name, as the registry's exporter has them."""
     exporter: dict[str, Any] = {"__name__": "exporter"}
-    exec(asset("registry/metrics.py"), exporter)
+    exec(asset("registry/assets/metrics.py"), exporter)
     exporter["SERVER"] = url
     found = exporter["samples"](exporter["newest_runs"](), 0.0)["modelops_run_metric"]
     return {(labels["model"], labels["metric"]): value for labels, value in found}

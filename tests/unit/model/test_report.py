@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from model.contract import ContractError
-from model.report import Published, report
+from modelops_runtime.contract import ContractError
+from modelops_runtime.registry.report import Published, report
 
 PUBLISHED = Published("line", "3", "7", "0a1b", {"mse": 0.25})
 

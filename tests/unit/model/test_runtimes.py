@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.contract import ContractError
-from model.runtime import IMAGES, KerasRuntime, OnnxRuntime, load
+from modelops_runtime.artifacts.runtimes import IMAGES, KerasRuntime, OnnxRuntime, load
+from modelops_runtime.contract import ContractError
 from tests.unit.model.other_models import BIAS, WEIGHTS, write_keras_model, write_onnx_model
-from tests.unit.model.support import ROOT, run_module, start_server, write_model
+from tests.unit.model.support import PYTHONPATH, ROOT, run_module, start_server, write_model
 
 
 def test_an_onnx_model_predicts(tmp_path: Path) -> None:
@@ -53,7 +53,9 @@ def test_what_is_not_in_the_image_is_named_with_the_image_that_has_it(tmp_path: 
     slim = tmp_path / "slim"
     (slim / "onnxruntime").mkdir(parents=True)
     (slim / "onnxruntime" / "__init__.py").write_text("raise ImportError('not in this image')")
-    finished = run_module("model.serve", MODELOPS_MODEL_DIR=tmp_path, MODELOPS_PORT=0, PYTHONPATH=f"{slim}:{ROOT}")
+    finished = run_module(
+        "modelops_runtime serve", MODELOPS_MODEL_DIR=tmp_path, MODELOPS_PORT=0, PYTHONPATH=f"{slim}:{PYTHONPATH}"
+    )
     assert finished.returncode == 1
     assert "error: dense needs the runtime 'onnx' (pytorch), which is not in this image" in finished.stderr
     assert "built from the target serve-onnx" in finished.stderr

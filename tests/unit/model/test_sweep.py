@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from model import promote, publish, runs, select, watch
-from model.contract import Environment, PublishContract
+from modelops_runtime.contract import Environment, PublishContract
+from modelops_runtime.registry import promote, publish, runs, select, watch
 from tests.unit.model.support import environment, run_here, run_module, write_model
 
 Finished = subprocess.CompletedProcess[str]
@@ -223,7 +223,9 @@ def test_a_gate_compares_with_the_version_that_serves(
 
     first = release("r1", 0.20)
     assert "gate met: mse is 0.2, max_delta 0.05 has no version now serving to compare with" in first.stdout
-    promoted = run_module("model.promote", MODELOPS_MODEL_URI="models:/compared@run-r1", MLFLOW_TRACKING_URI=mlflow_url)
+    promoted = run_module(
+        "modelops_runtime promote", MODELOPS_MODEL_URI="models:/compared@run-r1", MLFLOW_TRACKING_URI=mlflow_url
+    )
     assert promoted.stdout == "compared@serving is version 1 (models:/compared@run-r1)\n", promoted.stderr
 
     assert release("r2", 0.24).returncode == 0

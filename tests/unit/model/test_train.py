@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from model import dataset, frameworks
-from model.agreement import disagreement
-from model.batches import Batch
-from model.contract import TrainingContract
-from model.fit import train
-from model.manifest import Manifest
-from model.parameters import Parameters
-from model.peers import Peers
-from model.runtime import LiteRuntime, load
-from model.stop import Stop
+from modelops_runtime.artifacts.manifest import Manifest
+from modelops_runtime.artifacts.parity import disagreement
+from modelops_runtime.artifacts.runtimes import LiteRuntime, load
+from modelops_runtime.contract import TrainingContract
+from modelops_runtime.training.rendezvous import Peers
+from modelops_runtime.training.stop import Stop
+from sample import dataset, frameworks
+from sample.batches import Batch
+from sample.fit import train
+from sample.parameters import Parameters
 from tests.unit.model.support import ROOT, dense_model, environment
 
 pytestmark = pytest.mark.tensorflow
@@ -67,7 +67,7 @@ def test_the_defaults_find_the_line(trained: tuple[Path, dict[str, float]]) -> N
 
 
 def test_the_metrics_are_those_of_the_test_split(trained: tuple[Path, dict[str, float]]) -> None:
-    from model import data, preprocess
+    from sample import data, preprocess
 
     output, metrics = trained
     test = preprocess.split(data.sample(Parameters()), Parameters()).test
@@ -137,13 +137,13 @@ def test_a_model_of_large_numbers_is_served_by_litert_all_the_same(tmp_path: Pat
 def test_a_conversion_that_fails_or_changes_the_model_leaves_it_to_the_framework(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], other: bytes
 ) -> None:
-    from model import convert
+    from sample import export
 
     parameters = Parameters()
     model: Any = TENSORFLOW.build(parameters, Peers("x", 1, 0, "localhost", 1, Stop()))
     model._network.set_weights([np.array([[2.0]]), np.array([1.0])])
     monkeypatch.setattr(model, "convert", lambda file: file.write_bytes(other))
-    convert.write_model(model, tmp_path, contract(tmp_path), dataset.read("", parameters))
+    export.write_model(model, tmp_path, contract(tmp_path), dataset.read("", parameters))
     manifest = Manifest.read(tmp_path)
     assert (manifest.runtime, manifest.file, list(manifest.sha256)) == ("framework", "model.keras", ["model.keras"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.keras"]
@@ -179,7 +179,7 @@ def test_sigterm_ends_the_program_with_a_checkpoint(tmp_path: Path) -> None:
         "MODELOPS_CHECKPOINT_DIR": tmp_path / "checkpoints",
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "model.train"],
+        [sys.executable, "-m", "sample.train"],
         env=environment(**variables),
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from model import transfer
-from model.contract import Exit
-from model.manifest import FILE_NAME
+from modelops_runtime.artifacts.manifest import FILE_NAME
+from modelops_runtime.contract import Exit
+from modelops_runtime.registry import transfer
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
 from tests.unit.model.support import run_here, write_model
 

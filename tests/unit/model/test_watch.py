@@ -10,10 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.contract import ContractError
-from model.manifest import BASELINE_COLUMNS, MOST_FEATURES, Bins, Golden, Manifest, Tensor, baseline_of, features_of
-from model.preprocessing import FILE_NAME, Preprocessing
-from model.serve.watch import EDGES, Column, Watch, population_stability_index
+from modelops_runtime.artifacts.manifest import (
+    BASELINE_COLUMNS,
+    MOST_FEATURES,
+    Bins,
+    Golden,
+    Manifest,
+    Tensor,
+    baseline_of,
+    features_of,
+)
+from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
+from modelops_runtime.contract import ContractError
+from modelops_runtime.serving.drift import EDGES, Column, Watch, population_stability_index
 from tests.unit.model.support import start_server, write_model
 
 floats = st.floats(-1e6, 1e6, width=32)

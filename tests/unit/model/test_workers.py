@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model.contract import Exit
+from modelops_runtime.contract import Exit
 from tests.unit.model.workers import Workers
 
 pytestmark = pytest.mark.tensorflow

@@ -81,7 +81,7 @@ class Workers:
     def _start(self, log: Path, variables: dict[str, object]) -> "subprocess.Popen[str]":
         with log.open("a") as out:
             return subprocess.Popen(
-                [self.python, "-m", "model.train"],
+                [self.python, "-m", "sample.train"],
                 env=environment(**variables),
                 cwd=ROOT,
                 stdout=out,

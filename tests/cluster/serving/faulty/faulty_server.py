@@ -6,12 +6,11 @@ import time
 
 import uvloop
 
-import model.runtime
-from model import contract
-from model.contract import Environment, ServeContract
+from modelops_runtime.artifacts import runtimes
+from modelops_runtime.contract import Environment, ServeContract
 
 BAD_INPUT, SLOW_INPUT, SLOW_SECONDS = 0.25, 0.75, 1.2
-_load = model.runtime.load
+_load = runtimes.load
 
 
 class Faulty:
@@ -27,9 +26,9 @@ class Faulty:
         return self._runtime.predict(inputs)
 
 
-model.runtime.load = lambda *arguments: Faulty(_load(*arguments))
+runtimes.load = lambda *arguments: Faulty(_load(*arguments))
 
-from model.serve.lifecycle import serve  # noqa: E402
+from modelops_runtime.serving.lifecycle import serve  # noqa: E402
 
 
 def main():
@@ -38,6 +37,3 @@ def main():
     env.check()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
-
-
-contract.run(main)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.contract import Exit
-from model.preprocessing import apply
-from model.steps import STEPS, Context, DataError
-from model.steps.base import place
-from model.steps.rows import Whole
+from modelops_runtime.artifacts.preprocessing import apply
+from modelops_runtime.contract import Exit
+from modelops_runtime.data.context import place
+from modelops_runtime.data.steps import STEPS, Context, DataError
+from modelops_runtime.data.table import Whole
 
 NUMBERS = st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=40)
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from model import preprocessing
-from model.contract import Exit
-from model.steps import STEPS, Context, DataError
-from model.steps.rows import Whole
+from modelops_runtime.artifacts import preprocessing
+from modelops_runtime.contract import Exit
+from modelops_runtime.data.steps import STEPS, Context, DataError
+from modelops_runtime.data.table import Whole
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
 

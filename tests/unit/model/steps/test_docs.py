@@ -1,7 +1,7 @@
 """The page of the steps is current."""
 
 from docs.data_steps import CATALOG, PAGE, catalog, page
-from model.steps import STEPS
+from modelops_runtime.data.steps import STEPS
 
 
 def test_the_page_of_the_steps_is_made_from_the_code() -> None:

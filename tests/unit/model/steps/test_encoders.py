@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from model.contract import ConfigurationError
-from model.steps import STEPS, Context, DataError
-from model.steps.encoders import _loaded
+from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.data.steps import STEPS, Context, DataError
+from modelops_runtime.data.steps.encoders import _loaded
 
 FRAME = pd.DataFrame({"t": ["a text"]})
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.contract import Exit
-from model.preprocessing import apply, columns_of, words
-from model.steps import STEPS, Context, DataError
-from model.steps.rows import Whole
+from modelops_runtime.artifacts.preprocessing import apply, columns_of, words
+from modelops_runtime.contract import Exit
+from modelops_runtime.data.steps import STEPS, Context, DataError
+from modelops_runtime.data.table import Whole
 
 TEXTS = pd.DataFrame({"t": ["the cat sat", "the dog sat", "the cat ran", None, "zebra"] * 5})
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.preprocessing import apply
-from model.steps import STEPS, Context, DataError
+from modelops_runtime.artifacts.preprocessing import apply
+from modelops_runtime.data.steps import STEPS, Context, DataError
 
 SALT = b"a salt of sixteen bytes or more"
 numbers = st.none() | st.floats(-1e6, 1e6)

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model import prepare
-from model.contract import ConfigurationError, ContractError, Exit
-from model.preprocessing import Preprocessing
-from model.steps import Context, DataError
-from model.steps.pipeline import Pipeline
-from model.steps.rows import Whole
+from modelops_runtime.artifacts.preprocessing import Preprocessing
+from modelops_runtime.contract import ConfigurationError, ContractError, Exit
+from modelops_runtime.data import prepare
+from modelops_runtime.data.pipeline import Pipeline
+from modelops_runtime.data.steps import Context, DataError
+from modelops_runtime.data.table import Whole
 
 SALT = "0123456789abcdef"
 SPLIT: dict[str, Any] = {"split": {"seed": 3}}
@@ -125,7 +125,7 @@ def test_the_version_follows_inputs_steps_and_salt(folder: Path, monkeypatch: py
 
 @pytest.mark.parametrize("shards", [2, 3])
 def test_shards_give_the_same_files_as_one_worker(folder: Path, shards: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.steps.read.CHUNK_ROWS", 40)
+    monkeypatch.setattr("modelops_runtime.data.sources.CHUNK_ROWS", 40)
     one = run(folder, "one")
     for shard in [*range(1, shards), 0]:
         content = json.dumps(declared(folder))

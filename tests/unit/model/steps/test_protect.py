@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.contract import ConfigurationError, Exit
-from model.steps import STEPS, Context, DataError
+from modelops_runtime.contract import ConfigurationError, Exit
+from modelops_runtime.data.steps import STEPS, Context, DataError
 
 SALT = b"0123456789abcdef"
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=20)), min_size=1, max_size=20)

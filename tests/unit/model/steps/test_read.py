@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model.contract import Exit
-from model.steps import DataError
-from model.steps.base import place
-from model.steps.read import Source
+from modelops_runtime.contract import Exit
+from modelops_runtime.data.context import place
+from modelops_runtime.data.sources import Source
+from modelops_runtime.data.steps import DataError
 
 FRAME = pd.DataFrame({"a": [1.5, 2.0, None], "b": ["x", "y", None]})
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from model.contract import Exit
-from model.steps import Context, DataError
-from model.steps.rows import Whole
-from model.steps.split import Split, check_no_leak
+from modelops_runtime.contract import Exit
+from modelops_runtime.data.steps import Context, DataError
+from modelops_runtime.data.steps.split import Split, check_no_leak
+from modelops_runtime.data.table import Whole
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=30, max_size=120)
 

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model import prepare
-from model.contract import ConfigurationError
-from model.steps import Context, DataError, ranks
-from model.steps.rows import Whole, hashes
+from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.data import prepare, quantiles, storage
+from modelops_runtime.data.steps import Context, DataError
+from modelops_runtime.data.table import Whole, hashes
 from tests.unit.model.steps.test_pipeline import SALT, declared, rows
 
 PARTS = ("train", "validation", "test")
@@ -65,9 +65,9 @@ TIME.insert(5, TIME.pop(6))
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MODELOPS_SALT", SALT)
-    monkeypatch.setattr("model.steps.read.CHUNK_ROWS", 40)
-    for module in ("rows", "spread"):
-        monkeypatch.setattr(f"model.steps.{module}.BLOCK_ROWS", 64)
+    monkeypatch.setattr("modelops_runtime.data.sources.CHUNK_ROWS", 40)
+    for module in ("table", "dask_table"):
+        monkeypatch.setattr(f"modelops_runtime.data.{module}.BLOCK_ROWS", 64)
     frame = rows(300)
     frame.iloc[:100].to_csv(tmp_path / "raw-1.csv", index=False)
     frame.iloc[100:].to_csv(tmp_path / "raw-2.csv", index=False)
@@ -103,14 +103,23 @@ def test_dask_gives_the_same_rows_and_numbers_as_one_worker(folder: Path, steps:
 
 
 def start(folder: Path, pipeline: dict[str, Any], shard: int, **variables: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "model.prepare", "--pipeline", json.dumps(pipeline), "--engine", "dask"]
+    command = [
+        sys.executable,
+        "-m",
+        "modelops_runtime",
+        "prepare",
+        "--pipeline",
+        json.dumps(pipeline),
+        "--engine",
+        "dask",
+    ]
     command += ["--destination", f"{folder}/many", "--shards", "2", "--shard", str(shard), "--wait-seconds", "60"]
     out = subprocess.PIPE
     return subprocess.Popen(command, env={**os.environ, **variables}, stdout=out, stderr=subprocess.STDOUT, text=True)
 
 
 def certificates(folder: Path) -> dict[str, str]:
-    from modelops.monitoring._certificates import make
+    from modelops.kubernetes.certificates import make
 
     folder.mkdir()
     for name, content in make({"worker": ["worker"]}).items():
@@ -160,13 +169,13 @@ def test_what_is_wrong_ends_both_workers_and_no_line_has_a_value(folder: Path) -
 def test_an_unforeseen_error_says_no_value(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     # Of its own, Dask would log the arguments of what failed.
     frame = pd.DataFrame({"a": [1, 2]}, index=[0, 1])
-    prepare.Place(f"{folder}/out").write_table(".work/part.parquet", frame, index=True)
-    from model.steps import spread
+    storage.Place(f"{folder}/out").write_table(".work/part.parquet", frame, index=True)
+    from modelops_runtime.data import dask_table
 
     def broken(frame: pd.DataFrame) -> int:
         raise RuntimeError("no value")
 
-    with spread.engine(prepare.Place(f"{folder}/out"), ".work", 1) as engine:
+    with dask_table.engine(storage.Place(f"{folder}/out"), ".work", 1) as engine:
         pieces = engine.open([(".work/part.parquet", 2, 0)], Context(salt=SALT.encode()))
         with pytest.raises(RuntimeError):
             pieces.fold(broken, int.__add__)
@@ -176,13 +185,13 @@ def test_an_unforeseen_error_says_no_value(folder: Path, capfd: pytest.CaptureFi
 
 def test_a_shuffle_has_little_in_memory(folder: Path) -> None:
     # Of itself up to 1.1 GiB a worker.
-    from model.steps import spread
+    from modelops_runtime.data import dask_table
 
     def limits(dask_worker: Any) -> tuple[int, int]:
         shuffle = dask_worker.plugins["shuffle"]
         return shuffle.memory_limiter_comms.limit, shuffle.memory_limiter_disk.limit
 
-    with spread.engine(prepare.Place(f"{folder}/out"), ".work", 1) as engine:
+    with dask_table.engine(storage.Place(f"{folder}/out"), ".work", 1) as engine:
         assert list(engine.client.run(limits).values()) == [(16 * 2**20, 16 * 2**20)]
 
 
@@ -216,18 +225,18 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 @given(st.lists(st.tuples(st.integers(0, 20), FLOATS), min_size=1, max_size=60), st.integers(0, 70))
 def test_a_rank_is_found_as_by_sorting(rows: list[tuple[int, float]], rank: int) -> None:
     groups, numbers = np.array([group for group, _ in rows], "uint64"), np.array([number for _, number in rows]) + 0.0
-    found = ranks.at(Whole(ranks.table(groups, ranks.of_floats(numbers))), lambda count: [rank, count // 2])
+    found = quantiles.at(Whole(quantiles.table(groups, quantiles.of_floats(numbers))), lambda count: [rank, count // 2])
     for group in set(groups.tolist()):
         ordered = sorted(numbers[groups == group])
         for at, result in zip((rank, len(ordered) // 2), found[group], strict=True):
             value = ordered[min(at, len(ordered) - 1)]
-            assert ranks.to_float(result.key) == value and result.rank == at
+            assert quantiles.to_float(result.key) == value and result.rank == at
             assert (result.below, result.same) == (sum(n < value for n in ordered), ordered.count(value))
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=9))
 def test_keys_of_integers_have_their_order(numbers: list[int]) -> None:
-    keys = ranks.of_integers(np.array(numbers, dtype="int64"))
+    keys = quantiles.of_integers(np.array(numbers, dtype="int64"))
     assert [numbers[place] for place in np.argsort(keys, kind="stable")] == sorted(numbers)
 
 
@@ -245,9 +254,8 @@ def test_rows_have_the_same_hash_where_groupby_has_them_in_one_group(cells: list
 PEAK = """
 import sys
 from pathlib import Path
-from model import prepare
-from model.steps import read, rows, spread
-read.CHUNK_ROWS = rows.BLOCK_ROWS = spread.BLOCK_ROWS = 5_000
+from modelops_runtime.data import dask_table, prepare, sources, table
+sources.CHUNK_ROWS = table.BLOCK_ROWS = dask_table.BLOCK_ROWS = 5_000
 prepare.main(sys.argv[1:])
 # Not getrusage's: that begins at what pytest, which this was forked from, had in memory.
 [peak] = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]

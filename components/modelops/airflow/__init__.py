@@ -1,0 +1,1 @@
+"""AirflowPipeline: data, training and registration as a DAG."""

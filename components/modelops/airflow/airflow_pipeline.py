@@ -1,0 +1,307 @@
+"""AirflowPipeline: a model's way from raw data to the registry as a DAG, in an Airflow of its own or another one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.airflow import server
+from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, ExistingAirflow, PipelineData, PipelineTraining
+from modelops.core.assets import asset
+from modelops.core.naming import objects_name
+from modelops.core.outputs import known_after
+from modelops.core.run_id import canonical_json
+from modelops.core.types import Expose, Resources
+from modelops.core.validation import Problems, read_args
+from modelops.data.checks import SIZES as DATA_SIZES
+from modelops.data.checks import check_declaration
+from modelops.kubernetes.labels import labels
+from modelops.kubernetes.network import cluster_host, service_url
+from modelops.kubernetes.pods import TERMINATION, USER_ID, Sizes, check_resources, core, name_of
+from modelops.kubernetes.volumes import config_map
+from modelops.training.pod import PUBLISHER_SIZES, TRAINING_SIZES
+
+__all__ = [
+    "AirflowPipeline",
+    "AirflowPipelineArgs",
+    "AirflowServer",
+    "ExistingAirflow",
+    "PipelineData",
+    "PipelineTraining",
+]
+
+COMPONENT = "airflow-pipeline"
+LONGEST_NAME = 40
+DEFAULT_START = "2026-01-01"
+DEFAULT_RETRIES = 1
+DEFAULT_RETRY_SECONDS = 60
+DEFAULT_TIMEOUT_SECONDS = 3600
+MONTH_SECONDS = 2_592_000
+DATA, DESTINATION, RUNS = "/data", "/data/prepared", "/data/runs"
+TRAIN_COMMAND = ("python", "-m", "sample.train")
+RUNBOOK = "docs/components/airflow_pipeline.md#modelpipelinefailed"
+
+rbac = k8s.rbac.v1
+
+
+class AirflowPipeline(pulumi.ComponentResource):
+    """Prepares, trains, evaluates and registers a model as an Airflow DAG, by the images that DataPipeline and
+    TrainingJob run, on a schedule or when it is triggered; a run has the identity that a TrainingJob's would have.
+
+    Unlike these two, nothing of it runs during `pulumi up`: Airflow decides when.
+    """
+
+    dag: pulumi.Output[str]
+    """The DAG's id."""
+    dag_files: pulumi.Output[str]
+    """Name of the ConfigMap with the DAG's three files, for the folder of DAGs of an existing Airflow."""
+    url: pulumi.Output[str]
+    """Address of Airflow's pages and API; empty with `existing`."""
+    admin_secret: pulumi.Output[str]
+    """Name of the Secret with `username` and `password` of its administrator; empty with `existing`."""
+
+    def __init__(self, name: str, args: AirflowPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        args = checked(name, args)
+        super().__init__("modelops:index:AirflowPipeline", name, None, opts)
+        name = objects_name(name, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        own = labels(COMPONENT, COMPONENT, name)
+        pods = _account(name, args, own, here)
+        document = pulumi.Output.json_dumps(_document(name, args, pods), indent=2, sort_keys=True)
+        files: Mapping[str, pulumi.Input[str]] = {
+            f"{_module(name)}.py": asset("airflow/assets/model_pipeline.py"),
+            f"{_module(name)}.json": document,
+            "modelops_run_id.py": asset("core/run_id.py"),
+        }
+        dags = config_map(f"{name}-dag", args["namespace"], own, files, here)
+        self.dag = known_after(name, dags)
+        self.dag_files = name_of(dags)
+        self.url = self.admin_secret = pulumi.Output.from_input("")
+        if "existing" in args:
+            existing = args["existing"]
+            _rights(name, args, own, existing["service_account"], existing["namespace"], here)
+        else:
+            runner = f"{name}-airflow"
+            rights = _rights(name, args, own, runner, args["namespace"], here)
+            airflow = server.deploy(runner, name, args, dags, tuple(files), rights, here)
+            self.dag = known_after(name, airflow.deployment)
+            self.url = service_url(
+                airflow.service,
+                expose=args.get("airflow", {}).get("expose", Expose.CLUSTER_IP),
+                port=server.PORT,
+                inside=cluster_host(runner, args["namespace"]),
+                host=None,
+                ready=[airflow.deployment],
+            )
+            self.admin_secret = name_of(airflow.admin)
+        outputs = ("dag", "dag_files", "url", "admin_secret")
+        self.register_outputs({output: getattr(self, output) for output in outputs})
+
+
+def checked(name: str, given: AirflowPipelineArgs) -> AirflowPipelineArgs:
+    """The arguments as the component wants them. Raises ArgumentsError with every problem."""
+    problems = Problems("AirflowPipeline", name)
+    args = read_args(given, AirflowPipelineArgs, problems)
+    fields: Mapping[str, Any] = args
+    problems.dns_label("name", name, maximum=LONGEST_NAME)
+    problems.dns_label("namespace", fields.get("namespace"))
+    problems.text("claim", fields.get("claim"))
+    data, training = _mapping(fields.get("data")), _mapping(fields.get("training"))
+    check_declaration(problems, data, under="data.")
+    for field, part in (("data", data), ("training", training)):
+        image = part.get("image")
+        if isinstance(image, str) and "@sha256:" not in image:
+            problems.add(f"{field}.image", image, "must be named by digest (repository@sha256:…)")
+    problems.mlflow_name("training.model_name", training.get("model_name"))
+    problems.url("training.tracking_uri", training.get("tracking_uri"))
+    check_resources(problems, "data.resources", data.get("resources"), DATA_SIZES)
+    check_resources(problems, "training.resources", training.get("resources"), TRAINING_SIZES)
+    problems.number("retries", fields.get("retries"), 0, 10)
+    problems.number("retry_seconds", fields.get("retry_seconds"), 0, 86_400)
+    problems.number("timeout_seconds", fields.get("timeout_seconds"), 30, MONTH_SECONDS)
+    problems.url("alertmanager_url", fields.get("alertmanager_url"))
+    if fields.get("catchup") and "schedule" not in fields:
+        problems.add("catchup", True, "must not be given without schedule")
+    if "airflow" in fields and "existing" in fields:
+        problems.add("existing", "given", "must not be given together with airflow")
+    airflow = _mapping(fields.get("airflow"))
+    check_resources(problems, "airflow.resources", airflow.get("resources"), server.SIZES)
+    problems.quantity("airflow.storage_size", airflow.get("storage_size"))
+    problems.raise_if_any()
+    return args
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _module(name: str) -> str:
+    """The name of the DAG's file."""
+    return name.replace("-", "_")
+
+
+def _account(
+    name: str, args: AirflowPipelineArgs, own: Mapping[str, pulumi.Input[str]], here: pulumi.ResourceOptions
+) -> pulumi.Output[str]:
+    """The ServiceAccount of the steps' pods, without rights and token."""
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=own)
+    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
+    return known_after(name, account)
+
+
+def _rights(
+    name: str,
+    args: AirflowPipelineArgs,
+    own: Mapping[str, pulumi.Input[str]],
+    account: pulumi.Input[str],
+    namespace: pulumi.Input[str],
+    here: pulumi.ResourceOptions,
+) -> pulumi.Resource:
+    """What Airflow's tasks may do: run Jobs and read what they said."""
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=f"{name}-jobs", namespace=args["namespace"], labels=own)
+    rules = [
+        rbac.PolicyRuleArgs(api_groups=["batch"], resources=["jobs", "jobs/status"], verbs=["create", "get", "delete"]),
+        rbac.PolicyRuleArgs(api_groups=[""], resources=["pods"], verbs=["list"]),
+        rbac.PolicyRuleArgs(api_groups=[""], resources=["pods/log"], verbs=["get"]),
+    ]
+    role = rbac.Role(f"{name}-jobs", metadata=metadata, rules=rules, opts=here)
+    return rbac.RoleBinding(
+        f"{name}-jobs",
+        metadata=metadata,
+        role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=name_of(role)),
+        subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=account, namespace=namespace)],
+        opts=here,
+    )
+
+
+def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> dict[str, Any]:
+    """What the DAG reads."""
+    training = args["training"]
+    return {
+        "name": name,
+        "namespace": args["namespace"],
+        "schedule": args.get("schedule"),
+        "start": args.get("start", DEFAULT_START),
+        "catchup": args.get("catchup", False),
+        "retries": args.get("retries", DEFAULT_RETRIES),
+        "retry_seconds": args.get("retry_seconds", DEFAULT_RETRY_SECONDS),
+        "timeout_seconds": args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+        "alertmanager_url": args.get("alertmanager_url", ""),
+        "runbook": RUNBOOK,
+        "destination": DESTINATION,
+        "runs": RUNS,
+        "training": {
+            "image": training["image"],
+            "model_name": training["model_name"],
+            "framework": training["framework"].value,
+            "command": list(TRAIN_COMMAND),
+            "parameters": training.get("parameters", {}),
+        },
+        "steps": _steps(name, args, account),
+    }
+
+
+def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> dict[str, Any]:
+    """The pod template of each step."""
+    data, training = args["data"], args["training"]
+    declared = {key: data[key] for key in ("sources", "steps", "target") if key in data}
+    model: dict[str, pulumi.Input[str]] = {
+        "MODELOPS_MODEL_NAME": training["model_name"],
+        "MODELOPS_FRAMEWORK": training["framework"].value,
+        "MODELOPS_PARAMETERS": pulumi.Output.from_input(training.get("parameters") or {}).apply(canonical_json),
+        "MODELOPS_GATE": canonical_json(training.get("gate") or {}),
+        "MODELOPS_IMAGE": training["image"],
+        "MLFLOW_TRACKING_URI": training["tracking_uri"],
+    }
+    pod = _Pod(name, args, account)
+    salt = {"MODELOPS_SALT": (data["salt_secret"], "salt")} if "salt_secret" in data else {}
+    tracking: dict[str, tuple[pulumi.Input[str], str]] = {}
+    if "tracking_secret" in training:
+        for key in ("username", "password"):
+            tracking[f"MLFLOW_TRACKING_{key.upper()}"] = (training["tracking_secret"], key)
+    publish = ["python", "-m", "modelops_runtime", "publish"]
+    return {
+        "prepare": pod.of(
+            data["image"],
+            ["python", "-m", "modelops_runtime", "prepare"],
+            {
+                "MODELOPS_PIPELINE": canonical_json(declared),
+                "MODELOPS_DESTINATION": DESTINATION,
+                "MODELOPS_VERSION_FILE": "/dev/termination-log",
+                "MODELOPS_PIPELINE_NAME": name,
+                "MLFLOW_TRACKING_URI": training["tracking_uri"],
+            },
+            {**salt, **tracking},
+            data.get("resources"),
+            DATA_SIZES,
+            all_of=data.get("secret"),
+        ),
+        "train": pod.of(training["image"], list(TRAIN_COMMAND), model, {}, training.get("resources"), TRAINING_SIZES),
+        "evaluate": pod.of(training["image"], [*publish, "--gate"], model, {}, None, PUBLISHER_SIZES),
+        "register": pod.of(training["image"], publish, model, tracking, None, PUBLISHER_SIZES),
+    }
+
+
+class _Pod:
+    """Pod templates as Kubernetes' API takes them: Airflow creates these pods, not Pulumi."""
+
+    def __init__(self, name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> None:
+        self._name, self._args, self._account = name, args, account
+
+    def of(
+        self,
+        image: pulumi.Input[str],
+        command: list[str],
+        variables: Mapping[str, pulumi.Input[str]],
+        secrets: Mapping[str, tuple[pulumi.Input[str], str]],
+        resources: Resources | None,
+        sizes: Sizes,
+        all_of: pulumi.Input[str] | None = None,
+    ) -> dict[str, Any]:
+        given: Mapping[str, Any] = resources or {}
+        limits = {"memory": given.get("memory_limit", given.get("memory", sizes.memory_limit))}
+        requests = {"cpu": given.get("cpu", sizes.cpu), "memory": given.get("memory", sizes.memory)}
+        environment: list[Any] = [{"name": key, "value": value} for key, value in {"HOME": "/tmp", **variables}.items()]
+        environment += [
+            {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": entry}}}
+            for key, (secret, entry) in secrets.items()
+        ]
+        container: dict[str, Any] = {
+            "name": "step",
+            "image": image,
+            "command": command,
+            "env": environment,
+            "resources": {"requests": requests, "limits": limits},
+            "terminationMessagePolicy": TERMINATION,
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [{"name": "data", "mountPath": DATA}, {"name": "tmp", "mountPath": "/tmp"}],
+        }
+        if all_of is not None:
+            container["envFrom"] = [{"secretRef": {"name": all_of}}]
+        spec: dict[str, Any] = {
+            "restartPolicy": "Never",
+            "serviceAccountName": self._account,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER_ID,
+                "runAsGroup": USER_ID,
+                "fsGroup": USER_ID,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "volumes": [
+                {"name": "data", "persistentVolumeClaim": {"claimName": self._args["claim"]}},
+                {"name": "tmp", "emptyDir": {}},
+            ],
+            "containers": [container],
+        }
+        if "image_pull_secret" in self._args:
+            spec["imagePullSecrets"] = [{"name": self._args["image_pull_secret"]}]
+        return {"metadata": {"labels": labels(COMPONENT, COMPONENT, self._name)}, "spec": spec}

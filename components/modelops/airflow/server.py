@@ -1,0 +1,234 @@
+"""An Airflow for one pipeline: PostgreSQL, and a pod with the API server, the scheduler and the DAG processor.
+
+The tasks run in the scheduler's container (LocalExecutor): they only start Kubernetes Jobs and wait for them.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.airflow.args import AirflowPipelineArgs
+from modelops.core.assets import asset
+from modelops.core.images import AIRFLOW_IMAGE, UPSTREAM_IMAGES
+from modelops.core.outputs import known_after
+from modelops.core.types import Expose
+from modelops.kubernetes import postgres
+from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.network import allow_ingress, net
+from modelops.kubernetes.pods import (
+    Sizes,
+    api_access,
+    container,
+    core,
+    from_config_map,
+    http_probe,
+    mount,
+    name_of,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+    secret_key,
+)
+from modelops.kubernetes.volumes import generated_secret
+
+PORT = 8080
+API = f"http://127.0.0.1:{PORT}"
+HEALTH_PORT = 8974
+USER = 50000
+"""The user of upstream's image; its group is root's, which owns Airflow's folders there."""
+SIZES = Sizes(cpu="100m", memory="512Mi", memory_limit="1536Mi")
+STARTUP_SECONDS = 300
+ADMIN = "admin"
+HOME = "/opt/airflow"
+DAGS = f"{HOME}/dags"
+NAME = "airflow"
+COMPONENT = "airflow"
+DATABASE = postgres.PostgresTenant(
+    component="airflow-database", clients=(COMPONENT,), role="airflow", variable="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+)
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+SETTINGS = {
+    "AIRFLOW_HOME": HOME,
+    "AIRFLOW__CORE__DAGS_FOLDER": DAGS,
+    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    "AIRFLOW__CORE__PARALLELISM": "4",
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{API}/execution/",
+    "API": API,
+    "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "True",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(HEALTH_PORT),
+    # Generous: on a busy node the defaults (5, 30 and 50 s) fail tasks that only wait.
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+    "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the component needs of it."""
+
+    service: core.Service
+    deployment: k8s.apps.v1.Deployment
+    admin: core.Secret
+
+
+def deploy(
+    server: str,
+    instance: str,
+    args: AirflowPipelineArgs,
+    dags: core.ConfigMap,
+    files: Sequence[str],
+    rights: pulumi.Resource,
+    opts: pulumi.ResourceOptions,
+) -> Server:
+    """Deploys it, with `files` of the ConfigMap `dags` in its folder of DAGs."""
+    wanted = args.get("airflow", {})
+    described = labels(NAME, COMPONENT, instance)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=described)
+    database: dict[str, Any] = {key: wanted[key] for key in ("storage_size", "storage_class") if key in wanted}
+    address = postgres.server(
+        f"{instance}-postgres",
+        instance,
+        args["namespace"],
+        database,
+        wanted.get("database_image", UPSTREAM_IMAGES["postgres"]),
+        args.get("image_pull_secret"),
+        opts,
+        DATABASE,
+    )
+    keys = {
+        "fernet": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "session": secrets.token_urlsafe(32),
+        "tokens": secrets.token_urlsafe(48),
+    }
+    own = generated_secret(f"{server}-keys", args["namespace"], described, keys, opts)
+    login = {"username": ADMIN, "password": secrets.token_urlsafe(24)}
+    admin = generated_secret(f"{server}-admin", args["namespace"], described, login, opts)
+    account = core.ServiceAccount(server, metadata=metadata, automount_service_account_token=False, opts=opts)
+    policy = net.NetworkPolicySpecArgs(
+        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
+        policy_types=["Ingress"],
+        ingress=[allow_ingress(PORT)],
+    )
+    net.NetworkPolicy(server, metadata=metadata, spec=policy, opts=opts)
+    prepare, *programs = _containers(args, address, own, admin, files)
+    deployment = k8s.apps.v1.Deployment(
+        server,
+        metadata=metadata,
+        spec=k8s.apps.v1.DeploymentSpecArgs(
+            replicas=1,
+            revision_history_limit=3,
+            progress_deadline_seconds=2 * STARTUP_SECONDS,
+            # Two schedulers would start the same tasks' Jobs side by side while one takes over from the other.
+            strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
+            template=core.PodTemplateSpecArgs(
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=described),
+                spec=core.PodSpecArgs(
+                    service_account_name=known_after(server, account, rights),
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    termination_grace_period_seconds=60,
+                    security_context=restricted_pod(USER, 0),
+                    image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+                    volumes=[scratch(), scratch("home"), from_config_map("dags", dags), api_access("account")],
+                    init_containers=[prepare],
+                    containers=programs,
+                ),
+            ),
+        ),
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                custom_timeouts=pulumi.CustomTimeouts(
+                    create=f"{2 * STARTUP_SECONDS + 60}s", update=f"{2 * STARTUP_SECONDS + 60}s"
+                )
+            ),
+        ),
+    )
+    service = core.Service(
+        server,
+        metadata=metadata,
+        spec=core.ServiceSpecArgs(
+            type=wanted.get("expose", Expose.CLUSTER_IP).value,
+            selector=selector(NAME, instance),
+            ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
+        ),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
+    )
+    return Server(service, deployment, admin)
+
+
+def _containers(
+    args: AirflowPipelineArgs,
+    address: core.EnvVarArgs,
+    own: core.Secret,
+    admin: core.Secret,
+    files: Sequence[str],
+) -> list[core.ContainerArgs]:
+    """What prepares the database, then the three programs."""
+    wanted = args.get("airflow", {})
+    image = wanted.get("image", AIRFLOW_IMAGE)
+    keys = [
+        address,
+        secret_key("AIRFLOW__CORE__FERNET_KEY", name_of(own), "fernet"),
+        secret_key("AIRFLOW__API__SECRET_KEY", name_of(own), "session"),
+        secret_key("AIRFLOW__API_AUTH__JWT_SECRET", name_of(own), "tokens"),
+    ]
+    # File by file: the links of a mounted ConfigMap would show Airflow each DAG several times.
+    mounts = [mount("tmp", "/tmp"), mount("home", HOME)]
+    mounts += [mount("dags", f"{DAGS}/{file}", read_only=True, sub_path=file) for file in files]
+
+    def program(name: str, command: Sequence[str], **fields: Any) -> core.ContainerArgs:
+        more = fields.pop("mounts", [])
+        return container(
+            name,
+            image,
+            variables=SETTINGS,
+            secrets=[*keys, *fields.pop("secrets", [])],
+            command=list(command),
+            resources=resource_requirements(wanted.get("resources"), SIZES),
+            volume_mounts=[*mounts, *more],
+            **fields,
+        )
+
+    def alive(path: str, port: str) -> dict[str, core.ProbeArgs]:
+        return {
+            "startup_probe": http_probe(path, port, period=3, failures=STARTUP_SECONDS // 3, timeout=5),
+            "readiness_probe": http_probe(path, port, period=10, failures=3, timeout=10),
+            "liveness_probe": http_probe(path, port, period=20, failures=5, timeout=15),
+        }
+
+    login = [
+        secret_key("ADMIN_USERNAME", name_of(admin), "username"),
+        secret_key("ADMIN_PASSWORD", name_of(admin), "password"),
+    ]
+    return [
+        program("prepare", ["/bin/sh", "-c", asset("airflow/assets/prepare.sh")], secrets=login),
+        program(
+            "api-server",
+            ["airflow", "api-server", f"--port={PORT}", "--workers=1"],
+            ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+            **alive("/api/v2/version", "http"),
+        ),
+        program(
+            "scheduler",
+            ["/bin/sh", "-c", asset("airflow/assets/scheduler.sh")],
+            ports=[core.ContainerPortArgs(name="health", container_port=HEALTH_PORT)],
+            mounts=[mount("account", _ACCOUNT, read_only=True)],
+            **alive("/health", "health"),
+        ),
+        program("dag-processor", ["airflow", "dag-processor"]),
+    ]

@@ -1,0 +1,1 @@
+"""DataPipeline: from raw data to a version of training data."""

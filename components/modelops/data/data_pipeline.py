@@ -1,0 +1,264 @@
+"""DataPipeline: raw data to a version of split training data, once or on a schedule, by one pod or several."""
+
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.naming import objects_name
+from modelops.core.outputs import known_after, short_hash
+from modelops.core.run_id import canonical_json, image_digest
+from modelops.data.args import DataPipelineArgs, DataVolume, Engine
+from modelops.data.checks import SIZES, checked
+from modelops.kubernetes.certificates import certificates
+from modelops.kubernetes.labels import labels
+from modelops.kubernetes.network import net
+from modelops.kubernetes.pods import (
+    claimed,
+    container,
+    core,
+    field_variable,
+    from_secret,
+    mount,
+    name_of,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+    secret_key,
+    tracking_credentials,
+)
+from modelops.kubernetes.volumes import wanted_volume
+from modelops.kubernetes.workers import isolation
+
+__all__ = ["DataPipeline", "DataPipelineArgs", "DataVolume", "Engine"]
+
+COMPONENT = "data-pipeline"
+DEFAULT_COMMAND = ("python", "-m", "modelops_runtime", "prepare")
+DEFAULT_DESTINATION = "/data/prepared"
+DEFAULT_RETRIES = 0
+DEFAULT_TIMEOUT_SECONDS = 3600
+DEFAULT_TIME_ZONE = "Etc/UTC"
+MARGIN_SECONDS = 60
+"""How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
+WRONG = (2, 10, 11, 13, 14, 15)
+"""Exit codes after which another try would end the same: the declaration or the data is wrong."""
+STOPPED = 143
+DATA = "/data"
+CERTIFICATES = "/etc/modelops/engine"
+_JOB_NAME = "metadata.labels['batch.kubernetes.io/job-name']"
+# Immutable in Kubernetes, and not among the fields on which the official provider replaces a Job.
+_REPLACE_ON = ["spec.completionMode", "spec.podFailurePolicy"]
+
+batch = k8s.batch.v1
+
+
+class DataPipeline(pulumi.ComponentResource):
+    """Prepares training data once for each distinct declaration, and never again while that version is there.
+
+    A failed run leaves nothing at the destination, and is run again by the next `pulumi up`. With a schedule, each run
+    looks at the content of its inputs, and does nothing where they have not changed.
+    """
+
+    data_uri: pulumi.Output[str]
+    """Where the version is: a folder with `train`, `validation`, `test` and `preprocessing.json`. What uses it waits
+    until it is there. With a schedule: the destination, where `latest.json` names the newest version."""
+    data_version: pulumi.Output[str]
+    """The version: twelve hex digits that change with image, command, sources, steps, target or `input_version`; for
+    TrainingJob's argument of that name. Known in a plan. With a schedule: empty, each run finds its own."""
+    data_claim: pulumi.Output[str]
+    """Name of the claim of the volume at `/data`, for TrainingJob's argument of that name; empty without a volume."""
+    job_name: pulumi.Output[str]
+    """Name of the Kubernetes Job or CronJob."""
+
+    def __init__(self, name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        args = checked(name, args)
+        super().__init__("modelops:index:DataPipeline", name, None, opts)
+        name = objects_name(name, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        scheduled = "schedule" in args
+        version = pulumi.Output.from_input("") if scheduled else _version(args)
+        own, volume = labels(COMPONENT, COMPONENT, name), args.get("volume")
+        claim = wanted_volume(f"{name}-data", args["namespace"], own, volume, args.get("shards", 1), here)
+        template = _template(name, args, version, _surroundings(name, args, here), claim, _secret(name, args, here))
+        spec = _job_spec(args, template)
+        made: pulumi.Resource = (
+            _cron_job(name, args, spec, here) if scheduled else _job(name, args, spec, version, here)
+        )
+        destination = pulumi.Output.from_input(args.get("destination", DEFAULT_DESTINATION))
+        uri = destination if scheduled else pulumi.Output.concat(destination, "/", version)
+        self.data_uri = known_after(uri, made)
+        self.data_version = known_after(version, made)
+        self.data_claim = pulumi.Output.from_input(claim or "")
+        self.job_name = name_of(made)
+        self.register_outputs(
+            {
+                "data_uri": self.data_uri,
+                "data_version": self.data_version,
+                "data_claim": self.data_claim,
+                "job_name": self.job_name,
+            }
+        )
+
+
+def _pipeline(args: DataPipelineArgs) -> pulumi.Output[str]:
+    """The declaration as the program reads it."""
+    declared: dict[str, Any] = {"sources": list(args["sources"]), "steps": list(args["steps"])}
+    if "target" in args:
+        declared["target"] = args["target"]
+    return pulumi.Output.from_input(declared).apply(canonical_json)
+
+
+def _version(args: DataPipelineArgs) -> pulumi.Output[str]:
+    return pulumi.Output.all(
+        image=args["image"],
+        command=args.get("command") or list(DEFAULT_COMMAND),
+        pipeline=_pipeline(args),
+        inputs=args.get("input_version", ""),
+    ).apply(
+        lambda known: short_hash(
+            image_digest(known["image"]), canonical_json(known["command"]), known["pipeline"], known["inputs"]
+        )
+    )
+
+
+def _surroundings(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """The ServiceAccount of the pods, which nothing else may connect to. It has no rights, and the pods no token."""
+    own = labels(COMPONENT, COMPONENT, name)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=own)
+    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
+    # Shards alone never talk: they meet at the destination.
+    workers = args.get("shards", 1) if args.get("engine") is Engine.DASK else 1
+    policy = net.NetworkPolicy(name, metadata=metadata, spec=isolation(COMPONENT, name, workers), opts=here)
+    return known_after(name, account, policy)
+
+
+def _secret(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> "core.Secret | None":
+    """What Dask's workers know each other by: whoever may give them work runs code in their pods."""
+    if args.get("engine") is not Engine.DASK or args.get("shards", 1) == 1:
+        return None
+    own = labels(COMPONENT, COMPONENT, name)
+    return certificates(f"{name}-engine", args["namespace"], own, {"worker": ["worker"]}, here)
+
+
+def _template(
+    name: str,
+    args: DataPipelineArgs,
+    version: pulumi.Output[str],
+    account: pulumi.Output[str],
+    claim: pulumi.Input[str] | None,
+    known_by: "core.Secret | None",
+) -> "core.PodTemplateSpecArgs":
+    volumes, mounts = [scratch("tmp")], [mount("tmp", "/tmp")]
+    if known_by is not None:
+        volumes.append(from_secret("engine", known_by))
+        mounts.append(mount("engine", CERTIFICATES, read_only=True))
+    if claim is not None:
+        volumes.append(claimed("data", claim))
+        mounts.append(mount("data", DATA))
+    secrets = [field_variable("MODELOPS_WORK", _JOB_NAME), *tracking_credentials(args.get("tracking_secret"))]
+    if "salt_secret" in args:
+        secrets.append(secret_key("MODELOPS_SALT", args["salt_secret"], "salt"))
+    variables: dict[str, pulumi.Input[str]] = {
+        "MODELOPS_PIPELINE": _pipeline(args),
+        "MODELOPS_DESTINATION": args.get("destination", DEFAULT_DESTINATION),
+        "MODELOPS_SHARDS": str(args.get("shards", 1)),
+        "MODELOPS_ENGINE": args.get("engine", Engine.MEMORY).value,
+        **({} if known_by is None else {"MODELOPS_ENGINE_TLS": CERTIFICATES}),
+        "MODELOPS_SHARDS_WAIT_SECONDS": str(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
+        **args.get("environment", {}),
+    }
+    if "tracking_uri" in args:
+        variables |= {"MLFLOW_TRACKING_URI": args["tracking_uri"], "MODELOPS_PIPELINE_NAME": name}
+    if "schedule" not in args:
+        variables["MODELOPS_DATA_VERSION"] = version
+    source = args.get("secret")
+    prepare = container(
+        "prepare",
+        args["image"],
+        variables=variables,
+        secrets=secrets,
+        env_from=None if source is None else [core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=source))],
+        command=pulumi.Output.from_input(args.get("command") or DEFAULT_COMMAND).apply(list),
+        resources=resource_requirements(args.get("resources"), SIZES),
+        volume_mounts=mounts,
+    )
+    spec = core.PodSpecArgs(
+        restart_policy="Never",
+        service_account_name=account,
+        automount_service_account_token=False,
+        enable_service_links=False,
+        security_context=restricted_pod(),
+        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+        node_selector=args.get("node_selector"),
+        tolerations=[core.TolerationArgs(**entry) for entry in args.get("tolerations", [])] or None,
+        volumes=volumes,
+        containers=[prepare],
+    )
+    own = labels(COMPONENT, COMPONENT, name, None if "schedule" in args else version)
+    return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=own), spec=spec)
+
+
+def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "batch.JobSpecArgs":
+    shards, retries = args.get("shards", 1), args.get("retries", DEFAULT_RETRIES)
+    return batch.JobSpecArgs(
+        backoff_limit=retries,
+        active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+        pod_failure_policy=_failure_policy(final=retries > 0 or "schedule" in args),
+        ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
+        completion_mode="Indexed" if shards > 1 else None,
+        completions=shards if shards > 1 else None,
+        parallelism=shards if shards > 1 else None,
+        template=template,
+    )
+
+
+def _failure_policy(*, final: bool) -> "batch.PodFailurePolicyArgs":
+    """Disruptions don't count. What is wrong with the data ends the Job, where the first failure would not anyway: of
+    Jobs that a policy failed, the official Kubernetes provider takes no notice until its own timeout."""
+    ends = batch.PodFailurePolicyOnExitCodesRequirementArgs
+    disrupted = batch.PodFailurePolicyOnPodConditionsPatternArgs(type="DisruptionTarget", status="True")
+    rules = [
+        batch.PodFailurePolicyRuleArgs(action="Ignore", on_pod_conditions=[disrupted]),
+        batch.PodFailurePolicyRuleArgs(action="Ignore", on_exit_codes=ends(operator="In", values=[STOPPED])),
+    ]
+    if final:
+        wrong = ends(operator="In", values=list(WRONG))
+        rules.insert(0, batch.PodFailurePolicyRuleArgs(action="FailJob", on_exit_codes=wrong))
+    return batch.PodFailurePolicyArgs(rules=rules)
+
+
+def _job(
+    name: str,
+    args: DataPipelineArgs,
+    spec: "batch.JobSpecArgs",
+    version: pulumi.Output[str],
+    here: pulumi.ResourceOptions,
+) -> "batch.Job":
+    seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
+    timeouts = pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s")
+    options = pulumi.ResourceOptions(custom_timeouts=timeouts, replace_on_changes=_REPLACE_ON)
+    # No name of its own making: see TrainingJob's.
+    metadata = k8s.meta.v1.ObjectMetaArgs(
+        namespace=args["namespace"],
+        labels=labels(COMPONENT, COMPONENT, name, version),
+        annotations={"pulumi.com/replaceUnready": "true"},
+    )
+    return batch.Job(name, metadata=metadata, spec=spec, opts=pulumi.ResourceOptions.merge(here, options))
+
+
+def _cron_job(
+    name: str, args: DataPipelineArgs, spec: "batch.JobSpecArgs", here: pulumi.ResourceOptions
+) -> "batch.CronJob":
+    own = labels(COMPONENT, COMPONENT, name)
+    return batch.CronJob(
+        name,
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=own),
+        spec=batch.CronJobSpecArgs(
+            schedule=args["schedule"],
+            time_zone=args.get("time_zone", DEFAULT_TIME_ZONE),
+            concurrency_policy="Forbid",
+            job_template=batch.JobTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=own), spec=spec),
+        ),
+        opts=here,
+    )

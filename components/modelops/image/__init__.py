@@ -1,0 +1,1 @@
+"""ModelImage: from a folder to an image that is known by its content."""

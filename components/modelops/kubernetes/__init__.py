@@ -1,0 +1,1 @@
+"""What several stages make of Kubernetes: pods, Jobs, volumes, network policies, certificates."""

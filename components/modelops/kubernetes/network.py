@@ -1,0 +1,99 @@
+"""Services, the addresses at which they are reached, and the network policies beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.outputs import known_after
+from modelops.core.types import Expose
+
+core = k8s.core.v1
+net = k8s.networking.v1
+
+DNS_PORT = 53
+API_SERVER_PORTS = (443, 6443, 8443)
+"""Policies see the API server's own port, not that of its Service; these are the usual ones."""
+
+
+def cluster_host(name: str, namespace: pulumi.Input[str]) -> pulumi.Output[str]:
+    """The DNS name of a Service inside the cluster, whatever the cluster's domain."""
+    return pulumi.Output.concat(name, ".", namespace, ".svc")
+
+
+def service_url(
+    service: k8s.core.v1.Service,
+    *,
+    expose: Expose,
+    port: int,
+    inside: pulumi.Input[str],
+    host: pulumi.Input[str] | None,
+    ready: Sequence[pulumi.Resource],
+    scheme: str = "http",
+) -> pulumi.Output[str]:
+    """The address at which clients reach the Service, known in a plan wherever it can be.
+
+    `host` is the name that clients use, where the team has one; without it a load balancer's own address, `localhost`
+    for node ports, `inside` (the DNS name in the cluster) otherwise.
+    """
+    if expose is Expose.NODE_PORT:
+        address = pulumi.Output.concat(host or "localhost", ":", _node_port(service))
+    elif host is not None:
+        address = pulumi.Output.concat(host, _suffix(port))
+    elif expose is Expose.LOAD_BALANCER:
+        address = pulumi.Output.concat(_load_balancer_host(service), _suffix(port))
+    else:
+        address = pulumi.Output.concat(inside, _suffix(port))
+    return known_after(pulumi.Output.concat(f"{scheme}://", address), service, *ready)
+
+
+def _suffix(port: int) -> str:
+    return "" if port == 80 else f":{port}"
+
+
+def _load_balancer_host(service: k8s.core.v1.Service) -> pulumi.Output[str]:
+    def address(status: Any) -> str:
+        entries = (((status or {}).get("load_balancer") or {}).get("ingress")) or []
+        if not entries:
+            return "pending"
+        return str(entries[0].get("ip") or entries[0].get("hostname"))
+
+    return service.status.apply(address)
+
+
+def _node_port(service: k8s.core.v1.Service) -> pulumi.Output[str]:
+    return service.spec.apply(lambda spec: str(spec["ports"][0].get("node_port") or "pending"))
+
+
+def port_of(url: str) -> int:
+    """The TCP port that an address names, by its scheme where it names none."""
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def allow_ingress(port: pulumi.Input[int | str]) -> net.NetworkPolicyIngressRuleArgs:
+    """Traffic from anywhere to one port."""
+    return net.NetworkPolicyIngressRuleArgs(ports=[net.NetworkPolicyPortArgs(port=port, protocol="TCP")])
+
+
+def allow_egress(*ports: pulumi.Input[int]) -> net.NetworkPolicyEgressRuleArgs:
+    """Traffic to anywhere on the named TCP ports, and name lookups."""
+    return net.NetworkPolicyEgressRuleArgs(
+        ports=[
+            net.NetworkPolicyPortArgs(port=DNS_PORT, protocol="UDP"),
+            net.NetworkPolicyPortArgs(port=DNS_PORT, protocol="TCP"),
+            *(net.NetworkPolicyPortArgs(port=port, protocol="TCP") for port in ports),
+        ]
+    )
+
+
+def allow_within(
+    pods: k8s.meta.v1.LabelSelectorArgs,
+) -> tuple[net.NetworkPolicyIngressRuleArgs, net.NetworkPolicyEgressRuleArgs]:
+    """Traffic among the pods that a selector picks, on every port."""
+    peer = net.NetworkPolicyPeerArgs(pod_selector=pods)
+    return net.NetworkPolicyIngressRuleArgs(from_=[peer]), net.NetworkPolicyEgressRuleArgs(to=[peer])

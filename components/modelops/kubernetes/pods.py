@@ -1,0 +1,214 @@
+"""What every pod of the library has in common: the restricted security profile, scratch space, ways to exit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.types import Resources
+from modelops.core.validation import Problems
+
+core = k8s.core.v1
+
+USER_ID = 65532
+"""User and group of the library's own containers, as distroless and Chainguard images have it."""
+GPU = "nvidia.com/gpu"
+"""What most clusters call their GPUs."""
+TERMINATION = "FallbackToLogsOnError"
+"""A failed container's message is its last log lines, so that errors of `pulumi up` can show them."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Default resources of a container."""
+
+    cpu: str
+    memory: str
+    memory_limit: str
+
+
+def check_resources(problems: Problems, field: str, resources: Any, sizes: Sizes | None = None) -> None:
+    """Rules of a `Resources` argument; `sizes` are what holds where it is silent."""
+    if not isinstance(resources, Mapping):
+        return
+    problems.quantities(field, resources, ("cpu", "cpu_limit", "memory", "memory_limit"))
+    problems.at_most(field, resources, "cpu", "cpu_limit", sizes.cpu if sizes else None)
+    problems.at_most(field, resources, "memory", "memory_limit", sizes.memory if sizes else None)
+    problems.number(f"{field}.gpus", resources.get("gpus"), minimum=0)
+    problems.device(f"{field}.gpu_resource", resources.get("gpu_resource"))
+    devices = resources.get("devices")
+    for name, count in (devices if isinstance(devices, Mapping) else {}).items():
+        problems.device(f"{field}.devices", name)
+        problems.number(f"{field}.devices.{name}", count, minimum=1)
+
+
+def resource_requirements(given: Resources | None, sizes: Sizes) -> core.ResourceRequirementsArgs:
+    """Requests and limits: what was given, else the defaults."""
+    given = given or {}
+    memory = given.get("memory", sizes.memory)
+    limits: dict[str, pulumi.Input[str]] = {
+        "memory": given.get("memory_limit", given.get("memory", sizes.memory_limit))
+    }
+    if "cpu_limit" in given:
+        limits["cpu"] = given["cpu_limit"]
+    if gpus := given.get("gpus"):
+        limits[given.get("gpu_resource", GPU)] = pulumi.Output.from_input(gpus).apply(str)
+    limits |= {name: str(count) for name, count in given.get("devices", {}).items()}
+    return core.ResourceRequirementsArgs(requests={"cpu": given.get("cpu", sizes.cpu), "memory": memory}, limits=limits)
+
+
+def restricted_pod(user: int = USER_ID, group: int | None = None) -> core.PodSecurityContextArgs:
+    """The pod half of Kubernetes' restricted profile. `group` is the user's own unless an image needs another."""
+    return core.PodSecurityContextArgs(
+        run_as_non_root=True,
+        run_as_user=user,
+        run_as_group=user if group is None else group,
+        fs_group=user,
+        fs_group_change_policy="OnRootMismatch",
+        seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
+    )
+
+
+def restricted_container(*, read_only: bool = True) -> core.SecurityContextArgs:
+    """The container half of Kubernetes' restricted profile, with a read-only root file system."""
+    return core.SecurityContextArgs(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=read_only,
+        capabilities=core.CapabilitiesArgs(drop=["ALL"]),
+    )
+
+
+def container(
+    name: str,
+    image: pulumi.Input[str],
+    *,
+    variables: Mapping[str, pulumi.Input[str]],
+    secrets: Sequence[core.EnvVarArgs] = (),
+    **fields: Any,
+) -> core.ContainerArgs:
+    """A container with the restricted profile, whose last log lines become its message when it fails.
+
+    `fields` are ContainerArgs' own.
+    """
+    fields.setdefault("security_context", restricted_container())
+    return core.ContainerArgs(
+        name=name,
+        image=image,
+        env=[*environment(variables), *secrets],
+        termination_message_policy=TERMINATION,
+        **fields,
+    )
+
+
+def environment(values: Mapping[str, pulumi.Input[str]]) -> list[core.EnvVarArgs]:
+    """Environment variables in a fixed order; HOME is the writable scratch folder."""
+    return [core.EnvVarArgs(name=key, value=value) for key, value in sorted({"HOME": "/tmp", **values}.items())]
+
+
+def secret_variable(name: str, secret: k8s.core.v1.Secret, key: str) -> core.EnvVarArgs:
+    """An environment variable whose value stays in `secret`."""
+    return secret_key(name, name_of(secret), key)
+
+
+def secret_key(name: str, secret: pulumi.Input[str], key: str) -> core.EnvVarArgs:
+    """An environment variable whose value stays in the Secret of that name."""
+    source = core.EnvVarSourceArgs(secret_key_ref=core.SecretKeySelectorArgs(name=secret, key=key))
+    return core.EnvVarArgs(name=name, value_from=source)
+
+
+def tracking_credentials(secret: pulumi.Input[str] | None, account: str = "MLFLOW_TRACKING") -> list[core.EnvVarArgs]:
+    """What MLflow's clients read, from a Secret with `username` and `password`; nothing without one.
+
+    `account` begins the variables' names, where that is not the account that MLflow itself would use.
+    """
+    if secret is None:
+        return []
+    return [
+        secret_key(f"{account}_USERNAME", secret, "username"),
+        secret_key(f"{account}_PASSWORD", secret, "password"),
+    ]
+
+
+def field_variable(name: str, path: str) -> core.EnvVarArgs:
+    """An environment variable that says something about the pod itself, such as `metadata.name`."""
+    source = core.EnvVarSourceArgs(field_ref=core.ObjectFieldSelectorArgs(field_path=path))
+    return core.EnvVarArgs(name=name, value_from=source)
+
+
+def api_access(name: str) -> core.VolumeArgs:
+    """The service account's token and the cluster's certificate, for the one container that mounts them."""
+    token = core.ServiceAccountTokenProjectionArgs(path="token", expiration_seconds=3600)
+    authority = core.ConfigMapProjectionArgs(
+        name="kube-root-ca.crt", items=[core.KeyToPathArgs(key="ca.crt", path="ca.crt")]
+    )
+    sources = [
+        core.VolumeProjectionArgs(service_account_token=token),
+        core.VolumeProjectionArgs(config_map=authority),
+    ]
+    return core.VolumeArgs(name=name, projected=core.ProjectedVolumeSourceArgs(sources=sources))
+
+
+def scratch(name: str = "tmp") -> core.VolumeArgs:
+    """An empty volume that lives as long as the pod."""
+    return core.VolumeArgs(name=name, empty_dir=core.EmptyDirVolumeSourceArgs())
+
+
+def claimed(name: str, claim: pulumi.Input[str]) -> core.VolumeArgs:
+    """The volume of a claim."""
+    source = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=claim)
+    return core.VolumeArgs(name=name, persistent_volume_claim=source)
+
+
+def from_config_map(name: str, files: k8s.core.v1.ConfigMap, paths: Mapping[str, str] | None = None) -> core.VolumeArgs:
+    """The files of a ConfigMap; `paths` says where each key goes, where that isn't the key itself."""
+    items = [core.KeyToPathArgs(key=key, path=path) for key, path in (paths or {}).items()] or None
+    return core.VolumeArgs(name=name, config_map=core.ConfigMapVolumeSourceArgs(name=name_of(files), items=items))
+
+
+def from_secret(name: str, secret: k8s.core.v1.Secret) -> core.VolumeArgs:
+    """The files of a Secret."""
+    return core.VolumeArgs(name=name, secret=core.SecretVolumeSourceArgs(secret_name=name_of(secret)))
+
+
+def mount(name: str, path: str, *, read_only: bool = False, sub_path: str | None = None) -> core.VolumeMountArgs:
+    """A volume mounted in a container."""
+    return core.VolumeMountArgs(name=name, mount_path=path, read_only=read_only or None, sub_path=sub_path)
+
+
+def http_probe(
+    path: str,
+    port: str,
+    *,
+    period: int,
+    failures: int,
+    timeout: int = 2,
+    headers: Mapping[str, str] | None = None,
+    https: bool = False,
+) -> core.ProbeArgs:
+    """A GET every `period` seconds that may fail `failures` times in a row."""
+    return core.ProbeArgs(
+        http_get=core.HTTPGetActionArgs(
+            path=path,
+            port=port,
+            scheme="HTTPS" if https else None,
+            http_headers=[core.HTTPHeaderArgs(name=key, value=value) for key, value in (headers or {}).items()] or None,
+        ),
+        period_seconds=period,
+        failure_threshold=failures,
+        timeout_seconds=timeout,
+    )
+
+
+def name_of(resource: Any) -> pulumi.Output[str]:
+    """The name that a Kubernetes object has, with the dependency on it."""
+    name: pulumi.Output[str] = resource.metadata.apply(lambda metadata: metadata["name"])
+    return name
+
+
+def pull_secrets(secret: pulumi.Input[str] | None) -> list[core.LocalObjectReferenceArgs] | None:
+    """References to the Secret that lets the nodes pull from a private registry."""
+    return None if secret is None else [core.LocalObjectReferenceArgs(name=secret)]

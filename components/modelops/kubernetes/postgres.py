@@ -1,0 +1,201 @@
+"""A PostgreSQL server of a component's own, on a volume that outlives it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.outputs import known_after
+from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.network import net
+from modelops.kubernetes.pods import (
+    Sizes,
+    container,
+    core,
+    mount,
+    name_of,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+    secret_key,
+)
+from modelops.kubernetes.volumes import generated_secret
+
+NAME = "postgres"
+PORT = 5432
+DEFAULT_STORAGE_SIZE = "5Gi"
+USER = 999
+"""The user of upstream's image."""
+SIZES = Sizes(cpu="100m", memory="128Mi", memory_limit="512Mi")
+_FOLDER = "/data"
+
+
+@dataclass(frozen=True)
+class PostgresTenant:
+    """Whose database a server holds."""
+
+    component: str
+    """The server's own role among the components."""
+    clients: tuple[str, ...]
+    """Components whose pods may connect to the server."""
+    role: str
+    """Name of the user and of the database."""
+    variable: str
+    """Variable from which the program reads the database's address."""
+
+
+def server(
+    name: str,
+    instance: str,
+    namespace: pulumi.Input[str],
+    settings: Mapping[str, Any],
+    image: pulumi.Input[str],
+    pull_secret: pulumi.Input[str] | None,
+    opts: pulumi.ResourceOptions,
+    tenant: PostgresTenant,
+) -> core.EnvVarArgs:
+    """One PostgreSQL server on a volume of its own. Returns the variable with its address."""
+    described = labels(NAME, tenant.component, instance)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=described)
+    password = secrets.token_urlsafe(24)
+    address = f"postgresql+psycopg2://{tenant.role}:{password}@{name}:{PORT}/{tenant.role}"
+    credentials = generated_secret(name, namespace, described, {"password": password, "url": address}, opts)
+    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(instance, tenant), opts=opts)
+    service = core.Service(
+        name,
+        # The StatefulSet is waited for, and by it for the pod.
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=name,
+            namespace=namespace,
+            labels=described,
+            annotations={"pulumi.com/skipAwait": "true"},
+        ),
+        spec=core.ServiceSpecArgs(
+            selector=selector(NAME, instance),
+            # The name resolves and leads there also while a probe is late: who connects can wait for an answer.
+            publish_not_ready_addresses=True,
+            ports=[core.ServicePortArgs(name="postgres", port=PORT, target_port="postgres")],
+        ),
+        opts=opts,
+    )
+    stateful = k8s.apps.v1.StatefulSet(
+        name,
+        metadata=metadata,
+        spec=k8s.apps.v1.StatefulSetSpecArgs(
+            replicas=1,
+            service_name=known_after(name, service),
+            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
+            # The volume outlives the server: what it holds can't be made again.
+            persistent_volume_claim_retention_policy=(
+                k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
+                    when_deleted="Retain", when_scaled="Retain"
+                )
+            ),
+            template=_pod(instance, pull_secret, image, known_after(name, account), credentials, settings, tenant),
+            volume_claim_templates=[_claim(instance, settings, tenant)],
+        ),
+        opts=opts,
+    )
+    return secret_key(tenant.variable, known_after(name_of(credentials), stateful), "url")
+
+
+def _network_rules(instance: str, tenant: PostgresTenant) -> net.NetworkPolicySpecArgs:
+    """The tenant's pods connect, nobody else does; the server itself connects to nothing."""
+    callers = k8s.meta.v1.LabelSelectorArgs(
+        match_labels={"app.kubernetes.io/instance": instance},
+        match_expressions=[
+            k8s.meta.v1.LabelSelectorRequirementArgs(
+                key="app.kubernetes.io/component", operator="In", values=list(tenant.clients)
+            )
+        ],
+    )
+    return net.NetworkPolicySpecArgs(
+        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
+        policy_types=["Ingress", "Egress"],
+        ingress=[
+            net.NetworkPolicyIngressRuleArgs(
+                from_=[net.NetworkPolicyPeerArgs(pod_selector=callers)],
+                ports=[net.NetworkPolicyPortArgs(port=PORT, protocol="TCP")],
+            )
+        ],
+        egress=[],
+    )
+
+
+def _pod(
+    instance: str,
+    pull_secret: pulumi.Input[str] | None,
+    image: pulumi.Input[str],
+    account: pulumi.Input[str],
+    credentials: core.Secret,
+    settings: Mapping[str, Any],
+    tenant: PostgresTenant,
+) -> core.PodTemplateSpecArgs:
+    mounts = [mount("data", _FOLDER), mount("tmp", "/tmp")]
+    folder = f"{_FOLDER}/pgdata"
+    ready = core.ProbeArgs(
+        exec_=core.ExecActionArgs(command=["pg_isready", "--host=127.0.0.1", f"--username={tenant.role}"]),
+        period_seconds=5,
+        timeout_seconds=5,
+        failure_threshold=3,
+    )
+    prepare = container(
+        "prepare",
+        image,
+        variables={"PGDATA": folder, "POSTGRES_ROLE": tenant.role},
+        secrets=[secret_key("POSTGRES_PASSWORD", name_of(credentials), "password")],
+        command=["/bin/sh", "-c", asset("kubernetes/assets/postgres.sh"), "prepare"],
+        resources=resource_requirements(settings.get("resources"), SIZES),
+        volume_mounts=mounts,
+    )
+    server = container(
+        NAME,
+        image,
+        variables={"PGDATA": folder},
+        command=["postgres", "-D", folder, "-c", "listen_addresses=*", "-c", "unix_socket_directories=/tmp"],
+        ports=[core.ContainerPortArgs(name="postgres", container_port=PORT)],
+        resources=resource_requirements(settings.get("resources"), SIZES),
+        readiness_probe=ready,
+        startup_probe=core.ProbeArgs(exec_=ready.exec_, period_seconds=2, timeout_seconds=5, failure_threshold=150),
+        liveness_probe=core.ProbeArgs(exec_=ready.exec_, period_seconds=20, timeout_seconds=10, failure_threshold=3),
+        # SIGTERM waits for the clients to leave, SIGINT sends them away and closes the files properly.
+        lifecycle=core.LifecycleArgs(
+            pre_stop=core.LifecycleHandlerArgs(
+                exec_=core.ExecActionArgs(command=["pg_ctl", "stop", "-D", folder, "--mode=fast"])
+            )
+        ),
+        volume_mounts=mounts,
+    )
+    return core.PodTemplateSpecArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(NAME, tenant.component, instance)),
+        spec=core.PodSpecArgs(
+            service_account_name=account,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            security_context=restricted_pod(USER),
+            image_pull_secrets=pull_secrets(pull_secret),
+            volumes=[scratch()],
+            init_containers=[prepare],
+            containers=[server],
+        ),
+    )
+
+
+def _claim(instance: str, settings: Mapping[str, Any], tenant: PostgresTenant) -> core.PersistentVolumeClaimArgs:
+    size = settings.get("storage_size", DEFAULT_STORAGE_SIZE)
+    return core.PersistentVolumeClaimArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=labels(NAME, tenant.component, instance)),
+        spec=core.PersistentVolumeClaimSpecArgs(
+            access_modes=["ReadWriteOnce"],
+            storage_class_name=settings.get("storage_class"),
+            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
+        ),
+    )

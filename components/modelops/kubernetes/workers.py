@@ -1,0 +1,48 @@
+"""How the workers of one training reach each other, and nobody else reaches them."""
+
+from __future__ import annotations
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.network import net
+
+core = k8s.core.v1
+
+
+def isolation(component: str, name: str, workers: int) -> net.NetworkPolicySpecArgs:
+    """Only the workers of one training connect to each other.
+
+    What they connect to beside that depends on their data, and stays open.
+    """
+    pods = k8s.meta.v1.LabelSelectorArgs(match_labels=selector(component, name))
+    peers = [net.NetworkPolicyPeerArgs(pod_selector=pods)]
+    return net.NetworkPolicySpecArgs(
+        pod_selector=pods,
+        policy_types=["Ingress"],
+        ingress=[net.NetworkPolicyIngressRuleArgs(from_=peers)] if workers > 1 else None,
+    )
+
+
+def names_of_workers(
+    component: str, name: str, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> core.Service:
+    """The headless Service that gives every worker a name: `<job>-<index>.<name>`.
+
+    Names are there before their pods are ready, because workers must meet to become so.
+    """
+    return core.Service(
+        name,
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=name,
+            namespace=namespace,
+            labels=labels(component, component, name),
+            # There is nothing to wait for: its pods come later.
+            annotations={"pulumi.com/skipAwait": "true"},
+        ),
+        spec=core.ServiceSpecArgs(
+            cluster_ip="None", publish_not_ready_addresses=True, selector=selector(component, name)
+        ),
+        opts=opts,
+    )

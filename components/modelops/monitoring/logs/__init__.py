@@ -1,0 +1,1 @@
+"""The log pipeline: Filebeat, Logstash, Elasticsearch, Kibana."""

@@ -1,0 +1,267 @@
+"""Elasticsearch: a StatefulSet of one node, or of three that keep each line twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.outputs import known_after
+from modelops.kubernetes.labels import selector
+from modelops.kubernetes.network import allow_ingress, net
+from modelops.kubernetes.pods import (
+    Sizes,
+    container,
+    core,
+    from_config_map,
+    mount,
+    resource_requirements,
+    restricted_container,
+    restricted_pod,
+    scratch,
+)
+from modelops.monitoring.logs.args import ElasticsearchPart
+from modelops.monitoring.logs.shared import GROUP, OWN_AUTHORITY, PORTS, USER, Elasticsearch, Shared, heap
+from modelops.monitoring.program import Scope, account
+
+SIZES = Sizes(cpu="200m", memory="2Gi", memory_limit="2Gi")
+DEFAULT_STORAGE_SIZE = "20Gi"
+DEFAULT_RETENTION_DAYS = 14
+ZONE = "topology.kubernetes.io/zone"
+_PROGRAM = "elasticsearch"
+_NODES = "elasticsearch-nodes"
+_TRANSPORT = 9300
+_HOME = "/usr/share/elasticsearch"
+_USERS = ("ADMIN_PASSWORD", "KIBANA_PASSWORD", "READER_PASSWORD", "SETUP_PASSWORD", "WRITER_PASSWORD")
+
+
+def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
+    """Creates the nodes, and the Services by which clients and the nodes themselves find them."""
+    scope, opts = shared.scope, shared.opts
+    count = part.get("nodes", 1)
+    identity = account(scope, _PROGRAM, opts)
+    files = shared.files(
+        _PROGRAM,
+        {
+            file: asset(f"monitoring/logs/assets/elasticsearch/{file}")
+            for file in ("elasticsearch.yml", "roles.yml", "healthy.sh")
+        },
+    )
+    _network(scope, count, opts)
+    nodes = k8s.apps.v1.StatefulSet(
+        scope.named(_PROGRAM),
+        metadata=scope.metadata(_PROGRAM),
+        spec=k8s.apps.v1.StatefulSetSpecArgs(
+            replicas=count,
+            service_name=scope.named(_NODES),
+            # All at once: the first ones need each other to begin.
+            pod_management_policy="Parallel",
+            # So that a node has its shards back before the next one is restarted.
+            min_ready_seconds=30 if count > 1 else None,
+            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
+            persistent_volume_claim_retention_policy=(
+                k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
+                    when_deleted="Retain" if part.get("keep_volumes", True) else "Delete", when_scaled="Retain"
+                )
+            ),
+            volume_claim_templates=[_claim(scope, part)],
+            template=core.PodTemplateSpecArgs(
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
+                spec=core.PodSpecArgs(
+                    service_account_name=known_after(scope.named(_PROGRAM), identity),
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    security_context=restricted_pod(USER, GROUP),
+                    termination_grace_period_seconds=120,
+                    affinity=_affinity(scope, part),
+                    topology_spread_constraints=_spread(scope, part),
+                    volumes=[
+                        from_config_map("files", files),
+                        shared.certificate_volume(_PROGRAM),
+                        scratch("config"),
+                        scratch(),
+                    ],
+                    init_containers=[_preparation(shared, part)],
+                    containers=[_server(shared, part, count)],
+                ),
+            ),
+        ),
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="15m", update="30m")),
+        ),
+    )
+    service = _service(scope, _PROGRAM, PORTS[_PROGRAM], opts)
+    url = known_after(shared.elasticsearch, service, nodes)
+    return Elasticsearch(url, "modelops_writer", "WRITER_PASSWORD", OWN_AUTHORITY, after=(nodes, service))
+
+
+def _network(scope: Scope, count: int, opts: pulumi.ResourceOptions) -> None:
+    _service(scope, _NODES, _TRANSPORT, opts, headless=True)
+    own = net.NetworkPolicyPeerArgs(
+        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
+    )
+    nodes = net.NetworkPolicyPeerArgs(
+        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name))
+    )
+    rules = [(PORTS[_PROGRAM], own), (_TRANSPORT, nodes)]
+    ingress = []
+    for port, peer in rules:
+        rule = allow_ingress(port)
+        rule.from_ = [peer]
+        ingress.append(rule)
+    net.NetworkPolicy(
+        scope.named(_PROGRAM),
+        metadata=scope.metadata(_PROGRAM),
+        spec=net.NetworkPolicySpecArgs(
+            pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
+            policy_types=["Ingress"],
+            ingress=ingress,
+        ),
+        opts=opts,
+    )
+    if count > 1:
+        k8s.policy.v1.PodDisruptionBudget(
+            scope.named(_PROGRAM),
+            metadata=scope.metadata(_PROGRAM),
+            spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(
+                max_unavailable=1,
+                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
+            ),
+            opts=opts,
+        )
+
+
+def _service(
+    scope: Scope, name: str, port: int, opts: pulumi.ResourceOptions, *, headless: bool = False
+) -> core.Service:
+    # Neither is waited for: the nodes need theirs before they are ready, and clients come after the nodes.
+    metadata = k8s.meta.v1.ObjectMetaArgs(
+        name=scope.named(name),
+        namespace=scope.namespace,
+        labels=scope.labels(_PROGRAM),
+        annotations={"pulumi.com/skipAwait": "true"},
+    )
+    return core.Service(
+        scope.named(name),
+        metadata=metadata,
+        spec=core.ServiceSpecArgs(
+            type="ClusterIP",
+            cluster_ip="None" if headless else None,
+            publish_not_ready_addresses=headless or None,
+            selector=selector(_PROGRAM, scope.name),
+            ports=[core.ServicePortArgs(name="transport" if headless else "https", port=port, target_port=port)],
+        ),
+        opts=opts,
+    )
+
+
+def _claim(scope: Scope, part: ElasticsearchPart) -> core.PersistentVolumeClaimArgs:
+    size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
+    return core.PersistentVolumeClaimArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=selector(_PROGRAM, scope.name)),
+        spec=core.PersistentVolumeClaimSpecArgs(
+            access_modes=["ReadWriteOnce"],
+            storage_class_name=part.get("storage_class"),
+            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
+        ),
+    )
+
+
+def _affinity(scope: Scope, part: ElasticsearchPart) -> core.AffinityArgs | None:
+    """Never two nodes on one machine, and only in the named zones."""
+    if part.get("nodes", 1) == 1:
+        return None
+    apart = core.PodAffinityTermArgs(
+        topology_key="kubernetes.io/hostname",
+        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
+    )
+    zones = part.get("zones")
+    where = core.NodeSelectorRequirementArgs(key=ZONE, operator="In", values=list(zones)) if zones else None
+    return core.AffinityArgs(
+        pod_anti_affinity=core.PodAntiAffinityArgs(required_during_scheduling_ignored_during_execution=[apart]),
+        node_affinity=core.NodeAffinityArgs(
+            required_during_scheduling_ignored_during_execution=core.NodeSelectorArgs(
+                node_selector_terms=[core.NodeSelectorTermArgs(match_expressions=[where])]
+            )
+        )
+        if where
+        else None,
+    )
+
+
+def _spread(scope: Scope, part: ElasticsearchPart) -> Sequence[core.TopologySpreadConstraintArgs] | None:
+    """One node a zone means that the two copies of a line are in two zones: Elasticsearch needs not know of zones."""
+    if part.get("nodes", 1) == 1:
+        return None
+    return [
+        core.TopologySpreadConstraintArgs(
+            max_skew=1,
+            topology_key=ZONE,
+            when_unsatisfiable="DoNotSchedule" if part.get("zones") else "ScheduleAnyway",
+            label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
+        )
+    ]
+
+
+def _preparation(shared: Shared, part: ElasticsearchPart) -> core.ContainerArgs:
+    keys = [*_USERS, *(["S3_ACCESS_KEY", "S3_SECRET_KEY"] if "snapshots" in part else [])]
+    return container(
+        "prepare",
+        part.get("image", UPSTREAM_IMAGES[_PROGRAM]),
+        variables={},
+        secrets=shared.passwords(*keys),
+        command=["/bin/sh", "-c", asset("monitoring/logs/assets/elasticsearch/prepare.sh")],
+        resources=resource_requirements(part.get("resources"), SIZES),
+        security_context=restricted_container(read_only=False),
+        volume_mounts=[
+            mount("files", "/modelops", read_only=True),
+            mount("certificates", "/certificates", read_only=True),
+            mount("config", "/config"),
+            mount("tmp", "/tmp"),
+        ],
+    )
+
+
+def _server(shared: Shared, part: ElasticsearchPart, count: int) -> core.ContainerArgs:
+    scope = shared.scope
+    names = [f"{scope.named(_PROGRAM)}-{index}" for index in range(count)]
+    resources = resource_requirements(part.get("resources"), SIZES)
+    given = part.get("resources") or {}
+    variables: dict[str, pulumi.Input[str]] = {
+        "ES_JAVA_OPTS": heap(given.get("memory_limit", given.get("memory", SIZES.memory_limit))),
+        "NODE_HOSTS": ",".join(f"{name}.{scope.named(_NODES)}" for name in names),
+        "NODE_NAMES": ",".join(names),
+    }
+    if "snapshots" in part and "endpoint" in part["snapshots"]:
+        variables["s3.client.default.endpoint"] = part["snapshots"]["endpoint"]
+    own = [
+        core.EnvVarArgs(
+            name=name,
+            value_from=core.EnvVarSourceArgs(field_ref=core.ObjectFieldSelectorArgs(field_path=field)),
+        )
+        for name, field in (("POD_IP", "status.podIP"), ("POD_NAME", "metadata.name"))
+    ]
+    healthy = core.ExecActionArgs(command=["/bin/sh", "/modelops/healthy.sh"])
+    return container(
+        _PROGRAM,
+        part.get("image", UPSTREAM_IMAGES[_PROGRAM]),
+        variables=variables,
+        secrets=[*own, *shared.passwords("SETUP_PASSWORD")],
+        ports=[
+            core.ContainerPortArgs(name="https", container_port=PORTS[_PROGRAM]),
+            core.ContainerPortArgs(name="transport", container_port=_TRANSPORT),
+        ],
+        resources=resources,
+        security_context=restricted_container(read_only=False),
+        startup_probe=core.ProbeArgs(exec_=healthy, period_seconds=5, failure_threshold=60, timeout_seconds=6),
+        readiness_probe=core.ProbeArgs(exec_=healthy, period_seconds=15, failure_threshold=3, timeout_seconds=6),
+        volume_mounts=[
+            mount("files", "/modelops", read_only=True),
+            mount("data", f"{_HOME}/data"),
+            mount("config", f"{_HOME}/config"),
+        ],
+    )

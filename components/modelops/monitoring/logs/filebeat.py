@@ -1,0 +1,148 @@
+"""Filebeat on every node: the one program here that must read the node's files as root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.outputs import known_after
+from modelops.core.quantities import bytes_of
+from modelops.kubernetes.labels import selector
+from modelops.kubernetes.pods import Sizes, container, core, from_config_map, mount, resource_requirements, scratch
+from modelops.monitoring.logs.args import FilebeatPart
+from modelops.monitoring.logs.shared import Elasticsearch, Shared, authority_of_existing, certificate_mount
+from modelops.monitoring.program import AGENT_OPTIONS, account, permissions
+
+SIZES = Sizes(cpu="50m", memory="128Mi", memory_limit="512Mi")
+DEFAULT_QUEUE_SIZE = "1Gi"
+_PROGRAM = "filebeat"
+
+
+def deploy(
+    shared: Shared,
+    part: FilebeatPart,
+    elasticsearch: Elasticsearch,
+    logstash: pulumi.Output[str] | None,
+) -> None:
+    """Creates the DaemonSet and what it needs. What was read and what waits is on the node, and outlives the pod."""
+    scope, opts = shared.scope, shared.opts
+    name = scope.named(_PROGRAM)
+    identity = account(scope, _PROGRAM, opts)
+    permissions(scope, _PROGRAM, identity, _rules(), opts)
+    output = "output-elasticsearch.yml" if logstash is None else "output-logstash.yml"
+    text = {file: asset(f"monitoring/logs/assets/filebeat/{file}") for file in ("filebeat.yml", output, "flowing.sh")}
+    authority = authority_of_existing(shared, elasticsearch) if logstash is None else []
+    data = pulumi.Output.concat("/var/lib/modelops/", scope.namespace, "/", name)
+    k8s.apps.v1.DaemonSet(
+        name,
+        metadata=scope.metadata(_PROGRAM),
+        spec=k8s.apps.v1.DaemonSetSpecArgs(
+            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
+            template=core.PodTemplateSpecArgs(
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
+                spec=core.PodSpecArgs(
+                    service_account_name=known_after(name, identity),
+                    automount_service_account_token=True,
+                    enable_service_links=False,
+                    tolerations=[core.TolerationArgs(operator="Exists")],
+                    volumes=[
+                        from_config_map("files", shared.files(_PROGRAM, text)),
+                        shared.certificate_volume(_PROGRAM),
+                        *(volume for volume, _ in authority),
+                        scratch(),
+                        _host_path("data", data, "DirectoryOrCreate"),
+                        _host_path("logs", "/var/log", "Directory"),
+                    ],
+                    containers=[
+                        _container(shared, part, output, elasticsearch, logstash, [mounted for _, mounted in authority])
+                    ],
+                ),
+            ),
+        ),
+        opts=pulumi.ResourceOptions.merge(
+            pulumi.ResourceOptions.merge(opts, AGENT_OPTIONS),
+            pulumi.ResourceOptions(depends_on=[*elasticsearch.after]),
+        ),
+    )
+
+
+def _host_path(name: str, path: pulumi.Input[str], kind: str) -> core.VolumeArgs:
+    return core.VolumeArgs(name=name, host_path=core.HostPathVolumeSourceArgs(path=path, type=kind))
+
+
+def _container(
+    shared: Shared,
+    part: FilebeatPart,
+    output: str,
+    elasticsearch: Elasticsearch,
+    logstash: pulumi.Output[str] | None,
+    mounts: Sequence[core.VolumeMountArgs],
+) -> core.ContainerArgs:
+    node = core.EnvVarArgs(
+        name="NODE_NAME",
+        value_from=core.EnvVarSourceArgs(field_ref=core.ObjectFieldSelectorArgs(field_path="spec.nodeName")),
+    )
+    size = pulumi.Output.from_input(part.get("queue_size", DEFAULT_QUEUE_SIZE))
+    variables: dict[str, pulumi.Input[str]] = {"QUEUE_BYTES": size.apply(lambda quantity: str(bytes_of(quantity)))}
+    secrets = [node]
+    if logstash is not None:
+        variables["LOGSTASH_HOST"] = logstash
+    else:
+        variables["ELASTICSEARCH_URL"] = elasticsearch.url
+        variables["WRITER_USERNAME"] = elasticsearch.username
+        variables["CERTIFICATE_AUTHORITIES"] = f'["{elasticsearch.authority}"]' if elasticsearch.authority else "[]"
+        secrets += shared.passwords(WRITER_PASSWORD=elasticsearch.password)
+    files = [f"/etc/filebeat/{file}" for file in ("filebeat.yml", output)]
+    return container(
+        _PROGRAM,
+        part.get("image", UPSTREAM_IMAGES[_PROGRAM]),
+        variables=variables,
+        secrets=secrets,
+        args=[
+            "-e",
+            "--strict.perms=false",
+            *(argument for file in files for argument in ("-c", file)),
+            "--path.data=/data",
+            "--path.logs=/tmp/logs",
+        ],
+        resources=resource_requirements(part.get("resources"), SIZES),
+        # Not ready: lines wait and none is taken. Prometheus sees it in the probe's results.
+        readiness_probe=core.ProbeArgs(
+            exec_=core.ExecActionArgs(command=["/bin/sh", "/etc/filebeat/flowing.sh"]),
+            initial_delay_seconds=5,
+            period_seconds=30,
+            timeout_seconds=10,
+            failure_threshold=2,
+        ),
+        security_context=core.SecurityContextArgs(
+            run_as_user=0,
+            allow_privilege_escalation=False,
+            read_only_root_filesystem=True,
+            # Container logs belong to root and are readable for root alone; on the node's disk only its own folder is
+            # written.
+            capabilities=core.CapabilitiesArgs(drop=["ALL"], add=["DAC_READ_SEARCH"]),
+            seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
+        ),
+        volume_mounts=[
+            mount("files", "/etc/filebeat", read_only=True),
+            mount("logs", "/var/log", read_only=True),
+            mount("data", "/data"),
+            mount("tmp", "/tmp"),
+            certificate_mount(),
+            *mounts,
+        ],
+    )
+
+
+def _rules() -> tuple[k8s.rbac.v1.PolicyRuleArgs, ...]:
+    return (
+        k8s.rbac.v1.PolicyRuleArgs(
+            api_groups=[""], resources=["namespaces", "nodes", "pods"], verbs=["get", "list", "watch"]
+        ),
+        k8s.rbac.v1.PolicyRuleArgs(api_groups=["apps"], resources=["replicasets"], verbs=["get", "list", "watch"]),
+        k8s.rbac.v1.PolicyRuleArgs(api_groups=["batch"], resources=["jobs"], verbs=["get", "list", "watch"]),
+    )

@@ -1,0 +1,167 @@
+"""The Job that puts lifecycle, pipeline, template and Kibana's objects where they belong. It may run again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.outputs import known_after
+from modelops.core.quantities import bytes_of
+from modelops.kubernetes.pods import (
+    Sizes,
+    container,
+    core,
+    from_config_map,
+    mount,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+)
+from modelops.monitoring.logs.args import ElasticsearchPart, Snapshots
+from modelops.monitoring.logs.elasticsearch import DEFAULT_RETENTION_DAYS, DEFAULT_STORAGE_SIZE
+from modelops.monitoring.logs.shared import (
+    GROUP,
+    OWN_AUTHORITY,
+    USER,
+    Elasticsearch,
+    Shared,
+    as_json,
+    authority_of_existing,
+    certificate_mount,
+)
+from modelops.monitoring.program import account
+
+SIZES = Sizes(cpu="20m", memory="32Mi", memory_limit="128Mi")
+DEFAULT_SNAPSHOT_DAYS = 30
+_PROGRAM = "log-setup"
+_INDICES = 30
+"""About how many indices of a stream there are before the oldest is deleted."""
+_LARGEST_SHARD, _SMALLEST_SHARD = 50 * 2**30, 64 * 2**20
+
+
+def deploy(
+    shared: Shared,
+    part: ElasticsearchPart,
+    elasticsearch: Elasticsearch,
+    kibana_url: pulumi.Output[str] | None,
+) -> k8s.batch.v1.Job:
+    """Runs the setup, anew whenever one of its files changes."""
+    scope, opts = shared.scope, shared.opts
+    identity = account(scope, _PROGRAM, opts)
+    files = shared.files(_PROGRAM, _files(part, with_kibana=kibana_url is not None))
+    authority = authority_of_existing(shared, elasticsearch)
+    own = elasticsearch.authority == OWN_AUTHORITY
+    variables: dict[str, pulumi.Input[str]] = {
+        "ELASTICSEARCH_URL": elasticsearch.url,
+        "USERNAME": "modelops_setup" if own else elasticsearch.username,
+        "CERTIFICATE_AUTHORITY": elasticsearch.authority or "",
+    }
+    if kibana_url is not None:
+        variables["KIBANA_URL"] = kibana_url
+    work = container(
+        "setup",
+        part.get("image", UPSTREAM_IMAGES["elasticsearch"]),
+        variables=variables,
+        secrets=shared.passwords(PASSWORD="SETUP_PASSWORD" if own else elasticsearch.password),
+        command=["/bin/sh", "/setup/setup.sh"],
+        resources=resource_requirements(None, SIZES),
+        volume_mounts=[
+            mount("files", "/setup", read_only=True),
+            mount("tmp", "/tmp"),
+            certificate_mount(),
+            *(mounted for _, mounted in authority),
+        ],
+    )
+    return k8s.batch.v1.Job(
+        scope.named(_PROGRAM),
+        metadata=k8s.meta.v1.ObjectMetaArgs(namespace=scope.namespace, labels=scope.labels(_PROGRAM)),
+        spec=k8s.batch.v1.JobSpecArgs(
+            backoff_limit=3,
+            active_deadline_seconds=600,
+            template=core.PodTemplateSpecArgs(
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
+                spec=core.PodSpecArgs(
+                    restart_policy="Never",
+                    service_account_name=known_after(scope.named(_PROGRAM), identity),
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    security_context=restricted_pod(USER, GROUP),
+                    volumes=[
+                        from_config_map("files", files),
+                        scratch(),
+                        shared.certificate_volume(),
+                        *(volume for volume, _ in authority),
+                    ],
+                    containers=[work],
+                ),
+            ),
+        ),
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                depends_on=[*elasticsearch.after],
+                custom_timeouts=pulumi.CustomTimeouts(create="12m"),
+                replace_on_changes=["spec"],
+            ),
+        ),
+    )
+
+
+def _files(part: ElasticsearchPart, *, with_kibana: bool) -> dict[str, pulumi.Input[str]]:
+    days = part.get("retention_days", DEFAULT_RETENTION_DAYS)
+    size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
+    nodes = part.get("nodes", 1)
+    files: dict[str, pulumi.Input[str]] = {
+        "setup.sh": asset("monitoring/logs/assets/elasticsearch-setup/setup.sh"),
+        "pipeline.json": asset("monitoring/logs/assets/elasticsearch-setup/pipeline.json"),
+        "index-template.json": index_template(nodes),
+        "lifecycle.json": pulumi.Output.all(days, size).apply(lambda given: lifecycle(given[0], given[1])),
+    }
+    if snapshots := part.get("snapshots"):
+        files |= _snapshot_files(snapshots)
+    if with_kibana:
+        files["kibana.ndjson"] = asset("monitoring/logs/assets/kibana/objects.ndjson")
+    return files
+
+
+def index_template(nodes: int) -> str:
+    """The streams' template; each line is kept twice where there is more than one node."""
+    template: dict[str, Any] = json.loads(asset("monitoring/logs/assets/elasticsearch-setup/index-template.json"))
+    template["template"]["settings"]["index.number_of_replicas"] = 1 if nodes > 1 else 0
+    return as_json(template)
+
+
+def lifecycle(retention_days: float, storage_size: str) -> str:
+    """When a stream begins a new index, and when an old one goes.
+
+    Only whole indices are deleted, so one is a thirtieth of the retention, or a fortieth of a volume, at most.
+    """
+    policy: dict[str, Any] = json.loads(asset("monitoring/logs/assets/elasticsearch-setup/lifecycle.json"))
+    days = int(retention_days)
+    shard = max(min(bytes_of(storage_size) // 40, _LARGEST_SHARD), _SMALLEST_SHARD)
+    rollover = policy["policy"]["phases"]["hot"]["actions"]["rollover"]
+    rollover["max_age"] = f"{max(1, days // _INDICES)}d"
+    rollover["max_primary_shard_size"] = f"{shard // 2**20}mb"
+    policy["policy"]["phases"]["delete"]["min_age"] = f"{days}d"
+    return as_json(policy)
+
+
+def _snapshot_files(snapshots: Snapshots) -> dict[str, pulumi.Input[str]]:
+    def repository(given: list[str]) -> str:
+        document: dict[str, Any] = json.loads(asset("monitoring/logs/assets/elasticsearch-setup/repository.json"))
+        document["settings"] |= {"bucket": given[0], "base_path": given[1]}
+        return as_json(document)
+
+    def policy(days: float) -> str:
+        document: dict[str, Any] = json.loads(asset("monitoring/logs/assets/elasticsearch-setup/snapshots.json"))
+        document["retention"]["expire_after"] = f"{int(days)}d"
+        return as_json(document)
+
+    where = pulumi.Output.all(snapshots["bucket"], snapshots.get("base_path", "elasticsearch"))
+    days = pulumi.Output.from_input(snapshots.get("retention_days", DEFAULT_SNAPSHOT_DAYS))
+    return {"repository.json": where.apply(repository), "snapshots.json": days.apply(policy)}

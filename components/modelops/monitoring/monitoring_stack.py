@@ -1,0 +1,220 @@
+"""MonitoringStack: metrics, alerts, dashboards and logs of everything that this library runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+
+from modelops.core.naming import objects_name
+from modelops.core.types import Expose
+from modelops.core.validation import Problems, read_args
+from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.volumes import check_claim
+from modelops.monitoring import alertmanager, attach, exporters, grafana, receivers, tls
+from modelops.monitoring.args import AlertmanagerPart, Attach, GrafanaPart, Part, PrometheusPart, Web
+from modelops.monitoring.logs import elk
+from modelops.monitoring.logs.args import ElkPart
+from modelops.monitoring.program import Scope
+from modelops.monitoring.prometheus import Prometheus
+
+_ON = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
+_OFF = ("grafana", "elk")
+"""Parts that are there, or not, unless the arguments say otherwise."""
+_SHORTEST_PASSWORD = 8
+
+
+class MonitoringStackArgs(TypedDict):
+    """Arguments of MonitoringStack."""
+
+    namespace: pulumi.Input[str]
+    """Namespace to create everything in. It must exist, and allow host paths where node_exporter or Filebeat are on."""
+    watched_namespaces: NotRequired[Sequence[pulumi.Input[str]]]
+    """Namespaces in which Prometheus looks for this library's pods; name the stack's own ones where several stacks
+    share a cluster. Default: all."""
+    external_labels: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Labels on everything that leaves Prometheus, alerts included. Default: none."""
+    expose: NotRequired[Expose]
+    """How Prometheus, Alertmanager, Grafana and Kibana are reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Only
+    Grafana and Kibana ask for a password. Default `ClusterIP`."""
+    host: NotRequired[pulumi.Input[str]]
+    """Name under which clients outside reach what is exposed. Default: each load balancer's own address, `localhost`
+    with `NodePort`."""
+    web: NotRequired[Web]
+    """How Prometheus and Alertmanager speak to whoever asks them. Default: in plain HTTP."""
+    prometheus: NotRequired[PrometheusPart]
+    """Metrics and rules. Default: there."""
+    alertmanager: NotRequired[AlertmanagerPart]
+    """Where alerts go. Default: there."""
+    node_exporter: NotRequired[Part]
+    """Metrics of the nodes. Default: there."""
+    kube_state_metrics: NotRequired[Part]
+    """Metrics of the cluster's objects; the alert TrainingJobFailed needs them. Default: there."""
+    grafana: NotRequired[GrafanaPart]
+    """Dashboards. Default: not there, as it needs a password."""
+    elk: NotRequired[ElkPart]
+    """Logs. Default: not there, as it needs more than the rest together."""
+    attach: NotRequired[Attach]
+    """Use monitoring that the cluster has already in place of parts of our own. For Elasticsearch see `elk.existing`.
+    Default: not used."""
+
+
+class MonitoringStack(pulumi.ComponentResource):
+    """Watches the nodes, the cluster and every component of this library. Each part can be off, sized or replaced.
+
+    Prometheus finds the pods of all components by their labels; nothing has to be said for a new one.
+    """
+
+    prometheus_url: pulumi.Output[str] | None
+    """Address of Prometheus; none when it is off."""
+    alertmanager_url: pulumi.Output[str] | None
+    """Address of Alertmanager; none when it is off."""
+    grafana_url: pulumi.Output[str] | None
+    """Address of Grafana; none when it is off."""
+    kibana_url: pulumi.Output[str] | None
+    """Address of Kibana; none when it is off."""
+    elasticsearch_url: pulumi.Output[str] | None
+    """Address of Elasticsearch inside the cluster; none when it is off."""
+    web_authority: pulumi.Output[str] | None
+    """Certificate (PEM) that Prometheus' and Alertmanager's own are signed with; none without `web.tls`."""
+
+    def __init__(self, name: str, args: MonitoringStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        args = _checked(name, args)
+        super().__init__("modelops:index:MonitoringStack", name, None, opts)
+        name = objects_name(name, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        scope = Scope(name, args["namespace"], args.get("host"))
+        expose = args.get("expose", Expose.CLUSTER_IP)
+        self.prometheus_url = self.alertmanager_url = self.grafana_url = None
+        self.kibana_url = self.elasticsearch_url = self.web_authority = None
+        web = None
+        if (given := args.get("web") or {}).get("tls"):
+            web = tls.certified(scope, given.get("certificate_generation", 1), here)
+            self.web_authority = web.authority
+        if is_on(args, "alertmanager"):
+            self.alertmanager_url = alertmanager.Alertmanager(
+                scope, args.get("alertmanager") or {}, expose=expose, web=web, opts=here
+            ).url
+        if is_on(args, "node_exporter"):
+            exporters.NodeExporter(scope, args.get("node_exporter") or {}, opts=here)
+        if is_on(args, "kube_state_metrics"):
+            exporters.KubeStateMetrics(scope, args.get("kube_state_metrics") or {}, opts=here)
+        if is_on(args, "prometheus"):
+            self.prometheus_url = _prometheus(scope, args, expose, web, here).url
+        reader = None
+        if is_on(args, "elk"):
+            logs = elk.Elk(scope, args["elk"], expose=expose, opts=here)
+            self.kibana_url, self.elasticsearch_url, reader = logs.kibana_url, logs.elasticsearch_url, logs.reader
+        if is_on(args, "grafana"):
+            self.grafana_url = grafana.Grafana(
+                scope, args["grafana"], expose=expose, web=web, logs=reader, opts=here
+            ).url
+        if (cluster := args.get("attach")) is not None:
+            attach.Attached(
+                scope,
+                operator=cluster.get("prometheus_operator"),
+                sidecar=cluster.get("grafana"),
+                namespaces=_watched(args),
+                opts=here,
+            )
+        self.register_outputs(
+            {
+                "prometheus_url": self.prometheus_url,
+                "alertmanager_url": self.alertmanager_url,
+                "grafana_url": self.grafana_url,
+                "kibana_url": self.kibana_url,
+                "elasticsearch_url": self.elasticsearch_url,
+                "web_authority": self.web_authority,
+            }
+        )
+
+
+def is_on(args: Any, part: str) -> bool:
+    """Whether the part of that name is there."""
+    return bool((args.get(part) or {}).get("enabled", part in _ON and not _operated(args)))
+
+
+def _operated(args: Any) -> bool:
+    """Whether the cluster's prometheus-operator does what those parts would."""
+    return "prometheus_operator" in (args.get("attach") or {})
+
+
+def _watched(args: MonitoringStackArgs) -> list[pulumi.Input[str]] | None:
+    """The namespaces to look in; its own is always among them, for what runs there has metrics as well."""
+    watched = args.get("watched_namespaces")
+    return [*watched, args["namespace"]] if watched else None
+
+
+def _prometheus(
+    scope: Scope, args: MonitoringStackArgs, expose: Expose, web: tls.Web | None, opts: pulumi.ResourceOptions
+) -> Prometheus:
+    return Prometheus(
+        scope,
+        args.get("prometheus") or {},
+        expose=expose,
+        namespaces=_watched(args),
+        external_labels=args.get("external_labels") or {},
+        alertmanager=alertmanager.address(scope) if is_on(args, "alertmanager") else None,
+        web=web,
+        opts=opts,
+    )
+
+
+def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
+    problems = Problems("MonitoringStack", name)
+    problems.dns_label("name", name, maximum=40)
+    args = read_args(args, MonitoringStackArgs, problems)
+    problems.dns_label("namespace", args.get("namespace"))
+    problems.text("host", args.get("host"))
+    web: Any = args.get("web") or {}
+    if isinstance(web, Mapping):
+        problems.number("web.certificate_generation", web.get("certificate_generation"), 1)
+    for part in (*_ON, *_OFF):
+        _check_part(problems, part, args.get(part))
+    own: Any = args.get("elk") or {}
+    for program in elk.PROGRAMS:
+        _check_part(problems, f"elk.{program}", own.get(program))
+    if is_on(args, "elk"):
+        elk.check(problems, own)
+    alerts: Any = args.get("alertmanager") or {}
+    if isinstance(alerts, Mapping):
+        receivers.check(problems, "alertmanager.receivers", alerts.get("receivers"))
+        if "config" in alerts and "receivers" in alerts:
+            problems.add("alertmanager.config", "given", "must not be given together with receivers")
+    _check_password(problems, args, "grafana", "admin_password", required=True)
+    _check_password(problems, args, "elk", "password", required=False)
+    _check_dependencies(problems, args)
+    problems.raise_if_any()
+    return args
+
+
+def _check_part(problems: Problems, field: str, part: Any) -> None:
+    if not isinstance(part, Mapping):
+        return
+    problems.text(f"{field}.image", part.get("image"))
+    problems.quantity(f"{field}.storage_size", part.get("storage_size"))
+    problems.number(f"{field}.retention_days", part.get("retention_days"), 1, 3650)
+    check_claim(problems, field, part)
+    check_resources(problems, f"{field}.resources", part.get("resources"))
+
+
+def _check_password(problems: Problems, args: Any, part: str, field: str, *, required: bool) -> None:
+    """Long enough where the part is there. The value itself is never shown."""
+    if not is_on(args, part):
+        return
+    password = args[part].get(field)
+    if password is None and required:
+        problems.missing(f"{part}.{field}", f"it is required when {part} is on")
+    elif isinstance(password, str) and len(password) < _SHORTEST_PASSWORD:
+        problems.add(f"{part}.{field}", "too short", f"must be at least {_SHORTEST_PASSWORD} characters")
+
+
+def _check_dependencies(problems: Problems, args: MonitoringStackArgs) -> None:
+    cluster = args.get("attach")
+    if isinstance(cluster, Mapping) and not cluster:
+        problems.add("attach", "empty", "must name prometheus_operator or grafana")
+    replaced = [*(_ON if _operated(args) else ()), *(["grafana"] if "grafana" in (cluster or {}) else [])]
+    for part in replaced:
+        if is_on(args, part):
+            problems.add(f"{part}.enabled", True, "must be false with attach: the cluster has its own")
+    if is_on(args, "grafana") and not is_on(args, "prometheus"):
+        problems.add("grafana.enabled", "true", "must be false when prometheus is off: it shows Prometheus' metrics")

@@ -1,0 +1,195 @@
+"""How each program of the monitoring stack is put on the cluster: one pod, its Service, its network policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.outputs import known_after
+from modelops.core.types import Expose
+from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.network import allow_ingress, cluster_host, net, service_url
+from modelops.kubernetes.pods import USER_ID, core, name_of, restricted_pod
+
+COMPONENT = "monitoring"
+AGENT_OPTIONS = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="5m", update="5m"))
+"""Node agents start in seconds; where one can't be scheduled, waiting for longer only delays the news."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The monitoring stack that a part belongs to."""
+
+    name: str
+    namespace: pulumi.Input[str]
+    outside: pulumi.Input[str] | None = None
+    """Name under which clients outside reach what is exposed."""
+
+    def named(self, program: str) -> str:
+        """Name of a program's objects."""
+        return f"{self.name}-{program}"
+
+    def labels(self, program: str) -> dict[str, pulumi.Input[str]]:
+        return labels(program, COMPONENT, self.name)
+
+    def metadata(self, program: str) -> k8s.meta.v1.ObjectMetaArgs:
+        return k8s.meta.v1.ObjectMetaArgs(
+            name=self.named(program), namespace=self.namespace, labels=self.labels(program)
+        )
+
+    def host(self, program: str) -> pulumi.Output[str]:
+        """DNS name of a program's Service inside the cluster."""
+        return cluster_host(self.named(program), self.namespace)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program that runs in one pod at a time."""
+
+    name: str
+    port: int
+    container: core.ContainerArgs
+    volumes: Sequence[core.VolumeArgs]
+    annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    init_containers: Sequence[core.ContainerArgs] = ()
+    user: int = USER_ID
+    group: int | None = None
+    token: bool = False
+    """Whether the pod gets a token to ask the API server with."""
+    private: bool = False
+    """Whether only pods of the same monitoring stack may connect."""
+    scheme: str = "http"
+    """How clients speak to it: `http` or `https`."""
+    startup_seconds: int = 180
+
+
+@dataclass(frozen=True)
+class Running:
+    """A program on the cluster."""
+
+    deployment: k8s.apps.v1.Deployment
+    service: core.Service
+    url: pulumi.Output[str]
+
+
+def account(scope: Scope, program: str, opts: pulumi.ResourceOptions) -> core.ServiceAccount:
+    """The program's own identity; pods take a token only where they say so."""
+    return core.ServiceAccount(
+        scope.named(program), metadata=scope.metadata(program), automount_service_account_token=False, opts=opts
+    )
+
+
+def permissions(
+    scope: Scope,
+    program: str,
+    of: core.ServiceAccount,
+    rules: Sequence[k8s.rbac.v1.PolicyRuleArgs],
+    opts: pulumi.ResourceOptions,
+) -> None:
+    """Cluster-wide permissions. Without fixed names: two stacks on one cluster must not meet."""
+    metadata = k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(program))
+    role = k8s.rbac.v1.ClusterRole(scope.named(program), metadata=metadata, rules=list(rules), opts=opts)
+    k8s.rbac.v1.ClusterRoleBinding(
+        scope.named(program),
+        metadata=metadata,
+        role_ref=k8s.rbac.v1.RoleRefArgs(
+            api_group="rbac.authorization.k8s.io",
+            kind="ClusterRole",
+            name=name_of(role),
+        ),
+        subjects=[
+            k8s.rbac.v1.SubjectArgs(
+                kind="ServiceAccount", name=known_after(scope.named(program), of), namespace=scope.namespace
+            )
+        ],
+        opts=opts,
+    )
+
+
+def run(
+    scope: Scope,
+    program: Program,
+    opts: pulumi.ResourceOptions,
+    *,
+    expose: Expose = Expose.CLUSTER_IP,
+    rules: Sequence[k8s.rbac.v1.PolicyRuleArgs] = (),
+    after: Sequence[pulumi.Resource] = (),
+) -> Running:
+    """Runs the program once `after` is there, with the cluster-wide permissions that `rules` give."""
+    identity = account(scope, program.name, opts)
+    if rules:
+        permissions(scope, program.name, identity, rules, opts)
+    net.NetworkPolicy(
+        scope.named(program.name),
+        metadata=scope.metadata(program.name),
+        spec=_network_rules(scope, program),
+        opts=opts,
+    )
+    seconds = f"{program.startup_seconds + 120}s"  # beyond the Deployment's own deadline, pulling the image included
+    wait = pulumi.CustomTimeouts(create=seconds, update=seconds)
+    deployment = k8s.apps.v1.Deployment(
+        scope.named(program.name),
+        metadata=scope.metadata(program.name),
+        spec=_deployment_spec(scope, program, identity),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[*after], custom_timeouts=wait)),
+    )
+    service = core.Service(
+        scope.named(program.name),
+        metadata=scope.metadata(program.name),
+        spec=core.ServiceSpecArgs(
+            type=expose.value,
+            selector=selector(program.name, scope.name),
+            ports=[core.ServicePortArgs(name=program.scheme, port=program.port, target_port=program.port)],
+        ),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
+    )
+    url = service_url(
+        service,
+        expose=expose,
+        port=program.port,
+        inside=scope.host(program.name),
+        host=scope.outside if expose is not Expose.CLUSTER_IP else None,
+        ready=[deployment],
+        scheme=program.scheme,
+    )
+    return Running(deployment, service, url)
+
+
+def _network_rules(scope: Scope, program: Program) -> net.NetworkPolicySpecArgs:
+    rule = allow_ingress(program.port)
+    if program.private:
+        own = k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
+        rule.from_ = [net.NetworkPolicyPeerArgs(pod_selector=own)]
+    return net.NetworkPolicySpecArgs(
+        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(program.name, scope.name)),
+        policy_types=["Ingress"],
+        ingress=[rule],
+    )
+
+
+def _deployment_spec(scope: Scope, program: Program, identity: core.ServiceAccount) -> k8s.apps.v1.DeploymentSpecArgs:
+    return k8s.apps.v1.DeploymentSpecArgs(
+        replicas=1,
+        revision_history_limit=3,
+        progress_deadline_seconds=program.startup_seconds + 60,
+        # One at a time: rolling would start a second pod that waits for ever for the volume of the first.
+        strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+        selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(program.name, scope.name)),
+        template=core.PodTemplateSpecArgs(
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                labels=scope.labels(program.name), annotations=program.annotations or None
+            ),
+            spec=core.PodSpecArgs(
+                service_account_name=known_after(scope.named(program.name), identity),
+                automount_service_account_token=program.token,
+                enable_service_links=False,
+                security_context=restricted_pod(program.user, program.group),
+                volumes=list(program.volumes),
+                init_containers=list(program.init_containers) or None,
+                containers=[program.container],
+            ),
+        ),
+    )

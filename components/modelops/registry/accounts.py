@@ -1,0 +1,60 @@
+"""The accounts of ModelRegistry: Secrets with their passwords, which the server learns at its start."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import pulumi
+
+from modelops.kubernetes.labels import labels
+from modelops.kubernetes.pods import core, name_of, secret_key
+from modelops.kubernetes.volumes import generated_secret, secret
+from modelops.registry.args import DEFAULT_ADMIN, ModelRegistryArgs
+
+CONFIG = "/run/mlflow/auth.ini"
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Secrets with `username` and `password`, and what the server's containers need of them."""
+
+    writer: core.Secret
+    reader: core.Secret
+    for_prepare: list[core.EnvVarArgs]
+    for_server: list[core.EnvVarArgs]
+
+
+def accounts(name: str, component: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -> Accounts | None:
+    """The accounts, or None for a server without any."""
+    if "auth" not in args:
+        return None
+    wanted, namespace = args["auth"], args["namespace"]
+    described = labels("mlflow", component, name)
+    username = wanted.get("admin_username", DEFAULT_ADMIN)
+    admin = secret(
+        f"{name}-admin", namespace, described, {"username": username, "password": wanted["admin_password"]}, opts
+    )
+    made = {
+        user: generated_secret(
+            f"{name}-{user}", namespace, described, {"username": user, "password": secrets.token_urlsafe(24)}, opts
+        )
+        for user in ("writer", "reader")
+    }
+    session = generated_secret(f"{name}-session", namespace, described, {"key": secrets.token_urlsafe(32)}, opts)
+    return Accounts(
+        writer=made["writer"],
+        reader=made["reader"],
+        for_prepare=[
+            core.EnvVarArgs(name="MODELOPS_ADMIN_USERNAME", value=username),
+            secret_key("MODELOPS_ADMIN_PASSWORD", name_of(admin), "password"),
+            *(
+                secret_key(f"MODELOPS_{user.upper()}_PASSWORD", name_of(held), "password")
+                for user, held in made.items()
+            ),
+        ],
+        for_server=[
+            core.EnvVarArgs(name="MLFLOW_AUTH_CONFIG_PATH", value=CONFIG),
+            secret_key("MLFLOW_FLASK_SERVER_SECRET_KEY", name_of(session), "key"),
+        ],
+    )

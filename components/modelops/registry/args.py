@@ -1,0 +1,189 @@
+"""The arguments of ModelRegistry."""
+
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+import pulumi
+
+from modelops.core.types import Expose, Resources
+from modelops.core.validation import Problems, read_args
+from modelops.kubernetes.network import port_of
+from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.volumes import check_claim
+
+DEFAULT_STORAGE_SIZE = "5Gi"
+DEFAULT_ADMIN = "admin"
+DEFAULT_DATABASE_PORT = 5432
+DEFAULT_KEEP = 7
+DEFAULT_SCHEDULE = "0 3 * * *"
+
+
+class RegistryDatabase(TypedDict):
+    """PostgreSQL in place of SQLite: a server of the component's own, or with `secret` one that is there already."""
+
+    secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace whose entry `url` is the address of an empty or an MLflow database:
+    `postgresql://user:password@host:5432/name`. Default: the component runs a PostgreSQL server."""
+    port: NotRequired[int]
+    """Port of the server that `secret` names, for the network policy. Default 5432; 1 to 65535."""
+    image: NotRequired[pulumi.Input[str]]
+    """Image of the component's own server, and of the programs for back-ups. Default
+    `docker.io/library/postgres:15.20-bookworm`. Another major version can't read the volume: see the page."""
+    storage_size: NotRequired[pulumi.Input[str]]
+    """Size of the server's volume. Default `5Gi`."""
+    storage_class: NotRequired[pulumi.Input[str]]
+    """StorageClass of the server's volume. Default: the cluster's."""
+    resources: NotRequired[Resources]
+    """Resources of the server. Default: 100m CPU, 128Mi memory, limited to 512Mi."""
+
+
+class ArtifactStore(TypedDict):
+    """An object store for the models' files, in place of a volume. Clients reach it through MLflow alone."""
+
+    uri: pulumi.Input[str]
+    """Where the files go: `s3://bucket/prefix`. The bucket must exist."""
+    endpoint_url: NotRequired[pulumi.Input[str]]
+    """Address of an S3-compatible server. Default: AWS'."""
+    region: NotRequired[pulumi.Input[str]]
+    """The bucket's region. Default `us-east-1`."""
+    secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with entries `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Default: none,
+    for nodes that have a role of their own."""
+
+
+class RegistryAuth(TypedDict):
+    """Accounts: one for people, and two with generated passwords for pods, of which one reads only."""
+
+    admin_password: pulumi.Input[str]
+    """Password of the account that may do everything, at least 12 characters. A new one holds from the next `pulumi up`
+    on."""
+    admin_username: NotRequired[str]
+    """Name of that account. Default `admin`."""
+
+
+class RegistryBackup(TypedDict):
+    """A volume, and a CronJob that copies the database and new files there."""
+
+    schedule: NotRequired[pulumi.Input[str]]
+    """When, as cron has it, in UTC. Default `0 3 * * *`: at three every night."""
+    keep: NotRequired[int]
+    """How many copies of the database stay. Default 7; 1 to 1000."""
+    storage_size: NotRequired[pulumi.Input[str]]
+    """Size of the volume: every model's files, and `keep` dumps. Default `5Gi`."""
+    storage_class: NotRequired[pulumi.Input[str]]
+    """StorageClass of the volume, best one that is not where the registry's own volume is. Default: the cluster's."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
+    as it is. Default: one of its own."""
+
+
+class ModelRegistryArgs(TypedDict):
+    """Arguments of ModelRegistry."""
+
+    namespace: pulumi.Input[str]
+    """Namespace to create everything in. It must exist."""
+    database: NotRequired[RegistryDatabase]
+    """PostgreSQL, `{}` for one that the component runs. Default: SQLite on the volume."""
+    artifacts: NotRequired[ArtifactStore]
+    """Object store for the models' files. Default: the volume."""
+    auth: NotRequired[RegistryAuth]
+    """Accounts and passwords. Default: everybody who reaches the server may do everything."""
+    backup: NotRequired[RegistryBackup]
+    """Back-ups, `{}` for the defaults. Default: none."""
+    image: NotRequired[pulumi.Input[str]]
+    """Image with the `mlflow` program. Default `ghcr.io/mlflow/mlflow:v3.17.2`, and with `database`, `artifacts` or
+    `auth` `ghcr.io/mlflow/mlflow:v3.17.2-full`, which has what they need."""
+    storage_size: NotRequired[pulumi.Input[str]]
+    """Size of the volume for SQLite and model files. Default `5Gi`. With `database` and `artifacts` there is none."""
+    storage_class: NotRequired[pulumi.Input[str]]
+    """StorageClass of the volume. Default: the cluster's."""
+    expose: NotRequired[Expose]
+    """How the server is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""
+    host: NotRequired[pulumi.Input[str]]
+    """Name under which clients outside reach the server. Default: the load balancer's own address, `localhost` with
+    `NodePort`."""
+    allowed_hosts: NotRequired[Sequence[pulumi.Input[str]]]
+    """More `Host` headers to answer, with port where it isn't 80, `*` as a wildcard. The Service's DNS names,
+    `localhost`, `host` and, when exposed, plain IP addresses are always among them. Default: no more."""
+    resources: NotRequired[Resources]
+    """Resources of the server. Default: 100m CPU, 640Mi memory, limited to 1536Mi."""
+    image_pull_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
+
+
+def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
+    """The arguments as they are read. Raises ArgumentsError with every problem."""
+    problems = Problems("ModelRegistry", name)
+    problems.dns_label("name", name, maximum=50)
+    args = read_args(args, ModelRegistryArgs, problems)
+    problems.dns_label("namespace", args.get("namespace"))
+    problems.text("image", args.get("image"))
+    problems.text("host", args.get("host"))
+    problems.quantity("storage_size", args.get("storage_size"))
+    for index, host in enumerate(args.get("allowed_hosts") or []):
+        problems.text(f"allowed_hosts[{index}]", host)
+    check_resources(problems, "resources", args.get("resources"))
+    _check_database(problems, args.get("database") or {})
+    _check_artifacts(problems, args)
+    _check_auth(problems, args)
+    backup = args.get("backup") or {}
+    problems.number("backup.keep", backup.get("keep"), 1, 1000)
+    problems.quantity("backup.storage_size", backup.get("storage_size"))
+    check_claim(problems, "backup", backup)
+    problems.raise_if_any()
+    return args
+
+
+def _check_database(problems: Problems, database: RegistryDatabase) -> None:
+    problems.text("database.secret", database.get("secret"))
+    problems.text("database.image", database.get("image"))
+    problems.number("database.port", database.get("port"), 1, 65_535)
+    problems.quantity("database.storage_size", database.get("storage_size"))
+    check_resources(problems, "database.resources", database.get("resources"))
+    if "secret" in database:
+        for field in ("storage_size", "storage_class", "resources"):
+            if field in database:
+                problems.add(
+                    f"database.{field}", database.get(field), "must not be given with secret: it runs elsewhere"
+                )
+    elif "port" in database:
+        problems.add("database.port", database["port"], "must only be given with secret")
+
+
+def _check_artifacts(problems: Problems, args: ModelRegistryArgs) -> None:
+    store = args.get("artifacts")
+    if not store:
+        return
+    uri = store.get("uri")
+    if isinstance(uri, str) and not (uri.startswith("s3://") and len(uri) > len("s3://")):
+        problems.add("artifacts.uri", uri, "must be s3://bucket/prefix")
+    problems.url("artifacts.endpoint_url", store.get("endpoint_url"))
+    problems.text("artifacts.secret", store.get("secret"))
+
+
+def _check_auth(problems: Problems, args: ModelRegistryArgs) -> None:
+    auth = args.get("auth")
+    if not auth:
+        return
+    name = auth.get("admin_username", DEFAULT_ADMIN)
+    problems.text("auth.admin_username", name)
+    if name in ("writer", "reader"):
+        problems.add("auth.admin_username", name, "must not be the name of one of the component's accounts")
+    password = auth.get("admin_password")
+    if isinstance(password, str) and len(password) < 12:
+        problems.add("auth.admin_password", "(not shown)", "must have at least 12 characters")
+
+
+def needs_full_image(args: ModelRegistryArgs) -> bool:
+    """Whether MLflow needs what only the larger image has: drivers, SDKs, the forms of the accounts' pages."""
+    return bool({"database", "artifacts", "auth"} & args.keys())
+
+
+def needs_volume(args: ModelRegistryArgs) -> bool:
+    """Whether anything is kept on the server's own volume."""
+    return not {"database", "artifacts"} <= args.keys()
+
+
+def store_port(store: ArtifactStore) -> pulumi.Output[int]:
+    """The port of the object store."""
+    return pulumi.Output.from_input(store.get("endpoint_url", "https://s3.amazonaws.com")).apply(port_of)

@@ -1,0 +1,157 @@
+"""Back-ups of ModelRegistry: a volume, a CronJob that fills it, and a suspended one that restores from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.outputs import known_after
+from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.network import allow_egress, net
+from modelops.kubernetes.pods import (
+    Sizes,
+    claimed,
+    container,
+    core,
+    mount,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+)
+from modelops.kubernetes.volumes import kept_volume
+from modelops.registry.args import DEFAULT_KEEP, DEFAULT_SCHEDULE, DEFAULT_STORAGE_SIZE, ModelRegistryArgs
+from modelops.registry.database import Database
+
+NAME = "mlflow-backup"
+COMPONENT = "model-registry-backup"
+SIZES = Sizes(cpu="50m", memory="256Mi", memory_limit="1Gi")
+_FOLDER = "/backup"
+_PYTHON = ("save", "restore")
+"""Steps that MLflow's image does; the others are PostgreSQL's."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is backed up, and by which image."""
+
+    name: str
+    image: pulumi.Input[str]
+    database: Database
+    artifacts: pulumi.Input[str]
+    variables: list[core.EnvVarArgs]
+    """Those of the object store."""
+    volume: pulumi.Input[str] | None
+    """Claim of the server's own volume."""
+    ports: list[pulumi.Input[int]]
+    beside: dict[str, pulumi.Input[str]]
+    """Labels of the server's pod: a volume for one node at a time can only be mounted there."""
+
+
+def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -> None:
+    """The CronJobs `<name>-backup` and, suspended, `<name>-restore`."""
+    name, wanted = f"{source.name}-backup", args["backup"]
+    described = labels(NAME, COMPONENT, source.name)
+    # It always stays: what a back-up is for includes a `destroy` too many.
+    size = wanted.get("storage_size", DEFAULT_STORAGE_SIZE)
+    claim = kept_volume(name, args["namespace"], described, size, wanted, opts)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=described)
+    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    rules = net.NetworkPolicySpecArgs(
+        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, source.name)),
+        policy_types=["Ingress", "Egress"],
+        egress=[allow_egress(*source.ports)] if source.ports else [],
+    )
+    net.NetworkPolicy(name, metadata=metadata, spec=rules, opts=opts)
+    keep = str(wanted.get("keep", DEFAULT_KEEP))
+    for what, steps in (("backup", ("dump", "save")), ("restore", ("restore", "load"))):
+        k8s.batch.v1.CronJob(
+            f"{source.name}-{what}",
+            metadata=k8s.meta.v1.ObjectMetaArgs(
+                name=f"{source.name}-{what}", namespace=args["namespace"], labels=described
+            ),
+            spec=k8s.batch.v1.CronJobSpecArgs(
+                schedule=wanted.get("schedule", DEFAULT_SCHEDULE),
+                suspend=what == "restore",
+                concurrency_policy="Forbid",
+                successful_jobs_history_limit=3,
+                failed_jobs_history_limit=3,
+                starting_deadline_seconds=3600,
+                job_template=k8s.batch.v1.JobTemplateSpecArgs(
+                    spec=k8s.batch.v1.JobSpecArgs(
+                        backoff_limit=0,
+                        template=_pod(source, args, steps, keep, known_after(name, account), claim),
+                    )
+                ),
+            ),
+            opts=opts,
+        )
+
+
+def _pod(
+    source: Source,
+    args: ModelRegistryArgs,
+    steps: tuple[str, str],
+    keep: str,
+    account: pulumi.Input[str],
+    claim: pulumi.Input[str],
+) -> core.PodTemplateSpecArgs:
+    """Both steps one after the other; the database comes first into a back-up and last out of it.
+
+    So each dump's files are all in the mirror, and a database that is back finds every file.
+    """
+    mounts = [mount("backup", _FOLDER), mount("tmp", "/tmp")]
+    volumes = [claimed("backup", claim), scratch()]
+    if source.volume is not None:
+        mounts.append(mount("data", "/mlflow"))
+        volumes.append(claimed("data", source.volume))
+    containers = [_step(step, source, keep, mounts) for step in steps if source.database.image or step in _PYTHON]
+    return core.PodTemplateSpecArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(NAME, COMPONENT, source.name)),
+        spec=core.PodSpecArgs(
+            restart_policy="Never",
+            service_account_name=account,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            security_context=restricted_pod(),
+            image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+            affinity=_beside(source) if source.volume is not None else None,
+            volumes=volumes,
+            init_containers=containers[:-1],
+            containers=containers[-1:],
+        ),
+    )
+
+
+def _step(step: str, source: Source, keep: str, mounts: list[core.VolumeMountArgs]) -> core.ContainerArgs:
+    by_mlflow = step in _PYTHON
+    image = source.image if by_mlflow else source.database.image
+    assert image is not None
+    command: list[pulumi.Input[str]] = (
+        ["python3", "-c", asset("registry/assets/backup.py"), step]
+        if by_mlflow
+        else ["/bin/sh", "-c", asset("registry/assets/dump.sh"), "dump.sh", step]
+    )
+    return container(
+        step,
+        image,
+        variables={"MODELOPS_ARTIFACTS": source.artifacts, "MODELOPS_KEEP": keep},
+        secrets=[source.database.variable, *(source.variables if by_mlflow else [])],
+        command=command,
+        resources=resource_requirements(None, SIZES),
+        volume_mounts=mounts,
+    )
+
+
+def _beside(source: Source) -> core.AffinityArgs:
+    """On the server's node, where the volume is."""
+    term = core.PodAffinityTermArgs(
+        topology_key="kubernetes.io/hostname",
+        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=source.beside),
+    )
+    return core.AffinityArgs(
+        pod_affinity=core.PodAffinityArgs(required_during_scheduling_ignored_during_execution=[term])
+    )

@@ -1,0 +1,181 @@
+"""ModelPromotion: a model version of one registry, unchanged in another one."""
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.naming import objects_name
+from modelops.core.outputs import known_after
+from modelops.core.run_id import canonical_json
+from modelops.core.types import Resources
+from modelops.core.validation import Problems, read_args
+from modelops.kubernetes.jobs import only_out, registry_job
+from modelops.kubernetes.labels import labels
+from modelops.kubernetes.network import API_SERVER_PORTS, port_of
+from modelops.kubernetes.pods import (
+    Sizes,
+    api_access,
+    check_resources,
+    container,
+    core,
+    mount,
+    resource_requirements,
+    scratch,
+    tracking_credentials,
+)
+from modelops.kubernetes.run_report import RunReport
+from modelops.training.args import GateBounds
+from modelops.training.checks import check_gate
+
+__all__ = ["GateBounds", "ModelPromotion", "ModelPromotionArgs"]
+
+NAME = "model-promotion"
+LONGEST_NAME = 50
+DEFAULT_TIMEOUT_SECONDS = 900
+DEFAULT_SERVING_ALIAS = "serving"
+SIZES = Sizes(cpu="50m", memory="64Mi", memory_limit="256Mi")
+_MODEL_FOLDER = "/modelops"
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class ModelPromotionArgs(TypedDict):
+    """Arguments of ModelPromotion."""
+
+    namespace: pulumi.Input[str]
+    """Namespace to create everything in. It must exist."""
+    image: pulumi.Input[str]
+    """Image with the program that copies, `modelops-transfer`: the one that serves the model has it."""
+    model_name: pulumi.Input[str]
+    """Name under which the model is registered, here as there."""
+    run_id: pulumi.Input[str]
+    """The run whose version is promoted: a TrainingJob's `run_id` in the other environment."""
+    source_uri: pulumi.Input[str]
+    """Address of the MLflow server that has the version, as pods see it."""
+    tracking_uri: pulumi.Input[str]
+    """Address of the MLflow server that gets it, as pods see it."""
+    source_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` of an account that may read at `source_uri`.
+    Default: none, for a server without accounts."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` of an account that may write at `tracking_uri`.
+    Default: none, for a server without accounts."""
+    tracking_url: NotRequired[pulumi.Input[str]]
+    """Address of that server for people, for `run_url`. Default: `tracking_uri`."""
+    gate: NotRequired[Mapping[str, GateBounds]]
+    """Bounds of the metrics that the run ended with, by name; `min_delta` and `max_delta` compare with the version that
+    serves here. Not met: nothing is copied, and the update fails. Default: none."""
+    serving_alias: NotRequired[str]
+    """Alias of the version now serving here, for the gate's relative bounds. Default `serving`."""
+    experiment_name: NotRequired[pulumi.Input[str]]
+    """MLflow experiment that gets the run. Default: the model's name."""
+    resources: NotRequired[Resources]
+    """Resources of the copying pod. Default: 50 thousandths of a core, 64 MiB, at most 256 MiB."""
+    image_pull_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret that lets the nodes pull the image. Default: none."""
+    timeout_seconds: NotRequired[pulumi.Input[int]]
+    """How long the copying may take, in seconds. Default 900; 30 to 86400."""
+
+
+class ModelPromotion(pulumi.ComponentResource):
+    """Brings a version that another environment has trained into this one's registry, as it is.
+
+    The files are the same to the byte, and so are alias, metrics, parameters and tags: what was tried there is what
+    serves here. Nothing is trained. A version that is here already is judged again by the gate and not copied.
+    """
+
+    run_id: pulumi.Output[str]
+    """The run's identity, the same as in the other environment."""
+    model_uri: pulumi.Output[str]
+    """`models:/<model_name>@run-<run_id>`. What uses it waits until the version is here."""
+    model_version: pulumi.Output[str]
+    """`run-<run_id>`, the version's alias in both registries."""
+    metrics: pulumi.Output[Mapping[str, float]]
+    """Metrics of the run by name. Only known once the version is here."""
+    run_url: pulumi.Output[str]
+    """Address of the run's page in this environment's MLflow. Only known once the version is here."""
+
+    def __init__(self, name: str, args: ModelPromotionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        args = _checked(name, args)
+        super().__init__("modelops:index:ModelPromotion", name, None, opts)
+        name = objects_name(name, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        namespace = args["namespace"]
+        own = labels(NAME, NAME, name)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=own)
+        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
+        ports = [pulumi.Output.from_input(args[uri]).apply(port_of) for uri in ("source_uri", "tracking_uri")]
+        only_out(name, NAME, name, namespace, here, *ports, *API_SERVER_PORTS)
+        report = RunReport(name, namespace, own, name, here)
+        job = registry_job(
+            name,
+            NAME,
+            name,
+            namespace,
+            _copying(args, report),
+            [scratch("tmp"), scratch("model"), api_access("account")],
+            here,
+            account=known_after(name, account),
+            image_pull_secret=args.get("image_pull_secret"),
+            deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+        )
+        self.run_id = pulumi.Output.from_input(args["run_id"])
+        self.model_version = known_after(pulumi.Output.concat("run-", self.run_id), job)
+        self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
+        tracking_url = args.get("tracking_url", args["tracking_uri"])
+        self.metrics, self.run_url = report.outputs(job, None, self.run_id, tracking_url)
+        self.register_outputs(
+            {
+                "run_id": self.run_id,
+                "model_uri": self.model_uri,
+                "model_version": self.model_version,
+                "metrics": self.metrics,
+                "run_url": self.run_url,
+            }
+        )
+
+
+def _copying(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs":
+    variables = {
+        "MODELOPS_MODEL_NAME": args["model_name"],
+        "MODELOPS_RUN_ID": args["run_id"],
+        "MODELOPS_GATE": pulumi.Output.from_input(args.get("gate") or {}).apply(canonical_json),
+        "MODELOPS_SERVING_ALIAS": args.get("serving_alias", DEFAULT_SERVING_ALIAS),
+        "MODELOPS_SOURCE_URI": args["source_uri"],
+        "MODELOPS_MODEL_DIR": f"{_MODEL_FOLDER}/model",
+        "MLFLOW_TRACKING_URI": args["tracking_uri"],
+        "MLFLOW_EXPERIMENT_NAME": args.get("experiment_name", args["model_name"]),
+        **report.variables,
+    }
+    return container(
+        "transfer",
+        args["image"],
+        variables=variables,
+        secrets=[
+            *tracking_credentials(args.get("tracking_secret")),
+            *tracking_credentials(args.get("source_secret"), "MODELOPS_SOURCE"),
+        ],
+        command=["python", "-m", "modelops_runtime", "transfer"],
+        resources=resource_requirements(args.get("resources"), SIZES),
+        volume_mounts=[mount("tmp", "/tmp"), mount("model", _MODEL_FOLDER), mount("account", _ACCOUNT, read_only=True)],
+    )
+
+
+def _checked(name: str, given: ModelPromotionArgs) -> ModelPromotionArgs:
+    """The arguments as the component reads them. Raises ArgumentsError with every problem."""
+    problems = Problems("ModelPromotion", name)
+    problems.dns_label("name", name, maximum=LONGEST_NAME)
+    args = read_args(given, ModelPromotionArgs, problems)
+    problems.dns_label("namespace", args.get("namespace"))
+    problems.mlflow_name("model_name", args.get("model_name"))
+    problems.mlflow_name("serving_alias", args.get("serving_alias"))
+    for field in ("image", "run_id", "source_secret", "tracking_secret", "image_pull_secret"):
+        problems.text(field, args.get(field))
+    for field in ("source_uri", "tracking_uri", "tracking_url"):
+        problems.url(field, args.get(field))
+    problems.number("timeout_seconds", args.get("timeout_seconds"), 30, 86_400)
+    check_resources(problems, "resources", args.get("resources"), SIZES)
+    check_gate(problems, args)
+    problems.raise_if_any()
+    return args

@@ -1,0 +1,332 @@
+"""ModelRegistry: an MLflow server that keeps runs, models and their files."""
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.naming import objects_name
+from modelops.core.outputs import known_after
+from modelops.core.types import Expose
+from modelops.kubernetes.labels import labels, scrape, selector
+from modelops.kubernetes.network import allow_egress, allow_ingress, cluster_host, net, service_url
+from modelops.kubernetes.pods import (
+    Sizes,
+    claimed,
+    container,
+    core,
+    http_probe,
+    mount,
+    name_of,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+    secret_key,
+    tracking_credentials,
+)
+from modelops.kubernetes.volumes import volume_claim
+from modelops.registry import accounts, backup
+from modelops.registry.accounts import CONFIG, Accounts
+from modelops.registry.args import (
+    DEFAULT_STORAGE_SIZE,
+    ModelRegistryArgs,
+    checked,
+    needs_full_image,
+    needs_volume,
+    store_port,
+)
+from modelops.registry.database import Database, database
+
+__all__ = ["ModelRegistry", "ModelRegistryArgs"]
+
+PORT = 5000
+METRICS_PORT = 9105
+METRICS_SIZES = Sizes(cpu="10m", memory="32Mi", memory_limit="64Mi")
+SIZES = Sizes(cpu="100m", memory="640Mi", memory_limit="1536Mi")
+"""One worker and its supervisor take 500 MiB idle (MLflow 3.17.2)."""
+STARTUP_SECONDS = 300
+"""Importing takes seconds, filling an empty database some more."""
+PREPARE_SECONDS = 900
+"""Migrating a database of an older version may take minutes."""
+_NAME = "mlflow"
+_COMPONENT = "model-registry"
+_FOLDER = "/mlflow"
+_VOLUME_ARTIFACTS = f"{_FOLDER}/artifacts"
+
+
+class ModelRegistry(pulumi.ComponentResource):
+    """Runs an MLflow server: tracking, model registry, and a proxy for model files.
+
+    By default on SQLite and one volume, without accounts; `database`, `artifacts`, `auth` and `backup` make it one for
+    production. One pod at a time, replaced rather than rolled: the database is migrated by one alone.
+    """
+
+    tracking_uri: pulumi.Output[str]
+    """Address inside the cluster: for TrainingJob and ModelService."""
+    url: pulumi.Output[str]
+    """Address outside the cluster when exposed, else `tracking_uri`."""
+    writer_secret: pulumi.Output[str] | None
+    """Name of the Secret with `username` and `password` of the account for trainings. None without `auth`."""
+    reader_secret: pulumi.Output[str] | None
+    """Name of the Secret with `username` and `password` of the account for services. None without `auth`."""
+
+    def __init__(self, name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        args = checked(name, args)
+        super().__init__("modelops:index:ModelRegistry", name, None, opts)
+        name = objects_name(name, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        described = labels(_NAME, _COMPONENT, name)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=described)
+        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
+        store = database(name, args, here)
+        users = accounts.accounts(name, _COMPONENT, args, here)
+        ports = _outgoing(args, store)
+        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, ports), opts=here)
+        claim = _volume(name, args, described, here)
+        server = _Server(name, args, known_after(name, account), claim, store, users)
+        deployment = k8s.apps.v1.Deployment(
+            name,
+            metadata=metadata,
+            spec=server.deployment_spec(),
+            opts=pulumi.ResourceOptions.merge(
+                here,
+                pulumi.ResourceOptions(
+                    custom_timeouts=pulumi.CustomTimeouts(create=_waited_for(), update=_waited_for())
+                ),
+            ),
+        )
+        if "backup" in args:
+            source = backup.Source(
+                name, server.image, store, server.artifacts, server.store, claim, ports, selector(_NAME, name)
+            )
+            backup.backups(source, args, here)
+        service = _service(name, metadata, args, here, deployment)
+        inside = cluster_host(name, args["namespace"])
+        self.tracking_uri = known_after(pulumi.Output.concat("http://", inside, f":{PORT}"), service, deployment)
+        self.url = service_url(
+            service,
+            expose=args.get("expose", Expose.CLUSTER_IP),
+            port=PORT,
+            inside=inside,
+            host=args.get("host"),
+            ready=[deployment],
+        )
+        self.writer_secret = name_of(users.writer) if users else None
+        self.reader_secret = name_of(users.reader) if users else None
+        self.register_outputs(
+            {
+                "tracking_uri": self.tracking_uri,
+                "url": self.url,
+                "writer_secret": self.writer_secret,
+                "reader_secret": self.reader_secret,
+            }
+        )
+
+
+def _waited_for() -> str:
+    return f"{PREPARE_SECONDS + STARTUP_SECONDS + 120}s"
+
+
+def _outgoing(args: ModelRegistryArgs, database: Database) -> list[pulumi.Input[int]]:
+    """TCP ports that the server connects to."""
+    return [*database.ports, *([store_port(args["artifacts"])] if "artifacts" in args else [])]
+
+
+def _network_rules(name: str, ports: list[pulumi.Input[int]]) -> "net.NetworkPolicySpecArgs":
+    """Requests come in; the server itself connects to its database and object store, or to nothing."""
+    return net.NetworkPolicySpecArgs(
+        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, name)),
+        policy_types=["Ingress", "Egress"],
+        ingress=[allow_ingress(PORT), allow_ingress(METRICS_PORT)],
+        egress=[allow_egress(*ports)] if ports else [],
+    )
+
+
+def _volume(
+    name: str,
+    args: ModelRegistryArgs,
+    described: dict[str, pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str] | None:
+    if not needs_volume(args):
+        return None
+    size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
+    return volume_claim(name, args["namespace"], described, size, args.get("storage_class"), opts)
+
+
+class _Server:
+    """The server's pod."""
+
+    def __init__(
+        self,
+        name: str,
+        args: ModelRegistryArgs,
+        account: pulumi.Input[str],
+        claim: pulumi.Input[str] | None,
+        database: Database,
+        users: Accounts | None,
+    ) -> None:
+        self._name, self._args = name, args
+        self._account, self._claim = account, claim
+        self._database, self._accounts = database, users
+        upstream = UPSTREAM_IMAGES["mlflow_full" if needs_full_image(args) else "mlflow"]
+        self.image: pulumi.Input[str] = args.get("image", upstream)
+        self.artifacts: pulumi.Input[str] = args["artifacts"]["uri"] if "artifacts" in args else _VOLUME_ARTIFACTS
+        self.store = _store_variables(args)
+
+    def deployment_spec(self) -> "k8s.apps.v1.DeploymentSpecArgs":
+        """One replica of it."""
+        return k8s.apps.v1.DeploymentSpecArgs(
+            replicas=1,
+            revision_history_limit=3,
+            progress_deadline_seconds=PREPARE_SECONDS + STARTUP_SECONDS + 60,
+            # Rolling would start a second pod that waits for ever for the volume of the first.
+            strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, self._name)),
+            template=core.PodTemplateSpecArgs(
+                metadata=k8s.meta.v1.ObjectMetaArgs(
+                    labels=labels(_NAME, _COMPONENT, self._name), annotations=scrape(METRICS_PORT)
+                ),
+                spec=core.PodSpecArgs(
+                    service_account_name=self._account,
+                    automount_service_account_token=False,
+                    enable_service_links=False,
+                    security_context=restricted_pod(),
+                    image_pull_secrets=pull_secrets(self._args.get("image_pull_secret")),
+                    volumes=self._volumes(),
+                    init_containers=[self._prepare()],
+                    containers=[self._server(), self._metrics()],
+                ),
+            ),
+        )
+
+    def _volumes(self) -> "list[core.VolumeArgs]":
+        volumes = [] if self._claim is None else [claimed("data", self._claim)]
+        if self._accounts:
+            # In memory: the file has the database's address with its password.
+            memory = core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit="1Mi")
+            volumes.append(core.VolumeArgs(name="config", empty_dir=memory))
+        return [*volumes, scratch()]
+
+    def _mounts(self) -> "list[core.VolumeMountArgs]":
+        mounts = [] if self._claim is None else [mount("data", _FOLDER)]
+        if self._accounts:
+            mounts.append(mount("config", CONFIG.rpartition("/")[0]))
+        return [*mounts, mount("tmp", "/tmp")]
+
+    def _prepare(self) -> "core.ContainerArgs":
+        """Migrates the database, and sets the accounts' passwords."""
+        return container(
+            "prepare",
+            self.image,
+            variables={"MLFLOW_DISABLE_TELEMETRY": "true"},
+            secrets=[self._database.variable, *(self._accounts.for_prepare if self._accounts else [])],
+            command=["python3", "-c", asset("registry/assets/prepare.py")],
+            resources=resource_requirements(self._args.get("resources"), SIZES),
+            volume_mounts=self._mounts(),
+        )
+
+    def _server(self) -> "core.ContainerArgs":
+        return container(
+            "mlflow",
+            self.image,
+            variables={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            secrets=[
+                self._database.variable,
+                *self.store,
+                *(self._accounts.for_server if self._accounts else []),
+            ],
+            args=self._command(),
+            ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+            resources=resource_requirements(self._args.get("resources"), SIZES),
+            startup_probe=http_probe("/health", "http", period=2, failures=STARTUP_SECONDS // 2),
+            readiness_probe=http_probe("/health", "http", period=10, failures=3, timeout=5),
+            liveness_probe=http_probe("/health", "http", period=20, failures=3, timeout=10),
+            volume_mounts=self._mounts(),
+        )
+
+    def _metrics(self) -> "core.ContainerArgs":
+        """Tells Prometheus of the server and of its newest runs; MLflow itself has no metrics."""
+        return container(
+            "metrics",
+            self.image,
+            variables={"MODELOPS_METRICS_PORT": str(METRICS_PORT)},
+            secrets=tracking_credentials(name_of(self._accounts.reader) if self._accounts else None),
+            command=["python3", "-c", asset("registry/assets/metrics.py")],
+            ports=[core.ContainerPortArgs(name="metrics", container_port=METRICS_PORT)],
+            resources=resource_requirements(None, METRICS_SIZES),
+            startup_probe=http_probe("/healthz", "metrics", period=2, failures=60),
+            readiness_probe=http_probe("/healthz", "metrics", period=20, failures=3, timeout=5),
+            volume_mounts=[mount("tmp", "/tmp")],
+        )
+
+    def _command(self) -> list[pulumi.Input[str]]:
+        """The database's address is not here, but in the environment."""
+        return [
+            "mlflow",
+            "server",
+            "--host=0.0.0.0",
+            f"--port={PORT}",
+            "--workers=1",
+            "--serve-artifacts",
+            pulumi.Output.concat("--artifacts-destination=", self.artifacts),
+            *(["--app-name=basic-auth"] if self._accounts else []),
+            pulumi.Output.concat("--allowed-hosts=", _allowed_hosts(self._name, self._args)),
+        ]
+
+
+def _store_variables(args: ModelRegistryArgs) -> "list[core.EnvVarArgs]":
+    """What the SDK of the object store reads."""
+    if "artifacts" not in args:
+        return []
+    store = args["artifacts"]
+    variables = [core.EnvVarArgs(name="AWS_DEFAULT_REGION", value=store.get("region", "us-east-1"))]
+    if "endpoint_url" in store:
+        variables.append(core.EnvVarArgs(name="MLFLOW_S3_ENDPOINT_URL", value=store["endpoint_url"]))
+    if "secret" in store:
+        keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        variables += [secret_key(key, store["secret"], key) for key in keys]
+    return variables
+
+
+def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:
+    """The `Host` headers that MLflow answers; it refuses others against DNS rebinding.
+
+    The address of a load balancer is not known before its Service is, so plain IP addresses are allowed where the
+    server is exposed: a browser that was lured by a rebound name sends that name, never an address.
+    """
+    exposed = args.get("expose", Expose.CLUSTER_IP) is not Expose.CLUSTER_IP
+
+    def hosts(known: dict[str, str | list[str] | None]) -> str:
+        namespace = known["namespace"]
+        inside = [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
+        found = [f"{host}:{PORT}" for host in inside] + ["localhost:*", "127.0.0.1:*"]
+        if exposed:
+            found.append("[0-9]*.[0-9]*.[0-9]*.*[0-9]:*")
+        if host := known["host"]:
+            found += [str(host), f"{host}:*"]
+        return ",".join([*found, *(known["more"] or [])])
+
+    return pulumi.Output.all(namespace=args["namespace"], host=args.get("host"), more=args.get("allowed_hosts")).apply(
+        hosts
+    )
+
+
+def _service(
+    name: str,
+    metadata: "k8s.meta.v1.ObjectMetaArgs",
+    args: ModelRegistryArgs,
+    opts: pulumi.ResourceOptions,
+    deployment: "k8s.apps.v1.Deployment",
+) -> "core.Service":
+    return core.Service(
+        name,
+        metadata=metadata,
+        spec=core.ServiceSpecArgs(
+            type=args.get("expose", Expose.CLUSTER_IP).value,
+            selector=selector(_NAME, name),
+            ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
+        ),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
+    )

@@ -1,0 +1,1 @@
+"""ModelService: a model version behind an address."""

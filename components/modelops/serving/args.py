@@ -1,0 +1,269 @@
+"""ModelService's arguments and their defaults."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+
+from modelops.core.types import Expose, Resources
+from modelops.serving.release.args import BlueGreen, Canary, Shadow
+
+DEFAULT_REPLICAS = 2
+DEFAULT_MIN_REPLICAS = 2
+DEFAULT_TARGET_CPU_PERCENT = 70
+DEFAULT_STABILIZATION_SECONDS = 300
+DEFAULT_STARTUP_TIMEOUT_SECONDS = 120
+DEFAULT_ENGINE_STARTUP_SECONDS = 1800
+DEFAULT_DRAIN_SECONDS = 10
+DEFAULT_PORT = 80
+DEFAULT_CACHE_SIZE = "10Gi"
+DEFAULT_ENGINE_CACHE_SIZE = "200Gi"
+DEFAULT_SHARED_MEMORY = "8Gi"
+DEFAULT_TOLERANCE = 1e-6
+DEFAULT_MAX_SURGE = 1
+DEFAULT_MAX_UNAVAILABLE = 0
+DEFAULT_IDLE_SECONDS = 300
+
+
+class Runtime(Enum):
+    """The program that serves."""
+
+    MODELOPS = "modelops"
+    """An image that keeps the serving contract: this project's server, or your own."""
+    VLLM = "vllm"
+    """vLLM, for large language models on GPUs, with OpenAI's API."""
+
+
+class AccessMode(Enum):
+    """Who may mount a volume."""
+
+    READ_WRITE_MANY = "ReadWriteMany"
+    """Pods on any node."""
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    """Pods on one node: for a single replica or a cluster of one node."""
+
+
+class ScaleToZero(TypedDict):
+    """What wakes a service that has no pods. Needs KEDA in the cluster."""
+
+    prometheus_url: pulumi.Input[str]
+    """Address of a Prometheus server, as KEDA sees it."""
+    query: pulumi.Input[str]
+    """PromQL that says how much is asked for, measured in front of the service (an ingress controller's requests, a
+    queue's length): pods that are not there count nothing."""
+    threshold: pulumi.Input[float]
+    """How much of it one pod takes. Above 0."""
+    idle_seconds: NotRequired[int]
+    """How long nothing must be asked for until the last pod goes. Default 300; 1 to 86400."""
+
+
+class Autoscaling(TypedDict):
+    """Bounds and aims of the autoscaler. With several aims, the one that asks for the most pods decides."""
+
+    max_replicas: pulumi.Input[int]
+    """Upper bound of the replica count. At least `min_replicas`."""
+    min_replicas: NotRequired[pulumi.Input[int]]
+    """Lower bound of the replica count. Default 2; at least 1, or 0 with `scale_to_zero`, where 0 is the default."""
+    target_cpu_percent: NotRequired[pulumi.Input[int]]
+    """Mean CPU use that the autoscaler aims for, in percent of the request. Default 70, none where another aim is
+    given; 1 to 1000. Needs metrics-server in the cluster, as does memory."""
+    target_memory_percent: NotRequired[pulumi.Input[int]]
+    """Mean memory use to aim for, in percent of the request. Default: none; 1 to 1000."""
+    target_requests_per_second: NotRequired[pulumi.Input[float]]
+    """Requests per second and pod to aim for. Default: none; above 0. Needs an adapter that serves Prometheus' metrics
+    to the autoscaler; without one, `pulumi up` fails and names the metric."""
+    target_latency_ms: NotRequired[pulumi.Input[float]]
+    """99th percentile of a pod's latency to aim for, in milliseconds. Default: none; above 0. Needs the adapter too."""
+    target_queue_length: NotRequired[pulumi.Input[float]]
+    """Requests that wait in each pod's engine, to aim for. Default: none; above 0. Only with the `vllm` runtime; needs
+    the adapter too."""
+    scale_down_stabilization_seconds: NotRequired[pulumi.Input[int]]
+    """How long the load must have been lower before pods go, in seconds. Default 300; 0 to 3600."""
+    scale_down_pods_per_minute: NotRequired[pulumi.Input[int]]
+    """Most pods that go in a minute. Default: half of them; at least 1."""
+    scale_up_pods_per_minute: NotRequired[pulumi.Input[int]]
+    """Most pods that come in a minute. Default: Kubernetes' own, double or 4 every 15 s; at least 1."""
+    scale_to_zero: NotRequired[ScaleToZero]
+    """Let KEDA take the last pod away when nothing is asked for. Default: never."""
+
+
+class Rollout(TypedDict):
+    """How many pods a release may add and take at a time. Not both 0."""
+
+    max_surge: NotRequired[int]
+    """Pods more than `replicas` during a release. Default 1; 0 to 1000. 0 needs no spare GPU, but then the service runs
+    with `max_unavailable` pods fewer, and with a single replica it is away for as long as a pod takes to start."""
+    max_unavailable: NotRequired[int]
+    """Pods fewer than `replicas` during a release. Default 0, or 1 where `max_surge` is 0; 0 to 1000."""
+
+
+class SmokeTest(TypedDict):
+    """A prediction that a new version must get right before any of its pods takes traffic."""
+
+    inputs: Sequence[Any]
+    """What is posted as `inputs` to `/api/predict`."""
+    outputs: Sequence[Any]
+    """What must come back as `outputs`: numbers in lists of the same shape."""
+    tolerance: NotRequired[float]
+    """How far each number may be off. Default 1e-6; at least 0."""
+    image: NotRequired[pulumi.Input[str]]
+    """Image with `python`, which posts and compares. Default: the serving image."""
+
+
+class ServingCache(TypedDict):
+    """A volume that keeps fetched models, so that a new pod downloads nothing that another one already has."""
+
+    size: NotRequired[pulumi.Input[str]]
+    """Size of the volume. Default `10Gi`, `200Gi` with the `vllm` runtime."""
+    storage_class: NotRequired[pulumi.Input[str]]
+    """StorageClass of the volume. Default: the cluster's."""
+    access_mode: NotRequired[AccessMode]
+    """`ReadWriteMany` or `ReadWriteOnce`. Default `ReadWriteMany`: with the other one, pods on a second node wait for
+    ever."""
+
+
+class GatewayListener(TypedDict):
+    """A Gateway that is there already."""
+
+    name: pulumi.Input[str]
+    """Name of the Gateway."""
+    namespace: NotRequired[pulumi.Input[str]]
+    """Its namespace, whose listeners must allow routes from this one. Default: the service's."""
+    listener: NotRequired[pulumi.Input[str]]
+    """Name of its listener (`sectionName`). Default: all that take the host."""
+    https: NotRequired[bool]
+    """Whether that listener speaks HTTPS, for `url`. Default true."""
+
+
+class Route(TypedDict):
+    """A host name in front of the Service. Exactly one of `ingress_class`, `gateway` and `gateway_class`."""
+
+    host: pulumi.Input[str]
+    """Name under which clients reach the service."""
+    ingress_class: NotRequired[pulumi.Input[str]]
+    """Make an Ingress for the controller of this class."""
+    gateway: NotRequired[GatewayListener]
+    """Make an HTTPRoute at a Gateway that is there already. Needs Gateway API in the cluster."""
+    gateway_class: NotRequired[pulumi.Input[str]]
+    """Make a Gateway of this class, and an HTTPRoute. Needs Gateway API in the cluster."""
+    tls_secret: NotRequired[pulumi.Input[str]]
+    """Secret in the namespace with certificate and key (`kubernetes.io/tls`); the route then speaks HTTPS only where
+    it is a Gateway's. Default: plain HTTP. Not with `gateway`, whose listener has its own."""
+    annotations: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Annotations of the Ingress or HTTPRoute, for its controller. Default: none."""
+
+
+class Vllm(TypedDict):
+    """What vLLM is started with. GPUs of each pod are `resources.gpus`."""
+
+    max_model_len: NotRequired[pulumi.Input[int]]
+    """Longest request and answer together, in tokens. Default: the model's own; at least 1."""
+    shared_memory: NotRequired[pulumi.Input[str]]
+    """Size of `/dev/shm`, through which the processes of several GPUs talk. Counts as memory. Default `8Gi`."""
+    nodes: NotRequired[int]
+    """Nodes that one copy of the model spans, each with `resources.gpus` GPUs: tensor parallel inside a node, pipeline
+    parallel across. Default 1; 1 to 64. Above 1 it needs LeaderWorkerSet in the cluster."""
+    token_secret: NotRequired[pulumi.Input[str]]
+    """Secret in the namespace whose key `token` is a Hugging Face token, for models that need one. Default: none."""
+    arguments: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
+    """More arguments for `vllm serve`. Default: none."""
+
+
+class ServingAlias(TypedDict):
+    """An alias of the registered model that stands for the version which serves, moved when a rollout is done."""
+
+    alias: NotRequired[pulumi.Input[str]]
+    """The alias. Default `serving`, which a training's relative gate compares with; services that share a registry take
+    one each."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` of an account that may write: ModelRegistry's
+    `writer_secret`. Default: none."""
+
+
+class ModelServiceArgs(TypedDict):
+    """Arguments of ModelService."""
+
+    model_uri: pulumi.Input[str]
+    """The model version to serve, `models:/<name>@<alias>`: TrainingJob's `model_uri`. With the `vllm` runtime
+    `hf://<organization>/<model>`, with `@<revision>` to pin it."""
+    namespace: pulumi.Input[str]
+    """Namespace to create everything in. It must exist."""
+    image: NotRequired[pulumi.Input[str]]
+    """Serving image, best by digest (`repository@sha256:…`). Required, except with the `vllm` runtime, which brings
+    its own."""
+    tracking_uri: NotRequired[pulumi.Input[str]]
+    """Address of the MLflow server that has the model, as pods see it. Required, except with the `vllm` runtime."""
+    tracking_secret: NotRequired[pulumi.Input[str]]
+    """Secret in the namespace with the keys `username` and `password` for the MLflow server: ModelRegistry's
+    `reader_secret`. Only what fetches the model gets them. Default: none."""
+    serving_alias: NotRequired[ServingAlias]
+    """Tells the registry which version serves, `{}` for the alias `serving`. Not with the `vllm` runtime, whose models
+    are elsewhere. Default: it isn't told."""
+    model_name: NotRequired[pulumi.Input[str]]
+    """Name of the model in metrics and logs. Default: the name in `model_uri`."""
+    runtime: NotRequired[Runtime]
+    """The program that serves: `modelops` or `vllm`. Default `modelops`."""
+    vllm: NotRequired[Vllm]
+    """Settings of the `vllm` runtime. Default: vLLM's own."""
+    replicas: NotRequired[int]
+    """How many pods serve. Default 2; 1 to 1000. Not with `autoscaling`, which decides it then."""
+    autoscaling: NotRequired[Autoscaling]
+    """Let the load decide the replica count. Default: a fixed count."""
+    rollout: NotRequired[Rollout]
+    """How a release replaces pods. Default: one more at a time, never one fewer."""
+    smoke_test: NotRequired[SmokeTest]
+    """A prediction that must be right before a new version takes traffic. Default: the model's own golden prediction
+    alone, which every pod checks before it is ready. Not with the `vllm` runtime."""
+    cache: NotRequired[ServingCache]
+    """Keep fetched models on a volume. Default: every new pod downloads its own copy."""
+    expose: NotRequired[Expose]
+    """How the Service is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""
+    host: NotRequired[pulumi.Input[str]]
+    """Name under which clients reach the Service, for `url`. Default: the load balancer's own address, `localhost`
+    with `NodePort`, the Service's DNS name with `ClusterIP`. Not with `route`, which has its own."""
+    port: NotRequired[int]
+    """Port of the Service; the pods listen on 8080. Default 80; 1 to 65535."""
+    route: NotRequired[Route]
+    """A host name and TLS in front of the Service, by Ingress or Gateway API. Default: none."""
+    resources: NotRequired[Resources]
+    """Resources of each serving container. Default: 100m CPU, 128Mi memory, limited to 512Mi; with the `vllm` runtime
+    4 CPUs, 16Gi memory, limited to 64Gi, and 1 GPU."""
+    startup_timeout_seconds: NotRequired[int]
+    """How long a pod may take until it answers, fetching the model included, in seconds. A release whose pods take
+    longer has failed; the old ones keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
+    drain_seconds: NotRequired[int]
+    """How long a pod that goes away keeps answering, in seconds. Default 10; 1 to 600."""
+    fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
+    """Program that fetches the model into the model folder, with its arguments. Default `modelops-fetch`."""
+    serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
+    """Program that serves the model, with its arguments. Default `modelops-serve`."""
+    image_pull_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
+    canary: NotRequired[Canary]
+    """A second version that gets a share of the requests. Default: none."""
+    blue_green: NotRequired[BlueGreen]
+    """Two full tracks that take turns. Not with `canary`. Default: one track, replaced pod by pod."""
+    shadow: NotRequired[Shadow]
+    """A version that gets copies of the requests and whose answers go to nobody. Default: none."""
+
+
+def is_vllm(args: ModelServiceArgs) -> bool:
+    """Whether vLLM serves."""
+    return args.get("runtime") is Runtime.VLLM
+
+
+def nodes(args: ModelServiceArgs) -> int:
+    """How many nodes one copy of the model spans."""
+    return args.get("vllm", {}).get("nodes", 1)
+
+
+def startup_seconds(args: ModelServiceArgs) -> int:
+    """How long a pod may take to start."""
+    default = DEFAULT_ENGINE_STARTUP_SECONDS if is_vllm(args) else DEFAULT_STARTUP_TIMEOUT_SECONDS
+    return args.get("startup_timeout_seconds", default)
+
+
+def drain_seconds(args: ModelServiceArgs) -> int:
+    """How long a leaving pod keeps answering."""
+    return args.get("drain_seconds", DEFAULT_DRAIN_SECONDS)

@@ -1,0 +1,184 @@
+"""The rules of ModelService's arguments."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelops.core.validation import Problems, read_args
+from modelops.kubernetes.pods import check_resources
+from modelops.serving.args import DEFAULT_MIN_REPLICAS, ModelServiceArgs, Runtime, is_vllm, nodes
+from modelops.serving.release import blue_green, canary, shadow
+
+LONGEST_NAME = 48
+"""Room for what Kubernetes adds to the names of a track's Deployment and of the smoke test's Job."""
+_HUGGING_FACE = r"hf://[\w.-]+/[\w.-]+(@[\w.-]+)?"
+_ENGINE_ONLY = ("vllm",)
+_CONTRACT_ONLY = ("tracking_uri", "tracking_secret", "smoke_test", "fetch_command", "serve_command")
+_METRICS = ("target_requests_per_second", "target_latency_ms", "target_queue_length")
+
+
+def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
+    """The arguments as the component reads them. Raises ArgumentsError with every problem."""
+    problems = Problems("ModelService", name)
+    problems.dns_label("name", name, maximum=LONGEST_NAME)
+    args = read_args(args, ModelServiceArgs, problems)
+    _check_scalars(problems, args)
+    _check_runtime(problems, args)
+    if "autoscaling" in args:
+        _check_autoscaling(problems, args)
+    if "rollout" in args:
+        _check_rollout(problems, args["rollout"])
+    if "smoke_test" in args:
+        _check_smoke_test(problems, args["smoke_test"])
+    if "route" in args:
+        _check_route(problems, args)
+    if "canary" in args:
+        canary.check(problems, args)
+    if "blue_green" in args:
+        blue_green.check(problems, args)
+    if "shadow" in args:
+        shadow.check(problems, args)
+    if nodes(args) != 1 or is_vllm(args):
+        for field in ("canary", "blue_green", "shadow"):
+            if field in args:
+                problems.add(field, "given", "must not be given with the vllm runtime")
+    problems.raise_if_any()
+    return args
+
+
+def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
+    problems.text("image", args.get("image"))
+    problems.url("tracking_uri", args.get("tracking_uri"))
+    problems.dns_label("namespace", args.get("namespace"))
+    for field in ("tracking_secret", "image_pull_secret", "host"):
+        problems.text(field, args.get(field))
+    problems.mlflow_name("serving_alias.alias", (args.get("serving_alias") or {}).get("alias"))
+    problems.number("replicas", args.get("replicas"), 1, 1000)
+    problems.number("port", args.get("port"), 1, 65_535)
+    problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, 14_400)
+    problems.number("drain_seconds", args.get("drain_seconds"), 1, 600)
+    check_resources(problems, "resources", args.get("resources"))
+    problems.quantities("cache", args.get("cache"), ("size",))
+
+
+def _check_runtime(problems: Problems, args: ModelServiceArgs) -> None:
+    uri, vllm = args.get("model_uri"), is_vllm(args)
+    if isinstance(uri, str):
+        if vllm and not re.fullmatch(_HUGGING_FACE, uri):
+            problems.add("model_uri", uri, "must be hf://<organization>/<model>, with the vllm runtime")
+        if not vllm and not (uri.startswith("models:/") and len(uri) > len("models:/")):
+            problems.add("model_uri", uri, "must be models:/<name>@<alias> or models:/<name>/<version>")
+    for field in _CONTRACT_ONLY if vllm else _ENGINE_ONLY:
+        if field in args:
+            runtime = Runtime.VLLM if vllm else Runtime.MODELOPS
+            problems.add(field, _value(args, field), f"must not be given with the {runtime.value} runtime")
+    if not vllm:
+        for field in ("image", "tracking_uri"):
+            if field not in args:
+                problems.missing(field, "it is required with the modelops runtime")
+        return
+    engine = args.get("vllm", {})
+    problems.number("vllm.max_model_len", engine.get("max_model_len"), minimum=1)
+    problems.number("vllm.nodes", engine.get("nodes"), 1, 64)
+    problems.quantity("vllm.shared_memory", engine.get("shared_memory"))
+    problems.text("vllm.token_secret", engine.get("token_secret"))
+    problems.number("resources.gpus", args.get("resources", {}).get("gpus"), minimum=1)
+    if _many_nodes(args) and "rollout" in args and args["rollout"].get("max_surge", 0):
+        problems.add("rollout.max_surge", args["rollout"]["max_surge"], "must be 0 when vllm.nodes is above 1")
+
+
+def _many_nodes(args: ModelServiceArgs) -> bool:
+    count = nodes(args)
+    return isinstance(count, int) and count > 1
+
+
+def _value(args: ModelServiceArgs, field: str) -> Any:
+    return args.get(field)
+
+
+def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:
+    bounds = args["autoscaling"]
+    to_zero = "scale_to_zero" in bounds
+    smallest = 0 if to_zero else 1
+    low, high = bounds.get("min_replicas", 0 if to_zero else DEFAULT_MIN_REPLICAS), bounds.get("max_replicas")
+    problems.number("autoscaling.min_replicas", low, smallest, 1000)
+    problems.number("autoscaling.max_replicas", high, 1, 1000)
+    for field in ("target_cpu_percent", "target_memory_percent"):
+        problems.number(f"autoscaling.{field}", bounds.get(field), 1, 1000)
+    for field in _METRICS:
+        _check_positive(problems, f"autoscaling.{field}", bounds.get(field))
+    problems.number(
+        "autoscaling.scale_down_stabilization_seconds", bounds.get("scale_down_stabilization_seconds"), 0, 3600
+    )
+    for field in ("scale_down_pods_per_minute", "scale_up_pods_per_minute"):
+        problems.number(f"autoscaling.{field}", bounds.get(field), minimum=1)
+    if isinstance(low, int) and isinstance(high, int) and high < low:
+        problems.add("autoscaling.max_replicas", high, f"must be at least min_replicas ({low})")
+    if "replicas" in args:
+        problems.add("replicas", args["replicas"], "must not be given with autoscaling, which decides it")
+    if "target_queue_length" in bounds and not is_vllm(args):
+        problems.add(
+            "autoscaling.target_queue_length",
+            bounds["target_queue_length"],
+            "must not be given without vllm as runtime",
+        )
+    if "scale_to_zero" in bounds:
+        _check_scale_to_zero(problems, bounds)
+
+
+def _check_scale_to_zero(problems: Problems, bounds: Mapping[str, Any]) -> None:
+    wake = bounds["scale_to_zero"]
+    problems.url("autoscaling.scale_to_zero.prometheus_url", wake.get("prometheus_url"))
+    problems.number("autoscaling.scale_to_zero.idle_seconds", wake.get("idle_seconds"), 1, 86_400)
+    _check_positive(problems, "autoscaling.scale_to_zero.threshold", wake.get("threshold"))
+    if wake.get("query") == "":
+        problems.add("autoscaling.scale_to_zero.query", "", "must not be empty")
+    for field in _METRICS:
+        if field in bounds:
+            rule = "must not be given with scale_to_zero, whose query says what is asked for"
+            problems.add(f"autoscaling.{field}", bounds[field], rule)
+
+
+def _check_positive(problems: Problems, field: str, value: object) -> None:
+    if isinstance(value, int | float) and value <= 0:
+        problems.add(field, value, "must be above 0")
+
+
+def _check_rollout(problems: Problems, rollout: Mapping[str, Any]) -> None:
+    surge, away = rollout.get("max_surge"), rollout.get("max_unavailable")
+    problems.number("rollout.max_surge", surge, 0, 1000)
+    problems.number("rollout.max_unavailable", away, 0, 1000)
+    if surge == 0 and away == 0:
+        problems.add("rollout.max_unavailable", 0, "must be at least 1 when max_surge is 0: nothing could be replaced")
+
+
+def _check_smoke_test(problems: Problems, test: Mapping[str, Any]) -> None:
+    for field in ("inputs", "outputs"):
+        values = test.get(field)
+        if isinstance(values, Sequence) and not values:
+            problems.add(f"smoke_test.{field}", [], "must not be empty")
+        elif isinstance(values, Sequence) and not _is_numbers(values):
+            problems.add(f"smoke_test.{field}", values, "must be numbers, or lists of them")
+    problems.number("smoke_test.tolerance", test.get("tolerance"), minimum=0)
+
+
+def _is_numbers(value: object) -> bool:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return all(_is_numbers(entry) for entry in value)
+    return isinstance(value, int | float)
+
+
+def _check_route(problems: Problems, args: ModelServiceArgs) -> None:
+    route = args["route"]
+    ways = [field for field in ("ingress_class", "gateway", "gateway_class") if field in route]
+    if len(ways) != 1:
+        found = " and ".join(ways) or "none of them"
+        problems.add("route", found, "must have exactly one of ingress_class, gateway and gateway_class")
+    for field in ("host", "ingress_class", "gateway_class", "tls_secret"):
+        problems.text(f"route.{field}", route.get(field))
+    if "gateway" in route and "tls_secret" in route:
+        problems.add(
+            "route.tls_secret", route["tls_secret"], "must not be given with gateway, whose listener has its own"
+        )
+    if "host" in args:
+        problems.add("host", args["host"], "must not be given with route, which has its own")

@@ -1,0 +1,136 @@
+"""ModelService: one model version behind one address, replaced without a failed request."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.naming import objects_name
+from modelops.core.outputs import known_after
+from modelops.core.types import Expose
+from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.network import (
+    allow_egress,
+    allow_ingress,
+    allow_within,
+    cluster_host,
+    net,
+    port_of,
+    service_url,
+)
+from modelops.kubernetes.pods import core
+from modelops.kubernetes.volumes import volume_claim
+from modelops.serving.args import (
+    DEFAULT_CACHE_SIZE,
+    DEFAULT_ENGINE_CACHE_SIZE,
+    DEFAULT_PORT,
+    AccessMode,
+    ModelServiceArgs,
+    is_vllm,
+    nodes,
+)
+from modelops.serving.checks import checked
+from modelops.serving.pod import NAME, PORT
+from modelops.serving.release.tracks import Release, bring_out, stand_by
+from modelops.serving.routing import make_route, make_service
+from modelops.serving.serving_alias import mark_serving
+from modelops.serving.track import Track
+
+PREDICT_PATH = "/api/predict"
+CHAT_PATH = "/v1/chat/completions"
+HTTPS_PORT = 443
+
+
+class ModelService(pulumi.ComponentResource):
+    """Serves a model version over HTTP on every replica, behind one Service.
+
+    A new version rolls out pod by pod: a pod takes requests only after it answered a known prediction correctly, and
+    an old one leaves only after that. A version that doesn't start, or fails its smoke test, fails the update within
+    minutes while the old pods keep serving. An earlier version is deployed like any other.
+    """
+
+    url: pulumi.Output[str]
+    """Address of the service, without a trailing slash."""
+    predict_url: pulumi.Output[str]
+    """Address that answers predictions: `POST {"inputs": [[0.5]]}`; with the `vllm` runtime that of OpenAI's chat
+    completions."""
+    canary_status: pulumi.Output[Mapping[str, Any]] | None
+    """What became of the canary: verdict (`hold`, `promote`, `roll back`), reason, figures of both tracks, and the
+    versions that the tracks serve; none without a canary."""
+
+    def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        args = checked(name, args)
+        super().__init__("modelops:index:ModelService", name, None, opts)
+        name = objects_name(name, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels(NAME, NAME, name))
+        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
+        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, args), opts=here)
+        base = Track(name, args, known_after(name, account), _cache(name, args, here))
+        release = bring_out(base, here)
+        # After the pods: Pulumi waits until some answer behind a Service, and those may wait for a training.
+        after = pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(depends_on=[*release.answering]))
+        service = make_service(name, metadata, args, release.selector, after)
+        # Only where the address leads to a version, that one serves.
+        mark_serving(name, args, release.version, known_after(name, account), [*release.answering, service], here)
+        stand_by(base, service, here)
+        self.url = _url(name, metadata, args, service, release, here)
+        self.predict_url = pulumi.Output.concat(self.url, CHAT_PATH if is_vllm(args) else PREDICT_PATH)
+        self.canary_status = release.canary_status
+        self.register_outputs({"url": self.url, "predict_url": self.predict_url, "canary_status": self.canary_status})
+
+
+def _url(
+    name: str,
+    metadata: "k8s.meta.v1.ObjectMetaArgs",
+    args: ModelServiceArgs,
+    service: "core.Service",
+    release: Release,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """The address that clients use: the route's, where there is one, else the Service's."""
+    if "route" in args:
+        backends = release.backends(known_after(name, service))
+        return make_route(name, metadata, args, backends, opts, release.filters)
+    return service_url(
+        service,
+        expose=args.get("expose", Expose.CLUSTER_IP),
+        port=args.get("port", DEFAULT_PORT),
+        inside=cluster_host(name, args["namespace"]),
+        host=args.get("host"),
+        ready=release.answering,
+    )
+
+
+def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
+    """The claim of the volume with fetched models."""
+    if "cache" not in args:
+        return None
+    cache = args["cache"]
+    return volume_claim(
+        f"{name}-models",
+        args["namespace"],
+        labels(NAME, NAME, name),
+        cache.get("size", DEFAULT_ENGINE_CACHE_SIZE if is_vllm(args) else DEFAULT_CACHE_SIZE),
+        cache.get("storage_class"),
+        opts,
+        access_modes=[cache.get("access_mode", AccessMode.READ_WRITE_MANY).value],
+    )
+
+
+def _network_rules(name: str, args: ModelServiceArgs) -> "net.NetworkPolicySpecArgs":
+    """Requests come in on one port; pods of every track go out for names and for the model, nothing else."""
+    picked = k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name))
+    source: pulumi.Input[int] = HTTPS_PORT
+    if not is_vllm(args):
+        source = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
+    # Copies for a shadow go from pod to pod.
+    copies = [PORT] if "shadow" in args else []
+    ingress, egress = [allow_ingress(PORT)], [allow_egress(source, *copies)]
+    if nodes(args) > 1:
+        to, back = allow_within(picked)
+        ingress, egress = [*ingress, to], [*egress, back]
+    return net.NetworkPolicySpecArgs(
+        pod_selector=picked, policy_types=["Ingress", "Egress"], ingress=ingress, egress=egress
+    )

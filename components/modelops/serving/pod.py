@@ -1,0 +1,210 @@
+"""The pod that serves a model: an init container fetches the version, the server answers once it predicted rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.kubernetes.labels import labels, scrape, selector
+from modelops.kubernetes.pods import (
+    Sizes,
+    claimed,
+    container,
+    core,
+    http_probe,
+    mount,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+    tracking_credentials,
+)
+from modelops.serving.args import ModelServiceArgs, drain_seconds, startup_seconds
+
+NAME = "model-service"
+PORT = 8080
+SIZES = Sizes(cpu="100m", memory="128Mi", memory_limit="512Mi")
+ENDPOINT_SECONDS = 5
+"""How long a leaving pod waits before it is told to stop, for the nodes to stop sending it requests."""
+TRACK = "modelops.dev/track"
+"""Label of a pod: which of the service's tracks it belongs to."""
+STABLE = "stable"
+LIVE = "modelops.dev/live"
+"""Label of the pods that answer at the service's own address."""
+CACHE = "/modelops/cache"
+_FOLDER = "/modelops/model"
+
+
+def track_selector(service: str, role: str) -> dict[str, pulumi.Input[str]]:
+    """The labels that pick the pods of one track."""
+    return {**selector(NAME, service), TRACK: role}
+
+
+def live_selector(service: str) -> dict[str, pulumi.Input[str]]:
+    """The labels that pick the pods which answer at the service's own address, of whatever track."""
+    return {**selector(NAME, service), LIVE: "true"}
+
+
+def grace_seconds(args: ModelServiceArgs) -> int:
+    """From the decision to stop a pod until it is killed: longer than wait and drain together."""
+    return ENDPOINT_SECONDS + drain_seconds(args) + 10
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose pod it is."""
+
+    service: str
+    role: str
+    account: pulumi.Input[str]
+    live: bool = True
+    cache_claim: pulumi.Input[str] | None = None
+    """The claim of the volume with fetched models."""
+    variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """Further environment variables of its server."""
+
+    def labels(self, version: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
+        """The pod's labels."""
+        found = {**labels(NAME, NAME, self.service, version), TRACK: self.role}
+        return {**found, LIVE: "true"} if self.live else found
+
+
+def template(args: ModelServiceArgs, identity: Identity) -> core.PodTemplateSpecArgs:
+    """The pod template of a track. It changes with the model's URI, and so a new version rolls out."""
+    version = version_of(args)
+    cached = identity.cache_claim is not None
+    return core.PodTemplateSpecArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=identity.labels(version), annotations=scrape(PORT)),
+        spec=pod_spec(
+            args,
+            identity,
+            volumes=volumes(identity),
+            init_containers=[fetch(args, cached=cached)],
+            containers=[serve(args, version, cached=cached, variables=identity.variables)],
+        ),
+    )
+
+
+def pod_spec(
+    args: ModelServiceArgs,
+    identity: Identity,
+    *,
+    volumes: Sequence[core.VolumeArgs],
+    containers: Sequence[core.ContainerArgs],
+    init_containers: Sequence[core.ContainerArgs] = (),
+    security: core.PodSecurityContextArgs | None = None,
+) -> core.PodSpecArgs:
+    """What every serving pod has, whichever program serves."""
+    return core.PodSpecArgs(
+        service_account_name=identity.account,
+        automount_service_account_token=False,
+        enable_service_links=False,
+        termination_grace_period_seconds=grace_seconds(args),
+        security_context=security or restricted_pod(),
+        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+        topology_spread_constraints=[_spread(identity)],
+        volumes=volumes,
+        init_containers=init_containers or None,
+        containers=containers,
+    )
+
+
+def volumes(identity: Identity) -> list[core.VolumeArgs]:
+    """Where the model and scratch files are."""
+    found = [scratch("model"), scratch("tmp")]
+    return found if identity.cache_claim is None else [*found, claimed("cache", identity.cache_claim)]
+
+
+def version_of(args: ModelServiceArgs) -> pulumi.Output[str]:
+    """The alias, version or revision that is served, as a label takes it."""
+    return pulumi.Output.from_input(args["model_uri"]).apply(model_version)
+
+
+def name_of_model(args: ModelServiceArgs) -> pulumi.Input[str]:
+    """The model's name in metrics, logs and the API."""
+    return args.get("model_name") or pulumi.Output.from_input(args["model_uri"]).apply(model_name)
+
+
+def model_version(uri: str) -> str:
+    """The alias, version or revision that a model URI ends with: `run-1` of `models:/linear@run-1`."""
+    name, at, alias = uri.partition(":/")[2].partition("@")
+    return alias if at else name.rpartition("/")[2]
+
+
+def model_name(uri: str) -> str:
+    """The model's name in its URI: `linear` of `models:/linear@run-1`, `organization/model` of `hf://…`."""
+    path = uri.partition(":/")[2].partition("@")[0]
+    return path.removeprefix("/") if uri.startswith("hf:") else path.partition("/")[0]
+
+
+def _spread(identity: Identity) -> core.TopologySpreadConstraintArgs:
+    """Over nodes as far as it goes, each revision by itself, without refusing to schedule."""
+    return core.TopologySpreadConstraintArgs(
+        max_skew=1,
+        topology_key="kubernetes.io/hostname",
+        when_unsatisfiable="ScheduleAnyway",
+        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=track_selector(identity.service, identity.role)),
+        match_label_keys=["pod-template-hash"],
+    )
+
+
+def fetch(args: ModelServiceArgs, *, cached: bool) -> core.ContainerArgs:
+    """The init container that gets the model version."""
+    credentials = args.get("tracking_secret")
+    variables: Mapping[str, pulumi.Input[str]] = {
+        "MODELOPS_MODEL_DIR": _FOLDER,
+        "MODELOPS_MODEL_URI": args["model_uri"],
+        "MLFLOW_TRACKING_URI": args["tracking_uri"],
+        **({"MODELOPS_MODEL_CACHE_DIR": CACHE} if cached else {}),
+    }
+    return container(
+        "fetch",
+        args["image"],
+        variables=variables,
+        secrets=tracking_credentials(credentials),
+        command=args.get("fetch_command") or ["python", "-m", "modelops_runtime", "fetch"],
+        resources=resource_requirements(None, SIZES),
+        volume_mounts=[mount("model", _FOLDER), mount("tmp", "/tmp"), *([mount("cache", CACHE)] if cached else [])],
+    )
+
+
+def serve(
+    args: ModelServiceArgs,
+    version: pulumi.Input[str],
+    *,
+    cached: bool,
+    drains: bool = True,
+    variables: Mapping[str, pulumi.Input[str]] | None = None,
+    **fields: Any,
+) -> core.ContainerArgs:
+    """The server. `drains`: whether it waits for requests that are still on their way when it is told to stop."""
+    pause = core.LifecycleHandlerArgs(sleep=core.SleepActionArgs(seconds=ENDPOINT_SECONDS))
+    return container(
+        "serve",
+        args["image"],
+        variables={
+            "MODELOPS_MODEL_DIR": _FOLDER,
+            "MODELOPS_PORT": str(PORT),
+            "MODELOPS_MODEL_NAME": name_of_model(args),
+            "MODELOPS_MODEL_VERSION": version,
+            "MODELOPS_DRAIN_SECONDS": str(drain_seconds(args) if drains else 0),
+            **(variables or {}),
+        },
+        command=args.get("serve_command") or ["python", "-m", "modelops_runtime", "serve"],
+        ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+        resources=resource_requirements(args.get("resources"), SIZES),
+        startup_probe=http_probe("/healthz/ready", "http", period=1, failures=startup_seconds(args)),
+        readiness_probe=http_probe("/healthz/ready", "http", period=5, failures=2),
+        liveness_probe=http_probe("/healthz/live", "http", period=10, failures=3),
+        lifecycle=core.LifecycleArgs(pre_stop=pause) if drains else None,
+        volume_mounts=[
+            mount("model", _FOLDER, read_only=True),
+            mount("tmp", "/tmp"),
+            *([mount("cache", CACHE, read_only=True)] if cached else []),
+        ],
+        **fields,
+    )

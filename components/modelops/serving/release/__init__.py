@@ -1,0 +1,1 @@
+"""How a new version is released beside the old one: canary, blue/green, shadow."""

@@ -1,0 +1,80 @@
+"""How a service's versions stand beside each other: alone, with a canary, as blue and green, with a shadow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.kubernetes.pods import name_of
+from modelops.serving.pod import live_selector, track_selector
+from modelops.serving.release import blue_green, canary, shadow
+from modelops.serving.release.args import Mirroring
+from modelops.serving.routing import Backend
+from modelops.serving.track import Track, deploy
+
+
+@dataclass(frozen=True)
+class Release:
+    """The tracks of a service."""
+
+    answering: Sequence[pulumi.Resource]
+    """Those whose pods get requests, or may."""
+    selector: Mapping[str, pulumi.Input[str]]
+    """The labels that pick the pods that answer at the service's own address."""
+    version: pulumi.Input[str]
+    """URI of the model that serves, a canary's share apart."""
+    canary_status: pulumi.Output[Mapping[str, Any]] | None = None
+    """The analysis' verdict and figures; none without a canary."""
+    canary: Backend | None = None
+    """Where a route sends the canary's share."""
+    stable_weight: pulumi.Input[int] = 100
+    filters: Sequence[Mapping[str, Any]] = ()
+    """Of the HTTPRoute."""
+
+    def backends(self, service: pulumi.Input[str]) -> list[Backend]:
+        """What stands behind a route; `service` is the service's own address."""
+        stable = Backend(service, self.stable_weight)
+        return [stable] if self.canary is None else [stable, self.canary]
+
+
+def bring_out(base: Track, opts: pulumi.ResourceOptions) -> Release:
+    """The service's tracks as its arguments want them; `base` is the track that it has without them."""
+    filters: list[Mapping[str, Any]] = []
+    if "shadow" in base.args:
+        track = shadow.deploy_track(base, opts)
+        if shadow.mirrored_by(base.args, Mirroring.GATEWAY):
+            filters.append(shadow.mirror_filter(base.args, track))
+    return replace(_tracks(with_mirror(base), opts), filters=filters)
+
+
+def with_mirror(base: Track) -> Track:
+    """The track, told where the shadow is."""
+    return replace(base, variables=shadow.variables(base.service, base.args))
+
+
+def _tracks(base: Track, opts: pulumi.ResourceOptions) -> Release:
+    if "blue_green" in base.args:
+        live = blue_green.live_track(base)
+        return Release([deploy(live, opts)], track_selector(base.service, live.role), base.args["model_uri"])
+    selector = live_selector(base.service)
+    if "canary" not in base.args:
+        return Release([deploy(base, opts)], selector, base.args["model_uri"])
+    tracks = canary.deploy_tracks(base, opts)
+    status = tracks.plan.apply(lambda plan: plan.status())
+    version = tracks.plan.apply(lambda plan: plan.stable.model_uri)
+    release = Release([tracks.stable, tracks.canary], selector, version, status)
+    if tracks.service is None:
+        return release
+    stable, share = tracks.weights(base.args["canary"]["weight_percent"])
+    return replace(release, stable_weight=stable, canary=Backend(name_of(tracks.service), share))
+
+
+def stand_by(base: Track, switched: k8s.core.v1.Service, opts: pulumi.ResourceOptions) -> None:
+    """The track that gets no requests. It changes only after the Service leads elsewhere."""
+    track = blue_green.standby_track(with_mirror(base)) if "blue_green" in base.args else None
+    if track is not None:
+        deploy(track, pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[switched])))

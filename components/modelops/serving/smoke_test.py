@@ -1,0 +1,86 @@
+"""The smoke test: a Job with the new version in a pod of its own, which no Service leads to, and a check beside it.
+
+The track's Deployment waits for the Job: a wrong answer fails `pulumi up` before any pod is replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.run_id import canonical_json
+from modelops.kubernetes.pods import Sizes, container, core, mount, resource_requirements
+from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, startup_seconds
+from modelops.serving.pod import PORT, Identity, fetch, pod_spec, serve, version_of, volumes
+
+ROLE = "smoke"
+SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="128Mi")
+CHECK_SECONDS = 60
+MARGIN_SECONDS = 30
+"""How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
+
+
+def smoke_test(
+    name: str,
+    args: ModelServiceArgs,
+    identity: Identity,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    opts: pulumi.ResourceOptions,
+) -> k8s.batch.v1.Job:
+    """The Job. It is named by Pulumi: a changed version, image or test is another Job."""
+    seconds = startup_seconds(args) + CHECK_SECONDS
+    patience = pulumi.CustomTimeouts(create=f"{seconds + MARGIN_SECONDS}s", update=f"{seconds + MARGIN_SECONDS}s")
+    identity = replace(identity, role=ROLE, live=False)
+    return k8s.batch.v1.Job(
+        f"{name}-{ROLE}",
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            namespace=metadata.namespace,
+            labels=metadata.labels,
+            # A test that failed is run again by the next `pulumi up`, as a new Job.
+            annotations={"pulumi.com/replaceUnready": "true"},
+        ),
+        spec=k8s.batch.v1.JobSpecArgs(
+            backoff_limit=0, active_deadline_seconds=seconds, template=_template(args, identity)
+        ),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(custom_timeouts=patience)),
+    )
+
+
+def _template(args: ModelServiceArgs, identity: Identity) -> core.PodTemplateSpecArgs:
+    """The server is a sidecar: started first, waited for until it is ready, and ended with the check."""
+    version, cached = version_of(args), identity.cache_claim is not None
+    spec = pod_spec(
+        args,
+        identity,
+        volumes=volumes(identity),
+        init_containers=[
+            fetch(args, cached=cached),
+            serve(args, version, cached=cached, drains=False, restart_policy="Always"),
+        ],
+        containers=[_check(args)],
+    )
+    spec.restart_policy = "Never"
+    return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=identity.labels(version)), spec=spec)
+
+
+def _check(args: ModelServiceArgs) -> core.ContainerArgs:
+    test = args["smoke_test"]
+    wanted = {
+        "inputs": test["inputs"],
+        "outputs": test["outputs"],
+        "tolerance": test.get("tolerance", DEFAULT_TOLERANCE),
+    }
+    return container(
+        "check",
+        test.get("image", args["image"]),
+        variables={
+            "MODELOPS_SMOKE_TEST": canonical_json(wanted),
+            "MODELOPS_SMOKE_URL": f"http://127.0.0.1:{PORT}/api/predict",
+        },
+        command=["python", "-c", asset("serving/assets/smoke_test.py")],
+        resources=resource_requirements(None, SIZES),
+        volume_mounts=[mount("tmp", "/tmp")],
+    )

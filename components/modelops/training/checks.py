@@ -1,0 +1,222 @@
+"""What TrainingJob refuses before anything is created."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from modelops.core.validation import Problems, read_args
+from modelops.kubernetes.pods import check_resources
+from modelops.training.args import Backend, Framework, TrainingJobArgs
+from modelops.training.pod import TRAINING_SIZES
+from modelops.training.sweep import MOST_TRIALS
+
+MONTH_SECONDS = 2_592_000
+LONGEST_NAME = 50
+LONGEST_NAME_OF_SET = 40
+"""The Job of a JobSet has a longer name than the set."""
+_MODES = ("ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_RESERVED = ("MODELOPS_", "MLFLOW_", "PET_", "DMLC_")
+
+
+def checked(name: str, given: TrainingJobArgs) -> TrainingJobArgs:
+    """The arguments as the component wants them. Raises ArgumentsError with every problem."""
+    problems = Problems("TrainingJob", name)
+    args = read_args(given, TrainingJobArgs, problems)
+    fields: Mapping[str, Any] = args
+    plain = fields.get("backend") in (None, Backend.JOB)
+    problems.dns_label("name", name, maximum=LONGEST_NAME if plain else LONGEST_NAME_OF_SET)
+    _check_run(problems, fields)
+    _check_topology(problems, fields)
+    _check_sweep(problems, fields)
+    check_gate(problems, fields)
+    _check_volumes(problems, fields)
+    _check_scheduling(problems, fields)
+    problems.raise_if_any()
+    return args
+
+
+def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
+    image = args.get("image")
+    problems.text("image", image)
+    if isinstance(image, str) and "@sha256:" not in image:
+        rule = "must be named by digest (repository@sha256:…): a tag can move, and the run id would lie"
+        problems.add("image", image, rule)
+    problems.mlflow_name("model_name", args.get("model_name"))
+    problems.dns_label("namespace", args.get("namespace"))
+    problems.url("tracking_uri", args.get("tracking_uri"))
+    problems.url("tracking_url", args.get("tracking_url"))
+    problems.text("tracking_secret", args.get("tracking_secret"))
+    problems.mlflow_name("serving_alias", args.get("serving_alias"))
+    for field in ("data_claim", "data_secret"):
+        problems.text(field, args.get(field))
+        if field in args and "data_uri" not in args:
+            problems.add(field, args[field], "must not be given without data_uri")
+    if args.get("command") == []:
+        problems.add("command", [], "must name a program")
+    wait = _mapping(args.get("publisher")).get("registry_wait_seconds")
+    problems.number("publisher.registry_wait_seconds", wait, 0, 3600)
+    for key, value in _mapping(args.get("parameters")).items():
+        _check_scalar(problems, f"parameters.{key}", value)
+    for key in _mapping(args.get("environment")):
+        if key.startswith(_RESERVED) or not key.replace("_", "a").isalnum():
+            problems.add(
+                "environment", key, f"must be a variable's name that does not begin with {', '.join(_RESERVED)}"
+            )
+
+
+def _check_scalar(problems: Problems, field: str, value: object) -> None:
+    if isinstance(value, pulumi.Output):
+        return
+    if isinstance(value, float) and not math.isfinite(value):
+        problems.add(field, value, "must be a finite number: JSON has no other")
+    elif isinstance(value, str) and not _is_unicode(value):
+        problems.add(field, value, "must be Unicode text, without halves of surrogate pairs")
+    elif value is not None and not isinstance(value, str | int | float | bool):
+        problems.add(field, value, "must be a JSON scalar: text, a number, true, false or null")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_topology(problems: Problems, args: Mapping[str, Any]) -> None:
+    workers, processes = _whole(args, "workers"), _whole(args, "processes_per_worker")
+    problems.number("workers", workers, 1, 256)
+    problems.number("processes_per_worker", processes, 1, 64)
+    framework = args.get("framework")
+    if workers > 1 and framework is Framework.OTHER:
+        problems.add("workers", workers, "must be 1 with framework other: no way for several to meet is known")
+    if processes > 1 and framework not in (Framework.PYTORCH, None):
+        problems.add(
+            "processes_per_worker", processes, "must be 1 but with framework pytorch, where torchrun starts them"
+        )
+    parallel = _whole(args, "tensor_parallel")
+    problems.number("tensor_parallel", parallel, minimum=1)
+    if parallel >= 1 and workers * processes % parallel:
+        problems.add("tensor_parallel", parallel, f"must divide workers × processes_per_worker ({workers * processes})")
+
+
+def _check_sweep(problems: Problems, args: Mapping[str, Any]) -> None:
+    sweep = args.get("sweep")
+    if sweep is None:
+        for field in ("sweep_metric", "sweep_goal", "sweep_parallelism"):
+            if field in args:
+                problems.add(field, args[field], "must not be given without sweep")
+        return
+    if not sweep:
+        problems.add("sweep", sweep, "must name a parameter")
+    if _whole(args, "workers") > 1:
+        problems.add("sweep", list(sweep), "must not be given with several workers: each of its runs is one pod")
+    if args.get("backend") not in (None, Backend.JOB):
+        problems.add("sweep", list(sweep), "must not be given with another backend than job")
+    if "sweep_metric" not in args:
+        problems.missing("sweep_metric", "it is required with sweep")
+    parameters = _mapping(args.get("parameters"))
+    for key, values in sweep.items():
+        if not values:
+            problems.add(f"sweep.{key}", values, "must have values")
+        if key in parameters:
+            problems.add(f"sweep.{key}", list(values), "must not be in parameters too")
+        for index, value in enumerate(values):
+            _check_scalar(problems, f"sweep.{key}[{index}]", value)
+    count = math.prod(len(values) for values in sweep.values())
+    if count > MOST_TRIALS:
+        problems.add("sweep", list(sweep), f"must have at most {MOST_TRIALS} combinations ({count} here)")
+    problems.number("sweep_parallelism", args.get("sweep_parallelism"), 1, MOST_TRIALS)
+
+
+def check_gate(problems: Problems, args: Mapping[str, Any]) -> None:
+    reported = args.get("reported_metrics")
+    known = f"must be a metric that the run reports ({', '.join(reported or [])})"
+    for metric, bounds in _mapping(args.get("gate")).items():
+        if not bounds:
+            problems.add(f"gate.{metric}", dict(bounds), "must have min, max, min_delta or max_delta")
+        for least, most in (("min", "max"), ("min_delta", "max_delta")):
+            low, high = bounds.get(least), bounds.get(most)
+            if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+                problems.add(f"gate.{metric}.{most}", high, f"must be at least {least} ({low})")
+            for bound, value in ((least, low), (most, high)):
+                if isinstance(value, float) and not math.isfinite(value):
+                    problems.add(f"gate.{metric}.{bound}", value, "must be a finite number")
+        if reported is not None and metric not in reported:
+            problems.add("gate", metric, known)
+    chosen_by = args.get("sweep_metric")
+    if reported is not None and chosen_by is not None and chosen_by not in reported:
+        problems.add("sweep_metric", chosen_by, known)
+
+
+def _check_volumes(problems: Problems, args: Mapping[str, Any]) -> None:
+    checkpoints = args.get("checkpoints")
+    if isinstance(checkpoints, Mapping):
+        _check_one_of(problems, "checkpoints", checkpoints, ("size", "claim", "uri"))
+        problems.number("checkpoints.interval_seconds", checkpoints.get("interval_seconds"), 1, 86_400)
+        problems.number("checkpoints.interval_steps", checkpoints.get("interval_steps"), minimum=1)
+        uri = checkpoints.get("uri")
+        problems.text("checkpoints.uri", uri)
+        if isinstance(uri, str) and "://" not in uri:
+            problems.add("checkpoints.uri", uri, "must be an address such as s3://bucket/prefix")
+        if "secret" in checkpoints and uri is None:
+            problems.add("checkpoints.secret", checkpoints["secret"], "must not be given without uri")
+        for field in ("keep", "retain"):
+            needed = ("size", "claim") if field == "keep" else ("size",)
+            if checkpoints.get(field) and not any(key in checkpoints for key in needed):
+                problems.add(f"checkpoints.{field}", True, f"must not be given without {' or '.join(needed)}")
+    cache = args.get("model_cache")
+    if isinstance(cache, Mapping):
+        _check_one_of(problems, "model_cache", cache, ("size", "claim"))
+    for field, volume in (("checkpoints", checkpoints), ("model_cache", cache)):
+        for mode in _mapping(volume).get("access_modes", []):
+            _check_one(problems, f"{field}.access_modes", mode, _MODES)
+        for key in ("storage_class", "access_modes"):
+            if key in _mapping(volume) and "size" not in _mapping(volume):
+                problems.add(f"{field}.{key}", _mapping(volume)[key], "must not be given without size")
+        problems.quantity(f"{field}.size", _mapping(volume).get("size"))
+
+
+def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
+    check_resources(problems, "resources", args.get("resources"), TRAINING_SIZES)
+    problems.quantity("shared_memory", args.get("shared_memory"))
+    problems.number("retries", args.get("retries"), 0, 10)
+    problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MONTH_SECONDS)
+    problems.number("ttl_seconds_after_finished", args.get("ttl_seconds_after_finished"), 60, MONTH_SECONDS)
+    problems.number("queue_timeout_seconds", args.get("queue_timeout_seconds"), 0, MONTH_SECONDS)
+    problems.dns_label("queue", args.get("queue"))
+    if "queue" in args and args.get("suspend") is False:
+        problems.add("suspend", False, "must not be given with queue, which starts the run itself")
+    for index, toleration in enumerate(args.get("tolerations") or []):
+        field = f"tolerations[{index}]"
+        _check_one(problems, f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))
+        _check_one(problems, f"{field}.effect", toleration.get("effect"), _EFFECTS)
+        if "key" not in toleration and toleration.get("operator") != "Exists":
+            problems.missing(f"{field}.key", "it is required unless operator is Exists")
+    kinds = ("nodeAffinity", "podAffinity", "podAntiAffinity")
+    for key in _mapping(args.get("affinity")):
+        _check_one(problems, "affinity", key, kinds)
+
+
+def _check_one_of(problems: Problems, field: str, value: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+    given = [key for key in keys if key in value]
+    if len(given) != 1:
+        problems.add(field, given or dict(value), f"must have one of {', '.join(keys)}")
+
+
+def _check_one(problems: Problems, field: str, value: object, known: tuple[str, ...]) -> None:
+    if isinstance(value, str) and value not in known:
+        problems.add(field, value, f"must be one of {', '.join(known)}")
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _whole(args: Mapping[str, Any], field: str) -> int:
+    """A whole number that is 1 unless given; one of the wrong type was noted before."""
+    value = args.get(field, 1)
+    return value if isinstance(value, int) else 1

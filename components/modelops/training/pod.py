@@ -1,0 +1,336 @@
+"""The pod of a training run: the training container and, beside it, the publisher that waits for its end.
+
+Both are ordinary containers, not an init container and a main one: the official Kubernetes provider's error for a
+failed Job shows the last log lines of ordinary containers only, and those of a failed training are what one needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.outputs import known_after
+from modelops.core.run_id import canonical_json
+from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.pods import (
+    Sizes,
+    api_access,
+    claimed,
+    container,
+    core,
+    field_variable,
+    mount,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+    tracking_credentials,
+)
+from modelops.kubernetes.run_report import RunReport
+from modelops.training.args import TrainingJobArgs
+
+COMPONENT = "training-job"
+DEFAULT_COMMAND = ("python", "-m", "sample.train")
+DEFAULT_PUBLISH_COMMAND = ("python", "-m", "modelops_runtime", "publish")
+DEFAULT_WATCH_COMMAND = ("python", "-m", "modelops_runtime", "watch")
+DEFAULT_SELECT_COMMAND = ("python", "-m", "modelops_runtime", "select")
+DEFAULT_REGISTRY_WAIT_SECONDS = 120
+TRAINING_SIZES = Sizes(cpu="500m", memory="1Gi", memory_limit="2Gi")
+PUBLISHER_SIZES = Sizes(cpu="50m", memory="256Mi", memory_limit="1Gi")
+DEFAULT_SERVING_ALIAS = "serving"
+CHECKPOINT_SECONDS = 60
+"""How long a training may take to write its checkpoint after SIGTERM."""
+WORK = "/modelops"
+"""Where the containers of a pod meet; lives as long as the pod."""
+KEPT = "/checkpoints"
+"""Where the checkpoint volume is."""
+DATA = "/data"
+"""Where the volume with the data is."""
+CACHE = "/cache"
+"""Where the model cache is."""
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_JOB_NAME = "metadata.labels['batch.kubernetes.io/job-name']"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run, as its pods need to know it."""
+
+    name: str
+    """The component's name, and that of the Service by which its workers find each other."""
+    args: TrainingJobArgs
+    run_id: pulumi.Output[str]
+    service_account: pulumi.Output[str]
+    trials: Sequence[pulumi.Output[str]]
+    """The parameters of each run of a sweep, as JSON; empty without one."""
+    checkpoint_claim: pulumi.Input[str] | None
+    cache_claim: pulumi.Input[str] | None
+    report: RunReport
+
+    @property
+    def workers(self) -> int:
+        """How many pods train together."""
+        return self.args.get("workers", 1)
+
+    @property
+    def version(self) -> pulumi.Output[str]:
+        """The alias of the version that this run ends with."""
+        return pulumi.Output.concat("run-", self.run_id)
+
+    def labels(self) -> dict[str, pulumi.Input[str]]:
+        """Labels of what belongs to this very run."""
+        return labels(COMPONENT, COMPONENT, self.name, self.version)
+
+
+def selecting_template(run: Run, after: pulumi.Resource) -> core.PodTemplateSpecArgs:
+    """The pod template of the Job that finds the best of a sweep's runs, once `after` is done with them."""
+    account: pulumi.Output[str] = known_after(run.service_account, after)
+    command = (run.args.get("publisher") or {}).get("select_command") or DEFAULT_SELECT_COMMAND
+    select = container(
+        "select",
+        _publisher_image(run),
+        variables={**_publishing(run), **run.report.variables},
+        secrets=tracking_credentials(run.args.get("tracking_secret")),
+        command=pulumi.Output.from_input(command).apply(list),
+        resources=resource_requirements(None, PUBLISHER_SIZES),
+        volume_mounts=[mount("tmp", "/tmp"), _account()],
+    )
+    volumes = [scratch("tmp"), api_access("account")]
+    spec = pod_spec(dataclasses.replace(run, service_account=account), [select], [], volumes)
+    return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=run.labels()), spec=spec)
+
+
+def template(run: Run) -> core.PodTemplateSpecArgs:
+    """The pod template of a Job."""
+    return core.PodTemplateSpecArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=run.labels()),
+        spec=pod_spec(run, [_train(run), _publish(run)], [_check(run)], _volumes(run)),
+    )
+
+
+def pod_spec(
+    run: Run,
+    containers: Sequence[core.ContainerArgs],
+    init_containers: Sequence[core.ContainerArgs],
+    volumes: Sequence[core.VolumeArgs],
+) -> core.PodSpecArgs:
+    """A pod of this run, with everything that says where it may be."""
+    args = run.args
+    return core.PodSpecArgs(
+        restart_policy="Never",
+        service_account_name=run.service_account,
+        automount_service_account_token=False,
+        enable_service_links=False,
+        subdomain=run.name if run.workers > 1 else None,
+        termination_grace_period_seconds=CHECKPOINT_SECONDS,
+        security_context=restricted_pod(),
+        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+        node_selector=args.get("node_selector"),
+        tolerations=[core.TolerationArgs(**entry) for entry in args.get("tolerations", [])] or None,
+        affinity=args.get("affinity"),  # type: ignore[arg-type]
+        priority_class_name=args.get("priority_class"),
+        volumes=volumes,
+        init_containers=init_containers or None,
+        containers=containers,
+    )
+
+
+def _volumes(run: Run) -> list[core.VolumeArgs]:
+    volumes = [scratch("work"), scratch("tmp"), api_access("account")]
+    if run.checkpoint_claim is not None:
+        volumes.append(claimed("checkpoints", run.checkpoint_claim))
+    if run.cache_claim is not None:
+        volumes.append(claimed("cache", run.cache_claim))
+    if (data := run.args.get("data_claim")) is not None:
+        volumes.append(claimed("data", data))
+    if (size := run.args.get("shared_memory")) is not None:
+        memory = core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit=size)
+        volumes.append(core.VolumeArgs(name="shared-memory", empty_dir=memory))
+    return volumes
+
+
+def _mounts(run: Run) -> list[core.VolumeMountArgs]:
+    """What training and publisher both see."""
+    mounts = [mount("work", WORK), mount("tmp", "/tmp")]
+    if run.checkpoint_claim is not None:
+        mounts.append(mount("checkpoints", KEPT))
+    return mounts
+
+
+def _check(run: Run) -> core.ContainerArgs:
+    """Looks whether there is anything to train, before the training starts."""
+    same_run = {**selector(COMPONENT, run.name), "app.kubernetes.io/version": run.version}
+    pairs = [pulumi.Output.concat(key, "=", value) for key, value in same_run.items()]
+    variables = {
+        **_registry(run),
+        "MODELOPS_MODEL_NAME": run.args["model_name"],
+        "MODELOPS_NAMESPACE": run.args["namespace"],
+        "MODELOPS_WORKERS": str(run.workers),
+        "MODELOPS_SAME_RUN": pulumi.Output.all(*pairs).apply(",".join),
+    }
+    return container(
+        "check",
+        _publisher_image(run),
+        variables=variables,
+        secrets=[
+            field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
+            *tracking_credentials(run.args.get("tracking_secret")),
+        ],
+        command=["/bin/sh", "-c", asset("training/assets/check.sh"), "check", asset("training/assets/check.py")],
+        resources=resource_requirements(None, PUBLISHER_SIZES),
+        volume_mounts=[mount("work", WORK), mount("tmp", "/tmp"), _account()],
+    )
+
+
+def _train(run: Run) -> core.ContainerArgs:
+    args = run.args
+    mounts = _mounts(run)
+    if run.cache_claim is not None:
+        mounts.append(mount("cache", CACHE))
+    if "data_claim" in args:
+        mounts.append(mount("data", DATA, read_only=True))
+    if "shared_memory" in args:
+        mounts.append(mount("shared-memory", "/dev/shm"))
+    secrets = [(args.get("checkpoints") or {}).get("secret"), args.get("data_secret")]
+    return container(
+        "train",
+        args["image"],
+        variables={**_contract(run), **_distribution(run), **_checkpointing(run), **args.get("environment", {})},
+        secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
+        env_from=[
+            core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=secret))
+            for secret in secrets
+            if secret is not None
+        ]
+        or None,
+        command=_wrapped("train", args.get("command") or DEFAULT_COMMAND, "contract", "rendezvous", "train"),
+        resources=resource_requirements(args.get("resources"), TRAINING_SIZES),
+        volume_mounts=mounts,
+    )
+
+
+def _publish(run: Run) -> core.ContainerArgs:
+    """The container that publishes what was trained beside it."""
+    command = (run.args.get("publisher") or {}).get("command") or DEFAULT_PUBLISH_COMMAND
+    checkpoints = run.args.get("checkpoints") or {}
+    variables = {**_publishing(run), "MODELOPS_PUBLISH_RETRIES": str(run.args.get("retries", 0))}
+    if run.checkpoint_claim is not None and not checkpoints.get("keep"):
+        variables["MODELOPS_DELETE_CHECKPOINTS"] = "true"
+    if "command" not in (run.args.get("publisher") or {}):
+        variables["MODELOPS_WATCH"] = " ".join(DEFAULT_WATCH_COMMAND)
+    if not run.trials:
+        variables |= run.report.variables
+    return container(
+        "publish",
+        _publisher_image(run),
+        variables=variables,
+        secrets=[
+            field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
+            *tracking_credentials(run.args.get("tracking_secret")),
+        ],
+        command=_wrapped("publish", command, "contract", "publish"),
+        resources=resource_requirements(None, PUBLISHER_SIZES),
+        volume_mounts=[*_mounts(run), _account()],
+    )
+
+
+def _account() -> core.VolumeMountArgs:
+    """The ServiceAccount's token, for the containers that use it; the training never sees it."""
+    return mount("account", _ACCOUNT, read_only=True)
+
+
+def _publisher_image(run: Run) -> pulumi.Input[str]:
+    return (run.args.get("publisher") or {}).get("image", run.args["image"])
+
+
+def _wrapped(
+    name: str, command: pulumi.Input[Sequence[pulumi.Input[str]]], *scripts: str
+) -> pulumi.Output[Sequence[str]]:
+    script = "\n".join(asset(f"training/assets/{each}.sh") for each in scripts)
+    words: pulumi.Output[Any] = pulumi.Output.from_input(command)
+    return words.apply(lambda known: ["/bin/sh", "-c", script, name, *known])
+
+
+def _registry(run: Run) -> dict[str, pulumi.Input[str]]:
+    wait = (run.args.get("publisher") or {}).get("registry_wait_seconds", DEFAULT_REGISTRY_WAIT_SECONDS)
+    return {
+        "MODELOPS_REGISTRY_WAIT_SECONDS": pulumi.Output.from_input(wait).apply(lambda seconds: str(int(seconds))),
+        "MLFLOW_TRACKING_URI": run.args["tracking_uri"],
+        "MLFLOW_EXPERIMENT_NAME": run.args.get("experiment_name", run.args["model_name"]),
+        "MODELOPS_ALIAS": run.version,
+    }
+
+
+def _contract(run: Run) -> dict[str, pulumi.Input[str]]:
+    """Variables of training and publisher."""
+    args = run.args
+    folder = pulumi.Output.from_input(WORK)
+    if run.checkpoint_claim is not None:
+        folder = pulumi.Output.concat(KEPT, "/", run.version)
+    variables: dict[str, pulumi.Input[str]] = {
+        **_registry(run),
+        "MODELOPS_RUN_ID": run.run_id,
+        "MODELOPS_MODEL_NAME": args["model_name"],
+        "MODELOPS_FRAMEWORK": args["framework"].value,
+        "MODELOPS_DATA_URI": args.get("data_uri", ""),
+        "MODELOPS_DATA_VERSION": args.get("data_version", ""),
+        "MODELOPS_FOLDER": folder,
+        "MODELOPS_WORKERS": str(run.workers),
+    }
+    if not run.trials:
+        variables["MODELOPS_PARAMETERS"] = pulumi.Output.from_input(args.get("parameters") or {}).apply(canonical_json)
+        return variables
+    variables |= {f"MODELOPS_PARAMETERS_{index}": parameters for index, parameters in enumerate(run.trials)}
+    goal = args.get("sweep_goal")
+    return variables | {
+        "MODELOPS_SWEEP_RUNS": str(len(run.trials)),
+        "MODELOPS_SWEEP_METRIC": args["sweep_metric"],
+        "MODELOPS_SWEEP_GOAL": goal.value if goal else "min",
+    }
+
+
+def _publishing(run: Run) -> dict[str, pulumi.Input[str]]:
+    """Variables of what checks the gate and registers the model."""
+    return {
+        **_contract(run),
+        "MODELOPS_GATE": pulumi.Output.from_input(run.args.get("gate") or {}).apply(canonical_json),
+        "MODELOPS_IMAGE": run.args["image"],
+        "MODELOPS_SERVING_ALIAS": run.args.get("serving_alias", DEFAULT_SERVING_ALIAS),
+        "MODELOPS_GIT_COMMIT": run.args.get("git_commit", ""),
+    }
+
+
+def _distribution(run: Run) -> Mapping[str, pulumi.Input[str]]:
+    """Variables that say how the training is spread."""
+    args = run.args
+    processes = args.get("processes_per_worker", 1)
+    variables: dict[str, pulumi.Input[str]] = {
+        "MODELOPS_SERVICE": run.name,
+        "MODELOPS_PROCESSES_PER_WORKER": str(processes),
+        "MODELOPS_TENSOR_PARALLEL": str(args.get("tensor_parallel", 1)),
+        "MODELOPS_DATA_PARALLEL": str(run.workers * processes // args.get("tensor_parallel", 1)),
+    }
+    if run.cache_claim is not None:
+        variables |= {"MODELOPS_CACHE_DIR": CACHE, "HF_HOME": CACHE}
+    return variables
+
+
+def _checkpointing(run: Run) -> Mapping[str, pulumi.Input[str]]:
+    """Variables that say where and how often a checkpoint is written; the folder is the wrapper's to say."""
+    checkpoints: Mapping[str, Any] = run.args.get("checkpoints") or {}
+    variables: dict[str, pulumi.Input[str]] = {}
+    if "uri" in checkpoints:
+        variables["MODELOPS_CHECKPOINT_URI"] = checkpoints["uri"]
+    for key, name in (
+        ("interval_seconds", "MODELOPS_CHECKPOINT_SECONDS"),
+        ("interval_steps", "MODELOPS_CHECKPOINT_STEPS"),
+    ):
+        if key in checkpoints:
+            variables[name] = pulumi.Output.from_input(checkpoints[key]).apply(lambda count: str(int(count)))
+    return variables

@@ -1,0 +1,59 @@
+"""`python -m modelops_runtime COMMAND`: the programs of the images, also installed as `modelops-<command>`."""
+
+import sys
+from functools import partial
+from importlib import import_module
+
+from modelops_runtime import contract
+
+COMMANDS = {
+    "prepare": ("data.prepare", "makes a version of split training data of raw data"),
+    "publish": ("registry.publish", "checks the gate, logs a trained model to MLflow and registers it"),
+    "watch": ("registry.watch", "shows a training in MLflow while it goes on"),
+    "select": ("registry.select", "registers the best trial of a sweep"),
+    "promote": ("registry.promote", "moves an alias to the version that serves"),
+    "transfer": ("registry.transfer", "copies a model version to another registry"),
+    "fetch": ("registry.fetch", "downloads a model version, whole or not at all"),
+    "serve": ("serving.serve", "serves a model folder over HTTP"),
+}
+"""Module and purpose of each command. A module is imported when its command runs, and needs that command's extra."""
+
+
+def run(command: str) -> None:
+    """Runs a command with the words of the command line; ends the process with the contract's exit code."""
+    module, purpose = COMMANDS[command]
+    if command != "prepare" and sys.argv[1:] in (["-h"], ["--help"]):
+        print(f"usage: modelops-{command}\n\nThis command {purpose}.")
+        print("Its settings are environment variables; docs/model.md lists them.")
+        sys.exit(0)
+    contract.run(lambda: import_module(f"modelops_runtime.{module}").main())
+
+
+# The entry points of the installed scripts.
+prepare = partial(run, "prepare")
+publish = partial(run, "publish")
+watch = partial(run, "watch")
+select = partial(run, "select")
+promote = partial(run, "promote")
+transfer = partial(run, "transfer")
+fetch = partial(run, "fetch")
+serve = partial(run, "serve")
+
+
+def main() -> None:
+    """Reads the command from the first word."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help"):
+        print("usage: python -m modelops_runtime COMMAND\n")
+        for name, (_, purpose) in COMMANDS.items():
+            print(f"  {name:<9} {purpose}")
+        sys.exit(0 if words else 2)
+    if words[0] not in COMMANDS:
+        print(f"error: {words[0]!r} is no command; commands are {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f"modelops-{words[0]}", *words[1:]]
+    run(words[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""Rows in pieces: files at the destination, worked on by Dask on the workers of one run.
+
+Dask hands out the work, repeats what a lost worker had, and brings equal rows together (its p2p shuffle, which goes by
+way of the disk). A worker has one piece in memory at a time; between steps pieces are files again.
+"""
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pandas as pd
+
+from modelops_runtime.artifacts import preprocessing
+from modelops_runtime.artifacts.preprocessing import Operation
+from modelops_runtime.contract import ContractError
+from modelops_runtime.data.context import Context
+from modelops_runtime.data.table import BLOCK_ROWS, SECOND_KEY, OfPiece, Rows, hashes, transform
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from modelops_runtime.data.storage import Place
+
+MEETING = "engine.json"
+TLS_FOLDER = "MODELOPS_ENGINE_TLS"
+"""Variable: a folder with `ca.crt`, `worker.crt` and `worker.key`. Without it workers meet on this machine alone."""
+NO_PAGES = "127.0.0.1:0"
+"""Where Dask's HTTP servers are, which can't be left out: without pages, at a free port that nobody else reaches."""
+SHUFFLE_BUFFER = "16 MiB"
+BATCHES = 4
+"""Pieces are folded in so many batches a worker: what comes back doesn't grow with the pieces."""
+POLL_SECONDS = 0.5
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows in their order, in one or several files."""
+
+    files: tuple[str, ...]
+    rows: int
+    first: int
+    """No row's index is smaller."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a worker needs to read a piece."""
+
+    place: "Place"
+    schema: pd.DataFrame
+    """No rows, with the columns and types that all pieces together have."""
+    operations: tuple[Operation, ...] = ()
+    columns: tuple[str, ...] | None = None
+    """The columns that are wanted, after the operations; None: all."""
+
+    def __call__(self, piece: Piece, context: Context) -> pd.DataFrame:
+        needed, operations = self._needed()
+        wanted = [name for name in self.schema.columns if needed is None or name in needed]
+        frames = [self.place.read_table(file, columns=wanted) for file in piece.files]
+        schema = self.schema[wanted]
+        frame = pd.concat([frame.reindex(columns=schema.columns).astype(schema.dtypes) for frame in frames])
+        for operation in operations:
+            frame = transform(operation, frame, context)
+        return frame if self.columns is None else frame[list(self.columns)]
+
+    def _needed(self) -> tuple[set[str] | None, list[Operation]]:
+        """The columns of the files that the wanted ones are made of, and the operations that do."""
+        if self.columns is None:
+            return None, list(self.operations)
+        needed, operations = set(self.columns), list[Operation]()
+        for operation in reversed(self.operations):
+            if needed.intersection(made := preprocessing.columns_of(operation)):
+                needed = needed.difference(made) | {operation["column"]}
+                operations.insert(0, operation)
+        return needed, operations
+
+
+class Pieces(Rows):
+    """See the module. Every method that returns rows but `select` and `transformed` writes new pieces."""
+
+    def __init__(self, engine: "Engine", pieces: Sequence[Piece], reading: Reading, context: Context) -> None:
+        self._engine, self._pieces, self._reading, self._context = engine, pieces, reading, context
+
+    @property
+    def columns(self) -> list[str]:
+        if self._reading.columns is not None:
+            return list(self._reading.columns)
+        columns = list(self._reading.schema.columns)
+        for operation in self._reading.operations:
+            at = columns.index(operation["column"])
+            columns[at : at + 1] = preprocessing.columns_of(operation)
+        return columns
+
+    def count(self) -> int:
+        return sum(piece.rows for piece in self._pieces)
+
+    def map(self, function: OfPiece, context: Context) -> "Pieces":
+        [made] = self._divided(partial(_alone, function), 1, context)
+        return made
+
+    def divide(
+        self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
+    ) -> Sequence["Pieces"]:
+        return self._divided(partial(_parted, function=function, parts=parts), parts, context)
+
+    def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
+        batches = self._engine.batches(self._pieces)
+        found = self._engine.run(partial(_fold, self._reading, _quiet(self._context), function, together), batches)
+        folded: T = reduce(together, found)
+        return folded
+
+    def frames(self) -> Iterator[pd.DataFrame]:
+        for piece in self._pieces:
+            yield self._reading(piece, self._context)
+
+    def select(self, columns: Sequence[str]) -> "Pieces":
+        self._context.require(self, columns)
+        return Pieces(self._engine, self._pieces, replace(self._reading, columns=tuple(columns)), self._context)
+
+    def transformed(self, operation: Operation, context: Context) -> "Pieces":
+        context.require(self, [operation["column"]])
+        reading = replace(self._reading, operations=(*self._reading.operations, operation))
+        return Pieces(self._engine, self._pieces, reading, self._context)
+
+    def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "Pieces":
+        """Rows are the same when 128 bits of their hashes are."""
+        import dask
+        import dask.dataframe as dd
+
+        keys = self.map(partial(_row_keys, columns=None if columns is None else list(columns)), context)
+        pieces = [piece for piece in keys._pieces if piece.rows]
+        empty = keys._reading.schema.assign(place=pd.Series(dtype="int64"))
+        table = dd.from_map(partial(_with_place, keys._reading, _quiet(context)), pieces, meta=empty)
+        others = table.shuffle("a").map_partitions(_others, keep, meta=empty[["place"]])
+        # Back to the pieces that they are of: divisions are where those begin.
+        divisions = [piece.first for piece in pieces] + [2**62]
+        to_each = others.set_index("place", divisions=divisions, drop=False).to_delayed()
+        folder, owners = self._engine.folder(), [piece for piece in self._pieces if piece.rows]
+        left = [
+            dask.delayed(_leave_out, pure=False)(self._reading, _quiet(context), piece, rest, f"{folder}/{number:06}")
+            for number, (piece, rest) in enumerate(zip(owners, to_each, strict=True))
+        ]
+        made = self._engine.results(self._engine.client.compute(left))
+        return Pieces(self._engine, made, self._reading_of(made), context)
+
+    def write(self, place: "Place", folder: str) -> None:
+        numbered = enumerate(piece for piece in self._pieces if piece.rows)
+        self._engine.run(partial(_publish, self._reading, _quiet(self._context), place, folder), list(numbered))
+
+    def _divided(
+        self, function: Callable[[pd.DataFrame, Context], Sequence[pd.DataFrame]], parts: int, context: Context
+    ) -> Sequence["Pieces"]:
+        folder = self._engine.folder()
+        found = self._engine.run(
+            partial(_rewrite, self._reading, _quiet(context), function, folder), list(enumerate(self._pieces))
+        )
+        context.report += itertools.chain.from_iterable(entries for _pieces, entries in found)
+        of_parts = [[pieces[part] for pieces, _entries in found] for part in range(parts)]
+        return [Pieces(self._engine, pieces, self._reading_of(pieces), context) for pieces in of_parts]
+
+    def _reading_of(self, pieces: Sequence[Piece]) -> Reading:
+        schemas = self._engine.run(partial(_schema, self._reading.place), self._engine.batches(pieces))
+        return Reading(self._reading.place, pd.concat(schemas))
+
+
+class Engine:
+    """A Dask cluster, and where the pieces are."""
+
+    def __init__(self, client: "Client", place: "Place", folder: str, workers: int) -> None:
+        self.client = client
+        self._place, self._folder, self._workers = place, folder, workers
+        self._stages = itertools.count()
+
+    def open(self, files: Sequence[tuple[str, int, int]], context: Context) -> Pieces:
+        """Rows of files, each with its number of rows and its first index; the files of small ones together."""
+        pieces: list[Piece] = []
+        for name, rows, first in files:
+            if pieces and pieces[-1].rows + rows <= BLOCK_ROWS:
+                last = pieces[-1]
+                pieces[-1] = Piece((*last.files, name), last.rows + rows, last.first)
+            else:
+                pieces.append(Piece((name,), rows, first))
+        schemas = self.run(partial(_schema, self._place), self.batches(pieces))
+        return Pieces(self, pieces, Reading(self._place, pd.concat(schemas)), context)
+
+    def folder(self) -> str:
+        """Where the next step's pieces go."""
+        return f"{self._folder}/stage-{next(self._stages):03}"
+
+    def batches(self, pieces: Sequence[Piece]) -> list[Sequence[Piece]]:
+        """A few for each worker, in their order, none empty."""
+        size = -(-len(pieces) // (BATCHES * self._workers))
+        return [pieces[start : start + size] for start in range(0, len(pieces), size)]
+
+    def run(self, function: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
+        """What `function` makes of each, on the workers. Raises the error of the first that had one."""
+        return self.results(self.client.map(partial(_guarded, function), items, pure=False, key=_name(function)))
+
+    def results(self, futures: Sequence[Any]) -> list[Any]:
+        found: list[Any] = self.client.gather(list(futures))
+        for result in found:
+            if isinstance(result, ContractError):
+                raise result
+        return found
+
+
+@contextmanager
+def engine(place: "Place", folder: str, workers: int) -> Iterator[Engine]:
+    """Leads the workers of a run, as one of them; the others come by `work`."""
+    from distributed import Client, LocalCluster
+
+    _set_up()
+    security = _security()
+    options = (
+        {"protocol": "tls://", "host": _own_address()} if security else {"protocol": "tcp://", "host": "127.0.0.1"}
+    )
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            processes=False,
+            dashboard_address=NO_PAGES,
+            worker_dashboard_address=NO_PAGES,
+            local_directory=scratch,
+            security=security,
+            **options,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        place.write_text(f"{folder}/{MEETING}", json.dumps({"address": cluster.scheduler_address}))
+        yield Engine(client, place, folder, workers)
+
+
+def work(place: "Place", folder: str, wait_seconds: float) -> None:
+    """Works for whoever leads the run that meets in `folder`, until that folder is gone.
+
+    Raises ContractError when nobody leads it.
+    """
+    _set_up()
+    done, deadline = "", time.monotonic() + wait_seconds
+    while place.names(folder):
+        address = _meeting(place, folder)
+        if address and address != done:
+            asyncio.run(_work(address))
+            # The leader ended: this run is over, or another try of it will lead.
+            done, deadline = address, time.monotonic() + wait_seconds
+        if time.monotonic() > deadline:
+            raise ContractError(f"nobody leads the workers after {wait_seconds:g} s")
+        time.sleep(POLL_SECONDS)
+
+
+def _meeting(place: "Place", folder: str) -> str:
+    try:
+        return str(json.loads(place.read_text(f"{folder}/{MEETING}"))["address"])
+    except OSError:
+        return ""
+
+
+async def _work(address: str) -> None:
+    from distributed import Worker
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        worker = Worker(
+            address,
+            nthreads=1,
+            local_directory=scratch,
+            security=_security(),
+            dashboard_address=NO_PAGES,
+            death_timeout=10,
+        )
+        try:
+            async with worker:
+                await worker.finished()
+        except (OSError, TimeoutError):
+            return  # the leader of an earlier try: its address stays until the next one writes its own
+
+
+def _set_up() -> None:
+    """No web pages, small buffers, and no log lines: Dask logs the arguments of what fails, and with them values."""
+    import dask
+    import distributed  # which sets its loggers' levels when it is first imported
+
+    assert distributed
+    dask.config.set({f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")})
+    # What a shuffle has in memory on its way to others and to the disk; of itself more than 1 GiB.
+    dask.config.set({f"distributed.p2p.{part}.buffer": SHUFFLE_BUFFER for part in ("comm", "storage")})
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _security() -> Any:
+    """Both ends show a certificate of the run's own authority; None where there is none."""
+    from distributed.security import Security
+
+    if not (folder := os.environ.get(TLS_FOLDER, "")):
+        return None
+    ends = {
+        f"tls_{end}_{kind}": f"{folder}/worker.{'crt' if kind == 'cert' else 'key'}"
+        for end in ("scheduler", "worker", "client")
+        for kind in ("cert", "key")
+    }
+    return Security(tls_ca_file=f"{folder}/ca.crt", require_encryption=True, **ends)
+
+
+def _own_address() -> str:
+    return socket.gethostbyname(socket.gethostname())
+
+
+def _guarded(function: Callable[[Any], Any], item: Any) -> Any:
+    """What is wrong with data is a result: of an error, Dask would tell more than may be told."""
+    try:
+        return function(item)
+    except ContractError as error:
+        return error
+
+
+def _name(function: Any) -> str:
+    return str(getattr(getattr(function, "func", function), "__name__", "step")).strip("_")
+
+
+def _quiet(context: Context) -> Context:
+    """What travels to a worker: without what was reported so far."""
+    return Context(files=context.files, salt=context.salt)
+
+
+def _alone(function: OfPiece, frame: pd.DataFrame, context: Context) -> Sequence[pd.DataFrame]:
+    return [function(frame, context)]
+
+
+def _parted(frame: pd.DataFrame, context: Context, *, function: Any, parts: int) -> Sequence[pd.DataFrame]:
+    numbers = function(frame, context)
+    return [frame[numbers == number] for number in range(parts)]
+
+
+def _fold(reading: Reading, context: Context, function: Any, together: Any, pieces: Sequence[Piece]) -> Any:
+    return reduce(together, (function(reading(piece, context)) for piece in pieces))
+
+
+def _rewrite(
+    reading: Reading, context: Context, function: Any, folder: str, numbered: tuple[int, Piece]
+) -> tuple[list[Piece], list[dict[str, Any]]]:
+    number, piece = numbered
+    fresh = replace(context, report=[])
+    made = []
+    for part, frame in enumerate(function(reading(piece, fresh), fresh)):
+        name = f"{folder}/{number:06}-{part}.parquet"
+        reading.place.write_table(name, frame, index=True)
+        made.append(Piece((name,), len(frame), piece.first))
+    return made, list(fresh.report)
+
+
+def _schema(place: "Place", pieces: Sequence[Piece]) -> pd.DataFrame:
+    return pd.concat([place.read_schema(file) for piece in pieces for file in piece.files])
+
+
+def _publish(reading: Reading, context: Context, place: "Place", folder: str, numbered: tuple[int, Piece]) -> None:
+    number, piece = numbered
+    frame = reading(piece, context).reset_index(drop=True)
+    place.write_table(f"{folder}/part-{number:05}.parquet", frame)
+
+
+def _row_keys(frame: pd.DataFrame, _context: Context, *, columns: list[str] | None) -> pd.DataFrame:
+    compared = frame if columns is None else frame[columns]
+    return pd.DataFrame({"a": hashes(compared), "b": hashes(compared, SECOND_KEY)}, index=frame.index)
+
+
+def _with_place(reading: Reading, context: Context, piece: Piece) -> pd.DataFrame:
+    frame = reading(piece, context)
+    return frame.assign(place=frame.index.to_numpy("int64"))
+
+
+def _others(frame: pd.DataFrame, keep: str) -> pd.DataFrame:
+    """The places of all but the first or last of equal rows."""
+    ordered = frame.sort_values("place")
+    return ordered.loc[ordered.duplicated(["a", "b"], keep=keep), ["place"]]
+
+
+def _leave_out(reading: Reading, context: Context, piece: Piece, others: pd.DataFrame, name: str) -> Piece:
+    frame = reading(piece, context)
+    left = frame[~frame.index.isin(others["place"])]
+    reading.place.write_table(f"{name}.parquet", left, index=True)
+    return Piece((f"{name}.parquet",), len(left), piece.first)

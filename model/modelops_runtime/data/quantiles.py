@@ -1,0 +1,126 @@
+"""Values by their rank, found without ever sorting all rows: a histogram of the keys' first bits says in which bin a
+rank is, the next pass looks into that bin alone. Exact, in memory that does not grow with the rows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from modelops_runtime.data.table import Rows, added, counted
+
+GROUP, KEY = "group", "key"
+_SIGN = np.uint64(1 << 63)
+_FEW = 16
+"""Groups up to which a pass takes 16 bits, and 8 beyond."""
+Keys = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is at a rank: the key, how many keys of its group are smaller, and how many are the same."""
+
+    rank: int
+    key: int
+    below: int
+    same: int
+
+
+def table(groups: Any, keys: Keys, index: Any = None) -> pd.DataFrame:
+    """Rows as `at` wants them: uint64 each."""
+    return pd.DataFrame({GROUP: np.broadcast_to(np.uint64(groups), keys.shape), KEY: keys}, index=index)
+
+
+def at(rows: Rows, wanted: Callable[[int], Sequence[int]]) -> dict[int, list[Found]]:
+    """By group, what is at the ranks (from 0) that `wanted` says for its number of keys. Rows have `table`'s columns.
+
+    `wanted` always gives as many; a rank beyond the last is the last.
+    """
+    counts = rows.fold(_counts, added)
+    if not counts:
+        return {}
+    groups = np.array(sorted(counts), dtype="uint64")
+    asked = [list(wanted(counts[group])) for group in groups.tolist()]
+    ranks = np.array(
+        [np.minimum(of_group, counts[group] - 1) for group, of_group in zip(groups.tolist(), asked, strict=True)]
+    ).T
+    prefix, below = np.zeros(ranks.shape, dtype="uint64"), np.zeros(ranks.shape, dtype="int64")
+    bits = 16 if len(groups) <= _FEW else 8
+    same = below
+    for shift in range(64 - bits, -1, -bits):
+        found = rows.fold(partial(_histogram, groups=groups, prefix=prefix, shift=shift, bits=bits), np.add)
+        ends = found.cumsum(axis=2)
+        digit = (ends <= (ranks - below)[:, :, None]).sum(axis=2)[:, :, None]
+        same = np.take_along_axis(found, digit, axis=2)[:, :, 0]
+        below = below + np.take_along_axis(ends, digit, axis=2)[:, :, 0] - same
+        prefix = (prefix << np.uint64(bits)) | digit[:, :, 0].astype("uint64")
+    return {
+        group: [Found(rank, int(prefix[n, g]), int(below[n, g]), int(same[n, g])) for n, rank in enumerate(asked[g])]
+        for g, group in enumerate(groups.tolist())
+    }
+
+
+def _counts(frame: pd.DataFrame) -> dict[int, int]:
+    return counted(frame[GROUP].to_numpy())
+
+
+def _histogram(frame: pd.DataFrame, *, groups: Keys, prefix: Keys, shift: int, bits: int) -> Any:
+    """How many keys have which next bits, for each rank and group, of those that begin as `prefix` does."""
+    keys, places = frame[KEY].to_numpy(), np.searchsorted(groups, frame[GROUP].to_numpy())
+    shifted = keys >> np.uint64(shift)
+    digits, begin = shifted & np.uint64(2**bits - 1), shifted >> np.uint64(bits)
+    cells = places * 2**bits + digits.astype("int64")
+    size = len(groups) * 2**bits
+    found = [np.bincount(cells[begin == wanted[places]], minlength=size) for wanted in prefix]
+    return np.array(found).reshape(len(prefix), len(groups), 2**bits)
+
+
+def of_floats(numbers: npt.NDArray[np.float64]) -> Keys:
+    """Keys in the order of the numbers."""
+    bits = numbers.view("uint64")
+    keys: Keys = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    return keys
+
+
+def of_integers(numbers: npt.NDArray[np.int64]) -> Keys:
+    """Keys in the order of the numbers."""
+    return numbers.view("uint64") ^ _SIGN
+
+
+def to_float(key: int) -> float:
+    """The number that a key of `of_floats` is of."""
+    bits = key ^ (1 << 63) if key >> 63 else ~key & (2**64 - 1)
+    return float(np.uint64(bits).view("float64"))
+
+
+def quantiles(rows: Rows, columns: Sequence[str], shares: Sequence[float], context: Any) -> dict[str, list[float]]:
+    """Quantiles by column, linear between neighbours, of the values that are there; a column without one is left out.
+
+    Raises DataError where a value is no number.
+    """
+    keys = rows.select(columns).map(partial(_numbers, columns=columns), context)
+
+    def wanted(count: int) -> list[int]:
+        return [rank for share in shares for rank in (int(share * (count - 1)), int(share * (count - 1)) + 1)]
+
+    found: Mapping[int, list[Found]] = at(keys, wanted)
+    counts = keys.fold(_counts, added) if found else {}
+    results: dict[str, list[float]] = {}
+    for group, ranks in found.items():
+        ends = [to_float(rank.key) for rank in ranks]
+        between = [share * (counts[group] - 1) % 1 for share in shares]
+        results[columns[group]] = [
+            low + (high - low) * part for low, high, part in zip(ends[::2], ends[1::2], between, strict=True)
+        ]
+    return results
+
+
+def _numbers(frame: pd.DataFrame, context: Any, *, columns: Sequence[str]) -> pd.DataFrame:
+    tables = []
+    for number, column in enumerate(columns):
+        values = context.numbers(frame, column).dropna()
+        tables.append(table(number, of_floats(values.to_numpy("float64")), values.index))
+    return pd.concat(tables)

@@ -1,0 +1,65 @@
+"""What every step is: a declaration (plain data, checked), and what it does to rows; the table of all steps."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from modelops_runtime.artifacts.preprocessing import Operation
+from modelops_runtime.data.context import Context
+from modelops_runtime.data.table import Rows
+
+
+class Step(BaseModel):
+    """A declaration. A field that is not there is refused; every problem is reported at once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    name: ClassVar[str]
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether a row's result depends on that row alone: such steps run in shards."""
+        return False
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it learns from the training split, and so comes after the split."""
+        return False
+
+    def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
+        """The rows after this step. Raises DataError."""
+        raise NotImplementedError
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether it can do its work on rows that are in no one's memory as a whole."""
+        return True
+
+    def on(self, rows: Rows, context: Context) -> Rows:
+        """The same of rows that may be in pieces. Raises DataError."""
+        return rows.map(self.apply, context)
+
+    def fit(self, train: Rows, context: Context) -> list[Operation]:
+        """What a fitted step learns from the training split: operations, applied in their order to every split."""
+        raise NotImplementedError
+
+
+STEPS: dict[str, type[Step]] = {}
+"""Every step by the name under which it is declared."""
+
+S = TypeVar("S", bound=type[Step])
+
+
+def step(kind: S) -> S:
+    """Registers a step; its name is that of the class, in lower case with underscores."""
+    name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip("_")
+    kind.name = name
+    STEPS[name] = kind
+    return kind
+
+
+def canonical(value: Mapping[str, Any]) -> str:
+    """JSON with one spelling a value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,106 @@
+"""Images to features, by OpenCV."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, model_validator
+
+from modelops_runtime.data.context import Context
+from modelops_runtime.data.sources import UNREADABLE, open_file
+from modelops_runtime.data.step import Step, step
+
+Image = npt.NDArray[Any]
+Feature = Literal["pixels", "histogram", "hog", "orb"]
+_CELL, _BLOCK = 8, 16
+"""Pixels: HOG's cell, and its block of 2 × 2 cells, of which neighbours share a half (Dalal and Triggs 2005)."""
+
+
+@step
+class ImageFeatures(Step):
+    """An image (its address in `column`; see the source `images`) becomes columns `<feature>_0` and so on.
+
+    First it is resized to `width` × `height` pixels. Then: `pixels`, grey, 0 to 1, row by row; `histogram`, the share
+    of the pixels in each of `bins` ranges of blue, green and red; `hog`, oriented gradients (9 directions); `orb`, the
+    mean of the descriptors of up to 500 key points (Rublee et al. 2011), zeros where there is none."""
+
+    column: str = "uri"
+    features: list[Feature] = Field(default=["histogram"], min_length=1)
+    width: int = Field(default=64, ge=1, le=4096)
+    height: int = Field(default=64, ge=1, le=4096)
+    bins: int = Field(default=8, ge=1, le=256)
+    keep: bool = False
+    """Whether the address stays as a column."""
+
+    @model_validator(mode="after")
+    def _size_has_whole_cells(self) -> "ImageFeatures":
+        if "hog" in self.features and (self.width % _CELL or self.height % _CELL or min(self.width, self.height) < 16):
+            raise ValueError("width and height must be multiples of 8, at least 16, with the feature hog")
+        return self
+
+    @property
+    def rowwise(self) -> bool:
+        return True
+
+    def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
+        context.require(frame, [self.column])
+        makers: dict[Feature, Callable[[Image], Any]] = {
+            "pixels": self._pixels,
+            "histogram": self._histogram,
+            "hog": self._hog,
+            "orb": _orb,
+        }
+        rows: dict[Feature, list[Any]] = {feature: [] for feature in self.features}
+        for index, uri in zip(frame.index, frame[self.column], strict=True):
+            image = self._image(index, uri, context)
+            for feature in self.features:
+                rows[feature].append(makers[feature](image))
+        kept = frame if self.keep else frame.drop(columns=self.column)
+        found = [kept]
+        for feature, vectors in rows.items():
+            table = np.array(vectors, dtype="float64").reshape(len(frame), -1)
+            names = [f"{feature}_{number}" for number in range(table.shape[1])]
+            found.append(pd.DataFrame(table, index=frame.index, columns=names))
+        return pd.concat(found, axis=1)
+
+    def _image(self, index: Any, uri: Any, context: Context) -> Image:
+        import cv2
+
+        try:
+            with open_file(str(uri)) as stream:
+                content = np.frombuffer(stream.read(), dtype="uint8")
+        except UNREADABLE:
+            raise context.bad_row(index, self.column, "names an image that can't be read") from None
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+        if image is None:
+            raise context.bad_row(index, self.column, "names a file that is no image")
+        resized: Image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return resized
+
+    def _pixels(self, image: Image) -> Any:
+        import cv2
+
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).ravel() / 255.0
+
+    def _histogram(self, image: Image) -> Any:
+        counts = [
+            np.bincount(image[:, :, channel].ravel().astype("int64") * self.bins // 256, minlength=self.bins)
+            for channel in range(3)
+        ]
+        return np.concatenate(counts) / (self.width * self.height)
+
+    def _hog(self, image: Image) -> Any:
+        import cv2
+
+        size = (self.width, self.height)
+        descriptor = cv2.HOGDescriptor(size, (_BLOCK, _BLOCK), (_CELL, _CELL), (_CELL, _CELL), 9)
+        return np.asarray(descriptor.compute(image)).ravel()
+
+
+def _orb(image: Image) -> Any:
+    import cv2
+
+    _points, descriptors = cv2.ORB.create(500).detectAndCompute(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), None)
+    return np.zeros(32) if descriptors is None else descriptors.mean(axis=0)

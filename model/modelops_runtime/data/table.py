@@ -1,0 +1,189 @@
+"""Rows, in one memory (`Whole`) or in pieces on several workers (`Pieces`, in spread.py).
+
+Steps that look at more than one row are written against `Rows` alone, so that both ways give the same result: what
+they learn must not depend on how the rows are divided. That is why counts, sets and ranks are put together from
+pieces, and sums are made over blocks that are cut alike (`blocks`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from modelops_runtime.artifacts import preprocessing
+from modelops_runtime.artifacts.preprocessing import Operation
+from modelops_runtime.data.context import Context
+
+if TYPE_CHECKING:
+    from modelops_runtime.data.storage import Place
+
+BLOCK_ROWS = 50_000
+"""Rows that are added up at a time; the last bits of a mean depend on it."""
+SECOND_KEY = "modelops-second!"
+Hashes = npt.NDArray[np.uint64]
+T = TypeVar("T")
+OfPiece = Callable[[pd.DataFrame, Context], pd.DataFrame]
+
+
+class Rows(ABC):
+    """A table in its order. Its index is each row's place of origin."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> list[str]:
+        """Names, in their order."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many rows there are."""
+
+    @abstractmethod
+    def map(self, function: OfPiece, context: Context) -> "Rows":
+        """What `function` makes of each piece. What it reports is in `context` afterwards; it raises DataError."""
+
+    @abstractmethod
+    def divide(
+        self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
+    ) -> Sequence["Rows"]:
+        """As many parts: `function` says the number of each row's, from 0. Raises DataError."""
+
+    @abstractmethod
+    def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
+        """What `function` finds in each piece, put together in any order."""
+
+    @abstractmethod
+    def frames(self) -> Iterator[pd.DataFrame]:
+        """The pieces, one after another, here."""
+
+    @abstractmethod
+    def select(self, columns: Sequence[str]) -> "Rows":
+        """These columns alone."""
+
+    @abstractmethod
+    def transformed(self, operation: Operation, context: Context) -> "Rows":
+        """With an operation's results in the place of its column. Raises DataError, now or when they are read."""
+
+    @abstractmethod
+    def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "Rows":
+        """The `first` or `last` of the rows that are equal in `columns` (None: all)."""
+
+    @abstractmethod
+    def write(self, place: "Place", folder: str) -> None:
+        """Files under `folder` of the place, without the index, whose order is the rows'."""
+
+    def blocks(self) -> Iterator[pd.DataFrame]:
+        """BLOCK_ROWS at a time, the last one fewer, wherever the pieces begin and end."""
+        pending: list[pd.DataFrame] = []
+        have = 0
+        for frame in self.frames():
+            pending.append(frame)
+            have += len(frame)
+            if have >= BLOCK_ROWS:
+                joined = pd.concat(pending) if len(pending) > 1 else frame
+                whole = have - have % BLOCK_ROWS
+                for start in range(0, whole, BLOCK_ROWS):
+                    yield joined.iloc[start : start + BLOCK_ROWS]
+                pending, have = [joined.iloc[whole:]], have - whole
+        if have:
+            yield pd.concat(pending)
+
+
+class Whole(Rows):
+    """All rows in one memory."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.frame.columns)
+
+    def count(self) -> int:
+        return len(self.frame)
+
+    def map(self, function: OfPiece, context: Context) -> "Whole":
+        return Whole(function(self.frame, context))
+
+    def divide(
+        self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
+    ) -> Sequence["Whole"]:
+        numbers = function(self.frame, context)
+        return [Whole(self.frame[numbers == number]) for number in range(parts)]
+
+    def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
+        return function(self.frame)
+
+    def frames(self) -> Iterator[pd.DataFrame]:
+        yield self.frame
+
+    def select(self, columns: Sequence[str]) -> "Whole":
+        return Whole(self.frame[list(columns)])
+
+    def transformed(self, operation: Operation, context: Context) -> "Whole":
+        return Whole(transform(operation, self.frame, context))
+
+    def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "Whole":
+        return Whole(self.frame.drop_duplicates(subset=columns, keep=keep))
+
+    def write(self, place: "Place", folder: str) -> None:
+        place.write_table(f"{folder}/part-00000.parquet", self.frame.reset_index(drop=True))
+
+
+def transform(operation: Operation, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """The frame with an operation's results in the place of its column. Raises DataError."""
+    column = operation["column"]
+    context.require(frame, [column])
+    at = list(frame.columns).index(column)
+    if not pd.api.types.is_numeric_dtype(frame[column]) and not preprocessing.NUMBERS[operation["kind"]]:
+        values: Any = frame[column].to_numpy(dtype=object)
+    else:
+        values = context.numbers(frame, column).to_numpy()
+    try:
+        arrays = preprocessing.apply(operation, values)
+    except preprocessing.UnknownCategory as error:
+        rule = "has a category that the training split does not have"
+        raise context.bad_row(frame.index[error.rows[0]], column, rule) from None
+    names = preprocessing.columns_of(operation)
+    results = pd.DataFrame(dict(zip(names, arrays, strict=True)), index=frame.index)
+    return pd.concat([frame.iloc[:, :at], results, frame.iloc[:, at + 1 :]], axis=1)
+
+
+def hashes(frame: pd.DataFrame, key: str | None = None) -> Hashes:
+    """64 bits for each row, the same for equal rows (as groupby sees them: 0 and -0, NaN and NaN), in every process."""
+    if key is not None:
+        # Numbers are hashed without a key: in the other order they are put together in another way.
+        frame = frame.iloc[:, ::-1]
+    plain = {name: _plain(frame[name]) for name in frame.columns}
+    table = pd.DataFrame(plain, index=frame.index)
+    options: dict[str, Any] = {} if key is None else {"hash_key": key}
+    found: Hashes = pd.util.hash_pandas_object(table, index=False, **options).to_numpy("uint64")
+    return found
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    if column.dtype.kind == "f" and isinstance(column.dtype, np.dtype):
+        return (column + 0.0).where(column.notna(), np.nan)
+    return column
+
+
+def shuffled(keys: Hashes, seed: int) -> Hashes:
+    """The keys in another order for every seed: splitmix64's finalizer, which no two keys share a result of."""
+    mixed = keys ^ np.random.default_rng(seed).integers(2**64, size=1, dtype="uint64")
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def counted(values: Any) -> dict[Any, int]:
+    """How often each value is there."""
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def added(one: dict[Any, int], other: Mapping[Any, int]) -> dict[Any, int]:
+    for value, count in other.items():
+        one[value] = one.get(value, 0) + count
+    return one

@@ -1,0 +1,1 @@
+"""Everything that talks to a model registry: publish, gate, select, promote, fetch, transfer."""

@@ -1,0 +1,205 @@
+"""The part of MLflow's REST API that the serving image needs, on the standard library.
+
+The MLflow library would make the serving image several times larger.
+"""
+
+import base64
+import json
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, TypeVar
+
+from modelops_runtime.contract import ContractError
+
+TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 2**20
+FIRST_PAUSE_SECONDS = 0.25
+API = "/api/2.0/mlflow"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+T = TypeVar("T")
+
+
+class NotReachable(Exception):
+    """No usable answer; trying again may help."""
+
+
+class Refused(Exception):
+    """The registry said no; trying again won't help."""
+
+
+class Unreachable(ContractError):
+    """The registry did not answer for as long as it was waited for."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    name: str
+    size: int
+    url: str
+
+
+class Registry:
+    """A tracking server. Every call raises ContractError with a plain reason; those that may pass are tried again."""
+
+    def __init__(self, tracking_uri: str, wait_seconds: float, account: str = "MLFLOW_TRACKING") -> None:
+        """`account` says which two variables have its user name and password."""
+        self._base = tracking_uri.rstrip("/")
+        self._headers = credentials(account)
+        self._deadline = time.monotonic() + wait_seconds
+
+    def version(self, name: str, alias: str | None, version: str | None) -> str:
+        """The version that an alias stands for. `version` is not looked at when there is an `alias`."""
+        if alias is None:
+            return version or ""
+        found = self.get("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
+        return str(found.get("model_version", {}).get("version", ""))
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Lets the model's alias stand for this version, whatever it stood for before."""
+        content = {"name": name, "alias": alias, "version": version}
+        self.post("registered-models/alias", content, f"alias {alias} of models:/{name}/{version}")
+
+    def artifact_uri(self, name: str, alias: str | None, version: str | None) -> str:
+        """Where the model version's files are."""
+        version = self.version(name, alias, version)
+        what = f"models:/{name}/{version}"
+        found = self.get("model-versions/get-download-uri", {"name": name, "version": version}, what)
+        return str(found.get("artifact_uri", ""))
+
+    def files(self, artifact_uri: str, *, deep: bool = False) -> list[RemoteFile]:
+        """The plain files of an artifact folder; with `deep` those of its folders too, `/` in their names."""
+        root, folder = self._proxied(artifact_uri)
+        listing = self._answer(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
+        found: list[RemoteFile] = []
+        for entry in listing.get("files", []):
+            name = entry["path"]
+            if not entry.get("is_dir"):
+                url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
+                found.append(RemoteFile(name=name, size=int(entry.get("file_size", 0)), url=url))
+            elif deep:
+                inside = self.files(f"{artifact_uri.rstrip('/')}/{name}", deep=True)
+                found += [replace(file, name=f"{name}/{file.name}") for file in inside]
+        return found
+
+    def download(self, file: RemoteFile, target: Path) -> None:
+        """Raises ContractError when what came is not as long as the registry said."""
+
+        def attempt() -> None:
+            with self._opened(urllib.request.Request(file.url)) as response, target.open("wb") as output:
+                while chunk := response.read(CHUNK_BYTES):
+                    output.write(chunk)
+            got = target.stat().st_size
+            if got != file.size:
+                raise NotReachable(f"{got} bytes came, the registry lists {file.size}")
+
+        self._retried(attempt, file.name)
+
+    def upload(self, path: Path, artifact_uri: str, name: str) -> None:
+        """Puts a file into an artifact folder, in the place of one of the same name."""
+        root, folder = self._proxied(artifact_uri)
+        url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
+
+        def attempt() -> None:
+            with path.open("rb") as content:
+                headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
+                request = urllib.request.Request(url, content, headers, method="PUT")
+                with self._opened(request):
+                    pass
+
+        self._retried(attempt, name)
+
+    def get(self, method: str, query: dict[str, str], what: str) -> dict[str, Any]:
+        """The answer of a method of the API; `what` names the thing in messages."""
+        return self._answer(f"{self._base}{API}/{method}?{urllib.parse.urlencode(query)}", what)
+
+    def post(self, method: str, content: dict[str, Any], what: str) -> dict[str, Any]:
+        """The answer of a method of the API that takes JSON."""
+        return self._answer(f"{self._base}{API}/{method}", what, content)
+
+    def _proxied(self, artifact_uri: str) -> tuple[str, str]:
+        parts = urllib.parse.urlsplit(artifact_uri)
+        if parts.scheme == "mlflow-artifacts":
+            base = f"{urllib.parse.urlsplit(self._base).scheme}://{parts.netloc}" if parts.netloc else self._base
+            return base + ARTIFACTS, parts.path.strip("/")
+        prefix, found, folder = parts.path.partition(ARTIFACTS)
+        if parts.scheme in ("http", "https") and found:
+            return f"{parts.scheme}://{parts.netloc}{prefix}{ARTIFACTS}", folder.strip("/")
+        raise ContractError(
+            f"the model's files are at {artifact_uri!r}: only artifacts served by the MLflow server (--serve-artifacts,"
+            " an mlflow-artifacts:/ URI) can be fetched"
+        )
+
+    def _answer(self, url: str, what: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer to a GET, or to a POST of `content`."""
+        body = None if content is None else json.dumps(content).encode()
+
+        def attempt() -> dict[str, Any]:
+            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+            with self._opened(request) as response:
+                text = response.read()
+            try:
+                answer = json.loads(text)
+            except ValueError:
+                answer = None
+            if not isinstance(answer, dict):
+                raise ContractError(f"{self._base} does not answer like an MLflow server: {what} gave no JSON object")
+            return answer
+
+        return self._retried(attempt, what)
+
+    def _retried(self, attempt: Callable[[], T], what: str) -> T:
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return attempt()
+            except NotReachable as error:
+                if time.monotonic() + pause > self._deadline:
+                    raise Unreachable(f"the registry {self._base} is not reachable for {what}: {error}") from None
+                print(f"the registry {self._base} is not reachable for {what}, trying again: {error}", flush=True)
+            except Refused as error:
+                raise ContractError(f"the registry {self._base} refused {what}: {error}") from None
+            time.sleep(pause)
+            pause = min(pause * 2, 5)
+
+    @contextmanager
+    def _opened(self, request: urllib.request.Request) -> Iterator[HTTPResponse]:
+        # The credentials go to the registry alone, wherever it says that the files are or sends us.
+        if request.full_url.startswith(f"{self._base}/"):
+            for name, value in self._headers.items():
+                request.add_unredirected_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+                yield response
+        except urllib.error.HTTPError as error:
+            message = _message(error)
+            if error.code >= 500 or error.code in (408, 429):
+                raise NotReachable(message) from None
+            raise Refused(message) from None
+        except (OSError, HTTPException) as error:
+            raise NotReachable(str(getattr(error, "reason", "") or error)) from None
+
+
+def credentials(account: str = "MLFLOW_TRACKING") -> dict[str, str]:
+    """The header that `<account>_USERNAME` and `<account>_PASSWORD` stand for; none where they are not set."""
+    user, password = os.environ.get(f"{account}_USERNAME"), os.environ.get(f"{account}_PASSWORD")
+    if not user or not password:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    """MLflow's own words when it gave some."""
+    try:
+        return f"{json.loads(error.read(100_000))['message']} (HTTP {error.code})"
+    except (ValueError, KeyError, TypeError, OSError):
+        return f"HTTP {error.code} {error.reason}"

@@ -1,0 +1,120 @@
+"""A run and a model version in MLflow."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from modelops_runtime.contract import ContractError, PublishContract
+from modelops_runtime.registry import gate, runs
+from modelops_runtime.registry.outputs import Outputs
+from modelops_runtime.registry.report import Published
+
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+MLFLOW = {
+    "GIT_PYTHON_REFRESH": "quiet",  # there is no git in the image
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # the long waiting is ours, with a message
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # an address that works in the cluster only
+}
+"""MLflow's own settings, where nobody has set them."""
+
+
+@contextlib.contextmanager
+def registry(settings: PublishContract) -> Iterator[MlflowClient]:
+    """A client. What MLflow refuses becomes a ContractError with its reason."""
+    for name, value in MLFLOW.items():
+        os.environ.setdefault(name, value)
+    try:
+        yield MlflowClient(settings.tracking_uri)
+    except MlflowException as error:
+        reason = str(error).splitlines()[0][:500]
+        raise ContractError(f"the registry {settings.tracking_uri} refused or failed: {reason}") from error
+
+
+def published(client: MlflowClient, settings: PublishContract) -> Published | None:
+    """The version that already has this run's alias, else None."""
+    found = by_alias(client, settings.training.model_name, settings.alias)
+    return None if found is None else described(client, settings.training.model_name, *found)
+
+
+def described(client: MlflowClient, name: str, version: str, mlflow_run: str) -> Published:
+    """A version with what its run says."""
+    run = client.get_run(mlflow_run)
+    return Published(name, version, run.info.experiment_id, mlflow_run, runs.final_metrics(run))
+
+
+def by_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, str] | None:
+    """Version and MLflow run that an alias stands for, or None."""
+    # A server with accounts refuses to speak of a model that is not there, so it is looked for first.
+    if not client.search_registered_models(f"name = '{name}'"):
+        return None
+    try:
+        found = client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            return None
+        raise
+    return str(found.version), str(found.run_id)
+
+
+def serving(client: MlflowClient, settings: PublishContract) -> gate.Serving | None:
+    """The version that serves now, to compare with; None when there is none, or it is this very run's."""
+    found = by_alias(client, settings.training.model_name, settings.serving_alias)
+    if found is None:
+        return None
+    version, mlflow_run = found
+    run = client.get_run(mlflow_run)
+    if run.data.tags.get(runs.RUN_ID) == settings.training.run_id:
+        return None
+    return gate.Serving(version, runs.final_metrics(run))
+
+
+def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Run:
+    """The finished MLflow run of this training, with parameters, metrics, history, tags and the model."""
+    run = runs.opened(client, settings)
+    if run.info.status == "FINISHED":
+        return run
+    run_id = run.info.run_id
+    client.update_run(run_id, status="RUNNING")
+    try:
+        runs.log_parameters(client, run_id, outputs.parameters)
+        runs.log_epochs(client, run_id, outputs.history)
+        runs.log_final(client, run_id, outputs.metrics, int(max((row["epoch"] for row in outputs.history), default=0)))
+        client.log_artifacts(run_id, str(settings.training.output_dir / "model"), "model")
+    except BaseException:
+        with contextlib.suppress(MlflowException):  # the registry may be what failed
+            client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+    return client.get_run(run_id)
+
+
+def register(client: MlflowClient, settings: PublishContract, run: Run) -> Published:
+    """A version of the registered model from a finished run, then its alias: whoever finds that finds everything."""
+    name = settings.training.model_name
+    version = _unfinished_version(client, settings)
+    if version is None:
+        with contextlib.suppress(MlflowException):
+            client.create_registered_model(name)  # there already, mostly; other reasons come up in the next call
+        tags = {**runs.describing(settings), **_trial(run)}
+        source = f"{run.info.artifact_uri}/model"
+        made = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)
+        version = str(made.version)
+    client.set_registered_model_alias(name, settings.alias, version)
+    return Published(name, version, run.info.experiment_id, run.info.run_id, runs.final_metrics(run))
+
+
+def _trial(run: Run) -> dict[str, str]:
+    return {key: value for key, value in run.data.tags.items() if key == runs.TRIAL}
+
+
+def _unfinished_version(client: MlflowClient, settings: PublishContract) -> str | None:
+    """A version of this very run that an earlier publishing made, but got no further."""
+    made = client.search_model_versions(f"name = '{settings.training.model_name}'")
+    same = [version for version in made if version.tags.get(runs.RUN_ID) == settings.training.run_id]
+    return str(same[0].version) if same else None

@@ -1,0 +1,190 @@
+"""Brings a model version from one registry into another: `modelops-transfer`. Gate first, then the files.
+
+Nothing is trained or converted. The files are the same to the byte, and so are alias, metrics, parameters and tags, so
+a version has one name wherever it is. Contract: docs/model.md. Standard library only: the serving image runs it.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from modelops_runtime.artifacts import manifest
+from modelops_runtime.contract import ContractError, Environment, FetchContract, TransferContract
+from modelops_runtime.registry import gate
+from modelops_runtime.registry.client import Registry
+from modelops_runtime.registry.fetch import download
+from modelops_runtime.registry.report import Published, report
+
+ACCOUNT = "MODELOPS_SOURCE"
+"""Begins the names of the variables with the account at the registry where the version is."""
+RUN_ID, METRICS, ORIGIN = "modelops.run_id", "modelops.metrics", "modelops.transferred_from"
+BATCH = 100
+"""How much of a run one call of MLflow's API takes."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version and the MLflow run behind it."""
+
+    name: str
+    number: str
+    tags: dict[str, str]
+    run: dict[str, Any]
+
+    @property
+    def run_tags(self) -> dict[str, str]:
+        """Tags of the run, without those that MLflow gives itself."""
+        found = {tag["key"]: tag["value"] for tag in self.run["data"].get("tags", [])}
+        return {key: value for key, value in found.items() if not key.startswith("mlflow.")}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Final metrics, also of a run that somebody else logged."""
+        if tag := self.run_tags.get(METRICS):
+            return {name: float(value) for name, value in json.loads(tag).items()}
+        return {metric["key"]: float(metric["value"]) for metric in self.run["data"].get("metrics", [])}
+
+    @property
+    def published(self) -> Published:
+        """What the component is told."""
+        info = self.run["info"]
+        return Published(self.name, self.number, info["experiment_id"], info["run_id"], self.metrics)
+
+
+def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
+    """Judges the version, and brings it over unless it is there; what was done, in words. Raises ContractError."""
+    uri = settings.version.model_uri
+    target = Registry(settings.tracking_uri, settings.version.wait_seconds)
+    if there := find(target, settings.model_name, settings.alias):
+        gate.say_met(gate.check(gate.absolute(bounds), there.metrics))
+        _report(settings, there)
+        return f"{uri} is already there as version {there.number}: nothing to do"
+    source = Registry(settings.version.tracking_uri, settings.version.wait_seconds, ACCOUNT)
+    version = find(source, settings.model_name, settings.alias)
+    if version is None:
+        raise ContractError(f"the registry {settings.version.tracking_uri} has no {uri}")
+    serving = find(target, settings.model_name, settings.serving_alias)
+    compared = None if serving is None else gate.Serving(serving.number, serving.metrics)
+    gate.say_met(gate.check(bounds, version.metrics, compared))
+    names = _download(source, version, settings.version)
+    run = _run(target, settings, version)
+    artifacts = f"{run['info']['artifact_uri']}/model"
+    for name in names:
+        target.upload(settings.version.model_dir / name, artifacts, name)
+    number = _register(target, settings, version, run["info"]["run_id"], artifacts)
+    _report(settings, Version(version.name, number, version.tags, {**version.run, "info": run["info"]}))
+    return f"{uri} is here as version {number}, from {settings.version.tracking_uri} (version {version.number} there)"
+
+
+def find(registry: Registry, name: str, alias: str) -> Version | None:
+    """The version that an alias of a model stands for, if there is one."""
+    # By a search, and not by the alias itself: a server with accounts refuses to speak of a model that is not there.
+    models = registry.get("registered-models/search", {"filter": f"name = '{name}'"}, f"the model {name}")
+    numbers = {
+        found["alias"]: str(found["version"])
+        for model in models.get("registered_models", [])
+        for found in model.get("aliases", [])
+    }
+    if alias not in numbers:
+        return None
+    what = f"models:/{name}@{alias}"
+    answer = registry.get("model-versions/get", {"name": name, "version": numbers[alias]}, what)["model_version"]
+    run = registry.get("runs/get", {"run_id": answer.get("run_id", "")}, f"the run of {what}")["run"]
+    tags = {tag["key"]: tag["value"] for tag in answer.get("tags", [])}
+    return Version(name, numbers[alias], tags, run)
+
+
+def _download(source: Registry, version: Version, settings: FetchContract) -> list[str]:
+    """Every file of the version, in the order to upload them: the manifest comes last.
+
+    What serves is checked against the manifest. The rest is what training left beside it, such as the framework's own
+    form of the model.
+    """
+    folder, uri = settings.model_dir, source.artifact_uri(version.name, None, version.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    described = download(source, uri, folder, settings)
+    beside = [file for file in source.files(uri, deep=True) if file.name not in (*described.files, manifest.FILE_NAME)]
+    for file in beside:
+        if file.size > settings.max_bytes:
+            raise ContractError(f"{settings.model_uri}: {file.name} has {file.size} bytes, over {settings.max_bytes}")
+        (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+        source.download(file, folder / file.name)
+    return [*(file.name for file in beside), *described.files, manifest.FILE_NAME]
+
+
+def _run(target: Registry, settings: TransferContract, version: Version) -> dict[str, Any]:
+    """A finished run like the version's own: the one that an earlier attempt began, else a new one."""
+    what = f"the run of {settings.version.model_uri}"
+    home = _experiment(target, settings.experiment_name)
+    words = f"tags.`{RUN_ID}` = '{settings.run_id}' and tags.`{ORIGIN}` = '{settings.version.tracking_uri}'"
+    begun = target.post("runs/search", {"experiment_ids": [home], "filter": words}, what).get("runs", [])
+    run: dict[str, Any] = begun[0] if begun else _begin(target, settings, version, home, what)
+    run_id, data = run["info"]["run_id"], version.run["data"]
+    for params in _batches(data.get("params", [])):
+        target.post("runs/log-batch", {"run_id": run_id, "params": params}, what)
+    for metrics in _batches(data.get("metrics", [])):
+        target.post("runs/log-batch", {"run_id": run_id, "metrics": metrics}, what)
+    ended = {"run_id": run_id, "status": "FINISHED", "end_time": int(time.time() * 1000)}
+    target.post("runs/update", ended, what)
+    return run
+
+
+def _begin(target: Registry, settings: TransferContract, version: Version, home: str, what: str) -> dict[str, Any]:
+    tags = {RUN_ID: settings.run_id, **version.run_tags, ORIGIN: settings.version.tracking_uri}
+    content = {
+        "experiment_id": home,
+        "run_name": f"{settings.model_name}-{settings.run_id}",
+        "start_time": int(time.time() * 1000),
+        "tags": _pairs(tags),
+    }
+    run: dict[str, Any] = target.post("runs/create", content, what)["run"]
+    return run
+
+
+def _experiment(target: Registry, name: str) -> str:
+    """Id of the experiment, which is made if it is not there."""
+    what = f"the experiment {name}"
+    words = {"filter": f"name = '{name}'", "max_results": 1}
+    found = target.post("experiments/search", words, what).get("experiments", [])
+    return str((found[0] if found else target.post("experiments/create", {"name": name}, what))["experiment_id"])
+
+
+def _register(target: Registry, settings: TransferContract, version: Version, run_id: str, artifacts: str) -> str:
+    """The number of the new version; the alias comes last, so whoever finds that finds everything."""
+    name, what = settings.model_name, settings.version.model_uri
+    words = {"filter": f"name = '{name}'"}
+    if not target.get("registered-models/search", words, what).get("registered_models"):
+        target.post("registered-models/create", {"name": name}, what)
+    made = target.get("model-versions/search", {"filter": f"run_id = '{run_id}'"}, what).get("model_versions", [])
+    if not made:
+        tags = _pairs({**version.tags, ORIGIN: settings.version.tracking_uri})
+        content = {"name": name, "source": artifacts, "run_id": run_id, "tags": tags}
+        made = [target.post("model-versions/create", content, what)["model_version"]]
+    number = str(made[0]["version"])
+    target.set_alias(name, settings.alias, number)
+    return number
+
+
+def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
+
+
+def _report(settings: TransferContract, version: Version) -> None:
+    if settings.report:
+        report(settings.report, settings.run_id, version.published)
+
+
+def main() -> None:
+    env = Environment()
+    settings = TransferContract.read(env)
+    bounds = gate.read(env, settings.gate)
+    env.check()
+    print(transfer(settings, bounds), flush=True)

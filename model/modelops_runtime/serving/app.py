@@ -1,0 +1,256 @@
+"""The ASGI application: routes, bounds, one log line and one observation a request."""
+
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from modelops_runtime.artifacts.manifest import Manifest
+from modelops_runtime.artifacts.preprocessing import Preprocessing, UnknownCategory
+from modelops_runtime.artifacts.runtimes import Array, Preprocessed, Runtime
+from modelops_runtime.contract import ServeContract
+from modelops_runtime.serving import open_inference
+from modelops_runtime.serving.batching import predictor
+from modelops_runtime.serving.http import (
+    ANSWER,
+    Answer,
+    Disconnected,
+    Receive,
+    Refusal,
+    Response,
+    Scope,
+    Send,
+    check_media_type,
+    json_response,
+    read_body,
+    refused,
+    request_id,
+)
+from modelops_runtime.serving.logs import Log
+from modelops_runtime.serving.metrics import Metrics
+from modelops_runtime.serving.mirror import Mirror
+from modelops_runtime.serving.openapi import document
+from modelops_runtime.serving.page import pages
+from modelops_runtime.serving.validation import InputReader, all_finite
+
+PREDICT = "/api/predict"
+RETRY_AFTER_SECONDS = "1"
+CLIENT_CLOSED = 499
+Handler = Callable[[Scope, Receive], Awaitable[Response]]
+
+
+class Service:
+    """One loaded model."""
+
+    def __init__(self, manifest: Manifest, runtime: Runtime, settings: ServeContract, *, inline: bool) -> None:
+        self.manifest = manifest
+        self.version = settings.model_version
+        self._one_column = manifest.outputs.shape[1:] == (1,)
+        # A model that needs longer than a moment must not hold up the event loop: probes are answered on it too.
+        executor = None if inline else ThreadPoolExecutor(1, "predict")
+        self.preprocessing: Preprocessing | None = None
+        if isinstance(runtime, Preprocessed):
+            # Before requests are put together: what is wrong with one is no matter of the others.
+            self.preprocessing, runtime = runtime.preprocessing, runtime.model
+        texts = self.preprocessing.text_inputs() if self.preprocessing else ()
+        self.reader = InputReader(manifest.inputs, settings.max_batch_rows, texts)
+        self._predict = predictor(runtime, executor, settings.batch_rows, settings.predict_seconds)
+
+    def prepared(self, inputs: Array) -> Array:
+        """A client's rows as the model takes them. Raises Refusal when a category is unknown."""
+        return inputs if self.preprocessing is None else self._preprocessed(self.preprocessing, inputs)
+
+    async def predict(self, inputs: Array) -> Array:
+        """Of rows as the model takes them. Raises Refusal when a prediction isn't finite, or takes too long."""
+        outputs = await self._predict(inputs)
+        if not all_finite(outputs):
+            raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
+        return outputs
+
+    @staticmethod
+    def _preprocessed(preprocessing: Preprocessing, inputs: Array) -> Array:
+        try:
+            return preprocessing.transform(inputs)
+        except UnknownCategory as error:
+            field = f"inputs[{error.rows[0]}][{preprocessing.inputs.index(error.column)}]"
+            message = f"{field} ({error.column}) is a category that the model was not trained with"
+            raise Refusal(422, field, "category", message) from None
+
+    def answer(self, outputs: Array) -> Response:
+        values = (outputs[:, 0] if self._one_column else outputs).tolist()
+        return json_response(200, {"outputs": values})
+
+
+class App:
+    """Answers 503 on readiness until `serve` was given a model, and again from `drain` on."""
+
+    def __init__(self, settings: ServeContract, log: Log, metrics: Metrics, mirror: Mirror | None = None) -> None:
+        self._settings = settings
+        self._log = log
+        self._metrics = metrics
+        self._mirror = mirror
+        self._service: Service | None = None
+        self._draining = False
+        self._predicting = 0
+        self._openapi = document(None, settings)
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/healthz/live": {"GET": self._live},
+            "/healthz/ready": {"GET": self._readiness},
+            "/metrics": {"GET": self._exposition},
+            "/openapi.json": {"GET": self._document},
+            PREDICT: {"POST": self._predict},
+            "/v2": {"GET": self._server_metadata},
+            "/v2/health/live": {"GET": self._live},
+            "/v2/health/ready": {"GET": self._server_ready},
+            **{path: {"GET": _fixed(page)} for path, page in pages().items()},
+        }
+
+    def serve(self, service: Service) -> None:
+        model = f"/v2/models/{service.manifest.name}"
+        for base in (model, f"{model}/versions/{service.version}"):
+            self._routes[base] = {"GET": self._model_metadata}
+            self._routes[f"{base}/ready"] = {"GET": self._model_ready}
+            self._routes[f"{base}/infer"] = {"POST": self._infer}
+        self._openapi = document(service.manifest, self._settings, service.preprocessing)
+        self._service = service
+        self._metrics.ready(not self._draining)
+
+    def drain(self) -> None:
+        """From now on: not ready, every answer closes its connection, requests are still answered."""
+        self._draining = True
+        self._metrics.ready(False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} is not served")
+        started = time.perf_counter()
+        self._metrics.started()
+        path = scope["path"]
+        identity = request_id(scope)
+        status, inputs = CLIENT_CLOSED, None
+        try:
+            response = await self._answer(scope, receive)
+            status, inputs = response.status, response.inputs
+            await self._send(scope, response, identity, send)
+        except Disconnected:
+            pass
+        finally:
+            seconds = time.perf_counter() - started
+            self._metrics.answered(path if path in self._routes else "other", status, seconds)
+            self._log.request(identity, scope["method"], path, status, seconds, inputs)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        path, method = scope["path"], scope["method"]
+        try:
+            handlers = self._routes.get(path)
+            if handlers is None:
+                raise Refusal(404, "path", "known_path", "there is nothing here; /openapi.json lists what there is")
+            handler = handlers.get("GET" if method == "HEAD" else method)
+            if handler is None:
+                allowed = ", ".join(sorted({*handlers, *(["HEAD"] if "GET" in handlers else [])}))
+                raise Refusal(405, "method", "allowed_method", f"{path} takes {allowed}", allow=allowed)
+            return await handler(scope, receive)
+        except Refusal as refusal:
+            return open_inference.refused(refusal) if path.startswith("/v2") else refused(refusal)
+        except Disconnected:
+            raise
+        except Exception as error:  # the last resort: callers get no trace, the log gets the reason
+            self._log.event("error", level="error", reason=f"{type(error).__name__}: {error}")
+            return json_response(500, {"error": {"field": "", "rule": "internal", "message": "internal error"}})
+
+    async def _send(self, scope: Scope, response: Response, identity: str, send: Send) -> None:
+        headers = [
+            (b"content-type", response.content_type),
+            (b"content-length", str(len(response.body)).encode()),
+            (b"x-request-id", identity.encode()),
+            *response.headers,
+        ]
+        if self._draining and not any(name == b"connection" for name, _value in response.headers):
+            headers.append((b"connection", b"close"))
+        answer: Answer | None = scope.get(ANSWER)
+        if answer is not None and answer(response.status, headers, response.body):
+            return
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+
+    def _ready_service(self) -> Service:
+        if self._service is None:
+            raise Refusal(503, "model", "loaded", "the model is still loading", retry_after=RETRY_AFTER_SECONDS)
+        return self._service
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        check_media_type(scope)
+        limit, seconds = self._settings.max_body_bytes, self._settings.body_seconds
+        return await read_body(scope, receive, limit=limit, seconds=seconds)
+
+    async def _predicted(self, scope: Scope, receive: Receive, open_protocol: bool) -> Response:
+        service = self._ready_service()
+        if self._predicting >= self._settings.max_concurrency:
+            message = f"{self._predicting} predictions are being made, that is the most at a time"
+            raise Refusal(503, "server", "max_concurrency", message, retry_after=RETRY_AFTER_SECONDS)
+        self._predicting += 1
+        try:
+            body = await self._body(scope, receive)
+            if open_protocol:
+                inputs, identity = open_inference.read(body, service.reader)
+            else:
+                inputs, identity = service.reader.read(body), None
+            inputs = service.prepared(inputs)
+            outputs = await service.predict(inputs)
+        finally:
+            self._predicting -= 1
+        self._metrics.predicted(inputs, outputs)
+        if self._mirror is not None:
+            self._mirror.offer(scope["path"], body)
+        if open_protocol:
+            response = open_inference.inferred(service.manifest, service.version, outputs, identity)
+        else:
+            response = service.answer(outputs)
+        if self._settings.log_inputs:
+            response.inputs = body
+        return response
+
+    async def _predict(self, scope: Scope, receive: Receive) -> Response:
+        return await self._predicted(scope, receive, open_protocol=False)
+
+    async def _infer(self, scope: Scope, receive: Receive) -> Response:
+        return await self._predicted(scope, receive, open_protocol=True)
+
+    async def _live(self, _scope: Scope, _receive: Receive) -> Response:
+        return json_response(200, {"live": True})
+
+    def _taking_traffic(self) -> Service:
+        service = self._ready_service()
+        if self._draining:
+            raise Refusal(503, "server", "not_draining", "shutting down", retry_after=RETRY_AFTER_SECONDS)
+        return service
+
+    async def _readiness(self, _scope: Scope, _receive: Receive) -> Response:
+        service = self._taking_traffic()
+        return json_response(200, {"ready": True, "model": service.manifest.name, "version": service.version})
+
+    async def _server_ready(self, _scope: Scope, _receive: Receive) -> Response:
+        self._taking_traffic()
+        return json_response(200, open_inference.SERVER_READY)
+
+    async def _model_ready(self, _scope: Scope, _receive: Receive) -> Response:
+        return json_response(200, {"name": self._taking_traffic().manifest.name, "ready": True})
+
+    async def _exposition(self, _scope: Scope, _receive: Receive) -> Response:
+        return self._metrics.response()
+
+    async def _document(self, _scope: Scope, _receive: Receive) -> Response:
+        return json_response(200, self._openapi)
+
+    async def _server_metadata(self, _scope: Scope, _receive: Receive) -> Response:
+        return json_response(200, open_inference.server_metadata())
+
+    async def _model_metadata(self, _scope: Scope, _receive: Receive) -> Response:
+        service = self._ready_service()
+        return json_response(200, open_inference.model_metadata(service.manifest, service.version))
+
+
+def _fixed(response: Response) -> Handler:
+    async def answer(_scope: Scope, _receive: Receive) -> Response:
+        return response
+
+    return answer

@@ -1,0 +1,101 @@
+"""What is asked and predicted: how the values are spread, and how far that is from training and test."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+
+from modelops_runtime.artifacts.manifest import BASELINE_COLUMNS, ROWS_PER_BIN, Manifest
+from modelops_runtime.artifacts.runtimes import Array
+
+EDGES = (-1000.0, -100.0, -10.0, -1.0, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 10.0, 100.0, 1000.0)
+"""Of the histogram of a model without a baseline."""
+WINDOW_ROWS = 1000
+"""Drift is measured over the last 1,000 to 2,000 rows."""
+SMALLEST_FRACTION = 1e-4
+"""An empty bin would make the index infinite."""
+
+
+def population_stability_index(expected: Sequence[float], counts: Sequence[int]) -> float:
+    """How far `counts` are spread otherwise than `expected`: the sum over the bins of (a - e) * ln(a / e).
+
+    0: not at all; the usual reading is that below 0.1 nothing changed and above 0.25 a lot did. Formula and reading:
+    N. Siddiqi, Credit Risk Scorecards, Wiley 2006 (system stability index); it is the symmetric Kullback-Leibler
+    divergence. By chance alone it is about (bins - 1) * (1 / n + 1 / m) with n rows here and m in the baseline:
+    B. Yurdakul, Statistical Properties of Population Stability Index, Western Michigan University 2018.
+    """
+    total = sum(counts)
+    index = 0.0
+    for share, count in zip(expected, counts, strict=True):
+        wanted = max(share, SMALLEST_FRACTION)
+        actual = max(count / total, SMALLEST_FRACTION)
+        index += (actual - wanted) * math.log(actual / wanted)
+    return index
+
+
+class Column:
+    """Counts of one output column, by bin."""
+
+    __slots__ = ("_before", "_expected", "_last", "counts", "edges", "total")
+
+    def __init__(self, edges: tuple[float, ...], expected: tuple[float, ...] = ()) -> None:
+        self.edges = edges
+        self.counts = [0] * (len(edges) + 1)
+        self.total = 0.0
+        self._expected = expected
+        self._before = self._last = list(self.counts)
+
+    def one(self, value: float) -> None:
+        self.counts[bisect_left(self.edges, value)] += 1
+        self.total += value
+
+    def many(self, values: Array) -> None:
+        bins = np.searchsorted(self.edges, values, side="left")
+        for number, count in enumerate(np.bincount(bins, minlength=len(self.counts)).tolist()):
+            self.counts[number] += count
+        self.total += float(values.sum(dtype="float64"))
+
+    def turn(self) -> None:
+        """Begin a new window; the one that ends stays in sight until the next turn."""
+        self._before, self._last = self._last, list(self.counts)
+
+    def drift(self) -> float | None:
+        """None without a baseline, and as long as there are too few rows to tell."""
+        recent = [now - before for now, before in zip(self.counts, self._before, strict=True)]
+        if not self._expected or sum(recent) < ROWS_PER_BIN * len(recent):
+            return None
+        return population_stability_index(self._expected, recent)
+
+
+class Watch:
+    """The predictions of one model, column by column; only the first columns of a wide output. And its features, where
+    the manifest says how they were spread."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        width = min(manifest.outputs.numbers_per_row, BASELINE_COLUMNS)
+        known = [Column(bins.edges, bins.fractions) for bins in manifest.baseline[:width]]
+        self.columns = known + [Column(EDGES) for _column in range(width - len(known))]
+        self.features = {name: Column(bins.edges, bins.fractions) for name, bins in manifest.features.items()}
+        self._single = manifest.outputs.numbers_per_row == 1
+        self._rows = 0
+
+    def asked(self, rows: Array) -> None:
+        """`rows` are as the model takes them. Before `predicted` of the same rows."""
+        for number, column in enumerate(self.features.values()):
+            column.many(rows[:, number])
+
+    def predicted(self, outputs: Array) -> None:
+        """`outputs` are finite."""
+        rows = len(outputs)
+        if rows == 1 and self._single:
+            self.columns[0].one(outputs.item())
+        else:
+            flat = outputs.reshape(rows, -1)
+            for number, column in enumerate(self.columns):
+                column.many(flat[:, number])
+        self._rows += rows
+        if self._rows >= WINDOW_ROWS:
+            self._rows = 0
+            for column in (*self.columns, *self.features.values()):
+                column.turn()

@@ -1,0 +1,112 @@
+"""The process: listen, load, serve, drain."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import uvicorn
+
+from modelops_runtime.artifacts.manifest import Manifest
+from modelops_runtime.artifacts.runtimes import largest_batch_seconds, load
+from modelops_runtime.contract import ContractError, ServeContract
+from modelops_runtime.serving.app import App, Service
+from modelops_runtime.serving.logs import Log
+from modelops_runtime.serving.metrics import Metrics
+from modelops_runtime.serving.mirror import Mirror
+from modelops_runtime.serving.protocol import BoundedProtocol
+
+INLINE_SECONDS = 0.005
+"""A model whose largest request takes longer predicts in a thread of its own."""
+GRACE_SECONDS = 10
+"""How long requests still running after the drain may take."""
+BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the idle timeouts of the usual proxies, so that it is never us who closes a connection they reuse."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, except that signals are ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def load_service(settings: ServeContract) -> Service:
+    """Raises ContractError when the model is not there or does not answer right."""
+    manifest = Manifest.read(settings.model_dir)
+    runtime = load(settings.model_dir, manifest, settings.threads)
+    # A number takes at least two bytes of the body, so large rows can't come in large batches.
+    rows = settings.max_body_bytes // (2 * manifest.inputs.numbers_per_row)
+    rows = max(1, min(settings.max_batch_rows, rows))
+    inline = largest_batch_seconds(runtime, manifest, rows) <= INLINE_SECONDS
+    return Service(manifest, runtime, settings, inline=inline)
+
+
+def listen(settings: ServeContract) -> socket.socket:
+    """Raises ContractError when the address can't be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    dual = settings.host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    except OSError as error:
+        raise ContractError(f"can't listen on {settings.host}:{settings.port}: {error.strerror}") from None
+
+
+async def serve(settings: ServeContract) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ContractError when the model can't be loaded or the port not be had."""
+    np.seterr(all="ignore")  # numbers that are too large are refused, not warned of
+    log = Log(settings.model_version)
+    metrics = Metrics()
+    mirror = Mirror(settings.mirror_url, settings.mirror_percent) if settings.mirror_url else None
+    app = App(settings, log, metrics, mirror)
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        access_log=False,
+        log_level="critical",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    listener = listen(settings)
+    server = Server(config)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        log.event("listening", host=settings.host, port=listener.getsockname()[1])
+        with ThreadPoolExecutor(1, "load") as loader:
+            service = await loop.run_in_executor(loader, load_service, settings)
+        log.model = service.manifest.name
+        metrics.serving(service.manifest, settings.model_version)
+        app.serve(service)
+        if mirror is not None:
+            metrics.add(mirror)
+            mirror.start()
+        # What is there now stays: looking through it for garbage again and again would only delay answers.
+        gc.collect()
+        gc.freeze()
+        log.event("ready", run_id=service.manifest.run_id)
+        await stopping.wait()
+        app.drain()
+        log.event("draining", seconds=settings.drain_seconds)
+        await asyncio.sleep(settings.drain_seconds)
+    finally:
+        server.should_exit = True
+        await asyncio.wait([serving])
+        if mirror is not None:
+            await mirror.stop()
+    log.event("stopped")

@@ -1,0 +1,121 @@
+"""uvicorn's HTTP protocol, with bounds on a request's head and a short way for what comes and goes in one piece.
+
+uvicorn bounds no head and keeps it in memory until it ends. It hands bodies and answers over in parts, each checked
+anew and sent by a system call of its own: half of the processor time of a small answer. Nearly every request here is
+whole when the application starts, and every answer is.
+"""
+
+import asyncio
+from collections.abc import MutableMapping
+from functools import partial
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from modelops_runtime.serving.http import ANSWER, WHOLE_BODY
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of request line and headers. One piece that arrives at once may be larger: it ends here or goes no further."""
+HEAD_SECONDS = 10.0
+REFUSAL = (
+    b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    b'{"error":{"field":"headers","rule":"%s","message":"%s"}}'
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Answers 431 to a head that is too large, 408 to one that comes too slowly."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._in_head = True
+        self._with_its_head = False
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._with_its_head = False
+        if not self._in_head or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(b"431 Request Header Fields Too Large", b"max_bytes", b"the headers are too large")
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._with_its_head = True
+        self._stop_waiting()
+        super().on_headers_complete()
+        self.scope[ANSWER] = partial(self._answer, self.cycle)  # type: ignore[literal-required]
+
+    def on_message_complete(self) -> None:
+        if self._with_its_head:  # the application, which starts in the next round, need not wait for the body
+            self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[literal-required]
+            self.cycle.body = bytearray()
+        super().on_message_complete()
+
+    def _answer(
+        self, cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> bool:
+        """Sends a whole answer. False when it must go the long way, since the client is slow to take earlier ones."""
+        if self.flow.write_paused and not cycle.disconnected:
+            return False
+        # A connection that stays open keeps its last scope: not the body too, nor a circle that only a search undoes.
+        scope: MutableMapping[str, object] = cycle.scope  # type: ignore[assignment]
+        scope.pop(WHOLE_BODY, None)
+        del scope[ANSWER]
+        if cycle.disconnected:
+            return True
+        if (b"connection", b"close") in headers:
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            headers = [*headers, (b"connection", b"close")]
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n")
+        if cycle.scope["method"] != "HEAD":
+            parts.append(body)
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if cycle.keep_alive:
+            # In the next round of the event loop: what has arrived by then is read before, more requests by one poll.
+            self.loop.call_soon(self._send, b"".join(parts))
+        else:
+            self._send(b"".join(parts))
+            self.transport.close()
+        cycle.on_response()
+        return True
+
+    def _send(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+
+    def shutdown(self) -> None:
+        self.loop.call_soon(super().shutdown)  # after the answers that wait to be sent
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self._in_head and not self.transport.is_closing():
+            self._refuse(b"408 Request Timeout", b"max_seconds", b"the headers came too slowly")
+
+    def _refuse(self, status: bytes, rule: bytes, message: bytes) -> None:
+        body = REFUSAL.split(b"\r\n\r\n", 1)[1] % (rule, message)
+        self.transport.write(REFUSAL % (status, len(body), rule, message))
+        self.transport.close()

@@ -1,0 +1,159 @@
+"""From a JSON body to the array that the model takes, or a refusal that names the field and the rule."""
+
+import math
+import re
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from modelops_runtime.artifacts.manifest import MIXED, Tensor
+from modelops_runtime.artifacts.runtimes import Array
+from modelops_runtime.serving.http import Refusal
+
+_AT = re.compile(r"^(?P<message>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_ARRAY = "`array`"
+
+
+class InputReader:
+    """Checks the rows of a request against the model's input.
+
+    Its caller switches NumPy's warnings off (`np.seterr`): what overflows is refused here.
+    """
+
+    def __init__(self, tensor: Tensor, max_rows: int, texts: Collection[int] = ()) -> None:
+        """`texts` are the columns that are text, in a tensor of mixed element type."""
+        self.tensor = tensor
+        self._texts = texts
+        self.max_rows = max_rows
+        self._dtype = np.dtype(tensor.dtype)
+        item: Any = float if self._dtype.kind == "f" else int
+        if tensor.dtype == MIXED:
+            item = float | str
+        nested: Any = item
+        for _dimension in tensor.shape:
+            nested = list[nested]
+        self._decoder = msgspec.json.Decoder(
+            msgspec.defstruct("PredictRequest", [("inputs", nested)], forbid_unknown_fields=True)
+        )
+        self._nested = msgspec.json.Decoder(nested)
+        self._flat = msgspec.json.Decoder(list[item])
+
+    def read(self, body: bytes) -> Array:
+        """The inputs of `{"inputs": [[0.5]]}`. Raises Refusal: 400 when it is not JSON, 422 when a rule is broken."""
+        request: Any = decode(self._decoder, body)
+        return self.array(request.inputs, "inputs")
+
+    def nested(self, content: "msgspec.Raw", field: str) -> list[Any]:
+        """Rows from JSON that is well formed. Raises Refusal (422)."""
+        rows: list[Any] = decode(self._nested, content, field)
+        return rows
+
+    def flat(self, content: "msgspec.Raw", field: str) -> list[Any]:
+        """Numbers in a row from JSON that is well formed. Raises Refusal (422)."""
+        numbers: list[Any] = decode(self._flat, content, field)
+        return numbers
+
+    def numbers(self, numbers: list[Any], field: str) -> Array:
+        """A flat array. Raises Refusal (422) for numbers that don't fit the element type."""
+        try:
+            array = np.array(numbers, dtype=self._dtype)
+        except OverflowError:
+            raise self._out_of_range(field) from None
+        self._check_finite(array, field)
+        return array
+
+    def array(self, rows: list[Any], field: str) -> Array:
+        """Raises Refusal (422) for no rows, too many, ragged ones, numbers that don't fit the element type."""
+        if not rows:
+            raise Refusal(422, field, "min_rows", f"{field} must have at least one row")
+        if len(rows) > self.max_rows:
+            raise Refusal(
+                422, field, "max_rows", f"{field} must have at most {self.max_rows} rows, this one has {len(rows)}"
+            )
+        try:
+            array = np.array(rows, dtype=self._dtype)
+        except OverflowError:
+            raise self._out_of_range(field) from None
+        except ValueError:
+            array = np.empty(0)
+        if array.shape[1:] != self.tensor.shape[1:] or array.ndim != len(self.tensor.shape):
+            raise self._wrong_shape(rows, field)
+        self._check_finite(array, field)
+        if self._texts:
+            self._check_kinds(rows, field)
+        return array
+
+    def _check_kinds(self, rows: list[Any], field: str) -> None:
+        for number, row in enumerate(rows):
+            for place, value in enumerate(row):
+                if isinstance(value, str) != (place in self._texts):
+                    at, kind = f"{field}[{number}][{place}]", "text" if place in self._texts else "a number"
+                    raise Refusal(422, at, "type", f"{at} must be {kind}")
+
+    def _check_finite(self, array: Array, field: str) -> None:
+        if self._dtype.kind == "f" and not all_finite(array):
+            raise self._out_of_range(field + "".join(f"[{index}]" for index in np.argwhere(~np.isfinite(array))[0]))
+
+    def _out_of_range(self, field: str) -> Refusal:
+        return Refusal(422, field, "finite", f"{field} must fit into {self.tensor.dtype}")
+
+    def _wrong_shape(self, rows: list[Any], field: str) -> Refusal:
+        """Names the first list that is not as long as it should be."""
+        pending: list[tuple[Any, int, str]] = [(row, 1, f"{field}[{number}]") for number, row in enumerate(rows)]
+        for value, depth, path in pending:  # grows while it is walked: breadth first
+            wanted = self.tensor.shape[depth] if depth < len(self.tensor.shape) else None
+            if wanted is not None and len(value) != wanted:
+                message = f"{path} must have {wanted} number{'s' * (wanted != 1)}, this one has {len(value)}"
+                return Refusal(422, path, "length", message)
+            if wanted is not None and depth + 1 < len(self.tensor.shape):
+                pending += [(item, depth + 1, f"{path}[{number}]") for number, item in enumerate(value)]
+        return Refusal(422, field, "shape", f"{field} must have the shape {list(self.tensor.shape)}")
+
+
+def all_finite(array: Array) -> bool:
+    """Whether no number is infinite or NaN."""
+    return math.isfinite(array.item()) if array.size == 1 else bool(np.isfinite(array).all())
+
+
+def decode(decoder: "msgspec.json.Decoder[Any]", body: "bytes | msgspec.Raw", field: str = "") -> Any:
+    """Raises Refusal: 400 when `body` is not JSON, 422 when it is JSON of another kind. `field` is where it stands."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise validation_refusal(error, field) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if "out of range" in str(error):
+            raise Refusal(422, "body", "finite", "every number must be finite") from None
+        reason = f"the body is not JSON: {error}" if body else "the body is empty, must be JSON"
+        raise Refusal(400, "body", "json", reason) from None
+    except RecursionError:
+        raise Refusal(422, "body", "depth", "the body is nested too deeply") from None
+
+
+def validation_refusal(error: msgspec.ValidationError, prefix: str = "") -> Refusal:
+    """msgspec's "Expected `float`, got `str` - at `$.inputs[0][1]`" as field, rule and message."""
+    match = _AT.match(str(error))
+    said, path = (match["message"], match["path"]) if match else (str(error), None)
+    field = (prefix + (path or "")).lstrip(".") or "body"
+    if "missing required field" in said:
+        name = said.rsplit("`", 2)[-2]
+        field = name if field == "body" else f"{field}.{name}"
+        return Refusal(422, field, "required", f"{field} is missing")
+    if "unknown field" in said:
+        name = said.rsplit("`", 2)[-2][:100]
+        field = name if field == "body" else f"{field}.{name}"
+        return Refusal(422, field, "known_field", f"{field} is not a field that is taken here")
+    if "out of range" in said:
+        return Refusal(422, field, "finite", f"{field} is out of range")
+    rule = "depth" if _ARRAY in said and field != "body" else "type"
+    words = said[:200].replace("Expected", "must be").replace("`array`", "a list").replace("`float`", "a number")
+    words = (
+        words.replace("`float | str`", "a number or text")
+        .replace("`int`", "a whole number")
+        .replace("`str`", "a string")
+        .replace("`object`", "an object")
+    )
+    words = words.replace("`bool`", "a boolean").replace("`null`", "null").replace(", got", ", not")
+    return Refusal(422, field, rule, f"{field} {words}")

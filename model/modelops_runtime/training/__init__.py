@@ -1,0 +1,1 @@
+"""What any training needs: checkpoints, rendezvous, progress, a graceful stop."""
