@@ -11,7 +11,7 @@ from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, ExistingAi
 from modelops.core.assets import asset
 from modelops.core.naming import objects_name
 from modelops.core.outputs import known_after
-from modelops.core.run_id import canonical_json
+from modelops.core.run_id import TRAINING_TOKEN, canonical_json
 from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.data.checks import SIZES as DATA_SIZES
@@ -195,7 +195,7 @@ def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) 
             "image": training["image"],
             "model_name": training["model_name"],
             "framework": training["framework"].value,
-            "command": list(TRAIN_COMMAND),
+            "command": list(TRAINING_TOKEN),
             "parameters": training.get("parameters", {}),
         },
         "steps": _steps(name, args, account),

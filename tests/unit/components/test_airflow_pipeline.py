@@ -64,6 +64,9 @@ def test_the_dag_has_the_steps_in_pods_without_rights() -> None:
     assert variables["MODELOPS_VERSION_FILE"] == "/dev/termination-log"
     commands = {name: step["spec"]["containers"][0]["command"] for name, step in found["steps"].items()}
     assert commands["evaluate"] == ["python", "-m", "modelops_runtime", "publish", "--gate"]
+    # The identity of a run hashes these words, whatever the command is called.
+    assert found["training"]["command"] == ["python", "-m", "model.train"]
+    assert commands["train"] == ["python", "-m", "sample.train"]
     assert (found["schedule"], found["catchup"], found["retries"], found["retry_seconds"]) == (None, False, 1, 60)
 
 
