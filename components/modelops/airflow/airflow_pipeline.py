@@ -16,6 +16,7 @@ from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.data.checks import SIZES as DATA_SIZES
 from modelops.data.checks import check_declaration
+from modelops.kubernetes.config import config_map
 from modelops.kubernetes.labels import labels
 from modelops.kubernetes.network import cluster_host, service_url
 from modelops.kubernetes.pods import (
@@ -34,7 +35,6 @@ from modelops.kubernetes.pods import (
     scratch,
     secret_key,
 )
-from modelops.kubernetes.volumes import config_map
 from modelops.training.pod import PUBLISHER_SIZES, TRAINING_SIZES
 
 __all__ = [

@@ -20,9 +20,11 @@ from modelops.core.images import AIRFLOW_IMAGE, UPSTREAM_IMAGES
 from modelops.core.outputs import known_after
 from modelops.core.types import Expose
 from modelops.kubernetes import postgres
+from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.labels import labels, selector
 from modelops.kubernetes.network import allow_ingress, net
 from modelops.kubernetes.pods import (
+    ACCOUNT_FOLDER,
     Sizes,
     api_access,
     container,
@@ -37,7 +39,6 @@ from modelops.kubernetes.pods import (
     scratch,
     secret_key,
 )
-from modelops.kubernetes.volumes import generated_secret
 
 PORT = 8080
 API = f"http://127.0.0.1:{PORT}"
@@ -54,7 +55,6 @@ COMPONENT = "airflow"
 DATABASE = postgres.PostgresTenant(
     component="airflow-database", clients=(COMPONENT,), role="airflow", variable="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 )
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 SETTINGS = {
     "AIRFLOW_HOME": HOME,
     "AIRFLOW__CORE__DAGS_FOLDER": DAGS,
@@ -227,7 +227,7 @@ def _containers(
             "scheduler",
             ["/bin/sh", "-c", asset("airflow/assets/scheduler.sh")],
             ports=[core.ContainerPortArgs(name="health", container_port=HEALTH_PORT)],
-            mounts=[mount("account", _ACCOUNT, read_only=True)],
+            mounts=[mount("account", ACCOUNT_FOLDER, read_only=True)],
             **alive("/health", "health"),
         ),
         program("dag-processor", ["airflow", "dag-processor"]),

@@ -19,6 +19,8 @@ USER_ID = 65532
 """User and group of the library's own containers, as distroless and Chainguard images have it."""
 GPU = "nvidia.com/gpu"
 """What most clusters call their GPUs."""
+ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where clients of the API server look for the ServiceAccount's token."""
 TERMINATION = "FallbackToLogsOnError"
 """A failed container's message is its last log lines, so that errors of `pulumi up` can show them."""
 

@@ -12,6 +12,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.outputs import known_after
+from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.labels import labels, selector
 from modelops.kubernetes.network import net
 from modelops.kubernetes.pods import (
@@ -26,7 +27,6 @@ from modelops.kubernetes.pods import (
     scratch,
     secret_key,
 )
-from modelops.kubernetes.volumes import generated_secret
 
 NAME = "postgres"
 PORT = 5432

@@ -7,6 +7,7 @@ import pulumi
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose
+from modelops.kubernetes.config import secret
 from modelops.kubernetes.labels import scrape
 from modelops.kubernetes.pods import (
     Sizes,
@@ -19,7 +20,7 @@ from modelops.kubernetes.pods import (
     resource_requirements,
     scratch,
 )
-from modelops.kubernetes.volumes import kept_volume, secret
+from modelops.kubernetes.volumes import kept_volume
 from modelops.monitoring import receivers
 from modelops.monitoring.args import AlertmanagerPart
 from modelops.monitoring.program import Program, Scope, run

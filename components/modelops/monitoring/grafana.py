@@ -10,6 +10,7 @@ import yaml
 from modelops.core.assets import asset, assets
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose
+from modelops.kubernetes.config import config_map, secret
 from modelops.kubernetes.pods import (
     Sizes,
     container,
@@ -21,7 +22,6 @@ from modelops.kubernetes.pods import (
     scratch,
     secret_variable,
 )
-from modelops.kubernetes.volumes import config_map, secret
 from modelops.monitoring.args import GrafanaPart
 from modelops.monitoring.logs.shared import Reader, certificate_mount
 from modelops.monitoring.program import Program, Scope, run

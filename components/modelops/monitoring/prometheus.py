@@ -13,6 +13,7 @@ from modelops.core.assets import asset, assets
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Expose
+from modelops.kubernetes.config import config_map
 from modelops.kubernetes.pods import (
     Sizes,
     claimed,
@@ -24,7 +25,7 @@ from modelops.kubernetes.pods import (
     resource_requirements,
     scratch,
 )
-from modelops.kubernetes.volumes import config_map, kept_volume
+from modelops.kubernetes.volumes import kept_volume
 from modelops.monitoring.args import PrometheusPart
 from modelops.monitoring.program import Program, Scope, run
 from modelops.monitoring.tls import ARGUMENT, AUTHORITY_FILE, Web, web_mount

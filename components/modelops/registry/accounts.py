@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pulumi
 
+from modelops.kubernetes.config import generated_secret, secret
 from modelops.kubernetes.labels import labels
 from modelops.kubernetes.pods import core, name_of, secret_key
-from modelops.kubernetes.volumes import generated_secret, secret
 from modelops.registry.args import DEFAULT_ADMIN, ModelRegistryArgs
 
 CONFIG = "/run/mlflow/auth.ini"

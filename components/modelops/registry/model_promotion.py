@@ -15,6 +15,7 @@ from modelops.kubernetes.jobs import only_out, registry_job
 from modelops.kubernetes.labels import labels
 from modelops.kubernetes.network import API_SERVER_PORTS, port_of
 from modelops.kubernetes.pods import (
+    ACCOUNT_FOLDER,
     Sizes,
     api_access,
     check_resources,
@@ -37,7 +38,6 @@ DEFAULT_TIMEOUT_SECONDS = 900
 DEFAULT_SERVING_ALIAS = "serving"
 SIZES = Sizes(cpu="50m", memory="64Mi", memory_limit="256Mi")
 _MODEL_FOLDER = "/modelops"
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class ModelPromotionArgs(TypedDict):
@@ -158,7 +158,11 @@ def _copying(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs
         ],
         command=["python", "-m", "modelops_runtime", "transfer"],
         resources=resource_requirements(args.get("resources"), SIZES),
-        volume_mounts=[mount("tmp", "/tmp"), mount("model", _MODEL_FOLDER), mount("account", _ACCOUNT, read_only=True)],
+        volume_mounts=[
+            mount("tmp", "/tmp"),
+            mount("model", _MODEL_FOLDER),
+            mount("account", ACCOUNT_FOLDER, read_only=True),
+        ],
     )
 
 

@@ -168,11 +168,6 @@ def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.Deployme
     )
 
 
-def _replicas(args: ModelServiceArgs) -> int | None:
-    """None leaves the count to the autoscaler."""
-    return None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
-
-
 def _rollout_seconds(args: ModelServiceArgs) -> int:
     """How long Pulumi waits: one slow pod may use its whole startup time, the others roll at a usual pace."""
     bound: Any = args["autoscaling"]["max_replicas"] if "autoscaling" in args else args.get("replicas")

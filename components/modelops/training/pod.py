@@ -19,6 +19,7 @@ from modelops.core.outputs import known_after
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.labels import labels, selector
 from modelops.kubernetes.pods import (
+    ACCOUNT_FOLDER,
     Sizes,
     api_access,
     claimed,
@@ -55,7 +56,6 @@ DATA = "/data"
 """Where the volume with the data is."""
 CACHE = "/cache"
 """Where the model cache is."""
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _JOB_NAME = "metadata.labels['batch.kubernetes.io/job-name']"
 
 
@@ -238,7 +238,7 @@ def _publish(run: Run) -> core.ContainerArgs:
 
 def _account() -> core.VolumeMountArgs:
     """The ServiceAccount's token, for the containers that use it; the training never sees it."""
-    return mount("account", _ACCOUNT, read_only=True)
+    return mount("account", ACCOUNT_FOLDER, read_only=True)
 
 
 def _publisher_image(run: Run) -> pulumi.Input[str]:

@@ -16,8 +16,8 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.certificates import AUTHORITY, certificates
+from modelops.kubernetes.config import config_map, secret
 from modelops.kubernetes.pods import core, mount, name_of, secret_variable
-from modelops.kubernetes.volumes import config_map, secret
 from modelops.monitoring.logs.args import ElkPart
 from modelops.monitoring.program import Scope
 

@@ -15,6 +15,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.outputs import known_after, known_or_none
+from modelops.kubernetes.config import config_map
 from modelops.kubernetes.labels import labels, selector
 from modelops.kubernetes.network import API_SERVER_PORTS, allow_egress, net, port_of
 from modelops.kubernetes.pods import (
@@ -29,7 +30,6 @@ from modelops.kubernetes.pods import (
     restricted_pod,
     scratch,
 )
-from modelops.kubernetes.volumes import config_map
 from modelops.serving.args import ModelServiceArgs
 from modelops.serving.pod import NAME
 from modelops.serving.release import args as defaults
