@@ -237,7 +237,7 @@ class ModelServiceArgs(TypedDict):
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Program that fetches the model into the model folder, with its arguments. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
-    """Program that serves the model, with its arguments. Default `modelops-serve`."""
+    """Program that serves the model, with its arguments. Default: the image's own command."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
     canary: NotRequired[Canary]

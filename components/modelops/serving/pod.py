@@ -194,7 +194,7 @@ def serve(
             "MODELOPS_DRAIN_SECONDS": str(drain_seconds(args) if drains else 0),
             **(variables or {}),
         },
-        command=args.get("serve_command") or ["python", "-m", "modelops_runtime", "serve"],
+        command=args.get("serve_command"),
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
         resources=resource_requirements(args.get("resources"), SIZES),
         startup_probe=http_probe("/healthz/ready", "http", period=1, failures=startup_seconds(args)),
