@@ -1,18 +1,81 @@
 """Pulumi components for the whole life of a machine-learning model on Kubernetes."""
 
-import ast
 import importlib
-import pkgutil
 from typing import Any
 
-# What there is, and in which module, is written once, in the stub that type checkers and editors read. Modules are
-# loaded when something of them is used (PEP 562), so a program pays for the components that it has.
-_MODULES = {
-    alias.name: str(node.module)
-    for node in ast.parse(pkgutil.get_data(__name__, "__init__.pyi") or b"").body
-    if isinstance(node, ast.ImportFrom)
-    for alias in node.names
+# A module is loaded when something of it is used (PEP 562), so a program pays for the components that it has. Type
+# checkers and editors read the same table from __init__.pyi.
+_EXPORTS: dict[str, tuple[str, ...]] = {
+    "modelops.airflow.airflow_pipeline": (
+        "AirflowPipeline",
+        "AirflowPipelineArgs",
+        "AirflowServer",
+        "ExistingAirflow",
+        "PipelineData",
+        "PipelineTraining",
+    ),
+    "modelops.core.errors": ("ArgumentsError",),
+    "modelops.core.images": ("UPSTREAM_IMAGES",),
+    "modelops.core.types": ("Expose", "Resources"),
+    "modelops.data.data_pipeline": ("DataPipeline", "DataPipelineArgs", "DataVolume", "Engine"),
+    "modelops.image.model_image": (
+        "Compression",
+        "ImageBuilder",
+        "ModelImage",
+        "ModelImageArgs",
+        "RegistryCredentials",
+    ),
+    "modelops.monitoring.args": ("AlertmanagerPart", "GrafanaPart", "Part", "PrometheusPart"),
+    "modelops.monitoring.logs.args": (
+        "ElasticsearchPart",
+        "ElkPart",
+        "ExistingElasticsearch",
+        "FilebeatPart",
+        "LogstashPart",
+        "Snapshots",
+    ),
+    "modelops.monitoring.monitoring_stack": ("MonitoringStack", "MonitoringStackArgs"),
+    "modelops.registry.args": ("ArtifactStore", "RegistryAuth", "RegistryBackup", "RegistryDatabase"),
+    "modelops.registry.model_promotion": ("ModelPromotion", "ModelPromotionArgs"),
+    "modelops.registry.model_registry": ("ModelRegistry", "ModelRegistryArgs"),
+    "modelops.serving.args": (
+        "AccessMode",
+        "Autoscaling",
+        "GatewayListener",
+        "ModelServiceArgs",
+        "Rollout",
+        "Route",
+        "Runtime",
+        "ScaleToZero",
+        "ServingAlias",
+        "ServingCache",
+        "SmokeTest",
+        "Vllm",
+    ),
+    "modelops.serving.model_service": ("ModelService",),
+    "modelops.serving.release.args": (
+        "BlueGreen",
+        "Canary",
+        "CanaryAnalysis",
+        "Colour",
+        "Mirroring",
+        "Shadow",
+        "Split",
+    ),
+    "modelops.training.training_job": (
+        "Backend",
+        "Checkpoints",
+        "Framework",
+        "GateBounds",
+        "Goal",
+        "ModelCache",
+        "Publisher",
+        "Toleration",
+        "TrainingJob",
+        "TrainingJobArgs",
+    ),
 }
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 __all__ = sorted(_MODULES, key=lambda name: (not name.isupper(), name))
 
 

@@ -184,4 +184,4 @@ def test_every_asset_is_package_data() -> None:
     import tomllib
 
     project = tomllib.loads((REPOSITORY / "components" / "pyproject.toml").read_text())
-    assert project["tool"]["setuptools"]["package-data"]["modelops"] == ["py.typed", "__init__.pyi", "assets/**/*"]
+    assert project["tool"]["setuptools"]["package-data"]["modelops"] == ["py.typed", "__init__.pyi", "**/assets/**/*"]

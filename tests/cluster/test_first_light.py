@@ -169,7 +169,7 @@ def test_a_failing_training_names_job_and_reason_and_leaves_the_old_model(
     stack: ProjectStack, outputs: dict[str, str]
 ) -> None:
     serving = stack.outputs()
-    script = stack.project / "model" / "train.py"
+    script = stack.project / "model" / "sample" / "train.py"
     good = script.read_text()
     script.write_text('import sys\nprint("the data is upside down", file=sys.stderr)\nsys.exit(1)\n')
     with Client(serving["predict_url"]) as client:

@@ -11,14 +11,29 @@ from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, ExistingAi
 from modelops.core.assets import asset
 from modelops.core.naming import objects_name
 from modelops.core.outputs import known_after
-from modelops.core.run_id import canonical_json
+from modelops.core.run_id import TRAINING_TOKEN, canonical_json
 from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.data.checks import SIZES as DATA_SIZES
 from modelops.data.checks import check_declaration
 from modelops.kubernetes.labels import labels
 from modelops.kubernetes.network import cluster_host, service_url
-from modelops.kubernetes.pods import TERMINATION, USER_ID, Sizes, check_resources, core, name_of
+from modelops.kubernetes.pods import (
+    Sizes,
+    as_document,
+    check_resources,
+    claimed,
+    container,
+    core,
+    env_from_secret,
+    mount,
+    name_of,
+    pull_secrets,
+    resource_requirements,
+    restricted_pod,
+    scratch,
+    secret_key,
+)
 from modelops.kubernetes.volumes import config_map
 from modelops.training.pod import PUBLISHER_SIZES, TRAINING_SIZES
 
@@ -195,7 +210,7 @@ def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) 
             "image": training["image"],
             "model_name": training["model_name"],
             "framework": training["framework"].value,
-            "command": list(TRAIN_COMMAND),
+            "command": list(TRAINING_TOKEN),
             "parameters": training.get("parameters", {}),
         },
         "steps": _steps(name, args, account),
@@ -210,7 +225,7 @@ def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> 
         "MODELOPS_MODEL_NAME": training["model_name"],
         "MODELOPS_FRAMEWORK": training["framework"].value,
         "MODELOPS_PARAMETERS": pulumi.Output.from_input(training.get("parameters") or {}).apply(canonical_json),
-        "MODELOPS_GATE": canonical_json(training.get("gate") or {}),
+        "MODELOPS_GATE": pulumi.Output.from_input(training.get("gate") or {}).apply(canonical_json),
         "MODELOPS_IMAGE": training["image"],
         "MLFLOW_TRACKING_URI": training["tracking_uri"],
     }
@@ -258,50 +273,29 @@ class _Pod:
         resources: Resources | None,
         sizes: Sizes,
         all_of: pulumi.Input[str] | None = None,
-    ) -> dict[str, Any]:
-        given: Mapping[str, Any] = resources or {}
-        limits = {"memory": given.get("memory_limit", given.get("memory", sizes.memory_limit))}
-        requests = {"cpu": given.get("cpu", sizes.cpu), "memory": given.get("memory", sizes.memory)}
-        environment: list[Any] = [{"name": key, "value": value} for key, value in {"HOME": "/tmp", **variables}.items()]
-        environment += [
-            {"name": key, "valueFrom": {"secretKeyRef": {"name": secret, "key": entry}}}
-            for key, (secret, entry) in secrets.items()
-        ]
-        container: dict[str, Any] = {
-            "name": "step",
-            "image": image,
-            "command": command,
-            "env": environment,
-            "resources": {"requests": requests, "limits": limits},
-            "terminationMessagePolicy": TERMINATION,
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
-            "volumeMounts": [{"name": "data", "mountPath": DATA}, {"name": "tmp", "mountPath": "/tmp"}],
-        }
-        if all_of is not None:
-            container["envFrom"] = [{"secretRef": {"name": all_of}}]
-        spec: dict[str, Any] = {
-            "restartPolicy": "Never",
-            "serviceAccountName": self._account,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER_ID,
-                "runAsGroup": USER_ID,
-                "fsGroup": USER_ID,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "volumes": [
-                {"name": "data", "persistentVolumeClaim": {"claimName": self._args["claim"]}},
-                {"name": "tmp", "emptyDir": {}},
-            ],
-            "containers": [container],
-        }
-        if "image_pull_secret" in self._args:
-            spec["imagePullSecrets"] = [{"name": self._args["image_pull_secret"]}]
-        return {"metadata": {"labels": labels(COMPONENT, COMPONENT, self._name)}, "spec": spec}
+    ) -> Any:
+        step = container(
+            "step",
+            image,
+            variables=variables,
+            secrets=[secret_key(key, secret, entry) for key, (secret, entry) in secrets.items()],
+            env_from=None if all_of is None else [env_from_secret(all_of)],
+            command=command,
+            resources=resource_requirements(resources, sizes),
+            volume_mounts=[mount("data", DATA), mount("tmp", "/tmp")],
+        )
+        spec = core.PodSpecArgs(
+            restart_policy="Never",
+            service_account_name=self._account,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            security_context=restricted_pod(),
+            image_pull_secrets=pull_secrets(self._args.get("image_pull_secret")),
+            volumes=[claimed("data", self._args["claim"]), scratch()],
+            containers=[step],
+        )
+        return as_document(
+            core.PodTemplateSpecArgs(
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(COMPONENT, COMPONENT, self._name)), spec=spec
+            )
+        )

@@ -2,7 +2,7 @@
 
 `run_id` is the first twelve hex digits of the SHA-256 of a canonical JSON document of
 - the image's digest (`sha256:…` alone: the same image in another registry trains the same model),
-- the command, the parameters, the framework,
+- the command (a fixed token for the default one), the parameters, the framework,
 - the data's URI and version,
 - the topology (how many workers; processes a worker and tensor parallelism where they are not 1),
 - the sweep, where there is one: the values, the metric and the goal.
@@ -16,6 +16,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 RUN_ID_LENGTH = 12
+TRAINING_TOKEN = ("python", "-m", "model.train")
+PREPARING_TOKEN = ("python", "-m", "model.prepare")
+"""What the identity hashes in place of the default commands: their words in the first version. The commands may get
+other names; a name shapes no result, so a new one must not train or prepare anything again."""
 
 
 def canonical_json(value: Any) -> str:

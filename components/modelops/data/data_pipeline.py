@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
 from modelops.core.outputs import known_after, short_hash
-from modelops.core.run_id import canonical_json, image_digest
+from modelops.core.run_id import PREPARING_TOKEN, canonical_json, image_digest
 from modelops.data.args import DataPipelineArgs, DataVolume, Engine
 from modelops.data.checks import SIZES, checked
 from modelops.kubernetes.certificates import certificates
@@ -17,6 +17,7 @@ from modelops.kubernetes.pods import (
     claimed,
     container,
     core,
+    env_from_secret,
     field_variable,
     from_secret,
     mount,
@@ -112,7 +113,7 @@ def _pipeline(args: DataPipelineArgs) -> pulumi.Output[str]:
 def _version(args: DataPipelineArgs) -> pulumi.Output[str]:
     return pulumi.Output.all(
         image=args["image"],
-        command=args.get("command") or list(DEFAULT_COMMAND),
+        command=args.get("command") or list(PREPARING_TOKEN),
         pipeline=_pipeline(args),
         inputs=args.get("input_version", ""),
     ).apply(
@@ -178,7 +179,7 @@ def _template(
         args["image"],
         variables=variables,
         secrets=secrets,
-        env_from=None if source is None else [core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=source))],
+        env_from=None if source is None else [env_from_secret(source)],
         command=pulumi.Output.from_input(args.get("command") or DEFAULT_COMMAND).apply(list),
         resources=resource_requirements(args.get("resources"), SIZES),
         volume_mounts=mounts,

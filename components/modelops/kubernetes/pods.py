@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
+from pulumi import _types
 
 from modelops.core.types import Resources
 from modelops.core.validation import Problems
@@ -212,3 +213,17 @@ def name_of(resource: Any) -> pulumi.Output[str]:
 def pull_secrets(secret: pulumi.Input[str] | None) -> list[core.LocalObjectReferenceArgs] | None:
     """References to the Secret that lets the nodes pull from a private registry."""
     return None if secret is None else [core.LocalObjectReferenceArgs(name=secret)]
+
+
+def env_from_secret(secret: pulumi.Input[str]) -> core.EnvFromSourceArgs:
+    """Every entry of the Secret of that name as an environment variable."""
+    return core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=secret))
+
+
+def as_document(value: Any) -> Any:
+    """Arguments of the Kubernetes SDK as Kubernetes spells them, for an object that another program creates."""
+    if _types.is_input_type(type(value)):
+        value = _types.input_type_to_dict(value)
+    if isinstance(value, Mapping):
+        return {key: as_document(entry) for key, entry in value.items()}
+    return [as_document(entry) for entry in value] if isinstance(value, list | tuple) else value

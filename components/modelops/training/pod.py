@@ -24,6 +24,7 @@ from modelops.kubernetes.pods import (
     claimed,
     container,
     core,
+    env_from_secret,
     field_variable,
     mount,
     pull_secrets,
@@ -203,12 +204,7 @@ def _train(run: Run) -> core.ContainerArgs:
         args["image"],
         variables={**_contract(run), **_distribution(run), **_checkpointing(run), **args.get("environment", {})},
         secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
-        env_from=[
-            core.EnvFromSourceArgs(secret_ref=core.SecretEnvSourceArgs(name=secret))
-            for secret in secrets
-            if secret is not None
-        ]
-        or None,
+        env_from=[env_from_secret(secret) for secret in secrets if secret is not None] or None,
         command=_wrapped("train", args.get("command") or DEFAULT_COMMAND, "contract", "rendezvous", "train"),
         resources=resource_requirements(args.get("resources"), TRAINING_SIZES),
         volume_mounts=mounts,

@@ -1,6 +1,6 @@
 """Shows how far a training is, while `pulumi up` waits for it.
 
-    python -m modelops.progress --namespace models [--name training] [--context my-cluster]
+    python -m modelops.training.progress --namespace models [--name training] [--context my-cluster]
 
 Follows the newest run of a TrainingJob in the namespace: what its (first) worker says, epoch by epoch, and what keeps
 it from starting. Begun before there is a training, it waits for one. Goes on with the pod that takes an interrupted
@@ -48,7 +48,9 @@ class Cluster:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Follows a run to its end; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m modelops.progress", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m modelops.training.progress", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--namespace", required=True, help="namespace of the TrainingJob")
     parser.add_argument("--name", help="name of the TrainingJob; default: whichever ran last")
     parser.add_argument("--context", help="context of the kubeconfig; default: its current one")

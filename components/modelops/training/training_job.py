@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
 from modelops.core.outputs import known_after
-from modelops.core.run_id import canonical_json, image_digest, run_id
+from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
 from modelops.kubernetes.labels import labels
 from modelops.kubernetes.network import net
 from modelops.kubernetes.pods import core, name_of
@@ -29,7 +29,7 @@ from modelops.training.args import (
 from modelops.training.backends import job_of, requirements, start
 from modelops.training.checks import checked
 from modelops.training.job_spec import selecting_spec
-from modelops.training.pod import COMPONENT, DEFAULT_COMMAND, Run
+from modelops.training.pod import COMPONENT, Run
 from modelops.training.sweep import trials
 
 __all__ = [
@@ -104,7 +104,7 @@ def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
         sweep = {"values": args["sweep"], "metric": args["sweep_metric"], "goal": goal.value}
     return pulumi.Output.all(
         image=args["image"],
-        command=args.get("command") or list(DEFAULT_COMMAND),
+        command=args.get("command") or list(TRAINING_TOKEN),
         parameters=args.get("parameters") or {},
         data_uri=args.get("data_uri", ""),
         data_version=args.get("data_version", ""),

@@ -227,9 +227,9 @@ class Pipeline(BaseModel):
 def code_version() -> str:
     """A hash of this code and of the libraries whose results it hands on."""
     digest = hashlib.sha256()
-    here = Path(__file__).parent
-    for file in sorted([*here.glob("*.py"), here.parent / "preprocessing.py"]):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    package = Path(__file__).parents[1]
+    for file in sorted([*(package / "data").rglob("*.py"), package / "artifacts" / "preprocessing.py"]):
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
     digest.update(f"{np.__version__} {pd.__version__} {platform.python_version_tuple()[:2]}".encode())
     return digest.hexdigest()
 

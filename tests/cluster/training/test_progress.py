@@ -20,7 +20,7 @@ def stack(light: Light) -> Iterator[Stack]:
 
 
 def follow(light: Light, name: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "modelops.progress", "--namespace", light.namespace, "--name", name]
+    command = [sys.executable, "-m", "modelops.training.progress", "--namespace", light.namespace, "--name", name]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

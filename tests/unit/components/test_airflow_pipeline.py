@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
 from modelops import AirflowPipeline, ArgumentsError
@@ -64,7 +65,33 @@ def test_the_dag_has_the_steps_in_pods_without_rights() -> None:
     assert variables["MODELOPS_VERSION_FILE"] == "/dev/termination-log"
     commands = {name: step["spec"]["containers"][0]["command"] for name, step in found["steps"].items()}
     assert commands["evaluate"] == ["python", "-m", "modelops_runtime", "publish", "--gate"]
+    # The identity of a run hashes these words, whatever the command is called.
+    assert found["training"]["command"] == ["python", "-m", "model.train"]
+    assert commands["train"] == ["python", "-m", "sample.train"]
     assert (found["schedule"], found["catchup"], found["retries"], found["retry_seconds"]) == (None, False, 1, 60)
+
+
+def test_a_step_gets_every_resource_that_a_training_job_would_get() -> None:
+    resources = {"cpu": "1", "cpu_limit": "2", "memory": "1Gi", "gpus": 1, "gpu_resource": "amd.com/gpu"}
+    resources["devices"] = {"rdma/hca": 1}
+    args = {**ARGS, "training": {**ARGS["training"], "resources": resources}}
+    [step] = document(deploy(args))["steps"]["train"]["spec"]["containers"]
+    assert step["resources"] == {
+        "requests": {"cpu": "1", "memory": "1Gi"},
+        "limits": {"cpu": "2", "memory": "1Gi", "amd.com/gpu": "1", "rdma/hca": "1"},
+    }
+
+
+def test_a_bound_of_the_gate_may_be_an_output() -> None:
+    gate = {"mse": {"max": 1.5}}
+
+    def program() -> AirflowPipeline:
+        training: Any = {**ARGS["training"], "gate": {"mse": {"max": pulumi.Output.from_input(1.5)}}}
+        return AirflowPipeline("nightly", {**ARGS, "training": training})
+
+    [step] = document(run(program))["steps"]["evaluate"]["spec"]["containers"]
+    variables = {each["name"]: each.get("value") for each in step["env"]}
+    assert json.loads(variables["MODELOPS_GATE"]) == gate
 
 
 def test_secrets_are_references() -> None:

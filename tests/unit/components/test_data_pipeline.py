@@ -99,6 +99,10 @@ def test_everything_set() -> None:
     assert uri == f"s3://prepared/customers/{made}"
 
 
+def test_the_default_command_may_change_its_name_without_preparing_again() -> None:
+    assert version(command=["python", "-m", "model.prepare"]) == version()
+
+
 def test_what_shapes_the_data_changes_the_version_and_nothing_else_does() -> None:
     first = version()
     assert len(first) == 12 and version() == first

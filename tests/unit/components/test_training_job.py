@@ -72,6 +72,12 @@ def test_defaults() -> None:
     assert environment(job, "publish")["MODELOPS_GATE"] == "{}"
 
 
+def test_the_default_command_may_change_its_name_without_training_again() -> None:
+    first_name = ["python", "-m", "model.train"]
+    found = [train(args).outputs["run_id"].value for args in (ARGS, {**ARGS, "command": first_name})]
+    assert found[0] == found[1]
+
+
 def test_everything_set_is_kept() -> None:
     program = train(EVERYTHING)
     job = program.one("Job")

@@ -197,7 +197,7 @@ def test_training_names_environment_and_parameters_problems_together_and_soon() 
     ],
 )
 def test_exit_codes(body: str, code: int, message: str) -> None:
-    program = f"from model import contract\ndef main():\n    {body}\ncontract.run(main)"
+    program = f"from modelops_runtime import contract\ndef main():\n    {body}\ncontract.run(main)"
     finished = subprocess.run(
         [sys.executable, "-c", program], env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=30
     )
@@ -205,7 +205,7 @@ def test_exit_codes(body: str, code: int, message: str) -> None:
 
 
 def test_an_unexpected_error_is_a_failure_with_its_trace() -> None:
-    program = "from model import contract\ncontract.run(lambda: 1 / 0)"
+    program = "from modelops_runtime import contract\ncontract.run(lambda: 1 / 0)"
     finished = subprocess.run(
         [sys.executable, "-c", program], env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=30
     )

@@ -127,7 +127,7 @@ def test_the_parameters_that_were_used_are_logged(publish: Publish, output: Path
 def test_what_is_not_in_the_registry_is_named(mlflow_url: str, tmp_path: Path) -> None:
     for uri in ("models:/nothing@run-1", "models:/nothing/1"):
         finished = run_module(
-            "model.fetch",
+            "modelops_runtime fetch",
             MODELOPS_MODEL_URI=uri,
             MLFLOW_TRACKING_URI=mlflow_url,
             MODELOPS_MODEL_DIR=tmp_path / "model",
