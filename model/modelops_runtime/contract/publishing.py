@@ -9,7 +9,7 @@ from modelops_runtime.contract.training import SweepContract, TrainingContract
 
 @dataclass(frozen=True)
 class PublishContract:
-    """What the publishing container is told besides the training contract."""
+    """Settings of the publishing container, those of the training included."""
 
     training: TrainingContract
     gate: dict[str, Any]

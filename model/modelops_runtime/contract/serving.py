@@ -8,7 +8,7 @@ from modelops_runtime.contract.environment import NAME, NAME_RULE, Environment
 
 @dataclass(frozen=True)
 class ServeContract:
-    """What the serving container is told. The bounds protect one process; the defaults suit a small model."""
+    """Settings of the serving container. The bounds protect one process; the defaults suit a small model."""
 
     model_dir: Path
     model_version: str

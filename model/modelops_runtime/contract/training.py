@@ -9,7 +9,7 @@ from modelops_runtime.contract.environment import NAME, NAME_RULE, Environment
 
 @dataclass(frozen=True)
 class TrainingContract:
-    """What a training container is told. `parameters` are the model's own and are checked by it."""
+    """Settings of a training container. `parameters` are the model's own and are checked by it."""
 
     run_id: str
     model_name: str

@@ -12,7 +12,7 @@ MODEL_MAX_BYTES = 10 * 2**30
 
 @dataclass(frozen=True)
 class FetchContract:
-    """What the fetching container is told."""
+    """Settings of the fetching container."""
 
     model_uri: str
     tracking_uri: str
@@ -39,7 +39,7 @@ class FetchContract:
 
 @dataclass(frozen=True)
 class PromoteContract:
-    """What the container is told that marks the version now serving."""
+    """Settings of the container that marks the version now serving."""
 
     model_uri: str
     serving_alias: str
@@ -59,7 +59,7 @@ class PromoteContract:
 
 @dataclass(frozen=True)
 class TransferContract:
-    """What the container is told that brings a version from one registry into another."""
+    """Settings of the container that copies a version from one registry to another."""
 
     version: FetchContract
     """The version in the registry where it is now."""
