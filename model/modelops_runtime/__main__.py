@@ -7,26 +7,36 @@ from importlib import import_module
 from modelops_runtime import contract
 
 COMMANDS = {
-    "prepare": ("data.prepare", "makes a version of split training data of raw data"),
-    "publish": ("registry.publish", "checks the gate, logs a trained model to MLflow and registers it"),
-    "watch": ("registry.watch", "shows a training in MLflow while it goes on"),
-    "select": ("registry.select", "registers the best trial of a sweep"),
-    "promote": ("registry.promote", "moves an alias to the version that serves"),
-    "transfer": ("registry.transfer", "copies a model version to another registry"),
-    "fetch": ("registry.fetch", "downloads a model version, whole or not at all"),
-    "serve": ("serving.serve", "serves a model folder over HTTP"),
+    "prepare": ("data.prepare", "data", "turns raw data into a version of split training data"),
+    "publish": ("registry.publish", "publish", "checks the gate, logs a trained model to MLflow and registers it"),
+    "watch": ("registry.watch", "publish", "shows a training's progress in MLflow"),
+    "select": ("registry.select", "publish", "registers the best trial of a sweep"),
+    "promote": ("registry.promote", "", "moves an alias to the version that serves"),
+    "transfer": ("registry.transfer", "", "copies a model version to another registry"),
+    "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
+    "serve": ("serving.serve", "serve", "serves a model folder over HTTP"),
 }
-"""Module and purpose of each command. A module is imported when its command runs, and needs that command's extra."""
+"""Module, extra and purpose of each command. A module is imported when its command runs."""
 
 
 def run(command: str) -> None:
     """Runs a command with the words of the command line; ends the process with the contract's exit code."""
-    module, purpose = COMMANDS[command]
+    module, extra, purpose = COMMANDS[command]
     if command != "prepare" and sys.argv[1:] in (["-h"], ["--help"]):
         print(f"usage: modelops-{command}\n\nThis command {purpose}.")
         print("Its settings are environment variables; docs/model.md lists them.")
         sys.exit(0)
-    contract.run(lambda: import_module(f"modelops_runtime.{module}").main())
+
+    def start() -> None:
+        try:
+            import_module(f"modelops_runtime.{module}").main()
+        except ModuleNotFoundError as error:
+            if not extra or (error.name or "").startswith("modelops_runtime"):
+                raise
+            install = f"pip install 'modelops-runtime[{extra}]'"
+            raise contract.ConfigurationError(f"modelops-{command} needs {error.name}: {install}") from error
+
+    contract.run(start)
 
 
 # The entry points of the installed scripts.
@@ -45,7 +55,7 @@ def main() -> None:
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
         print("usage: python -m modelops_runtime COMMAND\n")
-        for name, (_, purpose) in COMMANDS.items():
+        for name, (_, _, purpose) in COMMANDS.items():
             print(f"  {name:<9} {purpose}")
         sys.exit(0 if words else 2)
     if words[0] not in COMMANDS:

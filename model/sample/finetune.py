@@ -18,9 +18,10 @@ from urllib.parse import unquote, urlsplit
 import pydantic
 
 from modelops_runtime import contract
+from modelops_runtime.artifacts.results import write_json
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, Exit, TrainingContract
 from modelops_runtime.training.checkpoint import Checkpoints, Progress
-from modelops_runtime.training.progress import Reporter, write_json
+from modelops_runtime.training.progress import Reporter
 from modelops_runtime.training.stop import Stop
 from sample.parameters import Whole
 

@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 
-from modelops_runtime.artifacts.manifest import baseline_of
+from modelops_runtime.artifacts.results import write_json
 from modelops_runtime.contract import ConfigurationError, ContractError, Exit, TrainingContract
 from modelops_runtime.training.checkpoint import Checkpoints, Progress
-from modelops_runtime.training.progress import Reporter, write_json
+from modelops_runtime.training.progress import Reporter
 from modelops_runtime.training.rendezvous import Peers
 from modelops_runtime.training.stop import Stop
 from sample import dataset, preprocess
@@ -197,7 +197,7 @@ def write_outputs(
     for folder in (scratch, output / "model"):
         shutil.rmtree(folder, ignore_errors=True)
     scratch.mkdir()
-    write_model(model, scratch, settings, rows, baseline_of(predicted.tolist()))
+    write_model(model, scratch, settings, rows, predicted)
     scratch.rename(output / "model")
     write_json(output / "parameters.json", rows.parameters.model_dump())
     write_json(output / "history.json", progress.history)

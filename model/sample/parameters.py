@@ -81,7 +81,7 @@ class Parameters(BaseModel):
     def for_rows(self, columns: int, classes: int) -> "Parameters":
         """The same for rows of so many numbers and, of a classification, so many classes.
 
-        Raises ConfigurationError when another number of classes was asked for.
+        Raises ConfigurationError when the parameters declare another number of classes.
         """
         if self.task == "classification" and "classes" in self.model_fields_set and classes != self.classes:
             raise ConfigurationError(f"parameter classes is {self.classes}, the training split has {classes} labels")

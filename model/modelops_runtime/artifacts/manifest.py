@@ -96,7 +96,7 @@ class Manifest:
     outputs: Tensor
     golden: Golden
     sha256: dict[str, str] = field(default_factory=dict)
-    """Digest of each file of the model directory, by name; empty when whoever made the model left it out."""
+    """Digest of each file of the model directory, by name; may be empty."""
     extra_files: tuple[str, ...] = ()
     """What the runtime needs besides `file`: weights that are kept apart from the graph."""
     baseline: tuple[Bins, ...] = ()

@@ -1,4 +1,4 @@
-"""Whether a converted model may stand in for the original: it has to predict the same."""
+"""Whether a converted model may replace the original: it has to predict the same."""
 
 from collections.abc import Callable
 

@@ -58,7 +58,7 @@ class Registry:
         self._deadline = time.monotonic() + wait_seconds
 
     def version(self, name: str, alias: str | None, version: str | None) -> str:
-        """The version that an alias stands for. `version` is not looked at when there is an `alias`."""
+        """The version that an alias names. `version` is ignored when there is an `alias`."""
         if alias is None:
             return version or ""
         found = self.get("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")

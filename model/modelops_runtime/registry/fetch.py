@@ -95,7 +95,7 @@ def _cached(cache: Cache, artifact_uri: str) -> Manifest | None:
         for name in described.files:
             _verify(described, entry, name)
     except (ContractError, OSError) as error:
-        print(f"the cache's copy is not usable, fetching anew: {error}", flush=True)
+        print(f"the cache's copy is not usable, fetching again: {error}", flush=True)
         cache.drop(artifact_uri)
         return None
     print("in the cache already", flush=True)

@@ -19,7 +19,7 @@ class Outputs:
 
 
 def read_outputs(training: TrainingContract) -> Outputs:
-    """Raises ConfigurationError naming what is not as agreed."""
+    """Raises ConfigurationError naming what breaks the contract."""
     output = training.output_dir
     metrics = _read_json(output / "metrics.json")
     history = _read_json(output / "history.json", default=[])

@@ -79,7 +79,7 @@ def publish(settings: PublishContract, bounds: gate.Gate) -> None:
 
 
 def already_published(settings: PublishContract) -> bool:
-    """Whether the registry has this run's version; then that is said and reported. Raises ContractError."""
+    """Whether the registry has this run's version; if so, prints and reports it. Raises ContractError."""
     wait_for_registry(settings.tracking_uri, settings.wait_seconds)
 
     from modelops_runtime.registry import tracking

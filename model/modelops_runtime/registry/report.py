@@ -33,7 +33,7 @@ class Published:
 def report(config_map: str, run_id: str, published: Published, account: Path = ACCOUNT) -> None:
     """Writes into the ConfigMap `namespace/name`. Raises ContractError with the API server's reason.
 
-    By server-side apply under a field manager of its own: what whoever made the ConfigMap says of it stays theirs.
+    By server-side apply under a field manager of its own: fields of other managers stay as they are.
     """
     namespace, _, name = config_map.partition("/")
     try:

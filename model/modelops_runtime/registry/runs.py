@@ -67,7 +67,7 @@ def opened(client: MlflowClient, settings: PublishContract) -> Run:
 def parent(client: MlflowClient, settings: PublishContract, home: str) -> Run:
     """The run above a sweep's trials.
 
-    Trials start side by side, and MLflow has no way to create a run only where there is none. So whoever sees none
+    Trials start side by side, and MLflow has no way to create a run only where there is none. So a trial that sees none
     makes one and looks again, and of several the oldest counts; what slipped through is put right when the best trial
     is selected, by one process alone.
     """

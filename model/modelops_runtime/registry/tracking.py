@@ -49,7 +49,7 @@ def described(client: MlflowClient, name: str, version: str, mlflow_run: str) ->
 
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, str] | None:
-    """Version and MLflow run that an alias stands for, or None."""
+    """Version and MLflow run that an alias names, or None."""
     # A server with accounts refuses to speak of a model that is not there, so it is looked for first.
     if not client.search_registered_models(f"name = '{name}'"):
         return None
@@ -95,7 +95,7 @@ def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Ru
 
 
 def register(client: MlflowClient, settings: PublishContract, run: Run) -> Published:
-    """A version of the registered model from a finished run, then its alias: whoever finds that finds everything."""
+    """A version of the registered model from a finished run, then its alias: a version found by it is whole."""
     name = settings.training.model_name
     version = _unfinished_version(client, settings)
     if version is None:

@@ -49,7 +49,7 @@ class Version:
 
     @property
     def published(self) -> Published:
-        """What the component is told."""
+        """What the component reads."""
         info = self.run["info"]
         return Published(self.name, self.number, info["experiment_id"], info["run_id"], self.metrics)
 
@@ -80,7 +80,7 @@ def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
 
 
 def find(registry: Registry, name: str, alias: str) -> Version | None:
-    """The version that an alias of a model stands for, if there is one."""
+    """The version that an alias of a model names, if there is one."""
     # By a search, and not by the alias itself: a server with accounts refuses to speak of a model that is not there.
     models = registry.get("registered-models/search", {"filter": f"name = '{name}'"}, f"the model {name}")
     numbers = {
@@ -153,7 +153,7 @@ def _experiment(target: Registry, name: str) -> str:
 
 
 def _register(target: Registry, settings: TransferContract, version: Version, run_id: str, artifacts: str) -> str:
-    """The number of the new version; the alias comes last, so whoever finds that finds everything."""
+    """The number of the new version; the alias comes last, so a version found by it is whole."""
     name, what = settings.model_name, settings.version.model_uri
     words = {"filter": f"name = '{name}'"}
     if not target.get("registered-models/search", words, what).get("registered_models"):

@@ -7,7 +7,7 @@ import time
 import msgspec
 
 LONGEST_INPUTS = 4096
-"""Bytes of a request's body that are logged where inputs are asked for."""
+"""Bytes of a request's body that are logged with MODELOPS_LOG_INPUTS."""
 FLUSH_SECONDS = 0.02
 """How long a request's line waits for others. A server that is killed loses what waits."""
 _encode = msgspec.json.Encoder().encode

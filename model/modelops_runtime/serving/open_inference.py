@@ -71,7 +71,7 @@ def read(body: bytes, reader: InputReader) -> tuple[Array, str | None]:
 
 
 def _check_outputs(outputs: list[InferOutput] | None) -> None:
-    """Raises Refusal (422) when another output than the one there is, or that one twice, is asked for."""
+    """Raises Refusal (422) when the request names an unknown output, or the same one twice."""
     for number, output in enumerate(outputs or []):
         if output.name != OUTPUT or number:
             field = f"outputs[{number}].name"

@@ -1,8 +1,9 @@
 """What a person, or a metrics exporter, sees of a training while it runs."""
 
-import json
 import time
 from pathlib import Path
+
+from modelops_runtime.artifacts.results import write_json
 
 LINES = 10
 SILENCE_SECONDS = 10.0
@@ -34,11 +35,3 @@ class Reporter:
         values = "  ".join(f"{name} {value:.5f}" for name, value in row.items() if name != "epoch")
         print(f"epoch {epoch}/{self._epochs}  {values}  {left:.0f} s left", flush=True)
         self._printed = now
-
-
-def write_json(path: Path, content: object) -> None:
-    """The file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    scratch.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    scratch.replace(path)

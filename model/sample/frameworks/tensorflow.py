@@ -122,7 +122,7 @@ class KerasModel:
             file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(scratch).convert())
 
     def _served(self, dtype: str = "float32") -> Any:
-        """The model as it predicts. Made anew, outside of the strategy: saving what is spread over workers would need
+        """The model as it predicts. Rebuilt outside the strategy: saving what is spread over workers would need
         all of them."""
         import keras
 

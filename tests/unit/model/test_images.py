@@ -59,14 +59,10 @@ def copied(target: str) -> set[str]:
     return {name for name in files if name.endswith(".py")}
 
 
-TRAINING = [
-    "sample.train",
-    *(f"modelops_runtime.registry.{command}" for command in ("publish", "select", "watch")),
-]
-SERVING = [
-    "modelops_runtime.serving.serve",
-    *(f"modelops_runtime.registry.{command}" for command in ("fetch", "promote", "transfer")),
-]
+PUBLISHING = [f"modelops_runtime.registry.{command}" for command in ("publish", "select", "watch")]
+REGISTRY = [f"modelops_runtime.registry.{command}" for command in ("fetch", "promote", "transfer")]
+TRAINING = ["sample.train", *PUBLISHING]
+SERVING = ["modelops_runtime.serving.serve", *REGISTRY]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +72,8 @@ SERVING = [
         ("prepare-text", ["modelops_runtime.data.prepare"]),
         *((target, TRAINING) for target in ("train", "train-pytorch", "train-mxnet")),
         ("finetune", ["sample.finetune"]),
+        ("registry", REGISTRY),
+        ("publish", [*PUBLISHING, *REGISTRY]),
         ("serve", SERVING),
         ("serve-framework", SERVING),
     ],
@@ -83,6 +81,14 @@ SERVING = [
 def test_an_image_has_what_its_programs_import(target: str, programs: list[str]) -> None:
     needed = {name for program in ["modelops_runtime.__main__", *programs] for name in imported(program)}
     assert needed - copied(target) == set()
+
+
+def test_the_slim_images_have_the_registry_alone() -> None:
+    folders = {Path(name).parts[1] for target in ("registry", "publish") for name in copied(target)}
+    assert folders == {"__init__.py", "__main__.py", "contract", "artifacts", "registry"}
+    assert "pip" not in stage("registry")[1]
+    base, text = stage("publish-packages")
+    assert base == "base" and "requirements-publish.txt" in text
 
 
 @pytest.mark.parametrize("target", ["train", "train-pytorch", "train-mxnet", "finetune"])
@@ -115,10 +121,13 @@ def test_every_requirement_is_locked_and_the_images_agree() -> None:
     serve, train = locked("requirements-serve.txt"), locked("requirements-train.txt")
     assert {name: version for name, version in serve.items() if train.get(name, version) != version} == {}
     assert not {"tensorflow-cpu", "tensorflow", "pandas", "mlflow-skinny", "keras"} & serve.keys()
+    publish = locked("requirements-publish.txt")
+    assert "mlflow-skinny" in publish and publish.items() <= train.items()
+    assert not {"tensorflow-cpu", "numpy", "torch", "pandas", "scikit-learn"} & publish.keys()
 
 
 def test_the_images_run_without_root_and_any_base_will_do() -> None:
-    assert DOCKERFILE.count("USER 65532:65532") == 8
+    assert DOCKERFILE.count("USER 65532:65532") == 10
     assert "ARG BASE_IMAGE=python:3.12-slim" in DOCKERFILE
     assert "# syntax=" not in DOCKERFILE  # would be pulled from a registry
     assert "http" not in DOCKERFILE.replace("httptools", "")

@@ -1,0 +1,225 @@
+"""`write_model`: a trained model in, a folder out that the real server answers from."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import modelops_runtime
+from modelops_runtime import ContractError, Preprocessing, write_metrics, write_model
+from modelops_runtime.artifacts.manifest import Manifest
+from modelops_runtime.contract import ConfigurationError, TrainingContract
+from sample import dataset, export
+from sample.parameters import Parameters
+from tests.unit.model.other_models import BIAS, WEIGHTS, write_onnx_model
+from tests.unit.model.support import PYTHONPATH, dense_model, start_server
+
+EXAMPLE = np.array([[1, 1, 1], [0, 0, 0], [0.25, 2, -3], [4, 5, 6], [7, 8, 9]])
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> Path:
+    """Three numbers in, two out."""
+    write_onnx_model(tmp_path / "made")
+    return tmp_path / "made" / "model.onnx"
+
+
+class Converted:
+    """A model of some framework; `error` is how far its conversion is away from it."""
+
+    framework, served_by, served_file = "pytorch", "onnx", "model.onnx"
+
+    def __init__(self, file: Path, error: float = 0, source: tuple[str, ...] = ()) -> None:
+        self._file, self._error, self._source = file, error, source
+
+    def predict(self, inputs: Any) -> Any:
+        return (inputs @ WEIGHTS + BIAS + np.float32(self._error)).astype("float32")
+
+    exact = predict
+
+    def save(self, folder: Path) -> tuple[str, ...]:
+        for name in self._source:
+            (folder / name).write_text("")
+        return self._source
+
+    def convert(self, file: Path) -> None:
+        shutil.copyfile(self._file, file)
+
+
+def test_an_onnx_file_is_served_with_its_names_and_classes(tmp_path: Path, onnx_file: Path) -> None:
+    names = ["age", "height", "weight"]
+    predictions = np.random.default_rng(0).normal(size=(400, 2))
+    manifest = write_model(
+        tmp_path / "model",
+        onnx_file,
+        EXAMPLE,
+        name="people",
+        labels=["ill", "well"],
+        feature_names=names,
+        test_predictions=predictions,
+        training_rows=predictions @ np.ones((2, 3)),
+    )
+    assert (manifest.name, manifest.labels, list(manifest.features)) == ("people", ("ill", "well"), names)
+    assert (len(manifest.baseline), len(manifest.golden.inputs)) == (2, 4)
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        assert server.post({"inputs": [[1, 1, 1], [0, 0, 0]]}).json() == {"outputs": [[7.0, 14.0], [1.0, -1.0]]}
+        assert '"age"' in server.ask("GET", "/openapi.json").body.decode()
+
+
+def test_a_litert_file_is_served(tmp_path: Path) -> None:
+    (tmp_path / "line.tflite").write_bytes(dense_model(np.array([[2.0]]), np.array([1.0])))
+    manifest = write_model(tmp_path / "model", tmp_path / "line.tflite", [[0.5], [2.0]])
+    assert (manifest.runtime, manifest.golden.outputs) == ("litert", [[2.0], [5.0]])
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        assert server.post({"inputs": [[3]]}).json() == {"outputs": [7.0]}
+
+
+def test_raw_rows_are_preprocessed_by_the_server(tmp_path: Path, onnx_file: Path) -> None:
+    operations: tuple[dict[str, Any], ...] = (
+        {"column": "age", "kind": "standard", "mean": 40.0, "deviation": 10.0},
+        {"column": "city", "kind": "one_hot", "categories": ["Oslo", "Rome"]},
+    )
+    preprocessing = Preprocessing(("age", "city"), ("age", "city=Oslo", "city=Rome"), operations)
+    example = [[40.0, "Rome"], [50.0, "Oslo"]]
+    manifest = write_model(tmp_path / "model", onnx_file, example, preprocessing=preprocessing)
+    assert (manifest.inputs.dtype, manifest.golden.inputs) == ("object", example)
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        expected = (np.array([[1, 1, 0]]) @ WEIGHTS + BIAS).tolist()
+        assert server.post({"inputs": [[50, "Oslo"]]}).json() == {"outputs": expected}
+
+
+def test_a_conversion_is_served_only_where_it_predicts_the_same(tmp_path: Path, onnx_file: Path) -> None:
+    assert write_model(tmp_path / "model", Converted(onnx_file), EXAMPLE).runtime == "onnx"
+    with pytest.raises(ContractError, match=r"can't be served: the converted model is 0[.]1 away from the original"):
+        write_model(tmp_path / "model", Converted(onnx_file, error=0.1), [[0.0, 0, 0]])
+    assert not (tmp_path / "model" / "model.json").exists(), "the manifest of the earlier model"
+
+
+def test_a_framework_that_cannot_load_its_own_model_leaves_no_manifest(tmp_path: Path, onnx_file: Path) -> None:
+    model = Converted(onnx_file, error=0.1, source=("model.keras",))
+    model.framework = "tensorflow"
+    with pytest.raises(ContractError, match="is not a Keras model"):
+        write_model(tmp_path / "model", model, EXAMPLE)
+    assert not (tmp_path / "model" / "model.json").exists()
+
+
+def test_large_predictions_have_a_tolerance_of_their_size(tmp_path: Path, onnx_file: Path) -> None:
+    manifest = write_model(tmp_path / "model", onnx_file, EXAMPLE * 1e5)
+    assert manifest.golden.tolerance == pytest.approx(1e-5 * np.abs(manifest.golden.outputs).max())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"example": [1.0, 2.0]}, r"the example has the shape \(2,\), must be rows"),
+        ({"example": np.zeros((0, 3))}, r"the example has the shape \(0, 3\), must be rows"),
+        ({"example": np.zeros((1, 3), "uint8")}, "element type is uint8, must be one of float32"),
+        ({"example": np.zeros((1, 4))}, "does not predict the example"),
+        ({"feature_names": ["a"]}, "the example's rows have 3 columns, their names are 1"),
+        ({"training_rows": EXAMPLE}, "training_rows needs feature_names"),
+        ({"model": "model.joblib"}, "must be a .tflite or .onnx file"),
+        ({"model": "none.onnx"}, "none.onnx is not a file"),
+        ({"model": object()}, "a model of builtins is of no known kind"),
+    ],
+)
+def test_what_cannot_be_written_says_why(
+    tmp_path: Path, onnx_file: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ContractError, match=message):
+        write_model(tmp_path / "model", **{"model": onnx_file, "example": EXAMPLE, **changes})
+    assert not (tmp_path / "model" / "model.json").exists()
+
+
+def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    with pytest.raises(ContractError, match="a sklearn model needs the package skl2onnx"):
+        write_model(tmp_path, LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0]), [[0.5]])
+
+
+def test_a_scikit_learn_classifier_is_served_with_its_probabilities(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, np.where(rows[:, 0] > 0, "up", "down"))
+    manifest = write_model(tmp_path, model, rows)
+    assert manifest.labels == ("down", "up")
+    np.testing.assert_allclose(manifest.golden.outputs, model.predict_proba(rows[:4]), atol=1e-5)
+
+
+def test_a_scikit_learn_regression_is_served(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx")
+    from sklearn.linear_model import LinearRegression
+
+    manifest = write_model(tmp_path, LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0]), [[0.5], [2.0]])
+    assert (manifest.framework, manifest.runtime) == ("sklearn", "onnx")
+    np.testing.assert_allclose(manifest.golden.outputs, [[2.0], [5.0]], atol=1e-5)
+
+
+@pytest.mark.tensorflow
+def test_a_keras_model_is_served_by_litert(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.set_weights([np.array([[2.0]]), np.array([1.0])])
+    manifest = write_model(tmp_path / "model", model, [[0.5], [2.0]])
+    assert (manifest.framework, manifest.runtime, manifest.file) == ("tensorflow", "litert", "model.tflite")
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        assert server.post({"inputs": [[0.5], [2]]}).json() == {"outputs": [2.0, 5.0]}
+
+
+def test_the_sample_writes_the_manifest_that_it_always_wrote(tmp_path: Path, onnx_file: Path) -> None:
+    settings = TrainingContract("abc", "line", "pytorch", {}, "", "", tmp_path, tmp_path)
+    none = np.zeros((0, 3), "float32")
+    rows = dataset.Dataset((none, none), (none, none), (none, none), Parameters().for_rows(3, 0))
+    model: Any = Converted(onnx_file, source=("model.pt2",))
+    export.write_model(model, tmp_path / "model", settings, rows, np.arange(400).reshape(200, 2))
+    written = json.loads((tmp_path / "model" / "model.json").read_text())
+    digests, baseline = written.pop("sha256"), written.pop("baseline")
+    assert json.dumps(written) == json.dumps(
+        {
+            "name": "line",
+            "run_id": "abc",
+            "framework": "pytorch",
+            "runtime": "onnx",
+            "file": "model.onnx",
+            "inputs": {"shape": [-1, 3], "dtype": "float32"},
+            "outputs": {"shape": [-1, 2], "dtype": "float32"},
+            "golden": {
+                "inputs": [[-1.0] * 3, [0.0] * 3, [0.5] * 3, [1.0] * 3],
+                "outputs": [[-5.0, -16.0], [1.0, -1.0], [4.0, 6.5], [7.0, 14.0]],
+                "tolerance": 1e-05,
+            },
+        }
+    )
+    assert (list(digests), len(baseline)) == (["model.onnx", "model.pt2"], 2)
+
+
+def test_metrics_go_into_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELOPS_OUTPUT_DIR", str(tmp_path / "output"))
+    write_metrics({"mse": np.float32(0.5), "rows": 3})
+    assert json.loads((modelops_runtime.output_dir() / "metrics.json").read_text()) == {"mse": 0.5, "rows": 3}
+    with pytest.raises(ConfigurationError, match="metric mse is nan, must be a finite number; metric r2 is 'high'"):
+        write_metrics({"mse": float("nan"), "r2": "high"})  # type: ignore[dict-item]
+
+
+def test_the_package_and_its_metrics_import_without_numpy() -> None:
+    code = "import sys, modelops_runtime; modelops_runtime.write_metrics; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": PYTHONPATH}, capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(modelops_runtime, name) for name in modelops_runtime.__all__)
+    assert modelops_runtime.Manifest is Manifest
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        modelops_runtime.nothing  # noqa: B018
