@@ -63,11 +63,26 @@ def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
             .not_valid_after(start + timedelta(days=_VALID_DAYS))
         )
 
+    def usage(*, key_cert_sign: bool = False, digital_signature: bool = False) -> x509.KeyUsage:
+        # From 3.13 on Python refuses a CA with a path length but without this.
+        return x509.KeyUsage(
+            digital_signature=digital_signature,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=key_cert_sign,
+            crl_sign=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
+
     authority = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
     root = (
         builder("modelops logs", authority)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage(key_cert_sign=True), critical=True)
         .add_extension(identifier, critical=False)
         .sign(authority, hashes.SHA256())
     )
@@ -77,6 +92,7 @@ def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
         certificate = (
             builder(program, key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(usage(digital_signature=True), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
             .add_extension(
                 x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
