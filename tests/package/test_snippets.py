@@ -43,7 +43,7 @@ RUN_BY = {
     "pulumi preview --json": "ci/steps/preview.sh",
     "pulumi refresh --preview-only --json": "ci/steps/drift.sh",
     "pulumi preview --policy-pack": "tests/cluster/teams/test_policies.py",
-    "python -m modelops.progress": "tests/cluster/training/test_progress.py",
+    "python -m modelops.training.progress": "tests/cluster/training/test_progress.py",
     "python3 -m venv policies/.venv": "tests/cluster/teams/test_policies.py",
     "policies/.venv/bin/pip install": "tests/cluster/teams/test_policies.py",
 }
@@ -149,5 +149,7 @@ def test_a_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 
 def test_the_module_that_a_page_names_is_there() -> None:
-    done = subprocess.run([sys.executable, "-m", "modelops.progress", "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "modelops.training.progress", "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0 and "--namespace" in done.stdout
