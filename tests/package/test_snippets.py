@@ -33,7 +33,11 @@ PAGES = sorted(
         REPOSITORY / "examples" / "README.md",
     ]
 )
-ELSEWHERE = {"data-examples.md": "tests/cluster/data/test_examples.py", "README.md": "tests/package/test_readme.py"}
+ELSEWHERE = {
+    "model.md": "tests/unit/model/test_write_model.py",
+    "data-examples.md": "tests/cluster/data/test_examples.py",
+    "README.md": "tests/package/test_readme.py",
+}
 """Pages whose Python another test runs."""
 RUN_BY = {
     "curl": "tests/cluster/test_first_light.py",
@@ -44,6 +48,7 @@ RUN_BY = {
     "pulumi refresh --preview-only --json": "ci/steps/drift.sh",
     "pulumi preview --policy-pack": "tests/cluster/teams/test_policies.py",
     "python -m modelops.training.progress": "tests/cluster/training/test_progress.py",
+    'pip install "modelops @ git': "tests/package/test_consumer.py",
     "python3 -m venv policies/.venv": "tests/cluster/teams/test_policies.py",
     "policies/.venv/bin/pip install": "tests/cluster/teams/test_policies.py",
 }

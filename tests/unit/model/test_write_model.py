@@ -1,4 +1,4 @@
-"""`write_model`: a trained model in, a folder out that the real server answers from."""
+"""`write_model`: a trained model in, a folder out that the real server answers from. As in docs/model.md."""
 
 import json
 import shutil
