@@ -112,6 +112,18 @@ def test_a_consumers_types_are_checked_strictly_and_its_mistakes_found(installed
     assert done.returncode == 1 and "max_replicas" in done.stdout
 
 
+def test_a_choice_may_be_written_as_its_text_and_a_wrong_one_is_found(installed: Path) -> None:
+    program = (HERE / "consumer.py").read_text().replace("modelops.Framework.TENSORFLOW", '"tensorflow"')
+    text = program.replace('"tracking_uri": registry', '"expose": "NodePort", "tracking_uri": registry')
+    done = _types(installed, text)
+    # TrainingJob has no `expose`; ModelService has.
+    assert done.stdout.count("error:") == 1 and 'Extra key "expose"' in done.stdout, done.stdout
+    done = _types(installed, program)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = _types(installed, program.replace('"tensorflow"', '"tensorflow 2"'))
+    assert done.returncode == 1 and "framework" in done.stdout
+
+
 def test_a_consumers_program_runs_and_its_transformation_reaches_the_pods() -> None:
     made = run(consumer.program)
     assert made.one("Deployment", "serve").inputs["spec"]["template"]["spec"]["schedulerName"] == "team-scheduler"

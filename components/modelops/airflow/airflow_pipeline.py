@@ -35,6 +35,7 @@ from modelops.kubernetes.pods import (
     scratch,
     secret_key,
 )
+from modelops.training.args import Framework
 from modelops.training.pod import PUBLISHER_SIZES, TRAINING_SIZES
 
 __all__ = [
@@ -103,7 +104,7 @@ class AirflowPipeline(pulumi.ComponentResource):
             self.dag = known_after(name, airflow.deployment)
             self.url = service_url(
                 airflow.service,
-                expose=args.get("airflow", {}).get("expose", Expose.CLUSTER_IP),
+                expose=Expose(args.get("airflow", {}).get("expose", Expose.CLUSTER_IP)),
                 port=server.PORT,
                 inside=cluster_host(runner, args["namespace"]),
                 host=None,
@@ -209,7 +210,7 @@ def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) 
         "training": {
             "image": training["image"],
             "model_name": training["model_name"],
-            "framework": training["framework"].value,
+            "framework": Framework(training["framework"]).value,
             "command": list(TRAINING_TOKEN),
             "parameters": training.get("parameters", {}),
         },
@@ -223,7 +224,7 @@ def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> 
     declared = {key: data[key] for key in ("sources", "steps", "target") if key in data}
     model: dict[str, pulumi.Input[str]] = {
         "MODELOPS_MODEL_NAME": training["model_name"],
-        "MODELOPS_FRAMEWORK": training["framework"].value,
+        "MODELOPS_FRAMEWORK": Framework(training["framework"]).value,
         "MODELOPS_PARAMETERS": pulumi.Output.from_input(training.get("parameters") or {}).apply(canonical_json),
         "MODELOPS_GATE": pulumi.Output.from_input(training.get("gate") or {}).apply(canonical_json),
         "MODELOPS_IMAGE": training["image"],

@@ -5,8 +5,8 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import Expose, Resources
-from modelops.training.args import Framework, GateBounds
+from modelops.core.types import AnyExpose, Resources
+from modelops.training.args import AnyFramework, GateBounds
 
 
 class PipelineData(TypedDict):
@@ -35,7 +35,7 @@ class PipelineTraining(TypedDict):
     """Training image by digest (`repository@sha256:…`)."""
     model_name: str
     """Name under which the model is registered."""
-    framework: Framework
+    framework: AnyFramework
     """Framework that the image uses."""
     tracking_uri: pulumi.Input[str]
     """Address of the MLflow server, as pods see it."""
@@ -61,7 +61,7 @@ class AirflowServer(TypedDict):
     """Size of the database's volume. Default `5Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of that volume. Default: the cluster's."""
-    expose: NotRequired[Expose]
+    expose: NotRequired[AnyExpose]
     """How its pages and its API are reached. Default `ClusterIP`."""
     resources: NotRequired[Resources]
     """Resources of each of its three programs. Default: 100m CPU, 512Mi memory, limited to 1536Mi."""

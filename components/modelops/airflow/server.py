@@ -162,7 +162,7 @@ def deploy(
         server,
         metadata=metadata,
         spec=core.ServiceSpecArgs(
-            type=wanted.get("expose", Expose.CLUSTER_IP).value,
+            type=Expose(wanted.get("expose", Expose.CLUSTER_IP)).value,
             selector=selector(NAME, instance),
             ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
         ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 import pulumi
 
@@ -16,6 +16,12 @@ class Expose(Enum):
     """From inside the cluster only."""
     NODE_PORT = "NodePort"
     """From outside, at a high port of every node."""
+
+
+if TYPE_CHECKING:
+    AnyExpose = Expose | Literal["LoadBalancer", "ClusterIP", "NodePort"]
+else:  # Pulumi's schema has the enum alone.
+    AnyExpose = Expose
 
 
 class Resources(TypedDict):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
@@ -17,6 +17,12 @@ class Engine(Enum):
     """The first worker, with all rows in its memory."""
     DASK = "dask"
     """All workers, by Dask, a piece in memory at a time."""
+
+
+if TYPE_CHECKING:
+    AnyEngine = Engine | Literal["memory", "dask"]
+else:  # Pulumi's schema has the enum alone.
+    AnyEngine = Engine
 
 
 class DataVolume(TypedDict):
@@ -60,7 +66,7 @@ class DataPipelineArgs(TypedDict):
     shards: NotRequired[int]
     """How many pods share the work on single rows. Default 1; 1 to 100. Not part of the version: the result is the
     same. The types of all columns of CSV and JSON lines must then be declared."""
-    engine: NotRequired[Engine]
+    engine: NotRequired[AnyEngine]
     """Who does what looks at more than one row. Default `memory`. With `dask`, rows need to fit in no one's memory; it
     has no interpolation, needs declared types as several shards do, and writes each part as several files. Not part of
     the version: the rows are the same."""

@@ -164,7 +164,7 @@ def _template(
         "MODELOPS_PIPELINE": _pipeline(args),
         "MODELOPS_DESTINATION": args.get("destination", DEFAULT_DESTINATION),
         "MODELOPS_SHARDS": str(args.get("shards", 1)),
-        "MODELOPS_ENGINE": args.get("engine", Engine.MEMORY).value,
+        "MODELOPS_ENGINE": Engine(args.get("engine", Engine.MEMORY)).value,
         **({} if known_by is None else {"MODELOPS_ENGINE_TLS": CERTIFICATES}),
         "MODELOPS_SHARDS_WAIT_SECONDS": str(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         **args.get("environment", {}),

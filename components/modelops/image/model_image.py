@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict, cast
 
 import pulumi
 
@@ -36,6 +36,14 @@ class Compression(Enum):
     """Understood everywhere."""
 
 
+if TYPE_CHECKING:
+    AnyImageBuilder = ImageBuilder | Literal["docker-build", "docker"]
+    AnyCompression = Compression | Literal["zstd", "gzip"]
+else:  # Pulumi's schema has the enum alone.
+    AnyImageBuilder = ImageBuilder
+    AnyCompression = Compression
+
+
 class RegistryCredentials(TypedDict):
     """How to log in to the image's registry."""
 
@@ -65,7 +73,7 @@ class ModelImageArgs(TypedDict):
     """Platforms such as `linux/amd64`; at most one with the `docker` builder. Default: the builder's own."""
     tag: NotRequired[pulumi.Input[str]]
     """Tag beside the digest, for people: programs use `ref`. Default `latest`, or the target's name."""
-    builder: NotRequired[ImageBuilder]
+    builder: NotRequired[AnyImageBuilder]
     """`docker-build` or `docker`. Default `docker-build`."""
     builder_name: NotRequired[pulumi.Input[str]]
     """Name of a `docker buildx` builder; only with `docker-build`. Default: the current one."""
@@ -74,7 +82,7 @@ class ModelImageArgs(TypedDict):
     cache: NotRequired[bool]
     """Keep BuildKit's cache in the registry too, under the tag `buildcache`, for builders that start empty. Default
     false; only with `docker-build`."""
-    compression: NotRequired[Compression]
+    compression: NotRequired[AnyCompression]
     """`zstd` or `gzip`. Default `zstd`; only with `docker-build`."""
     push: NotRequired[bool]
     """Whether to push the image. Default true. Without, no cluster but the builder's own can run it."""
@@ -151,7 +159,7 @@ def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions
 
     repository, push = args["repository"], args.get("push", True)
     tag = pulumi.Output.concat(repository, ":", _tag(args))
-    compression = args.get("compression", Compression.ZSTD)
+    compression = Compression(args.get("compression", Compression.ZSTD))
     export = docker_build.ExportRegistryArgs(
         push=push,
         oci_media_types=True,

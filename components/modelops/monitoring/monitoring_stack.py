@@ -6,7 +6,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 
 from modelops.core.naming import objects_name
-from modelops.core.types import Expose
+from modelops.core.types import AnyExpose, Expose
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources
 from modelops.kubernetes.volumes import check_claim
@@ -33,7 +33,7 @@ class MonitoringStackArgs(TypedDict):
     share a cluster. Default: all."""
     external_labels: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Labels on everything that leaves Prometheus, alerts included. Default: none."""
-    expose: NotRequired[Expose]
+    expose: NotRequired[AnyExpose]
     """How Prometheus, Alertmanager, Grafana and Kibana are reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Only
     Grafana and Kibana ask for a password. Default `ClusterIP`."""
     host: NotRequired[pulumi.Input[str]]
@@ -83,7 +83,7 @@ class MonitoringStack(pulumi.ComponentResource):
         name = objects_name(name, opts)
         here = pulumi.ResourceOptions(parent=self)
         scope = Scope(name, args["namespace"], args.get("host"))
-        expose = args.get("expose", Expose.CLUSTER_IP)
+        expose = Expose(args.get("expose", Expose.CLUSTER_IP))
         self.prometheus_url = self.alertmanager_url = self.grafana_url = None
         self.kibana_url = self.elasticsearch_url = self.web_authority = None
         web = None

@@ -5,7 +5,7 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import Expose, Resources
+from modelops.core.types import AnyExpose, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.network import port_of
 from modelops.kubernetes.pods import check_resources
@@ -97,7 +97,7 @@ class ModelRegistryArgs(TypedDict):
     """Size of the volume for SQLite and model files. Default `5Gi`. With `database` and `artifacts` there is none."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
-    expose: NotRequired[Expose]
+    expose: NotRequired[AnyExpose]
     """How the server is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""
     host: NotRequired[pulumi.Input[str]]
     """Name under which clients outside reach the server. Default: the load balancer's own address, `localhost` with

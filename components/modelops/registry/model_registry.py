@@ -106,7 +106,7 @@ class ModelRegistry(pulumi.ComponentResource):
         self.tracking_uri = known_after(pulumi.Output.concat("http://", inside, f":{PORT}"), service, deployment)
         self.url = service_url(
             service,
-            expose=args.get("expose", Expose.CLUSTER_IP),
+            expose=Expose(args.get("expose", Expose.CLUSTER_IP)),
             port=PORT,
             inside=inside,
             host=args.get("host"),
@@ -296,7 +296,7 @@ def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:
     The address of a load balancer is not known before its Service is, so plain IP addresses are allowed where the
     server is exposed: a browser that was lured by a rebound name sends that name, never an address.
     """
-    exposed = args.get("expose", Expose.CLUSTER_IP) is not Expose.CLUSTER_IP
+    exposed = Expose(args.get("expose", Expose.CLUSTER_IP)) is not Expose.CLUSTER_IP
 
     def hosts(known: dict[str, str | list[str] | None]) -> str:
         namespace = known["namespace"]
@@ -324,7 +324,7 @@ def _service(
         name,
         metadata=metadata,
         spec=core.ServiceSpecArgs(
-            type=args.get("expose", Expose.CLUSTER_IP).value,
+            type=Expose(args.get("expose", Expose.CLUSTER_IP)).value,
             selector=selector(_NAME, name),
             ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
         ),

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import Expose, Resources
+from modelops.core.types import AnyExpose, Resources
 from modelops.serving.release.args import BlueGreen, Canary, Shadow
 
 DEFAULT_REPLICAS = 2
@@ -42,6 +42,14 @@ class AccessMode(Enum):
     """Pods on any node."""
     READ_WRITE_ONCE = "ReadWriteOnce"
     """Pods on one node: for a single replica or a cluster of one node."""
+
+
+if TYPE_CHECKING:
+    AnyRuntime = Runtime | Literal["modelops", "vllm"]
+    AnyAccessMode = AccessMode | Literal["ReadWriteMany", "ReadWriteOnce"]
+else:  # Pulumi's schema has the enum alone.
+    AnyRuntime = Runtime
+    AnyAccessMode = AccessMode
 
 
 class ScaleToZero(TypedDict):
@@ -118,7 +126,7 @@ class ServingCache(TypedDict):
     """Size of the volume. Default `10Gi`, `200Gi` with the `vllm` runtime."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
-    access_mode: NotRequired[AccessMode]
+    access_mode: NotRequired[AnyAccessMode]
     """`ReadWriteMany` or `ReadWriteOnce`. Default `ReadWriteMany`: with the other one, pods on a second node wait for
     ever."""
 
@@ -202,7 +210,7 @@ class ModelServiceArgs(TypedDict):
     are elsewhere. Default: it isn't told."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
-    runtime: NotRequired[Runtime]
+    runtime: NotRequired[AnyRuntime]
     """The program that serves: `modelops` or `vllm`. Default `modelops`."""
     vllm: NotRequired[Vllm]
     """Settings of the `vllm` runtime. Default: vLLM's own."""
@@ -217,7 +225,7 @@ class ModelServiceArgs(TypedDict):
     alone, which every pod checks before it is ready. Not with the `vllm` runtime."""
     cache: NotRequired[ServingCache]
     """Keep fetched models on a volume. Default: every new pod downloads its own copy."""
-    expose: NotRequired[Expose]
+    expose: NotRequired[AnyExpose]
     """How the Service is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""
     host: NotRequired[pulumi.Input[str]]
     """Name under which clients reach the Service, for `url`. Default: the load balancer's own address, `localhost`

@@ -95,7 +95,7 @@ def _url(
         return make_route(name, metadata, args, backends, opts, release.filters)
     return service_url(
         service,
-        expose=args.get("expose", Expose.CLUSTER_IP),
+        expose=Expose(args.get("expose", Expose.CLUSTER_IP)),
         port=args.get("port", DEFAULT_PORT),
         inside=cluster_host(name, args["namespace"]),
         host=args.get("host"),
@@ -115,7 +115,7 @@ def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> p
         cache.get("size", DEFAULT_ENGINE_CACHE_SIZE if is_vllm(args) else DEFAULT_CACHE_SIZE),
         cache.get("storage_class"),
         opts,
-        access_modes=[cache.get("access_mode", AccessMode.READ_WRITE_MANY).value],
+        access_modes=[AccessMode(cache.get("access_mode", AccessMode.READ_WRITE_MANY)).value],
     )
 
 

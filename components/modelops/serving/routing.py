@@ -43,7 +43,7 @@ def make_service(
         name,
         metadata=metadata,
         spec=core.ServiceSpecArgs(
-            type=args.get("expose", Expose.CLUSTER_IP).value,
+            type=Expose(args.get("expose", Expose.CLUSTER_IP)).value,
             selector=selector,
             ports=[core.ServicePortArgs(name="http", port=args.get("port", DEFAULT_PORT), target_port="http")],
         ),

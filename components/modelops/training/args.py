@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
@@ -40,6 +40,16 @@ class Goal(Enum):
     """The one with the smallest value of `sweep_metric`."""
     MAX = "max"
     """The one with the greatest value of `sweep_metric`."""
+
+
+if TYPE_CHECKING:
+    AnyFramework = Framework | Literal["tensorflow", "pytorch", "mxnet", "other"]
+    AnyBackend = Backend | Literal["job", "jobset", "trainer"]
+    AnyGoal = Goal | Literal["min", "max"]
+else:  # Pulumi's schema has the enum alone.
+    AnyFramework = Framework
+    AnyBackend = Backend
+    AnyGoal = Goal
 
 
 class GateBounds(TypedDict):
@@ -131,7 +141,7 @@ class TrainingJobArgs(TypedDict):
     """Training image by digest (`repository@sha256:…`), with `/bin/sh`. Part of the run's identity."""
     model_name: pulumi.Input[str]
     """Name under which the model is registered: letters, digits, `.`, `_` and `-`, at most 63 characters."""
-    framework: Framework
+    framework: AnyFramework
     """Framework that the image uses. Part of the run's identity."""
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
@@ -147,7 +157,7 @@ class TrainingJobArgs(TypedDict):
     registered. At most 200 runs. Default: no sweep. Part of the run's identity."""
     sweep_metric: NotRequired[str]
     """The metric by which a sweep's best run is found. Required with `sweep`. Part of the run's identity."""
-    sweep_goal: NotRequired[Goal]
+    sweep_goal: NotRequired[AnyGoal]
     """Whether the best run has the smallest or the greatest value. Default `min`. Part of the run's identity."""
     sweep_parallelism: NotRequired[int]
     """How many of a sweep's runs are at work at a time. Default: all of them; 1 to 200."""
@@ -223,7 +233,7 @@ class TrainingJobArgs(TypedDict):
     Default: none."""
     queue_timeout_seconds: NotRequired[int]
     """How much longer than `timeout_seconds` Pulumi waits, with `queue` or `suspend`. Default 86400; 0 to 2592000."""
-    backend: NotRequired[Backend]
+    backend: NotRequired[AnyBackend]
     """What runs the pods. Default `job`. With another one the component's name has at most 40 characters."""
     publisher: NotRequired[Publisher]
     """What publishes the model. Default: `modelops-publish` in the training image."""

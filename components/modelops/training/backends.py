@@ -15,7 +15,7 @@ from pulumi_kubernetes import _utilities
 
 from modelops.kubernetes.crds import require
 from modelops.kubernetes.pods import name_of
-from modelops.training.args import Backend, TrainingJobArgs
+from modelops.training.args import Backend, Framework, TrainingJobArgs
 from modelops.training.job_spec import DEFAULT_TIMEOUT_SECONDS, batch, is_held, job_spec
 from modelops.training.pod import Run
 
@@ -128,7 +128,7 @@ def _start_trainer(run: Run, here: pulumi.ResourceOptions) -> Started:
     # The Trainer knows the Job of the training by this label, and starts it as often as it has nodes.
     step = {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
     template = {"spec": _set_of_one_job(run, "node", step)}
-    metadata = _metadata(run, {}, {"trainer.kubeflow.org/framework": run.args["framework"].value})
+    metadata = _metadata(run, {}, {"trainer.kubeflow.org/framework": Framework(run.args["framework"]).value})
     spec = {"mlPolicy": {"numNodes": run.workers}, "template": template}
     options = pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(replace_on_changes=["spec"]))
     runtime = _Custom(f"{run.name}-runtime", TRAINER, "TrainingRuntime", metadata, spec, options)

@@ -35,7 +35,7 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.run_report import RunReport
-from modelops.training.args import TrainingJobArgs
+from modelops.training.args import Framework, Goal, TrainingJobArgs
 
 COMPONENT = "training-job"
 DEFAULT_COMMAND = ("python", "-m", "sample.train")
@@ -273,7 +273,7 @@ def _contract(run: Run) -> dict[str, pulumi.Input[str]]:
         **_registry(run),
         "MODELOPS_RUN_ID": run.run_id,
         "MODELOPS_MODEL_NAME": args["model_name"],
-        "MODELOPS_FRAMEWORK": args["framework"].value,
+        "MODELOPS_FRAMEWORK": Framework(args["framework"]).value,
         "MODELOPS_DATA_URI": args.get("data_uri", ""),
         "MODELOPS_DATA_VERSION": args.get("data_version", ""),
         "MODELOPS_FOLDER": folder,
@@ -283,11 +283,10 @@ def _contract(run: Run) -> dict[str, pulumi.Input[str]]:
         variables["MODELOPS_PARAMETERS"] = pulumi.Output.from_input(args.get("parameters") or {}).apply(canonical_json)
         return variables
     variables |= {f"MODELOPS_PARAMETERS_{index}": parameters for index, parameters in enumerate(run.trials)}
-    goal = args.get("sweep_goal")
     return variables | {
         "MODELOPS_SWEEP_RUNS": str(len(run.trials)),
         "MODELOPS_SWEEP_METRIC": args["sweep_metric"],
-        "MODELOPS_SWEEP_GOAL": goal.value if goal else "min",
+        "MODELOPS_SWEEP_GOAL": Goal(args.get("sweep_goal", Goal.MIN)).value,
     }
 
 

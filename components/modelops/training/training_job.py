@@ -100,7 +100,7 @@ class TrainingJob(pulumi.ComponentResource):
 def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
     sweep: dict[str, Any] | None = None
     if "sweep" in args:
-        goal = args.get("sweep_goal", Goal.MIN)
+        goal = Goal(args.get("sweep_goal", Goal.MIN))
         sweep = {"values": args["sweep"], "metric": args["sweep_metric"], "goal": goal.value}
     return pulumi.Output.all(
         image=args["image"],
@@ -116,7 +116,7 @@ def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
             parameters=known["parameters"],
             data_uri=known["data_uri"],
             data_version=known["data_version"],
-            framework=args["framework"].value,
+            framework=Framework(args["framework"]).value,
             workers=args.get("workers", 1),
             processes_per_worker=args.get("processes_per_worker", 1),
             tensor_parallel=args.get("tensor_parallel", 1),

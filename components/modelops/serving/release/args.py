@@ -1,7 +1,7 @@
 """Arguments of the ways in which a ModelService brings out a new version beside the old one."""
 
 from enum import Enum
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 import pulumi
 
@@ -26,6 +26,35 @@ class Split(Enum):
     """The weights of the HTTPRoute that `route` makes."""
     NGINX_INGRESS = "NginxIngress"
     """A second Ingress with the canary annotations of ingress-nginx, beside the one that `route` makes."""
+
+
+class Colour(Enum):
+    """One of two tracks that take turns."""
+
+    BLUE = "blue"
+    """The one."""
+    GREEN = "green"
+    """The other."""
+
+
+class Mirroring(Enum):
+    """What copies requests to a shadow."""
+
+    SERVER = "Server"
+    """The model server, after it answered: `MODELOPS_MIRROR_URL` and `MODELOPS_MIRROR_PERCENT` tell it. Works on every
+    cluster."""
+    GATEWAY = "Gateway"
+    """The Gateway, by a RequestMirror filter in the HTTPRoute that `route` makes."""
+
+
+if TYPE_CHECKING:
+    AnySplit = Split | Literal["Replicas", "Gateway", "NginxIngress"]
+    AnyColour = Colour | Literal["blue", "green"]
+    AnyMirroring = Mirroring | Literal["Server", "Gateway"]
+else:  # Pulumi's schema has the enum alone.
+    AnySplit = Split
+    AnyColour = Colour
+    AnyMirroring = Mirroring
 
 
 class CanaryAnalysis(TypedDict):
@@ -66,7 +95,7 @@ class Canary(TypedDict):
     """The model version to try, `models:/<name>@<alias>`."""
     weight_percent: int
     """Its share of the requests, in percent. 1 to 99; at most 50 where replica counts make it."""
-    split: NotRequired[Split]
+    split: NotRequired[AnySplit]
     """What makes the share: `Replicas`, `Gateway` or `NginxIngress`; the latter two split what comes through `route`,
     and whoever asks the Service itself gets the stable track. Default `Replicas`."""
     image: NotRequired[pulumi.Input[str]]
@@ -79,33 +108,14 @@ class Canary(TypedDict):
     as it is."""
 
 
-class Colour(Enum):
-    """One of two tracks that take turns."""
-
-    BLUE = "blue"
-    """The one."""
-    GREEN = "green"
-    """The other."""
-
-
 class BlueGreen(TypedDict):
     """Two full tracks, of which one answers. A release goes to the other one, and then all requests at once."""
 
-    live: Colour
+    live: AnyColour
     """The track that serves `model_uri` and gets all requests: `blue` or `green`. A release names the other one."""
     standby_model_uri: NotRequired[pulumi.Input[str]]
     """What the other track serves, ready for an instant switch back: the version before, as a rule. Default: the other
     track isn't there."""
-
-
-class Mirroring(Enum):
-    """What copies requests to a shadow."""
-
-    SERVER = "Server"
-    """The model server, after it answered: `MODELOPS_MIRROR_URL` and `MODELOPS_MIRROR_PERCENT` tell it. Works on every
-    cluster."""
-    GATEWAY = "Gateway"
-    """The Gateway, by a RequestMirror filter in the HTTPRoute that `route` makes."""
 
 
 class Shadow(TypedDict):
@@ -119,5 +129,5 @@ class Shadow(TypedDict):
     """How many of the requests are copied, in percent. Default 100; 1 to 100."""
     replicas: NotRequired[int]
     """How many pods the shadow has. Default 1; 1 to 1000."""
-    mirroring: NotRequired[Mirroring]
+    mirroring: NotRequired[AnyMirroring]
     """What copies the requests: `Server` or `Gateway`. Default `Server`."""

@@ -14,7 +14,7 @@ from modelops.serving.track import Track
 
 def live_track(base: Track) -> Track:
     """The track with `model_uri`. Its pods have no label that the Service looks for but the track's own."""
-    return replace(base, role=base.args["blue_green"]["live"].value, live=False)
+    return replace(base, role=Colour(base.args["blue_green"]["live"]).value, live=False)
 
 
 def standby_track(base: Track) -> Track | None:
