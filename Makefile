@@ -57,3 +57,7 @@ docs: venv ## Build the docs site into build/docs; every warning is an error
 
 venv:
 	@$(PYTHON) -m devkit.bootstrap requirements.txt
+
+.PHONY: dist
+dist: venv ## Build the wheels and source archives into build/dist and check what is in them
+	$(VENV)/python -m devkit.dist

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "preview_comment.py", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("previews", nargs="*", metavar="[STACK=]FILE", help="JSON of a preview; `-` is standard input")
     parser.add_argument(

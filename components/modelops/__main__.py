@@ -1,4 +1,4 @@
-"""The library as a Pulumi plugin: what Pulumi runs in a package whose module has no component loaded yet."""
+"""The library as a Pulumi plugin. Pulumi finds it through modelops_pulumi, the module of the distribution's name."""
 
 from pulumi import ComponentResource
 from pulumi.provider.experimental.host import component_provider_host
@@ -11,5 +11,11 @@ COMPONENTS = [
     if isinstance(found, type) and issubclass(found, ComponentResource)
 ]
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Serves the components until the engine ends it. Their types begin with this name, not with the distribution's."""
     component_provider_host(name="modelops", components=COMPONENTS)
+
+
+if __name__ == "__main__":
+    main()
