@@ -48,7 +48,7 @@ RUN_BY = {
     "pulumi refresh --preview-only --json": "ci/steps/drift.sh",
     "pulumi preview --policy-pack": "tests/cluster/teams/test_policies.py",
     "python -m modelops.training.progress": "tests/cluster/training/test_progress.py",
-    'pip install "modelops @ git': "tests/package/test_consumer.py",
+    'pip install "modelops-pulumi @ git': "tests/package/test_consumer.py",
     "python3 -m venv policies/.venv": "tests/cluster/teams/test_policies.py",
     "policies/.venv/bin/pip install": "tests/cluster/teams/test_policies.py",
 }
