@@ -3,14 +3,15 @@ PYTHON ?= python3
 STACK ?= dev
 CLUSTER ?=
 ONLY ?=
-TESTS ?= tests/unit tests/assets tests/package
+TESTS ?=
+TIERS := tests/unit tests/assets tests/package
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-cluster test-long bench docs venv
+.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long generate bench docs venv
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 	@echo "  Variables: STACK=dev|staging|prod  CLUSTER=context|minikube|kind|embedded  ONLY=<pytest marker>  TESTS=<paths>  PYTHON=python3"
 
 up: ## Bring everything up, from nothing to a served model
@@ -28,7 +29,7 @@ down: ## Remove the local platform and all that runs on it; caches stay
 status: ## Show what runs
 	@$(PYTHON) -m devkit status
 
-test: lint test-unit test-cluster ## Lint, unit tests, rules, provider conformance, cluster tests
+test: lint test-unit $(if $(TESTS),,test-integration test-cluster) ## Lint and every test but the long ones; TESTS=<paths>: lint and those alone
 
 lint: venv ## Format check, lint and types
 	$(VENV)/ruff format --check .
@@ -39,14 +40,25 @@ format: venv ## Format the sources and mend what the linter can
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
 
-test-unit: venv ## Everything that needs no cluster (minutes)
-	PROMTOOL="$$($(VENV)/python -m devkit.promtool)" $(VENV)/pytest $(TESTS)
+test-unit: venv ## The fast tests, without a cluster; TESTS=<paths>: all tests of those files
+	@echo "$(if $(TESTS),tests of $(TESTS),unit tests: about a minute and a half on 2 cores)"
+	$(VENV)/pytest $(if $(TESTS),$(TESTS),$(TIERS) -m "not integration" -n auto --dist loadfile)
+
+test-integration: venv ## Slower tests without a cluster: trainings, real servers, wheels, types of a consumer, alert rules
+	@echo "integration tests: about 5 minutes on 2 cores; the first run builds Prometheus for its promtool"
+	$(VENV)/pytest $(TIERS) -m integration
 
 test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for all of one area, its long tests included
 	$(VENV)/pytest tests/cluster -m "$(if $(ONLY),$(ONLY),not long)"
 
 test-long: venv ## The cluster tests that take minutes each and are not part of `make test`
 	$(VENV)/pytest tests/cluster -m long
+
+generate: venv ## Renew what is generated from the code: tables of the docs, the catalog of data steps, the plugin's schema
+	PYTHONPATH=components:model $(VENV)/python -m docs.components.generate
+	PYTHONPATH=components:model $(VENV)/python -m docs.data_steps
+	PYTHONPATH=components:model $(VENV)/python -m docs.environments
+	UPDATE_GOLDEN=1 $(VENV)/pytest -q tests/package/test_consumer.py -k schema
 
 bench: venv ## Measure the model server against its goals and other model servers, on a quiet machine
 	$(VENV)/python -m bench.serve

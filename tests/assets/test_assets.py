@@ -1,9 +1,7 @@
 """The library's assets, checked by the tools of their own formats."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,22 +10,13 @@ import pytest
 import yaml
 
 from modelops.monitoring.prometheus import render_config
+from tests.assets.conftest import Promtool
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARY = REPOSITORY / "components" / "modelops"
 ASSETS = LIBRARY / "monitoring" / "assets"
 RULES = sorted((ASSETS / "rules").glob("*.yaml"))
 RULE_TESTS = REPOSITORY / "tests" / "assets" / "rules"
-
-
-def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs promtool: PROMTOOL, the one on the PATH, or the devkit's."""
-    program = os.environ.get("PROMTOOL") or shutil.which("promtool")
-    if program is None:
-        from devkit.promtool import find
-
-        program = str(find())
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -44,13 +33,13 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("file", RULES, ids=lambda file: file.stem)
-def test_rules_are_valid(file: Path) -> None:
+def test_rules_are_valid(file: Path, promtool: Promtool) -> None:
     done = promtool("check", "rules", file)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("file", sorted(RULE_TESTS.glob("*.test.yaml")), ids=lambda file: file.name)
-def test_rules_are_quiet_just_before_fire_just_after_and_pass_over_blips(file: Path) -> None:
+def test_rules_are_quiet_just_before_fire_just_after_and_pass_over_blips(file: Path, promtool: Promtool) -> None:
     done = promtool("test", "rules", file)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -63,7 +52,7 @@ def test_every_file_of_rules_has_its_tests() -> None:
 @pytest.mark.parametrize("alertmanager", [None, "alertmanager:9093"], ids=["no alerts", "alerts"])
 @pytest.mark.parametrize("tls_name", [None, "watch-alertmanager"], ids=["plain", "TLS"])
 def test_scrape_configuration_is_valid(
-    tmp_path: Path, namespaces: list[str] | None, alertmanager: str | None, tls_name: str | None
+    tmp_path: Path, promtool: Promtool, namespaces: list[str] | None, alertmanager: str | None, tls_name: str | None
 ) -> None:
     # promtool reads the files that the configuration names, so they are made here.
     text = render_config(namespaces, {"stack": "dev"}, alertmanager, tls_name)
@@ -128,7 +117,9 @@ def test_each_alert_is_silent_on_a_blip(alert: dict[str, Any]) -> None:
     tests = yaml.safe_load((RULE_TESTS / "blips.test.yaml").read_text())["tests"]
     signs = f', sign="{alert["labels"]["sign"]}"' if "sign" in alert["labels"] else ""
     pending = f'count(ALERTS{{alertname="{name}", alertstate="pending"{signs}}})'
-    [expected] = [found for test in tests if (found := test["promql_expr_test"])[0]["expr"] == pending]
+    blips = [found for test in tests if (found := test["promql_expr_test"])[0]["expr"] == pending]
+    assert blips, f"{name} has no blip: add a test to tests/assets/rules/blips.test.yaml whose first expr is {pending}"
+    [expected] = blips
     assert expected[0]["exp_samples"] == [{"value": 1}]
     firing = f'ALERTS{{alertname="{name}", alertstate="firing"{signs}}}'
     assert all(found["exp_samples"] == [] for found in expected[1:])

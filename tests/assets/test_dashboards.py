@@ -11,7 +11,8 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.assets.test_assets import ASSETS, promtool
+from tests.assets.conftest import Promtool
+from tests.assets.test_assets import ASSETS
 
 DASHBOARDS = sorted((ASSETS / "dashboards").glob("*.json"))
 SOURCES = {"prometheus": "prometheus", "elasticsearch": "logs"}
@@ -89,7 +90,7 @@ def test_panels_do_not_overlap(file: Path) -> None:
 
 
 @every_dashboard
-def test_dashboards_ask_what_prometheus_understands(file: Path, tmp_path: Path) -> None:
+def test_dashboards_ask_what_prometheus_understands(file: Path, tmp_path: Path, promtool: Promtool) -> None:
     expressions = [target["expr"] for panel in panels(file) for target in panel["targets"] if "expr" in target]
     plain = [re.sub(r"\$\w+_price", "1", expression) for expression in expressions]
     names = [re.sub(r"\$\w+", ".*", expression) for expression in plain]

@@ -184,10 +184,10 @@ def test_another_alias_says_nothing_of_names() -> None:
 
 
 def test_the_plugins_schema_changes_knowingly() -> None:
-    """`UPDATE_GOLDEN=1` writes it anew; what other languages' programs see has then changed."""
+    """What programs in other languages see changes with it."""
     found = json.loads(ComponentProvider(COMPONENTS, "modelops").schema)
     text = json.dumps(found, indent=1, sort_keys=True) + "\n"
     golden = HERE / "schema.json"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text)
-    assert text == golden.read_text()
+    assert text == golden.read_text(), "run `make generate`, and say in the CHANGELOG what changed"

@@ -4,9 +4,8 @@ from docs import environments
 
 
 def test_the_table_of_the_environments_is_current() -> None:
-    """`python -m docs.environments` renews it."""
     text = (environments.FOLDER / "environments.md").read_text()
-    assert environments.page(text) == text
+    assert environments.page(text) == text, "run `make generate`"
 
 
 def test_each_area_that_differs_says_why_once() -> None:

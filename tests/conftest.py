@@ -1,0 +1,63 @@
+"""What holds for all tests: the checkout's own code, which tests are slow, and settings of the tools."""
+
+import gc
+import os
+import socketserver
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SLOW_FIXTURES = frozenset({"installed", "mlflow_url", "promtool"})
+"""A test that uses one of these is an integration test: pip and mypy, an MLflow server, a build of Prometheus."""
+SLOW_FILES = frozenset(
+    {
+        "tests/assets/test_site.py",
+        "tests/package/test_bisect.py",
+        "tests/package/test_import.py",
+        "tests/package/test_runtime_package.py",
+        "tests/unit/examples/test_data.py",
+        "tests/unit/model/steps/test_pipeline.py",
+        "tests/unit/model/steps/test_spread.py",
+        "tests/unit/model/test_dataset.py",
+        "tests/unit/model/test_fuzz.py",
+        "tests/unit/model/test_lifecycle.py",
+        "tests/unit/model/test_page.py",
+        "tests/unit/model/test_peers.py",
+        "tests/unit/model/test_runtimes.py",
+        "tests/unit/model/test_sweep.py",
+        "tests/unit/model/test_train.py",
+        "tests/unit/model/test_transfer.py",
+        "tests/unit/model/test_workers.py",
+        "tests/unit/model/test_write_model.py",
+    }
+)
+"""Integration tests too: real servers, trainings, Dask, a browser, wheels, the docs site."""
+
+# A time limit for each example would fail correct tests on a busy machine.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
+
+# For the processes that tests start; pytest's `pythonpath` does the same for the tests themselves.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(REPOSITORY / "components"), str(REPOSITORY / "model"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+# A server of a test notices `shutdown()` at its next poll, by default twice a second.
+socketserver.BaseServer.serve_forever.__defaults__ = (0.01,)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the integration tests."""
+    for item in items:
+        slow_file = item.path.relative_to(REPOSITORY).as_posix() in SLOW_FILES
+        if slow_file or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("integration")
+
+
+def pytest_collection_finish() -> None:
+    """Takes what the imports made out of the garbage collector's rounds: a fifth of the time of the library's tests."""
+    gc.collect()
+    gc.freeze()
