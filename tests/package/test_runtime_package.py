@@ -1,6 +1,5 @@
 """The runtime as other teams get it: a wheel in an environment of its own, without any of its extras."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelops_runtime.__main__ import COMMANDS
+from tests.package.outside import outside
 
 MODEL = Path(__file__).resolve().parents[2] / "model"
 CORE = [
@@ -28,12 +28,14 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     [wheel] = folder.glob("*.whl")
     python = folder / "venv" / "bin" / "python"
-    subprocess.run([*pip, "--python", python, "install", "-q", "--no-deps", "--no-index", wheel], check=True)
+    subprocess.run(
+        [*pip, "--python", python, "install", "-q", "--no-deps", "--no-index", wheel], check=True, env=outside()
+    )
     return python.parent
 
 
 def run(command: list[str | Path], **variables: str) -> "subprocess.CompletedProcess[str]":
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MODELOPS_", "MLFLOW_", "PYTHON"))}
+    kept = {key: value for key, value in outside().items() if not key.startswith(("MODELOPS_", "MLFLOW_"))}
     return subprocess.run(command, cwd="/", env=kept | variables, capture_output=True, text=True, timeout=60)
 
 
