@@ -23,7 +23,7 @@ from tests.cluster.training.registry import stand_in
 
 pytestmark = [pytest.mark.teams, pytest.mark.long]
 
-BASELINE = "06ff504baf0a1507048320812d5e9e580afcb601"
+BASELINE = "42b7054e5bdd3466bdfc14c7db82cb088c4363c2"
 PROGRAM = """
 import json
 import pulumi
@@ -141,6 +141,9 @@ def test_a_filled_stack_goes_on_with_the_new_library(filled: Filled, serving_ima
         "namespace": namespace,
         "image": serving_image,
         "model_uri": f"models:/{MODEL}@kept",
+        # The baseline's default commands are those of its own images.
+        "fetch_command": ["python", "-m", "modelops_runtime", "fetch"],
+        "serve_command": ["python", "-m", "modelops_runtime", "serve"],
         "expose": "LoadBalancer",
         "resources": SMALL,
     }
