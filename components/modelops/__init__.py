@@ -6,14 +6,14 @@ from typing import Any
 # A module is loaded when something of it is used (PEP 562), so a program pays for the components that it has. Type
 # checkers and editors read the same table from __init__.pyi.
 _EXPORTS: dict[str, tuple[str, ...]] = {
-    "modelops.airflow.airflow_pipeline": (
-        "AirflowPipeline",
+    "modelops.airflow.args": (
         "AirflowPipelineArgs",
         "AirflowServer",
         "ExistingAirflow",
         "PipelineData",
         "PipelineTraining",
     ),
+    "modelops.airflow.airflow_pipeline": ("AirflowPipeline",),
     "modelops.core.errors": ("ArgumentsError",),
     "modelops.core.images": ("UPSTREAM_IMAGES",),
     "modelops.core.types": ("Expose", "Resources"),
@@ -62,7 +62,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "Shadow",
         "Split",
     ),
-    "modelops.training.training_job": (
+    "modelops.training.args": (
         "Backend",
         "Checkpoints",
         "Framework",
@@ -71,9 +71,9 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "ModelCache",
         "Publisher",
         "Toleration",
-        "TrainingJob",
         "TrainingJobArgs",
     ),
+    "modelops.training.training_job": ("TrainingJob",),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 __all__ = sorted(_MODULES, key=lambda name: (not name.isupper(), name))

@@ -1,13 +1,7 @@
 """Pulumi components for the whole life of a machine-learning model on Kubernetes."""
 
-from modelops.airflow.airflow_pipeline import (
-    AirflowPipeline,
-    AirflowPipelineArgs,
-    AirflowServer,
-    ExistingAirflow,
-    PipelineData,
-    PipelineTraining,
-)
+from modelops.airflow.airflow_pipeline import AirflowPipeline
+from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, ExistingAirflow, PipelineData, PipelineTraining
 from modelops.core.errors import ArgumentsError
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose, Resources
@@ -42,7 +36,7 @@ from modelops.serving.args import (
 )
 from modelops.serving.model_service import ModelService
 from modelops.serving.release.args import BlueGreen, Canary, CanaryAnalysis, Colour, Mirroring, Shadow, Split
-from modelops.training.training_job import (
+from modelops.training.args import (
     Backend,
     Checkpoints,
     Framework,
@@ -51,9 +45,9 @@ from modelops.training.training_job import (
     ModelCache,
     Publisher,
     Toleration,
-    TrainingJob,
     TrainingJobArgs,
 )
+from modelops.training.training_job import TrainingJob
 
 __all__ = [
     "UPSTREAM_IMAGES",

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.airflow import server
-from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, ExistingAirflow, PipelineData, PipelineTraining
+from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
 from modelops.core.naming import objects_name
 from modelops.core.outputs import known_after
@@ -37,15 +37,6 @@ from modelops.kubernetes.pods import (
 )
 from modelops.training.args import Framework
 from modelops.training.pod import PUBLISHER_SIZES, TRAINING_SIZES
-
-__all__ = [
-    "AirflowPipeline",
-    "AirflowPipelineArgs",
-    "AirflowServer",
-    "ExistingAirflow",
-    "PipelineData",
-    "PipelineTraining",
-]
 
 COMPONENT = "airflow-pipeline"
 LONGEST_NAME = 40

@@ -16,14 +16,8 @@ from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.volumes import wanted_volume
 from modelops.kubernetes.workers import isolation, names_of_workers
 from modelops.training.args import (
-    Backend,
-    Checkpoints,
     Framework,
-    GateBounds,
     Goal,
-    ModelCache,
-    Publisher,
-    Toleration,
     TrainingJobArgs,
 )
 from modelops.training.backends import job_of, requirements, start
@@ -31,19 +25,6 @@ from modelops.training.checks import checked
 from modelops.training.job_spec import selecting_spec
 from modelops.training.pod import COMPONENT, Run
 from modelops.training.sweep import trials
-
-__all__ = [
-    "Backend",
-    "Checkpoints",
-    "Framework",
-    "GateBounds",
-    "Goal",
-    "ModelCache",
-    "Publisher",
-    "Toleration",
-    "TrainingJob",
-    "TrainingJobArgs",
-]
 
 rbac = k8s.rbac.v1
 
