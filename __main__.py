@@ -34,9 +34,9 @@ image: pulumi.Output[str]
 model: TrainingJob | ModelPromotion
 if chosen.promote is None:
     image = ModelImage("serve", arguments.image(chosen, "serve")).ref
-    train_image = ModelImage("train", arguments.image(chosen, "train"))
+    train, publish = (ModelImage(target, arguments.image(chosen, target)).ref for target in ("train", "publish"))
     commit = commit_of(chosen.model.context)
-    model = TrainingJob("training", arguments.training(chosen, home, train_image.ref, registry, commit), on_cluster)
+    model = TrainingJob("training", arguments.training(chosen, home, train, publish, registry, commit), on_cluster)
 else:
     release = promotion.release(chosen.promote)
     name, image = release["model_name"], release["image"]

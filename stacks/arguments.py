@@ -52,11 +52,17 @@ def registry(settings: Settings, namespace: pulumi.Input[str]) -> ModelRegistryA
 
 
 def training(
-    settings: Settings, namespace: pulumi.Input[str], image: pulumi.Input[str], registry: ModelRegistry, commit: str
+    settings: Settings,
+    namespace: pulumi.Input[str],
+    image: pulumi.Input[str],
+    runtime_image: pulumi.Input[str],
+    registry: ModelRegistry,
+    commit: str,
 ) -> TrainingJobArgs:
     """Arguments of the training run. `commit` is that of the model's sources, empty where there is none."""
     fields = given(settings.model, without=("name", "context"))
-    fields |= {"model_name": settings.model.name, "namespace": namespace, "image": image, "git_commit": commit}
+    fields |= {"model_name": settings.model.name, "namespace": namespace, "git_commit": commit}
+    fields |= {"image": image, "runtime_image": runtime_image}
     fields |= {"tracking_uri": registry.tracking_uri, "tracking_url": registry.url}
     if registry.writer_secret is not None:
         fields["tracking_secret"] = registry.writer_secret
@@ -81,7 +87,7 @@ def promotion(
         "tracking_uri": registry.tracking_uri,
         "tracking_url": registry.url,
         **given(settings.model, only=("gate",)),
-        **given(promote, only=("timeout_seconds",)),
+        **given(promote, only=("experiment_name", "resources", "image_pull_secret", "timeout_seconds")),
     }
     if promote.tracking_secret:
         fields["source_secret"] = promote.tracking_secret
@@ -98,12 +104,11 @@ def service(
     model_uri: pulumi.Input[str],
 ) -> ModelServiceArgs:
     """Arguments of the service."""
-    fields = given(settings.service)
-    fields |= {"namespace": namespace, "image": image, "model_uri": model_uri, "tracking_uri": registry.tracking_uri}
-    fields["serving_alias"] = {}
+    fields = {"image": image, "runtime_image": image, **given(settings.service)}
+    fields |= {"namespace": namespace, "model_uri": model_uri, "tracking_uri": registry.tracking_uri}
     if registry.reader_secret is not None:
         fields["tracking_secret"] = registry.reader_secret
-        fields["serving_alias"] = {"tracking_secret": registry.writer_secret}
+        fields["serving_alias_secret"] = registry.writer_secret
     return cast(ModelServiceArgs, fields)
 
 
@@ -122,6 +127,13 @@ def monitoring(
         fields["grafana"]["admin_password"] = secret(settings.grafana_admin_password)
     if settings.elastic_password and fields["elk"]["enabled"]:
         fields["elk"]["password"] = secret(settings.elastic_password)
+    if "existing" in fields["elk"]:
+        for part in ("elasticsearch", "kibana"):
+            del fields["elk"][part]
+    elif snapshots := fields["elk"]["elasticsearch"].get("snapshots"):
+        assert settings.snapshot_access_key is not None and settings.snapshot_secret_key is not None
+        snapshots["access_key"] = secret(settings.snapshot_access_key)
+        snapshots["secret_key"] = secret(settings.snapshot_secret_key)
     return cast(MonitoringStackArgs, fields)
 
 

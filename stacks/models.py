@@ -54,7 +54,7 @@ class Bounds(Model):
 class VolumeSettings(Model):
     """A volume: one to claim, by its size, or one that is there, by its claim."""
 
-    size: Quantity | None = None
+    storage_size: Quantity | None = None
     storage_class: str | None = None
     access_modes: list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]] | None = None
     claim: str | None = None
@@ -67,8 +67,8 @@ class CheckpointSettings(VolumeSettings):
     secret: str | None = None
     interval_seconds: int | None = Field(default=None, ge=1, le=86_400)
     interval_steps: int | None = Field(default=None, ge=1)
-    retain: bool | None = None
-    keep: bool | None = None
+    retain_volume: bool | None = None
+    keep_after_publish: bool | None = None
 
 
 class TolerationSettings(Model):
@@ -81,6 +81,14 @@ class TolerationSettings(Model):
     toleration_seconds: int | None = None
 
 
+class PublisherSettings(Model):
+    """What registers the model."""
+
+    command: list[str] | None = Field(default=None, min_length=1)
+    select_command: list[str] | None = Field(default=None, min_length=1)
+    registry_wait_seconds: int | None = Field(default=None, ge=0, le=3600)
+
+
 class ModelSettings(Model):
     """What is trained."""
 
@@ -91,6 +99,9 @@ class ModelSettings(Model):
     """Required, but where a release is promoted and nothing is trained."""
     command: list[str] | None = Field(default=None, min_length=1)
     parameters: dict[str, Any] = {}
+    publisher: PublisherSettings | None = None
+    experiment_name: str | None = None
+    image_pull_secret: Host | None = None
     sweep: dict[str, list[Any]] | None = None
     sweep_metric: str | None = None
     sweep_goal: Literal["min", "max"] | None = None
@@ -133,6 +144,9 @@ class PromotionSettings(Model):
     """Address of that environment's MLflow, as pods of this one see it; the release's own where unset."""
     tracking_secret: Host | None = None
     """Secret in the namespace with `username` and `password` of an account there; none where unset."""
+    experiment_name: str | None = None
+    resources: ResourceSettings | None = None
+    image_pull_secret: Host | None = None
     timeout_seconds: int | None = Field(default=None, ge=30, le=86_400)
 
 
@@ -154,6 +168,7 @@ class AutoscalingSettings(Model):
     target_memory_percent: int | None = Field(default=None, ge=1, le=1000)
     target_requests_per_second: float | None = Field(default=None, gt=0)
     target_latency_ms: float | None = Field(default=None, gt=0)
+    target_queue_length: float | None = Field(default=None, gt=0)
     scale_down_stabilization_seconds: int | None = Field(default=None, ge=0, le=3600)
     scale_down_pods_per_minute: int | None = Field(default=None, ge=1)
     scale_up_pods_per_minute: int | None = Field(default=None, ge=1)
@@ -173,14 +188,15 @@ class SmokeTestSettings(Model):
     inputs: list[Any] = Field(min_length=1)
     outputs: list[Any] = Field(min_length=1)
     tolerance: float | None = Field(default=None, ge=0)
+    image: Host | None = None
 
 
 class ServingCacheSettings(Model):
     """A volume for fetched models."""
 
-    size: Quantity | None = None
+    storage_size: Quantity | None = None
     storage_class: str | None = None
-    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] | None = None
+    access_modes: list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]] | None = None
 
 
 class GatewaySettings(Model):
@@ -203,9 +219,64 @@ class RouteSettings(Model):
     annotations: dict[str, str] | None = None
 
 
+class AnalysisSettings(Model):
+    """The bounds of a canary."""
+
+    prometheus_url: Host
+    prometheus_ca_certificate: str | None = None
+    max_extra_error_percent: float | None = Field(default=None, ge=0, le=100)
+    max_p99_ratio: float | None = Field(default=None, ge=1, le=100)
+    max_prediction_drift: float | None = Field(default=None, ge=0, le=100)
+    max_restarts: int | None = Field(default=None, ge=0, le=1000)
+    min_requests: int | None = Field(default=None, ge=1, le=10_000_000)
+    min_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
+    interval_seconds: int | None = Field(default=None, ge=1, le=3600)
+    image: Host | None = None
+
+
+class CanarySettings(Model):
+    """A second track that gets a share of the requests."""
+
+    model_uri: Host
+    weight_percent: int = Field(ge=1, le=99)
+    split: Literal["Replicas", "Gateway", "NginxIngress"] | None = None
+    image: Host | None = None
+    tolerance_points: float | None = Field(default=None, ge=0.1, le=50)
+    analysis: AnalysisSettings | None = None
+
+
+class BlueGreenSettings(Model):
+    """Two full tracks, of which one answers."""
+
+    live: Literal["blue", "green"]
+    standby_model_uri: Host | None = None
+
+
+class ShadowSettings(Model):
+    """A track that gets copies of the requests."""
+
+    model_uri: Host
+    image: Host | None = None
+    percent: int | None = Field(default=None, ge=1, le=100)
+    replicas: int | None = Field(default=None, ge=1, le=1000)
+    mirroring: Literal["Server", "Gateway"] | None = None
+
+
 class ServiceSettings(Model):
     """How the model is served."""
 
+    image: Host | None = None
+    """Another image to serve with; the one built from the target `serve` where unset."""
+    runtime_image: Host | None = None
+    """Another image that fetches the model; the one built from the target `serve` where unset."""
+    fetch_command: list[str] | None = Field(default=None, min_length=1)
+    serve_command: list[str] | None = Field(default=None, min_length=1)
+    image_pull_secret: Host | None = None
+    model_name: str | None = None
+    serving_alias: str = "serving"
+    canary: CanarySettings | None = None
+    blue_green: BlueGreenSettings | None = None
+    shadow: ShadowSettings | None = None
     replicas: int | None = Field(default=None, ge=1, le=1000)
     autoscaling: AutoscalingSettings | None = None
     rollout: RolloutSettings | None = None
@@ -245,7 +316,7 @@ class BackupSettings(Model):
     """When and where the registry is backed up."""
 
     schedule: str | None = None
-    keep: int | None = Field(default=None, ge=1, le=1000)
+    keep_count: int | None = Field(default=None, ge=1, le=1000)
     storage_size: Quantity | None = None
     storage_class: str | None = None
     claim: str | None = None
@@ -266,6 +337,7 @@ class RegistrySettings(Model):
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
     allowed_hosts: list[str] = []
+    image_pull_secret: Host | None = None
     resources: ResourceSettings | None = None
     protect: bool = False
     """Whether Pulumi refuses to delete the registry, and with it every model and metric."""
@@ -289,7 +361,7 @@ class KeptSettings(PartSettings):
     """A part with a volume that outlives the stack."""
 
     storage_class: str | None = None
-    keep_volume: bool = True
+    retain_volume: bool = True
     claim: str | None = None
 
 
@@ -298,6 +370,15 @@ class PrometheusSettings(KeptSettings):
 
     storage_size: Quantity = "10Gi"
     retention_days: int = Field(default=15, ge=1, le=3650)
+
+
+class SnapshotSettings(Model):
+    """Where Elasticsearch's snapshots go. The keys are the secrets `snapshot_access_key` and `snapshot_secret_key`."""
+
+    bucket: Host
+    base_path: str | None = None
+    endpoint: Host | None = None
+    retention_days: int | None = Field(default=None, ge=1, le=3650)
 
 
 class ElasticsearchSettings(Model):
@@ -309,9 +390,10 @@ class ElasticsearchSettings(Model):
     zones: list[str] | None = None
     storage_size: Quantity = "20Gi"
     storage_class: str | None = None
-    keep_volumes: bool = True
+    retain_volume: bool = True
     retention_days: int = Field(default=14, ge=1, le=3650)
     daily_size: Quantity | None = None
+    snapshots: SnapshotSettings | None = None
 
 
 class AlertmanagerSettings(KeptSettings):
@@ -332,10 +414,21 @@ class FilebeatSettings(PartSettings):
     queue_size: Quantity = "1Gi"
 
 
+class ExistingElasticsearchSettings(Model):
+    """An Elasticsearch that the team runs already; `elastic_password` is that of `username`."""
+
+    url: Host
+    username: str
+    ca_certificate: str | None = None
+    setup: bool | None = None
+
+
 class ElkSettings(Model):
     """Elasticsearch and the programs around it."""
 
     enabled: bool = False
+    existing: ExistingElasticsearchSettings | None = None
+    certificate_generation: int | None = Field(default=None, ge=1)
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     logstash: LogstashSettings = LogstashSettings()
     kibana: PartSettings = PartSettings()
@@ -409,6 +502,8 @@ class Settings(Model):
     """Password of the MLflow account `admin`. With it, nobody gets in without a password."""
     grafana_admin_password: SecretStr | None = Field(default=None, min_length=8)
     elastic_password: SecretStr | None = Field(default=None, min_length=8)
+    snapshot_access_key: SecretStr | None = Field(default=None, min_length=1)
+    snapshot_secret_key: SecretStr | None = Field(default=None, min_length=1)
 
     @property
     def monitoring_namespace(self) -> str:

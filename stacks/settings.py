@@ -212,6 +212,12 @@ def _monitoring_checks(raw: Mapping[str, Any]) -> list[str]:
         problems.append("modelops:grafana_admin_password is missing, it is required when monitoring.grafana is on")
     if _at(raw, "monitoring", "grafana", "enabled") is True and _at(raw, "monitoring", "attach") is not None:
         problems.append("modelops:monitoring.grafana.enabled is True, must be false with monitoring.attach")
+    if _at(raw, "monitoring", "elk", "elasticsearch", "snapshots") is not None:
+        problems += [
+            f"modelops:{key} is missing, it is required with monitoring.elk.elasticsearch.snapshots"
+            for key in ("snapshot_access_key", "snapshot_secret_key")
+            if not raw.get(key)
+        ]
     on = {part: _at(raw, "monitoring", part, "enabled") for part in ("prometheus", "grafana")}
     if on["grafana"] is True and on["prometheus"] is False:
         problems.append("modelops:monitoring.grafana.enabled is True, must be false when prometheus is off")

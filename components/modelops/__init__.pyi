@@ -7,7 +7,16 @@ from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose, Resources
 from modelops.data.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume, Engine
 from modelops.image.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
-from modelops.monitoring.args import AlertmanagerPart, GrafanaPart, Part, PrometheusPart
+from modelops.monitoring.args import (
+    AlertmanagerPart,
+    Attach,
+    GrafanaPart,
+    GrafanaSidecar,
+    Part,
+    PrometheusOperator,
+    PrometheusPart,
+    Web,
+)
 from modelops.monitoring.logs.args import (
     ElasticsearchPart,
     ElkPart,
@@ -17,11 +26,11 @@ from modelops.monitoring.logs.args import (
     Snapshots,
 )
 from modelops.monitoring.monitoring_stack import MonitoringStack, MonitoringStackArgs
+from modelops.monitoring.receivers import EmailReceiver, PagerDutyReceiver, Receivers, SlackReceiver, WebhookReceiver
 from modelops.registry.args import ArtifactStore, RegistryAuth, RegistryBackup, RegistryDatabase
 from modelops.registry.model_promotion import ModelPromotion, ModelPromotionArgs
 from modelops.registry.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.serving.args import (
-    AccessMode,
     Autoscaling,
     GatewayListener,
     ModelServiceArgs,
@@ -29,7 +38,6 @@ from modelops.serving.args import (
     Route,
     Runtime,
     ScaleToZero,
-    ServingAlias,
     ServingCache,
     SmokeTest,
     Vllm,
@@ -51,13 +59,13 @@ from modelops.training.training_job import TrainingJob
 
 __all__ = [
     "UPSTREAM_IMAGES",
-    "AccessMode",
     "AirflowPipeline",
     "AirflowPipelineArgs",
     "AirflowServer",
     "AlertmanagerPart",
     "ArgumentsError",
     "ArtifactStore",
+    "Attach",
     "Autoscaling",
     "Backend",
     "BlueGreen",
@@ -71,6 +79,7 @@ __all__ = [
     "DataVolume",
     "ElasticsearchPart",
     "ElkPart",
+    "EmailReceiver",
     "Engine",
     "ExistingAirflow",
     "ExistingElasticsearch",
@@ -81,6 +90,7 @@ __all__ = [
     "GatewayListener",
     "Goal",
     "GrafanaPart",
+    "GrafanaSidecar",
     "ImageBuilder",
     "LogstashPart",
     "Mirroring",
@@ -95,11 +105,14 @@ __all__ = [
     "ModelServiceArgs",
     "MonitoringStack",
     "MonitoringStackArgs",
+    "PagerDutyReceiver",
     "Part",
     "PipelineData",
     "PipelineTraining",
+    "PrometheusOperator",
     "PrometheusPart",
     "Publisher",
+    "Receivers",
     "RegistryAuth",
     "RegistryBackup",
     "RegistryCredentials",
@@ -109,9 +122,9 @@ __all__ = [
     "Route",
     "Runtime",
     "ScaleToZero",
-    "ServingAlias",
     "ServingCache",
     "Shadow",
+    "SlackReceiver",
     "SmokeTest",
     "Snapshots",
     "Split",
@@ -119,4 +132,6 @@ __all__ = [
     "TrainingJob",
     "TrainingJobArgs",
     "Vllm",
+    "Web",
+    "WebhookReceiver",
 ]

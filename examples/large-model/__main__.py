@@ -19,7 +19,7 @@ service = ModelService(
             "gpus": 1,
         },
         "vllm": {"max_model_len": 8192},
-        "cache": {"size": config.get("cache_size") or "40Gi"},
+        "cache": {"storage_size": config.get("cache_size") or "40Gi"},
         # No spare GPU is needed for a release.
         "rollout": {"max_surge": 0, "max_unavailable": 1},
     },

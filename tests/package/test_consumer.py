@@ -36,7 +36,7 @@ PIPELINE = {
     "image": IMAGE,
     "sources": [{"uri": "/data/raw.csv"}],
     "steps": [{"split": {}}],
-    "volume": {"size": "1Gi"},
+    "volume": {"storage_size": "1Gi"},
 }
 PROMOTION = {
     "namespace": "ml",

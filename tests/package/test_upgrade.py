@@ -18,9 +18,9 @@ from tests.unit.components.harness import Program, Resource, run
 
 RELEASE = Path(__file__).with_name("release.json")
 FILLED: dict[str, Mapping[str, Any]] = {
-    "ModelService": {"autoscaling": {"max_replicas": 4}, "cache": {}, "serving_alias": {}},
+    "ModelService": {"autoscaling": {"max_replicas": 4}, "cache": {}, "serving_alias": "serving"},
     "MonitoringStack": {"web": {"tls": True}, "grafana": {"enabled": True, "admin_password": "long enough"}},
-    "TrainingJob": {"workers": 2, "checkpoints": {"size": "1Gi"}, "model_cache": {"size": "1Gi"}},
+    "TrainingJob": {"workers": 2, "checkpoints": {"storage_size": "1Gi"}, "model_cache": {"storage_size": "1Gi"}},
 }
 """Arguments beside the smallest ones, so that the optional objects are there too."""
 FIXED = {

@@ -10,17 +10,17 @@ from modelops.airflow import server
 from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
 from modelops.core.naming import objects_name
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json
 from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
-from modelops.data.checks import SIZES as DATA_SIZES
+from modelops.data.checks import DEFAULT_RESOURCES as DATA_SIZES
 from modelops.data.checks import check_declaration
 from modelops.kubernetes.config import config_map
-from modelops.kubernetes.labels import labels
+from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import cluster_host, service_url
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     as_document,
     check_resources,
     claimed,
@@ -72,27 +72,27 @@ class AirflowPipeline(pulumi.ComponentResource):
         args = checked(name, args)
         super().__init__("modelops:index:AirflowPipeline", name, None, opts)
         name = objects_name(name, opts)
-        here = pulumi.ResourceOptions(parent=self)
-        own = labels(COMPONENT, COMPONENT, name)
-        pods = _account(name, args, own, here)
+        child_opts = pulumi.ResourceOptions(parent=self)
+        labels = standard_labels(COMPONENT, COMPONENT, name)
+        pods = _account(name, args, labels, child_opts)
         document = pulumi.Output.json_dumps(_document(name, args, pods), indent=2, sort_keys=True)
         files: Mapping[str, pulumi.Input[str]] = {
             f"{_module(name)}.py": asset("airflow/assets/model_pipeline.py"),
             f"{_module(name)}.json": document,
             "modelops_run_id.py": asset("core/run_id.py"),
         }
-        dags = config_map(f"{name}-dag", args["namespace"], own, files, here)
-        self.dag = known_after(name, dags)
+        dags = config_map(f"{name}-dag", args["namespace"], labels, files, child_opts)
+        self.dag = with_dependencies(name, dags)
         self.dag_files = name_of(dags)
         self.url = self.admin_secret = pulumi.Output.from_input("")
         if "existing" in args:
             existing = args["existing"]
-            _rights(name, args, own, existing["service_account"], existing["namespace"], here)
+            _rights(name, args, labels, existing["service_account"], existing["namespace"], child_opts)
         else:
             runner = f"{name}-airflow"
-            rights = _rights(name, args, own, runner, args["namespace"], here)
-            airflow = server.deploy(runner, name, args, dags, tuple(files), rights, here)
-            self.dag = known_after(name, airflow.deployment)
+            rights = _rights(name, args, labels, runner, args["namespace"], child_opts)
+            airflow = server.deploy(runner, name, args, dags, tuple(files), rights, child_opts)
+            self.dag = with_dependencies(name, airflow.deployment)
             self.url = service_url(
                 airflow.service,
                 expose=Expose(args.get("airflow", {}).get("expose", Expose.CLUSTER_IP)),
@@ -106,10 +106,10 @@ class AirflowPipeline(pulumi.ComponentResource):
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
 
-def checked(name: str, given: AirflowPipelineArgs) -> AirflowPipelineArgs:
+def checked(name: str, unchecked: AirflowPipelineArgs) -> AirflowPipelineArgs:
     """The arguments as the component wants them. Raises ArgumentsError with every problem."""
     problems = Problems("AirflowPipeline", name)
-    args = read_args(given, AirflowPipelineArgs, problems)
+    args = read_args(unchecked, AirflowPipelineArgs, problems)
     fields: Mapping[str, Any] = args
     problems.dns_label("name", name, maximum=LONGEST_NAME)
     problems.dns_label("namespace", fields.get("namespace"))
@@ -133,7 +133,7 @@ def checked(name: str, given: AirflowPipelineArgs) -> AirflowPipelineArgs:
     if "airflow" in fields and "existing" in fields:
         problems.add("existing", "given", "must not be given together with airflow")
     airflow = _mapping(fields.get("airflow"))
-    check_resources(problems, "airflow.resources", airflow.get("resources"), server.SIZES)
+    check_resources(problems, "airflow.resources", airflow.get("resources"), server.DEFAULT_RESOURCES)
     problems.quantity("airflow.storage_size", airflow.get("storage_size"))
     problems.raise_if_any()
     return args
@@ -149,36 +149,36 @@ def _module(name: str) -> str:
 
 
 def _account(
-    name: str, args: AirflowPipelineArgs, own: Mapping[str, pulumi.Input[str]], here: pulumi.ResourceOptions
+    name: str, args: AirflowPipelineArgs, labels: Mapping[str, pulumi.Input[str]], opts: pulumi.ResourceOptions
 ) -> pulumi.Output[str]:
     """The ServiceAccount of the steps' pods, without rights and token."""
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=own)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
-    return known_after(name, account)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
+    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    return with_dependencies(name, account)
 
 
 def _rights(
     name: str,
     args: AirflowPipelineArgs,
-    own: Mapping[str, pulumi.Input[str]],
+    labels: Mapping[str, pulumi.Input[str]],
     account: pulumi.Input[str],
     namespace: pulumi.Input[str],
-    here: pulumi.ResourceOptions,
+    opts: pulumi.ResourceOptions,
 ) -> pulumi.Resource:
     """What Airflow's tasks may do: run Jobs and read what they said."""
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=f"{name}-jobs", namespace=args["namespace"], labels=own)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=f"{name}-jobs", namespace=args["namespace"], labels=labels)
     rules = [
         rbac.PolicyRuleArgs(api_groups=["batch"], resources=["jobs", "jobs/status"], verbs=["create", "get", "delete"]),
         rbac.PolicyRuleArgs(api_groups=[""], resources=["pods"], verbs=["list"]),
         rbac.PolicyRuleArgs(api_groups=[""], resources=["pods/log"], verbs=["get"]),
     ]
-    role = rbac.Role(f"{name}-jobs", metadata=metadata, rules=rules, opts=here)
+    role = rbac.Role(f"{name}-jobs", metadata=metadata, rules=rules, opts=opts)
     return rbac.RoleBinding(
         f"{name}-jobs",
         metadata=metadata,
         role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=name_of(role)),
         subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=account, namespace=namespace)],
-        opts=here,
+        opts=opts,
     )
 
 
@@ -242,7 +242,7 @@ def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> 
             {**salt, **tracking},
             data.get("resources"),
             DATA_SIZES,
-            all_of=data.get("secret"),
+            all_of=data.get("data_secret"),
         ),
         "train": pod.of(training["image"], list(TRAIN_COMMAND), model, {}, training.get("resources"), TRAINING_SIZES),
         "evaluate": pod.of(training["image"], [*publish, "--gate"], model, {}, None, PUBLISHER_SIZES),
@@ -263,7 +263,7 @@ class _Pod:
         variables: Mapping[str, pulumi.Input[str]],
         secrets: Mapping[str, tuple[pulumi.Input[str], str]],
         resources: Resources | None,
-        sizes: Sizes,
+        sizes: DefaultResources,
         all_of: pulumi.Input[str] | None = None,
     ) -> Any:
         step = container(
@@ -288,6 +288,6 @@ class _Pod:
         )
         return as_document(
             core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(COMPONENT, COMPONENT, self._name)), spec=spec
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=standard_labels(COMPONENT, COMPONENT, self._name)), spec=spec
             )
         )

@@ -22,7 +22,7 @@ class PipelineData(TypedDict):
     """The column that a model learns to predict. Default: none."""
     salt_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entry `salt` is the key of hashes and pseudonyms. Default: none."""
-    secret: NotRequired[pulumi.Input[str]]
+    data_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entries become variables of the preparing pod. Default: none."""
     resources: NotRequired[Resources]
     """Resources of the preparing pod. Default: 500m CPU, 1Gi memory, limited to 4Gi."""

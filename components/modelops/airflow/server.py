@@ -17,15 +17,15 @@ import pulumi_kubernetes as k8s
 from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
 from modelops.core.images import AIRFLOW_IMAGE, UPSTREAM_IMAGES
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes import postgres
 from modelops.kubernetes.config import generated_secret
-from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_ingress, net
 from modelops.kubernetes.pods import (
     ACCOUNT_FOLDER,
-    Sizes,
+    DefaultResources,
     api_access,
     container,
     core,
@@ -45,7 +45,7 @@ API = f"http://127.0.0.1:{PORT}"
 HEALTH_PORT = 8974
 USER = 50000
 """The user of upstream's image; its group is root's, which owns Airflow's folders there."""
-SIZES = Sizes(cpu="100m", memory="512Mi", memory_limit="1536Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="512Mi", memory_limit="1536Mi")
 STARTUP_SECONDS = 300
 ADMIN = "admin"
 HOME = "/opt/airflow"
@@ -95,8 +95,8 @@ def deploy(
 ) -> Server:
     """Deploys it, with `files` of the ConfigMap `dags` in its folder of DAGs."""
     wanted = args.get("airflow", {})
-    described = labels(NAME, COMPONENT, instance)
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=described)
+    labels = standard_labels(NAME, COMPONENT, instance)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=labels)
     database: dict[str, Any] = {key: wanted[key] for key in ("storage_size", "storage_class") if key in wanted}
     address = postgres.server(
         f"{instance}-postgres",
@@ -113,9 +113,9 @@ def deploy(
         "session": secrets.token_urlsafe(32),
         "tokens": secrets.token_urlsafe(48),
     }
-    own = generated_secret(f"{server}-keys", args["namespace"], described, keys, opts)
+    own = generated_secret(f"{server}-keys", args["namespace"], labels, keys, opts)
     login = {"username": ADMIN, "password": secrets.token_urlsafe(24)}
-    admin = generated_secret(f"{server}-admin", args["namespace"], described, login, opts)
+    admin = generated_secret(f"{server}-admin", args["namespace"], labels, login, opts)
     account = core.ServiceAccount(server, metadata=metadata, automount_service_account_token=False, opts=opts)
     policy = net.NetworkPolicySpecArgs(
         pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
@@ -135,9 +135,9 @@ def deploy(
             strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
             template=core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(labels=described),
+                metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
                 spec=core.PodSpecArgs(
-                    service_account_name=known_after(server, account, rights),
+                    service_account_name=with_dependencies(server, account, rights),
                     automount_service_account_token=False,
                     enable_service_links=False,
                     termination_grace_period_seconds=60,
@@ -199,7 +199,7 @@ def _containers(
             variables=SETTINGS,
             secrets=[*keys, *fields.pop("secrets", [])],
             command=list(command),
-            resources=resource_requirements(wanted.get("resources"), SIZES),
+            resources=resource_requirements(wanted.get("resources"), DEFAULT_RESOURCES),
             volume_mounts=[*mounts, *more],
             **fields,
         )

@@ -8,7 +8,7 @@ import pulumi
 T = TypeVar("T")
 
 
-def known_after(
+def with_dependencies(
     value: pulumi.Input[T], *resources: pulumi.Resource, outcome: pulumi.Output[Any] | None = None
 ) -> pulumi.Output[T]:
     """`value` as it is, plus a dependency on `resources`; in an update it fails where `outcome` does.

@@ -26,15 +26,16 @@ else:  # Pulumi's schema has the enum alone.
 
 
 class DataVolume(TypedDict):
-    """A volume at `/data` of every worker, for the destination, and for sources that are files. One of both."""
+    """A volume at `/data` of every worker, for the destination, and for sources that are files. One of
+    `storage_size` and `claim`."""
 
-    size: NotRequired[pulumi.Input[str]]
+    storage_size: NotRequired[pulumi.Input[str]]
     """Size of a volume to claim (`10Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
     """Storage class of that volume; say one that encrypts. Default: the cluster's default class."""
     access_modes: NotRequired[Sequence[pulumi.Input[str]]]
     """Access modes of that volume. Default `ReadWriteOnce`, with several shards `ReadWriteMany`."""
-    retain: NotRequired[bool]
+    retain_volume: NotRequired[bool]
     """Whether the volume stays in the cluster when the component is removed. Default false: it goes with it."""
     claim: NotRequired[pulumi.Input[str]]
     """Name of a PersistentVolumeClaim in the namespace to use instead. It stays as it is."""
@@ -78,7 +79,7 @@ class DataPipelineArgs(TypedDict):
     salt_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entry `salt` (16 bytes or more) is the key of hashes and pseudonyms.
     Required with the steps `hash` and `pseudonymise`. Default: none."""
-    secret: NotRequired[pulumi.Input[str]]
+    data_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entries become variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
     `AWS_ENDPOINT_URL`, `MODELOPS_SQL_PASSWORD` …). Default: none."""
     tracking_uri: NotRequired[pulumi.Input[str]]

@@ -14,9 +14,10 @@ import pulumi
 from modelops.core.assets import asset
 from modelops.core.validation import Problems, read_args
 from modelops.data.args import DataPipelineArgs, Engine
-from modelops.kubernetes.pods import Sizes, check_resources
+from modelops.kubernetes.pods import DefaultResources, check_resources
+from modelops.kubernetes.volumes import check_volume
 
-SIZES = Sizes(cpu="500m", memory="1Gi", memory_limit="4Gi")
+DEFAULT_RESOURCES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="4Gi")
 MONTH_SECONDS = 2_592_000
 LONGEST_NAME = 50
 MOST_SHARDS = 100
@@ -27,10 +28,10 @@ _TYPED_FORMATS = ("csv", "jsonl")
 _CRON = re.compile(r"(\S+\s+){4}\S+|@(yearly|annually|monthly|weekly|daily|midnight|hourly)")
 
 
-def checked(name: str, given: DataPipelineArgs) -> DataPipelineArgs:
+def checked(name: str, unchecked: DataPipelineArgs) -> DataPipelineArgs:
     """The arguments as the component wants them. Raises ArgumentsError with every problem."""
     problems = Problems("DataPipeline", name)
-    args = read_args(given, DataPipelineArgs, problems)
+    args = read_args(unchecked, DataPipelineArgs, problems)
     fields: Mapping[str, Any] = args
     problems.dns_label("name", name, maximum=LONGEST_NAME)
     image = fields.get("image")
@@ -117,13 +118,7 @@ def _check_fields(problems: Problems, field: str, value: Any, known: Mapping[str
 def _check_places(problems: Problems, args: Mapping[str, Any]) -> None:
     volume, destination = args.get("volume"), args.get("destination")
     if isinstance(volume, Mapping):
-        given = [key for key in ("size", "claim") if key in volume]
-        if len(given) != 1:
-            problems.add("volume", given or dict(volume), "must have one of size, claim")
-        problems.quantity("volume.size", volume.get("size"))
-        for key in ("storage_class", "access_modes", "retain"):
-            if key in volume and "size" not in volume:
-                problems.add(f"volume.{key}", volume[key], "must not be given without size")
+        check_volume(problems, "volume", volume)
     if destination is None and volume is None:
         problems.missing("destination", "it is required without volume")
     if not isinstance(destination, str):
@@ -152,13 +147,13 @@ def _check_engine(problems: Problems, args: Mapping[str, Any]) -> None:
 
 
 def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
-    check_resources(problems, "resources", args.get("resources"), SIZES)
+    check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
     problems.number("shards", args.get("shards"), 1, MOST_SHARDS)
     problems.number("retries", args.get("retries"), 0, 10)
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MONTH_SECONDS)
     problems.number("ttl_seconds_after_finished", args.get("ttl_seconds_after_finished"), 60, MONTH_SECONDS)
     problems.text("salt_secret", args.get("salt_secret"))
-    problems.text("secret", args.get("secret"))
+    problems.text("data_secret", args.get("data_secret"))
     problems.url("tracking_uri", args.get("tracking_uri"))
     problems.text("tracking_secret", args.get("tracking_secret"))
     if "tracking_secret" in args and "tracking_uri" not in args:

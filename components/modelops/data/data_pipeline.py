@@ -6,12 +6,13 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import known_after, short_hash
+from modelops.core.outputs import short_hash, with_dependencies
 from modelops.core.run_id import PREPARING_TOKEN, canonical_json, image_digest
 from modelops.data.args import DataPipelineArgs, DataVolume, Engine
-from modelops.data.checks import SIZES, checked
+from modelops.data.checks import DEFAULT_RESOURCES, checked
 from modelops.kubernetes.certificates import certificates
-from modelops.kubernetes.labels import labels
+from modelops.kubernetes.jobs import STOPPED, failure_policy
+from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import net
 from modelops.kubernetes.pods import (
     claimed,
@@ -29,8 +30,8 @@ from modelops.kubernetes.pods import (
     secret_key,
     tracking_credentials,
 )
-from modelops.kubernetes.volumes import wanted_volume
-from modelops.kubernetes.workers import isolation
+from modelops.kubernetes.volumes import optional_claim
+from modelops.kubernetes.workers import worker_network_policy
 
 __all__ = ["DataPipeline", "DataPipelineArgs", "DataVolume", "Engine"]
 
@@ -44,7 +45,6 @@ MARGIN_SECONDS = 60
 """How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
 WRONG = (2, 10, 11, 13, 14, 15)
 """Exit codes after which another try would end the same: the declaration or the data is wrong."""
-STOPPED = 143
 DATA = "/data"
 CERTIFICATES = "/etc/modelops/engine"
 _JOB_NAME = "metadata.labels['batch.kubernetes.io/job-name']"
@@ -76,20 +76,22 @@ class DataPipeline(pulumi.ComponentResource):
         args = checked(name, args)
         super().__init__("modelops:index:DataPipeline", name, None, opts)
         name = objects_name(name, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         scheduled = "schedule" in args
         version = pulumi.Output.from_input("") if scheduled else _version(args)
-        own, volume = labels(COMPONENT, COMPONENT, name), args.get("volume")
-        claim = wanted_volume(f"{name}-data", args["namespace"], own, volume, args.get("shards", 1), here)
-        template = _template(name, args, version, _surroundings(name, args, here), claim, _secret(name, args, here))
+        labels, volume = standard_labels(COMPONENT, COMPONENT, name), args.get("volume")
+        claim = optional_claim(f"{name}-data", args["namespace"], labels, volume, args.get("shards", 1), child_opts)
+        template = _template(
+            name, args, version, _prerequisites(name, args, child_opts), claim, _secret(name, args, child_opts)
+        )
         spec = _job_spec(args, template)
         made: pulumi.Resource = (
-            _cron_job(name, args, spec, here) if scheduled else _job(name, args, spec, version, here)
+            _cron_job(name, args, spec, child_opts) if scheduled else _job(name, args, spec, version, child_opts)
         )
         destination = pulumi.Output.from_input(args.get("destination", DEFAULT_DESTINATION))
         uri = destination if scheduled else pulumi.Output.concat(destination, "/", version)
-        self.data_uri = known_after(uri, made)
-        self.data_version = known_after(version, made)
+        self.data_uri = with_dependencies(uri, made)
+        self.data_version = with_dependencies(version, made)
         self.data_claim = pulumi.Output.from_input(claim or "")
         self.job_name = name_of(made)
         self.register_outputs(
@@ -123,23 +125,23 @@ def _version(args: DataPipelineArgs) -> pulumi.Output[str]:
     )
 
 
-def _surroundings(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> pulumi.Output[str]:
+def _prerequisites(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
     """The ServiceAccount of the pods, which nothing else may connect to. It has no rights, and the pods no token."""
-    own = labels(COMPONENT, COMPONENT, name)
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=own)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
+    labels = standard_labels(COMPONENT, COMPONENT, name)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
+    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
     # Shards alone never talk: they meet at the destination.
     workers = args.get("shards", 1) if args.get("engine") is Engine.DASK else 1
-    policy = net.NetworkPolicy(name, metadata=metadata, spec=isolation(COMPONENT, name, workers), opts=here)
-    return known_after(name, account, policy)
+    policy = net.NetworkPolicy(name, metadata=metadata, spec=worker_network_policy(COMPONENT, name, workers), opts=opts)
+    return with_dependencies(name, account, policy)
 
 
-def _secret(name: str, args: DataPipelineArgs, here: pulumi.ResourceOptions) -> "core.Secret | None":
+def _secret(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> "core.Secret | None":
     """What Dask's workers know each other by: whoever may give them work runs code in their pods."""
     if args.get("engine") is not Engine.DASK or args.get("shards", 1) == 1:
         return None
-    own = labels(COMPONENT, COMPONENT, name)
-    return certificates(f"{name}-engine", args["namespace"], own, {"worker": ["worker"]}, here)
+    labels = standard_labels(COMPONENT, COMPONENT, name)
+    return certificates(f"{name}-engine", args["namespace"], labels, {"worker": ["worker"]}, opts)
 
 
 def _template(
@@ -173,7 +175,7 @@ def _template(
         variables |= {"MLFLOW_TRACKING_URI": args["tracking_uri"], "MODELOPS_PIPELINE_NAME": name}
     if "schedule" not in args:
         variables["MODELOPS_DATA_VERSION"] = version
-    source = args.get("secret")
+    source = args.get("data_secret")
     prepare = container(
         "prepare",
         args["image"],
@@ -181,7 +183,7 @@ def _template(
         secrets=secrets,
         env_from=None if source is None else [env_from_secret(source)],
         command=pulumi.Output.from_input(args.get("command") or DEFAULT_COMMAND).apply(list),
-        resources=resource_requirements(args.get("resources"), SIZES),
+        resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
         volume_mounts=mounts,
     )
     spec = core.PodSpecArgs(
@@ -196,8 +198,8 @@ def _template(
         volumes=volumes,
         containers=[prepare],
     )
-    own = labels(COMPONENT, COMPONENT, name, None if "schedule" in args else version)
-    return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=own), spec=spec)
+    labels = standard_labels(COMPONENT, COMPONENT, name, None if "schedule" in args else version)
+    return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels), spec=spec)
 
 
 def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "batch.JobSpecArgs":
@@ -205,7 +207,9 @@ def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "
     return batch.JobSpecArgs(
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
-        pod_failure_policy=_failure_policy(final=retries > 0 or "schedule" in args),
+        pod_failure_policy=failure_policy(
+            final=WRONG if retries > 0 or "schedule" in args else (), uncounted=(STOPPED,)
+        ),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
         completion_mode="Indexed" if shards > 1 else None,
         completions=shards if shards > 1 else None,
@@ -214,27 +218,12 @@ def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "
     )
 
 
-def _failure_policy(*, final: bool) -> "batch.PodFailurePolicyArgs":
-    """Disruptions don't count. What is wrong with the data ends the Job, where the first failure would not anyway: of
-    Jobs that a policy failed, the official Kubernetes provider takes no notice until its own timeout."""
-    ends = batch.PodFailurePolicyOnExitCodesRequirementArgs
-    disrupted = batch.PodFailurePolicyOnPodConditionsPatternArgs(type="DisruptionTarget", status="True")
-    rules = [
-        batch.PodFailurePolicyRuleArgs(action="Ignore", on_pod_conditions=[disrupted]),
-        batch.PodFailurePolicyRuleArgs(action="Ignore", on_exit_codes=ends(operator="In", values=[STOPPED])),
-    ]
-    if final:
-        wrong = ends(operator="In", values=list(WRONG))
-        rules.insert(0, batch.PodFailurePolicyRuleArgs(action="FailJob", on_exit_codes=wrong))
-    return batch.PodFailurePolicyArgs(rules=rules)
-
-
 def _job(
     name: str,
     args: DataPipelineArgs,
     spec: "batch.JobSpecArgs",
     version: pulumi.Output[str],
-    here: pulumi.ResourceOptions,
+    opts: pulumi.ResourceOptions,
 ) -> "batch.Job":
     seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
     timeouts = pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s")
@@ -242,24 +231,24 @@ def _job(
     # No name of its own making: see TrainingJob's.
     metadata = k8s.meta.v1.ObjectMetaArgs(
         namespace=args["namespace"],
-        labels=labels(COMPONENT, COMPONENT, name, version),
+        labels=standard_labels(COMPONENT, COMPONENT, name, version),
         annotations={"pulumi.com/replaceUnready": "true"},
     )
-    return batch.Job(name, metadata=metadata, spec=spec, opts=pulumi.ResourceOptions.merge(here, options))
+    return batch.Job(name, metadata=metadata, spec=spec, opts=pulumi.ResourceOptions.merge(opts, options))
 
 
 def _cron_job(
-    name: str, args: DataPipelineArgs, spec: "batch.JobSpecArgs", here: pulumi.ResourceOptions
+    name: str, args: DataPipelineArgs, spec: "batch.JobSpecArgs", opts: pulumi.ResourceOptions
 ) -> "batch.CronJob":
-    own = labels(COMPONENT, COMPONENT, name)
+    labels = standard_labels(COMPONENT, COMPONENT, name)
     return batch.CronJob(
         name,
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=own),
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels),
         spec=batch.CronJobSpecArgs(
             schedule=args["schedule"],
             time_zone=args.get("time_zone", DEFAULT_TIME_ZONE),
             concurrency_policy="Forbid",
-            job_template=batch.JobTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=own), spec=spec),
+            job_template=batch.JobTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels), spec=spec),
         ),
-        opts=here,
+        opts=opts,
     )

@@ -51,8 +51,10 @@ def generated_secret(
     """
     values = {key: pulumi.Output.secret(base64.b64encode(value.encode()).decode()) for key, value in data.items()}
     metadata = k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels)
-    kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["data"]))
-    return core.Secret(name, metadata=metadata, immutable=True, data=values, opts=kept)
+    options = pulumi.ResourceOptions(ignore_changes=["data"], additional_secret_outputs=["data"])
+    return core.Secret(
+        name, metadata=metadata, immutable=True, data=values, opts=pulumi.ResourceOptions.merge(opts, options)
+    )
 
 
 def _replaced(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:

@@ -1,4 +1,4 @@
-"""A Job of the serving image that asks the registry for something, and nothing else."""
+"""Jobs: those that do one thing at the registry, and which ends of a pod are final."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_egress, net
 from modelops.kubernetes.pods import core, pull_secrets, restricted_pod
+
+STOPPED = 143
+"""Exit code of a pod that was told to stop."""
 
 batch = k8s.batch.v1
 
 
-def only_out(
+def egress_only_policy(
     job: str,
     kind: str,
     instance: str,
@@ -25,7 +28,9 @@ def only_out(
     """The network policy of the pods labelled as `kind` and `instance`: nobody reaches them, and they reach `ports`."""
     return net.NetworkPolicy(
         job,
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=job, namespace=namespace, labels=labels(kind, kind, instance)),
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=job, namespace=namespace, labels=standard_labels(kind, kind, instance)
+        ),
         spec=net.NetworkPolicySpecArgs(
             pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(kind, instance)),
             policy_types=["Ingress", "Egress"],
@@ -49,7 +54,7 @@ def registry_job(
     deadline_seconds: pulumi.Input[int],
 ) -> batch.Job:
     """One pod, once, under a name of Pulumi's own. A failed one is run again by the next `pulumi up`."""
-    described = labels(kind, kind, instance)
+    labels = standard_labels(kind, kind, instance)
     spec = core.PodSpecArgs(
         restart_policy="Never",
         service_account_name=account,
@@ -63,12 +68,30 @@ def registry_job(
     return batch.Job(
         job,
         metadata=k8s.meta.v1.ObjectMetaArgs(
-            namespace=namespace, labels=described, annotations={"pulumi.com/replaceUnready": "true"}
+            namespace=namespace, labels=labels, annotations={"pulumi.com/replaceUnready": "true"}
         ),
         spec=batch.JobSpecArgs(
             backoff_limit=0,
             active_deadline_seconds=deadline_seconds,
-            template=core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=described), spec=spec),
+            template=core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels), spec=spec),
         ),
         opts=opts,
     )
+
+
+def failure_policy(*, final: Sequence[int], uncounted: Sequence[int]) -> batch.PodFailurePolicyArgs:
+    """Which ends of a pod count as a failure, and which end the Job, by exit code. Disruptions never count.
+
+    Pass no `final` codes for a Job whose first failure ends it anyway: the official Kubernetes provider doesn't notice
+    a Job that a policy failed, so `pulumi up` would wait until its own timeout.
+    """
+    codes = batch.PodFailurePolicyOnExitCodesRequirementArgs
+    disrupted = batch.PodFailurePolicyOnPodConditionsPatternArgs(type="DisruptionTarget", status="True")
+    rules = [
+        batch.PodFailurePolicyRuleArgs(action="Ignore", on_pod_conditions=[disrupted]),
+        batch.PodFailurePolicyRuleArgs(action="Ignore", on_exit_codes=codes(operator="In", values=list(uncounted))),
+    ]
+    if final:
+        ends = codes(operator="In", values=list(final))
+        rules.insert(0, batch.PodFailurePolicyRuleArgs(action="FailJob", on_exit_codes=ends))
+    return batch.PodFailurePolicyArgs(rules=rules)

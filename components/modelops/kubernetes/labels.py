@@ -5,7 +5,7 @@ import pulumi
 PART_OF = "modelops"
 
 
-def labels(
+def standard_labels(
     name: str, component: str, instance: str, version: pulumi.Input[str] | None = None
 ) -> dict[str, pulumi.Input[str]]:
     """Kubernetes' recommended labels.

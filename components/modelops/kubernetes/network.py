@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.types import Expose
 
 core = k8s.core.v1
@@ -48,7 +48,7 @@ def service_url(
         address = pulumi.Output.concat(_load_balancer_host(service), _suffix(port))
     else:
         address = pulumi.Output.concat(inside, _suffix(port))
-    return known_after(pulumi.Output.concat(f"{scheme}://", address), service, *ready)
+    return with_dependencies(pulumi.Output.concat(f"{scheme}://", address), service, *ready)
 
 
 def _suffix(port: int) -> str:

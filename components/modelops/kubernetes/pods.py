@@ -26,7 +26,7 @@ TERMINATION = "FallbackToLogsOnError"
 
 
 @dataclass(frozen=True)
-class Sizes:
+class DefaultResources:
     """Default resources of a container."""
 
     cpu: str
@@ -34,7 +34,7 @@ class Sizes:
     memory_limit: str
 
 
-def check_resources(problems: Problems, field: str, resources: Any, sizes: Sizes | None = None) -> None:
+def check_resources(problems: Problems, field: str, resources: Any, sizes: DefaultResources | None = None) -> None:
     """Rules of a `Resources` argument; `sizes` are what holds where it is silent."""
     if not isinstance(resources, Mapping):
         return
@@ -49,7 +49,7 @@ def check_resources(problems: Problems, field: str, resources: Any, sizes: Sizes
         problems.number(f"{field}.devices.{name}", count, minimum=1)
 
 
-def resource_requirements(given: Resources | None, sizes: Sizes) -> core.ResourceRequirementsArgs:
+def resource_requirements(given: Resources | None, sizes: DefaultResources) -> core.ResourceRequirementsArgs:
     """Requests and limits: what was given, else the defaults."""
     given = given or {}
     memory = given.get("memory", sizes.memory)

@@ -11,12 +11,12 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.kubernetes.config import generated_secret
-from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import net
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     container,
     core,
     mount,
@@ -33,7 +33,7 @@ PORT = 5432
 DEFAULT_STORAGE_SIZE = "5Gi"
 USER = 999
 """The user of upstream's image."""
-SIZES = Sizes(cpu="100m", memory="128Mi", memory_limit="512Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="128Mi", memory_limit="512Mi")
 _FOLDER = "/data"
 
 
@@ -62,11 +62,11 @@ def server(
     tenant: PostgresTenant,
 ) -> core.EnvVarArgs:
     """One PostgreSQL server on a volume of its own. Returns the variable with its address."""
-    described = labels(NAME, tenant.component, instance)
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=described)
+    labels = standard_labels(NAME, tenant.component, instance)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
     password = secrets.token_urlsafe(24)
     address = f"postgresql+psycopg2://{tenant.role}:{password}@{name}:{PORT}/{tenant.role}"
-    credentials = generated_secret(name, namespace, described, {"password": password, "url": address}, opts)
+    credentials = generated_secret(name, namespace, labels, {"password": password, "url": address}, opts)
     account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
     net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(instance, tenant), opts=opts)
     service = core.Service(
@@ -75,7 +75,7 @@ def server(
         metadata=k8s.meta.v1.ObjectMetaArgs(
             name=name,
             namespace=namespace,
-            labels=described,
+            labels=labels,
             annotations={"pulumi.com/skipAwait": "true"},
         ),
         spec=core.ServiceSpecArgs(
@@ -91,7 +91,7 @@ def server(
         metadata=metadata,
         spec=k8s.apps.v1.StatefulSetSpecArgs(
             replicas=1,
-            service_name=known_after(name, service),
+            service_name=with_dependencies(name, service),
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
             # The volume outlives the server: what it holds can't be made again.
             persistent_volume_claim_retention_policy=(
@@ -99,12 +99,14 @@ def server(
                     when_deleted="Retain", when_scaled="Retain"
                 )
             ),
-            template=_pod(instance, pull_secret, image, known_after(name, account), credentials, settings, tenant),
+            template=_pod(
+                instance, pull_secret, image, with_dependencies(name, account), credentials, settings, tenant
+            ),
             volume_claim_templates=[_claim(instance, settings, tenant)],
         ),
         opts=opts,
     )
-    return secret_key(tenant.variable, known_after(name_of(credentials), stateful), "url")
+    return secret_key(tenant.variable, with_dependencies(name_of(credentials), stateful), "url")
 
 
 def _network_rules(instance: str, tenant: PostgresTenant) -> net.NetworkPolicySpecArgs:
@@ -153,7 +155,7 @@ def _pod(
         variables={"PGDATA": folder, "POSTGRES_ROLE": tenant.role},
         secrets=[secret_key("POSTGRES_PASSWORD", name_of(credentials), "password")],
         command=["/bin/sh", "-c", asset("kubernetes/assets/postgres.sh"), "prepare"],
-        resources=resource_requirements(settings.get("resources"), SIZES),
+        resources=resource_requirements(settings.get("resources"), DEFAULT_RESOURCES),
         volume_mounts=mounts,
     )
     server = container(
@@ -162,7 +164,7 @@ def _pod(
         variables={"PGDATA": folder},
         command=["postgres", "-D", folder, "-c", "listen_addresses=*", "-c", "unix_socket_directories=/tmp"],
         ports=[core.ContainerPortArgs(name="postgres", container_port=PORT)],
-        resources=resource_requirements(settings.get("resources"), SIZES),
+        resources=resource_requirements(settings.get("resources"), DEFAULT_RESOURCES),
         readiness_probe=ready,
         startup_probe=core.ProbeArgs(exec_=ready.exec_, period_seconds=2, timeout_seconds=5, failure_threshold=150),
         liveness_probe=core.ProbeArgs(exec_=ready.exec_, period_seconds=20, timeout_seconds=10, failure_threshold=3),
@@ -175,7 +177,7 @@ def _pod(
         volume_mounts=mounts,
     )
     return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(NAME, tenant.component, instance)),
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=standard_labels(NAME, tenant.component, instance)),
         spec=core.PodSpecArgs(
             service_account_name=account,
             automount_service_account_token=False,
@@ -192,7 +194,7 @@ def _pod(
 def _claim(instance: str, settings: Mapping[str, Any], tenant: PostgresTenant) -> core.PersistentVolumeClaimArgs:
     size = settings.get("storage_size", DEFAULT_STORAGE_SIZE)
     return core.PersistentVolumeClaimArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=labels(NAME, tenant.component, instance)),
+        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=standard_labels(NAME, tenant.component, instance)),
         spec=core.PersistentVolumeClaimSpecArgs(
             access_modes=["ReadWriteOnce"],
             storage_class_name=settings.get("storage_class"),

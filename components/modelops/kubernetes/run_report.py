@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.kubernetes.pods import core, name_of
 
 VARIABLE = "MODELOPS_REPORT"
@@ -52,13 +52,13 @@ class RunReport:
             object_name,
             metadata=metadata,
             role_ref=k8s.rbac.v1.RoleRefArgs(
-                api_group="rbac.authorization.k8s.io", kind="Role", name=known_after(object_name, role)
+                api_group="rbac.authorization.k8s.io", kind="Role", name=with_dependencies(object_name, role)
             ),
             subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=account, namespace=namespace)],
             opts=opts,
         )
         place = pulumi.Output.concat(namespace, "/", name_of(self._config_map))
-        self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: known_after(place, binding)}
+        self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: with_dependencies(place, binding)}
 
     def outputs(
         self,

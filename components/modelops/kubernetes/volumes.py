@@ -13,6 +13,7 @@ from modelops.kubernetes.pods import name_of
 
 core = k8s.core.v1
 
+ACCESS_MODES = ("ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod")
 _NAMED: list[Any] = ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
 """What says an object's name. A volume keeps the name that it has, also that of a release which gave it a fixed one."""
 
@@ -50,7 +51,7 @@ def volume_claim(
     return name_of(claim)
 
 
-def wanted_volume(
+def optional_claim(
     name: str,
     namespace: pulumi.Input[str],
     labels: Mapping[str, pulumi.Input[str]],
@@ -58,22 +59,22 @@ def wanted_volume(
     pods: int,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Input[str] | None:
-    """Name of the claim of a volume that the arguments may ask for: by its `size`, or by the `claim` that is there."""
-    if volume is None or "size" not in volume:
+    """The claim of an optional volume: a new one with `storage_size`, an existing one with `claim`."""
+    if volume is None or "storage_size" not in volume:
         return None if volume is None else volume.get("claim")
     return volume_claim(
         name,
         namespace,
         labels,
-        volume["size"],
+        volume["storage_size"],
         volume.get("storage_class"),
         opts,
         access_modes=volume.get("access_modes", ["ReadWriteMany" if pods > 1 else "ReadWriteOnce"]),
-        retain=volume.get("retain", False),
+        retain=volume.get("retain_volume", False),
     )
 
 
-def kept_volume(
+def retained_claim(
     name: str,
     namespace: pulumi.Input[str],
     labels: Mapping[str, pulumi.Input[str]],
@@ -81,15 +82,37 @@ def kept_volume(
     part: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Input[str]:
-    """Name of the claim of a part's volume: its `claim`, or one that stays unless its `keep_volume` is false."""
+    """The claim of a part's volume: its `claim`, or a new one, retained unless `retain_volume` is false."""
     if "claim" in part:
         return cast(pulumi.Input[str], part["claim"])
-    keep = part.get("keep_volume", True)
-    return volume_claim(name, namespace, labels, size, part.get("storage_class"), opts, retain=keep)
+    retain = part.get("retain_volume", True)
+    return volume_claim(name, namespace, labels, size, part.get("storage_class"), opts, retain=retain)
+
+
+def check_volume(problems: Problems, field: str, volume: object, instead: str | None = None) -> None:
+    """The rules of `optional_claim`'s volume. `instead` is another key that may stand in place of a volume."""
+    if not isinstance(volume, Mapping):
+        return
+    keys = ["storage_size", "claim", *([instead] if instead else [])]
+    chosen = [key for key in keys if key in volume]
+    if len(chosen) != 1:
+        problems.add(field, chosen or dict(volume), f"must have one of {', '.join(keys)}")
+    problems.quantity(f"{field}.storage_size", volume.get("storage_size"))
+    check_access_modes(problems, field, volume)
+    for key in ("storage_class", "access_modes", "retain_volume"):
+        if key in volume and "storage_size" not in volume:
+            problems.add(f"{field}.{key}", volume[key], "must not be given without storage_size")
+
+
+def check_access_modes(problems: Problems, field: str, volume: Mapping[str, Any]) -> None:
+    """Whether Kubernetes knows each of the volume's `access_modes`."""
+    for mode in volume.get("access_modes") or []:
+        if isinstance(mode, str) and mode not in ACCESS_MODES:
+            problems.add(f"{field}.access_modes", mode, f"must be one of {', '.join(ACCESS_MODES)}")
 
 
 def check_claim(problems: Problems, field: str, part: Mapping[str, Any]) -> None:
-    """The rules of `kept_volume`'s part."""
+    """The rules of `retained_claim`'s part."""
     problems.text(f"{field}.claim", part.get("claim"))
     if "claim" in part and "storage_class" in part:
         problems.add(f"{field}.storage_class", part["storage_class"], "must not be given with claim")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import net
 
 core = k8s.core.v1
 
 
-def isolation(component: str, name: str, workers: int) -> net.NetworkPolicySpecArgs:
+def worker_network_policy(component: str, name: str, workers: int) -> net.NetworkPolicySpecArgs:
     """Only the workers of one training connect to each other.
 
     What they connect to beside that depends on their data, and stays open.
@@ -37,7 +37,7 @@ def names_of_workers(
         metadata=k8s.meta.v1.ObjectMetaArgs(
             name=name,
             namespace=namespace,
-            labels=labels(component, component, name),
+            labels=standard_labels(component, component, name),
             # There is nothing to wait for: its pods come later.
             annotations={"pulumi.com/skipAwait": "true"},
         ),

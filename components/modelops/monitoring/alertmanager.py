@@ -10,7 +10,7 @@ from modelops.core.types import Expose
 from modelops.kubernetes.config import secret
 from modelops.kubernetes.labels import scrape
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     claimed,
     container,
     core,
@@ -20,14 +20,14 @@ from modelops.kubernetes.pods import (
     resource_requirements,
     scratch,
 )
-from modelops.kubernetes.volumes import kept_volume
+from modelops.kubernetes.volumes import retained_claim
 from modelops.monitoring import receivers
 from modelops.monitoring.args import AlertmanagerPart
 from modelops.monitoring.program import Program, Scope, run
 from modelops.monitoring.tls import ARGUMENT, Web, web_mount
 
 PORT = 9093
-SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="256Mi")
 DEFAULT_STORAGE_SIZE = "1Gi"
 _USER = 65534
 _PROGRAM = "alertmanager"
@@ -43,16 +43,16 @@ class Alertmanager(pulumi.ComponentResource):
         self, scope: Scope, part: AlertmanagerPart, *, expose: Expose, web: Web | None, opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__("modelops:monitoring:Alertmanager", scope.named(_PROGRAM), None, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         files = secret(
             scope.named(_PROGRAM),
             scope.namespace,
             scope.labels(_PROGRAM),
             {"alertmanager.yml": _configuration(part)},
-            here,
+            child_opts,
         )
         size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
-        claim = kept_volume(scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), size, part, here)
+        claim = retained_claim(scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), size, part, child_opts)
         program = Program(
             name=_PROGRAM,
             port=PORT,
@@ -67,7 +67,7 @@ class Alertmanager(pulumi.ComponentResource):
             user=_USER,
             scheme="https" if web else "http",
         )
-        self.url = run(scope, program, here, expose=expose).url
+        self.url = run(scope, program, child_opts, expose=expose).url
         self.register_outputs({"url": self.url})
 
 
@@ -94,7 +94,7 @@ def _container(part: AlertmanagerPart, *, https: bool) -> core.ContainerArgs:
             *([ARGUMENT] if https else []),
         ],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-        resources=resource_requirements(part.get("resources"), SIZES),
+        resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
         startup_probe=http_probe("/-/ready", "http", period=1, failures=60, https=https),
         readiness_probe=http_probe("/-/ready", "http", period=10, failures=3, https=https),
         liveness_probe=http_probe("/-/healthy", "http", period=20, failures=3, timeout=5, https=https),

@@ -33,7 +33,7 @@ class PrometheusPart(TypedDict):
     """Size of the volume for metrics; the oldest go when four fifths of it are used. Default `10Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
-    keep_volume: NotRequired[bool]
+    retain_volume: NotRequired[bool]
     """Whether the volume stays when the stack is destroyed. Default true."""
     claim: NotRequired[pulumi.Input[str]]
     """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
@@ -55,7 +55,7 @@ class AlertmanagerPart(TypedDict):
     """Size of the volume for silences and for what was sent. Default `1Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
-    keep_volume: NotRequired[bool]
+    retain_volume: NotRequired[bool]
     """Whether the volume stays when the stack is destroyed. Default true."""
     claim: NotRequired[pulumi.Input[str]]
     """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
@@ -84,7 +84,8 @@ class Web(TypedDict):
     """How Prometheus and Alertmanager speak to whoever asks them."""
 
     tls: NotRequired[bool]
-    """Whether in HTTPS alone, under certificates of the stack's own (see the output `web_authority`). Default false."""
+    """Whether to serve HTTPS only, with certificates of the stack's own CA: the output `web_ca_certificate`. Default
+    false."""
     certificate_generation: NotRequired[int]
     """Number of the certificates: another number makes new ones, as a changed `host` needs. They are valid for ten
     years. Default 1."""

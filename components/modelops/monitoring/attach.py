@@ -42,14 +42,14 @@ class Attached(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Attached", scope.named(_PROGRAM), None, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         if operator is not None:
-            needed = [require(scope.name, kinds, API, here) for kinds in ("podmonitors", "prometheusrules")]
+            needed = [require(scope.name, kinds, API, child_opts) for kinds in ("podmonitors", "prometheusrules")]
             # The dashboards too: without the operator nothing at all is made.
-            here = pulumi.ResourceOptions(parent=self, depends_on=needed)
-            _monitor(scope, operator, namespaces, here)
+            child_opts = pulumi.ResourceOptions(parent=self, depends_on=needed)
+            _monitor(scope, operator, namespaces, child_opts)
         if sidecar is not None:
-            _dashboards(scope, sidecar, here, operated=operator is not None)
+            _dashboards(scope, sidecar, child_opts, operated=operator is not None)
         self.register_outputs({})
 
 

@@ -6,10 +6,10 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.kubernetes.labels import scrape, selector
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     container,
     core,
     http_probe,
@@ -22,9 +22,9 @@ from modelops.monitoring.args import Part
 from modelops.monitoring.program import AGENT_OPTIONS, Program, Scope, account, run
 
 NODE_EXPORTER_PORT = 9100
-NODE_EXPORTER_SIZES = Sizes(cpu="20m", memory="32Mi", memory_limit="128Mi")
+NODE_EXPORTER_SIZES = DefaultResources(cpu="20m", memory="32Mi", memory_limit="128Mi")
 KUBE_STATE_METRICS_PORT = 8080
-KUBE_STATE_METRICS_SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="256Mi")
+KUBE_STATE_METRICS_SIZES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="256Mi")
 _NODE_EXPORTER = "node-exporter"
 _KUBE_STATE_METRICS = "kube-state-metrics"
 _NODE_USER = 65534
@@ -44,8 +44,8 @@ class NodeExporter(pulumi.ComponentResource):
 
     def __init__(self, scope: Scope, part: Part, *, opts: pulumi.ResourceOptions) -> None:
         super().__init__("modelops:monitoring:NodeExporter", scope.named(_NODE_EXPORTER), None, opts)
-        here = pulumi.ResourceOptions(parent=self)
-        identity = account(scope, _NODE_EXPORTER, here)
+        child_opts = pulumi.ResourceOptions(parent=self)
+        identity = account(scope, _NODE_EXPORTER, child_opts)
         k8s.apps.v1.DaemonSet(
             scope.named(_NODE_EXPORTER),
             metadata=scope.metadata(_NODE_EXPORTER),
@@ -55,10 +55,10 @@ class NodeExporter(pulumi.ComponentResource):
                     metadata=k8s.meta.v1.ObjectMetaArgs(
                         labels=scope.labels(_NODE_EXPORTER), annotations=scrape(NODE_EXPORTER_PORT)
                     ),
-                    spec=_node_pod(part, known_after(scope.named(_NODE_EXPORTER), identity)),
+                    spec=_node_pod(part, with_dependencies(scope.named(_NODE_EXPORTER), identity)),
                 ),
             ),
-            opts=pulumi.ResourceOptions.merge(here, AGENT_OPTIONS),
+            opts=pulumi.ResourceOptions.merge(child_opts, AGENT_OPTIONS),
         )
         self.register_outputs({})
 

@@ -12,7 +12,7 @@ from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose
 from modelops.kubernetes.config import config_map, secret
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     container,
     core,
     from_config_map,
@@ -29,7 +29,7 @@ from modelops.monitoring.prometheus import address as prometheus_address
 from modelops.monitoring.tls import AUTHORITY_FILE, Web, web_mount
 
 PORT = 3000
-SIZES = Sizes(cpu="100m", memory="192Mi", memory_limit="512Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="192Mi", memory_limit="512Mi")
 _USER = 472
 _PROGRAM = "grafana"
 _SETTINGS = {
@@ -60,9 +60,9 @@ class Grafana(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Grafana", scope.named(_PROGRAM), None, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         name, namespace, labels = scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM)
-        credentials = secret(name, namespace, labels, {_PASSWORD: part["admin_password"]}, here)
+        credentials = secret(name, namespace, labels, {_PASSWORD: part["admin_password"]}, child_opts)
         provisioning = {
             "dashboards.yaml": asset("monitoring/assets/grafana/dashboards.yaml"),
             "datasources.yaml": _sources(web),
@@ -76,8 +76,8 @@ class Grafana(pulumi.ComponentResource):
         if logs:
             provisioning["logs.yaml"] = asset("monitoring/assets/grafana/logs.yaml")
             paths["logs.yaml"] = "datasources/logs.yaml"
-        sources = config_map(f"{name}-provisioning", namespace, labels, provisioning, here)
-        dashboards = config_map(f"{name}-dashboards", namespace, labels, shown, here)
+        sources = config_map(f"{name}-provisioning", namespace, labels, provisioning, child_opts)
+        dashboards = config_map(f"{name}-dashboards", namespace, labels, shown, child_opts)
         program = Program(
             name=_PROGRAM,
             port=PORT,
@@ -103,7 +103,7 @@ class Grafana(pulumi.ComponentResource):
             ],
             user=_USER,
         )
-        self.url = run(scope, program, here, expose=expose).url
+        self.url = run(scope, program, child_opts, expose=expose).url
         self.register_outputs({"url": self.url})
 
 
@@ -130,7 +130,7 @@ def _container(
         variables={**_SETTINGS, **variables},
         secrets=list(passwords),
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-        resources=resource_requirements(part.get("resources"), SIZES),
+        resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
         startup_probe=http_probe("/api/health", "http", period=2, failures=60),
         readiness_probe=http_probe("/api/health", "http", period=10, failures=3),
         liveness_probe=http_probe("/api/health", "http", period=20, failures=3, timeout=5),

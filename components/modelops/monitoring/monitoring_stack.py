@@ -74,39 +74,39 @@ class MonitoringStack(pulumi.ComponentResource):
     """Address of Kibana; none when it is off."""
     elasticsearch_url: pulumi.Output[str] | None
     """Address of Elasticsearch inside the cluster; none when it is off."""
-    web_authority: pulumi.Output[str] | None
+    web_ca_certificate: pulumi.Output[str] | None
     """Certificate (PEM) that Prometheus' and Alertmanager's own are signed with; none without `web.tls`."""
 
     def __init__(self, name: str, args: MonitoringStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:MonitoringStack", name, None, opts)
         name = objects_name(name, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         scope = Scope(name, args["namespace"], args.get("host"))
         expose = Expose(args.get("expose", Expose.CLUSTER_IP))
         self.prometheus_url = self.alertmanager_url = self.grafana_url = None
-        self.kibana_url = self.elasticsearch_url = self.web_authority = None
+        self.kibana_url = self.elasticsearch_url = self.web_ca_certificate = None
         web = None
         if (given := args.get("web") or {}).get("tls"):
-            web = tls.certified(scope, given.get("certificate_generation", 1), here)
-            self.web_authority = web.authority
+            web = tls.certified(scope, given.get("certificate_generation", 1), child_opts)
+            self.web_ca_certificate = web.authority
         if is_on(args, "alertmanager"):
             self.alertmanager_url = alertmanager.Alertmanager(
-                scope, args.get("alertmanager") or {}, expose=expose, web=web, opts=here
+                scope, args.get("alertmanager") or {}, expose=expose, web=web, opts=child_opts
             ).url
         if is_on(args, "node_exporter"):
-            exporters.NodeExporter(scope, args.get("node_exporter") or {}, opts=here)
+            exporters.NodeExporter(scope, args.get("node_exporter") or {}, opts=child_opts)
         if is_on(args, "kube_state_metrics"):
-            exporters.KubeStateMetrics(scope, args.get("kube_state_metrics") or {}, opts=here)
+            exporters.KubeStateMetrics(scope, args.get("kube_state_metrics") or {}, opts=child_opts)
         if is_on(args, "prometheus"):
-            self.prometheus_url = _prometheus(scope, args, expose, web, here).url
+            self.prometheus_url = _prometheus(scope, args, expose, web, child_opts).url
         reader = None
         if is_on(args, "elk"):
-            logs = elk.Elk(scope, args["elk"], expose=expose, opts=here)
+            logs = elk.Elk(scope, args["elk"], expose=expose, opts=child_opts)
             self.kibana_url, self.elasticsearch_url, reader = logs.kibana_url, logs.elasticsearch_url, logs.reader
         if is_on(args, "grafana"):
             self.grafana_url = grafana.Grafana(
-                scope, args["grafana"], expose=expose, web=web, logs=reader, opts=here
+                scope, args["grafana"], expose=expose, web=web, logs=reader, opts=child_opts
             ).url
         if (cluster := args.get("attach")) is not None:
             attach.Attached(
@@ -114,7 +114,7 @@ class MonitoringStack(pulumi.ComponentResource):
                 operator=cluster.get("prometheus_operator"),
                 sidecar=cluster.get("grafana"),
                 namespaces=_watched(args),
-                opts=here,
+                opts=child_opts,
             )
         self.register_outputs(
             {
@@ -123,7 +123,7 @@ class MonitoringStack(pulumi.ComponentResource):
                 "grafana_url": self.grafana_url,
                 "kibana_url": self.kibana_url,
                 "elasticsearch_url": self.elasticsearch_url,
-                "web_authority": self.web_authority,
+                "web_ca_certificate": self.web_ca_certificate,
             }
         )
 

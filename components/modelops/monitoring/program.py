@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.types import Expose
-from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_ingress, cluster_host, net, service_url
 from modelops.kubernetes.pods import USER_ID, core, name_of, restricted_pod
 
@@ -33,7 +33,7 @@ class Scope:
         return f"{self.name}-{program}"
 
     def labels(self, program: str) -> dict[str, pulumi.Input[str]]:
-        return labels(program, COMPONENT, self.name)
+        return standard_labels(program, COMPONENT, self.name)
 
     def metadata(self, program: str) -> k8s.meta.v1.ObjectMetaArgs:
         return k8s.meta.v1.ObjectMetaArgs(
@@ -102,7 +102,7 @@ def permissions(
         ),
         subjects=[
             k8s.rbac.v1.SubjectArgs(
-                kind="ServiceAccount", name=known_after(scope.named(program), of), namespace=scope.namespace
+                kind="ServiceAccount", name=with_dependencies(scope.named(program), of), namespace=scope.namespace
             )
         ],
         opts=opts,
@@ -183,7 +183,7 @@ def _deployment_spec(scope: Scope, program: Program, identity: core.ServiceAccou
                 labels=scope.labels(program.name), annotations=program.annotations or None
             ),
             spec=core.PodSpecArgs(
-                service_account_name=known_after(scope.named(program.name), identity),
+                service_account_name=with_dependencies(scope.named(program.name), identity),
                 automount_service_account_token=program.token,
                 enable_service_links=False,
                 security_context=restricted_pod(program.user, program.group),

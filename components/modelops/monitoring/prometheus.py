@@ -15,7 +15,7 @@ from modelops.core.quantities import bytes_of
 from modelops.core.types import Expose
 from modelops.kubernetes.config import config_map
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     claimed,
     container,
     core,
@@ -25,13 +25,13 @@ from modelops.kubernetes.pods import (
     resource_requirements,
     scratch,
 )
-from modelops.kubernetes.volumes import kept_volume
+from modelops.kubernetes.volumes import retained_claim
 from modelops.monitoring.args import PrometheusPart
 from modelops.monitoring.program import Program, Scope, run
 from modelops.monitoring.tls import ARGUMENT, AUTHORITY_FILE, Web, web_mount
 
 PORT = 9090
-SIZES = Sizes(cpu="100m", memory="384Mi", memory_limit="1Gi")
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="384Mi", memory_limit="1Gi")
 DEFAULT_STORAGE_SIZE = "10Gi"
 DEFAULT_RETENTION_DAYS = 15
 _USER = 65534
@@ -56,7 +56,7 @@ class Prometheus(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Prometheus", scope.named(_PROGRAM), None, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         name = scope.named(_PROGRAM)
         config = pulumi.Output.all(
             namespaces=list(namespaces) if namespaces else None,
@@ -64,9 +64,11 @@ class Prometheus(pulumi.ComponentResource):
             alertmanager=alertmanager,
         ).apply(lambda known: render_config(**known, tls_name=scope.named("alertmanager") if web else None))
         rules = assets("monitoring/assets/rules")
-        files = config_map(name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, here)
+        files = config_map(
+            name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, child_opts
+        )
         size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
-        claim = kept_volume(name, scope.namespace, scope.labels(_PROGRAM), size, part, here)
+        claim = retained_claim(name, scope.namespace, scope.labels(_PROGRAM), size, part, child_opts)
         program = Program(
             name=_PROGRAM,
             port=PORT,
@@ -83,7 +85,7 @@ class Prometheus(pulumi.ComponentResource):
             token=True,
             scheme="https" if web else "http",
         )
-        running = run(scope, program, here, expose=expose, rules=_rules())
+        running = run(scope, program, child_opts, expose=expose, rules=_rules())
         self.url = running.url
         self.register_outputs({"url": self.url})
 
@@ -160,7 +162,7 @@ def _container(part: PrometheusPart, size: pulumi.Input[str], *, https: bool) ->
             *([ARGUMENT] if https else []),
         ],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-        resources=resource_requirements(part.get("resources"), SIZES),
+        resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
         # Replaying the write-ahead log of a big volume takes minutes.
         startup_probe=http_probe("/-/ready", "http", period=2, failures=150, https=https),
         readiness_probe=http_probe("/-/ready", "http", period=10, failures=3, https=https),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 
 from modelops.kubernetes.config import generated_secret, secret
-from modelops.kubernetes.labels import labels
+from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.pods import core, name_of, secret_key
 from modelops.registry.args import DEFAULT_ADMIN, ModelRegistryArgs
 
@@ -30,18 +30,18 @@ def accounts(name: str, component: str, args: ModelRegistryArgs, opts: pulumi.Re
     if "auth" not in args:
         return None
     wanted, namespace = args["auth"], args["namespace"]
-    described = labels("mlflow", component, name)
+    labels = standard_labels("mlflow", component, name)
     username = wanted.get("admin_username", DEFAULT_ADMIN)
     admin = secret(
-        f"{name}-admin", namespace, described, {"username": username, "password": wanted["admin_password"]}, opts
+        f"{name}-admin", namespace, labels, {"username": username, "password": wanted["admin_password"]}, opts
     )
     made = {
         user: generated_secret(
-            f"{name}-{user}", namespace, described, {"username": user, "password": secrets.token_urlsafe(24)}, opts
+            f"{name}-{user}", namespace, labels, {"username": user, "password": secrets.token_urlsafe(24)}, opts
         )
         for user in ("writer", "reader")
     }
-    session = generated_secret(f"{name}-session", namespace, described, {"key": secrets.token_urlsafe(32)}, opts)
+    session = generated_secret(f"{name}-session", namespace, labels, {"key": secrets.token_urlsafe(32)}, opts)
     return Accounts(
         writer=made["writer"],
         reader=made["reader"],

@@ -66,10 +66,10 @@ class RegistryBackup(TypedDict):
 
     schedule: NotRequired[pulumi.Input[str]]
     """When, as cron has it, in UTC. Default `0 3 * * *`: at three every night."""
-    keep: NotRequired[int]
+    keep_count: NotRequired[int]
     """How many copies of the database stay. Default 7; 1 to 1000."""
     storage_size: NotRequired[pulumi.Input[str]]
-    """Size of the volume: every model's files, and `keep` dumps. Default `5Gi`."""
+    """Size of the volume: every model's files, and `keep_count` dumps. Default `5Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume, best one that is not where the registry's own volume is. Default: the cluster's."""
     claim: NotRequired[pulumi.Input[str]]
@@ -127,7 +127,7 @@ def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
     _check_artifacts(problems, args)
     _check_auth(problems, args)
     backup = args.get("backup") or {}
-    problems.number("backup.keep", backup.get("keep"), 1, 1000)
+    problems.number("backup.keep_count", backup.get("keep_count"), 1, 1000)
     problems.quantity("backup.storage_size", backup.get("storage_size"))
     check_claim(problems, "backup", backup)
     problems.raise_if_any()

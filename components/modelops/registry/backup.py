@@ -8,11 +8,11 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.outputs import known_after
-from modelops.kubernetes.labels import labels, selector
+from modelops.core.outputs import with_dependencies
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_egress, net
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     claimed,
     container,
     core,
@@ -22,13 +22,13 @@ from modelops.kubernetes.pods import (
     restricted_pod,
     scratch,
 )
-from modelops.kubernetes.volumes import kept_volume
+from modelops.kubernetes.volumes import retained_claim
 from modelops.registry.args import DEFAULT_KEEP, DEFAULT_SCHEDULE, DEFAULT_STORAGE_SIZE, ModelRegistryArgs
 from modelops.registry.database import Database
 
 NAME = "mlflow-backup"
 COMPONENT = "model-registry-backup"
-SIZES = Sizes(cpu="50m", memory="256Mi", memory_limit="1Gi")
+DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
 _FOLDER = "/backup"
 _PYTHON = ("save", "restore")
 """Steps that MLflow's image does; the others are PostgreSQL's."""
@@ -54,11 +54,11 @@ class Source:
 def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -> None:
     """The CronJobs `<name>-backup` and, suspended, `<name>-restore`."""
     name, wanted = f"{source.name}-backup", args["backup"]
-    described = labels(NAME, COMPONENT, source.name)
+    labels = standard_labels(NAME, COMPONENT, source.name)
     # It always stays: what a back-up is for includes a `destroy` too many.
     size = wanted.get("storage_size", DEFAULT_STORAGE_SIZE)
-    claim = kept_volume(name, args["namespace"], described, size, wanted, opts)
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=described)
+    claim = retained_claim(name, args["namespace"], labels, size, wanted, opts)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
     account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
     rules = net.NetworkPolicySpecArgs(
         pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, source.name)),
@@ -66,12 +66,12 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
         egress=[allow_egress(*source.ports)] if source.ports else [],
     )
     net.NetworkPolicy(name, metadata=metadata, spec=rules, opts=opts)
-    keep = str(wanted.get("keep", DEFAULT_KEEP))
+    keep = str(wanted.get("keep_count", DEFAULT_KEEP))
     for what, steps in (("backup", ("dump", "save")), ("restore", ("restore", "load"))):
         k8s.batch.v1.CronJob(
             f"{source.name}-{what}",
             metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=f"{source.name}-{what}", namespace=args["namespace"], labels=described
+                name=f"{source.name}-{what}", namespace=args["namespace"], labels=labels
             ),
             spec=k8s.batch.v1.CronJobSpecArgs(
                 schedule=wanted.get("schedule", DEFAULT_SCHEDULE),
@@ -83,7 +83,7 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
                 job_template=k8s.batch.v1.JobTemplateSpecArgs(
                     spec=k8s.batch.v1.JobSpecArgs(
                         backoff_limit=0,
-                        template=_pod(source, args, steps, keep, known_after(name, account), claim),
+                        template=_pod(source, args, steps, keep, with_dependencies(name, account), claim),
                     )
                 ),
             ),
@@ -110,7 +110,7 @@ def _pod(
         volumes.append(claimed("data", source.volume))
     containers = [_step(step, source, keep, mounts) for step in steps if source.database.image or step in _PYTHON]
     return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(NAME, COMPONENT, source.name)),
+        metadata=k8s.meta.v1.ObjectMetaArgs(labels=standard_labels(NAME, COMPONENT, source.name)),
         spec=core.PodSpecArgs(
             restart_policy="Never",
             service_account_name=account,
@@ -141,7 +141,7 @@ def _step(step: str, source: Source, keep: str, mounts: list[core.VolumeMountArg
         variables={"MODELOPS_ARTIFACTS": source.artifacts, "MODELOPS_KEEP": keep},
         secrets=[source.database.variable, *(source.variables if by_mlflow else [])],
         command=command,
-        resources=resource_requirements(None, SIZES),
+        resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=mounts,
     )
 

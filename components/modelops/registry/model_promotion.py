@@ -7,16 +7,16 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import canonical_json
 from modelops.core.types import Resources
 from modelops.core.validation import Problems, read_args
-from modelops.kubernetes.jobs import only_out, registry_job
-from modelops.kubernetes.labels import labels
+from modelops.kubernetes.jobs import egress_only_policy, registry_job
+from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import API_SERVER_PORTS, port_of
 from modelops.kubernetes.pods import (
     ACCOUNT_FOLDER,
-    Sizes,
+    DefaultResources,
     api_access,
     check_resources,
     container,
@@ -36,7 +36,7 @@ NAME = "model-promotion"
 LONGEST_NAME = 50
 DEFAULT_TIMEOUT_SECONDS = 900
 DEFAULT_SERVING_ALIAS = "serving"
-SIZES = Sizes(cpu="50m", memory="64Mi", memory_limit="256Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="64Mi", memory_limit="256Mi")
 _MODEL_FOLDER = "/modelops"
 
 
@@ -100,14 +100,14 @@ class ModelPromotion(pulumi.ComponentResource):
         args = _checked(name, args)
         super().__init__("modelops:index:ModelPromotion", name, None, opts)
         name = objects_name(name, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         namespace = args["namespace"]
-        own = labels(NAME, NAME, name)
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=own)
-        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
+        labels = standard_labels(NAME, NAME, name)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
+        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=child_opts)
         ports = [pulumi.Output.from_input(args[uri]).apply(port_of) for uri in ("source_uri", "tracking_uri")]
-        only_out(name, NAME, name, namespace, here, *ports, *API_SERVER_PORTS)
-        report = RunReport(name, namespace, own, name, here)
+        egress_only_policy(name, NAME, name, namespace, child_opts, *ports, *API_SERVER_PORTS)
+        report = RunReport(name, namespace, labels, name, child_opts)
         job = registry_job(
             name,
             NAME,
@@ -115,13 +115,13 @@ class ModelPromotion(pulumi.ComponentResource):
             namespace,
             _copying(args, report),
             [scratch("tmp"), scratch("model"), api_access("account")],
-            here,
-            account=known_after(name, account),
+            child_opts,
+            account=with_dependencies(name, account),
             image_pull_secret=args.get("image_pull_secret"),
             deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
         )
         self.run_id = pulumi.Output.from_input(args["run_id"])
-        self.model_version = known_after(pulumi.Output.concat("run-", self.run_id), job)
+        self.model_version = with_dependencies(pulumi.Output.concat("run-", self.run_id), job)
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         tracking_url = args.get("tracking_url", args["tracking_uri"])
         self.metrics, self.run_url = report.outputs(job, None, self.run_id, tracking_url)
@@ -157,7 +157,7 @@ def _copying(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs
             *tracking_credentials(args.get("source_secret"), "MODELOPS_SOURCE"),
         ],
         command=["python", "-m", "modelops_runtime", "transfer"],
-        resources=resource_requirements(args.get("resources"), SIZES),
+        resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
         volume_mounts=[
             mount("tmp", "/tmp"),
             mount("model", _MODEL_FOLDER),
@@ -166,11 +166,11 @@ def _copying(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs
     )
 
 
-def _checked(name: str, given: ModelPromotionArgs) -> ModelPromotionArgs:
+def _checked(name: str, unchecked: ModelPromotionArgs) -> ModelPromotionArgs:
     """The arguments as the component reads them. Raises ArgumentsError with every problem."""
     problems = Problems("ModelPromotion", name)
     problems.dns_label("name", name, maximum=LONGEST_NAME)
-    args = read_args(given, ModelPromotionArgs, problems)
+    args = read_args(unchecked, ModelPromotionArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
     problems.mlflow_name("model_name", args.get("model_name"))
     problems.mlflow_name("serving_alias", args.get("serving_alias"))
@@ -179,7 +179,7 @@ def _checked(name: str, given: ModelPromotionArgs) -> ModelPromotionArgs:
     for field in ("source_uri", "tracking_uri", "tracking_url"):
         problems.url(field, args.get(field))
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, 86_400)
-    check_resources(problems, "resources", args.get("resources"), SIZES)
+    check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
     check_gate(problems, args)
     problems.raise_if_any()
     return args

@@ -6,12 +6,12 @@ import pulumi_kubernetes as k8s
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.types import Expose
-from modelops.kubernetes.labels import labels, scrape, selector
+from modelops.kubernetes.labels import scrape, selector, standard_labels
 from modelops.kubernetes.network import allow_egress, allow_ingress, cluster_host, net, service_url
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     claimed,
     container,
     core,
@@ -42,8 +42,8 @@ __all__ = ["ModelRegistry", "ModelRegistryArgs"]
 
 PORT = 5000
 METRICS_PORT = 9105
-METRICS_SIZES = Sizes(cpu="10m", memory="32Mi", memory_limit="64Mi")
-SIZES = Sizes(cpu="100m", memory="640Mi", memory_limit="1536Mi")
+METRICS_SIZES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="64Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="640Mi", memory_limit="1536Mi")
 """One worker and its supervisor take 500 MiB idle (MLflow 3.17.2)."""
 STARTUP_SECONDS = 300
 """Importing takes seconds, filling an empty database some more."""
@@ -75,22 +75,22 @@ class ModelRegistry(pulumi.ComponentResource):
         args = checked(name, args)
         super().__init__("modelops:index:ModelRegistry", name, None, opts)
         name = objects_name(name, opts)
-        here = pulumi.ResourceOptions(parent=self)
-        described = labels(_NAME, _COMPONENT, name)
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=described)
-        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
-        store = database(name, args, here)
-        users = accounts.accounts(name, _COMPONENT, args, here)
+        child_opts = pulumi.ResourceOptions(parent=self)
+        labels = standard_labels(_NAME, _COMPONENT, name)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
+        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=child_opts)
+        store = database(name, args, child_opts)
+        users = accounts.accounts(name, _COMPONENT, args, child_opts)
         ports = _outgoing(args, store)
-        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, ports), opts=here)
-        claim = _volume(name, args, described, here)
-        server = _Server(name, args, known_after(name, account), claim, store, users)
+        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, ports), opts=child_opts)
+        claim = _volume(name, args, labels, child_opts)
+        server = _Server(name, args, with_dependencies(name, account), claim, store, users)
         deployment = k8s.apps.v1.Deployment(
             name,
             metadata=metadata,
             spec=server.deployment_spec(),
             opts=pulumi.ResourceOptions.merge(
-                here,
+                child_opts,
                 pulumi.ResourceOptions(
                     custom_timeouts=pulumi.CustomTimeouts(create=_waited_for(), update=_waited_for())
                 ),
@@ -100,10 +100,10 @@ class ModelRegistry(pulumi.ComponentResource):
             source = backup.Source(
                 name, server.image, store, server.artifacts, server.store, claim, ports, selector(_NAME, name)
             )
-            backup.backups(source, args, here)
-        service = _service(name, metadata, args, here, deployment)
+            backup.backups(source, args, child_opts)
+        service = _service(name, metadata, args, child_opts, deployment)
         inside = cluster_host(name, args["namespace"])
-        self.tracking_uri = known_after(pulumi.Output.concat("http://", inside, f":{PORT}"), service, deployment)
+        self.tracking_uri = with_dependencies(pulumi.Output.concat("http://", inside, f":{PORT}"), service, deployment)
         self.url = service_url(
             service,
             expose=Expose(args.get("expose", Expose.CLUSTER_IP)),
@@ -146,13 +146,13 @@ def _network_rules(name: str, ports: list[pulumi.Input[int]]) -> "net.NetworkPol
 def _volume(
     name: str,
     args: ModelRegistryArgs,
-    described: dict[str, pulumi.Input[str]],
+    labels: dict[str, pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str] | None:
     if not needs_volume(args):
         return None
     size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
-    return volume_claim(name, args["namespace"], described, size, args.get("storage_class"), opts)
+    return volume_claim(name, args["namespace"], labels, size, args.get("storage_class"), opts)
 
 
 class _Server:
@@ -186,7 +186,7 @@ class _Server:
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, self._name)),
             template=core.PodTemplateSpecArgs(
                 metadata=k8s.meta.v1.ObjectMetaArgs(
-                    labels=labels(_NAME, _COMPONENT, self._name), annotations=scrape(METRICS_PORT)
+                    labels=standard_labels(_NAME, _COMPONENT, self._name), annotations=scrape(METRICS_PORT)
                 ),
                 spec=core.PodSpecArgs(
                     service_account_name=self._account,
@@ -223,7 +223,7 @@ class _Server:
             variables={"MLFLOW_DISABLE_TELEMETRY": "true"},
             secrets=[self._database.variable, *(self._accounts.for_prepare if self._accounts else [])],
             command=["python3", "-c", asset("registry/assets/prepare.py")],
-            resources=resource_requirements(self._args.get("resources"), SIZES),
+            resources=resource_requirements(self._args.get("resources"), DEFAULT_RESOURCES),
             volume_mounts=self._mounts(),
         )
 
@@ -239,7 +239,7 @@ class _Server:
             ],
             args=self._command(),
             ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-            resources=resource_requirements(self._args.get("resources"), SIZES),
+            resources=resource_requirements(self._args.get("resources"), DEFAULT_RESOURCES),
             startup_probe=http_probe("/health", "http", period=2, failures=STARTUP_SECONDS // 2),
             readiness_probe=http_probe("/health", "http", period=10, failures=3, timeout=5),
             liveness_probe=http_probe("/health", "http", period=20, failures=3, timeout=10),

@@ -35,21 +35,10 @@ class Runtime(Enum):
     """vLLM, for large language models on GPUs, with OpenAI's API."""
 
 
-class AccessMode(Enum):
-    """Who may mount a volume."""
-
-    READ_WRITE_MANY = "ReadWriteMany"
-    """Pods on any node."""
-    READ_WRITE_ONCE = "ReadWriteOnce"
-    """Pods on one node: for a single replica or a cluster of one node."""
-
-
 if TYPE_CHECKING:
     AnyRuntime = Runtime | Literal["modelops", "vllm"]
-    AnyAccessMode = AccessMode | Literal["ReadWriteMany", "ReadWriteOnce"]
 else:  # Pulumi's schema has the enum alone.
     AnyRuntime = Runtime
-    AnyAccessMode = AccessMode
 
 
 class ScaleToZero(TypedDict):
@@ -122,13 +111,12 @@ class SmokeTest(TypedDict):
 class ServingCache(TypedDict):
     """A volume that keeps fetched models, so that a new pod downloads nothing that another one already has."""
 
-    size: NotRequired[pulumi.Input[str]]
+    storage_size: NotRequired[pulumi.Input[str]]
     """Size of the volume. Default `10Gi`, `200Gi` with the `vllm` runtime."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
-    access_mode: NotRequired[AnyAccessMode]
-    """`ReadWriteMany` or `ReadWriteOnce`. Default `ReadWriteMany`: with the other one, pods on a second node wait for
-    ever."""
+    access_modes: NotRequired[Sequence[pulumi.Input[str]]]
+    """Access modes of the volume. Default `ReadWriteMany`: with `ReadWriteOnce`, pods on a second node never start."""
 
 
 class GatewayListener(TypedDict):
@@ -178,17 +166,6 @@ class Vllm(TypedDict):
     """More arguments for `vllm serve`. Default: none."""
 
 
-class ServingAlias(TypedDict):
-    """An alias of the registered model that stands for the version which serves, moved when a rollout is done."""
-
-    alias: NotRequired[pulumi.Input[str]]
-    """The alias. Default `serving`, which a training's relative gate compares with; services that share a registry take
-    one each."""
-    tracking_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with `username` and `password` of an account that may write: ModelRegistry's
-    `writer_secret`. Default: none."""
-
-
 class ModelServiceArgs(TypedDict):
     """Arguments of ModelService."""
 
@@ -205,9 +182,16 @@ class ModelServiceArgs(TypedDict):
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Secret in the namespace with the keys `username` and `password` for the MLflow server: ModelRegistry's
     `reader_secret`. Only what fetches the model gets them. Default: none."""
-    serving_alias: NotRequired[ServingAlias]
-    """Tells the registry which version serves, `{}` for the alias `serving`. Not with the `vllm` runtime, whose models
-    are elsewhere. Default: it isn't told."""
+    serving_alias: NotRequired[pulumi.Input[str]]
+    """Alias of the registered model to move to this version once its rollout is done, such as `serving`, which a
+    training's relative gate compares with. Services that share a registry take one each. Not with the `vllm` runtime,
+    whose models are elsewhere. Default: no alias is moved."""
+    serving_alias_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with `username` and `password` of an account that may move the alias:
+    ModelRegistry's `writer_secret`. Default: none, for a server without accounts."""
+    runtime_image: NotRequired[pulumi.Input[str]]
+    """Image with `modelops_runtime`, which fetches the model and moves the alias, such as the target `registry` or
+    `publish`. Default: `image`."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
     runtime: NotRequired[AnyRuntime]

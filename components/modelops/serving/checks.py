@@ -6,6 +6,7 @@ from typing import Any
 
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.volumes import check_access_modes
 from modelops.serving.args import DEFAULT_MIN_REPLICAS, ModelServiceArgs, Runtime, is_vllm, nodes
 from modelops.serving.release import blue_green, canary, shadow
 
@@ -13,7 +14,15 @@ LONGEST_NAME = 48
 """Room for what Kubernetes adds to the names of a track's Deployment and of the smoke test's Job."""
 _HUGGING_FACE = r"hf://[\w.-]+/[\w.-]+(@[\w.-]+)?"
 _ENGINE_ONLY = ("vllm",)
-_CONTRACT_ONLY = ("tracking_uri", "tracking_secret", "smoke_test", "fetch_command", "serve_command")
+_CONTRACT_ONLY = (
+    "tracking_uri",
+    "tracking_secret",
+    "serving_alias",
+    "runtime_image",
+    "smoke_test",
+    "fetch_command",
+    "serve_command",
+)
 _METRICS = ("target_requests_per_second", "target_latency_ms", "target_queue_length")
 
 
@@ -50,15 +59,19 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.text("image", args.get("image"))
     problems.url("tracking_uri", args.get("tracking_uri"))
     problems.dns_label("namespace", args.get("namespace"))
-    for field in ("tracking_secret", "image_pull_secret", "host"):
+    for field in ("tracking_secret", "serving_alias_secret", "runtime_image", "image_pull_secret", "host"):
         problems.text(field, args.get(field))
-    problems.mlflow_name("serving_alias.alias", (args.get("serving_alias") or {}).get("alias"))
+    problems.mlflow_name("serving_alias", args.get("serving_alias"))
+    if "serving_alias_secret" in args and "serving_alias" not in args:
+        problems.add("serving_alias_secret", args["serving_alias_secret"], "must not be given without serving_alias")
     problems.number("replicas", args.get("replicas"), 1, 1000)
     problems.number("port", args.get("port"), 1, 65_535)
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, 14_400)
     problems.number("drain_seconds", args.get("drain_seconds"), 1, 600)
     check_resources(problems, "resources", args.get("resources"))
-    problems.quantities("cache", args.get("cache"), ("size",))
+    cache = args.get("cache") or {}
+    problems.quantities("cache", cache, ("storage_size",))
+    check_access_modes(problems, "cache", cache)
 
 
 def _check_runtime(problems: Problems, args: ModelServiceArgs) -> None:

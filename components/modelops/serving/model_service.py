@@ -7,9 +7,9 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.types import Expose
-from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import (
     allow_egress,
     allow_ingress,
@@ -25,16 +25,15 @@ from modelops.serving.args import (
     DEFAULT_CACHE_SIZE,
     DEFAULT_ENGINE_CACHE_SIZE,
     DEFAULT_PORT,
-    AccessMode,
     ModelServiceArgs,
     is_vllm,
     nodes,
 )
 from modelops.serving.checks import checked
 from modelops.serving.pod import NAME, PORT
-from modelops.serving.release.tracks import Release, bring_out, stand_by
+from modelops.serving.release.tracks import Release, deploy_standby, deploy_tracks
 from modelops.serving.routing import make_route, make_service
-from modelops.serving.serving_alias import mark_serving
+from modelops.serving.serving_alias import move_serving_alias
 from modelops.serving.track import Track
 
 PREDICT_PATH = "/api/predict"
@@ -63,19 +62,23 @@ class ModelService(pulumi.ComponentResource):
         args = checked(name, args)
         super().__init__("modelops:index:ModelService", name, None, opts)
         name = objects_name(name, opts)
-        here = pulumi.ResourceOptions(parent=self)
-        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels(NAME, NAME, name))
-        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
-        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, args), opts=here)
-        base = Track(name, args, known_after(name, account), _cache(name, args, here))
-        release = bring_out(base, here)
+        child_opts = pulumi.ResourceOptions(parent=self)
+        metadata = k8s.meta.v1.ObjectMetaArgs(
+            name=name, namespace=args["namespace"], labels=standard_labels(NAME, NAME, name)
+        )
+        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=child_opts)
+        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, args), opts=child_opts)
+        base = Track(name, args, with_dependencies(name, account), _cache(name, args, child_opts))
+        release = deploy_tracks(base, child_opts)
         # After the pods: Pulumi waits until some answer behind a Service, and those may wait for a training.
-        after = pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(depends_on=[*release.answering]))
+        after = pulumi.ResourceOptions.merge(child_opts, pulumi.ResourceOptions(depends_on=[*release.answering]))
         service = make_service(name, metadata, args, release.selector, after)
         # Only where the address leads to a version, that one serves.
-        mark_serving(name, args, release.version, known_after(name, account), [*release.answering, service], here)
-        stand_by(base, service, here)
-        self.url = _url(name, metadata, args, service, release, here)
+        move_serving_alias(
+            name, args, release.version, with_dependencies(name, account), [*release.answering, service], child_opts
+        )
+        deploy_standby(base, service, child_opts)
+        self.url = _url(name, metadata, args, service, release, child_opts)
         self.predict_url = pulumi.Output.concat(self.url, CHAT_PATH if is_vllm(args) else PREDICT_PATH)
         self.canary_status = release.canary_status
         self.register_outputs({"url": self.url, "predict_url": self.predict_url, "canary_status": self.canary_status})
@@ -91,7 +94,7 @@ def _url(
 ) -> pulumi.Output[str]:
     """The address that clients use: the route's, where there is one, else the Service's."""
     if "route" in args:
-        backends = release.backends(known_after(name, service))
+        backends = release.backends(with_dependencies(name, service))
         return make_route(name, metadata, args, backends, opts, release.filters)
     return service_url(
         service,
@@ -111,11 +114,11 @@ def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> p
     return volume_claim(
         f"{name}-models",
         args["namespace"],
-        labels(NAME, NAME, name),
-        cache.get("size", DEFAULT_ENGINE_CACHE_SIZE if is_vllm(args) else DEFAULT_CACHE_SIZE),
+        standard_labels(NAME, NAME, name),
+        cache.get("storage_size", DEFAULT_ENGINE_CACHE_SIZE if is_vllm(args) else DEFAULT_CACHE_SIZE),
         cache.get("storage_class"),
         opts,
-        access_modes=[AccessMode(cache.get("access_mode", AccessMode.READ_WRITE_MANY)).value],
+        access_modes=cache.get("access_modes", ["ReadWriteMany"]),
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.kubernetes.labels import labels, scrape, selector
+from modelops.kubernetes.labels import scrape, selector, standard_labels
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     claimed,
     container,
     core,
@@ -27,7 +27,7 @@ from modelops.serving.args import ModelServiceArgs, drain_seconds, startup_secon
 
 NAME = "model-service"
 PORT = 8080
-SIZES = Sizes(cpu="100m", memory="128Mi", memory_limit="512Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="128Mi", memory_limit="512Mi")
 ENDPOINT_SECONDS = 5
 """How long a leaving pod waits before it is told to stop, for the nodes to stop sending it requests."""
 TRACK = "modelops.dev/track"
@@ -55,7 +55,7 @@ def grace_seconds(args: ModelServiceArgs) -> int:
 
 
 @dataclass(frozen=True)
-class Identity:
+class PodIdentity:
     """Whose pod it is."""
 
     service: str
@@ -69,11 +69,11 @@ class Identity:
 
     def labels(self, version: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
         """The pod's labels."""
-        found = {**labels(NAME, NAME, self.service, version), TRACK: self.role}
+        found = {**standard_labels(NAME, NAME, self.service, version), TRACK: self.role}
         return {**found, LIVE: "true"} if self.live else found
 
 
-def template(args: ModelServiceArgs, identity: Identity) -> core.PodTemplateSpecArgs:
+def template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateSpecArgs:
     """The pod template of a track. It changes with the model's URI, and so a new version rolls out."""
     version = version_of(args)
     cached = identity.cache_claim is not None
@@ -91,7 +91,7 @@ def template(args: ModelServiceArgs, identity: Identity) -> core.PodTemplateSpec
 
 def pod_spec(
     args: ModelServiceArgs,
-    identity: Identity,
+    identity: PodIdentity,
     *,
     volumes: Sequence[core.VolumeArgs],
     containers: Sequence[core.ContainerArgs],
@@ -113,7 +113,7 @@ def pod_spec(
     )
 
 
-def volumes(identity: Identity) -> list[core.VolumeArgs]:
+def volumes(identity: PodIdentity) -> list[core.VolumeArgs]:
     """Where the model and scratch files are."""
     found = [scratch("model"), scratch("tmp")]
     return found if identity.cache_claim is None else [*found, claimed("cache", identity.cache_claim)]
@@ -141,7 +141,7 @@ def model_name(uri: str) -> str:
     return path.removeprefix("/") if uri.startswith("hf:") else path.partition("/")[0]
 
 
-def _spread(identity: Identity) -> core.TopologySpreadConstraintArgs:
+def _spread(identity: PodIdentity) -> core.TopologySpreadConstraintArgs:
     """Over nodes as far as it goes, each revision by itself, without refusing to schedule."""
     return core.TopologySpreadConstraintArgs(
         max_skew=1,
@@ -163,11 +163,11 @@ def fetch(args: ModelServiceArgs, *, cached: bool) -> core.ContainerArgs:
     }
     return container(
         "fetch",
-        args["image"],
+        args.get("runtime_image", args["image"]),
         variables=variables,
         secrets=tracking_credentials(credentials),
         command=args.get("fetch_command") or ["python", "-m", "modelops_runtime", "fetch"],
-        resources=resource_requirements(None, SIZES),
+        resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[mount("model", _FOLDER), mount("tmp", "/tmp"), *([mount("cache", CACHE)] if cached else [])],
     )
 
@@ -196,7 +196,7 @@ def serve(
         },
         command=args.get("serve_command"),
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-        resources=resource_requirements(args.get("resources"), SIZES),
+        resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
         startup_probe=http_probe("/healthz/ready", "http", period=1, failures=startup_seconds(args)),
         readiness_probe=http_probe("/healthz/ready", "http", period=5, failures=2),
         liveness_probe=http_probe("/healthz/live", "http", period=10, failures=3),

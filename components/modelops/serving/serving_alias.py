@@ -10,18 +10,24 @@ from collections.abc import Sequence
 
 import pulumi
 
-from modelops.kubernetes.jobs import only_out, registry_job
+from modelops.kubernetes.jobs import egress_only_policy, registry_job
 from modelops.kubernetes.network import port_of
-from modelops.kubernetes.pods import Sizes, container, mount, resource_requirements, scratch, tracking_credentials
+from modelops.kubernetes.pods import (
+    DefaultResources,
+    container,
+    mount,
+    resource_requirements,
+    scratch,
+    tracking_credentials,
+)
 from modelops.serving.args import ModelServiceArgs
 
 NAME = "serving-alias"
-DEFAULT_ALIAS = "serving"
-SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="128Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
 DEADLINE_SECONDS = 300
 
 
-def mark_serving(
+def move_serving_alias(
     name: str,
     args: ModelServiceArgs,
     version: pulumi.Input[str],
@@ -32,21 +38,20 @@ def mark_serving(
     """The Job `<name>-alias`, if the arguments ask for it, once `after` are there. Another `version` makes another."""
     if "serving_alias" not in args:
         return
-    wanted = args["serving_alias"]
     job = f"{name}-alias"
     port = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
-    only_out(job, NAME, name, args["namespace"], opts, port)
+    egress_only_policy(job, NAME, name, args["namespace"], opts, port)
     promote = container(
         "promote",
-        args["image"],
+        args.get("runtime_image", args["image"]),
         variables={
             "MODELOPS_MODEL_URI": version,
-            "MODELOPS_SERVING_ALIAS": wanted.get("alias", DEFAULT_ALIAS),
+            "MODELOPS_SERVING_ALIAS": args["serving_alias"],
             "MLFLOW_TRACKING_URI": args["tracking_uri"],
         },
-        secrets=tracking_credentials(wanted.get("tracking_secret")),
+        secrets=tracking_credentials(args.get("serving_alias_secret")),
         command=["python", "-m", "modelops_runtime", "promote"],
-        resources=resource_requirements(None, SIZES),
+        resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[mount("tmp", "/tmp")],
     )
     registry_job(

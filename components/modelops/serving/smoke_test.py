@@ -12,12 +12,12 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.run_id import canonical_json
-from modelops.kubernetes.pods import Sizes, container, core, mount, resource_requirements
+from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
 from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, startup_seconds
-from modelops.serving.pod import PORT, Identity, fetch, pod_spec, serve, version_of, volumes
+from modelops.serving.pod import PORT, PodIdentity, fetch, pod_spec, serve, version_of, volumes
 
 ROLE = "smoke"
-SIZES = Sizes(cpu="20m", memory="64Mi", memory_limit="128Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
 CHECK_SECONDS = 60
 MARGIN_SECONDS = 30
 """How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
@@ -26,7 +26,7 @@ MARGIN_SECONDS = 30
 def smoke_test(
     name: str,
     args: ModelServiceArgs,
-    identity: Identity,
+    identity: PodIdentity,
     metadata: k8s.meta.v1.ObjectMetaArgs,
     opts: pulumi.ResourceOptions,
 ) -> k8s.batch.v1.Job:
@@ -49,7 +49,7 @@ def smoke_test(
     )
 
 
-def _template(args: ModelServiceArgs, identity: Identity) -> core.PodTemplateSpecArgs:
+def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateSpecArgs:
     """The server is a sidecar: started first, waited for until it is ready, and ended with the check."""
     version, cached = version_of(args), identity.cache_claim is not None
     spec = pod_spec(
@@ -81,6 +81,6 @@ def _check(args: ModelServiceArgs) -> core.ContainerArgs:
             "MODELOPS_SMOKE_URL": f"http://127.0.0.1:{PORT}/api/predict",
         },
         command=["python", "-c", asset("serving/assets/smoke_test.py")],
-        resources=resource_requirements(None, SIZES),
+        resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[mount("tmp", "/tmp")],
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.kubernetes.labels import labels
+from modelops.kubernetes.labels import standard_labels
 from modelops.serving import pod, vllm
 from modelops.serving.args import (
     DEFAULT_MAX_SURGE,
@@ -26,7 +26,7 @@ from modelops.serving.args import (
     startup_seconds,
 )
 from modelops.serving.autoscaling import autoscale
-from modelops.serving.pod import NAME, STABLE, TRACK, Identity, track_selector
+from modelops.serving.pod import NAME, STABLE, TRACK, PodIdentity, track_selector
 from modelops.serving.smoke_test import smoke_test
 
 
@@ -57,9 +57,9 @@ class Track:
         return self.service if self.role == STABLE else f"{self.service}-{self.role}"
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> PodIdentity:
         """Whose the pods are."""
-        return Identity(self.service, self.role, self.account, self.live, self.cache_claim, self.variables)
+        return PodIdentity(self.service, self.role, self.account, self.live, self.cache_claim, self.variables)
 
     @property
     def selector(self) -> k8s.meta.v1.LabelSelectorArgs:
@@ -72,7 +72,7 @@ class Track:
         return k8s.meta.v1.ObjectMetaArgs(
             name=self.name,
             namespace=self.args["namespace"],
-            labels={**labels(NAME, NAME, self.service), TRACK: self.role},
+            labels={**standard_labels(NAME, NAME, self.service), TRACK: self.role},
         )
 
     @property

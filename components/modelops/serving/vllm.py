@@ -12,7 +12,7 @@ from modelops.core.images import VLLM_IMAGE
 from modelops.core.types import Resources
 from modelops.kubernetes.labels import scrape
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     claimed,
     container,
     core,
@@ -31,9 +31,9 @@ from modelops.serving.args import (
     nodes,
     startup_seconds,
 )
-from modelops.serving.pod import CACHE, ENDPOINT_SECONDS, PORT, Identity, name_of_model, pod_spec, version_of
+from modelops.serving.pod import CACHE, ENDPOINT_SECONDS, PORT, PodIdentity, name_of_model, pod_spec, version_of
 
-SIZES = Sizes(cpu="4", memory="16Gi", memory_limit="64Gi")
+DEFAULT_RESOURCES = DefaultResources(cpu="4", memory="16Gi", memory_limit="64Gi")
 DEFAULT_GPUS = 1
 USER, GROUP = 2000, 0
 """The image's own user; its files are readable for group 0."""
@@ -44,7 +44,7 @@ LEADER = "$(LWS_LEADER_ADDRESS)"
 """Set by LeaderWorkerSet in every container."""
 
 
-def template(args: ModelServiceArgs, identity: Identity, *, worker: bool = False) -> core.PodTemplateSpecArgs:
+def template(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool = False) -> core.PodTemplateSpecArgs:
     """A pod that serves, or with `worker` one that lends its GPUs to the pod that does."""
     cache = scratch("cache") if identity.cache_claim is None else claimed("cache", identity.cache_claim)
     memory = core.EmptyDirVolumeSourceArgs(
@@ -64,12 +64,12 @@ def template(args: ModelServiceArgs, identity: Identity, *, worker: bool = False
     )
 
 
-def group(args: ModelServiceArgs, identity: Identity, replicas: int | None) -> dict[str, Any]:
+def group(args: ModelServiceArgs, identity: PodIdentity, replicas: int | None) -> dict[str, Any]:
     """The spec of a LeaderWorkerSet: each replica is a leader that serves and the workers that it spans.
 
     A group is replaced as a whole, and one at a time: its GPUs are not there twice.
     """
-    helper = Identity(identity.service, identity.role, identity.account, False, identity.cache_claim)
+    helper = PodIdentity(identity.service, identity.role, identity.account, False, identity.cache_claim)
     spec: dict[str, Any] = {
         "startupPolicy": "LeaderCreated",
         "rolloutStrategy": {
@@ -91,7 +91,7 @@ def group(args: ModelServiceArgs, identity: Identity, replicas: int | None) -> d
 
 def _resources(args: ModelServiceArgs) -> core.ResourceRequirementsArgs:
     given = cast(Resources, {"gpus": DEFAULT_GPUS, **args.get("resources", {})})
-    return resource_requirements(given, SIZES)
+    return resource_requirements(given, DEFAULT_RESOURCES)
 
 
 def _command(args: ModelServiceArgs, *, worker: bool) -> pulumi.Output[list[str]]:

@@ -69,9 +69,6 @@ class GateBounds(TypedDict):
 class Publisher(TypedDict):
     """What checks the gate and registers the model after the training."""
 
-    image: NotRequired[pulumi.Input[str]]
-    """Image with the publishing program, and with `python3` for the look whether the run is published already.
-    Default: the training image."""
     command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The publishing program and its arguments. Default `modelops-publish`."""
     select_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
@@ -81,15 +78,15 @@ class Publisher(TypedDict):
 
 
 class Checkpoints(TypedDict):
-    """Where the training leaves its state, to go on from there. One of `size`, `claim` and `uri`."""
+    """Where the training leaves its state, to go on from there. One of `storage_size`, `claim` and `uri`."""
 
-    size: NotRequired[pulumi.Input[str]]
+    storage_size: NotRequired[pulumi.Input[str]]
     """Size of a volume to claim for it (`10Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
     """Storage class of that volume. Default: the cluster's default class."""
     access_modes: NotRequired[Sequence[pulumi.Input[str]]]
     """Access modes of that volume. Default `ReadWriteOnce`, with several workers `ReadWriteMany`."""
-    retain: NotRequired[bool]
+    retain_volume: NotRequired[bool]
     """Whether the volume stays in the cluster when the component is removed. Default false: it goes with it."""
     claim: NotRequired[pulumi.Input[str]]
     """Name of a PersistentVolumeClaim in the namespace to use instead. It stays as it is."""
@@ -102,14 +99,15 @@ class Checkpoints(TypedDict):
     """Seconds between checkpoints. Default: the image's own; 1 to 86400."""
     interval_steps: NotRequired[pulumi.Input[int]]
     """Steps between checkpoints. Default: the image's own; at least 1."""
-    keep: NotRequired[bool]
+    keep_after_publish: NotRequired[bool]
     """Whether a run's checkpoints and output stay on the volume once it is published. Default false: they go."""
 
 
 class ModelCache(TypedDict):
-    """A volume for what several runs would download again: weights of a foundation model, a tokenizer. One of both."""
+    """A volume for what runs download in common: weights of a foundation model, a tokenizer. One of `storage_size` and
+    `claim`."""
 
-    size: NotRequired[pulumi.Input[str]]
+    storage_size: NotRequired[pulumi.Input[str]]
     """Size of a volume to claim for it (`200Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
     """Storage class of that volume. Default: the cluster's default class."""
@@ -235,6 +233,9 @@ class TrainingJobArgs(TypedDict):
     """How much longer than `timeout_seconds` Pulumi waits, with `queue` or `suspend`. Default 86400; 0 to 2592000."""
     backend: NotRequired[AnyBackend]
     """What runs the pods. Default `job`. With another one the component's name has at most 40 characters."""
+    runtime_image: NotRequired[pulumi.Input[str]]
+    """Image with `modelops_runtime`, which checks whether the run is published already, judges the gate and registers
+    the model: the target `publish`. Default: `image`."""
     publisher: NotRequired[Publisher]
     """What publishes the model. Default: `modelops-publish` in the training image."""
     image_pull_secret: NotRequired[pulumi.Input[str]]

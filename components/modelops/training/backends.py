@@ -16,7 +16,7 @@ from pulumi_kubernetes import _utilities
 from modelops.kubernetes.crds import require
 from modelops.kubernetes.pods import name_of
 from modelops.training.args import Backend, Framework, TrainingJobArgs
-from modelops.training.job_spec import DEFAULT_TIMEOUT_SECONDS, batch, is_held, job_spec
+from modelops.training.job_spec import DEFAULT_TIMEOUT_SECONDS, batch, job_spec, starts_suspended
 from modelops.training.pod import Run
 
 DEFAULT_QUEUE_TIMEOUT_SECONDS = 86_400
@@ -61,7 +61,7 @@ class _Custom(pulumi.CustomResource):
         return pulumi.Output.from_input(self.__dict__["status"])
 
 
-def requirements(name: str, args: TrainingJobArgs, here: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+def requirements(name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
     """Reads what must be in the cluster for what was asked for, so that a plan already fails where it is not.
 
     The resources' names say what is missing, because Pulumi's error is just that a resource does not exist.
@@ -69,28 +69,28 @@ def requirements(name: str, args: TrainingJobArgs, here: pulumi.ResourceOptions)
     found: list[pulumi.Resource] = []
     apis = {Backend.JOBSET: ("jobsets", JOBSET), Backend.TRAINER: ("trainjobs", TRAINER)}
     if (backend := args.get("backend")) in apis:
-        found.append(require(name, *apis[backend], here))
+        found.append(require(name, *apis[backend], opts))
     if (queue := args.get("queue")) is not None:
         label = f"{name}-needs-kueue-with-the-crd-localqueues.kueue.x-k8s.io-and-its-queue"
         place = pulumi.Output.concat(args["namespace"], "/", queue)
-        found.append(k8s.apiextensions.CustomResource.get(label, QUEUE, "LocalQueue", place, opts=here))
+        found.append(k8s.apiextensions.CustomResource.get(label, QUEUE, "LocalQueue", place, opts=opts))
     return found
 
 
-def start(run: Run, here: pulumi.ResourceOptions) -> Started:
+def start(run: Run, opts: pulumi.ResourceOptions) -> Started:
     """Creates what runs the training."""
     backend = run.args.get("backend", Backend.JOB)
     if backend is Backend.JOBSET:
-        return _start_jobset(run, here)
+        return _start_jobset(run, opts)
     if backend is Backend.TRAINER:
-        return _start_trainer(run, here)
-    job = job_of(run.name, run, job_spec(run), here)
+        return _start_trainer(run, opts)
+    job = job_of(run.name, run, job_spec(run), opts)
     return Started(job, name_of(job), None)
 
 
-def job_of(name: str, run: Run, spec: batch.JobSpecArgs, here: pulumi.ResourceOptions) -> batch.Job:
+def job_of(name: str, run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> batch.Job:
     """A Job of this run."""
-    options = pulumi.ResourceOptions.merge(here, _options(run.args))
+    options = pulumi.ResourceOptions.merge(opts, _options(run.args))
     options = pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(replace_on_changes=_REPLACE_ON))
     # No name of its own making: Pulumi removes what failed replacements left only at the end of an update that goes
     # through, so a name made from the run's identity would meet its older self when a change is taken back, and the
@@ -99,14 +99,14 @@ def job_of(name: str, run: Run, spec: batch.JobSpecArgs, here: pulumi.ResourceOp
     return batch.Job(name, metadata=metadata, spec=spec, opts=options)
 
 
-def _start_jobset(run: Run, here: pulumi.ResourceOptions) -> Started:
-    held = is_held(run.args)
+def _start_jobset(run: Run, opts: pulumi.ResourceOptions) -> Started:
+    held = starts_suspended(run.args)
     spec = {**_set_of_one_job(run, "w"), "suspend": True if held else None}
     if (seconds := run.args.get("ttl_seconds_after_finished")) is not None:
         spec["ttlSecondsAfterFinished"] = seconds
     # What ended badly has a terminal state too: waiting for the good one alone would last until the timeout.
     metadata = _metadata(run, {"pulumi.com/waitFor": "jsonpath={.status.terminalState}"})
-    options = pulumi.ResourceOptions.merge(here, _options(run.args, replace=not held))
+    options = pulumi.ResourceOptions.merge(opts, _options(run.args, replace=not held))
     jobset = _Custom(run.name, JOBSET, "JobSet", metadata, spec, options)
     return Started(jobset, name_of(jobset), jobset.status.apply(lambda status: _judge(run.name, status)))
 
@@ -124,23 +124,23 @@ def _judge(name: str, status: Mapping[str, Any] | None) -> str:
     return state
 
 
-def _start_trainer(run: Run, here: pulumi.ResourceOptions) -> Started:
+def _start_trainer(run: Run, opts: pulumi.ResourceOptions) -> Started:
     # The Trainer knows the Job of the training by this label, and starts it as often as it has nodes.
     step = {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
     template = {"spec": _set_of_one_job(run, "node", step)}
     metadata = _metadata(run, {}, {"trainer.kubeflow.org/framework": Framework(run.args["framework"]).value})
     spec = {"mlPolicy": {"numNodes": run.workers}, "template": template}
-    options = pulumi.ResourceOptions.merge(here, pulumi.ResourceOptions(replace_on_changes=["spec"]))
+    options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(replace_on_changes=["spec"]))
     runtime = _Custom(f"{run.name}-runtime", TRAINER, "TrainingRuntime", metadata, spec, options)
     reference = {"apiGroup": TRAINER.partition("/")[0], "kind": "TrainingRuntime", "name": name_of(runtime)}
-    held = is_held(run.args)
+    held = starts_suspended(run.args)
     job = _Custom(
         run.name,
         TRAINER,
         "TrainJob",
         _metadata(run, {"pulumi.com/waitFor": "condition=Complete"}),
         {"runtimeRef": reference, "trainer": {"numNodes": run.workers}, "suspend": True if held else None},
-        pulumi.ResourceOptions.merge(here, _options(run.args, replace=not held)),
+        pulumi.ResourceOptions.merge(opts, _options(run.args, replace=not held)),
     )
     return Started(job, name_of(job), None)
 
@@ -167,7 +167,7 @@ def _metadata(
 
 def _options(args: TrainingJobArgs, *, replace: bool = False) -> pulumi.ResourceOptions:
     seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
-    held = is_held(args)
+    held = starts_suspended(args)
     if held:
         # The deadline counts from the start, and who starts the run is not us.
         seconds += args.get("queue_timeout_seconds", DEFAULT_QUEUE_TIMEOUT_SECONDS)

@@ -8,6 +8,7 @@ import pulumi
 
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.volumes import check_volume
 from modelops.training.args import Backend, Framework, TrainingJobArgs
 from modelops.training.pod import TRAINING_SIZES
 from modelops.training.sweep import MOST_TRIALS
@@ -16,7 +17,6 @@ MONTH_SECONDS = 2_592_000
 LONGEST_NAME = 50
 LONGEST_NAME_OF_SET = 40
 """The Job of a JobSet has a longer name than the set."""
-_MODES = ("ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _RESERVED = ("MODELOPS_", "MLFLOW_", "PET_", "DMLC_")
 
@@ -155,7 +155,6 @@ def check_gate(problems: Problems, args: Mapping[str, Any]) -> None:
 def _check_volumes(problems: Problems, args: Mapping[str, Any]) -> None:
     checkpoints = args.get("checkpoints")
     if isinstance(checkpoints, Mapping):
-        _check_one_of(problems, "checkpoints", checkpoints, ("size", "claim", "uri"))
         problems.number("checkpoints.interval_seconds", checkpoints.get("interval_seconds"), 1, 86_400)
         problems.number("checkpoints.interval_steps", checkpoints.get("interval_steps"), minimum=1)
         uri = checkpoints.get("uri")
@@ -164,20 +163,10 @@ def _check_volumes(problems: Problems, args: Mapping[str, Any]) -> None:
             problems.add("checkpoints.uri", uri, "must be an address such as s3://bucket/prefix")
         if "secret" in checkpoints and uri is None:
             problems.add("checkpoints.secret", checkpoints["secret"], "must not be given without uri")
-        for field in ("keep", "retain"):
-            needed = ("size", "claim") if field == "keep" else ("size",)
-            if checkpoints.get(field) and not any(key in checkpoints for key in needed):
-                problems.add(f"checkpoints.{field}", True, f"must not be given without {' or '.join(needed)}")
-    cache = args.get("model_cache")
-    if isinstance(cache, Mapping):
-        _check_one_of(problems, "model_cache", cache, ("size", "claim"))
-    for field, volume in (("checkpoints", checkpoints), ("model_cache", cache)):
-        for mode in _mapping(volume).get("access_modes", []):
-            _check_one(problems, f"{field}.access_modes", mode, _MODES)
-        for key in ("storage_class", "access_modes"):
-            if key in _mapping(volume) and "size" not in _mapping(volume):
-                problems.add(f"{field}.{key}", _mapping(volume)[key], "must not be given without size")
-        problems.quantity(f"{field}.size", _mapping(volume).get("size"))
+        check_volume(problems, "checkpoints", checkpoints, instead="uri")
+        if checkpoints.get("keep_after_publish") and "uri" in checkpoints:
+            problems.add("checkpoints.keep_after_publish", True, "must not be given with uri")
+    check_volume(problems, "model_cache", args.get("model_cache"))
 
 
 def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
@@ -199,12 +188,6 @@ def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
     kinds = ("nodeAffinity", "podAffinity", "podAntiAffinity")
     for key in _mapping(args.get("affinity")):
         _check_one(problems, "affinity", key, kinds)
-
-
-def _check_one_of(problems: Problems, field: str, value: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    given = [key for key in keys if key in value]
-    if len(given) != 1:
-        problems.add(field, given or dict(value), f"must have one of {', '.join(keys)}")
 
 
 def _check_one(problems: Problems, field: str, value: object, known: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.kubernetes.jobs import STOPPED, failure_policy
 from modelops.training.args import TrainingJobArgs
 from modelops.training.pod import Run, selecting_template, template
 
@@ -13,15 +14,14 @@ DEFAULT_TIMEOUT_SECONDS = 3600
 WRONG_CONFIGURATION = 2
 GATE_NOT_MET = 3
 PEERS_GONE = 4
+FINAL = (WRONG_CONFIGURATION, GATE_NOT_MET, PEERS_GONE)
 """Exit codes after which another try would end the same."""
 LOST_PEER = 75
-STOPPED = 143
-"""Exit codes of pods that ended for another's sake; trying them again doesn't count."""
 
 batch = k8s.batch.v1
 
 
-def is_held(args: TrainingJobArgs) -> bool:
+def starts_suspended(args: TrainingJobArgs) -> bool:
     """Whether the run is created suspended, and somebody else starts it."""
     return bool(args.get("suspend")) or "queue" in args
 
@@ -41,9 +41,9 @@ def job_spec(run: Run, *, alone: bool = True) -> batch.JobSpecArgs:
     return batch.JobSpecArgs(
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
-        pod_failure_policy=failure_policy(retries),
+        pod_failure_policy=_failure_policy(retries),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished") if alone else None,
-        suspend=True if alone and is_held(args) else None,
+        suspend=True if alone and starts_suspended(args) else None,
         completion_mode="Indexed" if indexed else None,
         completions=count if indexed else None,
         parallelism=parallel if indexed else None,
@@ -59,31 +59,12 @@ def selecting_spec(run: Run, sweep: pulumi.Resource) -> batch.JobSpecArgs:
     return batch.JobSpecArgs(
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
-        pod_failure_policy=failure_policy(retries),
+        pod_failure_policy=_failure_policy(retries),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
         template=selecting_template(run, sweep),
     )
 
 
-def failure_policy(retries: int) -> batch.PodFailurePolicyArgs:
-    """Which ends of a pod count as a failure, and which of them is final.
-
-    A pod that the cluster evicts or preempts, that was told to stop or that lost a peer is replaced without counting.
-    With retries, a failure that would only repeat itself is final. Without, it is final anyway, and then Kubernetes'
-    reason should be BackoffLimitExceeded: the official provider takes no notice of Jobs that a policy failed, so that
-    `pulumi up` would wait until its own timeout.
-    """
-    ends = batch.PodFailurePolicyOnExitCodesRequirementArgs
-    rules = [
-        batch.PodFailurePolicyRuleArgs(
-            action="Ignore",
-            on_pod_conditions=[
-                batch.PodFailurePolicyOnPodConditionsPatternArgs(type="DisruptionTarget", status="True")
-            ],
-        ),
-        batch.PodFailurePolicyRuleArgs(action="Ignore", on_exit_codes=ends(operator="In", values=[LOST_PEER, STOPPED])),
-    ]
-    if retries > 0:
-        final = ends(operator="In", values=[WRONG_CONFIGURATION, GATE_NOT_MET, PEERS_GONE])
-        rules.insert(0, batch.PodFailurePolicyRuleArgs(action="FailJob", on_exit_codes=final))
-    return batch.PodFailurePolicyArgs(rules=rules)
+def _failure_policy(retries: int) -> batch.PodFailurePolicyArgs:
+    """A pod that lost a peer is replaced without counting; without retries every failure is final anyway."""
+    return failure_policy(final=FINAL if retries > 0 else (), uncounted=(LOST_PEER, STOPPED))

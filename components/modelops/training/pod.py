@@ -15,12 +15,12 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import canonical_json
-from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.pods import (
     ACCOUNT_FOLDER,
-    Sizes,
+    DefaultResources,
     api_access,
     claimed,
     container,
@@ -43,8 +43,8 @@ DEFAULT_PUBLISH_COMMAND = ("python", "-m", "modelops_runtime", "publish")
 DEFAULT_WATCH_COMMAND = ("python", "-m", "modelops_runtime", "watch")
 DEFAULT_SELECT_COMMAND = ("python", "-m", "modelops_runtime", "select")
 DEFAULT_REGISTRY_WAIT_SECONDS = 120
-TRAINING_SIZES = Sizes(cpu="500m", memory="1Gi", memory_limit="2Gi")
-PUBLISHER_SIZES = Sizes(cpu="50m", memory="256Mi", memory_limit="1Gi")
+TRAINING_SIZES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="2Gi")
+PUBLISHER_SIZES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
 DEFAULT_SERVING_ALIAS = "serving"
 CHECKPOINT_SECONDS = 60
 """How long a training may take to write its checkpoint after SIGTERM."""
@@ -86,12 +86,12 @@ class Run:
 
     def labels(self) -> dict[str, pulumi.Input[str]]:
         """Labels of what belongs to this very run."""
-        return labels(COMPONENT, COMPONENT, self.name, self.version)
+        return standard_labels(COMPONENT, COMPONENT, self.name, self.version)
 
 
 def selecting_template(run: Run, after: pulumi.Resource) -> core.PodTemplateSpecArgs:
     """The pod template of the Job that finds the best of a sweep's runs, once `after` is done with them."""
-    account: pulumi.Output[str] = known_after(run.service_account, after)
+    account: pulumi.Output[str] = with_dependencies(run.service_account, after)
     command = (run.args.get("publisher") or {}).get("select_command") or DEFAULT_SELECT_COMMAND
     select = container(
         "select",
@@ -216,7 +216,7 @@ def _publish(run: Run) -> core.ContainerArgs:
     command = (run.args.get("publisher") or {}).get("command") or DEFAULT_PUBLISH_COMMAND
     checkpoints = run.args.get("checkpoints") or {}
     variables = {**_publishing(run), "MODELOPS_PUBLISH_RETRIES": str(run.args.get("retries", 0))}
-    if run.checkpoint_claim is not None and not checkpoints.get("keep"):
+    if run.checkpoint_claim is not None and not checkpoints.get("keep_after_publish"):
         variables["MODELOPS_DELETE_CHECKPOINTS"] = "true"
     if "command" not in (run.args.get("publisher") or {}):
         variables["MODELOPS_WATCH"] = " ".join(DEFAULT_WATCH_COMMAND)
@@ -242,7 +242,7 @@ def _account() -> core.VolumeMountArgs:
 
 
 def _publisher_image(run: Run) -> pulumi.Input[str]:
-    return (run.args.get("publisher") or {}).get("image", run.args["image"])
+    return run.args.get("runtime_image", run.args["image"])
 
 
 def _wrapped(

@@ -7,14 +7,14 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
-from modelops.kubernetes.labels import labels
+from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import net
 from modelops.kubernetes.pods import core, name_of
 from modelops.kubernetes.run_report import RunReport
-from modelops.kubernetes.volumes import wanted_volume
-from modelops.kubernetes.workers import isolation, names_of_workers
+from modelops.kubernetes.volumes import optional_claim
+from modelops.kubernetes.workers import names_of_workers, worker_network_policy
 from modelops.training.args import (
     Framework,
     Goal,
@@ -54,15 +54,15 @@ class TrainingJob(pulumi.ComponentResource):
         args = checked(name, args)
         super().__init__("modelops:index:TrainingJob", name, None, opts)
         name = objects_name(name, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         self.run_id = _run_id(args)
-        run = _surroundings(name, args, self.run_id, here)
-        started = start(run, here)
+        run = _prerequisites(name, args, self.run_id, child_opts)
+        started = start(run, child_opts)
         last = started.resource
         if run.trials:
-            last = job_of(f"{name}-select", run, selecting_spec(run, last), here)
+            last = job_of(f"{name}-select", run, selecting_spec(run, last), child_opts)
         self.job_name = started.name
-        self.model_version = known_after(run.version, last, outcome=started.outcome)
+        self.model_version = with_dependencies(run.version, last, outcome=started.outcome)
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         tracking_url = args.get("tracking_url", args["tracking_uri"])
         self.metrics, self.run_url = run.report.outputs(last, started.outcome, self.run_id, tracking_url)
@@ -106,15 +106,15 @@ def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
     )
 
 
-def _surroundings(name: str, args: TrainingJobArgs, run: pulumi.Output[str], here: pulumi.ResourceOptions) -> Run:
+def _prerequisites(name: str, args: TrainingJobArgs, run: pulumi.Output[str], opts: pulumi.ResourceOptions) -> Run:
     """Everything that a run's pods need to be there before them."""
-    own = labels(COMPONENT, COMPONENT, name)
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=own)
+    labels = standard_labels(COMPONENT, COMPONENT, name)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
     workers = args.get("workers", 1)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=here)
+    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
     # To see whether an older Job is still at work on the same run, such as one that an interrupted update left.
     rule = rbac.PolicyRuleArgs(api_groups=["batch"], resources=["jobs"], verbs=["list"])
-    role = rbac.Role(name, metadata=metadata, rules=[rule], opts=here)
+    role = rbac.Role(name, metadata=metadata, rules=[rule], opts=opts)
     needed: list[pulumi.Resource] = [
         account,
         role,
@@ -123,23 +123,23 @@ def _surroundings(name: str, args: TrainingJobArgs, run: pulumi.Output[str], her
             metadata=metadata,
             role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=name_of(role)),
             subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=name, namespace=args["namespace"])],
-            opts=here,
+            opts=opts,
         ),
-        net.NetworkPolicy(name, metadata=metadata, spec=isolation(COMPONENT, name, workers), opts=here),
+        net.NetworkPolicy(name, metadata=metadata, spec=worker_network_policy(COMPONENT, name, workers), opts=opts),
     ]
-    needed += requirements(name, args, here)
-    report = RunReport(name, args["namespace"], own, name, here)
+    needed += requirements(name, args, opts)
+    report = RunReport(name, args["namespace"], labels, name, opts)
     if workers > 1:
-        needed.append(names_of_workers(COMPONENT, name, args["namespace"], here))
+        needed.append(names_of_workers(COMPONENT, name, args["namespace"], opts))
     checkpoints, cache = args.get("checkpoints"), args.get("model_cache")
     return Run(
         name=name,
         args=args,
         run_id=run,
-        service_account=known_after(name, *needed),
+        service_account=with_dependencies(name, *needed),
         trials=[_trial(args, values) for values in trials(args.get("sweep", {}))] if "sweep" in args else [],
-        checkpoint_claim=wanted_volume(f"{name}-checkpoints", args["namespace"], own, checkpoints, workers, here),
-        cache_claim=wanted_volume(f"{name}-cache", args["namespace"], own, cache, workers, here),
+        checkpoint_claim=optional_claim(f"{name}-checkpoints", args["namespace"], labels, checkpoints, workers, opts),
+        cache_claim=optional_claim(f"{name}-cache", args["namespace"], labels, cache, workers, opts),
         report=report,
     )
 

@@ -89,7 +89,7 @@ def test_an_object_store_is_source_and_destination(place: Place, object_store: O
         "sources": [{"uri": f"s3://{object_store.bucket}/raw/*.csv", "types": {"a": "number", "y": "number"}}],
         "steps": [{"split": {}}, {"scale": {"columns": ["a"]}}],
         "destination": f"s3://{object_store.bucket}/prepared",
-        "secret": object_store.credentials(place.namespace),
+        "data_secret": object_store.credentials(place.namespace),
         "environment": object_store.variables,
         "shards": 2,
     }

@@ -107,7 +107,7 @@ def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_p
 
     def program(token: str, **settings: Any) -> Callable[[k8s.Provider], Mapping[str, Any]]:
         parts: dict[str, Any] = {
-            part: {"image": stand_in(facts, part), "keep_volume": False} for part in ("prometheus", "alertmanager")
+            part: {"image": stand_in(facts, part), "retain_volume": False} for part in ("prometheus", "alertmanager")
         }
 
         def build(provider: k8s.Provider) -> Mapping[str, Any]:
@@ -166,7 +166,7 @@ def test_a_volume_that_stayed_is_no_obstacle_and_is_taken_up_again_by_its_name(w
     def claims() -> set[str]:
         return {name for name in watched.volumes() if name.startswith("watch-prometheus-")}
 
-    kept = watched.program("a token", keep_volume=True)
+    kept = watched.program("a token", retain_volume=True)
     watched.stack.up(kept)
     eventually(lambda: ask(watched.url("prometheus"), UP), 60)
     [before] = ask(watched.url("prometheus"), f"timestamp({UP})")

@@ -87,7 +87,7 @@ def program(world_images: Images, namespace: str, authority: str, **passwords: s
         )
         filebeat = {"image": world_images.filebeat, "queue_size": QUEUE, "resources": TINY}
         after = pulumi.ResourceOptions(provider=provider, depends_on=[setup])
-        prometheus = {"image": world_images.prometheus, "storage_size": "1Gi", "keep_volume": False}
+        prometheus = {"image": world_images.prometheus, "storage_size": "1Gi", "retain_volume": False}
         args = {**elk("writer", filebeat=filebeat), "prometheus": prometheus, "expose": world_images.expose}
         return {"prometheus_url": MonitoringStack("ship", args, after).prometheus_url}  # type: ignore[arg-type]
 

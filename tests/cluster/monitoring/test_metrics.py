@@ -103,9 +103,9 @@ def watched(
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         there: Any = pulumi.ResourceOptions(provider=provider)
         parts: dict[str, Any] = {part: {"image": stand_in(facts, part)} for part in PROGRAMS}
-        parts["prometheus"] |= {"storage_size": "1Gi", "keep_volume": False}
+        parts["prometheus"] |= {"storage_size": "1Gi", "retain_volume": False}
         webhook = {"url": hook, "token": pulumi.Output.secret(receiver.TOKEN)}
-        parts["alertmanager"] |= {"receivers": {"webhook": webhook}, "keep_volume": False}
+        parts["alertmanager"] |= {"receivers": {"webhook": webhook}, "retain_volume": False}
         args: Any = {"namespace": namespace, "watched_namespaces": [serving.namespace], "expose": expose, **parts}
         monitoring = MonitoringStack("watch", args, there)
         faulty: Any = serving.args(image=faulty_image(serving.image, facts, "errors"), replicas=1, expose=expose)

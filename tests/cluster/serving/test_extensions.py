@@ -30,7 +30,7 @@ LARGE: dict[str, Any] = {
     "model_uri": "hf://organization/model@main",
     "resources": {"cpu": "20m", "memory": "64Mi", "memory_limit": "1Gi", "gpus": 2},
     "vllm": {"shared_memory": "64Mi", "max_model_len": 4096},
-    "cache": {"size": "1Gi"},
+    "cache": {"storage_size": "1Gi"},
     "replicas": 1,
 }
 

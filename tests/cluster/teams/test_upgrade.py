@@ -153,6 +153,8 @@ def test_a_filled_stack_goes_on_with_the_new_library(filled: Filled, serving_ima
     volumes = filled.volumes()
     assert volumes
 
+    filled.given["training"]["checkpoints"] = {"storage_size": "1Gi"}  # as the changelog's table of renames says
+    filled.pulumi("config", "set", "given", json.dumps(filled.given))
     steps = json.loads(filled.pulumi("preview", "--json"))["steps"]
     drastic = {
         (step["op"], step["urn"].split("::", 2)[2])

@@ -106,7 +106,7 @@ def production_args(namespace: str, facts: Mapping[str, Any], store: s3.ObjectSt
             "secret": store.credentials(namespace),
         },
         "auth": {"admin_password": ADMIN_PASSWORD},
-        "backup": {"storage_size": "1Gi", "keep": 2},
+        "backup": {"storage_size": "1Gi", "keep_count": 2},
         "resources": TINY,
         "expose": exposure(facts),
     }

@@ -24,7 +24,8 @@ def job(light: Light, images: TrainingImages, name: str, framework: str, **chang
         "image": images[framework],
         "framework": framework,
         "command": ["python", "-m", "sample.train"],
-        "publisher": {"image": light.image, "command": command("publish_outputs")},
+        "runtime_image": light.image,
+        "publisher": {"command": command("publish_outputs")},
         "parameters": PARAMETERS,
         "resources": {"cpu": "20m", "memory": "400Mi", "memory_limit": "2Gi"},
         "timeout_seconds": 1800,
@@ -76,7 +77,7 @@ def test_a_killed_worker_ends_the_others_and_all_go_on(
         "workers": 2,
         "retries": 2,
         "parameters": {**PARAMETERS, "epochs": epochs},
-        "checkpoints": {"size": "100Mi", "interval_steps": 10},
+        "checkpoints": {"storage_size": "100Mi", "interval_steps": 10},
     }
     running = stack.start(job(light, training_images, name, framework, **changes))
 

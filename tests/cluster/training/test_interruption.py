@@ -27,7 +27,9 @@ def stack(light: Light) -> Iterator[Stack]:
 def counting(light: Light, name: str, holds: str, **changes: Any) -> Any:
     """A training of STEPS steps whose processes wait at the given steps to be disturbed."""
     parameters = {"steps": STEPS, "pause": 0.01, "name": name, "holds": holds}
-    return light.program(name, "count", **{"parameters": parameters, "checkpoints": {"size": "100Mi"}, **changes})
+    return light.program(
+        name, "count", **{"parameters": parameters, "checkpoints": {"storage_size": "100Mi"}, **changes}
+    )
 
 
 def pod_at_step(light: Light, name: str, step: int) -> str:

@@ -119,7 +119,7 @@ class Setting:
             "namespace": self.namespace,
             "model_uri": run.model_uri,
             "tracking_uri": registry.tracking_uri,
-            "serving_alias": {},
+            "serving_alias": "serving",
             "replicas": 1,
             "resources": SMALL,
             "startup_timeout_seconds": 90,

@@ -52,7 +52,7 @@ def test_a_worker_killed_mid_run_restarts_it_from_the_checkpoint_and_peers_do_no
         workers=2,
         retries=1,
         parameters={"steps": 12, "pause": 1, "die_at": 4},
-        checkpoints={"size": "100Mi", "access_modes": ["ReadWriteOnce"]},
+        checkpoints={"storage_size": "100Mi", "access_modes": ["ReadWriteOnce"]},
     )
     stack.up(program)
     (job,) = light.jobs("restart")

@@ -42,7 +42,7 @@ def changed(args: dict[str, Any]) -> dict[str, Any]:
     args["resources"] = SMALL
     if "model_cache" not in args:
         return args
-    one_node = {"size": "1Gi", "access_modes": ["ReadWriteOnce"]}
+    one_node = {"storage_size": "1Gi", "access_modes": ["ReadWriteOnce"]}
     args |= {"model_cache": one_node, "checkpoints": {**one_node, "interval_steps": 10}, "environment": {}}
     # Once a pod, before torchrun starts the processes: the base model that a team would have put into the cache.
     command = ["python", "-c", TINY_MODEL, *args["command"]]

@@ -96,7 +96,7 @@ def test_a_bound_of_the_gate_may_be_an_output() -> None:
 
 def test_secrets_are_references() -> None:
     args = {**ARGS, "data": {**ARGS["data"], "steps": [{"hash": {"columns": ["who"]}}, {"split": {}}]}}
-    args["data"] |= {"salt_secret": "salt", "secret": "store"}
+    args["data"] |= {"salt_secret": "salt", "data_secret": "store"}
     args["training"] = {**ARGS["training"], "tracking_secret": "writer"}
     steps = document(deploy(args))["steps"]
     [prepare] = steps["prepare"]["spec"]["containers"]

@@ -28,7 +28,7 @@ ARGS: dict[str, Any] = {
     "namespace": "ml",
     "sources": [SOURCE],
     "steps": STEPS,
-    "volume": {"size": "10Gi"},
+    "volume": {"storage_size": "10Gi"},
 }
 EVERYTHING: dict[str, Any] = {
     **ARGS,
@@ -39,7 +39,7 @@ EVERYTHING: dict[str, Any] = {
     "input_version": "2026-11-24",
     "shards": 4,
     "salt_secret": "salt",
-    "secret": "object-store",
+    "data_secret": "object-store",
     "command": ["prepare"],
     "environment": {"AWS_ENDPOINT_URL": "http://s3.ml.svc:7070"},
     "resources": {"cpu": "2", "memory": "8Gi"},
@@ -276,9 +276,12 @@ def test_names_that_are_only_known_later_pass() -> None:
             "salt_secret is missing, it is required with hash",
         ),
         ({"steps": [{"drop": {"columns": ["a" * 100_000]}}, {"split": {}}]}, "must be at most 100000 bytes of JSON"),
-        ({"volume": {}}, "volume is {}, must have one of size, claim"),
-        ({"volume": {"size": "lots"}}, "volume.size is 'lots', must be a Kubernetes quantity"),
-        ({"volume": {"claim": "a", "retain": True}}, "volume.retain is True, must not be given without size"),
+        ({"volume": {}}, "volume is {}, must have one of storage_size, claim"),
+        ({"volume": {"storage_size": "lots"}}, "volume.storage_size is 'lots', must be a Kubernetes quantity"),
+        (
+            {"volume": {"claim": "a", "retain_volume": True}},
+            "volume.retain_volume is True, must not be given without storage_size",
+        ),
         ({"volume": None}, "destination is missing, it is required without volume"),
         ({"destination": "/tmp/x"}, "destination is '/tmp/x', must be a folder under /data or an s3:// address"),
         ({"volume": None, "destination": "/data/x"}, "volume is missing, it is required with the destination /data/x"),

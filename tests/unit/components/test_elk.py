@@ -130,8 +130,8 @@ def test_volumes_outlive_the_stack_unless_it_says_otherwise() -> None:
         return dict(nodes(watch(elk)).inputs["spec"]["persistentVolumeClaimRetentionPolicy"])
 
     assert policy({})["whenDeleted"] == "Retain"
-    assert policy({"elasticsearch": {"keep_volumes": False}})["whenDeleted"] == "Delete"
-    for given, kept in (({}, True), ({"keep_volume": False}, False)):
+    assert policy({"elasticsearch": {"retain_volume": False}})["whenDeleted"] == "Delete"
+    for given, kept in (({}, True), ({"retain_volume": False}, False)):
         claim = watch({"logstash": given}).one("PersistentVolumeClaim", "m-logstash")
         assert claim.options["retain_on_delete"] is kept
 

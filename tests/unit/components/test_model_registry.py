@@ -161,7 +161,7 @@ PRODUCTION: dict[str, Any] = {
     "database": {},
     "artifacts": {"uri": "s3://bucket/mlflow", "endpoint_url": "http://s3.other:9000", "secret": "bucket"},
     "auth": {"admin_password": "planted password"},
-    "backup": {"keep": 3},
+    "backup": {"keep_count": 3},
 }
 
 
@@ -264,7 +264,7 @@ def test_a_backup_of_a_volume_runs_where_the_volume_is() -> None:
             "database.storage_size is '1Gi', must not be given with secret",
         ),
         ({"database": {"port": 5433}}, "database.port is 5433, must only be given with secret"),
-        ({"backup": {"keep": 0}}, "backup.keep is 0, must be 1 to 1000"),
+        ({"backup": {"keep_count": 0}}, "backup.keep_count is 0, must be 1 to 1000"),
     ],
 )
 def test_each_error_of_production(change: dict[str, Any], problem: str) -> None:

@@ -242,7 +242,7 @@ def test_credentials_for_the_registry_stay_in_their_secret() -> None:
 
 
 def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
-    program = serve({**ARGS, "cache": {"size": "3Gi", "storage_class": "shared"}})
+    program = serve({**ARGS, "cache": {"storage_size": "3Gi", "storage_class": "shared"}})
     claim = program.one("PersistentVolumeClaim").inputs
     assert claim["spec"] == {
         "accessModes": ["ReadWriteMany"],
@@ -289,8 +289,11 @@ def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
         ({"vllm": {"nodes": 2}}, "vllm is {'nodes': 2}, must not be given with the modelops runtime"),
         ({"runtime": "triton"}, "runtime is 'triton', must be one of modelops, vllm"),
         ({"model_uri": "hf://a/b"}, "model_uri is 'hf://a/b', must be models:/<name>@<alias>"),
-        ({"cache": {"size": "big"}}, "cache.size is 'big', must be a Kubernetes quantity"),
-        ({"cache": {"access_mode": "Any"}}, "cache.access_mode is 'Any', must be one of ReadWriteMany, ReadWriteOnce"),
+        ({"cache": {"storage_size": "big"}}, "cache.storage_size is 'big', must be a Kubernetes quantity"),
+        (
+            {"cache": {"access_modes": ["Any"]}},
+            "cache.access_modes is 'Any', must be one of ReadWriteOnce, ReadWriteMany",
+        ),
         ({"rollout": {"max_surge": 0, "max_unavailable": 0}}, "must be at least 1 when max_surge is 0"),
         ({"rollout": {"max_surge": -1}}, "rollout.max_surge is -1, must be 0 to 1000"),
         ({"smoke_test": {"inputs": [], "outputs": [1]}}, "smoke_test.inputs is [], must not be empty"),
@@ -357,7 +360,7 @@ def test_each_error(change: dict[str, Any], problem: str) -> None:
 
 
 def test_the_alias_moves_only_once_the_rollout_is_done() -> None:
-    program = serve({**ARGS, "serving_alias": {"tracking_secret": "writer"}})
+    program = serve({**ARGS, "serving_alias": "serving", "serving_alias_secret": "writer"})
     job = program.one("Job", "demo-alias")
     assert "demo" in job.options["dependencies"]
     values = environment(job, "promote")

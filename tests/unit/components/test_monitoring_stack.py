@@ -202,8 +202,8 @@ def test_web_ends_speak_tls_under_an_authority_of_their_own() -> None:
     assert {"m-prometheus.watch.svc", "localhost", "watch.example.com"} <= set(names.get_values_for_type(x509.DNSName))
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(files["ca.crt"]))
     assert yaml.safe_load(files["web.yml"])["tls_server_config"]["cert_file"] == "/etc/modelops/web/tls.crt"
-    assert program.outputs["web_authority"].value == files["ca.crt"].decode()
-    assert not program.outputs["web_authority"].secret
+    assert program.outputs["web_ca_certificate"].value == files["ca.crt"].decode()
+    assert not program.outputs["web_ca_certificate"].secret
     assert (
         watch({**ARGS, "web": {"tls": True}}).outputs["prometheus_url"].value == "https://m-prometheus.watch.svc:9090"
     )
@@ -232,12 +232,12 @@ def test_with_tls_whoever_asks_trusts_that_authority() -> None:
     sources = yaml.safe_load(program.one("ConfigMap", "m-grafana-provisioning").inputs["data"]["datasources.yaml"])
     assert sources["datasources"][0]["jsonData"]["tlsAuthWithCACert"] is True
     assert environment(workloads(program)["grafana"], "grafana")["PROMETHEUS_URL"].startswith("https://")
-    assert "web_authority" not in watch(ALL).outputs
+    assert "web_ca_certificate" not in watch(ALL).outputs
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_volumes_stay_unless_the_arguments_say_otherwise(keep: bool) -> None:
-    parts = {} if keep else {key: {"keep_volume": False} for key in ("prometheus", "alertmanager")}
+    parts = {} if keep else {key: {"retain_volume": False} for key in ("prometheus", "alertmanager")}
     claims = watch({**ARGS, **parts}).of("PersistentVolumeClaim")
     assert {claim.name: claim.options["retain_on_delete"] for claim in claims} == {
         "m-prometheus": keep,

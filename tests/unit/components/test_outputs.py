@@ -6,7 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.network import port_of
 from tests.unit.components.harness import run
@@ -15,7 +15,7 @@ from tests.unit.components.harness import run
 def test_a_known_value_stays_known_in_a_plan_and_waits_for_the_resource() -> None:
     def build() -> dict[str, pulumi.Output[str]]:
         job = k8s.batch.v1.Job("job", metadata={"name": "job"})
-        return {"found": pulumi.Output.concat("models:/", known_after("linear", job))}
+        return {"found": pulumi.Output.concat("models:/", with_dependencies("linear", job))}
 
     found = run(build, preview=True).outputs["found"]
     assert (found.value, found.known, found.secret) == ("models:/linear", True, False)
@@ -26,7 +26,7 @@ def test_an_unknown_value_stays_unknown_and_a_secret_one_secret() -> None:
     def build() -> dict[str, pulumi.Output[str]]:
         job = k8s.batch.v1.Job("job", metadata={"name": "job"})
         unknown: pulumi.Output[Any] = job.metadata.apply(lambda _: cast(Any, pulumi.UNKNOWN))
-        return {"unknown": known_after(unknown, job), "secret": known_after(pulumi.Output.secret("x"), job)}
+        return {"unknown": with_dependencies(unknown, job), "secret": with_dependencies(pulumi.Output.secret("x"), job)}
 
     outputs = run(build, preview=True).outputs
     assert not outputs["unknown"].known

@@ -56,9 +56,9 @@ KEPT = {"prometheus": "data", "alertmanager": "data", "logstash": "queue", "back
 ALL: dict[str, Callable[[], pulumi.Resource]] = {
     **{part: partial(kept, part) for part in KEPT},
     "registry": registry,
-    "checkpoints": lambda: training(checkpoints={"size": "1Gi"}),
-    "model cache of a training": lambda: training(model_cache={"size": "1Gi"}),
-    "data": lambda: pipeline({"size": "1Gi"}),
+    "checkpoints": lambda: training(checkpoints={"storage_size": "1Gi"}),
+    "model cache of a training": lambda: training(model_cache={"storage_size": "1Gi"}),
+    "data": lambda: pipeline({"storage_size": "1Gi"}),
     "models of a service": service,
 }
 

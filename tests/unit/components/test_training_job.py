@@ -43,7 +43,8 @@ EVERYTHING: dict[str, Any] = {
     "resources": {"cpu": "2", "cpu_limit": "4", "memory": "8Gi", "memory_limit": "16Gi", "gpus": 1},
     "retries": 2,
     "timeout_seconds": 7200,
-    "publisher": {"image": "publisher:1", "command": ["publish"]},
+    "runtime_image": "publisher:1",
+    "publisher": {"command": ["publish"]},
     "image_pull_secret": "registry",
 }
 
@@ -285,24 +286,30 @@ def test_provider_is_respected() -> None:
             {"sweep": {"lr": [1]}, "sweep_metric": "mse", "sweep_goal": "best"},
             "sweep_goal is 'best', must be one of min, max",
         ),
-        ({"checkpoints": {}}, "checkpoints is {}, must have one of size, claim, uri"),
-        ({"checkpoints": {"size": "1Gi", "uri": "s3://a"}}, "checkpoints is ['size', 'uri'], must have one of"),
-        ({"checkpoints": {"size": "10GB"}}, "checkpoints.size is '10GB', must be a Kubernetes quantity"),
+        ({"checkpoints": {}}, "checkpoints is {}, must have one of storage_size, claim, uri"),
+        (
+            {"checkpoints": {"storage_size": "1Gi", "uri": "s3://a"}},
+            "checkpoints is ['storage_size', 'uri'], must have one of",
+        ),
+        (
+            {"checkpoints": {"storage_size": "10GB"}},
+            "checkpoints.storage_size is '10GB', must be a Kubernetes quantity",
+        ),
         (
             {"checkpoints": {"uri": "bucket"}},
             "checkpoints.uri is 'bucket', must be an address such as s3://bucket/prefix",
         ),
         ({"checkpoints": {"claim": "a", "secret": "b"}}, "checkpoints.secret is 'b', must not be given without uri"),
         (
-            {"checkpoints": {"uri": "s3://a", "keep": True}},
-            "checkpoints.keep is True, must not be given without size or claim",
+            {"checkpoints": {"uri": "s3://a", "keep_after_publish": True}},
+            "checkpoints.keep_after_publish is True, must not be given with uri",
         ),
         (
-            {"checkpoints": {"size": "1Gi", "access_modes": ["RWX"]}},
+            {"checkpoints": {"storage_size": "1Gi", "access_modes": ["RWX"]}},
             "checkpoints.access_modes is 'RWX', must be one of",
         ),
         (
-            {"checkpoints": {"size": "1Gi", "interval_seconds": 0}},
+            {"checkpoints": {"storage_size": "1Gi", "interval_seconds": 0}},
             "checkpoints.interval_seconds is 0, must be 1 to 86400",
         ),
         ({"model_cache": {"claim": "a", "storage_class": "b"}}, "model_cache.storage_class is 'b', must not be given"),
@@ -412,7 +419,7 @@ SCHEDULED: dict[str, Any] = {
     "resources": {"cpu": "8", "memory": "64Gi", "gpus": 8, "gpu_resource": "amd.com/gpu", "devices": {"rdma/hca": 2}},
     "shared_memory": "16Gi",
     "environment": {"NCCL_DEBUG": "INFO"},
-    "checkpoints": {"size": "10Gi", "storage_class": "fast", "interval_steps": 100, "interval_seconds": 60},
+    "checkpoints": {"storage_size": "10Gi", "storage_class": "fast", "interval_steps": 100, "interval_seconds": 60},
     "model_cache": {"claim": "weights"},
     "node_selector": {"pool": "gpu"},
     "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
@@ -463,7 +470,7 @@ def test_checkpoints_are_kept_on_a_claimed_volume_by_run() -> None:
 
 
 def test_checkpoints_that_are_to_stay_stay() -> None:
-    program = train({**ARGS, "checkpoints": {"size": "1Gi", "retain": True, "keep": True}})
+    program = train({**ARGS, "checkpoints": {"storage_size": "1Gi", "retain_volume": True, "keep_after_publish": True}})
     claim = program.one("PersistentVolumeClaim")
     assert claim.inputs["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert claim.options["retain_on_delete"] is True

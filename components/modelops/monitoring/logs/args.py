@@ -44,7 +44,7 @@ class ElasticsearchPart(TypedDict):
     """Size of each node's volume. Default `20Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volumes. Default: the cluster's."""
-    keep_volumes: NotRequired[bool]
+    retain_volume: NotRequired[bool]
     """Whether the volumes outlive the stack: `pulumi destroy` leaves them, and a stack of the same name takes them up
     again. Default true."""
     retention_days: NotRequired[pulumi.Input[int]]
@@ -83,7 +83,7 @@ class LogstashPart(TypedDict):
     """Size of the queue on its volume. Default `1Gi`; at least `128Mi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
-    keep_volume: NotRequired[bool]
+    retain_volume: NotRequired[bool]
     """Whether the volume, with the lines that wait on it, stays when the stack is destroyed. Default true."""
     claim: NotRequired[pulumi.Input[str]]
     """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays

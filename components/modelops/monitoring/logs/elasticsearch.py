@@ -9,11 +9,11 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.kubernetes.labels import selector
 from modelops.kubernetes.network import allow_ingress, net
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     container,
     core,
     from_config_map,
@@ -27,7 +27,7 @@ from modelops.monitoring.logs.args import ElasticsearchPart
 from modelops.monitoring.logs.shared import GROUP, OWN_AUTHORITY, PORTS, USER, Elasticsearch, Shared, heap
 from modelops.monitoring.program import Scope, account
 
-SIZES = Sizes(cpu="200m", memory="2Gi", memory_limit="2Gi")
+DEFAULT_RESOURCES = DefaultResources(cpu="200m", memory="2Gi", memory_limit="2Gi")
 DEFAULT_STORAGE_SIZE = "20Gi"
 DEFAULT_RETENTION_DAYS = 14
 ZONE = "topology.kubernetes.io/zone"
@@ -64,14 +64,14 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
             persistent_volume_claim_retention_policy=(
                 k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
-                    when_deleted="Retain" if part.get("keep_volumes", True) else "Delete", when_scaled="Retain"
+                    when_deleted="Retain" if part.get("retain_volume", True) else "Delete", when_scaled="Retain"
                 )
             ),
             volume_claim_templates=[_claim(scope, part)],
             template=core.PodTemplateSpecArgs(
                 metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
                 spec=core.PodSpecArgs(
-                    service_account_name=known_after(scope.named(_PROGRAM), identity),
+                    service_account_name=with_dependencies(scope.named(_PROGRAM), identity),
                     automount_service_account_token=False,
                     enable_service_links=False,
                     security_context=restricted_pod(USER, GROUP),
@@ -95,7 +95,7 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
         ),
     )
     service = _service(scope, _PROGRAM, PORTS[_PROGRAM], opts)
-    url = known_after(shared.elasticsearch, service, nodes)
+    url = with_dependencies(shared.elasticsearch, service, nodes)
     return Elasticsearch(url, "modelops_writer", "WRITER_PASSWORD", OWN_AUTHORITY, after=(nodes, service))
 
 
@@ -215,7 +215,7 @@ def _preparation(shared: Shared, part: ElasticsearchPart) -> core.ContainerArgs:
         variables={},
         secrets=shared.passwords(*keys),
         command=["/bin/sh", "-c", asset("monitoring/logs/assets/elasticsearch/prepare.sh")],
-        resources=resource_requirements(part.get("resources"), SIZES),
+        resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
         security_context=restricted_container(read_only=False),
         volume_mounts=[
             mount("files", "/modelops", read_only=True),
@@ -229,10 +229,10 @@ def _preparation(shared: Shared, part: ElasticsearchPart) -> core.ContainerArgs:
 def _server(shared: Shared, part: ElasticsearchPart, count: int) -> core.ContainerArgs:
     scope = shared.scope
     names = [f"{scope.named(_PROGRAM)}-{index}" for index in range(count)]
-    resources = resource_requirements(part.get("resources"), SIZES)
+    resources = resource_requirements(part.get("resources"), DEFAULT_RESOURCES)
     given = part.get("resources") or {}
     variables: dict[str, pulumi.Input[str]] = {
-        "ES_JAVA_OPTS": heap(given.get("memory_limit", given.get("memory", SIZES.memory_limit))),
+        "ES_JAVA_OPTS": heap(given.get("memory_limit", given.get("memory", DEFAULT_RESOURCES.memory_limit))),
         "NODE_HOSTS": ",".join(f"{name}.{scope.named(_NODES)}" for name in names),
         "NODE_NAMES": ",".join(names),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pulumi
 
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Expose
 from modelops.core.validation import Problems
@@ -33,9 +33,9 @@ class Elk(pulumi.ComponentResource):
 
     def __init__(self, scope: Scope, part: ElkPart, *, expose: Expose, opts: pulumi.ResourceOptions) -> None:
         super().__init__("modelops:monitoring:Elk", scope.named("elk"), None, opts)
-        here = pulumi.ResourceOptions(parent=self)
+        child_opts = pulumi.ResourceOptions(parent=self)
         own = part.get("elasticsearch") or ElasticsearchPart()
-        shared = self.shared = share(scope, part, here)
+        shared = self.shared = share(scope, part, child_opts)
         target = self.elasticsearch = _existing(part) or elasticsearch.deploy(shared, own)
         self.elasticsearch_url = target.url
         self.reader = None if "existing" in part else Reader(shared)
@@ -43,7 +43,9 @@ class Elk(pulumi.ComponentResource):
         if has_kibana(part):
             web = kibana.deploy(shared, part.get("kibana") or {}, target, expose)
             self.kibana_url = web.url
-            inside = known_after(f"https://{scope.named('kibana')}:{PORTS['kibana']}", web.deployment, web.service)
+            inside = with_dependencies(
+                f"https://{scope.named('kibana')}:{PORTS['kibana']}", web.deployment, web.service
+            )
         if "existing" not in part or part["existing"].get("setup", True):
             # Before the first line comes: without its template a stream would be made as a plain index.
             job = setup_job.deploy(shared, own, target, inside)

@@ -9,15 +9,23 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.labels import selector
-from modelops.kubernetes.pods import Sizes, container, core, from_config_map, mount, resource_requirements, scratch
+from modelops.kubernetes.pods import (
+    DefaultResources,
+    container,
+    core,
+    from_config_map,
+    mount,
+    resource_requirements,
+    scratch,
+)
 from modelops.monitoring.logs.args import FilebeatPart
 from modelops.monitoring.logs.shared import Elasticsearch, Shared, authority_of_existing, certificate_mount
 from modelops.monitoring.program import AGENT_OPTIONS, account, permissions
 
-SIZES = Sizes(cpu="50m", memory="128Mi", memory_limit="512Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="128Mi", memory_limit="512Mi")
 DEFAULT_QUEUE_SIZE = "1Gi"
 _PROGRAM = "filebeat"
 
@@ -45,7 +53,7 @@ def deploy(
             template=core.PodTemplateSpecArgs(
                 metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
                 spec=core.PodSpecArgs(
-                    service_account_name=known_after(name, identity),
+                    service_account_name=with_dependencies(name, identity),
                     automount_service_account_token=True,
                     enable_service_links=False,
                     tolerations=[core.TolerationArgs(operator="Exists")],
@@ -109,7 +117,7 @@ def _container(
             "--path.data=/data",
             "--path.logs=/tmp/logs",
         ],
-        resources=resource_requirements(part.get("resources"), SIZES),
+        resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
         # Not ready: lines wait and none is taken. Prometheus sees it in the probe's results.
         readiness_probe=core.ProbeArgs(
             exec_=core.ExecActionArgs(command=["/bin/sh", "/etc/filebeat/flowing.sh"]),

@@ -6,10 +6,10 @@ import pulumi
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     claimed,
     container,
     core,
@@ -19,7 +19,7 @@ from modelops.kubernetes.pods import (
     resource_requirements,
     restricted_container,
 )
-from modelops.kubernetes.volumes import kept_volume
+from modelops.kubernetes.volumes import retained_claim
 from modelops.monitoring.logs.args import LogstashPart
 from modelops.monitoring.logs.shared import (
     GROUP,
@@ -33,7 +33,7 @@ from modelops.monitoring.logs.shared import (
 )
 from modelops.monitoring.program import Program, run
 
-SIZES = Sizes(cpu="100m", memory="1Gi", memory_limit="1Gi")
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="1Gi", memory_limit="1Gi")
 DEFAULT_QUEUE_SIZE = "1Gi"
 _PROGRAM = "logstash"
 _HOME = "/usr/share/logstash"
@@ -50,7 +50,7 @@ def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> 
     )
     # Beside the queue's pages there is one being written and one being read.
     room = pulumi.Output.from_input(size).apply(lambda quantity: str(bytes_of(quantity) * 5 // 4))
-    claim = kept_volume(scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), room, part, shared.opts)
+    claim = retained_claim(scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), room, part, shared.opts)
     authority = authority_of_existing(shared, elasticsearch)
     program = Program(
         name=_PROGRAM,
@@ -68,7 +68,7 @@ def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> 
         startup_seconds=300,
     )
     running = run(scope, program, shared.opts, after=elasticsearch.after)
-    return known_after(f"{scope.named(_PROGRAM)}:{PORTS[_PROGRAM]}", running.service)
+    return with_dependencies(f"{scope.named(_PROGRAM)}:{PORTS[_PROGRAM]}", running.service)
 
 
 def _container(
@@ -77,7 +77,7 @@ def _container(
     given = part.get("resources") or {}
     variables: dict[str, pulumi.Input[str]] = {
         "ELASTICSEARCH_URL": elasticsearch.url,
-        "LS_JAVA_OPTS": heap(given.get("memory_limit", given.get("memory", SIZES.memory_limit))),
+        "LS_JAVA_OPTS": heap(given.get("memory_limit", given.get("memory", DEFAULT_RESOURCES.memory_limit))),
         "WRITER_USERNAME": elasticsearch.username,
         # Debian's and Red Hat's images both have their authorities there.
         "CERTIFICATE_AUTHORITY": elasticsearch.authority or "/etc/ssl/certs/ca-certificates.crt",
@@ -91,7 +91,7 @@ def _container(
             core.ContainerPortArgs(name="beats", container_port=PORTS[_PROGRAM]),
             core.ContainerPortArgs(name="api", container_port=9600),
         ],
-        resources=resource_requirements(part.get("resources"), SIZES),
+        resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
         security_context=restricted_container(read_only=False),
         startup_probe=http_probe("/", "api", period=5, failures=60, timeout=5),
         readiness_probe=http_probe("/", "api", period=15, failures=3, timeout=5),

@@ -10,10 +10,10 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import known_after
+from modelops.core.outputs import with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     container,
     core,
     from_config_map,
@@ -36,7 +36,7 @@ from modelops.monitoring.logs.shared import (
 )
 from modelops.monitoring.program import account
 
-SIZES = Sizes(cpu="20m", memory="32Mi", memory_limit="128Mi")
+DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="32Mi", memory_limit="128Mi")
 DEFAULT_SNAPSHOT_DAYS = 30
 _PROGRAM = "log-setup"
 _INDICES = 30
@@ -69,7 +69,7 @@ def deploy(
         variables=variables,
         secrets=shared.passwords(PASSWORD="SETUP_PASSWORD" if own else elasticsearch.password),
         command=["/bin/sh", "/setup/setup.sh"],
-        resources=resource_requirements(None, SIZES),
+        resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[
             mount("files", "/setup", read_only=True),
             mount("tmp", "/tmp"),
@@ -87,7 +87,7 @@ def deploy(
                 metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
                 spec=core.PodSpecArgs(
                     restart_policy="Never",
-                    service_account_name=known_after(scope.named(_PROGRAM), identity),
+                    service_account_name=with_dependencies(scope.named(_PROGRAM), identity),
                     automount_service_account_token=False,
                     enable_service_links=False,
                     security_context=restricted_pod(USER, GROUP),

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.certificates import AUTHORITY, certificates
-from modelops.kubernetes.config import config_map, secret
+from modelops.kubernetes.config import config_map, generated_secret, secret
 from modelops.kubernetes.pods import core, mount, name_of, secret_variable
 from modelops.monitoring.logs.args import ElkPart
 from modelops.monitoring.program import Scope
@@ -128,16 +127,8 @@ def share(scope: Scope, part: ElkPart, opts: pulumi.ResourceOptions) -> Shared:
 
 def _generated(scope: Scope, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
     """A password that the first `up` made up and every later one finds in the state."""
-    value = pulumi.Output.secret(base64.b64encode(secrets.token_urlsafe(24).encode()).decode())
-    kept = core.Secret(
-        scope.named("elk-password"),
-        metadata=k8s.meta.v1.ObjectMetaArgs(namespace=scope.namespace, labels=scope.labels("elk")),
-        immutable=True,
-        data={"password": value},
-        opts=pulumi.ResourceOptions.merge(
-            opts, pulumi.ResourceOptions(ignore_changes=["data"], additional_secret_outputs=["data"])
-        ),
-    )
+    name, labels = scope.named("elk-password"), scope.labels("elk")
+    kept = generated_secret(name, scope.namespace, labels, {"password": secrets.token_urlsafe(24)}, opts)
     return pulumi.Output.secret(kept.data.apply(lambda data: base64.b64decode(data["password"]).decode()))
 
 

@@ -245,7 +245,7 @@ def main() -> None:
     settings = json.loads(os.environ["MODELOPS_ANALYSIS"])
     namespace, service = settings["namespace"], settings["service"]
     place = ConfigMap(namespace, settings["config_map"])
-    prometheus = Prometheus(settings["prometheus_url"], namespace, service, settings.get("prometheus_authority"))
+    prometheus = Prometheus(settings["prometheus_url"], namespace, service, settings.get("prometheus_ca_certificate"))
     while True:
         try:
             before = place.read()

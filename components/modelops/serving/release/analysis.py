@@ -14,12 +14,12 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.outputs import known_after, known_or_none
+from modelops.core.outputs import known_or_none, with_dependencies
 from modelops.kubernetes.config import config_map
-from modelops.kubernetes.labels import labels, selector
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import API_SERVER_PORTS, allow_egress, net, port_of
 from modelops.kubernetes.pods import (
-    Sizes,
+    DefaultResources,
     container,
     core,
     from_config_map,
@@ -36,7 +36,7 @@ from modelops.serving.release import args as defaults
 from modelops.serving.release.args import CanaryAnalysis
 
 _PROGRAM = "canary-analyst"
-_SIZES = Sizes(cpu="10m", memory="32Mi", memory_limit="96Mi")
+_SIZES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
 _FOLDER = "/modelops/analysis"
 
 
@@ -100,13 +100,13 @@ def deploy(
     k8s.apps.v1.Deployment(
         name,
         metadata=metadata,
-        spec=_deployment_spec(service, args, place, script, known_after(name, account)),
+        spec=_deployment_spec(service, args, place, script, with_dependencies(name, account)),
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[canary, binding])),
     )
 
 
 def _metadata(service: str, name: str, namespace: pulumi.Input[str]) -> k8s.meta.v1.ObjectMetaArgs:
-    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels(_PROGRAM, NAME, service))
+    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=standard_labels(_PROGRAM, NAME, service))
 
 
 def _deployment_spec(
@@ -124,7 +124,7 @@ def _deployment_spec(
         strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
         selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, service)),
         template=core.PodTemplateSpecArgs(
-            metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels(_PROGRAM, NAME, service)),
+            metadata=k8s.meta.v1.ObjectMetaArgs(labels=standard_labels(_PROGRAM, NAME, service)),
             spec=core.PodSpecArgs(
                 service_account_name=account,
                 automount_service_account_token=True,
@@ -156,7 +156,7 @@ def _settings(service: str, args: ModelServiceArgs, place: core.ConfigMap) -> di
         "service": service,
         "config_map": name_of(place),
         "prometheus_url": analysis["prometheus_url"],
-        **({"prometheus_authority": analysis["prometheus_authority"]} if "prometheus_authority" in analysis else {}),
+        **{key: analysis[key] for key in ("prometheus_ca_certificate",) if key in analysis},
         "interval_seconds": analysis.get("interval_seconds", defaults.DEFAULT_INTERVAL_SECONDS),
         "declared": {"model_uri": args["model_uri"], "image": ""},
         "canary": {"model_uri": canary["model_uri"], "image": canary.get("image", "")},

@@ -63,9 +63,9 @@ class CanaryAnalysis(TypedDict):
     prometheus_url: pulumi.Input[str]
     """Address of Prometheus as pods see it. It must have scraped the pods with this library's labels: MonitoringStack's
     does."""
-    prometheus_authority: NotRequired[pulumi.Input[str]]
-    """Certificate (PEM) that Prometheus' own is signed with, such as MonitoringStack's `web_authority`. Default: the
-    authorities that the image knows."""
+    prometheus_ca_certificate: NotRequired[pulumi.Input[str]]
+    """Certificate (PEM) of the CA that signed Prometheus' certificate: MonitoringStack's `web_ca_certificate`. Default:
+    the CAs that the image trusts."""
     max_extra_error_percent: NotRequired[float]
     """How many percentage points the canary's rate of server errors (5xx) may be above the stable track's. Default 1;
     0 to 100."""

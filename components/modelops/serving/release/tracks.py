@@ -41,7 +41,7 @@ class Release:
         return [stable] if self.canary is None else [stable, self.canary]
 
 
-def bring_out(base: Track, opts: pulumi.ResourceOptions) -> Release:
+def deploy_tracks(base: Track, opts: pulumi.ResourceOptions) -> Release:
     """The service's tracks as its arguments want them; `base` is the track that it has without them."""
     filters: list[Mapping[str, Any]] = []
     if "shadow" in base.args:
@@ -73,7 +73,7 @@ def _tracks(base: Track, opts: pulumi.ResourceOptions) -> Release:
     return replace(release, stable_weight=stable, canary=Backend(name_of(tracks.service), share))
 
 
-def stand_by(base: Track, switched: k8s.core.v1.Service, opts: pulumi.ResourceOptions) -> None:
+def deploy_standby(base: Track, switched: k8s.core.v1.Service, opts: pulumi.ResourceOptions) -> None:
     """The track that gets no requests. It changes only after the Service leads elsewhere."""
     track = blue_green.standby_track(with_mirror(base)) if "blue_green" in base.args else None
     if track is not None:
