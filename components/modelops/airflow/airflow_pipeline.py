@@ -16,6 +16,7 @@ from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.data.checks import DEFAULT_RESOURCES as DATA_SIZES
 from modelops.data.checks import check_declaration
+from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.config import config_map
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import cluster_host, service_url
@@ -25,13 +26,11 @@ from modelops.kubernetes.pods import (
     check_resources,
     claimed,
     container,
-    core,
     env_from_secret,
     mount,
     name_of,
-    pull_secrets,
+    pod_template,
     resource_requirements,
-    restricted_pod,
     scratch,
     secret_key,
 )
@@ -153,7 +152,7 @@ def _account(
 ) -> pulumi.Output[str]:
     """The ServiceAccount of the steps' pods, without rights and token."""
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    account = service_account(name, metadata, opts)
     return with_dependencies(name, account)
 
 
@@ -172,14 +171,7 @@ def _rights(
         rbac.PolicyRuleArgs(api_groups=[""], resources=["pods"], verbs=["list"]),
         rbac.PolicyRuleArgs(api_groups=[""], resources=["pods/log"], verbs=["get"]),
     ]
-    role = rbac.Role(f"{name}-jobs", metadata=metadata, rules=rules, opts=opts)
-    return rbac.RoleBinding(
-        f"{name}-jobs",
-        metadata=metadata,
-        role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=name_of(role)),
-        subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=account, namespace=namespace)],
-        opts=opts,
-    )
+    return grant(f"{name}-jobs", metadata, rules, account, opts, namespace)
 
 
 def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> dict[str, Any]:
@@ -276,18 +268,12 @@ class _Pod:
             resources=resource_requirements(resources, sizes),
             volume_mounts=[mount("data", DATA), mount("tmp", "/tmp")],
         )
-        spec = core.PodSpecArgs(
+        template = pod_template(
+            standard_labels(COMPONENT, COMPONENT, self._name),
+            self._account,
+            [step],
+            self._args,
             restart_policy="Never",
-            service_account_name=self._account,
-            automount_service_account_token=False,
-            enable_service_links=False,
-            security_context=restricted_pod(),
-            image_pull_secrets=pull_secrets(self._args.get("image_pull_secret")),
             volumes=[claimed("data", self._args["claim"]), scratch()],
-            containers=[step],
         )
-        return as_document(
-            core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(labels=standard_labels(COMPONENT, COMPONENT, self._name)), spec=spec
-            )
-        )
+        return as_document(template)

@@ -17,12 +17,13 @@ import pulumi_kubernetes as k8s
 from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
 from modelops.core.images import AIRFLOW_IMAGE, UPSTREAM_IMAGES
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes import postgres
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_ingress, net
+from modelops.kubernetes.network import allow_ingress, network_policy
 from modelops.kubernetes.pods import (
     ACCOUNT_FOLDER,
     DefaultResources,
@@ -33,11 +34,12 @@ from modelops.kubernetes.pods import (
     http_probe,
     mount,
     name_of,
-    pull_secrets,
+    pod_template,
     resource_requirements,
     restricted_pod,
     scratch,
     secret_key,
+    single_replica,
 )
 
 PORT = 8080
@@ -116,47 +118,28 @@ def deploy(
     own = generated_secret(f"{server}-keys", args["namespace"], labels, keys, opts)
     login = {"username": ADMIN, "password": secrets.token_urlsafe(24)}
     admin = generated_secret(f"{server}-admin", args["namespace"], labels, login, opts)
-    account = core.ServiceAccount(server, metadata=metadata, automount_service_account_token=False, opts=opts)
-    policy = net.NetworkPolicySpecArgs(
-        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
-        policy_types=["Ingress"],
-        ingress=[allow_ingress(PORT)],
-    )
-    net.NetworkPolicy(server, metadata=metadata, spec=policy, opts=opts)
+    account = service_account(server, metadata, opts)
+    network_policy(server, metadata, selector(NAME, instance), opts, ingress=[allow_ingress(PORT)])
     prepare, *programs = _containers(args, address, own, admin, files)
     deployment = k8s.apps.v1.Deployment(
         server,
         metadata=metadata,
-        spec=k8s.apps.v1.DeploymentSpecArgs(
-            replicas=1,
-            revision_history_limit=3,
-            progress_deadline_seconds=2 * STARTUP_SECONDS,
-            # Two schedulers would start the same tasks' Jobs side by side while one takes over from the other.
-            strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
-            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
-            template=core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
-                spec=core.PodSpecArgs(
-                    service_account_name=with_dependencies(server, account, rights),
-                    automount_service_account_token=False,
-                    enable_service_links=False,
-                    termination_grace_period_seconds=60,
-                    security_context=restricted_pod(USER, 0),
-                    image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
-                    volumes=[scratch(), scratch("home"), from_config_map("dags", dags), api_access("account")],
-                    init_containers=[prepare],
-                    containers=programs,
-                ),
+        # One: two schedulers would start the same tasks' Jobs side by side while one takes over from the other.
+        spec=single_replica(
+            selector(NAME, instance),
+            pod_template(
+                labels,
+                with_dependencies(server, account, rights),
+                programs,
+                args,
+                security=restricted_pod(USER, 0),
+                termination_grace_period_seconds=60,
+                volumes=[scratch(), scratch("home"), from_config_map("dags", dags), api_access("account")],
+                init_containers=[prepare],
             ),
+            2 * STARTUP_SECONDS,
         ),
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(
-                custom_timeouts=pulumi.CustomTimeouts(
-                    create=f"{2 * STARTUP_SECONDS + 60}s", update=f"{2 * STARTUP_SECONDS + 60}s"
-                )
-            ),
-        ),
+        opts=merged(opts, custom_timeouts=timeouts(2 * STARTUP_SECONDS + 60)),
     )
     service = core.Service(
         server,
@@ -166,7 +149,7 @@ def deploy(
             selector=selector(NAME, instance),
             ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
         ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
+        opts=merged(opts, depends_on=[deployment]),
     )
     return Server(service, deployment, admin)
 

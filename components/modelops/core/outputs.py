@@ -1,4 +1,4 @@
-"""Outputs that are known early, and the little arithmetic on them."""
+"""Small pieces around the Pulumi SDK: outputs that a plan knows, hashes, and options with something added."""
 
 import hashlib
 from typing import Any, TypeVar
@@ -48,3 +48,13 @@ def known_or_none(value: pulumi.Output[T]) -> pulumi.Output[T | None]:
         return found if await value.is_known() else None
 
     return pulumi.Output(value.resources(), or_none(), known(), value.is_secret())
+
+
+def merged(opts: pulumi.ResourceOptions, **more: Any) -> pulumi.ResourceOptions:
+    """`opts` with the options `more` added, as `pulumi.ResourceOptions.merge` adds them."""
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(**more))
+
+
+def timeouts(seconds: int) -> pulumi.CustomTimeouts:
+    """How long Pulumi waits for an object, to be made or to be changed."""
+    return pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s")

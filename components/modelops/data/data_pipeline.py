@@ -6,14 +6,14 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import short_hash, with_dependencies
+from modelops.core.outputs import merged, short_hash, timeouts, with_dependencies
 from modelops.core.run_id import PREPARING_TOKEN, canonical_json, image_digest
 from modelops.data.args import DataPipelineArgs, DataVolume, Engine
 from modelops.data.checks import DEFAULT_RESOURCES, checked
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.certificates import certificates
 from modelops.kubernetes.jobs import STOPPED, failure_policy
 from modelops.kubernetes.labels import standard_labels
-from modelops.kubernetes.network import net
 from modelops.kubernetes.pods import (
     claimed,
     container,
@@ -23,9 +23,8 @@ from modelops.kubernetes.pods import (
     from_secret,
     mount,
     name_of,
-    pull_secrets,
+    pod_template,
     resource_requirements,
-    restricted_pod,
     scratch,
     secret_key,
     tracking_credentials,
@@ -129,10 +128,10 @@ def _prerequisites(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptio
     """The ServiceAccount of the pods, which nothing else may connect to. It has no rights, and the pods no token."""
     labels = standard_labels(COMPONENT, COMPONENT, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    account = service_account(name, metadata, opts)
     # Shards alone never talk: they meet at the destination.
     workers = args.get("shards", 1) if args.get("engine") is Engine.DASK else 1
-    policy = net.NetworkPolicy(name, metadata=metadata, spec=worker_network_policy(COMPONENT, name, workers), opts=opts)
+    policy = worker_network_policy(COMPONENT, name, metadata, workers, opts)
     return with_dependencies(name, account, policy)
 
 
@@ -186,20 +185,8 @@ def _template(
         resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
         volume_mounts=mounts,
     )
-    spec = core.PodSpecArgs(
-        restart_policy="Never",
-        service_account_name=account,
-        automount_service_account_token=False,
-        enable_service_links=False,
-        security_context=restricted_pod(),
-        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
-        node_selector=args.get("node_selector"),
-        tolerations=[core.TolerationArgs(**entry) for entry in args.get("tolerations", [])] or None,
-        volumes=volumes,
-        containers=[prepare],
-    )
     labels = standard_labels(COMPONENT, COMPONENT, name, None if "schedule" in args else version)
-    return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels), spec=spec)
+    return pod_template(labels, account, [prepare], args, restart_policy="Never", volumes=volumes)
 
 
 def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "batch.JobSpecArgs":
@@ -226,15 +213,14 @@ def _job(
     opts: pulumi.ResourceOptions,
 ) -> "batch.Job":
     seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
-    timeouts = pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s")
-    options = pulumi.ResourceOptions(custom_timeouts=timeouts, replace_on_changes=_REPLACE_ON)
+    options = merged(opts, custom_timeouts=timeouts(seconds), replace_on_changes=_REPLACE_ON)
     # No name of its own making: see TrainingJob's.
     metadata = k8s.meta.v1.ObjectMetaArgs(
         namespace=args["namespace"],
         labels=standard_labels(COMPONENT, COMPONENT, name, version),
         annotations={"pulumi.com/replaceUnready": "true"},
     )
-    return batch.Job(name, metadata=metadata, spec=spec, opts=pulumi.ResourceOptions.merge(opts, options))
+    return batch.Job(name, metadata=metadata, spec=spec, opts=options)
 
 
 def _cron_job(

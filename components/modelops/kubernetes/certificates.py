@@ -7,14 +7,13 @@ it has signed; nobody can sign another certificate with it, and a new generation
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pulumi
-import pulumi_kubernetes as k8s
 
-core = k8s.core.v1
+from modelops.kubernetes.config import generated_secret
+from modelops.kubernetes.pods import core
 
 AUTHORITY = "ca.crt"
 _VALID_DAYS = 3650
@@ -28,15 +27,7 @@ def certificates(
     opts: pulumi.ResourceOptions,
 ) -> core.Secret:
     """A Secret with `ca.crt`, and `<program>.crt` and `<program>.key` for each program and its host names."""
-    files = {key: pulumi.Output.secret(base64.b64encode(value).decode()) for key, value in make(hosts).items()}
-    kept = pulumi.ResourceOptions(ignore_changes=["data"], additional_secret_outputs=["data"])
-    return core.Secret(
-        name,
-        metadata=k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels),
-        immutable=True,
-        data=files,
-        opts=pulumi.ResourceOptions.merge(opts, kept),
-    )
+    return generated_secret(name, namespace, labels, make(hosts), opts)
 
 
 def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:

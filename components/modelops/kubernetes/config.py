@@ -9,6 +9,8 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import merged
+
 core = k8s.core.v1
 
 
@@ -41,7 +43,7 @@ def generated_secret(
     name: str,
     namespace: pulumi.Input[str],
     labels: Mapping[str, pulumi.Input[str]],
-    data: Mapping[str, str],
+    data: pulumi.Input[Mapping[str, str | bytes]],
     opts: pulumi.ResourceOptions,
 ) -> core.Secret:
     """A Secret with values that the caller has just made up. The first ones stay; replacing it makes up others.
@@ -49,15 +51,22 @@ def generated_secret(
     Nobody needs to know the values, so no provider for random numbers is needed to remember them: Pulumi's state does,
     encrypted, and pods refer to the Secret.
     """
-    values = {key: pulumi.Output.secret(base64.b64encode(value.encode()).decode()) for key, value in data.items()}
-    metadata = k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels)
-    options = pulumi.ResourceOptions(ignore_changes=["data"], additional_secret_outputs=["data"])
+    encoded: pulumi.Output[Any] = pulumi.Output.from_input(data).apply(
+        lambda values: {
+            key: base64.b64encode(value.encode() if isinstance(value, str) else value).decode()
+            for key, value in values.items()
+        }
+    )
     return core.Secret(
-        name, metadata=metadata, immutable=True, data=values, opts=pulumi.ResourceOptions.merge(opts, options)
+        name,
+        metadata=k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels),
+        immutable=True,
+        data=pulumi.Output.secret(encoded),
+        opts=merged(opts, ignore_changes=["data"], additional_secret_outputs=["data"]),
     )
 
 
 def _replaced(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
     # The official provider does this of itself, unless it is configured to edit such objects in place.
     fields: list[Any] = ["data", "stringData"]
-    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(replace_on_changes=fields))
+    return merged(opts, replace_on_changes=fields)

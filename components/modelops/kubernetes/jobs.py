@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_egress, net
-from modelops.kubernetes.pods import core, pull_secrets, restricted_pod
+from modelops.kubernetes.network import allow_egress, net, network_policy
+from modelops.kubernetes.pods import core, pod_template
 
 STOPPED = 143
 """Exit code of a pod that was told to stop."""
@@ -26,18 +27,8 @@ def egress_only_policy(
     *ports: pulumi.Input[int],
 ) -> net.NetworkPolicy:
     """The network policy of the pods labelled as `kind` and `instance`: nobody reaches them, and they reach `ports`."""
-    return net.NetworkPolicy(
-        job,
-        metadata=k8s.meta.v1.ObjectMetaArgs(
-            name=job, namespace=namespace, labels=standard_labels(kind, kind, instance)
-        ),
-        spec=net.NetworkPolicySpecArgs(
-            pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(kind, instance)),
-            policy_types=["Ingress", "Egress"],
-            egress=[allow_egress(*ports)],
-        ),
-        opts=opts,
-    )
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=job, namespace=namespace, labels=standard_labels(kind, kind, instance))
+    return network_policy(job, metadata, selector(kind, instance), opts, egress=[allow_egress(*ports)])
 
 
 def registry_job(
@@ -50,21 +41,15 @@ def registry_job(
     opts: pulumi.ResourceOptions,
     *,
     account: pulumi.Input[str],
-    image_pull_secret: pulumi.Input[str] | None,
+    args: Mapping[str, Any],
     deadline_seconds: pulumi.Input[int],
 ) -> batch.Job:
-    """One pod, once, under a name of Pulumi's own. A failed one is run again by the next `pulumi up`."""
+    """One pod, once, under a generated name, placed as the component's `args` say.
+
+    A failed one is run again by the next `pulumi up`.
+    """
     labels = standard_labels(kind, kind, instance)
-    spec = core.PodSpecArgs(
-        restart_policy="Never",
-        service_account_name=account,
-        automount_service_account_token=False,
-        enable_service_links=False,
-        security_context=restricted_pod(),
-        image_pull_secrets=pull_secrets(image_pull_secret),
-        volumes=volumes,
-        containers=[container],
-    )
+    template = pod_template(labels, account, [container], args, restart_policy="Never", volumes=volumes)
     return batch.Job(
         job,
         metadata=k8s.meta.v1.ObjectMetaArgs(
@@ -73,7 +58,7 @@ def registry_job(
         spec=batch.JobSpecArgs(
             backoff_limit=0,
             active_deadline_seconds=deadline_seconds,
-            template=core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels), spec=spec),
+            template=template,
         ),
         opts=opts,
     )

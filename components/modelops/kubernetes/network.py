@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,9 +75,35 @@ def port_of(url: str) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def allow_ingress(port: pulumi.Input[int | str]) -> net.NetworkPolicyIngressRuleArgs:
-    """Traffic from anywhere to one port."""
-    return net.NetworkPolicyIngressRuleArgs(ports=[net.NetworkPolicyPortArgs(port=port, protocol="TCP")])
+def network_policy(
+    name: str,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    pods: Mapping[str, pulumi.Input[str]],
+    opts: pulumi.ResourceOptions,
+    *,
+    ingress: Sequence[net.NetworkPolicyIngressRuleArgs] = (),
+    egress: Sequence[net.NetworkPolicyEgressRuleArgs] | None = None,
+) -> net.NetworkPolicy:
+    """Which connections the pods with these labels take and make; they may make any where `egress` is None."""
+    return net.NetworkPolicy(
+        name,
+        metadata=metadata,
+        spec=net.NetworkPolicySpecArgs(
+            pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=pods),
+            policy_types=["Ingress"] if egress is None else ["Ingress", "Egress"],
+            ingress=list(ingress) or None,
+            egress=None if egress is None else list(egress),
+        ),
+        opts=opts,
+    )
+
+
+def allow_ingress(
+    port: pulumi.Input[int | str], pods: k8s.meta.v1.LabelSelectorArgs | None = None
+) -> net.NetworkPolicyIngressRuleArgs:
+    """Traffic to one port, from anywhere or from the namespace's `pods` alone."""
+    peers = None if pods is None else [net.NetworkPolicyPeerArgs(pod_selector=pods)]
+    return net.NetworkPolicyIngressRuleArgs(from_=peers, ports=[net.NetworkPolicyPortArgs(port=port, protocol="TCP")])
 
 
 def allow_egress(*ports: pulumi.Input[int]) -> net.NetworkPolicyEgressRuleArgs:

@@ -85,6 +85,59 @@ def restricted_container(*, read_only: bool = True) -> core.SecurityContextArgs:
     )
 
 
+def pod_template(
+    labels: Mapping[str, pulumi.Input[str]],
+    account: pulumi.Input[str],
+    containers: Sequence[core.ContainerArgs],
+    args: Mapping[str, Any],
+    *,
+    annotations: Mapping[str, pulumi.Input[str]] | None = None,
+    security: core.PodSecurityContextArgs | None = None,
+    token: bool = False,
+    **fields: Any,
+) -> core.PodTemplateSpecArgs:
+    """A pod under the restricted profile that gets the API server's token only with `token`.
+
+    Where it may run and what pulls its images is taken from a component's `args`. `fields` are PodSpecArgs' own.
+    """
+    spec = core.PodSpecArgs(
+        service_account_name=account,
+        automount_service_account_token=token,
+        enable_service_links=False,
+        security_context=security or restricted_pod(),
+        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+        containers=containers,
+        **_scheduling(args),
+        **fields,
+    )
+    metadata = k8s.meta.v1.ObjectMetaArgs(labels=labels, annotations=annotations or None)
+    return core.PodTemplateSpecArgs(metadata=metadata, spec=spec)
+
+
+def _scheduling(args: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {
+        "node_selector": args.get("node_selector"),
+        "tolerations": [core.TolerationArgs(**entry) for entry in args.get("tolerations") or []],
+        "affinity": args.get("affinity"),
+        "priority_class_name": args.get("priority_class"),
+    }
+    return {key: value for key, value in fields.items() if value}
+
+
+def single_replica(
+    labels: Mapping[str, pulumi.Input[str]], template: core.PodTemplateSpecArgs, deadline_seconds: int | None = None
+) -> k8s.apps.v1.DeploymentSpecArgs:
+    """A Deployment of one pod, the old one gone before the new one starts: two would want the same volume or task."""
+    return k8s.apps.v1.DeploymentSpecArgs(
+        replicas=1,
+        revision_history_limit=3,
+        progress_deadline_seconds=deadline_seconds,
+        strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+        selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
+        template=template,
+    )
+
+
 def container(
     name: str,
     image: pulumi.Input[str],

@@ -12,16 +12,17 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.outputs import with_dependencies
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import net
+from modelops.kubernetes.network import allow_ingress, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
     core,
     mount,
     name_of,
-    pull_secrets,
+    pod_template,
     resource_requirements,
     restricted_pod,
     scratch,
@@ -67,8 +68,15 @@ def server(
     password = secrets.token_urlsafe(24)
     address = f"postgresql+psycopg2://{tenant.role}:{password}@{name}:{PORT}/{tenant.role}"
     credentials = generated_secret(name, namespace, labels, {"password": password, "url": address}, opts)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
-    net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(instance, tenant), opts=opts)
+    account = service_account(name, metadata, opts)
+    clients = k8s.meta.v1.LabelSelectorRequirementArgs(
+        key="app.kubernetes.io/component", operator="In", values=list(tenant.clients)
+    )
+    callers = k8s.meta.v1.LabelSelectorArgs(
+        match_labels={"app.kubernetes.io/instance": instance}, match_expressions=[clients]
+    )
+    # The tenant's pods connect, nobody else does; the server itself connects to nothing.
+    network_policy(name, metadata, selector(NAME, instance), opts, ingress=[allow_ingress(PORT, callers)], egress=[])
     service = core.Service(
         name,
         # The StatefulSet is waited for, and by it for the pod.
@@ -107,29 +115,6 @@ def server(
         opts=opts,
     )
     return secret_key(tenant.variable, with_dependencies(name_of(credentials), stateful), "url")
-
-
-def _network_rules(instance: str, tenant: PostgresTenant) -> net.NetworkPolicySpecArgs:
-    """The tenant's pods connect, nobody else does; the server itself connects to nothing."""
-    callers = k8s.meta.v1.LabelSelectorArgs(
-        match_labels={"app.kubernetes.io/instance": instance},
-        match_expressions=[
-            k8s.meta.v1.LabelSelectorRequirementArgs(
-                key="app.kubernetes.io/component", operator="In", values=list(tenant.clients)
-            )
-        ],
-    )
-    return net.NetworkPolicySpecArgs(
-        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
-        policy_types=["Ingress", "Egress"],
-        ingress=[
-            net.NetworkPolicyIngressRuleArgs(
-                from_=[net.NetworkPolicyPeerArgs(pod_selector=callers)],
-                ports=[net.NetworkPolicyPortArgs(port=PORT, protocol="TCP")],
-            )
-        ],
-        egress=[],
-    )
 
 
 def _pod(
@@ -176,18 +161,14 @@ def _pod(
         ),
         volume_mounts=mounts,
     )
-    return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(labels=standard_labels(NAME, tenant.component, instance)),
-        spec=core.PodSpecArgs(
-            service_account_name=account,
-            automount_service_account_token=False,
-            enable_service_links=False,
-            security_context=restricted_pod(USER),
-            image_pull_secrets=pull_secrets(pull_secret),
-            volumes=[scratch()],
-            init_containers=[prepare],
-            containers=[server],
-        ),
+    return pod_template(
+        standard_labels(NAME, tenant.component, instance),
+        account,
+        [server],
+        {"image_pull_secret": pull_secret},
+        security=restricted_pod(USER),
+        volumes=[scratch()],
+        init_containers=[prepare],
     )
 
 

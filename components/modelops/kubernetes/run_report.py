@@ -13,7 +13,8 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, with_dependencies
+from modelops.kubernetes.access import grant
 from modelops.kubernetes.pods import core, name_of
 
 VARIABLE = "MODELOPS_REPORT"
@@ -42,21 +43,12 @@ class RunReport:
             object_name,
             metadata=metadata,
             # What the publisher wrote is none of Pulumi's business, neither in a diff nor to be taken back.
-            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["data"])),
+            opts=merged(opts, ignore_changes=["data"]),
         )
         rule = k8s.rbac.v1.PolicyRuleArgs(
             api_groups=[""], resources=["configmaps"], resource_names=[object_name], verbs=["patch"]
         )
-        role = k8s.rbac.v1.Role(object_name, metadata=metadata, rules=[rule], opts=opts)
-        binding = k8s.rbac.v1.RoleBinding(
-            object_name,
-            metadata=metadata,
-            role_ref=k8s.rbac.v1.RoleRefArgs(
-                api_group="rbac.authorization.k8s.io", kind="Role", name=with_dependencies(object_name, role)
-            ),
-            subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=account, namespace=namespace)],
-            opts=opts,
-        )
+        binding = grant(object_name, metadata, [rule], account, opts)
         place = pulumi.Output.concat(namespace, "/", name_of(self._config_map))
         self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: with_dependencies(place, binding)}
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import merged
 from modelops.core.validation import Problems
 from modelops.kubernetes.pods import name_of
 
@@ -35,7 +36,6 @@ def volume_claim(
 
     Pulumi doesn't wait for it: many storage classes bind a volume only once a pod uses it, and that pod is waited for.
     """
-    options = pulumi.ResourceOptions(ignore_changes=_NAMED, retain_on_delete=retain)
     claim = core.PersistentVolumeClaim(
         name,
         metadata=k8s.meta.v1.ObjectMetaArgs(
@@ -46,7 +46,7 @@ def volume_claim(
             storage_class_name=storage_class,
             resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
         ),
-        opts=pulumi.ResourceOptions.merge(opts, options),
+        opts=merged(opts, ignore_changes=_NAMED, retain_on_delete=retain),
     )
     return name_of(claim)
 

@@ -6,23 +6,25 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import net
+from modelops.kubernetes.network import allow_within, net, network_policy
 
 core = k8s.core.v1
 
 
-def worker_network_policy(component: str, name: str, workers: int) -> net.NetworkPolicySpecArgs:
+def worker_network_policy(
+    component: str,
+    name: str,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    workers: int,
+    opts: pulumi.ResourceOptions,
+) -> net.NetworkPolicy:
     """Only the workers of one training connect to each other.
 
     What they connect to beside that depends on their data, and stays open.
     """
-    pods = k8s.meta.v1.LabelSelectorArgs(match_labels=selector(component, name))
-    peers = [net.NetworkPolicyPeerArgs(pod_selector=pods)]
-    return net.NetworkPolicySpecArgs(
-        pod_selector=pods,
-        policy_types=["Ingress"],
-        ingress=[net.NetworkPolicyIngressRuleArgs(from_=peers)] if workers > 1 else None,
-    )
+    pods = selector(component, name)
+    among, _ = allow_within(k8s.meta.v1.LabelSelectorArgs(match_labels=pods))
+    return network_policy(name, metadata, pods, opts, ingress=[among] if workers > 1 else [])
 
 
 def names_of_workers(

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, with_dependencies
 from modelops.kubernetes.labels import scrape, selector
 from modelops.kubernetes.pods import (
     DefaultResources,
@@ -14,12 +14,13 @@ from modelops.kubernetes.pods import (
     core,
     http_probe,
     mount,
+    pod_template,
     resource_requirements,
     restricted_pod,
     scratch,
 )
 from modelops.monitoring.args import Part
-from modelops.monitoring.program import AGENT_OPTIONS, Program, Scope, account, run
+from modelops.monitoring.program import AGENT_TIMEOUTS, Program, Scope, account, run
 
 NODE_EXPORTER_PORT = 9100
 NODE_EXPORTER_SIZES = DefaultResources(cpu="20m", memory="32Mi", memory_limit="128Mi")
@@ -51,51 +52,46 @@ class NodeExporter(pulumi.ComponentResource):
             metadata=scope.metadata(_NODE_EXPORTER),
             spec=k8s.apps.v1.DaemonSetSpecArgs(
                 selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NODE_EXPORTER, scope.name)),
-                template=core.PodTemplateSpecArgs(
-                    metadata=k8s.meta.v1.ObjectMetaArgs(
-                        labels=scope.labels(_NODE_EXPORTER), annotations=scrape(NODE_EXPORTER_PORT)
-                    ),
-                    spec=_node_pod(part, with_dependencies(scope.named(_NODE_EXPORTER), identity)),
-                ),
+                template=_node_pod(scope, part, with_dependencies(scope.named(_NODE_EXPORTER), identity)),
             ),
-            opts=pulumi.ResourceOptions.merge(child_opts, AGENT_OPTIONS),
+            opts=merged(child_opts, custom_timeouts=AGENT_TIMEOUTS),
         )
         self.register_outputs({})
 
 
-def _node_pod(part: Part, identity: pulumi.Input[str]) -> core.PodSpecArgs:
+def _node_pod(scope: Scope, part: Part, identity: pulumi.Input[str]) -> core.PodTemplateSpecArgs:
     """Sees the node's processes and file systems through a read-only mount, without a capability.
 
     Not in the node's own network: two stacks on one node would want the same port. The node's network counters are
     cAdvisor's, those with `id="/"`.
     """
-    return core.PodSpecArgs(
-        service_account_name=identity,
-        automount_service_account_token=False,
-        enable_service_links=False,
-        security_context=restricted_pod(_NODE_USER),
+    exporter = container(
+        _NODE_EXPORTER,
+        part.get("image", UPSTREAM_IMAGES["node_exporter"]),
+        variables={},
+        args=[
+            "--path.procfs=/host/proc",
+            "--path.sysfs=/host/sys",
+            "--path.rootfs=/host",
+            f"--web.listen-address=:{NODE_EXPORTER_PORT}",
+            *(f"--no-collector.{collector}" for collector in _NETWORK_COLLECTORS),
+            "--collector.filesystem.mount-points-exclude=^/(dev|proc|run|sys|var/lib/(containerd|docker|kubelet)/.+)($|/)",
+        ],
+        ports=[core.ContainerPortArgs(name="http", container_port=NODE_EXPORTER_PORT)],
+        resources=resource_requirements(part.get("resources"), NODE_EXPORTER_SIZES),
+        readiness_probe=http_probe("/", "http", period=10, failures=3),
+        # No mount propagation: it needs a shared root mount, which many local clusters don't have.
+        volume_mounts=[mount("root", "/host", read_only=True)],
+    )
+    return pod_template(
+        scope.labels(_NODE_EXPORTER),
+        identity,
+        [exporter],
+        {},
+        annotations=scrape(NODE_EXPORTER_PORT),
+        security=restricted_pod(_NODE_USER),
         tolerations=[core.TolerationArgs(operator="Exists")],
         volumes=[core.VolumeArgs(name="root", host_path=core.HostPathVolumeSourceArgs(path="/"))],
-        containers=[
-            container(
-                _NODE_EXPORTER,
-                part.get("image", UPSTREAM_IMAGES["node_exporter"]),
-                variables={},
-                args=[
-                    "--path.procfs=/host/proc",
-                    "--path.sysfs=/host/sys",
-                    "--path.rootfs=/host",
-                    f"--web.listen-address=:{NODE_EXPORTER_PORT}",
-                    *(f"--no-collector.{collector}" for collector in _NETWORK_COLLECTORS),
-                    "--collector.filesystem.mount-points-exclude=^/(dev|proc|run|sys|var/lib/(containerd|docker|kubelet)/.+)($|/)",
-                ],
-                ports=[core.ContainerPortArgs(name="http", container_port=NODE_EXPORTER_PORT)],
-                resources=resource_requirements(part.get("resources"), NODE_EXPORTER_SIZES),
-                readiness_probe=http_probe("/", "http", period=10, failures=3),
-                # No mount propagation: it needs a shared root mount, which many local clusters don't have.
-                volume_mounts=[mount("root", "/host", read_only=True)],
-            )
-        ],
     )
 
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.core.types import Expose
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_ingress, cluster_host, net, service_url
-from modelops.kubernetes.pods import USER_ID, core, name_of, restricted_pod
+from modelops.kubernetes.network import allow_ingress, cluster_host, network_policy, service_url
+from modelops.kubernetes.pods import USER_ID, core, name_of, pod_template, restricted_pod, single_replica
 
 COMPONENT = "monitoring"
-AGENT_OPTIONS = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="5m", update="5m"))
+AGENT_TIMEOUTS = pulumi.CustomTimeouts(create="5m", update="5m")
 """Node agents start in seconds; where one can't be scheduled, waiting for longer only delays the news."""
 
 
@@ -77,9 +78,7 @@ class Running:
 
 def account(scope: Scope, program: str, opts: pulumi.ResourceOptions) -> core.ServiceAccount:
     """The program's own identity; pods take a token only where they say so."""
-    return core.ServiceAccount(
-        scope.named(program), metadata=scope.metadata(program), automount_service_account_token=False, opts=opts
-    )
+    return service_account(scope.named(program), scope.metadata(program), opts)
 
 
 def permissions(
@@ -122,19 +121,22 @@ def run(
     identity = account(scope, program.name, opts)
     if rules:
         permissions(scope, program.name, identity, rules, opts)
-    net.NetworkPolicy(
+    peers = {"app.kubernetes.io/instance": scope.name}
+    network_policy(
         scope.named(program.name),
-        metadata=scope.metadata(program.name),
-        spec=_network_rules(scope, program),
-        opts=opts,
+        scope.metadata(program.name),
+        selector(program.name, scope.name),
+        opts,
+        ingress=[
+            allow_ingress(program.port, k8s.meta.v1.LabelSelectorArgs(match_labels=peers) if program.private else None)
+        ],
     )
-    seconds = f"{program.startup_seconds + 120}s"  # beyond the Deployment's own deadline, pulling the image included
-    wait = pulumi.CustomTimeouts(create=seconds, update=seconds)
+    wait = timeouts(program.startup_seconds + 120)  # beyond the Deployment's own deadline, pulling the image included
     deployment = k8s.apps.v1.Deployment(
         scope.named(program.name),
         metadata=scope.metadata(program.name),
         spec=_deployment_spec(scope, program, identity),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[*after], custom_timeouts=wait)),
+        opts=merged(opts, depends_on=[*after], custom_timeouts=wait),
     )
     service = core.Service(
         scope.named(program.name),
@@ -144,7 +146,7 @@ def run(
             selector=selector(program.name, scope.name),
             ports=[core.ServicePortArgs(name=program.scheme, port=program.port, target_port=program.port)],
         ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
+        opts=merged(opts, depends_on=[deployment]),
     )
     url = service_url(
         service,
@@ -158,38 +160,16 @@ def run(
     return Running(deployment, service, url)
 
 
-def _network_rules(scope: Scope, program: Program) -> net.NetworkPolicySpecArgs:
-    rule = allow_ingress(program.port)
-    if program.private:
-        own = k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
-        rule.from_ = [net.NetworkPolicyPeerArgs(pod_selector=own)]
-    return net.NetworkPolicySpecArgs(
-        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(program.name, scope.name)),
-        policy_types=["Ingress"],
-        ingress=[rule],
-    )
-
-
 def _deployment_spec(scope: Scope, program: Program, identity: core.ServiceAccount) -> k8s.apps.v1.DeploymentSpecArgs:
-    return k8s.apps.v1.DeploymentSpecArgs(
-        replicas=1,
-        revision_history_limit=3,
-        progress_deadline_seconds=program.startup_seconds + 60,
-        # One at a time: rolling would start a second pod that waits for ever for the volume of the first.
-        strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
-        selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(program.name, scope.name)),
-        template=core.PodTemplateSpecArgs(
-            metadata=k8s.meta.v1.ObjectMetaArgs(
-                labels=scope.labels(program.name), annotations=program.annotations or None
-            ),
-            spec=core.PodSpecArgs(
-                service_account_name=with_dependencies(scope.named(program.name), identity),
-                automount_service_account_token=program.token,
-                enable_service_links=False,
-                security_context=restricted_pod(program.user, program.group),
-                volumes=list(program.volumes),
-                init_containers=list(program.init_containers) or None,
-                containers=[program.container],
-            ),
-        ),
+    template = pod_template(
+        scope.labels(program.name),
+        with_dependencies(scope.named(program.name), identity),
+        [program.container],
+        {},
+        annotations=program.annotations,
+        security=restricted_pod(program.user, program.group),
+        token=program.token,
+        volumes=list(program.volumes),
+        init_containers=list(program.init_containers) or None,
     )
+    return single_replica(selector(program.name, scope.name), template, program.startup_seconds + 60)

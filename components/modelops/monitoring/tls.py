@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
-import pulumi_kubernetes as k8s
 import yaml
 
 from modelops.kubernetes.certificates import AUTHORITY, make
+from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.pods import core, mount, name_of
 from modelops.monitoring.program import Scope
 
@@ -51,25 +50,17 @@ def web_mount() -> core.VolumeMountArgs:
 def certified(scope: Scope, generation: int, opts: pulumi.ResourceOptions) -> Web:
     """Makes the certificates at the first `up`; they stay until another `generation` is asked for."""
     names = pulumi.Output.all(namespace=scope.namespace, outside=scope.outside)
-    data: pulumi.Output[Any] = names.apply(lambda known: _files(scope, known["namespace"], known["outside"]))
-    kept = pulumi.ResourceOptions(ignore_changes=["data"], additional_secret_outputs=["data"])
+    files = names.apply(lambda known: _files(scope, known["namespace"], known["outside"]))
     return Web(
-        core.Secret(
-            f"{scope.named('web')}-{generation}",
-            metadata=k8s.meta.v1.ObjectMetaArgs(namespace=scope.namespace, labels=scope.labels("web")),
-            immutable=True,
-            data=pulumi.Output.secret(data),
-            opts=pulumi.ResourceOptions.merge(opts, kept),
-        )
+        generated_secret(f"{scope.named('web')}-{generation}", scope.namespace, scope.labels("web"), files, opts)
     )
 
 
-def _files(scope: Scope, namespace: str, outside: str | None) -> dict[str, str]:
+def _files(scope: Scope, namespace: str, outside: str | None) -> dict[str, str | bytes]:
     hosts = {}
     for program in _PROGRAMS:
         name = scope.named(program)
         inside = [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
         hosts[program] = [*inside, "localhost", *([outside] if outside else [])]
     server = {"cert_file": f"{FOLDER}/tls.crt", "key_file": f"{FOLDER}/tls.key", "min_version": "TLS12"}
-    files = make(hosts) | {"web.yml": yaml.safe_dump({"tls_server_config": server}).encode()}
-    return {key: base64.b64encode(value).decode() for key, value in files.items()}
+    return {**make(hosts), "web.yml": yaml.safe_dump({"tls_server_config": server})}

@@ -9,17 +9,17 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.outputs import with_dependencies
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_egress, net
+from modelops.kubernetes.network import allow_egress, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
     claimed,
     container,
     core,
     mount,
-    pull_secrets,
+    pod_template,
     resource_requirements,
-    restricted_pod,
     scratch,
 )
 from modelops.kubernetes.volumes import retained_claim
@@ -59,13 +59,9 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
     size = wanted.get("storage_size", DEFAULT_STORAGE_SIZE)
     claim = retained_claim(name, args["namespace"], labels, size, wanted, opts)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
-    rules = net.NetworkPolicySpecArgs(
-        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, source.name)),
-        policy_types=["Ingress", "Egress"],
-        egress=[allow_egress(*source.ports)] if source.ports else [],
-    )
-    net.NetworkPolicy(name, metadata=metadata, spec=rules, opts=opts)
+    account = service_account(name, metadata, opts)
+    egress = [allow_egress(*source.ports)] if source.ports else []
+    network_policy(name, metadata, selector(NAME, source.name), opts, egress=egress)
     keep = str(wanted.get("keep_count", DEFAULT_KEEP))
     for what, steps in (("backup", ("dump", "save")), ("restore", ("restore", "load"))):
         k8s.batch.v1.CronJob(
@@ -109,20 +105,15 @@ def _pod(
         mounts.append(mount("data", "/mlflow"))
         volumes.append(claimed("data", source.volume))
     containers = [_step(step, source, keep, mounts) for step in steps if source.database.image or step in _PYTHON]
-    return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(labels=standard_labels(NAME, COMPONENT, source.name)),
-        spec=core.PodSpecArgs(
-            restart_policy="Never",
-            service_account_name=account,
-            automount_service_account_token=False,
-            enable_service_links=False,
-            security_context=restricted_pod(),
-            image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
-            affinity=_beside(source) if source.volume is not None else None,
-            volumes=volumes,
-            init_containers=containers[:-1],
-            containers=containers[-1:],
-        ),
+    return pod_template(
+        standard_labels(NAME, COMPONENT, source.name),
+        account,
+        containers[-1:],
+        args,
+        restart_policy="Never",
+        affinity=_beside(source) if source.volume is not None else None,
+        volumes=volumes,
+        init_containers=containers[:-1],
     )
 
 

@@ -11,6 +11,7 @@ from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import canonical_json
 from modelops.core.types import Resources
 from modelops.core.validation import Problems, read_args
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.jobs import egress_only_policy, registry_job
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import API_SERVER_PORTS, port_of
@@ -104,7 +105,7 @@ class ModelPromotion(pulumi.ComponentResource):
         namespace = args["namespace"]
         labels = standard_labels(NAME, NAME, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
-        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=child_opts)
+        account = service_account(name, metadata, child_opts)
         ports = [pulumi.Output.from_input(args[uri]).apply(port_of) for uri in ("source_uri", "tracking_uri")]
         egress_only_policy(name, NAME, name, namespace, child_opts, *ports, *API_SERVER_PORTS)
         report = RunReport(name, namespace, labels, name, child_opts)
@@ -117,7 +118,7 @@ class ModelPromotion(pulumi.ComponentResource):
             [scratch("tmp"), scratch("model"), api_access("account")],
             child_opts,
             account=with_dependencies(name, account),
-            image_pull_secret=args.get("image_pull_secret"),
+            args=args,
             deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
         )
         self.run_id = pulumi.Output.from_input(args["run_id"])

@@ -6,10 +6,11 @@ import pulumi_kubernetes as k8s
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.core.types import Expose
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import scrape, selector, standard_labels
-from modelops.kubernetes.network import allow_egress, allow_ingress, cluster_host, net, service_url
+from modelops.kubernetes.network import allow_egress, allow_ingress, cluster_host, network_policy, service_url
 from modelops.kubernetes.pods import (
     DefaultResources,
     claimed,
@@ -18,11 +19,11 @@ from modelops.kubernetes.pods import (
     http_probe,
     mount,
     name_of,
-    pull_secrets,
+    pod_template,
     resource_requirements,
-    restricted_pod,
     scratch,
     secret_key,
+    single_replica,
     tracking_credentials,
 )
 from modelops.kubernetes.volumes import volume_claim
@@ -78,23 +79,25 @@ class ModelRegistry(pulumi.ComponentResource):
         child_opts = pulumi.ResourceOptions(parent=self)
         labels = standard_labels(_NAME, _COMPONENT, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=child_opts)
+        account = service_account(name, metadata, child_opts)
         store = database(name, args, child_opts)
         users = accounts.accounts(name, _COMPONENT, args, child_opts)
         ports = _outgoing(args, store)
-        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, ports), opts=child_opts)
+        network_policy(
+            name,
+            metadata,
+            selector(_NAME, name),
+            child_opts,
+            ingress=[allow_ingress(PORT), allow_ingress(METRICS_PORT)],
+            egress=[allow_egress(*ports)] if ports else [],
+        )
         claim = _volume(name, args, labels, child_opts)
         server = _Server(name, args, with_dependencies(name, account), claim, store, users)
         deployment = k8s.apps.v1.Deployment(
             name,
             metadata=metadata,
             spec=server.deployment_spec(),
-            opts=pulumi.ResourceOptions.merge(
-                child_opts,
-                pulumi.ResourceOptions(
-                    custom_timeouts=pulumi.CustomTimeouts(create=_waited_for(), update=_waited_for())
-                ),
-            ),
+            opts=merged(child_opts, custom_timeouts=timeouts(PREPARE_SECONDS + STARTUP_SECONDS + 120)),
         )
         if "backup" in args:
             source = backup.Source(
@@ -124,23 +127,9 @@ class ModelRegistry(pulumi.ComponentResource):
         )
 
 
-def _waited_for() -> str:
-    return f"{PREPARE_SECONDS + STARTUP_SECONDS + 120}s"
-
-
 def _outgoing(args: ModelRegistryArgs, database: Database) -> list[pulumi.Input[int]]:
     """TCP ports that the server connects to."""
     return [*database.ports, *([store_port(args["artifacts"])] if "artifacts" in args else [])]
-
-
-def _network_rules(name: str, ports: list[pulumi.Input[int]]) -> "net.NetworkPolicySpecArgs":
-    """Requests come in; the server itself connects to its database and object store, or to nothing."""
-    return net.NetworkPolicySpecArgs(
-        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, name)),
-        policy_types=["Ingress", "Egress"],
-        ingress=[allow_ingress(PORT), allow_ingress(METRICS_PORT)],
-        egress=[allow_egress(*ports)] if ports else [],
-    )
 
 
 def _volume(
@@ -177,29 +166,16 @@ class _Server:
 
     def deployment_spec(self) -> "k8s.apps.v1.DeploymentSpecArgs":
         """One replica of it."""
-        return k8s.apps.v1.DeploymentSpecArgs(
-            replicas=1,
-            revision_history_limit=3,
-            progress_deadline_seconds=PREPARE_SECONDS + STARTUP_SECONDS + 60,
-            # Rolling would start a second pod that waits for ever for the volume of the first.
-            strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
-            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, self._name)),
-            template=core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(
-                    labels=standard_labels(_NAME, _COMPONENT, self._name), annotations=scrape(METRICS_PORT)
-                ),
-                spec=core.PodSpecArgs(
-                    service_account_name=self._account,
-                    automount_service_account_token=False,
-                    enable_service_links=False,
-                    security_context=restricted_pod(),
-                    image_pull_secrets=pull_secrets(self._args.get("image_pull_secret")),
-                    volumes=self._volumes(),
-                    init_containers=[self._prepare()],
-                    containers=[self._server(), self._metrics()],
-                ),
-            ),
+        template = pod_template(
+            standard_labels(_NAME, _COMPONENT, self._name),
+            self._account,
+            [self._server(), self._metrics()],
+            self._args,
+            annotations=scrape(METRICS_PORT),
+            volumes=self._volumes(),
+            init_containers=[self._prepare()],
         )
+        return single_replica(selector(_NAME, self._name), template, PREPARE_SECONDS + STARTUP_SECONDS + 60)
 
     def _volumes(self) -> "list[core.VolumeArgs]":
         volumes = [] if self._claim is None else [claimed("data", self._claim)]
@@ -328,5 +304,5 @@ def _service(
             selector=selector(_NAME, name),
             ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
         ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[deployment])),
+        opts=merged(opts, depends_on=[deployment]),
     )

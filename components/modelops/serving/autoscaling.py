@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import merged, timeouts
 from modelops.serving.args import (
     DEFAULT_IDLE_SECONDS,
     DEFAULT_MIN_REPLICAS,
@@ -58,7 +59,7 @@ def _horizontal(
             ],
             behavior=_behavior(bounds),
         ),
-        opts=pulumi.ResourceOptions.merge(opts, _patience(METRICS_SECONDS)) if custom else opts,
+        opts=merged(opts, custom_timeouts=timeouts(METRICS_SECONDS)) if custom else opts,
     )
 
 
@@ -76,10 +77,6 @@ def _waiting_for(metadata: k8s.meta.v1.ObjectMetaArgs, names: list[str]) -> k8s.
         labels=metadata.labels,
         annotations={"pulumi.com/waitFor": json.dumps(there)},
     )
-
-
-def _patience(seconds: int) -> pulumi.ResourceOptions:
-    return pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s"))
 
 
 def _resource_targets(bounds: Autoscaling) -> dict[str, pulumi.Input[int]]:

@@ -7,15 +7,16 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, with_dependencies
 from modelops.core.types import Expose
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import (
     allow_egress,
     allow_ingress,
     allow_within,
     cluster_host,
-    net,
+    network_policy,
     port_of,
     service_url,
 )
@@ -66,12 +67,12 @@ class ModelService(pulumi.ComponentResource):
         metadata = k8s.meta.v1.ObjectMetaArgs(
             name=name, namespace=args["namespace"], labels=standard_labels(NAME, NAME, name)
         )
-        account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=child_opts)
-        net.NetworkPolicy(name, metadata=metadata, spec=_network_rules(name, args), opts=child_opts)
+        account = service_account(name, metadata, child_opts)
+        _network_policy(name, metadata, args, child_opts)
         base = Track(name, args, with_dependencies(name, account), _cache(name, args, child_opts))
         release = deploy_tracks(base, child_opts)
         # After the pods: Pulumi waits until some answer behind a Service, and those may wait for a training.
-        after = pulumi.ResourceOptions.merge(child_opts, pulumi.ResourceOptions(depends_on=[*release.answering]))
+        after = merged(child_opts, depends_on=[*release.answering])
         service = make_service(name, metadata, args, release.selector, after)
         # Only where the address leads to a version, that one serves.
         move_serving_alias(
@@ -122,9 +123,10 @@ def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> p
     )
 
 
-def _network_rules(name: str, args: ModelServiceArgs) -> "net.NetworkPolicySpecArgs":
+def _network_policy(
+    name: str, metadata: "k8s.meta.v1.ObjectMetaArgs", args: ModelServiceArgs, opts: pulumi.ResourceOptions
+) -> None:
     """Requests come in on one port; pods of every track go out for names and for the model, nothing else."""
-    picked = k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name))
     source: pulumi.Input[int] = HTTPS_PORT
     if not is_vllm(args):
         source = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
@@ -132,8 +134,6 @@ def _network_rules(name: str, args: ModelServiceArgs) -> "net.NetworkPolicySpecA
     copies = [PORT] if "shadow" in args else []
     ingress, egress = [allow_ingress(PORT)], [allow_egress(source, *copies)]
     if nodes(args) > 1:
-        to, back = allow_within(picked)
+        to, back = allow_within(k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name)))
         ingress, egress = [*ingress, to], [*egress, back]
-    return net.NetworkPolicySpecArgs(
-        pod_selector=picked, policy_types=["Ingress", "Egress"], ingress=ingress, egress=egress
-    )
+    network_policy(name, metadata, selector(NAME, name), opts, ingress=ingress, egress=egress)

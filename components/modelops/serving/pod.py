@@ -17,9 +17,8 @@ from modelops.kubernetes.pods import (
     core,
     http_probe,
     mount,
-    pull_secrets,
+    pod_template,
     resource_requirements,
-    restricted_pod,
     scratch,
     tracking_credentials,
 )
@@ -77,39 +76,31 @@ def template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateS
     """The pod template of a track. It changes with the model's URI, and so a new version rolls out."""
     version = version_of(args)
     cached = identity.cache_claim is not None
-    return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(labels=identity.labels(version), annotations=scrape(PORT)),
-        spec=pod_spec(
-            args,
-            identity,
-            volumes=volumes(identity),
-            init_containers=[fetch(args, cached=cached)],
-            containers=[serve(args, version, cached=cached, variables=identity.variables)],
-        ),
+    return serving_template(
+        args,
+        identity,
+        [serve(args, version, cached=cached, variables=identity.variables)],
+        annotations=scrape(PORT),
+        volumes=volumes(identity),
+        init_containers=[fetch(args, cached=cached)],
     )
 
 
-def pod_spec(
+def serving_template(
     args: ModelServiceArgs,
     identity: PodIdentity,
-    *,
-    volumes: Sequence[core.VolumeArgs],
     containers: Sequence[core.ContainerArgs],
-    init_containers: Sequence[core.ContainerArgs] = (),
-    security: core.PodSecurityContextArgs | None = None,
-) -> core.PodSpecArgs:
-    """What every serving pod has, whichever program serves."""
-    return core.PodSpecArgs(
-        service_account_name=identity.account,
-        automount_service_account_token=False,
-        enable_service_links=False,
+    **fields: Any,
+) -> core.PodTemplateSpecArgs:
+    """What every serving pod has, whichever program serves. `fields` are those of `pod_template`."""
+    return pod_template(
+        identity.labels(version_of(args)),
+        identity.account,
+        containers,
+        args,
         termination_grace_period_seconds=grace_seconds(args),
-        security_context=security or restricted_pod(),
-        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
         topology_spread_constraints=[_spread(identity)],
-        volumes=volumes,
-        init_containers=init_containers or None,
-        containers=containers,
+        **fields,
     )
 
 

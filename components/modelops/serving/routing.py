@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import merged, timeouts
 from modelops.core.types import Expose
 from modelops.kubernetes.network import net
 from modelops.kubernetes.pods import core
@@ -61,13 +62,12 @@ def make_route(
 ) -> pulumi.Output[str]:
     """The Ingress, or the HTTPRoute, that `args["route"]` asks for, and the address that clients use."""
     route, port = args["route"], args.get("port", DEFAULT_PORT)
-    patience = pulumi.CustomTimeouts(create=f"{ROUTE_SECONDS}s", update=f"{ROUTE_SECONDS}s")
-    opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(custom_timeouts=patience))
+    opts = merged(opts, custom_timeouts=timeouts(ROUTE_SECONDS))
     made: pulumi.Resource
     if "ingress_class" in route:
         made = _ingress(name, metadata, route, backends[0], port, opts)
         for canary in backends[1:]:
-            after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[made]))
+            after = merged(opts, depends_on=[made])
             _canary_ingress(f"{name}-canary", metadata, route, canary, port, after)
     else:
         made = _http_route(name, metadata, route, backends, filters, port, opts)
@@ -150,7 +150,7 @@ def _http_route(
         parent = {theirs: listener[ours] for theirs, ours in names.items() if ours in listener}  # type: ignore[literal-required]
     else:
         gateway = _gateway(name, metadata, route, opts)
-        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[gateway]))
+        opts = merged(opts, depends_on=[gateway])
     waited = {"pulumi.com/waitFor": _ACCEPTED, **route.get("annotations", {})}
     refs = [{"name": backend.service, "port": port, "weight": backend.weight} for backend in backends]
     match = {"path": {"type": "PathPrefix", "value": "/"}}

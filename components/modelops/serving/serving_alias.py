@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pulumi
 
+from modelops.core.outputs import merged
 from modelops.kubernetes.jobs import egress_only_policy, registry_job
 from modelops.kubernetes.network import port_of
 from modelops.kubernetes.pods import (
@@ -61,8 +62,8 @@ def move_serving_alias(
         args["namespace"],
         promote,
         [scratch()],
-        pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(after))),
+        merged(opts, depends_on=list(after)),
         account=account,
-        image_pull_secret=args.get("image_pull_secret"),
+        args=args,
         deadline_seconds=DEADLINE_SECONDS,
     )

@@ -11,10 +11,11 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
+from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
 from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, startup_seconds
-from modelops.serving.pod import PORT, PodIdentity, fetch, pod_spec, serve, version_of, volumes
+from modelops.serving.pod import PORT, PodIdentity, fetch, serve, serving_template, version_of, volumes
 
 ROLE = "smoke"
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
@@ -32,7 +33,6 @@ def smoke_test(
 ) -> k8s.batch.v1.Job:
     """The Job. It is named by Pulumi: a changed version, image or test is another Job."""
     seconds = startup_seconds(args) + CHECK_SECONDS
-    patience = pulumi.CustomTimeouts(create=f"{seconds + MARGIN_SECONDS}s", update=f"{seconds + MARGIN_SECONDS}s")
     identity = replace(identity, role=ROLE, live=False)
     return k8s.batch.v1.Job(
         f"{name}-{ROLE}",
@@ -45,25 +45,24 @@ def smoke_test(
         spec=k8s.batch.v1.JobSpecArgs(
             backoff_limit=0, active_deadline_seconds=seconds, template=_template(args, identity)
         ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(custom_timeouts=patience)),
+        opts=merged(opts, custom_timeouts=timeouts(seconds + MARGIN_SECONDS)),
     )
 
 
 def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateSpecArgs:
     """The server is a sidecar: started first, waited for until it is ready, and ended with the check."""
     version, cached = version_of(args), identity.cache_claim is not None
-    spec = pod_spec(
+    return serving_template(
         args,
         identity,
+        [_check(args)],
+        restart_policy="Never",
         volumes=volumes(identity),
         init_containers=[
             fetch(args, cached=cached),
             serve(args, version, cached=cached, drains=False, restart_policy="Always"),
         ],
-        containers=[_check(args)],
     )
-    spec.restart_policy = "Never"
-    return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=identity.labels(version)), spec=spec)
 
 
 def _check(args: ModelServiceArgs) -> core.ContainerArgs:

@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import merged, timeouts
 from modelops.kubernetes.labels import standard_labels
 from modelops.serving import pod, vllm
 from modelops.serving.args import (
@@ -91,7 +92,7 @@ def deploy(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
     """The track's objects. What comes back is there once every pod answers."""
     if "smoke_test" in track.args:
         smoke = smoke_test(track.name, track.args, track.identity, track.metadata, opts)
-        after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[smoke]))
+        after = merged(opts, depends_on=[smoke])
     else:
         after = opts
     pods: pulumi.CustomResource
@@ -101,7 +102,7 @@ def deploy(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
         _disruption_budget(track, opts)
         pods, target = _deployment(track, after), {"apiVersion": "apps/v1", "kind": "Deployment"}
     if "autoscaling" in track.args:
-        scaled = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[pods]))
+        scaled = merged(opts, depends_on=[pods])
         autoscale(track.metadata, {**target, "name": track.name}, track.args["autoscaling"], scaled)
     return pods
 
@@ -113,7 +114,7 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> k8s.apps.v1.Deplo
         spec=_deployment_spec(track)
         if track.running is None
         else track.running.apply(partial(_deployment_spec, track)),
-        opts=pulumi.ResourceOptions.merge(opts, _waiting(_rollout_seconds(track.args))),
+        opts=merged(opts, custom_timeouts=timeouts(_rollout_seconds(track.args))),
     )
 
 
@@ -127,7 +128,7 @@ def _groups(track: Track, opts: pulumi.ResourceOptions) -> k8s.apiextensions.Cus
         kind="LeaderWorkerSet",
         metadata=metadata,
         spec=vllm.group(track.args, track.identity, _fixed_replicas(track.args)),
-        opts=pulumi.ResourceOptions.merge(opts, _waiting(_rollout_seconds(track.args))),
+        opts=merged(opts, custom_timeouts=timeouts(_rollout_seconds(track.args))),
     )
 
 
@@ -174,7 +175,3 @@ def _rollout_seconds(args: ModelServiceArgs) -> int:
     replicas = bound if isinstance(bound, int) else DEFAULT_REPLICAS
     each = startup_seconds(args) if is_vllm(args) else 30 + drain_seconds(args)
     return startup_seconds(args) + 30 + replicas * each
-
-
-def _waiting(seconds: int) -> pulumi.ResourceOptions:
-    return pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s"))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from modelops.core.images import VLLM_IMAGE
 from modelops.core.types import Resources
@@ -31,7 +30,14 @@ from modelops.serving.args import (
     nodes,
     startup_seconds,
 )
-from modelops.serving.pod import CACHE, ENDPOINT_SECONDS, PORT, PodIdentity, name_of_model, pod_spec, version_of
+from modelops.serving.pod import (
+    CACHE,
+    ENDPOINT_SECONDS,
+    PORT,
+    PodIdentity,
+    name_of_model,
+    serving_template,
+)
 
 DEFAULT_RESOURCES = DefaultResources(cpu="4", memory="16Gi", memory_limit="64Gi")
 DEFAULT_GPUS = 1
@@ -50,17 +56,13 @@ def template(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool = Fa
     memory = core.EmptyDirVolumeSourceArgs(
         medium="Memory", size_limit=args.get("vllm", {}).get("shared_memory", DEFAULT_SHARED_MEMORY)
     )
-    return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(
-            labels=identity.labels(version_of(args)), annotations=None if worker else scrape(PORT)
-        ),
-        spec=pod_spec(
-            args,
-            identity,
-            volumes=[cache, scratch("tmp"), core.VolumeArgs(name="shared-memory", empty_dir=memory)],
-            containers=[_worker(args) if worker else _server(args)],
-            security=restricted_pod(USER, GROUP),
-        ),
+    return serving_template(
+        args,
+        identity,
+        [_worker(args) if worker else _server(args)],
+        annotations=None if worker else scrape(PORT),
+        security=restricted_pod(USER, GROUP),
+        volumes=[cache, scratch("tmp"), core.VolumeArgs(name="shared-memory", empty_dir=memory)],
     )
 
 

@@ -13,6 +13,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi_kubernetes import _utilities
 
+from modelops.core.outputs import merged, timeouts
 from modelops.kubernetes.crds import require
 from modelops.kubernetes.pods import name_of
 from modelops.training.args import Backend, Framework, TrainingJobArgs
@@ -90,8 +91,8 @@ def start(run: Run, opts: pulumi.ResourceOptions) -> Started:
 
 def job_of(name: str, run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> batch.Job:
     """A Job of this run."""
-    options = pulumi.ResourceOptions.merge(opts, _options(run.args))
-    options = pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(replace_on_changes=_REPLACE_ON))
+    options = _options(opts, run.args)
+    options = merged(options, replace_on_changes=_REPLACE_ON)
     # No name of its own making: Pulumi removes what failed replacements left only at the end of an update that goes
     # through, so a name made from the run's identity would meet its older self when a change is taken back, and the
     # update would fail for ever.
@@ -106,7 +107,7 @@ def _start_jobset(run: Run, opts: pulumi.ResourceOptions) -> Started:
         spec["ttlSecondsAfterFinished"] = seconds
     # What ended badly has a terminal state too: waiting for the good one alone would last until the timeout.
     metadata = _metadata(run, {"pulumi.com/waitFor": "jsonpath={.status.terminalState}"})
-    options = pulumi.ResourceOptions.merge(opts, _options(run.args, replace=not held))
+    options = _options(opts, run.args, replace=not held)
     jobset = _Custom(run.name, JOBSET, "JobSet", metadata, spec, options)
     return Started(jobset, name_of(jobset), jobset.status.apply(lambda status: _judge(run.name, status)))
 
@@ -130,7 +131,7 @@ def _start_trainer(run: Run, opts: pulumi.ResourceOptions) -> Started:
     template = {"spec": _set_of_one_job(run, "node", step)}
     metadata = _metadata(run, {}, {"trainer.kubeflow.org/framework": Framework(run.args["framework"]).value})
     spec = {"mlPolicy": {"numNodes": run.workers}, "template": template}
-    options = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(replace_on_changes=["spec"]))
+    options = merged(opts, replace_on_changes=["spec"])
     runtime = _Custom(f"{run.name}-runtime", TRAINER, "TrainingRuntime", metadata, spec, options)
     reference = {"apiGroup": TRAINER.partition("/")[0], "kind": "TrainingRuntime", "name": name_of(runtime)}
     held = starts_suspended(run.args)
@@ -140,7 +141,7 @@ def _start_trainer(run: Run, opts: pulumi.ResourceOptions) -> Started:
         "TrainJob",
         _metadata(run, {"pulumi.com/waitFor": "condition=Complete"}),
         {"runtimeRef": reference, "trainer": {"numNodes": run.workers}, "suspend": True if held else None},
-        pulumi.ResourceOptions.merge(opts, _options(run.args, replace=not held)),
+        _options(opts, run.args, replace=not held),
     )
     return Started(job, name_of(job), None)
 
@@ -165,14 +166,15 @@ def _metadata(
     return k8s.meta.v1.ObjectMetaArgs(namespace=run.args["namespace"], labels=own, annotations=annotations)
 
 
-def _options(args: TrainingJobArgs, *, replace: bool = False) -> pulumi.ResourceOptions:
+def _options(opts: pulumi.ResourceOptions, args: TrainingJobArgs, *, replace: bool = False) -> pulumi.ResourceOptions:
     seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
     held = starts_suspended(args)
     if held:
         # The deadline counts from the start, and who starts the run is not us.
         seconds += args.get("queue_timeout_seconds", DEFAULT_QUEUE_TIMEOUT_SECONDS)
-    return pulumi.ResourceOptions(
+    return merged(
+        opts,
         replace_on_changes=["spec"] if replace else None,
-        custom_timeouts=pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s"),
+        custom_timeouts=timeouts(seconds),
         ignore_changes=["spec.suspend"] if held else None,
     )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.outputs import with_dependencies
@@ -28,9 +27,8 @@ from modelops.kubernetes.pods import (
     env_from_secret,
     field_variable,
     mount,
-    pull_secrets,
+    pod_template,
     resource_requirements,
-    restricted_pod,
     scratch,
     tracking_credentials,
 )
@@ -103,42 +101,31 @@ def selecting_template(run: Run, after: pulumi.Resource) -> core.PodTemplateSpec
         volume_mounts=[mount("tmp", "/tmp"), _account()],
     )
     volumes = [scratch("tmp"), api_access("account")]
-    spec = pod_spec(dataclasses.replace(run, service_account=account), [select], [], volumes)
-    return core.PodTemplateSpecArgs(metadata=k8s.meta.v1.ObjectMetaArgs(labels=run.labels()), spec=spec)
+    return _template(dataclasses.replace(run, service_account=account), [select], [], volumes)
 
 
 def template(run: Run) -> core.PodTemplateSpecArgs:
     """The pod template of a Job."""
-    return core.PodTemplateSpecArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(labels=run.labels()),
-        spec=pod_spec(run, [_train(run), _publish(run)], [_check(run)], _volumes(run)),
-    )
+    return _template(run, [_train(run), _publish(run)], [_check(run)], _volumes(run))
 
 
-def pod_spec(
+def _template(
     run: Run,
     containers: Sequence[core.ContainerArgs],
     init_containers: Sequence[core.ContainerArgs],
     volumes: Sequence[core.VolumeArgs],
-) -> core.PodSpecArgs:
+) -> core.PodTemplateSpecArgs:
     """A pod of this run, with everything that says where it may be."""
-    args = run.args
-    return core.PodSpecArgs(
+    return pod_template(
+        run.labels(),
+        run.service_account,
+        containers,
+        run.args,
         restart_policy="Never",
-        service_account_name=run.service_account,
-        automount_service_account_token=False,
-        enable_service_links=False,
         subdomain=run.name if run.workers > 1 else None,
         termination_grace_period_seconds=CHECKPOINT_SECONDS,
-        security_context=restricted_pod(),
-        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
-        node_selector=args.get("node_selector"),
-        tolerations=[core.TolerationArgs(**entry) for entry in args.get("tolerations", [])] or None,
-        affinity=args.get("affinity"),  # type: ignore[arg-type]
-        priority_class_name=args.get("priority_class"),
         volumes=volumes,
         init_containers=init_containers or None,
-        containers=containers,
     )
 
 

@@ -9,9 +9,8 @@ import pulumi_kubernetes as k8s
 from modelops.core.naming import objects_name
 from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
+from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.labels import standard_labels
-from modelops.kubernetes.network import net
-from modelops.kubernetes.pods import core, name_of
 from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import names_of_workers, worker_network_policy
@@ -111,21 +110,13 @@ def _prerequisites(name: str, args: TrainingJobArgs, run: pulumi.Output[str], op
     labels = standard_labels(COMPONENT, COMPONENT, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
     workers = args.get("workers", 1)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    account = service_account(name, metadata, opts)
     # To see whether an older Job is still at work on the same run, such as one that an interrupted update left.
     rule = rbac.PolicyRuleArgs(api_groups=["batch"], resources=["jobs"], verbs=["list"])
-    role = rbac.Role(name, metadata=metadata, rules=[rule], opts=opts)
     needed: list[pulumi.Resource] = [
         account,
-        role,
-        rbac.RoleBinding(
-            name,
-            metadata=metadata,
-            role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=name_of(role)),
-            subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=name, namespace=args["namespace"])],
-            opts=opts,
-        ),
-        net.NetworkPolicy(name, metadata=metadata, spec=worker_network_policy(COMPONENT, name, workers), opts=opts),
+        grant(name, metadata, [rule], name, opts),
+        worker_network_policy(COMPONENT, name, metadata, workers, opts),
     ]
     needed += requirements(name, args, opts)
     report = RunReport(name, args["namespace"], labels, name, opts)

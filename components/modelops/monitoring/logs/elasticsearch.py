@@ -9,15 +9,16 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, with_dependencies
 from modelops.kubernetes.labels import selector
-from modelops.kubernetes.network import allow_ingress, net
+from modelops.kubernetes.network import allow_ingress, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
     core,
     from_config_map,
     mount,
+    pod_template,
     resource_requirements,
     restricted_container,
     restricted_pod,
@@ -68,31 +69,25 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
                 )
             ),
             volume_claim_templates=[_claim(scope, part)],
-            template=core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
-                spec=core.PodSpecArgs(
-                    service_account_name=with_dependencies(scope.named(_PROGRAM), identity),
-                    automount_service_account_token=False,
-                    enable_service_links=False,
-                    security_context=restricted_pod(USER, GROUP),
-                    termination_grace_period_seconds=120,
-                    affinity=_affinity(scope, part),
-                    topology_spread_constraints=_spread(scope, part),
-                    volumes=[
-                        from_config_map("files", files),
-                        shared.certificate_volume(_PROGRAM),
-                        scratch("config"),
-                        scratch(),
-                    ],
-                    init_containers=[_preparation(shared, part)],
-                    containers=[_server(shared, part, count)],
-                ),
+            template=pod_template(
+                scope.labels(_PROGRAM),
+                with_dependencies(scope.named(_PROGRAM), identity),
+                [_server(shared, part, count)],
+                {},
+                security=restricted_pod(USER, GROUP),
+                termination_grace_period_seconds=120,
+                affinity=_affinity(scope, part),
+                topology_spread_constraints=_spread(scope, part),
+                volumes=[
+                    from_config_map("files", files),
+                    shared.certificate_volume(_PROGRAM),
+                    scratch("config"),
+                    scratch(),
+                ],
+                init_containers=[_preparation(shared, part)],
             ),
         ),
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="15m", update="30m")),
-        ),
+        opts=merged(opts, custom_timeouts=pulumi.CustomTimeouts(create="15m", update="30m")),
     )
     service = _service(scope, _PROGRAM, PORTS[_PROGRAM], opts)
     url = with_dependencies(shared.elasticsearch, service, nodes)
@@ -101,27 +96,14 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
 
 def _network(scope: Scope, count: int, opts: pulumi.ResourceOptions) -> None:
     _service(scope, _NODES, _TRANSPORT, opts, headless=True)
-    own = net.NetworkPolicyPeerArgs(
-        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
-    )
-    nodes = net.NetworkPolicyPeerArgs(
-        pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name))
-    )
-    rules = [(PORTS[_PROGRAM], own), (_TRANSPORT, nodes)]
-    ingress = []
-    for port, peer in rules:
-        rule = allow_ingress(port)
-        rule.from_ = [peer]
-        ingress.append(rule)
-    net.NetworkPolicy(
+    own = k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
+    nodes = k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name))
+    network_policy(
         scope.named(_PROGRAM),
-        metadata=scope.metadata(_PROGRAM),
-        spec=net.NetworkPolicySpecArgs(
-            pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
-            policy_types=["Ingress"],
-            ingress=ingress,
-        ),
-        opts=opts,
+        scope.metadata(_PROGRAM),
+        selector(_PROGRAM, scope.name),
+        opts,
+        ingress=[allow_ingress(PORTS[_PROGRAM], own), allow_ingress(_TRANSPORT, nodes)],
     )
     if count > 1:
         k8s.policy.v1.PodDisruptionBudget(

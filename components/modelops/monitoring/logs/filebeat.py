@@ -9,7 +9,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.labels import selector
 from modelops.kubernetes.pods import (
@@ -23,7 +23,7 @@ from modelops.kubernetes.pods import (
 )
 from modelops.monitoring.logs.args import FilebeatPart
 from modelops.monitoring.logs.shared import Elasticsearch, Shared, authority_of_existing, certificate_mount
-from modelops.monitoring.program import AGENT_OPTIONS, account, permissions
+from modelops.monitoring.program import AGENT_TIMEOUTS, account, permissions
 
 DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="128Mi", memory_limit="512Mi")
 DEFAULT_QUEUE_SIZE = "1Gi"
@@ -71,10 +71,7 @@ def deploy(
                 ),
             ),
         ),
-        opts=pulumi.ResourceOptions.merge(
-            pulumi.ResourceOptions.merge(opts, AGENT_OPTIONS),
-            pulumi.ResourceOptions(depends_on=[*elasticsearch.after]),
-        ),
+        opts=merged(opts, custom_timeouts=AGENT_TIMEOUTS, depends_on=[*elasticsearch.after]),
     )
 
 

@@ -10,14 +10,14 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
-    core,
     from_config_map,
     mount,
+    pod_template,
     resource_requirements,
     restricted_pod,
     scratch,
@@ -83,31 +83,26 @@ def deploy(
         spec=k8s.batch.v1.JobSpecArgs(
             backoff_limit=3,
             active_deadline_seconds=600,
-            template=core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
-                spec=core.PodSpecArgs(
-                    restart_policy="Never",
-                    service_account_name=with_dependencies(scope.named(_PROGRAM), identity),
-                    automount_service_account_token=False,
-                    enable_service_links=False,
-                    security_context=restricted_pod(USER, GROUP),
-                    volumes=[
-                        from_config_map("files", files),
-                        scratch(),
-                        shared.certificate_volume(),
-                        *(volume for volume, _ in authority),
-                    ],
-                    containers=[work],
-                ),
+            template=pod_template(
+                scope.labels(_PROGRAM),
+                with_dependencies(scope.named(_PROGRAM), identity),
+                [work],
+                {},
+                security=restricted_pod(USER, GROUP),
+                restart_policy="Never",
+                volumes=[
+                    from_config_map("files", files),
+                    scratch(),
+                    shared.certificate_volume(),
+                    *(volume for volume, _ in authority),
+                ],
             ),
         ),
-        opts=pulumi.ResourceOptions.merge(
+        opts=merged(
             opts,
-            pulumi.ResourceOptions(
-                depends_on=[*elasticsearch.after],
-                custom_timeouts=pulumi.CustomTimeouts(create="12m"),
-                replace_on_changes=["spec"],
-            ),
+            depends_on=[*elasticsearch.after],
+            custom_timeouts=pulumi.CustomTimeouts(create="12m"),
+            replace_on_changes=["spec"],
         ),
     )
 

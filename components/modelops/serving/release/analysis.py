@@ -14,10 +14,11 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.outputs import known_or_none, with_dependencies
+from modelops.core.outputs import known_or_none, merged, with_dependencies
+from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.config import config_map
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import API_SERVER_PORTS, allow_egress, net, port_of
+from modelops.kubernetes.network import API_SERVER_PORTS, allow_egress, network_policy, port_of
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -25,10 +26,10 @@ from modelops.kubernetes.pods import (
     from_config_map,
     mount,
     name_of,
-    pull_secrets,
+    pod_template,
     resource_requirements,
-    restricted_pod,
     scratch,
+    single_replica,
 )
 from modelops.serving.args import ModelServiceArgs
 from modelops.serving.pod import NAME
@@ -66,42 +67,21 @@ def deploy(
     """The analyst's objects. It begins once the canary answers."""
     name, namespace = f"{service}-analyst", args["namespace"]
     metadata = _metadata(service, name, namespace)
-    account = core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
-    role = k8s.rbac.v1.Role(
-        name,
-        metadata=metadata,
-        rules=[
-            k8s.rbac.v1.PolicyRuleArgs(
-                api_groups=[""], resources=["configmaps"], resource_names=[name_of(place)], verbs=["get", "patch"]
-            )
-        ],
-        opts=opts,
+    account = service_account(name, metadata, opts)
+    rule = k8s.rbac.v1.PolicyRuleArgs(
+        api_groups=[""], resources=["configmaps"], resource_names=[name_of(place)], verbs=["get", "patch"]
     )
-    binding = k8s.rbac.v1.RoleBinding(
-        name,
-        metadata=metadata,
-        role_ref=k8s.rbac.v1.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=name_of(role)),
-        subjects=[k8s.rbac.v1.SubjectArgs(kind="ServiceAccount", name=name_of(account), namespace=namespace)],
-        opts=opts,
-    )
+    binding = grant(name, metadata, [rule], name_of(account), opts)
     analysis = args["canary"]["analysis"]
     prometheus_port = pulumi.Output.from_input(analysis["prometheus_url"]).apply(port_of)
-    net.NetworkPolicy(
-        name,
-        metadata=metadata,
-        spec=net.NetworkPolicySpecArgs(
-            pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, service)),
-            policy_types=["Ingress", "Egress"],
-            egress=[allow_egress(prometheus_port, *API_SERVER_PORTS)],
-        ),
-        opts=opts,
-    )
+    egress = [allow_egress(prometheus_port, *API_SERVER_PORTS)]
+    network_policy(name, metadata, selector(_PROGRAM, service), opts, egress=egress)
     script = config_map(name, namespace, metadata.labels, {"analyst.py": asset("serving/assets/analyst.py")}, opts)  # type: ignore[arg-type]
     k8s.apps.v1.Deployment(
         name,
         metadata=metadata,
         spec=_deployment_spec(service, args, place, script, with_dependencies(name, account)),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[canary, binding])),
+        opts=merged(opts, depends_on=[canary, binding]),
     )
 
 
@@ -116,35 +96,17 @@ def _deployment_spec(
     script: core.ConfigMap,
     account: pulumi.Input[str],
 ) -> k8s.apps.v1.DeploymentSpecArgs:
-    settings = pulumi.Output.json_dumps(_settings(service, args, place))
-    return k8s.apps.v1.DeploymentSpecArgs(
-        replicas=1,
-        revision_history_limit=1,
-        # Two of them would write over each other.
-        strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
-        selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, service)),
-        template=core.PodTemplateSpecArgs(
-            metadata=k8s.meta.v1.ObjectMetaArgs(labels=standard_labels(_PROGRAM, NAME, service)),
-            spec=core.PodSpecArgs(
-                service_account_name=account,
-                automount_service_account_token=True,
-                enable_service_links=False,
-                security_context=restricted_pod(),
-                image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
-                volumes=[from_config_map("script", script), scratch()],
-                containers=[
-                    container(
-                        "analyst",
-                        args["canary"]["analysis"].get("image", args["image"]),
-                        variables={"MODELOPS_ANALYSIS": settings},
-                        command=["python3", f"{_FOLDER}/analyst.py"],
-                        resources=resource_requirements(None, _SIZES),
-                        volume_mounts=[mount("script", _FOLDER, read_only=True), mount("tmp", "/tmp")],
-                    )
-                ],
-            ),
-        ),
+    analyst = container(
+        "analyst",
+        args["canary"]["analysis"].get("image", args["image"]),
+        variables={"MODELOPS_ANALYSIS": pulumi.Output.json_dumps(_settings(service, args, place))},
+        command=["python3", f"{_FOLDER}/analyst.py"],
+        resources=resource_requirements(None, _SIZES),
+        volume_mounts=[mount("script", _FOLDER, read_only=True), mount("tmp", "/tmp")],
     )
+    labels, volumes = standard_labels(_PROGRAM, NAME, service), [from_config_map("script", script), scratch()]
+    template = pod_template(labels, account, [analyst], args, token=True, volumes=volumes)
+    return single_replica(selector(_PROGRAM, service), template)
 
 
 def _settings(service: str, args: ModelServiceArgs, place: core.ConfigMap) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pulumi
 
+from modelops.core.outputs import merged
 from modelops.core.validation import Problems
 from modelops.kubernetes.pods import core
 from modelops.serving.args import DEFAULT_MIN_REPLICAS, DEFAULT_PORT, DEFAULT_REPLICAS, ModelServiceArgs
@@ -52,10 +53,10 @@ def deploy_tracks(base: Track, opts: pulumi.ResourceOptions) -> Tracks:
         live=not by_route(args),
         running=planned.apply(lambda found: found.takes_traffic),
     )
-    after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[stable]))
+    after = merged(opts, depends_on=[stable])
     own = _own_service(track, opts) if by_route(args) else None
     if own is not None:
-        after = pulumi.ResourceOptions.merge(after, pulumi.ResourceOptions(depends_on=[own]))
+        after = merged(after, depends_on=[own])
     second = deploy(track, after)
     if record is not None:
         analysis.deploy(service, args, record.place, second, opts)

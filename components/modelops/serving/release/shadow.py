@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pulumi
 
+from modelops.core.outputs import merged
 from modelops.core.validation import Problems
 from modelops.kubernetes.network import cluster_host
 from modelops.kubernetes.pods import core
@@ -39,7 +40,7 @@ def deploy_track(base: Track, opts: pulumi.ResourceOptions) -> core.Service:
             selector=track_selector(base.service, SHADOW),
             ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
         ),
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[pods])),
+        opts=merged(opts, depends_on=[pods]),
     )
 
 

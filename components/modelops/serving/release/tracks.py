@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import merged
 from modelops.kubernetes.pods import name_of
 from modelops.serving.pod import live_selector, track_selector
 from modelops.serving.release import blue_green, canary, shadow
@@ -77,4 +78,4 @@ def deploy_standby(base: Track, switched: k8s.core.v1.Service, opts: pulumi.Reso
     """The track that gets no requests. It changes only after the Service leads elsewhere."""
     track = blue_green.standby_track(with_mirror(base)) if "blue_green" in base.args else None
     if track is not None:
-        deploy(track, pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[switched])))
+        deploy(track, merged(opts, depends_on=[switched]))
