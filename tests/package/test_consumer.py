@@ -15,9 +15,11 @@ from pulumi.provider.experimental.component import ComponentProvider
 import modelops
 from modelops.__main__ import COMPONENTS
 from tests.package import consumer
+from tests.package.outside import outside
 from tests.unit.components.harness import IMAGE, Program, Resource, provider, run
 
 HERE = Path(__file__).parent
+PYRIGHT = "1.1.414"
 SERVING = {
     "namespace": "ml",
     "image": IMAGE,
@@ -122,6 +124,20 @@ def test_a_choice_may_be_written_as_its_text_and_a_wrong_one_is_found(installed:
     assert done.returncode == 0, done.stdout + done.stderr
     done = _types(installed, program.replace('"tensorflow"', '"tensorflow 2"'))
     assert done.returncode == 1 and "framework" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("npm"), reason="pyright is a Node program, and Node is not on this machine")
+def test_pyright_takes_a_choice_as_its_text_too_and_finds_a_wrong_one(installed: Path) -> None:
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", f"pyright@{PYRIGHT}"]
+    subprocess.run(command, cwd=installed, check=True)
+    settings = {"typeCheckingMode": "strict", "extraPaths": ["site"], "include": ["consumer.py"]}
+    (installed / "pyrightconfig.json").write_text(json.dumps(settings))
+    pyright = [installed / "node_modules" / ".bin" / "pyright", "--pythonpath", sys.executable]
+    program = (HERE / "consumer.py").read_text()
+    for framework, problems in (("modelops.Framework.PYTORCH", 0), ('"tensorflow"', 0), ('"tensorflow 2"', 1)):
+        (installed / "consumer.py").write_text(program.replace("modelops.Framework.TENSORFLOW", framework))
+        done = subprocess.run(pyright, cwd=installed, env=outside(), capture_output=True, text=True)
+        assert (done.returncode, done.stdout.count("error:")) == (problems, problems), done.stdout
 
 
 def test_a_consumers_program_runs_and_its_transformation_reaches_the_pods() -> None:

@@ -1,21 +1,23 @@
-"""Each example as a team runs it: a program of its own, with the real engine, on the real cluster."""
+"""Each example as a team runs it: a program outside the checkout, the library installed from its wheel, the real engine
+and cluster."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devkit import dist
 from modelops import UPSTREAM_IMAGES
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import Serving, image_args, platform_facts
 from tests.cluster.support import REPOSITORY, eventually, kubectl, objects, post
+from tests.package.outside import outside
 
 pytestmark = [pytest.mark.teams, pytest.mark.long]
 
@@ -23,13 +25,13 @@ pytestmark = [pytest.mark.teams, pytest.mark.long]
 class Example:
     """A copy of an example with a stack and a back end of its own."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, environment: Path) -> None:
         shutil.copytree(REPOSITORY / "examples" / name, folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
-        (folder / ".venv").symlink_to(sys.prefix)
+        (folder / ".venv").symlink_to(environment)
         (folder / "backend").mkdir()
         self.folder = folder
         self.environment = {
-            **os.environ,
+            **outside(),
             "PULUMI_BACKEND_URL": f"file://{folder / 'backend'}",
             "PULUMI_CONFIG_PASSPHRASE": "teams",
         }
@@ -60,12 +62,27 @@ class Example:
         self.pulumi("destroy", "--yes", "--skip-preview")
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh virtual environment with the library's wheel and what that declares."""
+    folder = tmp_path_factory.mktemp("installed")
+    [wheel] = (
+        each
+        for each in dist.build(folder / "dist")
+        if each.name.startswith("modelops_pulumi-") and each.suffix == ".whl"
+    )
+    venv.create(folder / "venv", with_pip=True)
+    command = [folder / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", wheel]
+    subprocess.run(command, env=outside(), check=True)
+    return folder / "venv"
+
+
 @pytest.fixture
-def example(platform_env: dict[str, str], tmp_path: Path) -> Iterator[Callable[[str], Example]]:
+def example(platform_env: dict[str, str], installed: Path, tmp_path: Path) -> Iterator[Callable[[str], Example]]:
     made: list[Example] = []
 
     def make(name: str) -> Example:
-        made.append(Example(name, tmp_path / name))
+        made.append(Example(name, tmp_path / name, installed))
         return made[-1]
 
     yield make
