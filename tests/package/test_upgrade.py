@@ -1,7 +1,6 @@
 """An upgrade of the library replaces nothing by surprise: what the last release made is made still, under its names.
 
-`release.json` is what each component of the last release made. It is written anew when a version is released, and only
-then: `RECORD_RELEASE=1 pytest tests/package/test_upgrade.py`. That of today is of the first version, not yet released.
+`release.json` is what each component of the last release made. `make release` writes it anew, and nothing else does.
 """
 
 import json
