@@ -114,6 +114,7 @@ def test_another_form_of_version_is_refused(project: Path, version: str, capsys:
     [
         ("1.0.0", {}, "the tag v1.0.0 exists"),
         ("0.9.9", {}, "it is not newer than 1.0.0"),
+        ("1.10.0", {"CHANGELOG.md": CHANGELOG.replace("1.0.0", "1.10.0")}, "it is not newer than 1.10.0"),
         ("1.9.0", {"CHANGELOG.md": CHANGELOG.replace("1.0.0", "1.10.0")}, "it is not newer than 1.10.0"),
         ("1.1.0", {"CHANGELOG.md": CHANGELOG.replace("- This.\n", "")}, "nothing under Unreleased"),
         ("1.1.0", {"CHANGELOG.md": CHANGELOG.replace("## Unreleased\n", "")}, "no section Unreleased"),
