@@ -79,7 +79,7 @@ def described(component: str) -> dict[str, Any]:
 def released() -> dict[str, Any]:
     if os.environ.get("RECORD_RELEASE"):
         found = {component: described(component) for component in sorted(MINIMAL)}
-        RELEASE.write_text(json.dumps(found, indent=1) + "\n")
+        RELEASE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     return dict(json.loads(RELEASE.read_text()))
 
 
