@@ -198,6 +198,11 @@ def test_the_tag_of_a_release_is_what_stands_there(project: Path) -> None:
     assert release.main(["--check-tag", "v1.1.0"], project) == 0
 
 
+def test_all_distributions_here_have_one_version_and_the_changelog_tells_of_it() -> None:
+    [(_, version), *_] = release._versions(release.REPOSITORY)
+    release.check_tag(f"v{version}")
+
+
 @pytest.mark.parametrize("tag", ["v1.1.0", "1.0.0", "main"])
 def test_another_tag_is_refused(project: Path, tag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert release.main(["--check-tag", tag], project) == 1
