@@ -8,7 +8,7 @@ TIERS := tests/unit tests/assets tests/package
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long generate bench docs venv
+.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long test-versions generate bench docs venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,6 +54,14 @@ test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> fo
 test-long: venv ## The cluster tests that take minutes each and are not part of `make test`
 	$(VENV)/pytest tests/cluster -m long
 
+# pyenv's shims refuse every Python but the chosen one, so its interpreters themselves come first.
+PYENV := $(subst $() ,:,$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-9]*/bin))
+
+test-versions: venv ## The library's tests with the lowest and the newest Pulumi that it declares, on each Python from 3.11 on
+	@cache=$$($(VENV)/python -c 'from devkit.paths import cache_root; print(cache_root())') && \
+	PATH="$(if $(PYENV),$(PYENV):)$$PATH" UV_CACHE_DIR="$$cache/uv" UV_PYTHON_DOWNLOADS=never \
+	$(VENV)/tox run --recreate --workdir "$$cache/tox" -q
+
 generate: venv ## Renew what is generated from the code: tables of the docs, the catalog of data steps, the plugin's schema
 	PYTHONPATH=components:model $(VENV)/python -m docs.components.generate
 	PYTHONPATH=components:model $(VENV)/python -m docs.data_steps
@@ -70,6 +78,13 @@ docs: venv ## Build the docs site into build/docs; every warning is an error
 venv:
 	@$(PYTHON) -m devkit.bootstrap requirements.txt
 
-.PHONY: dist
+.PHONY: dist release record
 dist: venv ## Build the wheels and source archives into build/dist and check what is in them
 	$(VENV)/python -m devkit.dist
+
+release: venv ## Release VERSION=x.y.z: versions, changelog, generated files, archives, then a commit and a tag; pushes nothing
+	@$(VENV)/python -m devkit.release $(VERSION)
+
+# What this release makes, which the next one has to keep. Part of `make release`.
+record: venv
+	RECORD_RELEASE=1 $(VENV)/pytest -q tests/package/test_upgrade.py

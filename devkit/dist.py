@@ -59,6 +59,13 @@ def missing(out: Path, repository: Path = REPOSITORY) -> list[str]:
     return sorted(found)
 
 
+def refused(files: list[Path]) -> str:
+    """What PyPI would refuse of the archives' metadata and descriptions, in twine's words; empty when it is nothing."""
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
 def main() -> int:
     """`python -m devkit.dist`."""
     out = REPOSITORY / "build" / "dist"
@@ -71,7 +78,9 @@ def main() -> int:
         print(path.relative_to(REPOSITORY))
     if lacking := missing(out):
         print("error: not in the archives:", *lacking, sep="\n  ", file=sys.stderr)
-    return 1 if lacking else 0
+    if said := refused(files):
+        print("error: PyPI would refuse these:", said, sep="\n", file=sys.stderr)
+    return 1 if lacking or said else 0
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ SLOW_FILES = frozenset(
         "tests/assets/test_site.py",
         "tests/package/test_bisect.py",
         "tests/package/test_import.py",
+        "tests/package/test_release.py",
         "tests/package/test_runtime_package.py",
         "tests/unit/examples/test_data.py",
         "tests/unit/model/steps/test_pipeline.py",

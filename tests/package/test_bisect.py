@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.package.copies import copy_sources, git, lend_environment
+
 TESTS = "tests/unit/stacks/test_cluster.py"
 RIGHT = 'if host in ("localhost", "kubernetes.docker.internal"):'
 
@@ -17,20 +18,7 @@ RIGHT = 'if host in ("localhost", "kubernetes.docker.internal"):'
 def history(tmp_path: Path) -> Path:
     """These sources, unfinished ones included, with four commits on top of which the third one breaks something."""
     folder = tmp_path / "project"
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, folder / name)
-    git(folder, "init", "-q")
-    git(folder, "add", "--all")
-    git(folder, "commit", "-q", "-m", "good")
+    copy_sources(folder)
     git(folder, "tag", "good")
     for number in range(4):
         if number == 2:
@@ -42,26 +30,6 @@ def history(tmp_path: Path) -> Path:
         git(folder, "commit", "-q", "-m", f"commit {number}")
     lend_environment(folder)
     return folder
-
-
-def lend_environment(folder: Path) -> None:
-    """This project's virtual environment, lent in a folder that says it is whole: nothing may be installed into it."""
-    lent = folder / ".venv"
-    lent.mkdir()
-    for entry in (REPOSITORY / ".venv").iterdir():
-        if not entry.name.endswith(".installed"):
-            (lent / entry.name).symlink_to(entry)
-    code = "from devkit import bootstrap as b; f = b.ALL_REQUIREMENTS; b._stamp(f).write_text(b._fingerprint(f))"
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
-    assert (lent / ".requirements.txt.installed").is_file()
-
-
-def git(folder: Path, *arguments: str, **more: str) -> str:
-    identity = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
-    environment = {**os.environ, **more}
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def finder() -> str:

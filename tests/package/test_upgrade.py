@@ -1,7 +1,6 @@
 """An upgrade of the library replaces nothing by surprise: what the last release made is made still, under its names.
 
-`release.json` is what each component of the last release made. It is written anew when a version is released, and only
-then: `RECORD_RELEASE=1 pytest tests/package/test_upgrade.py`. That of today is of the first version, not yet released.
+`release.json` is what each component of the last release made. `make release` writes it anew, and nothing else does.
 """
 
 import json
@@ -80,7 +79,7 @@ def described(component: str) -> dict[str, Any]:
 def released() -> dict[str, Any]:
     if os.environ.get("RECORD_RELEASE"):
         found = {component: described(component) for component in sorted(MINIMAL)}
-        RELEASE.write_text(json.dumps(found, indent=1) + "\n")
+        RELEASE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     return dict(json.loads(RELEASE.read_text()))
 
 

@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from devkit.dist import PACKAGES
 from tests.unit.ci import declarative
 
 CI = Path(__file__).resolve().parents[3] / "ci"
@@ -52,7 +54,7 @@ def test_actions_are_pinned_by_digest_and_leave_no_token_behind(workflow: Path) 
     for job in jobs(workflow).values():
         for step in job["steps"]:
             if "uses" in step:
-                assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])
+                assert re.fullmatch(r"(actions|pypa)/[a-z-]+@[0-9a-f]{40}", step["uses"])
             if step.get("uses", "").startswith("actions/checkout"):
                 assert step["with"]["persist-credentials"] is False
 
@@ -64,6 +66,7 @@ def test_a_token_can_read_and_where_it_must_do_one_thing_more(workflow: Path) ->
     assert more == {
         "pull-request": {"preview": {"contents": "read", "pull-requests": "write"}},
         "drift": {"drift": {"contents": "read", "issues": "write"}},
+        "release": {"publish": {"id-token": "write"}},
     }.get(workflow.stem, {})
 
 
@@ -100,6 +103,40 @@ def test_a_change_goes_to_dev_is_tested_goes_to_staging_and_waits_before_prod() 
     assert gitlab()["prod"]["rules"][0]["when"] == "manual"
     said = JENKINS.read_text()
     assert said.index("stage('staging')") < said.index("input(message") < said.index("up.sh prod")
+
+
+def test_a_release_is_checked_before_it_is_built_and_published_from_an_environment_of_each_distribution() -> None:
+    found = jobs(CI / "github" / "release.yml")
+    commands = [step["run"] for step in found["build"]["steps"] if "run" in step]
+    checks = 'python3 -m devkit.release --check-tag "$GITHUB_REF_NAME"'
+    assert commands == [checks, "make lint test-unit", "make dist"]
+    publish = found["publish"]
+    assert publish["needs"] == "build" and publish["environment"] == "pypi-${{ matrix.distribution }}"
+    projects = [tomllib.loads((CI.parent / folder / "pyproject.toml").read_text())["project"] for folder in PACKAGES]
+    assert publish["strategy"]["matrix"]["distribution"] == [project["name"] for project in projects]
+
+
+def test_a_job_uploads_the_archives_of_its_own_distribution_and_no_others(tmp_path: Path) -> None:
+    [command] = [step for step in jobs(CI / "github" / "release.yml")["publish"]["steps"] if "run" in step]
+    (tmp_path / "built").mkdir()
+    names = [
+        "modelops_policies-1.0.0.tar.gz",
+        "modelops_policies-1.0.0-py3-none-any.whl",
+        "modelops_pulumi-1.0.0.tar.gz",
+    ]
+    for name in names:
+        (tmp_path / "built" / name).touch()
+    environment = {**os.environ, "DISTRIBUTION": "modelops-policies"}
+    subprocess.run(["bash", "-e", "-c", command["run"]], cwd=tmp_path, env=environment, check=True)
+    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == sorted(names[:2])
+
+
+def test_every_week_the_library_is_tested_on_each_python_that_it_is_for_and_none_is_left_out() -> None:
+    found = jobs(CI / "github" / "versions.yml")["versions"]
+    [installed] = [step["with"]["python-version"].split() for step in found["steps"] if "setup-python" in str(step)]
+    environments = tomllib.loads((CI.parent / "pyproject.toml").read_text())["tool"]["tox"]["env_list"]
+    assert set(installed) == {name.split("-")[0] for name in environments}
+    assert found["steps"][-1] == {"run": "make test-versions", "env": {"TOX_SKIP_MISSING_INTERPRETERS": "false"}}
 
 
 @pytest.mark.parametrize("stack", STACKS)
