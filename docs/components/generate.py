@@ -30,6 +30,24 @@ PAGES = {
     "monitoring_stack": modelops.MonitoringStack,
 }
 _BEGIN, _END = "<!-- generated: begin -->", "<!-- generated: end -->"
+_DEFAULT = re.compile(r"\s*Default:? (?P<default>.*?)(?:; (?P<range>(?:\d|at |above).*?))?\.(?=\s|$)")
+"""How docstrings state a default and, behind a semicolon, what values are allowed."""
+_UNITS = {
+    "_seconds": "seconds",
+    "_days": "days",
+    "_ms": "milliseconds",
+    "_percent": "percent",
+    "_points": "percentage points",
+    "_per_second": "per second",
+    "_per_minute": "per minute",
+    "_size": "[bytes](#units)",
+    "memory": "[bytes](#units)",
+    "memory_limit": "[bytes](#units)",
+    "cpu": "[cores](#units)",
+    "cpu_limit": "[cores](#units)",
+}
+"""Units by the end of an argument's name."""
+_UNITS_NOTE = "### Units\n\nBytes and cores are Kubernetes quantities: `512Mi` or `10Gi`, `500m` or `2`. All other numbers are plain."
 _SIMPLE = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "anything"}
 
 
@@ -41,18 +59,34 @@ def tables(component: type[Any]) -> str:
     for part in parts:
         title = f"### {part.__name__}\n\n{_sentence(part)}"
         blocks.append(f"{title}\n\n{_members_table(part) if issubclass(part, Enum) else _fields_table(part, parts)}")
+    if any("(#units)" in block for block in blocks):
+        blocks.append(_UNITS_NOTE)
     blocks.append(f"## Outputs\n\n{_outputs_table(component)}")
     return "\n\n".join(blocks)
 
 
 def _fields_table(spec: type[Any], parts: list[type[Any]]) -> str:
     described = _docstrings(spec)
-    rows = ["| argument | kind | meaning |", "|---|---|---|"]
+    rows = ["| argument | type | unit | default | meaning |", "|---|---|---|---|---|"]
     hints = inspect.get_annotations(spec)
     for name in sorted(hints, key=lambda key: key not in spec.__required_keys__):
-        label = f"**`{name}`**" if name in spec.__required_keys__ else f"`{name}`"
-        rows.append(f"| {label} | {_kind(hints[name], parts)} | {described[name]} |")
-    return "\n".join([*rows, "", "Bold arguments are required."] if spec.__required_keys__ else rows)
+        default, meaning = _default_and_meaning(described[name])
+        if name in spec.__required_keys__:
+            default = "**required**"
+        rows.append(f"| `{name}` | {_kind(hints[name], parts)} | {_unit(name)} | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
+def _default_and_meaning(text: str) -> tuple[str, str]:
+    """A docstring's default, and everything else that it says; the allowed values stay with the meaning."""
+    if not (stated := _DEFAULT.search(text)):
+        return "", text
+    allowed = f" Allowed: {stated['range']}." if stated["range"] else ""
+    return stated["default"], (text[: stated.start()] + allowed + text[stated.end() :]).strip()
+
+
+def _unit(name: str) -> str:
+    return next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
 
 
 def _members_table(spec: type[Enum]) -> str:
