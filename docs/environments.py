@@ -1,4 +1,4 @@
-"""Writes the table in environments.md from the settings: `python -m docs.environments`. A test knows if it is old."""
+"""Writes the table in how-to/environments.md from the settings: `python -m docs.environments`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import yaml
 from stacks.models import Settings
 
 FOLDER = Path(__file__).resolve().parent
+PAGE = FOLDER / "how-to" / "environments.md"
 STACKS = ("dev", "staging", "prod")
 BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 WHY = {
@@ -65,4 +66,4 @@ def _flat(values: dict[str, Any], *path: str) -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    (FOLDER / "environments.md").write_text(page((FOLDER / "environments.md").read_text()))
+    PAGE.write_text(page(PAGE.read_text()))

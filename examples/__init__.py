@@ -1,1 +1,1 @@
-"""Models from raw files to served predictions: docs/data-examples.md."""
+"""Models from raw files to served predictions: docs/how-to/data-examples.md."""

@@ -45,6 +45,7 @@ RUN_BY = {
     "kubectl -n NS create job": "tests/cluster/training/test_registry_production.py",
     "kubectl -n NS rollout restart": "tests/cluster/training/registry.py",
     "pulumi preview --json": "ci/steps/preview.sh",
+    "pulumi stack output": "tests/cluster/teams/test_examples.py",
     "pulumi refresh --preview-only --json": "ci/steps/drift.sh",
     "pulumi preview --policy-pack": "tests/cluster/teams/test_policies.py",
     "python -m modelops.training.progress": "tests/cluster/training/test_progress.py",

@@ -1,4 +1,4 @@
-"""docs/data-examples.md, done as it says: raw files on a volume, prepared, trained, served, and asked."""
+"""docs/how-to/data-examples.md, done as it says: raw files on a volume, prepared, trained, served, and asked."""
 
 import io
 import re
@@ -24,7 +24,7 @@ from tests.cluster.training.registry import TINY, platform_facts, stand_in
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 
-PAGE = (REPOSITORY / "docs" / "data-examples.md").read_text()
+PAGE = (REPOSITORY / "docs" / "how-to" / "data-examples.md").read_text()
 [SNIPPET] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 SMALL = {"cpu": "50m", "memory": "256Mi", "memory_limit": "3Gi"}
 
