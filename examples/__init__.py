@@ -1,1 +1,0 @@
-"""Models from raw files to served predictions: docs/how-to/data-examples.md."""
