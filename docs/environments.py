@@ -12,13 +12,13 @@ PAGE = FOLDER / "how-to" / "environments.md"
 STACKS = ("dev", "staging", "prod")
 BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 WHY = {
-    "production": "the last one has real users: what is unsafe is refused there",
-    "images": "a local stack takes the platform's registry, the others the team's own",
-    "model": "more data where the result counts; production trains nothing, and has a tighter gate before real users",
-    "service": "a fixed number on one machine, an autoscaler where load comes and goes",
-    "promote": "production serves what staging has served: the same image, the same model",
+    "production": "only prod has real users: it refuses what is unsafe",
+    "images": "a local stack uses the platform's registry, the others the team's own",
+    "model": "more data where the result counts; production trains nothing, and has a tighter gate",
+    "service": "a fixed number on one machine, an autoscaler where load varies",
+    "promote": "production serves staging's release: the same image, the same model",
     "registry": "production keeps every model: a database, an object store, back-ups, and protected from deletion",
-    "monitoring": "kept longer, and sized for it, the more the past is asked for",
+    "monitoring": "longer retention, and volumes of that size, where history matters",
 }
 """Why the environments differ, by the first word of a setting."""
 
