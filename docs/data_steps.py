@@ -1,5 +1,5 @@
-"""Generated from the steps' declarations: `python -m docs.data_steps` writes the page docs/data-steps.md, and the file that
-tells DataPipeline names, fields and choices without importing pandas."""
+"""Generated from the steps' declarations: `python -m docs.data_steps` writes the page docs/data-steps.md, and the file
+that tells DataPipeline names, fields and choices without importing pandas."""
 
 import inspect
 import json
@@ -21,9 +21,9 @@ HEAD = """# Steps of a data pipeline
 
 Generated from the code by `make generate`.
 
-A step is declared by its name and its fields: `{"scale": {"columns": ["age"], "by": "standard"}}`. Its place in the list
-depends on what it looks at: *each row*, anywhere before the fitted steps; *all rows*, before the split; *fitted* on the
-training split, after the split. With several shards, all workers do the first steps up to one that needs more than each row.
+A step is declared by its name and its fields: `{"scale": {"columns": ["age"], "by": "standard"}}`. Its place in the
+list depends on what it looks at: *each row*, anywhere before the fitted steps; *all rows*, before the split; *fitted*
+on the training split, after the split. With several shards, all workers do the *each row* steps at the beginning.
 
 | step | looks at | fields |
 |---|---|---|
