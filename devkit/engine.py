@@ -24,7 +24,7 @@ ENGINE_VARIABLE = "MODELOPS_PULUMI"
 KUBERNETES_VARIABLE = "MODELOPS_PLUGIN_KUBERNETES"
 _DOWNLOAD_TIMEOUT_SECONDS = 600
 _BUILT = "built from Go modules"
-_STAND_IN = "stand-in (docs/provider.md)"
+_STAND_IN = "stand-in (docs/reference/provider.md)"
 
 
 @dataclass(frozen=True)

@@ -43,5 +43,5 @@ def state_backend() -> Path:
 
 
 def platform_facts() -> Path:
-    """What this machine's platform offers, for stacks/settings.py (see docs/local-platform.md)."""
+    """What this machine's platform offers, for stacks/settings.py (see docs/reference/local-platform.md)."""
     return state_root() / "platform.json"

@@ -17,7 +17,7 @@ PYTHON_MINIMUM = (3, 11)
 GO_MINIMUM = (1, 21)
 """From 1.21 on, Go fetches by itself the newer toolchain that a module asks for."""
 COLD_DISK_GIB = 24
-"""What a first `up` writes, measured (docs/local-platform.md), with room to spare."""
+"""What a first `up` writes, measured (docs/reference/local-platform.md), with room to spare."""
 WARM_DISK_GIB = 6
 MEMORY_GIB = 4
 _GIB = 1 << 30

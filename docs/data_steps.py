@@ -1,5 +1,5 @@
-"""What is made of the steps' declarations: `python -m docs.data_steps` writes the page docs/data-steps.md, and the file
-by which DataPipeline knows names, fields and choices without importing pandas."""
+"""Generated from the steps' declarations: `python -m docs.data_steps` writes the page docs/data-steps.md, and the file
+that tells DataPipeline names, fields and choices without importing pandas."""
 
 import inspect
 import json
@@ -19,11 +19,11 @@ PAGE = Path(__file__).with_name("data-steps.md")
 CATALOG = PAGE.parents[1] / "components" / "modelops" / "data" / "assets" / "steps.json"
 HEAD = """# Steps of a data pipeline
 
-Made from the code by `python -m docs.data_steps`; a test holds it current.
+Generated from the code by `make generate`.
 
-A step is declared by its name and its fields: `{"scale": {"columns": ["age"], "by": "standard"}}`. Where it may stand:
-*each row* anywhere before what is fitted; *all rows* before the split; *fitted*, on the training split alone, after it.
-Steps of the kind *each row* at the beginning are what several shards do.
+A step is declared by its name and its fields: `{"scale": {"columns": ["age"], "by": "standard"}}`. Its place in the
+list depends on what it looks at: *each row*, anywhere before the fitted steps; *all rows*, before the split; *fitted*
+on the training split, after the split. With several shards, all workers do the *each row* steps at the beginning.
 
 | step | looks at | fields |
 |---|---|---|

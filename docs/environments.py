@@ -1,4 +1,4 @@
-"""Writes the table in environments.md from the settings: `python -m docs.environments`. A test knows if it is old."""
+"""Writes the table in how-to/environments.md from the settings: `python -m docs.environments`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,17 @@ import yaml
 from stacks.models import Settings
 
 FOLDER = Path(__file__).resolve().parent
+PAGE = FOLDER / "how-to" / "environments.md"
 STACKS = ("dev", "staging", "prod")
 BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 WHY = {
-    "production": "the last one has real users: what is unsafe is refused there",
-    "images": "a local stack takes the platform's registry, the others the team's own",
-    "model": "more data where the result counts; production trains nothing, and has a tighter gate before real users",
-    "service": "a fixed number on one machine, an autoscaler where load comes and goes",
-    "promote": "production serves what staging has served: the same image, the same model",
+    "production": "only prod has real users: it refuses what is unsafe",
+    "images": "a local stack uses the platform's registry, the others the team's own",
+    "model": "more data where the result counts; production trains nothing, and has a tighter gate",
+    "service": "a fixed number on one machine, an autoscaler where load varies",
+    "promote": "production serves staging's release: the same image, the same model",
     "registry": "production keeps every model: a database, an object store, back-ups, and protected from deletion",
-    "monitoring": "kept longer, and sized for it, the more the past is asked for",
+    "monitoring": "longer retention, and volumes of that size, where history matters",
 }
 """Why the environments differ, by the first word of a setting."""
 
@@ -65,4 +66,4 @@ def _flat(values: dict[str, Any], *path: str) -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    (FOLDER / "environments.md").write_text(page((FOLDER / "environments.md").read_text()))
+    PAGE.write_text(page(PAGE.read_text()))

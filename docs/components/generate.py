@@ -1,7 +1,7 @@
 """Writes the tables of arguments and outputs in the pages beside this file, from the docstrings of the library.
 
-`python docs/components/generate.py` rewrites what stands between the markers; `--check` only says whether it would.
-A test does the latter, so that pages and library can't part.
+`python -m docs.components.generate` rewrites what is between the markers; `--check` only names the pages that are out
+of date. A test compares too, so pages and library can't diverge.
 """
 
 import ast
@@ -151,7 +151,7 @@ def main() -> int:
             if "--check" not in sys.argv:
                 path.write_text(current)
     if "--check" in sys.argv and stale:
-        print(f"out of date: {', '.join(stale)}; run python docs/components/generate.py")
+        print(f"out of date: {', '.join(stale)}; run `make generate`")
         return 1
     return 0
 

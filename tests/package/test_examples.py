@@ -20,6 +20,9 @@ CONFIG = {
     "team": "payments",
     "context": "team",
     "live": "green",
+    "claim": "raw",
+    "example": "tabular",
+    "prepare_image": IMAGE,
     "standby": "models:/linear@run-ba9876543210",
 }
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/__main__.py"))
@@ -27,7 +30,7 @@ NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/__main__.py"))
 
 def test_the_readme_names_every_example() -> None:
     text = (EXAMPLES / "README.md").read_text()
-    assert len(NAMES) == 5 and all(f"| `{name}` |" in text for name in NAMES)
+    assert len(NAMES) == 6 and all(f"| `{name}` |" in text for name in NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,5 +39,5 @@ def test_an_example_composes(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     pulumi.runtime.set_all_config({f"modelops:{key}": value for key, value in CONFIG.items()})
     exported: dict[str, object] = {}
     monkeypatch.setattr(pulumi, "export", exported.__setitem__)
-    made = run(lambda: runpy.run_path(str(EXAMPLES / name / "__main__.py"), run_name="__main__") and None)
+    made = run(lambda: runpy.run_path(str(EXAMPLES / name)) and None)
     assert made.of("Deployment") and exported

@@ -1,7 +1,7 @@
 """Every snippet of every page is run by a test, and every link to a file of the repository leads somewhere.
 
-Python: tests/unit/components/test_docs.py and test_readme.py, on the pages that they list; that of data-examples.md on
-the cluster. Everything else here: commands as far as they can be without doing what they do, which cluster tests do.
+Python: tests/unit/components/test_docs.py and test_readme.py, on the pages that they list. Everything else here:
+commands as far as they can be checked without doing what they do, which cluster tests do.
 """
 
 import json
@@ -35,7 +35,6 @@ PAGES = sorted(
 )
 ELSEWHERE = {
     "model.md": "tests/unit/model/test_write_model.py",
-    "data-examples.md": "tests/cluster/data/test_examples.py",
     "README.md": "tests/package/test_readme.py",
 }
 """Pages whose Python another test runs."""
@@ -45,6 +44,11 @@ RUN_BY = {
     "kubectl -n NS create job": "tests/cluster/training/test_registry_production.py",
     "kubectl -n NS rollout restart": "tests/cluster/training/registry.py",
     "pulumi preview --json": "ci/steps/preview.sh",
+    "pulumi config set": "tests/cluster/teams/test_examples.py",
+    "pulumi stack init": "tests/cluster/teams/test_examples.py",
+    "pulumi up": "tests/cluster/teams/test_examples.py",
+    "python examples/data/raw_data.py": "tests/unit/examples/test_data.py",
+    "pulumi stack output": "tests/cluster/teams/test_examples.py",
     "pulumi refresh --preview-only --json": "ci/steps/drift.sh",
     "pulumi preview --policy-pack": "tests/cluster/teams/test_policies.py",
     "python -m modelops.training.progress": "tests/cluster/training/test_progress.py",

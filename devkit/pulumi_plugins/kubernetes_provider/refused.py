@@ -1,4 +1,4 @@
-"""What the official provider does and this one does not, in one place. `docs/provider.md` shows the same table."""
+"""What the official provider does and this one does not. `docs/reference/provider.md` shows the same table."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""docs/data-examples.md, done as it says: raw files on a volume, prepared, trained, served, and asked."""
+"""The program of examples/data for each of its models: raw files on a volume, prepared, trained, served, and asked."""
 
 import io
 import re
@@ -15,7 +15,7 @@ import pulumi_kubernetes as k8s
 import pytest
 
 import modelops
-from examples.data import EXAMPLES
+from examples.data.raw_data import EXAMPLES
 from tests.cluster.data.place import CLAIM, Place
 from tests.cluster.provider.harness import Program
 from tests.cluster.support import REPOSITORY, eventually, exposure, get_json, kubectl, objects, post
@@ -24,8 +24,7 @@ from tests.cluster.training.registry import TINY, platform_facts, stand_in
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 
-PAGE = (REPOSITORY / "docs" / "data-examples.md").read_text()
-[SNIPPET] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PROGRAM = (REPOSITORY / "examples" / "data" / "__main__.py").read_text()
 SMALL = {"cpu": "50m", "memory": "256Mi", "memory_limit": "3Gi"}
 
 
@@ -40,10 +39,12 @@ def put(place: Place, folder: Path, destination: str) -> None:
 
 
 def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> Program:
-    """The page's snippet for one of the examples, with a registry and in the test's namespace."""
+    """The program for one of the models, with a registry and in the test's namespace."""
     facts = platform_facts()
     exposed = exposure(facts)
-    snippet = SNIPPET.replace('"tabular"', f'"{name}"').replace("/data/raw", f"/data/raw-{name}")
+    # What the test gives in their place: names, the components, the configuration.
+    own = re.sub(r"^(from (modelops|raw_data) import|config =) .*$", "", PROGRAM, flags=re.MULTILINE)
+    own = own.replace("/data/raw", f"/data/raw-{name}")
 
     def build(provider: k8s.Provider) -> Mapping[str, Any]:
         there = pulumi.ResourceOptions(provider=provider)
@@ -63,14 +64,23 @@ def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> 
 
             return make
 
-        names: dict[str, Any] = {target: SimpleNamespace(ref=image) for target, image in images.items()}
-        names["registry"] = registry
-        names["DataPipeline"] = in_place(modelops.DataPipeline)
-        names["TrainingJob"] = in_place(modelops.TrainingJob)
-        names["ModelService"] = in_place(modelops.ModelService, expose=exposed)
-        exec(re.sub(r"^from modelops import .*$", "", snippet, flags=re.MULTILINE), names)
-        outputs = {"url": names["service"].url, "predict_url": names["service"].predict_url}
-        return {**outputs, "metrics": names["training"].metrics, "data_version": names["data"].data_version}
+        chosen = {
+            "namespace": place.namespace,
+            "example": name,
+            "claim": CLAIM,
+            "tracking_uri": registry.tracking_uri,
+            **images,
+        }
+        names: dict[str, Any] = {
+            "EXAMPLES": EXAMPLES,
+            "Framework": modelops.Framework,
+            "config": SimpleNamespace(require=chosen.__getitem__),
+            "DataPipeline": in_place(modelops.DataPipeline),
+            "TrainingJob": in_place(modelops.TrainingJob),
+            "ModelService": in_place(modelops.ModelService, expose=exposed),
+        }
+        exec(own, names)  # exports the other outputs
+        return {"url": names["service"].url}
 
     return build
 
@@ -91,7 +101,7 @@ def quality(place: Place, name: str) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def images(prepare_image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     built = TrainingImages(tmp_path_factory.mktemp("images"), platform_facts())
-    return {"prepare": prepare_image, "train": built.target("train"), "serve": built.target("serve")}
+    return {"prepare_image": prepare_image, "train_image": built.target("train"), "image": built.target("serve")}
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))

@@ -1,4 +1,4 @@
-"""docs/canary.md, done as it says."""
+"""docs/how-to/canary.md, done as it says."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from tests.cluster.support import REPOSITORY, eventually
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
-PAGE = (REPOSITORY / "docs" / "canary.md").read_text()
+PAGE = (REPOSITORY / "docs" / "how-to" / "canary.md").read_text()
 WORKED = PAGE.partition("## A canary from 10 % to promoted")[2].partition("\n## ")[0]
 BEFORE, JOINS, AFTER = re.findall(r"```python\n(.*?)```", WORKED, re.DOTALL)
 Program = Callable[[k8s.Provider], Mapping[str, Any]]

@@ -31,7 +31,7 @@ k8s.apps.v1.Deployment(
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pack with an environment of its own, as docs/policies.md says."""
+    """The pack with an environment of its own, as docs/how-to/policies.md says."""
     folder = tmp_path_factory.mktemp("pack") / "policies"
     shutil.copytree(REPOSITORY / "policies", folder, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
     subprocess.run([sys.executable, "-m", "venv", folder / ".venv"], check=True)

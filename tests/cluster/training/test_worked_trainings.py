@@ -1,4 +1,4 @@
-"""docs/training-examples.md, done as it says: trained, published to MLflow, and reported to the stack's outputs."""
+"""docs/how-to/training-examples.md, done as it says: trained, published, and reported to the stack's outputs."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from tests.cluster.training.registry import TINY, Program, platform_facts, stand
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 
-PAGE = (REPOSITORY / "docs" / "training-examples.md").read_text()
+PAGE = (REPOSITORY / "docs" / "how-to" / "training-examples.md").read_text()
 SNIPPETS = dict(re.findall(r"^## (\w+).*?```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
 SMALL = {"cpu": "20m", "memory": "400Mi", "memory_limit": "3Gi"}
 TINY_MODEL = f"{program_text('tiny_language_model')}\nimport sys\nos.execvp(sys.argv[1], sys.argv[1:])"

@@ -18,10 +18,10 @@ SNIPPETS = [
     pytest.param(text, id=f"{page.name} {number}")
     for page in [
         REPOSITORY / "components" / "README.md",
-        REPOSITORY / "docs" / "canary.md",
-        REPOSITORY / "docs" / "quickstart.md",
-        REPOSITORY / "docs" / "teams.md",
-        REPOSITORY / "docs" / "training-examples.md",
+        REPOSITORY / "docs" / "how-to" / "canary.md",
+        REPOSITORY / "docs" / "tutorial" / "quickstart.md",
+        REPOSITORY / "docs" / "how-to" / "teams.md",
+        REPOSITORY / "docs" / "how-to" / "training-examples.md",
         *sorted(PAGES.glob("*.md")),
     ]
     for number, text in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1)
@@ -38,12 +38,27 @@ def load_generator() -> ModuleType:
 
 
 GENERATE = load_generator()
+COMPONENTS = {
+    name
+    for name in modelops.__all__
+    if isinstance(kind := getattr(modelops, name), type) and issubclass(kind, pulumi.ComponentResource)
+}
+
+
+def test_every_component_has_a_page() -> None:
+    assert {component.__name__ for component in GENERATE.PAGES.values()} == COMPONENTS
+
+
+@pytest.mark.parametrize("page", ["README.md", "components/README.md", "docs/index.md"])
+def test_a_table_of_components_has_a_row_for_each(page: str) -> None:
+    rows = re.findall(r"^\| (?:\[|`)(\w+)(?:`|\]\([^)]+\)) \|", (REPOSITORY / page).read_text(), re.MULTILINE)
+    assert set(rows) >= COMPONENTS
 
 
 @pytest.mark.parametrize("name", sorted(GENERATE.PAGES))
 def test_tables_are_current(name: str) -> None:
     page = (PAGES / f"{name}.md").read_text()
-    assert GENERATE.render(page, GENERATE.PAGES[name]) == page, "run python docs/components/generate.py"
+    assert GENERATE.render(page, GENERATE.PAGES[name]) == page, "run `make generate`"
 
 
 @pytest.mark.parametrize("name", sorted(GENERATE.PAGES))

@@ -1,13 +1,16 @@
 """The three examples, from raw files to a served prediction, in processes of this machine."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from examples.data import EXAMPLES
+from examples.data import raw_data
+from examples.data.raw_data import EXAMPLES
 from modelops_runtime.artifacts.manifest import Manifest
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.contract import TrainingContract
@@ -61,6 +64,13 @@ def test_an_example_goes_from_raw_files_to_a_served_prediction(name: str, tmp_pa
     assert str(manifest.labels[int(np.argmax(probabilities))]) == example.answer
     left = "".join(path.read_text(errors="replace") for path in model.rglob("*") if path.is_file())
     assert not any(secret in left for secret in example.secrets)
+
+
+def test_the_command_writes_the_raw_files_and_prints_a_declaration_of_them(tmp_path: Path) -> None:
+    command = [sys.executable, raw_data.__file__, "text", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    [source] = json.loads(done.stdout)["pipeline"]["sources"]
+    assert len(Path(source["uri"]).read_text().splitlines()) == raw_data.TEXTS
 
 
 def test_what_training_takes_and_what_the_server_makes_agree_to_the_last_bit_on_1000_rows(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from docs import environments
 
 
 def test_the_table_of_the_environments_is_current() -> None:
-    text = (environments.FOLDER / "environments.md").read_text()
+    text = environments.PAGE.read_text()
     assert environments.page(text) == text, "run `make generate`"
 
 

@@ -30,7 +30,7 @@ def test_types_belong_to_features(token: str, feature: refused.Feature | None) -
 
 
 def test_the_documentation_has_the_same_table() -> None:
-    page = Path(__file__).resolve().parents[4] / "docs" / "provider.md"
+    page = Path(__file__).resolve().parents[4] / "docs" / "reference" / "provider.md"
     assert refused.table() in page.read_text(encoding="utf-8")
 
 

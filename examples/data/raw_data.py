@@ -1,6 +1,7 @@
-"""Three small models from raw files on: `python -m examples.data tabular FOLDER` writes the files and says the rest.
+"""Raw files for three small models, and what a program declares for each.
 
-The tables and digits are scikit-learn's own copies of public data sets, the texts are made up here.
+`python raw_data.py tabular FOLDER` writes the files and prints the declaration. Tables and digits are scikit-learn's
+copies of public data sets, the texts are made up.
 """
 
 import argparse
@@ -68,12 +69,12 @@ def write_images(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Example:
-    """What a stack declares for one of them, and a question to ask the model."""
+    """What a program declares for one of them, and a request with its answer."""
 
     write: Callable[[Path], None]
     """Writes the raw files."""
     source: dict[str, Any]
-    """Its `uri` is below the folder of the raw files."""
+    """Its `uri` is relative to the folder of the raw files."""
     steps: list[dict[str, Any]]
     target: str
     parameters: dict[str, Any]
@@ -81,9 +82,9 @@ class Example:
     question: list[Any]
     """One raw row, as a client sends it."""
     answer: str
-    """The label that the model has to find most likely."""
+    """The label to which the model must give the highest probability."""
     secrets: list[str] = field(default_factory=list)
-    """What stands in the raw files, and must not stand in what is made of them."""
+    """Text in the raw files that must not be in anything made from them."""
 
     def sources(self, folder: str) -> list[dict[str, Any]]:
         """DataPipeline's `sources`, for raw files in `folder`."""
@@ -141,7 +142,7 @@ EXAMPLES = {
         target="label",
         parameters={**CLASSIFICATION, "activation": "sigmoid", "hidden_units": 64, "epochs": 60, "learning_rate": 0.01},
         gate={"accuracy": {"min": 0.85}},
-        # The pixels of a nought, row by row, from 0 (black) to 1.
+        # The pixels of a zero, row by row, from 0 (black) to 1.
         question=[
             pixel / 16
             for row in (
@@ -162,7 +163,7 @@ EXAMPLES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m examples.data", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("example", choices=sorted(EXAMPLES))
     parser.add_argument("folder", type=Path, help="where the raw files go")
     given = parser.parse_args()

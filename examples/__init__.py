@@ -1,1 +1,0 @@
-"""Models from raw files to served predictions: docs/data-examples.md."""
