@@ -47,7 +47,9 @@ _UNITS = {
     "cpu_limit": "[cores](#units)",
 }
 """Units by the end of an argument's name."""
-_UNITS_NOTE = "### Units\n\nBytes and cores are Kubernetes quantities: `512Mi` or `10Gi`, `500m` or `2`. All other numbers are plain."
+_UNITS_NOTE = """### Units
+
+Bytes and cores are Kubernetes quantities: `512Mi` or `10Gi`, `500m` or `2`."""
 _SIMPLE = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "anything"}
 
 
