@@ -27,7 +27,7 @@ from tests.cluster.serving.support import Serving, image_args, platform_facts
 from tests.cluster.serving.watching import faulty_image
 from tests.cluster.support import Client, eventually, exposure, kubectl
 from tests.cluster.training.registry import stand_in
-from tests.unit.model.support import write_model
+from tests.models import write_model
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 

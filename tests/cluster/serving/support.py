@@ -14,7 +14,7 @@ import pulumi_kubernetes as k8s
 from modelops import UPSTREAM_IMAGES, ModelImage, ModelRegistry, ModelService
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import REPOSITORY, exposure, kubectl, objects
-from tests.unit.model.support import write_model
+from tests.models import write_model
 
 MODEL = "line"
 SMALL = {"cpu": "20m", "memory": "96Mi"}

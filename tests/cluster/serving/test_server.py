@@ -16,7 +16,7 @@ from tests.browser import browser
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import Serving, image_args, platform_facts, publish_folder
 from tests.cluster.support import eventually, get_json, kubectl, post
-from tests.unit.model.other_models import write_keras_model, write_onnx_model
+from tests.models import write_keras_model, write_onnx_model
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 

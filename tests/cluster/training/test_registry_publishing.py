@@ -22,7 +22,7 @@ from modelops import ModelImage, ModelRegistry, ModelService, TrainingJob
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import REPOSITORY, eventually, get_json, kubectl, objects, post
 from tests.cluster.training.registry import TINY, Program, platform_facts, stand_in
-from tests.unit.model.support import write_model
+from tests.models import write_model
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 

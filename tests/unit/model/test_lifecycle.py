@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
-from tests.unit.model.support import RunningServer, run_module, start_server, write_model
+from tests.models import write_model
+from tests.runtime import run_module
+from tests.unit.model.support import RunningServer, start_server
 
 
 def serve_fails(model_dir: Path, **variables: object) -> tuple[int, str]:
