@@ -22,11 +22,11 @@ from modelops import DataPipeline, ModelImage, ModelService, MonitoringStack, Tr
 from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import EMPTY, ask, over_time, queries
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.asking import Load
 from tests.cluster.serving.support import Serving, image_args, platform_facts
 from tests.cluster.serving.watching import faulty_image
-from tests.cluster.support import Client, eventually, exposure, kubectl
+from tests.cluster.support import eventually, exposure, kubectl
 from tests.cluster.training.registry import stand_in
+from tests.load import INPUTS, load
 from tests.models import write_model
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
@@ -172,7 +172,7 @@ def test_what_a_job_measured_is_still_scraped_when_it_is_gone(watched: Watched) 
 
 
 def test_every_panel_has_data(watched: Watched, figure: Callable[[str], None]) -> None:
-    with Client(watched.predict_url):
+    with load(watched.predict_url, callers=1):
         found = list(queries(watched.serving.namespace))
 
         def without_data() -> set[tuple[str, str]]:
@@ -200,7 +200,9 @@ def test_a_service_that_fails_reaches_the_receiver_within_the_alerts_time(
     name = "ModelServiceErrorBudgetBurning"
     assert receiver.alerts(watched.namespace, name) == []
     start = time.time()
-    with Load(watched.predict_url, pause=0.05):  # every fifth request is one that fails
+    with load(
+        watched.predict_url, callers=2, pause_seconds=0.05, inputs=INPUTS
+    ):  # every fifth request is one that fails
         (found, *_) = eventually(lambda: receiver.alerts(watched.namespace, name), 300, 3)
     took = found["at"] - start
     figure(f"alert: {name} at the webhook {took:.0f} s after the service began to fail")

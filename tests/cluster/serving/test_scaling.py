@@ -9,10 +9,10 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.serving import adapter
-from tests.cluster.serving.load import Load
 from tests.cluster.serving.support import Serving, platform_facts
 from tests.cluster.serving.watching import watch_program
 from tests.cluster.support import eventually, kubectl
+from tests.load import load
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -31,12 +31,12 @@ def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: C
     shape = {"expose": "LoadBalancer", "autoscaling": bounds, "resources": {"cpu": "20m", "memory": "96Mi"}}
     stack.up(serving.program("scaled", **shape))
     assert len(serving.pods("scaled")) == 1
-    with Load(stack.outputs()["predict_url"], callers=8, pause_seconds=0) as load:
+    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0) as seen:
         most = eventually(lambda: (found := len(serving.pods("scaled"))) >= 2 and found, 5 * MINUTES)
         # The count is the autoscaler's: an update leaves it alone.
         stack.unchanged(serving.program("scaled", **shape))
     eventually(lambda: len(serving.pods("scaled")) == 1, 6 * MINUTES)
-    figure(f"autoscaler: 1 → {most} → 1 pods, {load.answered} requests answered, {len(load.failed)} failed")
+    figure(f"autoscaler: 1 → {most} → 1 pods, {seen.answered} requests answered, {len(seen.failed)} failed")
     stack.destroy()
 
 
@@ -58,7 +58,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
     try:
         with adapter.installed(watch.outputs()["prometheus_url"]):
             stack.up(without)
-            with Load(stack.outputs()["predict_url"], callers=6, pause_seconds=0.1) as load:
+            with load(stack.outputs()["predict_url"], callers=6, kept=3, pause_seconds=0.1) as seen:
                 # Both metrics are what `up` waits for.
                 stack.up(serving.program("measured", **shape))
                 most = eventually(lambda: (found := len(serving.pods("measured"))) >= 2 and found, 5 * MINUTES)
@@ -68,7 +68,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
             eventually(lambda: len(serving.pods("measured")) == 1, 6 * MINUTES)
             figure(
                 f"autoscaler by requests per second: 1 → {most} → 1 pods at {rate:.0f} a second and pod, "
-                f"p99 {1000 * latency:.1f} ms, {load.answered} answered, {len(load.failed)} failed"
+                f"p99 {1000 * latency:.1f} ms, {seen.answered} answered, {len(seen.failed)} failed"
             )
             assert latency < 60
             stack.destroy()
