@@ -1,12 +1,13 @@
 """What the cluster tests share: kubectl, HTTP, a stack in a copy of the project."""
 
 import json
+import os
 import re
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,14 @@ def objects(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
     return list(json.loads(kubectl("get", kind, "--namespace", namespace, "--output", "json", *arguments))["items"])
 
 
-def exposure(facts: Mapping[str, Any]) -> str:
-    """How a Service is reached from outside, by the platform's facts."""
-    return "LoadBalancer" if facts.get("load_balancer") else "NodePort"
+def platform_facts() -> dict[str, Any]:
+    """What the session's platform offers."""
+    return dict(json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text()))
+
+
+def exposure() -> str:
+    """How a Service is reached from outside on the session's platform."""
+    return "LoadBalancer" if platform_facts().get("load_balancer") else "NodePort"
 
 
 def post(url: str, body: object, timeout: float = 10) -> tuple[int, Any]:

@@ -13,7 +13,7 @@ import pytest
 from devkit import embedded, engine, images, toolchain
 from modelops import UPSTREAM_IMAGES
 from modelops.kubernetes.certificates import make
-from tests.cluster.support import eventually, exposure, kubectl
+from tests.cluster.support import eventually, exposure, kubectl, platform_facts
 from tests.cluster.training.registry import stand_in
 
 HERE = Path(__file__).resolve().parent
@@ -49,14 +49,14 @@ class Images:
 
 def log_images(platform_env: Mapping[str, str]) -> Images:
     """Filebeat, the upstream one where it can be pulled, and the test's Elasticsearch."""
-    facts = json.loads(Path(platform_env["MODELOPS_PLATFORM"]).read_text())
+    facts = platform_facts()
     if facts["cluster"] != "embedded" or not facts["base_image"]:
         pytest.skip("the images of these tests are built by the embedded platform's builder")
     base, filebeat = facts["base_image"], UPSTREAM_IMAGES["filebeat"]
     if images.check([filebeat]):
         programs = toolchain.build(toolchain.groups()["beats"], print)
         filebeat = build("filebeat", base, {"programs": programs})
-    return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), exposure(facts))
+    return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), exposure())
 
 
 class Elasticsearch:

@@ -22,9 +22,9 @@ from modelops import DataPipeline, ModelImage, ModelService, MonitoringStack, Tr
 from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import EMPTY, ask, over_time, queries
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import Serving, image_args, platform_facts
+from tests.cluster.serving.support import Serving, image_args
 from tests.cluster.serving.watching import faulty_image
-from tests.cluster.support import eventually, exposure, kubectl
+from tests.cluster.support import eventually, exposure, kubectl, platform_facts
 from tests.cluster.training.registry import stand_in
 from tests.load import INPUTS, load
 from tests.models import write_model
@@ -92,13 +92,13 @@ def training(serving: Serving, image: pulumi.Input[str], model: str, **changes: 
 def watched(
     serving: Serving, platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
-    facts = platform_facts(platform_env)
+    facts = platform_facts()
     namespace = f"watching-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged")
     model = packed(tmp_path_factory.mktemp("model") / "model")
     hook = receiver.start(namespace, test_image)
-    expose = exposure(facts)
+    expose = exposure()
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         there: Any = pulumi.ResourceOptions(provider=provider)

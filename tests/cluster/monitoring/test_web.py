@@ -14,8 +14,7 @@ import pytest
 
 from modelops import MonitoringStack
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import platform_facts
-from tests.cluster.support import eventually, exposure
+from tests.cluster.support import eventually, exposure, platform_facts
 from tests.cluster.training.registry import stand_in
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
@@ -33,13 +32,13 @@ def stack(namespace: str, tmp_path: Path) -> Iterator[Stack]:
 def test_web_ends_speak_tls_and_whoever_asks_trusts_them(
     namespace: str, stack: Stack, platform_env: dict[str, str]
 ) -> None:
-    facts = platform_facts(platform_env)
+    facts = platform_facts()
     parts = {part: {"image": stand_in(facts, part), "keep_volume": False} for part in ("prometheus", "alertmanager")}
     args: Any = {
         "namespace": namespace,
         "watched_namespaces": [namespace],
         "web": {"tls": True},
-        "expose": exposure(facts),
+        "expose": exposure(),
         **parts,
         "node_exporter": OFF,
         "kube_state_metrics": OFF,

@@ -13,9 +13,9 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import Serving, platform_facts, versions
+from tests.cluster.serving.support import Serving, versions
 from tests.cluster.serving.watching import Watch, record, watch_program
-from tests.cluster.support import eventually
+from tests.cluster.support import eventually, platform_facts
 from tests.load import INPUTS, Seen, load, take
 
 pytestmark = pytest.mark.serving
@@ -32,7 +32,7 @@ SECONDS = 300
 @pytest.fixture(scope="module")
 def watch(serving: Serving, platform_env: dict[str, str]) -> Watch:
     stack = serving.new_stack()
-    stack.up(watch_program(serving, platform_facts(platform_env)))
+    stack.up(watch_program(serving, platform_facts()))
     return Watch(**stack.outputs())
 
 
@@ -60,8 +60,7 @@ Program = Callable[[k8s.Provider], Mapping[str, Any]]
 def program(serving: Serving, services: Mapping[str, Mapping[str, Any]]) -> Program:
     """Services by name, each with its own changes to the usual arguments; exports `<name>_url` and `<name>_status`."""
     args = {
-        name: serving.args(replicas=1, expose="LoadBalancer", drain_seconds=5, **changes)
-        for name, changes in services.items()
+        name: serving.args(replicas=1, exposed=True, drain_seconds=5, **changes) for name, changes in services.items()
     }
 
     def build(provider: k8s.Provider) -> Mapping[str, Any]:

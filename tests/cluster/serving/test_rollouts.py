@@ -18,7 +18,7 @@ from tests.load import Seen, load
 pytestmark = pytest.mark.serving
 
 NAME = "rolling"
-SHAPE: dict[str, Any] = {"replicas": 2, "expose": "LoadBalancer", "drain_seconds": 5}
+SHAPE: dict[str, Any] = {"replicas": 2, "exposed": True, "drain_seconds": 5}
 VERSIONS = ("triple", "double")
 Figure = Callable[[str], None]
 

@@ -9,9 +9,9 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.serving import adapter
-from tests.cluster.serving.support import Serving, platform_facts
+from tests.cluster.serving.support import Serving
 from tests.cluster.serving.watching import watch_program
-from tests.cluster.support import eventually, kubectl
+from tests.cluster.support import eventually, kubectl, platform_facts
 from tests.load import load
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
@@ -28,7 +28,7 @@ def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: C
         "scale_down_stabilization_seconds": 0,
         "scale_down_pods_per_minute": 10,
     }
-    shape = {"expose": "LoadBalancer", "autoscaling": bounds, "resources": {"cpu": "20m", "memory": "96Mi"}}
+    shape = {"exposed": True, "autoscaling": bounds, "resources": {"cpu": "20m", "memory": "96Mi"}}
     stack.up(serving.program("scaled", **shape))
     assert len(serving.pods("scaled")) == 1
     with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0) as seen:
@@ -44,7 +44,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
     serving: Serving, platform_env: dict[str, str], figure: Callable[[str], None]
 ) -> None:
     watch, stack = serving.new_stack(), serving.new_stack()
-    watch.up(watch_program(serving, platform_facts(platform_env), faults=()))
+    watch.up(watch_program(serving, platform_facts(), faults=()))
     bounds = {
         "min_replicas": 1,
         "max_replicas": 3,
@@ -53,8 +53,8 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
         "scale_down_stabilization_seconds": 0,
         "scale_down_pods_per_minute": 10,
     }
-    without = serving.program("measured", expose="LoadBalancer")
-    shape = {"expose": "LoadBalancer", "autoscaling": bounds}
+    without = serving.program("measured", exposed=True)
+    shape = {"exposed": True, "autoscaling": bounds}
     try:
         with adapter.installed(watch.outputs()["prometheus_url"]):
             stack.up(without)

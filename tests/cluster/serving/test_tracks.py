@@ -23,7 +23,7 @@ POINTS = 3
 def test_a_plain_cluster_splits_by_pods_within_three_points(serving: Serving, figure: Callable[[str], None]) -> None:
     stack = serving.new_stack()
     canary = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE), "weight_percent": 10}
-    stack.up(serving.program("split", replicas=9, expose="LoadBalancer", canary=canary))
+    stack.up(serving.program("split", replicas=9, exposed=True, canary=canary))
     url = stack.outputs()["predict_url"]
     # A node may take a moment to learn of a new address.
     eventually(lambda: not take(url, 40).failed, 60)
@@ -84,7 +84,7 @@ class TestBlueGreen:
             "colours",
             model_uri=serving.uri(alias, slope=WRONG_SLOPE if alias == "wrong" else 2.0),
             replicas=2,
-            expose="LoadBalancer",
+            exposed=True,
             drain_seconds=5,
             startup_timeout_seconds=120,
             blue_green=blue_green,
@@ -129,7 +129,7 @@ class TestBlueGreen:
             "colours",
             model_uri=serving.uri("broken"),
             replicas=2,
-            expose="LoadBalancer",
+            exposed=True,
             drain_seconds=5,
             startup_timeout_seconds=30,
             blue_green={"live": "green", "standby_model_uri": serving.uri("double")},
@@ -144,7 +144,7 @@ class TestBlueGreen:
 def shaded(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
     shadow = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE)}
-    made.up(serving.program("shaded", replicas=1, expose="LoadBalancer", shadow=shadow))
+    made.up(serving.program("shaded", replicas=1, exposed=True, shadow=shadow))
     yield made
     made.destroy(succeed=None)
 

@@ -11,9 +11,9 @@ import pytest
 
 import modelops
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import SMALL, Serving, platform_facts, versions
+from tests.cluster.serving.support import SMALL, Serving, versions
 from tests.cluster.serving.watching import record, watch_program
-from tests.cluster.support import REPOSITORY, eventually
+from tests.cluster.support import REPOSITORY, eventually, platform_facts
 from tests.load import INPUTS, load, take
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
@@ -27,7 +27,7 @@ Program = Callable[[k8s.Provider], Mapping[str, Any]]
 @pytest.fixture(scope="module")
 def prometheus_url(serving: Serving, platform_env: dict[str, str]) -> str:
     stack = serving.new_stack()
-    stack.up(watch_program(serving, platform_facts(platform_env), faults=()))
+    stack.up(watch_program(serving, platform_facts(), faults=()))
     return str(stack.outputs()["prometheus_url"])
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from tests.cluster import s3
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import eventually, kubectl
-from tests.cluster.training.registry import ADMIN_PASSWORD, NAME, Registry, platform_facts, production_args
+from tests.cluster.support import eventually, kubectl, platform_facts
+from tests.cluster.training.registry import ADMIN_PASSWORD, NAME, Registry, production_args
 from tests.models import write_model
 from tests.runtime import run_module
 
