@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from devkit import embedded, engine, images, toolchain, versions
+from devkit import embedded, engine, images
+from tests import toolchain
 from tests.cluster.support import apply, kubectl, platform_facts
 
 _PORT = 7070
@@ -58,8 +59,8 @@ class ObjectStore:
 
 
 def upstream_image() -> str:
-    """The server's own image, of the version that the toolchain pins."""
-    return f"ghcr.io/versity/versitygw:v{versions.go_module('s3', 'github.com/versity/versitygw')}"
+    """The server's own image, of the version that tests/toolchain pins."""
+    return f"ghcr.io/versity/versitygw:v{toolchain.version('s3', 'github.com/versity/versitygw')}"
 
 
 def image(upstream: str) -> str:
@@ -72,7 +73,7 @@ def image(upstream: str) -> str:
         embedded.buildkit_address(),
         embedded.REGISTRY,
         facts["base_image"],
-        programs=lambda group: toolchain.build(toolchain.groups()[group], lambda _: None),
+        programs=toolchain.build,
     )
     return images.resolve([upstream], builder, lambda _: None).images[upstream]
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from devkit import embedded, engine, images, toolchain
+from devkit import embedded, engine, images
 from modelops import UPSTREAM_IMAGES
 from modelops.kubernetes.certificates import make
+from tests import toolchain
 from tests.cluster.support import eventually, exposure, kubectl, platform_facts
 from tests.cluster.training.registry import stand_in
 
@@ -54,7 +55,7 @@ def log_images(platform_env: Mapping[str, str]) -> Images:
         pytest.skip("the images of these tests are built by the embedded platform's builder")
     base, filebeat = facts["base_image"], UPSTREAM_IMAGES["filebeat"]
     if images.check([filebeat]):
-        programs = toolchain.build(toolchain.groups()["beats"], print)
+        programs = toolchain.build("beats")
         filebeat = build("filebeat", base, {"programs": programs})
     return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), exposure())
 
