@@ -6,6 +6,7 @@ by requirements-stack.txt and requirements.txt. This module reads those files; i
 
 import re
 from functools import cache
+from pathlib import Path
 
 from devkit.paths import REPOSITORY
 
@@ -13,15 +14,15 @@ TOOLCHAIN = REPOSITORY / "devkit" / "toolchain"
 
 
 @cache
-def go_module(group: str, module: str) -> str:
-    """Version of `module` as pinned by the Go module `group`, without the leading v.
+def go_module(group: str, module: str, home: Path = TOOLCHAIN) -> str:
+    """Version of `module` as pinned by the Go module `home/group`, without the leading v.
 
     Raises LookupError when the module is not required there.
     """
-    text = (TOOLCHAIN / group / "go.mod").read_text()
+    text = (home / group / "go.mod").read_text()
     found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)} v(\S+)", text, re.MULTILINE)
     if found is None:
-        raise LookupError(f"devkit/toolchain/{group}/go.mod does not require {module}")
+        raise LookupError(f"{home / group}/go.mod does not require {module}")
     return found.group(1)
 
 

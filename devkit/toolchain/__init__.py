@@ -28,7 +28,7 @@ _DOCKER_BUILD_VERSION = "github.com/pulumi/pulumi-docker-build/provider.Version"
 
 @dataclass(frozen=True)
 class Group:
-    """A Go module of this folder and how it is built."""
+    """A Go module and how it is built."""
 
     name: str
     programs: Mapping[str, str]
@@ -36,6 +36,8 @@ class Group:
     tags: str = ""
     linker_versions: Mapping[str, str] = field(default_factory=dict)
     """Go variable → version that the linker writes into it."""
+    home: Path = _FOLDER
+    """Where the module's folder is."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -57,11 +59,7 @@ def _kubernetes_versions() -> dict[str, str]:
 
 
 def groups() -> dict[str, Group]:
-    """The groups by name.
-
-    `containers`, `kubernetes`, `prometheus`, `kube-state-metrics`, `pulumi`, `docker-build`; for tests alone `beats`,
-    `logstash-config`, `jobset`, `s3`, `adapter` and `gateway`.
-    """
+    """The groups by name."""
     found = [
         Group(
             "containers",
@@ -89,23 +87,12 @@ def groups() -> dict[str, Group]:
             tags="timetzdata",
             linker_versions={_PROMETHEUS_VERSION: versions.kube_state_metrics()},
         ),
-        # For tests of the log pipeline only; nothing that `up` starts needs it.
-        Group("beats", _same("filebeat")),
-        Group("logstash-config", _same("mustache")),
         Group("pulumi", _same("pulumi"), linker_versions={_ENGINE_VERSION: versions.pulumi()}),
         Group(
             "docker-build",
             _same("pulumi-resource-docker-build"),
             linker_versions={_DOCKER_BUILD_VERSION: versions.plugin("docker-build")},
         ),
-        # An object store for the tests: small, and its answers are those of S3 (signatures, multipart, ETags).
-        Group("s3", _same("versitygw")),
-        # Not part of the platform: the tests of TrainingJob's back end of that name install it.
-        Group("jobset", _same("jobset")),
-        # Serves Prometheus' metrics to the autoscaler, for the tests of ModelService.
-        Group("adapter", _same("adapter")),
-        # Gateway API's controller for the same tests; Envoy, which it steers, is in a Python package.
-        Group("gateway", _same("contour")),
     ]
     return {group.name: group for group in found}
 
@@ -160,7 +147,7 @@ def _go_build(group: Group, output: Path, report: Report) -> None:
         log.open("w") as sink,
         subprocess.Popen(
             command,
-            cwd=_FOLDER / group.name,
+            cwd=group.home / group.name,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -196,8 +183,8 @@ def _target(group: Group) -> Path:
 
 def _fingerprint(group: Group) -> str:
     digest = hashlib.sha256()
-    for file in sorted((_FOLDER / group.name).rglob("*")):
+    for file in sorted((group.home / group.name).rglob("*")):
         if file.is_file():
-            digest.update(file.relative_to(_FOLDER).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+            digest.update(file.relative_to(group.home).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     digest.update("\0".join(group.flags).encode())
     return digest.hexdigest()[:16]

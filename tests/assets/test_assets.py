@@ -39,7 +39,7 @@ def test_rules_are_valid(file: Path, promtool: Promtool) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(RULE_TESTS.glob("*.test.yaml")), ids=lambda file: file.name)
-def test_rules_are_quiet_just_before_fire_just_after_and_pass_over_blips(file: Path, promtool: Promtool) -> None:
+def test_rules_are_quiet_just_before_and_fire_just_after(file: Path, promtool: Promtool) -> None:
     done = promtool("test", "rules", file)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -86,44 +86,83 @@ def test_each_alert_says_what_to_do(alert: dict[str, Any]) -> None:
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: f"{alert['alert']}-{alert['labels'].get('window', '')}")
 def test_each_alert_has_a_test_that_it_is_quiet_and_one_that_it_fires(alert: dict[str, Any]) -> None:
     expected = []
-    for file in sorted(RULE_TESTS.glob("*.yaml")):
+    for file in sorted(RULE_TESTS.glob("*.test.yaml")):
         for test in yaml.safe_load(file.read_text())["tests"]:
             expected += [
                 found["exp_alerts"] for found in test.get("alert_rule_test", []) if found["alertname"] == alert["alert"]
             ]
     labels = alert["labels"].items()
     fired = [one for found in expected for one in found if labels <= one["exp_labels"].items()]
-    assert fired, "no test makes it fire"
+    assert fired, f"add a test to tests/assets/rules in which {alert['alert']} fires with {alert['labels']}"
     if alert["alert"] != "Watchdog":  # which is there to fire
         assert any(not any(labels <= one["exp_labels"].items() for one in found) for found in expected)
 
 
-SILENT = [alert for alert in alerts() if alert["alert"] != "Watchdog"]
-"""All but the one that is there to fire."""
+def blip_id(alert: dict[str, Any]) -> str:
+    return "-".join(filter(None, [alert["alert"], alert["labels"].get("sign")]))
 
 
-@pytest.mark.parametrize("alert", SILENT, ids=lambda alert: f"{alert['alert']}-{alert['labels'].get('window', '')}")
-def test_each_alert_is_silent_on_a_blip(alert: dict[str, Any]) -> None:
-    """Where what it looks for is there for less than its time: the alert is seen pending, and never firing.
+BLIPS = yaml.safe_load((RULE_TESTS / "blips.yaml").read_text())
+SAMPLE_SECONDS = 15
+BUDGETS = [alert for alert in alerts() if "window" in alert["labels"]]
+"""Their windows are long enough to pass over a blip without being pending; slo.test.yaml has those."""
+TIMED = [alert for alert in alerts() if alert not in BUDGETS and alert["alert"] != "Watchdog"]
+"""All others but the one that is there to fire."""
 
-    A budget's windows are long enough to pass over a blip without even that; slo.test.yaml has those.
-    """
+
+@pytest.mark.parametrize("alert", TIMED, ids=blip_id)
+def test_each_alert_has_a_blip(alert: dict[str, Any]) -> None:
+    assert "for" in alert, f"give {alert['alert']} a `for`: without one a single sample makes it fire"
+    assert blip_id(alert) in BLIPS, (
+        f"add `{blip_id(alert)}` to tests/assets/rules/blips.yaml: the series that its expr reads, each with the value "
+        "that it has while all is well, and the ill one that makes the alert pending"
+    )
+
+
+def test_each_blip_is_one_of_an_alert() -> None:
+    assert BLIPS.keys() <= set(map(blip_id, TIMED)), "remove from tests/assets/rules/blips.yaml what is no alert now"
+
+
+@pytest.mark.parametrize("alert", BUDGETS, ids=lambda alert: f"{alert['alert']}-{alert['labels']['window']}")
+def test_each_budget_has_a_blip(alert: dict[str, Any]) -> None:
     name = alert["alert"]
-    if "window" in alert["labels"]:
-        tests = yaml.safe_load((RULE_TESTS / "slo.test.yaml").read_text())["tests"]
-        blips = [test for test in tests if "blip" in test["name"] and test["alert_rule_test"][0]["alertname"] == name]
-        assert blips and all(found["exp_alerts"] == [] for test in blips for found in test["alert_rule_test"])
-        return
-    tests = yaml.safe_load((RULE_TESTS / "blips.test.yaml").read_text())["tests"]
-    signs = f', sign="{alert["labels"]["sign"]}"' if "sign" in alert["labels"] else ""
-    pending = f'count(ALERTS{{alertname="{name}", alertstate="pending"{signs}}})'
-    blips = [found for test in tests if (found := test["promql_expr_test"])[0]["expr"] == pending]
-    assert blips, f"{name} has no blip: add a test to tests/assets/rules/blips.test.yaml whose first expr is {pending}"
-    [expected] = blips
-    assert expected[0]["exp_samples"] == [{"value": 1}]
-    firing = f'ALERTS{{alertname="{name}", alertstate="firing"{signs}}}'
-    assert all(found["exp_samples"] == [] for found in expected[1:])
-    assert any(found["expr"].startswith(f"count_over_time({firing}[") for found in expected[1:])
+    tests = yaml.safe_load((RULE_TESTS / "slo.test.yaml").read_text())["tests"]
+    blips = [test for test in tests if "blip" in test["name"] and test["alert_rule_test"][0]["alertname"] == name]
+    assert blips, f"add a test of {name} with `blip` in its name to tests/assets/rules/slo.test.yaml"
+    assert all(found["exp_alerts"] == [] for test in blips for found in test["alert_rule_test"])
+
+
+def values(series: dict[str, Any], samples: int) -> str:
+    """What promtool is to take for a series whose ill value lasts for that many samples."""
+    well = series.get("well")
+    return str(series["values"]) if well is None else f"{well}x40 {series.get('ill', well)}x{samples - 1} {well}x80"
+
+
+@pytest.mark.parametrize("alert", [alert for alert in TIMED if "for" in alert and blip_id(alert) in BLIPS], ids=blip_id)
+def test_each_alert_is_silent_on_a_blip(alert: dict[str, Any], tmp_path: Path, promtool: Promtool) -> None:
+    """What it looks for is there for less than its time: the alert has been pending, and never firing."""
+    [(number, unit)] = re.findall(r"^(\d+)([smh])$", alert["for"])
+    samples = int(number) * {"s": 1, "m": 60, "h": 3600}[unit] // SAMPLE_SECONDS
+    given = [{"series": each["series"], "values": values(each, samples)} for each in BLIPS[blip_id(alert)]]
+    length = min(sum(int(times) + 1 for times in re.findall(r"x(\d+)", each["values"])) for each in given)
+    end = f"{(length - 1) * SAMPLE_SECONDS}s"
+    labels = {"alertname": alert["alert"], **{key: alert["labels"][key] for key in alert["labels"].keys() & {"sign"}}}
+    selected = ", ".join(f'{name}="{value}"' for name, value in labels.items())
+    expected = {
+        f'count(count_over_time(ALERTS{{{selected}, alertstate="pending"}}[{end}]))': [{"value": 1}],
+        f'count_over_time(ALERTS{{{selected}, alertstate="firing"}}[{end}])': [],
+        f"ALERTS{{{selected}}}": [],
+    }
+    checks = [{"expr": expr, "eval_time": end, "exp_samples": found} for expr, found in expected.items()]
+    interval = f"{SAMPLE_SECONDS}s"
+    document = {
+        "rule_files": [str(file) for file in RULES],
+        "evaluation_interval": interval,
+        "tests": [{"interval": interval, "input_series": given, "promql_expr_test": checks}],
+    }
+    (tmp_path / "blip.yaml").write_text(yaml.safe_dump(document))
+    done = promtool("test", "rules", tmp_path / "blip.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 _WORKBOOK = {"1h": (0.02, "5m"), "6h": (0.05, "30m"), "3d": (0.10, "6h")}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from devkit import toolchain
+from tests import toolchain
 from tests.assets.test_assets import LIBRARY
 
 ASSETS = LIBRARY / "monitoring" / "logs" / "assets"
@@ -36,7 +36,7 @@ FIELDS = mapped(TEMPLATE["template"]["mappings"]["properties"])
 @pytest.fixture(scope="session")
 def grammar() -> Path:
     """A parser of Logstash's configuration language."""
-    return toolchain.build(toolchain.groups()["logstash-config"], print) / "mustache"
+    return toolchain.build("logstash-config") / "mustache"
 
 
 def test_logstash_s_pipeline_is_of_its_language(grammar: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import s3
-from tests.cluster.support import REPOSITORY, HostTraces, host_traces, kubectl, users_files
+from tests.cluster.support import REPOSITORY, HostTraces, host_traces, kubectl, platform_facts, users_files
 
 _RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 
@@ -75,7 +75,7 @@ def namespace(platform_env: dict[str, str]) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def test_image(platform_env: dict[str, str]) -> str:
     """An image with python3 and sh that the cluster can run."""
-    facts = json.loads(Path(platform_env["MODELOPS_PLATFORM"]).read_text())
+    facts = platform_facts()
     return str(facts["base_image"] or "docker.io/library/python:3.12-slim")
 
 

@@ -1,17 +1,15 @@
 """A real S3 server in the cluster, for tests of what keeps its files in an object store."""
 
 import base64
-import json
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from devkit import embedded, engine, images, toolchain, versions
-from tests.cluster.support import apply, kubectl
+from devkit import embedded, engine, images
+from tests import toolchain
+from tests.cluster.support import apply, kubectl, platform_facts
 
 _PORT = 7070
 _REGION = "us-east-1"
@@ -61,21 +59,21 @@ class ObjectStore:
 
 
 def upstream_image() -> str:
-    """The server's own image, of the version that the toolchain pins."""
-    return f"ghcr.io/versity/versitygw:v{versions.go_module('s3', 'github.com/versity/versitygw')}"
+    """The server's own image, of the version that tests/toolchain pins."""
+    return f"ghcr.io/versity/versitygw:v{toolchain.version('s3', 'github.com/versity/versitygw')}"
 
 
 def image(upstream: str) -> str:
     """An upstream image, or where that can't be pulled the substitute for it, which is made if it is not there."""
     if not images.check([upstream]):
         return upstream
-    facts = json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text())
+    facts = platform_facts()
     builder = images.Builder(
         engine.bin_folder() / "buildctl",
         embedded.buildkit_address(),
         embedded.REGISTRY,
         facts["base_image"],
-        programs=lambda group: toolchain.build(toolchain.groups()[group], lambda _: None),
+        programs=toolchain.build,
     )
     return images.resolve([upstream], builder, lambda _: None).images[upstream]
 

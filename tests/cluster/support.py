@@ -1,14 +1,14 @@
-"""What the cluster tests share: kubectl, a stack in a copy of the project, a client that asks without pause."""
+"""What the cluster tests share: kubectl, HTTP, a stack in a copy of the project."""
 
 import json
+import os
 import re
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,14 @@ def objects(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
     return list(json.loads(kubectl("get", kind, "--namespace", namespace, "--output", "json", *arguments))["items"])
 
 
-def exposure(facts: Mapping[str, Any]) -> str:
-    """How a Service is reached from outside, by the platform's facts."""
-    return "LoadBalancer" if facts.get("load_balancer") else "NodePort"
+def platform_facts() -> dict[str, Any]:
+    """What the session's platform offers."""
+    return dict(json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text()))
+
+
+def exposure() -> str:
+    """How a Service is reached from outside on the session's platform."""
+    return "LoadBalancer" if platform_facts().get("load_balancer") else "NodePort"
 
 
 def post(url: str, body: object, timeout: float = 10) -> tuple[int, Any]:
@@ -136,42 +141,6 @@ class ProjectStack:
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
         return {name: output.value for name, output in self.stack.outputs().items()}
-
-
-@dataclass
-class Client:
-    """Asks a service again and again, a new connection each time, and counts what comes back."""
-
-    url: str
-    pause_seconds: float = 0.02
-    answered: int = 0
-    failed: list[str] = field(default_factory=list)
-    answers: set[str] = field(default_factory=set)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
-
-    def __enter__(self) -> "Client":
-        self._thread = threading.Thread(target=self._ask_on, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        assert self._thread is not None
-        self._thread.join()
-
-    def _ask_on(self) -> None:
-        while not self._stop.wait(self.pause_seconds):
-            try:
-                status, answer = post(self.url, {"inputs": [[0.5]]})
-            except (OSError, ValueError) as error:
-                self.failed.append(repr(error))
-                continue
-            if status == 200:
-                self.answered += 1
-                self.answers.add(json.dumps(answer))
-            else:
-                self.failed.append(f"{status}: {answer}")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.support import REPOSITORY, Client, ProjectStack, eventually, get_json, kubectl, objects, post
+from tests.cluster.support import REPOSITORY, ProjectStack, eventually, get_json, kubectl, objects, post
+from tests.load import load
 
 pytestmark = pytest.mark.first_light
 
@@ -154,15 +155,15 @@ def test_a_changed_hyperparameter_trains_once_and_rolls_without_a_failed_request
     assert sum("kubernetes:apps/v1:Deployment::" in urn for urn in updated) == 1, updated
 
     before = job_ids()
-    with Client(outputs["predict_url"]) as client:
+    with load(outputs["predict_url"], callers=1) as seen:
         stack.up()
     after = stack.outputs()
-    assert not client.failed
-    assert client.answered > 100
+    assert not seen.failed
+    assert seen.answered > 100
     assert after["run_id"] != outputs["run_id"]
     assert len(set(job_ids()) - set(before)) == 1
     assert run_of(after)["params"]["epochs"] == "310"
-    figure(f"requests while a changed model rolled out: {client.answered} answered, {len(client.failed)} failed")
+    figure(f"requests while a changed model rolled out: {seen.answered} answered, {len(seen.failed)} failed")
 
 
 def test_a_failing_training_names_job_and_reason_and_leaves_the_old_model(
@@ -172,13 +173,13 @@ def test_a_failing_training_names_job_and_reason_and_leaves_the_old_model(
     script = stack.project / "model" / "sample" / "train.py"
     good = script.read_text()
     script.write_text('import sys\nprint("the data is upside down", file=sys.stderr)\nsys.exit(1)\n')
-    with Client(serving["predict_url"]) as client:
+    with load(serving["predict_url"], callers=1) as seen:
         failed = stack.pulumi("up", "--yes", "--skip-preview")
     text = failed.stdout + failed.stderr
     assert failed.returncode != 0
     assert "Job" in text and "the data is upside down" in text, text
-    assert not client.failed and client.answered > 0
-    assert len(client.answers) == 1
+    assert not seen.failed and seen.answered > 0
+    assert len(seen.outputs) == 1
 
     script.write_text(good)
     stack.up()

@@ -121,3 +121,15 @@ def test_the_runtime_knows_neither_the_sample_nor_the_library() -> None:
         and (targets := {each for each in imports(name, inside=True) if each.split(".")[0] in foreign})
     }
     assert wrong == {}
+
+
+def test_neither_cluster_tests_nor_what_all_tests_share_import_unit_tests() -> None:
+    """What unit and cluster tests both need has a module of its own directly below `tests/`."""
+    tests = REPOSITORY / "tests"
+    wrong = [
+        f"{file.relative_to(REPOSITORY)}:{node.lineno}"
+        for file in [*tests.glob("*.py"), *(tests / "cluster").rglob("*.py")]
+        for node in statements(ast.parse(file.read_bytes()).body, inside=True)
+        if "tests.unit" in ast.unparse(node)
+    ]
+    assert wrong == []

@@ -1,23 +1,20 @@
 """The pipeline's image, one namespace with a volume that has raw data, and a pod that looks into the volume."""
 
-import json
-import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cluster.data.place import Place
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import apply, kubectl
+from tests.cluster.support import apply, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
 
 
 @pytest.fixture(scope="package")
 def prepare_image(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image of the target `prepare`, by digest."""
-    facts = json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text())
+    facts = platform_facts()
     return TrainingImages(tmp_path_factory.mktemp("image"), facts).target("prepare")
 
 

@@ -16,9 +16,9 @@ from modelops.core.images import AIRFLOW_IMAGE
 from tests.cluster import s3
 from tests.cluster.data.place import CLAIM, MAIL, PERSON, SALT, STEPS, TYPES, Place
 from tests.cluster.provider.harness import Program, Stack
-from tests.cluster.support import apply, eventually, exposure, get_json, kubectl
+from tests.cluster.support import apply, eventually, exposure, get_json, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.registry import TINY, platform_facts, stand_in
+from tests.cluster.training.registry import TINY, stand_in
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 
@@ -132,7 +132,7 @@ def train_image(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathF
 def program(place: Place, train_image: str, **gate: dict[str, float]) -> Program:
     """A registry, an Airflow and the DAG."""
     facts = platform_facts()
-    exposed = exposure(facts)
+    exposed = exposure()
 
     def build(provider: k8s.Provider) -> Mapping[str, Any]:
         there = pulumi.ResourceOptions(provider=provider)

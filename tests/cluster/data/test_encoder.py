@@ -6,8 +6,8 @@ import pytest
 
 from tests.cluster.data.place import Place
 from tests.cluster.data.test_data_pipeline import run_in_image
+from tests.cluster.support import platform_facts
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.registry import platform_facts
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 

@@ -18,9 +18,9 @@ import modelops
 from examples.data.raw_data import EXAMPLES
 from tests.cluster.data.place import CLAIM, Place
 from tests.cluster.provider.harness import Program
-from tests.cluster.support import REPOSITORY, eventually, exposure, get_json, kubectl, objects, post
+from tests.cluster.support import REPOSITORY, eventually, exposure, get_json, kubectl, objects, platform_facts, post
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.registry import TINY, platform_facts, stand_in
+from tests.cluster.training.registry import TINY, stand_in
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 
@@ -41,7 +41,7 @@ def put(place: Place, folder: Path, destination: str) -> None:
 def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> Program:
     """The program for one of the models, with a registry and in the test's namespace."""
     facts = platform_facts()
-    exposed = exposure(facts)
+    exposed = exposure()
     # What the test gives in their place: names, the components, the configuration.
     own = re.sub(r"^(from (modelops|raw_data) import|config =) .*$", "", PROGRAM, flags=re.MULTILINE)
     own = own.replace("/data/raw", f"/data/raw-{name}")

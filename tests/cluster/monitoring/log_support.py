@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from devkit import embedded, engine, images, toolchain
+from devkit import embedded, engine, images
 from modelops import UPSTREAM_IMAGES
 from modelops.kubernetes.certificates import make
-from tests.cluster.support import eventually, exposure, kubectl
+from tests import toolchain
+from tests.cluster.support import eventually, exposure, kubectl, platform_facts
 from tests.cluster.training.registry import stand_in
 
 HERE = Path(__file__).resolve().parent
@@ -49,14 +50,14 @@ class Images:
 
 def log_images(platform_env: Mapping[str, str]) -> Images:
     """Filebeat, the upstream one where it can be pulled, and the test's Elasticsearch."""
-    facts = json.loads(Path(platform_env["MODELOPS_PLATFORM"]).read_text())
+    facts = platform_facts()
     if facts["cluster"] != "embedded" or not facts["base_image"]:
         pytest.skip("the images of these tests are built by the embedded platform's builder")
     base, filebeat = facts["base_image"], UPSTREAM_IMAGES["filebeat"]
     if images.check([filebeat]):
-        programs = toolchain.build(toolchain.groups()["beats"], print)
+        programs = toolchain.build("beats")
         filebeat = build("filebeat", base, {"programs": programs})
-    return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), exposure(facts))
+    return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), exposure())
 
 
 class Elasticsearch:

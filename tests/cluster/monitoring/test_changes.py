@@ -21,8 +21,7 @@ from modelops.monitoring import prometheus
 from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import ask
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import platform_facts
-from tests.cluster.support import eventually, exposure, get_json, objects
+from tests.cluster.support import eventually, exposure, get_json, objects, platform_facts
 from tests.cluster.training.registry import stand_in
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
@@ -102,7 +101,7 @@ class Watched:
 
 @pytest.fixture
 def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_path: Path) -> Iterator[Watched]:
-    facts = platform_facts(platform_env)
+    facts = platform_facts()
     hook = receiver.start(namespace, test_image)
 
     def program(token: str, **settings: Any) -> Callable[[k8s.Provider], Mapping[str, Any]]:
@@ -115,7 +114,7 @@ def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_p
             args: Any = {
                 "namespace": namespace,
                 "watched_namespaces": [namespace],
-                "expose": exposure(facts),
+                "expose": exposure(),
                 "prometheus": {**parts["prometheus"], **settings},
                 "alertmanager": {**parts["alertmanager"], "receivers": {"webhook": webhook}},
                 "node_exporter": OFF,

@@ -399,7 +399,7 @@ def test_an_outage_of_ten_minutes_loses_nothing(world: World, figure: Callable[[
 
 def test_the_requests_of_a_real_service_arrive(world: World, serving: Any) -> None:
     stack = serving.new_stack()
-    stack.up(serving.program("logged", replicas=1, expose="LoadBalancer"))
+    stack.up(serving.program("logged", replicas=1, exposed=True))
     url = stack.outputs()["predict_url"]
     for _ in range(5):
         assert post(url, {"inputs": [[0.5]]})[0] == 200
@@ -430,7 +430,7 @@ def test_every_panel_of_lines_has_data_beside_those_of_metrics(
     """The dashboard of lines beside metrics: each query is asked of the real Elasticsearch, or the real Prometheus."""
     since, prometheus = time.time(), world.stack.outputs()["prometheus_url"]
     stack = serving.new_stack()
-    stack.up(serving.program("beside", replicas=1, expose="LoadBalancer"))
+    stack.up(serving.program("beside", replicas=1, exposed=True))
     url = stack.outputs()["predict_url"]
     speak(world, "complains", COMPLAINS)
     in_lines, in_metrics = (

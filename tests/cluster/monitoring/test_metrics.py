@@ -22,12 +22,12 @@ from modelops import DataPipeline, ModelImage, ModelService, MonitoringStack, Tr
 from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import EMPTY, ask, over_time, queries
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.asking import Load
-from tests.cluster.serving.support import Serving, image_args, platform_facts
+from tests.cluster.serving.support import Serving, image_args
 from tests.cluster.serving.watching import faulty_image
-from tests.cluster.support import Client, eventually, exposure, kubectl
+from tests.cluster.support import eventually, exposure, kubectl, platform_facts
 from tests.cluster.training.registry import stand_in
-from tests.unit.model.support import write_model
+from tests.load import INPUTS, load
+from tests.models import write_model
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 
@@ -92,13 +92,13 @@ def training(serving: Serving, image: pulumi.Input[str], model: str, **changes: 
 def watched(
     serving: Serving, platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
-    facts = platform_facts(platform_env)
+    facts = platform_facts()
     namespace = f"watching-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged")
     model = packed(tmp_path_factory.mktemp("model") / "model")
     hook = receiver.start(namespace, test_image)
-    expose = exposure(facts)
+    expose = exposure()
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         there: Any = pulumi.ResourceOptions(provider=provider)
@@ -172,7 +172,7 @@ def test_what_a_job_measured_is_still_scraped_when_it_is_gone(watched: Watched) 
 
 
 def test_every_panel_has_data(watched: Watched, figure: Callable[[str], None]) -> None:
-    with Client(watched.predict_url):
+    with load(watched.predict_url, callers=1):
         found = list(queries(watched.serving.namespace))
 
         def without_data() -> set[tuple[str, str]]:
@@ -200,7 +200,9 @@ def test_a_service_that_fails_reaches_the_receiver_within_the_alerts_time(
     name = "ModelServiceErrorBudgetBurning"
     assert receiver.alerts(watched.namespace, name) == []
     start = time.time()
-    with Load(watched.predict_url, pause=0.05):  # every fifth request is one that fails
+    with load(
+        watched.predict_url, callers=2, pause_seconds=0.05, inputs=INPUTS
+    ):  # every fifth request is one that fails
         (found, *_) = eventually(lambda: receiver.alerts(watched.namespace, name), 300, 3)
     took = found["at"] - start
     figure(f"alert: {name} at the webhook {took:.0f} s after the service began to fail")

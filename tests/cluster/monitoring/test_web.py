@@ -14,8 +14,7 @@ import pytest
 
 from modelops import MonitoringStack
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import platform_facts
-from tests.cluster.support import eventually, exposure
+from tests.cluster.support import eventually, exposure, platform_facts
 from tests.cluster.training.registry import stand_in
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
@@ -33,13 +32,13 @@ def stack(namespace: str, tmp_path: Path) -> Iterator[Stack]:
 def test_web_ends_speak_tls_and_whoever_asks_trusts_them(
     namespace: str, stack: Stack, platform_env: dict[str, str]
 ) -> None:
-    facts = platform_facts(platform_env)
+    facts = platform_facts()
     parts = {part: {"image": stand_in(facts, part), "retain_volume": False} for part in ("prometheus", "alertmanager")}
     args: Any = {
         "namespace": namespace,
         "watched_namespaces": [namespace],
         "web": {"tls": True},
-        "expose": exposure(facts),
+        "expose": exposure(),
         **parts,
         "node_exporter": OFF,
         "kube_state_metrics": OFF,
@@ -47,11 +46,11 @@ def test_web_ends_speak_tls_and_whoever_asks_trusts_them(
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         made = MonitoringStack("watch", args, pulumi.ResourceOptions(provider=provider))
-        return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url", "web_ca_certificate")}
+        return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url", "web_authority")}
 
     stack.up(program)
     found = stack.outputs()
-    trust = ssl.create_default_context(cadata=found["web_ca_certificate"])
+    trust = ssl.create_default_context(cadata=found["web_authority"])
     # The load balancer's address was not known when the certificates were made.
     trust.check_hostname = False
 

@@ -1,4 +1,4 @@
-"""prometheus-adapter, from the Go module that devkit/toolchain/adapter pins, for as long as a test needs it."""
+"""prometheus-adapter, from the Go module that tests/toolchain/adapter pins, for as long as a test needs it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from devkit import versions
 from modelops.core.assets import asset
+from tests import toolchain
 from tests.cluster import s3
 from tests.cluster.support import apply, eventually, kubectl, remove
 
@@ -20,7 +20,7 @@ _ROLES = "rbac.authorization.k8s.io"
 @contextmanager
 def installed(prometheus_url: str) -> Iterator[None]:
     """Serves the metrics of the library's own rules to the autoscaler, and is removed again."""
-    upstream = f"registry.k8s.io/{NAME}/{NAME}:v{versions.go_module('adapter', 'sigs.k8s.io/prometheus-adapter')}"
+    upstream = f"registry.k8s.io/{NAME}/{NAME}:v{toolchain.version('adapter', 'sigs.k8s.io/prometheus-adapter')}"
     manifests = [*_rights(), *_server(s3.image(upstream), prometheus_url)]
     try:
         apply(*manifests)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import Serving, base_program, platform_facts
-from tests.cluster.support import kubectl
+from tests.cluster.serving.support import Serving, base_program
+from tests.cluster.support import kubectl, platform_facts
 
 
 @pytest.fixture(scope="package")
@@ -25,7 +25,7 @@ def serving(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFacto
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     try:
         base = new_stack()
-        base.up(base_program(namespace, platform_facts(platform_env)))
+        base.up(base_program(namespace, platform_facts()))
         yield Serving(namespace=namespace, new_stack=new_stack, **base.outputs())
     finally:
         for stack in reversed(made):

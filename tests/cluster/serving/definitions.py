@@ -1,4 +1,4 @@
-"""Custom resource definitions from the modules that define them, pinned by devkit/toolchain/crds/go.mod."""
+"""Custom resource definitions from the modules that define them, pinned by tests/toolchain/crds/go.mod."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from devkit.versions import TOOLCHAIN, go_module
+from tests import toolchain
 from tests.cluster.support import eventually, kubectl
 
 GATEWAY_API = ("sigs.k8s.io/gateway-api", "config/crd/standard", ("gatewayclasses", "gateways", "httproutes"))
@@ -24,9 +24,9 @@ Source = tuple[str, str, tuple[str, ...]]
 
 def sources(group: str, module: str) -> Path:
     """The folder of a module that a toolchain group pins. Go verifies the download by go.sum."""
-    wanted = f"{module}@v{go_module(group, module)}"
+    wanted = f"{module}@v{toolchain.version(group, module)}"
     done = subprocess.run(
-        ["go", "mod", "download", "-json", wanted], cwd=TOOLCHAIN / group, capture_output=True, text=True
+        ["go", "mod", "download", "-json", wanted], cwd=toolchain.HOME / group, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(json.loads(done.stdout)["Dir"])

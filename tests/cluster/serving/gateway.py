@@ -1,4 +1,4 @@
-"""Contour from the Go module that devkit/toolchain/gateway pins, steering Envoy, for as long as a test runs.
+"""Contour from the Go module that tests/toolchain/gateway pins, steering Envoy, for as long as a test runs.
 
 Both run in one pod, so that what Contour tells Envoy stays on the pod's own loopback.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from devkit import versions
+from tests import toolchain
 from tests.cluster import s3
 from tests.cluster.serving.definitions import definitions, sources
 from tests.cluster.support import apply, eventually, kubectl, objects, remove
@@ -96,7 +96,7 @@ def _rights() -> list[dict[str, Any]]:
 
 
 def _servers(settings: str) -> list[dict[str, Any]]:
-    contour = s3.image(f"ghcr.io/projectcontour/contour:v{versions.go_module('gateway', _CONTOUR)}")
+    contour = s3.image(f"ghcr.io/projectcontour/contour:v{toolchain.version('gateway', _CONTOUR)}")
     configuration, admin = {"name": "configuration", "mountPath": "/config"}, {"name": "admin", "mountPath": "/admin"}
     bootstrap = {
         "name": "bootstrap",

@@ -1,6 +1,5 @@
 """What the serving tests share: an image, a registry with tiny models, and small programs around ModelService."""
 
-import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ import pulumi_kubernetes as k8s
 from modelops import UPSTREAM_IMAGES, ModelImage, ModelRegistry, ModelService
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import REPOSITORY, exposure, kubectl, objects
-from tests.unit.model.support import write_model
+from tests.models import write_model
 
 MODEL = "line"
 SMALL = {"cpu": "20m", "memory": "96Mi"}
@@ -45,8 +44,8 @@ class Serving:
             self.published.add(alias)
         return f"models:/{MODEL}@{alias}"
 
-    def args(self, alias: str = "double", **changes: Any) -> dict[str, Any]:
-        """Arguments of a small ModelService, y = 2x + 1 unless said otherwise."""
+    def args(self, alias: str = "double", *, exposed: bool = False, **changes: Any) -> dict[str, Any]:
+        """Arguments of a small ModelService, y = 2x + 1 unless said otherwise; `exposed` to this process as well."""
         slope = {"double": 2.0, "triple": 3.0}.get(alias, 2.0)
         return {
             "namespace": self.namespace,
@@ -54,6 +53,7 @@ class Serving:
             "tracking_uri": self.tracking_uri,
             "model_uri": self.uri(alias, slope=slope),
             "resources": SMALL,
+            **({"expose": exposure()} if exposed else {}),
             **changes,
         }
 
@@ -130,7 +130,7 @@ def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Prov
         "namespace": namespace,
         "image": facts.get("images", {}).get(mlflow, mlflow),
         "storage_size": "1Gi",
-        "expose": exposure(facts),
+        "expose": exposure(),
         "resources": {"cpu": "100m", "memory": "640Mi", "memory_limit": "1536Mi"},
     }
 
@@ -140,11 +140,6 @@ def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Prov
         return {"image": image.ref, "tracking_uri": made.tracking_uri, "registry_url": made.url}
 
     return program
-
-
-def platform_facts(variables: Mapping[str, str]) -> dict[str, Any]:
-    """What the platform offers."""
-    return dict(json.loads(Path(variables["MODELOPS_PLATFORM"]).read_text()))
 
 
 def versions(pods: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -15,7 +15,7 @@ def fetched(serving: Serving, pod: str) -> str:
 
 def test_a_new_pod_downloads_nothing_that_another_one_has(serving: Serving) -> None:
     stack = serving.new_stack()
-    stack.up(serving.program("cached", replicas=1, expose="LoadBalancer", cache={"storage_size": "1Gi"}))
+    stack.up(serving.program("cached", replicas=1, exposed=True, cache={"storage_size": "1Gi"}))
     [first] = [pod["metadata"]["name"] for pod in serving.pods("cached")]
     assert "in the cache already" not in fetched(serving, first)
 

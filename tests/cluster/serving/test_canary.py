@@ -13,10 +13,10 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.asking import Load, Seen, take
-from tests.cluster.serving.support import Serving, platform_facts, versions
+from tests.cluster.serving.support import Serving, versions
 from tests.cluster.serving.watching import Watch, record, watch_program
-from tests.cluster.support import eventually
+from tests.cluster.support import eventually, platform_facts
+from tests.load import INPUTS, Seen, load, take
 
 pytestmark = pytest.mark.serving
 
@@ -32,7 +32,7 @@ SECONDS = 300
 @pytest.fixture(scope="module")
 def watch(serving: Serving, platform_env: dict[str, str]) -> Watch:
     stack = serving.new_stack()
-    stack.up(watch_program(serving, platform_facts(platform_env)))
+    stack.up(watch_program(serving, platform_facts()))
     return Watch(**stack.outputs())
 
 
@@ -60,8 +60,7 @@ Program = Callable[[k8s.Provider], Mapping[str, Any]]
 def program(serving: Serving, services: Mapping[str, Mapping[str, Any]]) -> Program:
     """Services by name, each with its own changes to the usual arguments; exports `<name>_url` and `<name>_status`."""
     args = {
-        name: serving.args(replicas=1, expose="LoadBalancer", drain_seconds=5, **changes)
-        for name, changes in services.items()
+        name: serving.args(replicas=1, exposed=True, drain_seconds=5, **changes) for name, changes in services.items()
     }
 
     def build(provider: k8s.Provider) -> Mapping[str, Any]:
@@ -88,28 +87,31 @@ def stack(serving: Serving, canaries: Program) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def under_load(stack: Stack) -> Iterator[dict[str, Load]]:
-    """Clients of every service, for as long as the tests go on."""
+def under_load(stack: Stack) -> Iterator[dict[str, Seen]]:
+    """What clients of every service get, for as long as the tests go on."""
     outputs = stack.outputs()
     with ExitStack() as clients:
-        yield {kind: clients.enter_context(Load(outputs[f"{kind}_url"], threads=2, pause=0.15)) for kind in FINAL}
+        yield {
+            kind: clients.enter_context(load(outputs[f"{kind}_url"], callers=2, pause_seconds=0.15, inputs=INPUTS))
+            for kind in FINAL
+        }
 
 
 def only_old(seen: Seen) -> bool:
     return not seen.failed and set(seen.answers) <= OLD
 
 
-def test_a_canary_joins_without_a_failed_request(stack: Stack, canaries: Program, under_load: dict[str, Load]) -> None:
-    before = {kind: load.seen.total for kind, load in under_load.items()}
+def test_a_canary_joins_without_a_failed_request(stack: Stack, canaries: Program, under_load: dict[str, Seen]) -> None:
+    before = {kind: seen.total for kind, seen in under_load.items()}
     stack.up(canaries)
-    for kind, load in under_load.items():
-        assert load.seen.total > before[kind]
-        assert not set(load.seen.failed) - {"500"}, load.seen.failed
+    for kind, seen in under_load.items():
+        assert seen.total > before[kind]
+        assert {each.status for each in seen.failed} <= {500}, seen.failed
     assert stack.outputs()["good_status"]["verdict"] == "hold"
 
 
 def test_verdicts_come_with_figures(
-    serving: Serving, stack: Stack, under_load: dict[str, Load], figure: Callable[[str], None]
+    serving: Serving, stack: Stack, under_load: dict[str, Seen], figure: Callable[[str], None]
 ) -> None:
     def final() -> bool:
         return all(record(serving.namespace, kind).get("verdict", "hold") != "hold" for kind in FINAL)
@@ -143,9 +145,9 @@ def test_the_preview_tells_what_the_verdicts_do(stack: Stack, canaries: Program)
 
 
 def test_the_next_up_rolls_back_the_bad_and_promotes_the_good(
-    serving: Serving, stack: Stack, canaries: Program, under_load: dict[str, Load]
+    serving: Serving, stack: Stack, canaries: Program, under_load: dict[str, Seen]
 ) -> None:
-    good = under_load["good"].seen.failed.copy()
+    good = under_load["good"].failed.copy()
     stack.up(canaries)
     for kind, verdict in FINAL.items():
         assert serving.pods(kind, track="canary") == []
@@ -153,16 +155,15 @@ def test_the_next_up_rolls_back_the_bad_and_promotes_the_good(
         status = stack.outputs()[f"{kind}_status"]
         assert (status["verdict"], status["canary_takes_traffic"]) == (verdict, False)
         assert status["figures"]["canary"]["requests"] >= 150
-    assert under_load["good"].seen.failed == good == {}
+    assert under_load["good"].failed == good == []
 
 
-def test_after_a_roll_back_clients_get_the_old_version_alone(stack: Stack, under_load: dict[str, Load]) -> None:
+def test_after_a_roll_back_clients_get_the_old_version_alone(stack: Stack, under_load: dict[str, Seen]) -> None:
     outputs = stack.outputs()
     for kind in FINAL:
-        assert only_old(take(outputs[f"{kind}_url"], 100, threads=4))
-    assert not [problem for load in under_load.values() for problem in load.seen.failed if problem != "500"], (
-        "only the faulty canary's own errors may have reached anyone"
-    )
+        assert only_old(take(outputs[f"{kind}_url"], 100, callers=4))
+    statuses = {each.status for seen in under_load.values() for each in seen.failed}
+    assert statuses <= {500}, "only the faulty canary's own errors may have reached anyone"
 
 
 def test_the_same_verdicts_again_change_nothing(stack: Stack, canaries: Program) -> None:
@@ -170,10 +171,10 @@ def test_the_same_verdicts_again_change_nothing(stack: Stack, canaries: Program)
 
 
 def test_naming_the_promoted_version_ends_the_canary_without_a_rollout(
-    serving: Serving, stack: Stack, under_load: dict[str, Load]
+    serving: Serving, stack: Stack, under_load: dict[str, Seen]
 ) -> None:
     before = {pod["metadata"]["uid"] for pod in serving.pods("good", track="stable")}
     stack.up(program(serving, {"good": {"model_uri": serving.uri("twin")}}))
     assert {pod["metadata"]["uid"] for pod in serving.pods("good", track="stable")} == before
     assert serving.pods("good", track="canary") == []
-    assert not under_load["good"].seen.failed
+    assert not under_load["good"].failed

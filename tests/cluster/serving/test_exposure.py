@@ -14,7 +14,7 @@ pytestmark = pytest.mark.serving
 @pytest.fixture(scope="module")
 def stack(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
-    made.up(serving.program("plain", replicas=1, expose="LoadBalancer"))
+    made.up(serving.program("plain", replicas=1, exposed=True))
     yield made
     made.destroy(succeed=None)
 
@@ -24,7 +24,7 @@ def test_a_service_answers_at_its_load_balancer(stack: Stack) -> None:
 
 
 def test_an_unchanged_program_changes_nothing(serving: Serving, stack: Stack) -> None:
-    stack.unchanged(serving.program("plain", replicas=1, expose="LoadBalancer"))
+    stack.unchanged(serving.program("plain", replicas=1, exposed=True))
 
 
 def test_pods_say_which_track_and_version_they_are_of(serving: Serving, stack: Stack) -> None:

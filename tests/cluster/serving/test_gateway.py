@@ -12,10 +12,10 @@ import pytest
 
 from modelops.kubernetes import certificates
 from tests.cluster.serving import gateway
-from tests.cluster.serving.asking import INPUTS, Load, Seen, take
 from tests.cluster.serving.support import Serving
 from tests.cluster.serving.watching import write_record
 from tests.cluster.support import apply, eventually
+from tests.load import INPUTS, Seen, load, take
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -74,24 +74,24 @@ class TestWeights:
     def test_another_weight_moves_the_share_and_loses_no_request(
         self, serving: Serving, address: str, stack: Any
     ) -> None:
-        with Load(url(address), host=HOST) as load:
+        with load(url(address), callers=2, pause_seconds=0.01, inputs=INPUTS, host=HOST) as meanwhile:
             stack.up(self.program(serving, 40))
             eventually(lambda: abs(self.shared(address, 300).share(*NEW) - 40) <= 10, 60)
             seen = self.shared(address, 3000)
         assert abs(seen.share(*NEW) - 40) <= POINTS
-        assert not seen.failed and not load.seen.failed, (seen.failed, load.seen.failed)
+        assert not seen.failed and not meanwhile.failed, (seen.failed, meanwhile.failed)
 
     def test_a_canary_that_is_rolled_back_gets_none_and_its_end_loses_none(
         self, serving: Serving, address: str, stack: Any, figure: Callable[[str], None]
     ) -> None:
         old, new = serving.uri("double"), serving.uri("wrong")
         write_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
-        with Load(url(address), host=HOST) as load:
+        with load(url(address), callers=2, pause_seconds=0.01, inputs=INPUTS, host=HOST) as meanwhile:
             stack.up(self.program(serving, 40))
             eventually(lambda: set(self.shared(address, 50).answers) <= OLD, 60)
         assert serving.pods("weighed", track="canary") == []
-        assert not load.seen.failed, load.seen.failed
-        figure(f"rolled back behind a Gateway: {load.seen.total} requests meanwhile, none failed")
+        assert not meanwhile.failed, meanwhile.failed
+        figure(f"rolled back behind a Gateway: {meanwhile.total} requests meanwhile, none failed")
         stack.unchanged(self.program(serving, 40))
 
 

@@ -11,14 +11,14 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.load import Load
 from tests.cluster.serving.support import Serving, versions
 from tests.cluster.support import eventually, objects, post
+from tests.load import Seen, load
 
 pytestmark = pytest.mark.serving
 
 NAME = "rolling"
-SHAPE: dict[str, Any] = {"replicas": 2, "expose": "LoadBalancer", "drain_seconds": 5}
+SHAPE: dict[str, Any] = {"replicas": 2, "exposed": True, "drain_seconds": 5}
 VERSIONS = ("triple", "double")
 Figure = Callable[[str], None]
 
@@ -31,28 +31,28 @@ def stack(serving: Serving) -> Iterator[Stack]:
     made.destroy(succeed=None)
 
 
-def release(serving: Serving, stack: Stack, rollouts: int, callers: int) -> Load:
+def release(serving: Serving, stack: Stack, rollouts: int, callers: int) -> Seen:
     """Releases one version after the other under load."""
-    with Load(stack.outputs()["predict_url"], callers=callers) as load:
+    with load(stack.outputs()["predict_url"], callers=callers, kept=callers // 2) as seen:
         for alias in itertools.islice(itertools.cycle(VERSIONS), rollouts):
             stack.up(serving.program(NAME, alias=alias, **SHAPE))
             assert versions(serving.pods(NAME, track="stable")) == {alias}
-    return load
+    return seen
 
 
 def test_releases_lose_no_request(serving: Serving, stack: Stack, figure: Figure) -> None:
-    load = release(serving, stack, rollouts=4, callers=4)
-    figure(f"4 rollouts under load: {load.answered} answered, {len(load.failed)} failed")
-    assert not load.failed, load.failed[:5]
-    assert load.answers == {2.0, 2.5}, "the load went to both versions"
+    seen = release(serving, stack, rollouts=4, callers=4)
+    figure(f"4 rollouts under load: {seen.answered} answered, {len(seen.failed)} failed")
+    assert not seen.failed, seen.failed[:5]
+    assert seen.outputs == {2.0, 2.5}, "the load went to both versions"
 
 
 @pytest.mark.long
 def test_fifty_releases_lose_no_request(serving: Serving, stack: Stack, figure: Figure) -> None:
-    load = release(serving, stack, rollouts=50, callers=8)
-    figure(f"50 rollouts under load: {load.answered} answered, {len(load.failed)} failed")
-    assert not load.failed, load.failed[:5]
-    assert load.answers == {2.0, 2.5}
+    seen = release(serving, stack, rollouts=50, callers=8)
+    figure(f"50 rollouts under load: {seen.answered} answered, {len(seen.failed)} failed")
+    assert not seen.failed, seen.failed[:5]
+    assert seen.outputs == {2.0, 2.5}
 
 
 def without_drain(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
@@ -81,13 +81,13 @@ def test_without_the_drain_settings_the_same_load_sees_failures(serving: Serving
         return build
 
     stack.up(program("double"))
-    with Load(stack.outputs()["predict_url"], callers=8, pause_seconds=0.002) as load:
+    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0.002) as seen:
         for alias in itertools.islice(itertools.cycle(VERSIONS), 6):
             stack.up(program(alias))
-            if load.failed:
+            if seen.failed:
                 break
-    figure(f"rollouts without the drain settings: {load.answered} answered, {len(load.failed)} failed")
-    assert load.failed
+    figure(f"rollouts without the drain settings: {seen.answered} answered, {len(seen.failed)} failed")
+    assert seen.failed
     stack.destroy()
 
 
@@ -119,10 +119,10 @@ SMOKE = {"smoke_test": {"inputs": [[0.5], [1]], "outputs": [2.0, 3.0]}}
 def test_a_version_that_answers_wrongly_is_stopped_before_it_takes_traffic(serving: Serving, stack: Stack) -> None:
     settled(serving, stack, "double", **SMOKE)
     before = {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")}
-    with Load(stack.outputs()["predict_url"]) as load:
+    with load(stack.outputs()["predict_url"], kept=2) as seen:
         failed = stack.up(serving.program(NAME, alias="triple", **SHAPE, **SMOKE), succeed=False)
     assert "outputs[0] is 2.5, must be 2 within" in failed.text, failed.text
-    assert not load.failed and load.answers == {2.0}
+    assert not seen.failed and seen.outputs == {2.0}
     assert {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")} == before
 
 
@@ -138,16 +138,16 @@ def test_after_a_failed_smoke_test_the_next_good_version_goes_out(serving: Servi
 def test_a_version_that_never_gets_ready_leaves_the_old_one_serving(serving: Serving, stack: Stack) -> None:
     serving.uri("broken", golden_error=1.0)
     settled(serving, stack, "double")
-    with Load(stack.outputs()["predict_url"]) as load:
+    with load(stack.outputs()["predict_url"], kept=2) as seen:
         failed = stack.up(serving.program(NAME, alias="broken", **SHAPE, startup_timeout_seconds=10), succeed=False)
     assert "golden" in failed.text, failed.text
-    assert not load.failed and load.answers == {2.0}
+    assert not seen.failed and seen.outputs == {2.0}
 
 
 def test_a_release_without_a_spare_pod_takes_one_at_a_time(serving: Serving, stack: Stack) -> None:
     low = {**SHAPE, "rollout": {"max_surge": 0}}
     stack.up(serving.program(NAME, alias="double", **low))
-    with Load(stack.outputs()["predict_url"]) as load:
+    with load(stack.outputs()["predict_url"], kept=2) as seen:
         stack.up(serving.program(NAME, alias="triple", **low))
-    assert not load.failed, load.failed[:5]
+    assert not seen.failed, seen.failed[:5]
     assert versions(serving.pods(NAME, track="stable")) == {"triple"}

@@ -9,10 +9,10 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.serving import adapter
-from tests.cluster.serving.load import Load
-from tests.cluster.serving.support import Serving, platform_facts
+from tests.cluster.serving.support import Serving
 from tests.cluster.serving.watching import watch_program
-from tests.cluster.support import eventually, kubectl
+from tests.cluster.support import eventually, kubectl, platform_facts
+from tests.load import load
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -28,15 +28,15 @@ def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: C
         "scale_down_stabilization_seconds": 0,
         "scale_down_pods_per_minute": 10,
     }
-    shape = {"expose": "LoadBalancer", "autoscaling": bounds, "resources": {"cpu": "20m", "memory": "96Mi"}}
+    shape = {"exposed": True, "autoscaling": bounds, "resources": {"cpu": "20m", "memory": "96Mi"}}
     stack.up(serving.program("scaled", **shape))
     assert len(serving.pods("scaled")) == 1
-    with Load(stack.outputs()["predict_url"], callers=8, pause_seconds=0) as load:
+    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0) as seen:
         most = eventually(lambda: (found := len(serving.pods("scaled"))) >= 2 and found, 5 * MINUTES)
         # The count is the autoscaler's: an update leaves it alone.
         stack.unchanged(serving.program("scaled", **shape))
     eventually(lambda: len(serving.pods("scaled")) == 1, 6 * MINUTES)
-    figure(f"autoscaler: 1 → {most} → 1 pods, {load.answered} requests answered, {len(load.failed)} failed")
+    figure(f"autoscaler: 1 → {most} → 1 pods, {seen.answered} requests answered, {len(seen.failed)} failed")
     stack.destroy()
 
 
@@ -44,7 +44,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
     serving: Serving, platform_env: dict[str, str], figure: Callable[[str], None]
 ) -> None:
     watch, stack = serving.new_stack(), serving.new_stack()
-    watch.up(watch_program(serving, platform_facts(platform_env), faults=()))
+    watch.up(watch_program(serving, platform_facts(), faults=()))
     bounds = {
         "min_replicas": 1,
         "max_replicas": 3,
@@ -53,12 +53,12 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
         "scale_down_stabilization_seconds": 0,
         "scale_down_pods_per_minute": 10,
     }
-    without = serving.program("measured", expose="LoadBalancer")
-    shape = {"expose": "LoadBalancer", "autoscaling": bounds}
+    without = serving.program("measured", exposed=True)
+    shape = {"exposed": True, "autoscaling": bounds}
     try:
         with adapter.installed(watch.outputs()["prometheus_url"]):
             stack.up(without)
-            with Load(stack.outputs()["predict_url"], callers=6, pause_seconds=0.1) as load:
+            with load(stack.outputs()["predict_url"], callers=6, kept=3, pause_seconds=0.1) as seen:
                 # Both metrics are what `up` waits for.
                 stack.up(serving.program("measured", **shape))
                 most = eventually(lambda: (found := len(serving.pods("measured"))) >= 2 and found, 5 * MINUTES)
@@ -68,7 +68,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
             eventually(lambda: len(serving.pods("measured")) == 1, 6 * MINUTES)
             figure(
                 f"autoscaler by requests per second: 1 → {most} → 1 pods at {rate:.0f} a second and pod, "
-                f"p99 {1000 * latency:.1f} ms, {load.answered} answered, {len(load.failed)} failed"
+                f"p99 {1000 * latency:.1f} ms, {seen.answered} answered, {len(seen.failed)} failed"
             )
             assert latency < 60
             stack.destroy()

@@ -14,9 +14,9 @@ import pytest
 from modelops import ModelImage, ModelService
 from tests.browser import browser
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import Serving, image_args, platform_facts, publish_folder
-from tests.cluster.support import eventually, get_json, kubectl, post
-from tests.unit.model.other_models import write_keras_model, write_onnx_model
+from tests.cluster.serving.support import Serving, image_args, publish_folder
+from tests.cluster.support import eventually, get_json, kubectl, platform_facts, post
+from tests.models import write_keras_model, write_onnx_model
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.serving, pytest.mark.long]
 @pytest.fixture(scope="module")
 def url(serving: Serving) -> Iterator[str]:
     stack = serving.new_stack()
-    stack.up(serving.program("server", replicas=1, expose="LoadBalancer"))
+    stack.up(serving.program("server", replicas=1, exposed=True))
     yield str(stack.outputs()["url"])
     stack.destroy(succeed=None)
 
@@ -113,8 +113,8 @@ def test_each_runtime_s_image_serves_its_models(
     stack: Stack = serving.new_stack()
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
-        image = ModelImage(target, image_args(platform_facts(platform_env), target))  # type: ignore[arg-type]
-        args = serving.args(image=image.ref, model_uri=uri, replicas=1, expose="LoadBalancer")
+        image = ModelImage(target, image_args(platform_facts(), target))  # type: ignore[arg-type]
+        args = serving.args(image=image.ref, model_uri=uri, replicas=1, exposed=True)
         args["resources"] = {"cpu": "20m", "memory": "128Mi", "memory_limit": "1536Mi"}
         args["startup_timeout_seconds"] = 600
         service = ModelService(target, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]

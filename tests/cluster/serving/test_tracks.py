@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.asking import INPUTS, Load, take
 from tests.cluster.serving.support import Serving, versions
 from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl
+from tests.load import INPUTS, Seen, load, take
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -23,13 +23,13 @@ POINTS = 3
 def test_a_plain_cluster_splits_by_pods_within_three_points(serving: Serving, figure: Callable[[str], None]) -> None:
     stack = serving.new_stack()
     canary = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE), "weight_percent": 10}
-    stack.up(serving.program("split", replicas=9, expose="LoadBalancer", canary=canary))
+    stack.up(serving.program("split", replicas=9, exposed=True, canary=canary))
     url = stack.outputs()["predict_url"]
     # A node may take a moment to learn of a new address.
-    eventually(lambda: take(url, 40).failed.total() == 0, 60)
+    eventually(lambda: not take(url, 40).failed, 60)
     seen = take(url, 5000)
     share = seen.share(*NEW)
-    figure(f"split by pods, 9 and 1: {share:.2f} % of 5,000 requests to a canary of 10 %, {seen.failed.total()} failed")
+    figure(f"split by pods, 9 and 1: {share:.2f} % of 5,000 requests to a canary of 10 %, {len(seen.failed)} failed")
     assert not seen.failed
     assert abs(share - 10) <= POINTS
     stack.destroy()
@@ -70,9 +70,10 @@ def coloured(serving: Serving) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="class")
-def load(coloured: Stack) -> Iterator[Load]:
-    with Load(coloured.outputs()["predict_url"], threads=3, pause=0.02) as running:
-        yield running
+def meanwhile(coloured: Stack) -> Iterator[Seen]:
+    """What clients get for as long as the tests go on."""
+    with load(coloured.outputs()["predict_url"], callers=3, inputs=INPUTS) as seen:
+        yield seen
 
 
 class TestBlueGreen:
@@ -83,7 +84,7 @@ class TestBlueGreen:
             "colours",
             model_uri=serving.uri(alias, slope=WRONG_SLOPE if alias == "wrong" else 2.0),
             replicas=2,
-            expose="LoadBalancer",
+            exposed=True,
             drain_seconds=5,
             startup_timeout_seconds=120,
             blue_green=blue_green,
@@ -93,13 +94,13 @@ class TestBlueGreen:
         return self.program(serving, "wrong", live="green", standby_model_uri=serving.uri("double"))
 
     def test_a_release_switches_all_requests_and_loses_none(
-        self, serving: Serving, coloured: Stack, load: Load, figure: Callable[[str], None]
+        self, serving: Serving, coloured: Stack, meanwhile: Seen, figure: Callable[[str], None]
     ) -> None:
         coloured.up(self.released(serving))
         seen = take(coloured.outputs()["predict_url"], 200)
         assert set(seen.answers) <= NEW and not seen.failed
-        assert set(load.seen.answers) & OLD and not load.seen.failed
-        figure(f"blue/green: {load.seen.total} requests over the switch, {load.seen.failed.total()} failed")
+        assert set(meanwhile.answers) & OLD and not meanwhile.failed
+        figure(f"blue/green: {meanwhile.total} requests over the switch, {len(meanwhile.failed)} failed")
 
     def test_the_old_track_stays(self, serving: Serving, coloured: Stack) -> None:
         assert versions(serving.pods("colours", track="blue")) == {"double"}
@@ -107,7 +108,7 @@ class TestBlueGreen:
         coloured.unchanged(self.released(serving))
 
     def test_switching_back_touches_the_service_alone(
-        self, serving: Serving, coloured: Stack, load: Load, figure: Callable[[str], None]
+        self, serving: Serving, coloured: Stack, meanwhile: Seen, figure: Callable[[str], None]
     ) -> None:
         back = self.program(serving, "double", live="blue", standby_model_uri=serving.uri("wrong"))
         assert coloured.preview(back).changed() == {"colours": ["update"]}
@@ -118,17 +119,17 @@ class TestBlueGreen:
         assert {pod["metadata"]["uid"] for pod in serving.pods("colours")} == pods
         seen = take(coloured.outputs()["predict_url"], 200)
         assert set(seen.answers) <= OLD and not seen.failed
-        assert not load.seen.failed
+        assert not meanwhile.failed
 
     def test_a_version_that_does_not_start_never_gets_a_request(
-        self, serving: Serving, coloured: Stack, load: Load
+        self, serving: Serving, coloured: Stack, meanwhile: Seen
     ) -> None:
         serving.uri("broken", golden_error=1.0)
         program = serving.program(
             "colours",
             model_uri=serving.uri("broken"),
             replicas=2,
-            expose="LoadBalancer",
+            exposed=True,
             drain_seconds=5,
             startup_timeout_seconds=30,
             blue_green={"live": "green", "standby_model_uri": serving.uri("double")},
@@ -136,14 +137,14 @@ class TestBlueGreen:
         coloured.up(program, succeed=False)
         seen = take(coloured.outputs()["predict_url"], 100)
         assert set(seen.answers) <= OLD and not seen.failed
-        assert not load.seen.failed
+        assert not meanwhile.failed
 
 
 @pytest.fixture(scope="class")
 def shaded(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
     shadow = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE)}
-    made.up(serving.program("shaded", replicas=1, expose="LoadBalancer", shadow=shadow))
+    made.up(serving.program("shaded", replicas=1, exposed=True, shadow=shadow))
     yield made
     made.destroy(succeed=None)
 
@@ -152,7 +153,7 @@ class TestShadow:
     def test_the_shadow_gets_the_requests_and_clients_see_only_the_stable_answers(
         self, serving: Serving, shaded: Stack, figure: Callable[[str], None]
     ) -> None:
-        seen = take(shaded.outputs()["predict_url"], 300, threads=4)
+        seen = take(shaded.outputs()["predict_url"], 300, callers=4)
         assert set(seen.answers) <= OLD and not seen.failed
         eventually(lambda: serving.predictions("shaded", track="shadow") >= 300, 60)
         copies = serving.predictions("shaded", track="shadow")
@@ -161,5 +162,5 @@ class TestShadow:
     def test_a_shadow_that_is_gone_costs_no_answer(self, serving: Serving, shaded: Stack) -> None:
         kubectl("scale", "deployment", "shaded-shadow", "--replicas=0", "--namespace", serving.namespace)
         eventually(lambda: not serving.pods("shaded", track="shadow"), 60)
-        seen = take(shaded.outputs()["predict_url"], 200, threads=4)
+        seen = take(shaded.outputs()["predict_url"], 200, callers=4)
         assert set(seen.answers) <= OLD and not seen.failed

@@ -11,10 +11,10 @@ import pytest
 
 import modelops
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.asking import Load, take
-from tests.cluster.serving.support import SMALL, Serving, platform_facts, versions
+from tests.cluster.serving.support import SMALL, Serving, versions
 from tests.cluster.serving.watching import record, watch_program
-from tests.cluster.support import REPOSITORY, eventually
+from tests.cluster.support import REPOSITORY, eventually, platform_facts
+from tests.load import INPUTS, load, take
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -27,7 +27,7 @@ Program = Callable[[k8s.Provider], Mapping[str, Any]]
 @pytest.fixture(scope="module")
 def prometheus_url(serving: Serving, platform_env: dict[str, str]) -> str:
     stack = serving.new_stack()
-    stack.up(watch_program(serving, platform_facts(platform_env), faults=()))
+    stack.up(watch_program(serving, platform_facts(), faults=()))
     return str(stack.outputs()["prometheus_url"])
 
 
@@ -73,7 +73,7 @@ def test_a_canary_from_ten_percent_to_promoted(
     serving: Serving, stack: Stack, program: Callable[[str], Program], figure: Callable[[str], None]
 ) -> None:
     url = stack.outputs()["predict_url"]
-    with Load(url, threads=4, pause=0.02) as load:
+    with load(url, callers=4, inputs=INPUTS) as seen:
         stack.up(program(JOINS))
         assert stack.outputs()["canary"]["verdict"] == "hold"
         assert len(serving.pods("linear", track="canary")) == 1
@@ -90,5 +90,5 @@ def test_a_canary_from_ten_percent_to_promoted(
         stack.up(program(AFTER))
         assert {pod["metadata"]["uid"] for pod in serving.pods("linear")} == pods
         take(url, 100)
-    figure(f"worked canary: {load.seen.total} requests all along, {load.seen.failed.total()} failed")
-    assert not load.seen.failed
+    figure(f"worked canary: {seen.total} requests all along, {len(seen.failed)} failed")
+    assert not seen.failed

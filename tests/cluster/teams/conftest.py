@@ -9,7 +9,8 @@ import pytest
 from modelops import ModelImage
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.conftest import serving
-from tests.cluster.serving.support import image_args, platform_facts
+from tests.cluster.serving.support import image_args
+from tests.cluster.support import platform_facts
 from tests.cluster.teams import environments
 from tests.cluster.teams.environments import Environment
 from tests.cluster.training.registry import stand_in
@@ -27,7 +28,7 @@ def two(
             patch.setenv(name, "")
         patch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
         project = environments.copy_of_the_project(tmp_path_factory.mktemp("teams") / "project")
-        mlflow = stand_in(platform_facts(platform_env), "mlflow_full")
+        mlflow = stand_in(platform_facts(), "mlflow_full")
         run = uuid.uuid4().hex[:6]
         staging = environments.staging(project, f"promotion-{run}-staging", mlflow)
         prod = environments.prod(project, f"promotion-{run}-prod", staging)
@@ -43,7 +44,7 @@ def two(
 def serving_image(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The serving image, by digest."""
     stack = Stack(tmp_path_factory.mktemp("image") / "stack")
-    args: Any = image_args(platform_facts(platform_env), "serve")
+    args: Any = image_args(platform_facts(), "serve")
     stack.up(lambda provider: {"image": ModelImage("serve", args).ref})
     yield stack.outputs()["image"]
     stack.destroy(succeed=None)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pulumi import automation
 
-from tests.cluster.support import REPOSITORY, ProjectStack, apply, kubectl, objects
+from tests.cluster.support import REPOSITORY, ProjectStack, apply, exposure, kubectl, objects
 
 PARAMETERS = {"seed": 7, "samples": 100, "epochs": 200, "learning_rate": 0.02}
 PLANTED = {
@@ -30,8 +30,12 @@ PLANTED = {
 """Secret settings of the stack `staging`."""
 MARKS = ("planted-admin-9f2c71d4", "planted-images-5b8e03aa", "planted-hook-c4417e6b")
 """What must be in clear nowhere."""
-REGISTRY = {"storage_size": "1Gi", "expose": "LoadBalancer", "resources": {"cpu": "50m"}}
 _OFF = {"enabled": False}
+
+
+def registry() -> dict[str, Any]:
+    """Settings of a small registry that this process can reach."""
+    return {"storage_size": "1Gi", "expose": exposure(), "resources": {"cpu": "50m"}}
 
 
 class Environment(ProjectStack):
@@ -49,8 +53,8 @@ class Environment(ProjectStack):
         self.config_file.unlink(missing_ok=True)
         base = {
             "namespace": self.namespace,
-            "service": {"replicas": 2, "expose": "LoadBalancer", "resources": {"cpu": "20m", "memory": "96Mi"}},
-            "registry": REGISTRY,
+            "service": {"replicas": 2, "expose": exposure(), "resources": {"cpu": "20m", "memory": "96Mi"}},
+            "registry": registry(),
             "monitoring": {
                 "prometheus": _OFF,
                 "node_exporter": _OFF,
@@ -99,7 +103,7 @@ def staging(project: Path, namespace: str, mlflow: str) -> Environment:
                 "gate": {"mse": {"max": 0.1}},
                 "timeout_seconds": 1200,
             },
-            "registry": {**REGISTRY, "image": mlflow},
+            "registry": {**registry(), "image": mlflow},
             "image_registry_username": "builder",
         },
         PLANTED,

@@ -15,8 +15,8 @@ import pytest
 from devkit import dist
 from modelops import UPSTREAM_IMAGES
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import Serving, image_args, platform_facts
-from tests.cluster.support import REPOSITORY, eventually, kubectl, objects, post
+from tests.cluster.serving.support import Serving, image_args
+from tests.cluster.support import REPOSITORY, eventually, kubectl, objects, platform_facts, post
 from tests.package.outside import outside
 
 pytestmark = [pytest.mark.teams, pytest.mark.long]
@@ -160,7 +160,7 @@ def test_training_and_service(
 
     from modelops import ModelImage
 
-    facts = platform_facts(platform_env)
+    facts = platform_facts()
 
     def images(provider: k8s.Provider) -> dict[str, Any]:
         return {target: ModelImage(target, image_args(facts, target)).ref for target in ("train", "serve")}  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def service_of(serving: Serving) -> dict[str, Any]:
     """The service's arguments, as other languages spell them."""
-    args = serving.args()
+    args = serving.args(exposed=True)
     return {
         "namespace": args["namespace"],
         "image": args["image"],
@@ -67,7 +67,7 @@ def service_of(serving: Serving) -> dict[str, Any]:
         "trackingUri": args["tracking_uri"],
         "resources": args["resources"],
         "replicas": 1,
-        "expose": "LoadBalancer",
+        "expose": args["expose"],
     }
 
 

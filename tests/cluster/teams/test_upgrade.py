@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.serving.support import MODEL, SMALL, platform_facts, publish
-from tests.cluster.support import REPOSITORY, eventually, objects, post
+from tests.cluster.serving.support import MODEL, SMALL, publish
+from tests.cluster.support import REPOSITORY, eventually, exposure, objects, platform_facts, post
 from tests.cluster.training.registry import stand_in
 
 pytestmark = [pytest.mark.teams, pytest.mark.long]
@@ -93,7 +93,7 @@ def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iter
     (tmp_path / "__main__.py").write_text(PROGRAM)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "backend").mkdir()
-    facts = platform_facts(platform_env)
+    facts = platform_facts()
     watched = {name: {"image": stand_in(facts, name)} for name in ("prometheus", "alertmanager")}
     off = {name: {"enabled": False} for name in ("node_exporter", "kube_state_metrics")}
     image = str(facts["base_image"])
@@ -110,7 +110,7 @@ def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iter
                 "namespace": namespace,
                 "image": stand_in(facts, "mlflow"),
                 "storage_size": "1Gi",
-                "expose": "LoadBalancer",
+                "expose": exposure(),
                 "resources": {"cpu": "50m"},
             },
             "monitoring": {"namespace": namespace, **watched, **off},
@@ -144,7 +144,7 @@ def test_a_filled_stack_goes_on_with_the_new_library(filled: Filled, serving_ima
         # The baseline's default commands are those of its own images.
         "fetch_command": ["python", "-m", "modelops_runtime", "fetch"],
         "serve_command": ["python", "-m", "modelops_runtime", "serve"],
-        "expose": "LoadBalancer",
+        "expose": exposure(),
         "resources": SMALL,
     }
     url = filled.up(old=True)["predict_url"]

@@ -1,16 +1,14 @@
 """Training images; one namespace and a registry of a few lines for all the trainings without a framework."""
 
 import json
-import os
 import subprocess
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import kubectl
+from tests.cluster.support import kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
 from tests.cluster.training.light import Light, registry_objects
 
@@ -42,5 +40,5 @@ def light(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytes
 @pytest.fixture(scope="session")
 def training_images(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> TrainingImages:
     """`training_images["pytorch"]` and the like."""
-    facts = json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text())
+    facts = platform_facts()
     return TrainingImages(tmp_path_factory.mktemp("images"), facts)

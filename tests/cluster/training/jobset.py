@@ -1,4 +1,4 @@
-"""The controller of JobSet, from the Go module that devkit/toolchain/jobset pins, for as long as a test needs it."""
+"""The controller of JobSet, from the Go module that tests/toolchain/jobset pins, for as long as a test needs it."""
 
 import subprocess
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from devkit import embedded, engine, images, toolchain, versions
+from devkit import embedded, engine, images
+from tests import toolchain
 from tests.cluster.support import eventually, kubectl
 
 NAMESPACE = "jobset-system"
@@ -45,7 +46,7 @@ def _answers() -> bool:
 
 def _image(base_image: str | None) -> str:
     """Upstream's image, or one built here where that can't be pulled."""
-    upstream = f"registry.k8s.io/jobset/jobset:v{versions.go_module('jobset', 'sigs.k8s.io/jobset')}"
+    upstream = f"registry.k8s.io/jobset/jobset:v{toolchain.version('jobset', 'sigs.k8s.io/jobset')}"
     builder = None
     if base_image is not None:
         builder = images.Builder(
@@ -53,7 +54,7 @@ def _image(base_image: str | None) -> str:
             embedded.buildkit_address(),
             embedded.REGISTRY,
             base_image,
-            programs=lambda *_: toolchain.build(toolchain.groups()["jobset"], print),
+            programs=toolchain.build,
         )
     found = images.resolve([upstream], builder, print)
     assert upstream not in found.unavailable, found.unavailable
@@ -63,7 +64,7 @@ def _image(base_image: str | None) -> str:
 def _manifests(image: str) -> list[dict[str, Any]]:
     """What the module's own kustomization says, small enough for one node beside everything else."""
     command = ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/jobset"]
-    folder = versions.TOOLCHAIN / "jobset"
+    folder = toolchain.HOME / "jobset"
     module = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
     documents = list(yaml.safe_load_all(kubectl("kustomize", str(Path(module, "config", "default")))))
     for document in documents:

@@ -2,10 +2,8 @@
 
 import base64
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -108,10 +106,5 @@ def production_args(namespace: str, facts: Mapping[str, Any], store: s3.ObjectSt
         "auth": {"admin_password": ADMIN_PASSWORD},
         "backup": {"storage_size": "1Gi", "keep_count": 2},
         "resources": TINY,
-        "expose": exposure(facts),
+        "expose": exposure(),
     }
-
-
-def platform_facts() -> dict[str, Any]:
-    """What the platform offers."""
-    return dict(json.loads(Path(os.environ["MODELOPS_PLATFORM"]).read_text()))

@@ -1,13 +1,11 @@
 """The back end JobSet, with JobSet's own controller."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import eventually, objects
+from tests.cluster.support import eventually, objects, platform_facts
 from tests.cluster.training import jobset
 from tests.cluster.training.light import Light
 
@@ -16,7 +14,7 @@ pytestmark = [pytest.mark.training, pytest.mark.long]
 
 @pytest.fixture(scope="module")
 def controller(platform_env: dict[str, str]) -> Iterator[None]:
-    facts = json.loads(Path(platform_env["MODELOPS_PLATFORM"]).read_text())
+    facts = platform_facts()
     with jobset.installed(facts["base_image"]):
         yield
 

@@ -16,9 +16,10 @@ import pytest
 
 from tests.cluster import s3
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import eventually, kubectl
-from tests.cluster.training.registry import ADMIN_PASSWORD, NAME, Registry, platform_facts, production_args
-from tests.unit.model.support import run_module, write_model
+from tests.cluster.support import eventually, kubectl, platform_facts
+from tests.cluster.training.registry import ADMIN_PASSWORD, NAME, Registry, production_args
+from tests.models import write_model
+from tests.runtime import run_module
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 
@@ -62,7 +63,7 @@ def fetched(registry: Registry, target: Path) -> Any:
     """`modelops-fetch` with the account for services."""
     user, password = registry.credentials("reader_secret")
     return run_module(
-        "model.fetch",
+        "modelops_runtime fetch",
         MODELOPS_MODEL_URI=f"models:/{MODEL}@run-abc",
         MODELOPS_MODEL_DIR=target,
         MLFLOW_TRACKING_URI=registry.stack.outputs()["url"],

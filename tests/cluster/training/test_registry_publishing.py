@@ -20,9 +20,10 @@ import pytest
 
 from modelops import ModelImage, ModelRegistry, ModelService, TrainingJob
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import REPOSITORY, eventually, get_json, kubectl, objects, post
-from tests.cluster.training.registry import TINY, Program, platform_facts, stand_in
-from tests.unit.model.support import write_model
+from tests.cluster.serving.support import image_args
+from tests.cluster.support import eventually, exposure, get_json, kubectl, objects, platform_facts, post
+from tests.cluster.training.registry import TINY, Program, stand_in
+from tests.models import write_model
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 
@@ -52,16 +53,7 @@ class Setting:
     facts: Mapping[str, Any]
 
     def image(self, target: str) -> pulumi.Output[str]:
-        args: dict[str, Any] = {
-            "context": str(REPOSITORY / "model"),
-            "target": target,
-            "repository": f"{self.facts['registry']}/training-tests-{target}",
-        }
-        if self.facts.get("builder"):
-            args["builder_name"] = self.facts["builder"]
-        if self.facts.get("base_image"):
-            args["build_args"] = {"BASE_IMAGE": self.facts["base_image"]}
-        return ModelImage(target, args).ref  # type: ignore[arg-type]
+        return ModelImage(target, image_args(self.facts, target)).ref  # type: ignore[arg-type]
 
     def program(
         self, training: Mapping[str, Any] | None = None, *, serve: bool = False, broken: bool = False
@@ -77,7 +69,7 @@ class Setting:
                     "image": stand_in(self.facts, "mlflow"),
                     "storage_size": "1Gi",
                     "resources": TINY,  # type: ignore[typeddict-item]
-                    "expose": "LoadBalancer" if self.facts.get("load_balancer") else "NodePort",  # type: ignore[typeddict-item]
+                    "expose": exposure(),  # type: ignore[typeddict-item]
                 },
                 there,
             )

@@ -13,10 +13,10 @@ import pytest
 
 import modelops
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import REPOSITORY, exposure, get_json, kubectl
+from tests.cluster.support import REPOSITORY, exposure, get_json, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
 from tests.cluster.training.light import program_text
-from tests.cluster.training.registry import TINY, Program, platform_facts, stand_in
+from tests.cluster.training.registry import TINY, Program, stand_in
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 
@@ -68,7 +68,7 @@ def program(stack: Stack, training_images: TrainingImages) -> Callable[[str], Pr
                     "image": stand_in(facts, "mlflow"),
                     "storage_size": "1Gi",
                     "resources": TINY,  # type: ignore[typeddict-item]
-                    "expose": exposure(facts),  # type: ignore[typeddict-item]
+                    "expose": exposure(),  # type: ignore[typeddict-item]
                 },
                 there,
             )

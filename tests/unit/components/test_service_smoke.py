@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import modelops
+from tests.models import write_model
 from tests.unit.components.harness import Program, breaks_restricted, container, environment, pod
 from tests.unit.components.service import ARGS, serve
-from tests.unit.model.support import RunningServer, start_server, write_model
+from tests.unit.model.support import RunningServer, start_server
 
 CHECK = Path(modelops.__file__).parent / "serving" / "assets" / "smoke_test.py"
 TEST = {"inputs": [[0.5]], "outputs": [2.0]}

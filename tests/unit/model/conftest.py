@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.model.support import RunningServer, environment, start_server, write_model
+from tests.models import write_model
+from tests.runtime import environment
+from tests.unit.model.support import RunningServer, start_server
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
-"""A model file without TensorFlow, a server in a process of its own, and a small HTTP client."""
+"""A server in a process of its own, a small HTTP client, and an entry point run in this process."""
 
-import hashlib
 import http.client
 import json
 import os
@@ -14,83 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import flatbuffers  # type: ignore[import-untyped]
-import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 from modelops_runtime import contract
-from modelops_runtime.artifacts.manifest import Bins, Golden, Manifest, Tensor
-
-ROOT = Path(__file__).resolve().parents[3]
-PYTHONPATH = f"{ROOT}/model:{ROOT}"
-
-
-def dense_model(weights: np.ndarray, bias: np.ndarray) -> bytes:
-    """A LiteRT model of one fully connected layer: `inputs @ weights.T + bias`."""
-    outputs, inputs = weights.shape
-    buffers = [schema.BufferT() for _number in range(3)]
-    buffers[1].data = np.frombuffer(weights.astype("<f4").tobytes(), "uint8")
-    buffers[2].data = np.frombuffer(bias.astype("<f4").tobytes(), "uint8")
-
-    def tensor(name: str, shape: list[int], buffer: int, signature: list[int] | None = None) -> Any:
-        made = schema.TensorT()
-        made.name, made.shape, made.shapeSignature, made.buffer = name, shape, signature, buffer
-        made.type = schema.TensorType.FLOAT32
-        return made
-
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
-    code.version = 1
-    operator = schema.OperatorT()
-    operator.inputs, operator.outputs = [0, 1, 2], [3]
-    operator.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
-    operator.builtinOptions = schema.FullyConnectedOptionsT()
-    graph = schema.SubGraphT()
-    graph.tensors = [
-        tensor("input", [1, inputs], 0, [-1, inputs]),
-        tensor("weights", [outputs, inputs], 1),
-        tensor("bias", [outputs], 2),
-        tensor("output", [1, outputs], 0, [-1, outputs]),
-    ]
-    graph.inputs, graph.outputs, graph.operators = [0], [3], [operator]
-    model = schema.ModelT()
-    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], buffers
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def write_model(
-    directory: Path,
-    *,
-    name: str = "line",
-    weights: tuple[tuple[float, ...], ...] = ((2.0,),),
-    bias: tuple[float, ...] = (1.0,),
-    golden_error: float = 0.0,
-    baseline: tuple[Bins, ...] = (),
-) -> Manifest:
-    """A model directory; with the defaults y = 2x + 1. `golden_error` makes its golden prediction wrong by so much."""
-    directory.mkdir(parents=True, exist_ok=True)
-    matrix, offset = np.array(weights), np.array(bias)
-    content = dense_model(matrix, offset)
-    (directory / "model.tflite").write_bytes(content)
-    inputs = [[float(row + column) for column in range(matrix.shape[1])] for row in range(3)]
-    outputs = (np.array(inputs) @ matrix.T + offset + golden_error).tolist()
-    manifest = Manifest(
-        name=name,
-        run_id="abc123def456",
-        framework="tensorflow",
-        runtime="litert",
-        file="model.tflite",
-        inputs=Tensor((-1, matrix.shape[1]), "float32"),
-        outputs=Tensor((-1, matrix.shape[0]), "float32"),
-        golden=Golden(inputs, outputs, 1e-5),
-        sha256={"model.tflite": hashlib.sha256(content).hexdigest()},
-        baseline=baseline,
-    )
-    manifest.write(directory)
-    return manifest
+from tests.conftest import REPOSITORY
+from tests.runtime import environment
 
 
 @dataclass
@@ -152,23 +79,6 @@ class RunningServer:
         return self.process.wait(20)
 
 
-def environment(**variables: object) -> dict[str, str]:
-    """This process' environment without what the contracts define, and with `variables`."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MODELOPS_", "MLFLOW_"))}
-    return {**kept, "PYTHONPATH": PYTHONPATH, **{key: str(value) for key, value in variables.items()}}
-
-
-def run_module(module: str, **variables: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", *module.split()],
-        env=environment(**variables),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 def run_here(
     main: Callable[[], None], capsys: "pytest.CaptureFixture[str]", **variables: object
 ) -> "subprocess.CompletedProcess[str]":
@@ -198,7 +108,7 @@ def start_server(
     command = [sys.executable, "-m", "modelops_runtime", "serve"]
     with log_file.open("w") as log:
         env = environment(MODELOPS_MODEL_DIR=model_dir, MODELOPS_MODEL_VERSION="run-abc123def456", **settings)
-        process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, env=env, cwd=REPOSITORY, stdout=log, stderr=subprocess.PIPE, text=True)
     try:
         yield RunningServer(process, _wait_for(process, log_file, wait_for, start_seconds), log_file)
     finally:

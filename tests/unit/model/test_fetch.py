@@ -18,7 +18,7 @@ import pytest
 from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import ContractError, FetchContract
 from modelops_runtime.registry.fetch import fetch, parse_model_uri
-from tests.unit.model.support import run_module
+from tests.runtime import run_module
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 API = "/api/2.0/mlflow"

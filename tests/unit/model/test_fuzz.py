@@ -20,8 +20,9 @@ from urllib.parse import unquote
 import jsonschema
 import pytest
 
+from tests.models import write_model
 from tests.unit.model.schema_values import Schemas
-from tests.unit.model.support import RunningServer, start_server, write_model
+from tests.unit.model.support import RunningServer, start_server
 
 REQUESTS = 14_000
 WARM_UP = 4_000

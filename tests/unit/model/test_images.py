@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.model.support import ROOT
+from tests.conftest import REPOSITORY
 
-MODEL = ROOT / "model"
+MODEL = REPOSITORY / "model"
 DOCKERFILE = (MODEL / "Dockerfile").read_text()
 
 

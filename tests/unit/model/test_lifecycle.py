@@ -2,12 +2,14 @@
 
 import http.client
 import socket
-import threading
 import time
 from pathlib import Path
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
-from tests.unit.model.support import RunningServer, run_module, start_server, write_model
+from tests.load import load
+from tests.models import write_model
+from tests.runtime import run_module
+from tests.unit.model.support import RunningServer, start_server
 
 
 def serve_fails(model_dir: Path, **variables: object) -> tuple[int, str]:
@@ -122,46 +124,24 @@ def test_a_caller_who_goes_away_is_no_error(model_dir: Path, tmp_path: Path) -> 
 
 
 def test_sigterm_drains_without_a_failed_request(model_dir: Path, tmp_path: Path) -> None:
-    """Four callers ask throughout, each on kept connections; two requests are half sent when SIGTERM comes."""
-    answers: list[tuple[int, bool]] = []
-    failures: list[str] = []
-    stop = threading.Event()
-
-    def keep_asking(server: RunningServer) -> None:
-        connection = server.connect()
-        while not stop.is_set():
-            try:
-                connection.request("POST", "/api/predict", b'{"inputs":[[0.5]]}', server.headers)
-                response = connection.getresponse()
-                response.read()
-                answers.append((response.status, response.will_close))
-            except OSError as error:
-                failures.append(repr(error))
-                return
-        connection.close()
-
+    """Four callers ask throughout, each on kept connections; a request is half sent when SIGTERM comes."""
     with start_server(model_dir, tmp_path / "log", MODELOPS_DRAIN_SECONDS=2) as server:
-        callers = [threading.Thread(target=keep_asking, args=(server,)) for _caller in range(4)]
-        for caller in callers:
-            caller.start()
-        waiting = half_a_request(server)
-        time.sleep(0.3)
-        server.process.terminate()
-        while not any(line["event"] == "draining" for line in server.log()):
-            time.sleep(0.01)
-        assert server.ask("GET", "/healthz/ready").status == 503
-        assert server.ask("GET", "/healthz/live").status == 200
-        assert server.post({"inputs": [[0.5]]}).headers["connection"] == "close"
-        time.sleep(0.5)
-        stop.set()  # the endpoint is gone from every proxy by now
-        for caller in callers:
-            caller.join()
+        with load(f"http://127.0.0.1:{server.port}/api/predict", kept=4, pause_seconds=0) as seen:
+            waiting = half_a_request(server)
+            time.sleep(0.3)
+            server.process.terminate()
+            while not any(line["event"] == "draining" for line in server.log()):
+                time.sleep(0.01)
+            assert server.ask("GET", "/healthz/ready").status == 503
+            assert server.ask("GET", "/healthz/live").status == 200
+            assert server.post({"inputs": [[0.5]]}).headers["connection"] == "close"
+            time.sleep(0.5)
+        # The endpoint is gone from every proxy by now.
         waiting.sendall(b":[[0.5]]}")
         assert b'{"outputs":[2.0]}' in read_all(waiting)
         waiting.close()
         assert server.process.wait(15) == 0
-    assert failures == []
-    assert {status for status, _will_close in answers} == {200}
-    assert {will_close for _status, will_close in answers} == {False, True}
-    assert len(answers) > 100
+    assert seen.failed == []
+    assert 0 < seen.closed < seen.answered
+    assert seen.answered > 100
     assert [line["event"] for line in server.log() if line["event"] != "request"][-2:] == ["draining", "stopped"]

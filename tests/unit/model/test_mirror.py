@@ -9,7 +9,8 @@ import pytest
 
 from modelops_runtime.serving import mirror
 from modelops_runtime.serving.mirror import Mirror
-from tests.unit.model.support import start_server, write_model
+from tests.models import write_model
+from tests.unit.model.support import start_server
 
 BODY = b'{"inputs": [[0.5]]}'
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser import Browser, browser
-from tests.unit.model.support import RunningServer, start_server, write_model
+from tests.models import write_model
+from tests.unit.model.support import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")

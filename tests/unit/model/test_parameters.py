@@ -19,7 +19,8 @@ from modelops_runtime.contract import (
     TrainingContract,
 )
 from sample.parameters import Parameters
-from tests.unit.model.support import ROOT, environment, run_module
+from tests.conftest import REPOSITORY
+from tests.runtime import environment, run_module
 
 
 def problems_of(values: dict[str, object]) -> tuple[str, ...]:
@@ -199,7 +200,7 @@ def test_training_names_environment_and_parameters_problems_together_and_soon() 
 def test_exit_codes(body: str, code: int, message: str) -> None:
     program = f"from modelops_runtime import contract\ndef main():\n    {body}\ncontract.run(main)"
     finished = subprocess.run(
-        [sys.executable, "-c", program], env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program], env=environment(), cwd=REPOSITORY, capture_output=True, text=True, timeout=30
     )
     assert (finished.returncode, finished.stderr) == (code, message)
 
@@ -207,7 +208,7 @@ def test_exit_codes(body: str, code: int, message: str) -> None:
 def test_an_unexpected_error_is_a_failure_with_its_trace() -> None:
     program = "from modelops_runtime import contract\ncontract.run(lambda: 1 / 0)"
     finished = subprocess.run(
-        [sys.executable, "-c", program], env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program], env=environment(), cwd=REPOSITORY, capture_output=True, text=True, timeout=30
     )
     assert finished.returncode == 1
     assert finished.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"

@@ -15,7 +15,8 @@ import pytest
 from modelops_runtime.contract import ContractError, Exit
 from modelops_runtime.training.rendezvous import Peers
 from modelops_runtime.training.stop import Stop
-from tests.unit.model.support import ROOT, environment
+from tests.conftest import REPOSITORY
+from tests.runtime import environment
 from tests.unit.model.workers import free_ports
 
 WORKER = """
@@ -56,7 +57,7 @@ def workers(count: int, what: str) -> Iterator[list["subprocess.Popen[str]"]]:
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(index), str(count), str(port), what],
             env=environment(),
-            cwd=ROOT,
+            cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

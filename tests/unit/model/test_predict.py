@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.model.support import RunningServer, start_server, write_model
+from tests.models import write_model
+from tests.unit.model.support import RunningServer, start_server
 
 numbers = st.floats(-(2.0**100), 2.0**100, width=32)
 

@@ -15,7 +15,8 @@ from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.artifacts.runtimes import Preprocessed, load
 from modelops_runtime.contract import ContractError
 from modelops_runtime.data import prepare
-from tests.unit.model.support import start_server, write_model
+from tests.models import write_model
+from tests.unit.model.support import start_server
 
 ROWS = 1000
 OIP = "/v2/models/sum/infer"

@@ -16,7 +16,9 @@ from mlflow import MlflowClient
 from modelops_runtime.contract import FetchContract
 from modelops_runtime.registry.fetch import fetch
 from modelops_runtime.registry.publish import main
-from tests.unit.model.support import run_here, run_module, write_model
+from tests.models import write_model
+from tests.runtime import run_module
+from tests.unit.model.support import run_here
 
 NOWHERE = "http://127.0.0.1:9"
 

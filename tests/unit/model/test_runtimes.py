@@ -8,8 +8,10 @@ import pytest
 
 from modelops_runtime.artifacts.runtimes import IMAGES, KerasRuntime, OnnxRuntime, load
 from modelops_runtime.contract import ContractError
-from tests.unit.model.other_models import BIAS, WEIGHTS, write_keras_model, write_onnx_model
-from tests.unit.model.support import PYTHONPATH, ROOT, run_module, start_server, write_model
+from tests.conftest import REPOSITORY
+from tests.models import BIAS, WEIGHTS, write_keras_model, write_model, write_onnx_model
+from tests.runtime import PYTHONPATH, run_module
+from tests.unit.model.support import start_server
 
 
 def test_an_onnx_model_predicts(tmp_path: Path) -> None:
@@ -76,6 +78,6 @@ def test_an_unknown_runtime_is_named(tmp_path: Path, changes: dict[str, str], me
 
 
 def test_each_runtime_has_an_image() -> None:
-    dockerfile = (ROOT / "model" / "Dockerfile").read_text()
+    dockerfile = (REPOSITORY / "model" / "Dockerfile").read_text()
     for target in IMAGES.values():
         assert f" AS {target}\n" in dockerfile

@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 
 from modelops_runtime.contract import Environment, PublishContract
 from modelops_runtime.registry import promote, publish, runs, select, watch
-from tests.unit.model.support import environment, run_here, run_module, write_model
+from tests.models import write_model
+from tests.runtime import environment, run_module
+from tests.unit.model.support import run_here
 
 Finished = subprocess.CompletedProcess[str]
 

@@ -21,7 +21,9 @@ from sample import dataset, frameworks
 from sample.batches import Batch
 from sample.fit import train
 from sample.parameters import Parameters
-from tests.unit.model.support import ROOT, dense_model, environment
+from tests.conftest import REPOSITORY
+from tests.models import dense_model
+from tests.runtime import environment
 
 pytestmark = pytest.mark.tensorflow
 
@@ -181,7 +183,7 @@ def test_sigterm_ends_the_program_with_a_checkpoint(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "sample.train"],
         env=environment(**variables),
-        cwd=ROOT,
+        cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

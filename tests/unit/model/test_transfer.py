@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import Exit
 from modelops_runtime.registry import transfer
+from tests.models import write_model
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
-from tests.unit.model.support import run_here, write_model
+from tests.unit.model.support import run_here
 
 METRICS = '{"accuracy": 1.0, "mse": 0.04}'
 URI = "models:/moved@run-abc123def456"

@@ -23,7 +23,8 @@ from modelops_runtime.artifacts.manifest import (
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.contract import ContractError
 from modelops_runtime.serving.drift import EDGES, Column, Watch, population_stability_index
-from tests.unit.model.support import start_server, write_model
+from tests.models import write_model
+from tests.unit.model.support import start_server
 
 floats = st.floats(-1e6, 1e6, width=32)
 

@@ -16,8 +16,9 @@ from modelops_runtime.artifacts.manifest import Manifest
 from modelops_runtime.contract import ConfigurationError, TrainingContract
 from sample import dataset, export
 from sample.parameters import Parameters
-from tests.unit.model.other_models import BIAS, WEIGHTS, write_onnx_model
-from tests.unit.model.support import PYTHONPATH, dense_model, start_server
+from tests.models import BIAS, WEIGHTS, dense_model, write_onnx_model
+from tests.runtime import PYTHONPATH
+from tests.unit.model.support import start_server
 
 EXAMPLE = np.array([[1, 1, 1], [0, 0, 0], [0.25, 2, -3], [4, 5, 6], [7, 8, 9]])
 

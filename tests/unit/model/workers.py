@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.unit.model.support import ROOT, environment
+from tests.conftest import REPOSITORY
+from tests.runtime import environment
 
 
 def free_ports(count: int) -> list[int]:
@@ -83,7 +84,7 @@ class Workers:
             return subprocess.Popen(
                 [self.python, "-m", "sample.train"],
                 env=environment(**variables),
-                cwd=ROOT,
+                cwd=REPOSITORY,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 text=True,

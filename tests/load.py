@@ -1,0 +1,125 @@
+"""Load on a model service, and what its clients saw: no request is tried again, and every failure is kept."""
+
+import http.client
+import itertools
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+INPUTS = (0.5, 0.5, 0.5, 0.25, 0.75)
+"""Inputs whose mix a drift analysis sees."""
+TIMEOUT_SECONDS = 30
+
+
+class Failure(NamedTuple):
+    """A request without a prediction."""
+
+    status: int | None
+    """None where no whole answer came."""
+    what: str
+
+
+@dataclass
+class Seen:
+    """What clients got."""
+
+    answers: Counter[tuple[float, float]] = field(default_factory=Counter)
+    """Predictions, by input and output."""
+    failed: list[Failure] = field(default_factory=list)
+    closed: int = 0
+    """After how many predictions the server closed the connection."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def answered(self) -> int:
+        return self.answers.total()
+
+    @property
+    def total(self) -> int:
+        return self.answered + len(self.failed)
+
+    @property
+    def outputs(self) -> set[float]:
+        return {output for _input, output in self.answers}
+
+    def share(self, *wanted: tuple[float, float]) -> float:
+        """Percent of the predictions that are among `wanted`."""
+        return 100 * sum(self.answers[answer] for answer in wanted) / max(1, self.answered)
+
+    def note(self, answer: tuple[float, float], closed: bool) -> None:
+        with self._lock:
+            self.answers[answer] += 1
+            self.closed += closed
+
+
+class Caller:
+    """Asks one service, over a connection that it keeps or a new one each time."""
+
+    def __init__(self, url: str, seen: Seen, *, keeps: bool = False, host: str | None = None) -> None:
+        parts = urlsplit(url)
+        self._connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
+        self._path, self._seen, self._keeps = parts.path, seen, keeps
+        self._headers = {"Content-Type": "application/json", **({"Host": host} if host else {})}
+
+    def ask(self, value: float) -> None:
+        """One request."""
+        kind, status = "kept" if self._keeps else "new", None
+        try:
+            self._connection.request("POST", self._path, json.dumps({"inputs": [[value]]}), self._headers)
+            answer = self._connection.getresponse()
+            content = answer.read()
+            status = answer.status
+            if status != 200:
+                raise ValueError(f"{status} {content[:200]!r}")
+            self._seen.note((value, json.loads(content)["outputs"][0]), answer.will_close)
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+            self._seen.failed.append(Failure(status, f"{kind} connection: {error!r}"))
+            if status is None:
+                self._connection.close()
+        if not self._keeps:
+            self._connection.close()
+
+
+@contextmanager
+def load(
+    url: str,
+    *,
+    callers: int = 4,
+    kept: int = 0,
+    pause_seconds: float = 0.02,
+    inputs: Sequence[float] = (0.5,),
+    host: str | None = None,
+) -> Iterator[Seen]:
+    """Callers that ask for as long as the block runs; `kept` of them keep their connections."""
+    seen, stop = Seen(), threading.Event()
+
+    def ask_on(number: int) -> None:
+        caller, values = Caller(url, seen, keeps=number < kept, host=host), itertools.cycle(inputs)
+        while not stop.wait(pause_seconds):
+            caller.ask(next(values))
+
+    with ThreadPoolExecutor(callers) as pool:
+        running = [pool.submit(ask_on, number) for number in range(callers)]
+        try:
+            yield seen
+        finally:
+            stop.set()
+    for each in running:
+        each.result()
+
+
+def take(
+    url: str, requests: int, *, callers: int = 8, inputs: Sequence[float] = INPUTS, host: str | None = None
+) -> Seen:
+    """What that many requests got, each over a connection of its own."""
+    seen = Seen()
+    with ThreadPoolExecutor(callers) as pool:
+        values = itertools.islice(itertools.cycle(inputs), requests)
+        list(pool.map(lambda value: Caller(url, seen, host=host).ask(value), values))
+    return seen

@@ -1,0 +1,38 @@
+"""Programs that tests alone need, built and cached as those of the platform are: one Go module in each folder here."""
+
+from pathlib import Path
+
+from devkit import toolchain, versions
+from devkit.toolchain import Group
+
+HOME = Path(__file__).resolve().parent
+_GROUPS = {
+    # An object store: small, and its answers are those of S3 (signatures, multipart, ETags).
+    "s3": "versitygw",
+    # The shipper of the log pipeline, and a parser of Logstash's configuration language.
+    "beats": "filebeat",
+    "logstash-config": "mustache",
+    # The controller of TrainingJob's back end of that name.
+    "jobset": "jobset",
+    # Serves Prometheus' metrics to the autoscaler.
+    "adapter": "adapter",
+    # Gateway API's controller; Envoy, which it steers, is in a Python package.
+    "gateway": "contour",
+}
+"""Folder → its program. The folder `crds` has none: its modules have the definitions of other projects' kinds."""
+
+
+def build(group: str) -> Path:
+    """The folder of the programs of one of these groups or of the platform's."""
+    known = toolchain.groups() | {name: Group(name, {program: program}, home=HOME) for name, program in _GROUPS.items()}
+    return toolchain.build(known[group], _say)
+
+
+def _say(text: str) -> None:
+    if text != "cached":
+        print(text, flush=True)
+
+
+def version(group: str, module: str) -> str:
+    """Version of a module as one of these folders pins it, without the leading v."""
+    return versions.go_module(group, module, HOME)
