@@ -1,6 +1,9 @@
 """What a run leaves in the registry and in the outputs: progress, metrics, gates, sweeps, the version that serves.
 
-The tests share one stack and build on each other, in the order in which they stand.
+The image that trains, and at the end the one that serves, know nothing of this project: a plain Python image publishes,
+passes gates, fetches and moves the alias by `runtime_image` alone.
+
+The tests share one stack, and each brings it first to where it begins: what it is at already costs seconds.
 """
 
 import base64
@@ -29,6 +32,7 @@ pytestmark = [pytest.mark.training, pytest.mark.long]
 
 MODEL = "told"
 TRAINING = (Path(__file__).parent / "tiny_training.py").read_text()
+SERVER = (Path(__file__).parent / "foreign_server.py").read_text()
 SMALL = {"cpu": "20m", "memory": "96Mi", "memory_limit": "512Mi"}
 
 
@@ -52,11 +56,21 @@ class Setting:
     broken: str
     facts: Mapping[str, Any]
 
+    @property
+    def foreign_image(self) -> str:
+        """A Python image without anything of this project."""
+        return str(self.facts["base_image"])
+
     def image(self, target: str) -> pulumi.Output[str]:
         return ModelImage(target, image_args(self.facts, target)).ref  # type: ignore[arg-type]
 
     def program(
-        self, training: Mapping[str, Any] | None = None, *, serve: bool = False, broken: bool = False
+        self,
+        training: Mapping[str, Any] | None = None,
+        *,
+        serve: bool = False,
+        broken: bool = False,
+        service: Mapping[str, Any] | None = None,
     ) -> Program:
         """The registry, a training with these changes, and a service of what it published."""
 
@@ -74,40 +88,42 @@ class Setting:
                 there,
             )
             outputs: dict[str, Any] = {"registry_url": registry.url}
-            train_image, serve_image = self.image("train"), self.image("serve")
+            publish, fetch, server = (self.image(target) for target in ("publish", "registry", "serve"))
             if training is None:
                 return outputs
-            run = TrainingJob("told", self._training(training, train_image, registry, broken), there)  # type: ignore[arg-type]
+            run = TrainingJob("told", self._training(training, publish, registry, broken), there)  # type: ignore[arg-type]
             outputs |= {key: getattr(run, key) for key in ("run_id", "model_uri", "metrics", "run_url")}
             if serve:
-                service = ModelService("told-serve", self._service(serve_image, registry, run), there)  # type: ignore[arg-type]
-                outputs["predict_url"] = service.predict_url
+                args = {**self._service(server, fetch, registry, run), **(service or {})}
+                outputs["predict_url"] = ModelService("told-serve", args, there).predict_url  # type: ignore[arg-type]
             return outputs
 
         return build
 
     def _training(
-        self, changes: Mapping[str, Any], image: Any, registry: ModelRegistry, broken: bool
+        self, changes: Mapping[str, Any], runtime_image: Any, registry: ModelRegistry, broken: bool
     ) -> dict[str, Any]:
         return {
-            "image": image,
+            "image": self.foreign_image,
+            "runtime_image": runtime_image,
             "model_name": MODEL,
-            "framework": "tensorflow",
+            "framework": "other",
             "namespace": self.namespace,
             "tracking_uri": registry.tracking_uri,
             "tracking_url": registry.url,
             "git_commit": "c0ffee",
             "data_version": "v5",
-            "command": ["python", "-c", TRAINING],
+            "command": ["python3", "-c", TRAINING],
             "environment": {"TINY_MODEL": self.broken if broken else self.model},
             "resources": SMALL,
             "timeout_seconds": 900,
             **changes,
         }
 
-    def _service(self, image: Any, registry: ModelRegistry, run: TrainingJob) -> dict[str, Any]:
+    def _service(self, image: Any, runtime_image: Any, registry: ModelRegistry, run: TrainingJob) -> dict[str, Any]:
         return {
             "image": image,
+            "runtime_image": runtime_image,
             "namespace": self.namespace,
             "model_uri": run.model_uri,
             "tracking_uri": registry.tracking_uri,
@@ -148,8 +164,26 @@ def run_of(outputs: Mapping[str, Any]) -> str:
     return str(outputs["run_url"]).rpartition("/")[2]
 
 
+FIRST: Mapping[str, Any] = {"parameters": {"mse": 0.2, "hold": 40}}
+"""A run that every test but the first may begin from; it is trained once."""
+
+
+@pytest.fixture
+def trained(setting: Setting) -> dict[str, Any]:
+    """The outputs of the stack with the first run."""
+    setting.stack.up(setting.program(FIRST))
+    return setting.stack.outputs()
+
+
+@pytest.fixture
+def served(setting: Setting) -> str:
+    """MLflow run of the first version, which serves."""
+    setting.stack.up(setting.program(FIRST, serve=True))
+    return setting.serving()
+
+
 def test_a_person_sees_the_training_in_the_registry_while_it_goes_on(setting: Setting) -> None:
-    going = setting.stack.start(setting.program({"parameters": {"mse": 0.2, "hold": 40}}))
+    going = setting.stack.start(setting.program({"parameters": {"mse": 0.21, "hold": 40}}))
 
     def seen() -> Any:
         experiments = setting.mlflow("experiments/search", max_results="10")["experiments"]
@@ -174,8 +208,8 @@ def tags(run: Mapping[str, Any]) -> dict[str, str]:
     return {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
 
 
-def test_metrics_and_the_runs_page_are_outputs(setting: Setting) -> None:
-    outputs = setting.stack.outputs()
+def test_metrics_and_the_runs_page_are_outputs(setting: Setting, trained: dict[str, Any]) -> None:
+    outputs = trained
     assert outputs["metrics"] == {"mse": 0.2}
     assert outputs["run_url"].startswith(f"{outputs['registry_url']}/#/experiments/")
     run = setting.mlflow("runs/get", run_id=run_of(outputs))["run"]
@@ -188,8 +222,9 @@ def test_metrics_and_the_runs_page_are_outputs(setting: Setting) -> None:
     assert len(history) == 2
 
 
+@pytest.mark.usefixtures("trained")
 def test_what_the_pod_reported_is_no_drift_and_is_not_taken_back(setting: Setting) -> None:
-    program = setting.program({"parameters": {"mse": 0.2, "hold": 40}})
+    program = setting.program(FIRST)
     setting.stack.unchanged(program)
     assert setting.stack.refresh().changed() == {}
     setting.stack.unchanged(program)
@@ -197,6 +232,7 @@ def test_what_the_pod_reported_is_no_drift_and_is_not_taken_back(setting: Settin
     assert setting.stack.outputs()["metrics"] == {"mse": 0.2}
 
 
+@pytest.mark.usefixtures("trained")
 def test_a_plan_that_would_train_does_not_promise_the_old_metrics(setting: Setting) -> None:
     before = objects("jobs", setting.namespace)
     planned = setting.stack.preview(setting.program({"parameters": {"mse": 0.24}}))
@@ -205,20 +241,20 @@ def test_a_plan_that_would_train_does_not_promise_the_old_metrics(setting: Setti
     assert objects("jobs", setting.namespace) == before
 
 
-def test_the_alias_stands_for_the_version_that_serves(setting: Setting) -> None:
+def test_the_alias_stands_for_the_version_that_serves_and_is_not_moved_before(setting: Setting) -> None:
+    before = setting.program({"parameters": {"mse": 0.22}, "model_name": "unserved"})
+    setting.stack.up(before)
     with pytest.raises(urllib.error.HTTPError):
-        setting.serving()
-    setting.stack.up(setting.program({"parameters": {"mse": 0.2, "hold": 40}}, serve=True))
+        setting.mlflow("registered-models/alias", name="unserved", alias="serving")
+    setting.stack.up(setting.program(FIRST, serve=True))
     assert setting.serving() == run_of(setting.stack.outputs())
 
 
-def test_a_model_that_is_too_much_worse_than_the_serving_one_stops_the_release(setting: Setting) -> None:
+def test_a_model_that_is_too_much_worse_than_the_serving_one_stops_the_release(setting: Setting, served: str) -> None:
     gate = {"mse": {"max_delta": 0.05}}
-    served = setting.serving()
     stopped = setting.stack.up(setting.program({"parameters": {"mse": 0.3}, "gate": gate}, serve=True), succeed=False)
-    assert "gate not met: mse is 0.3, must be at most 0.25 (max_delta 0.05; version 1, which serves now, has 0.2)" in (
-        stopped.text
-    )
+    assert "gate not met: mse is 0.3, must be at most 0.25 (max_delta 0.05; version " in stopped.text
+    assert "which serves now, has 0.2)" in stopped.text
     assert setting.serving() == served
 
     setting.stack.up(setting.program({"parameters": {"mse": 0.24}, "gate": gate}, serve=True))
@@ -227,12 +263,15 @@ def test_a_model_that_is_too_much_worse_than_the_serving_one_stops_the_release(s
     assert setting.serving() == run_of(outputs) != served
 
 
-def test_a_rollout_that_failed_does_not_claim_to_serve(setting: Setting) -> None:
-    served = setting.serving()
+def test_a_rollout_that_failed_does_not_claim_to_serve(setting: Setting, served: str) -> None:
+    def versions() -> int:
+        found = setting.mlflow("registered-models/get", name=MODEL)["registered_model"]["aliases"]
+        return len([each for each in found if each["alias"].startswith("run-")])
+
+    before = versions()
     program = setting.program({"parameters": {"mse": 0.1}}, serve=True, broken=True)
     setting.stack.up(program, succeed=False)
-    versions = setting.mlflow("registered-models/get", name=MODEL)["registered_model"]["aliases"]
-    assert len([each for each in versions if each["alias"].startswith("run-")]) == 3
+    assert versions() == before + 1
     assert setting.serving() == served
 
 
@@ -248,3 +287,13 @@ def test_the_best_of_a_sweep_is_registered_and_reported(setting: Setting) -> Non
     parents = [tags(each).get("mlflow.parentRunId") for each in post_search(setting, experiment)]
     assert parents.count(parent["info"]["run_id"]) == 3
     setting.stack.unchanged(setting.program(sweep))
+
+
+def test_a_server_of_a_teams_own_in_an_image_of_its_own_serves_and_gets_the_alias(setting: Setting) -> None:
+    own = {"image": setting.foreign_image, "serve_command": ["python3", "-c", SERVER], "expose": exposure()}
+    training = {"parameters": {"mse": 0.01}, "gate": {"mse": {"max_delta": 0}}}
+    setting.stack.up(setting.program(training, serve=True, service=own))
+    outputs = setting.stack.outputs()
+    assert setting.serving() == run_of(outputs)
+    status, answer = eventually(lambda: post(outputs["predict_url"], {"inputs": [[1.0]]}))
+    assert (status, answer) == (200, {"served_by": "a server of its own", "model": MODEL})
