@@ -1,4 +1,4 @@
-"""The runtime as other teams get it: a wheel in an environment of its own, without any of its extras."""
+"""The runtime as other teams get it: from a git URL into an environment of its own, without any of its extras."""
 
 import shutil
 import subprocess
@@ -22,9 +22,14 @@ CORE = [
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the installed commands; the environment has nothing else, not even pip."""
     folder = tmp_path_factory.mktemp("runtime")
-    source = shutil.copytree(MODEL, folder / "model", ignore=shutil.ignore_patterns("*.egg-info", "build"))
+    ignored = shutil.ignore_patterns("*.egg-info", "build", "__pycache__")
+    shutil.copytree(MODEL, folder / "repository" / "model", ignore=ignored)
+    git = ["git", "-C", folder / "repository", "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "model"]):
+        subprocess.run([*git, *command], check=True)
+    url = f"git+file://{folder / 'repository'}#subdirectory=model"
     pip = [sys.executable, "-m", "pip"]
-    subprocess.run([*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, source], check=True)
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, url], check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     [wheel] = folder.glob("*.whl")
     python = folder / "venv" / "bin" / "python"
