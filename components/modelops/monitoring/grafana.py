@@ -23,7 +23,7 @@ from modelops.kubernetes.pods import (
     secret_variable,
 )
 from modelops.monitoring.args import GrafanaPart
-from modelops.monitoring.logs.shared import Reader, certificate_mount
+from modelops.monitoring.logs.shared import Shared, certificate_mount
 from modelops.monitoring.program import Program, Scope, run
 from modelops.monitoring.prometheus import address as prometheus_address
 from modelops.monitoring.tls import CA_FILE, WebTls, web_mount
@@ -56,7 +56,7 @@ class Grafana(pulumi.ComponentResource):
         *,
         expose: Expose,
         web: WebTls | None,
-        logs: Reader | None,
+        logs: Shared | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Grafana", scope.named(_PROGRAM), None, opts)
@@ -83,11 +83,11 @@ class Grafana(pulumi.ComponentResource):
                 part,
                 {
                     "PROMETHEUS_URL": prometheus_address(scope, https=web is not None),
-                    **({"LOGS_URL": logs.url} if logs else {}),
+                    **({"LOGS_URL": logs.elasticsearch_url} if logs else {}),
                 },
                 [
                     secret_variable(_PASSWORD, credentials, _PASSWORD),
-                    *([logs.password("LOGS_PASSWORD")] if logs else []),
+                    *(logs.passwords(LOGS_PASSWORD="READER_PASSWORD") if logs else []),
                 ],
                 [*([web_mount()] if web else []), *([certificate_mount()] if logs else [])],
             ),
@@ -97,7 +97,7 @@ class Grafana(pulumi.ComponentResource):
                 scratch("data"),
                 scratch(),
                 *([web.volume()] if web else []),
-                *([logs.volume()] if logs else []),
+                *([logs.certificate_volume()] if logs else []),
             ],
             user=_USER,
         )

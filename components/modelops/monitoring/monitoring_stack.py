@@ -99,13 +99,14 @@ class MonitoringStack(pulumi.ComponentResource):
             exporters.KubeStateMetrics(scope, args.get("kube_state_metrics") or {}, opts=child_opts)
         if is_on(args, "prometheus"):
             self.prometheus_url = _prometheus(scope, args, expose, web, child_opts).url
-        reader = None
+        readable_logs = None
         if is_on(args, "elk"):
             logs = elk.Elk(scope, args["elk"], expose=expose, opts=child_opts)
-            self.kibana_url, self.elasticsearch_url, reader = logs.kibana_url, logs.elasticsearch_url, logs.reader
+            self.kibana_url, self.elasticsearch_url = logs.kibana_url, logs.elasticsearch_url
+            readable_logs = logs.readable
         if is_on(args, "grafana"):
             self.grafana_url = grafana.Grafana(
-                scope, args["grafana"], expose=expose, web=web, logs=reader, opts=child_opts
+                scope, args["grafana"], expose=expose, web=web, logs=readable_logs, opts=child_opts
             ).url
         if (existing := args.get("attach")) is not None:
             attach.Attached(
