@@ -17,12 +17,11 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-from guard import RESOURCE_RULES, STACK_RULES, Level, Resource, Rule, plain
+from guard import RESOURCE_RULES, STACK_RULES, Resource, Rule, plain
 
 EXEMPT = PolicyConfigSchema(
     properties={"exempt": {"type": "array", "items": {"type": "string"}, "default": []}},
 )
-LEVELS = {Level.ADVISORY: EnforcementLevel.ADVISORY, Level.MANDATORY: EnforcementLevel.MANDATORY}
 
 
 def resource_policy(rule: Rule) -> ResourceValidationPolicy:
@@ -52,7 +51,7 @@ def stack_policy(rule: Rule) -> StackValidationPolicy:
 
 
 def _settings(rule: Rule) -> dict[str, Any]:
-    level = LEVELS[rule.level]
+    level = EnforcementLevel(rule.level.value)
     return {"name": rule.name, "description": rule.description, "enforcement_level": level, "config_schema": EXEMPT}
 
 

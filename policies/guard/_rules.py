@@ -16,7 +16,7 @@ def image_by_digest(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
     for container in resource.containers():
         image = container.get("image")
         if image != UNKNOWN and not _DIGEST.search(str(image or "")):
-            yield f"{container.get('name')}: image is {image!r}; name it by digest (`…@sha256:…`), because tags can move"
+            yield f"{container.get('name')}: image is {image!r}; name it by digest (`…@sha256:…`), as tags can move"
 
 
 def resources_set(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -63,7 +63,7 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
             pod_management_policy="Parallel",
             # Lets a node recover its shards before the next one restarts.
             min_ready_seconds=30 if count > 1 else None,
-            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
+            selector=_selector(scope),
             persistent_volume_claim_retention_policy=(
                 k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
                     when_deleted="Retain" if part.get("retain_volume", True) else "Delete", when_scaled="Retain"
@@ -77,8 +77,6 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
                 {},
                 security=restricted_pod(USER, GROUP),
                 termination_grace_period_seconds=120,
-                affinity=_affinity(scope, part),
-                topology_spread_constraints=_spread(scope, part),
                 volumes=[
                     from_config_map("files", files),
                     shared.certificate_volume(_PROGRAM),
@@ -86,6 +84,7 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
                     scratch(),
                 ],
                 init_containers=[_preparation(shared, part)],
+                **_placement(scope, part),
             ),
         ),
         opts=merged(opts, custom_timeouts=pulumi.CustomTimeouts(create="15m", update="30m")),
@@ -95,22 +94,25 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
     return Elasticsearch(url, "modelops_writer", "WRITER_PASSWORD", STACK_CA_FILE, after=(nodes, service))
 
 
+def _selector(scope: Scope) -> k8s.meta.v1.LabelSelectorArgs:
+    return k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name))
+
+
 def _network(scope: Scope, count: int, opts: pulumi.ResourceOptions) -> None:
     _service(scope, _NODES, _TRANSPORT, opts, headless=True)
     stack = k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
-    nodes = k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name))
     network_policy(
         scope.named(_PROGRAM),
         scope.metadata(_PROGRAM),
         selector(_PROGRAM, scope.name),
         opts,
-        ingress=[allow_ingress(PORTS[_PROGRAM], stack), allow_ingress(_TRANSPORT, nodes)],
+        ingress=[allow_ingress(PORTS[_PROGRAM], stack), allow_ingress(_TRANSPORT, _selector(scope))],
     )
     if count > 1:
         k8s.policy.v1.PodDisruptionBudget(
             scope.named(_PROGRAM),
             metadata=scope.metadata(_PROGRAM),
-            spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(max_unavailable=1, selector=nodes),
+            spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(max_unavailable=1, selector=_selector(scope)),
             opts=opts,
         )
 
@@ -151,18 +153,21 @@ def _claim(scope: Scope, part: ElasticsearchPart) -> core.PersistentVolumeClaimA
     )
 
 
-def _affinity(scope: Scope, part: ElasticsearchPart) -> core.AffinityArgs | None:
-    """Never two nodes on one host, and only in the chosen zones."""
+def _placement(scope: Scope, part: ElasticsearchPart) -> dict[str, Any]:
+    """Never two nodes on one host, and only in the chosen zones.
+
+    One node per zone puts the two copies of a line in two zones, so Elasticsearch need not know of zones.
+    """
     if part.get("nodes", 1) == 1:
-        return None
-    apart = core.PodAffinityTermArgs(
-        topology_key="kubernetes.io/hostname",
-        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
-    )
+        return {}
     zones = part.get("zones")
     in_zones = core.NodeSelectorRequirementArgs(key=ZONE, operator="In", values=list(zones)) if zones else None
-    return core.AffinityArgs(
-        pod_anti_affinity=core.PodAntiAffinityArgs(required_during_scheduling_ignored_during_execution=[apart]),
+    affinity = core.AffinityArgs(
+        pod_anti_affinity=core.PodAntiAffinityArgs(
+            required_during_scheduling_ignored_during_execution=[
+                core.PodAffinityTermArgs(topology_key="kubernetes.io/hostname", label_selector=_selector(scope))
+            ]
+        ),
         node_affinity=core.NodeAffinityArgs(
             required_during_scheduling_ignored_during_execution=core.NodeSelectorArgs(
                 node_selector_terms=[core.NodeSelectorTermArgs(match_expressions=[in_zones])]
@@ -171,20 +176,13 @@ def _affinity(scope: Scope, part: ElasticsearchPart) -> core.AffinityArgs | None
         if in_zones
         else None,
     )
-
-
-def _spread(scope: Scope, part: ElasticsearchPart) -> Sequence[core.TopologySpreadConstraintArgs] | None:
-    """One node per zone puts the two copies of a line in two zones, so Elasticsearch need not know of zones."""
-    if part.get("nodes", 1) == 1:
-        return None
-    return [
-        core.TopologySpreadConstraintArgs(
-            max_skew=1,
-            topology_key=ZONE,
-            when_unsatisfiable="DoNotSchedule" if part.get("zones") else "ScheduleAnyway",
-            label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
-        )
-    ]
+    spread = core.TopologySpreadConstraintArgs(
+        max_skew=1,
+        topology_key=ZONE,
+        when_unsatisfiable="DoNotSchedule" if zones else "ScheduleAnyway",
+        label_selector=_selector(scope),
+    )
+    return {"affinity": affinity, "topology_spread_constraints": [spread]}
 
 
 def _preparation(shared: Shared, part: ElasticsearchPart) -> core.ContainerArgs:

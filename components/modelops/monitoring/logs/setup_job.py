@@ -54,10 +54,10 @@ def deploy(
     identity = account(scope, _PROGRAM, opts)
     files = shared.files(_PROGRAM, _files(part, with_kibana=kibana_url is not None))
     ca_volumes, ca_mounts = existing_ca(shared, elasticsearch)
-    is_stacks_own = elasticsearch.ca_file == STACK_CA_FILE
+    managed = elasticsearch.ca_file == STACK_CA_FILE
     variables: dict[str, pulumi.Input[str]] = {
         "ELASTICSEARCH_URL": elasticsearch.url,
-        "USERNAME": "modelops_setup" if is_stacks_own else elasticsearch.username,
+        "USERNAME": "modelops_setup" if managed else elasticsearch.username,
         "CERTIFICATE_AUTHORITY": elasticsearch.ca_file or "",
     }
     if kibana_url is not None:
@@ -66,7 +66,7 @@ def deploy(
         "setup",
         part.get("image", UPSTREAM_IMAGES["elasticsearch"]),
         variables=variables,
-        secrets=shared.passwords(PASSWORD="SETUP_PASSWORD" if is_stacks_own else elasticsearch.password),
+        secrets=shared.passwords(PASSWORD="SETUP_PASSWORD" if managed else elasticsearch.password),
         command=["/bin/sh", "/setup/setup.sh"],
         resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[
