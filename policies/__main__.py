@@ -1,3 +1,3 @@
-"""What Pulumi runs when it is given this folder as a policy pack."""
+"""Entry point when Pulumi loads this folder as a policy pack."""
 
-import modelops_policies  # noqa: F401  (to import it is to register the pack)
+import modelops_policies  # noqa: F401  (importing it registers the pack)

@@ -1,6 +1,6 @@
-"""The policy pack: hands what Pulumi knows to the rules in guard/, and their findings back.
+"""The policy pack: runs the rules in guard/ on Pulumi's resources and reports their findings.
 
-A pack of your own is a folder with a PulumiPolicy.yaml and a `__main__.py` that imports this module.
+To make your own pack, create a folder with a PulumiPolicy.yaml and a `__main__.py` that imports this module.
 """
 
 from typing import Any
@@ -17,50 +17,42 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-from guard import RESOURCE_RULES, STACK_RULES, Level, Resource, Rule, plain
+from guard import RESOURCE_RULES, STACK_RULES, Resource, Rule, plain
 
 EXEMPT = PolicyConfigSchema(
     properties={"exempt": {"type": "array", "items": {"type": "string"}, "default": []}},
 )
-LEVELS = {Level.ADVISORY: EnforcementLevel.ADVISORY, Level.MANDATORY: EnforcementLevel.MANDATORY}
 
 
 def resource_policy(rule: Rule) -> ResourceValidationPolicy:
-    """A rule about one resource alone."""
+    """A policy that looks at one resource."""
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        found = Resource(args.resource_type, args.name, plain(args.props, UnknownValueError))
-        if found.name not in args.get_config().get("exempt", []):
-            for problem in rule.check(found, [found]):
+        resource = Resource(args.resource_type, args.name, plain(args.props, UnknownValueError))
+        if resource.name not in args.get_config().get("exempt", []):
+            for problem in rule.check(resource, [resource]):
                 report(problem)
 
-    return ResourceValidationPolicy(
-        name=rule.name,
-        description=rule.description,
-        validate=validate,
-        enforcement_level=LEVELS[rule.level],
-        config_schema=EXEMPT,
-    )
+    return ResourceValidationPolicy(validate=validate, **_settings(rule))
 
 
 def stack_policy(rule: Rule) -> StackValidationPolicy:
-    """A rule about a resource among all others of the stack."""
+    """A policy that looks at the whole stack."""
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         exempt: Any = args.get_config().get("exempt", [])
         stack = [Resource(r.resource_type, r.name, plain(r.props, UnknownValueError), r.urn) for r in args.resources]
-        for found in stack:
-            if found.name not in exempt:
-                for problem in rule.check(found, stack):
-                    report(problem, found.urn)
+        for resource in stack:
+            if resource.name not in exempt:
+                for problem in rule.check(resource, stack):
+                    report(problem, resource.urn)
 
-    return StackValidationPolicy(
-        name=rule.name,
-        description=rule.description,
-        validate=validate,
-        enforcement_level=LEVELS[rule.level],
-        config_schema=EXEMPT,
-    )
+    return StackValidationPolicy(validate=validate, **_settings(rule))
+
+
+def _settings(rule: Rule) -> dict[str, Any]:
+    level = EnforcementLevel(rule.level.value)
+    return {"name": rule.name, "description": rule.description, "enforcement_level": level, "config_schema": EXEMPT}
 
 
 PolicyPack(

@@ -1,4 +1,4 @@
-"""Rules for models on Kubernetes, as functions of a resource's inputs. Needs the standard library only."""
+"""Rules for models on Kubernetes, as functions of a resource's inputs. Needs only the standard library."""
 
 from guard._resources import UNKNOWN, Level, Resource, Rule, plain
 from guard._rules import RESOURCE_RULES, STACK_RULES

@@ -16,7 +16,7 @@ def image_by_digest(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
     for container in resource.containers():
         image = container.get("image")
         if image != UNKNOWN and not _DIGEST.search(str(image or "")):
-            yield f"{container.get('name')}: image is {image!r}; name it by digest (`…@sha256:…`), for a tag may move"
+            yield f"{container.get('name')}: image is {image!r}; name it by digest (`…@sha256:…`), as tags can move"
 
 
 def resources_set(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
@@ -27,7 +27,7 @@ def resources_set(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
             if at(container, "resources", *path) is None
         ]
         if missing:
-            yield f"{container.get('name')}: {', '.join(missing)} not set; set resources, or one pod starves the others"
+            yield f"{container.get('name')}: {', '.join(missing)} not set; set them, or one pod can starve the others"
 
 
 def restricted(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
@@ -36,27 +36,27 @@ def restricted(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
         return
     for host in ("hostNetwork", "hostPID", "hostIPC"):
         if pod.get(host) is True:
-            yield f"{host} is true; leave it out"
+            yield f"{host} is true; remove it"
     volumes = pod.get("volumes")
     for volume in volumes if isinstance(volumes, list) else ():
         if at(volume, "hostPath") is not None:
-            yield f"volume {at(volume, 'name')} is a hostPath; take a claim, or exempt this resource"
+            yield f"volume {at(volume, 'name')} is a hostPath; use a claim, or exempt this resource"
     for container in resource.containers():
-        for setting, wanted, path in (
-            ("runAsNonRoot", True, ("runAsNonRoot",)),
-            ("allowPrivilegeEscalation", False, ("allowPrivilegeEscalation",)),
-            ("seccompProfile.type", "RuntimeDefault", ("seccompProfile", "type")),
+        for setting, required in (
+            ("runAsNonRoot", True),
+            ("allowPrivilegeEscalation", False),
+            ("seccompProfile.type", "RuntimeDefault"),
         ):
-            given = at(container, "securityContext", *path)
-            if given is None and setting != "allowPrivilegeEscalation":
-                given = at(pod, "securityContext", *path)
-            if given not in (wanted, UNKNOWN) and (setting, given) != ("seccompProfile.type", "Localhost"):
-                yield f"{container.get('name')}: securityContext.{setting} is {given!r}; set it to {wanted!r}"
+            value = at(container, "securityContext", *setting.split("."))
+            if value is None and setting != "allowPrivilegeEscalation":
+                value = at(pod, "securityContext", *setting.split("."))
+            if value not in (required, UNKNOWN) and (setting, value) != ("seccompProfile.type", "Localhost"):
+                yield f"{container.get('name')}: securityContext.{setting} is {value!r}; set it to {required!r}"
         if at(container, "securityContext", "privileged") is True:
-            yield f"{container.get('name')}: securityContext.privileged is true; leave it out"
+            yield f"{container.get('name')}: securityContext.privileged is true; remove it"
         dropped = at(container, "securityContext", "capabilities", "drop")
         if dropped != UNKNOWN and "ALL" not in (dropped or ()):
-            yield f"{container.get('name')}: capabilities are kept; set securityContext.capabilities.drop to ['ALL']"
+            yield f"{container.get('name')}: capabilities not dropped; set securityContext.capabilities.drop to ['ALL']"
 
 
 def no_default_token(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
@@ -66,8 +66,8 @@ def no_default_token(resource: Resource, _: Sequence[Resource]) -> Iterator[str]
     account = pod.get("serviceAccountName") or pod.get("serviceAccount")
     if account in (None, "default") and pod.get("automountServiceAccountToken") not in (False, UNKNOWN):
         yield (
-            "the token of the namespace's default ServiceAccount is mounted; set automountServiceAccountToken to "
-            "false, or name an account of its own"
+            "the namespace's default ServiceAccount token is mounted; set automountServiceAccountToken to false, or "
+            "use a dedicated ServiceAccount"
         )
 
 
@@ -77,11 +77,11 @@ def probes(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
     for container in resource.containers(init=False):
         missing = [probe for probe in ("readinessProbe", "livenessProbe") if container.get(probe) is None]
         if container.get("ports") and missing:
-            yield f"{container.get('name')}: {' and '.join(missing)} not set; set both, or traffic goes to dead pods"
+            yield f"{container.get('name')}: {' and '.join(missing)} not set; set both, or dead pods receive traffic"
 
 
 def disruption_budget(resource: Resource, stack: Sequence[Resource]) -> Iterator[str]:
-    # Without `replicas` an autoscaler decides. One replica can't be kept up through a drain anyway.
+    # Without `replicas` an autoscaler decides. A single replica can't survive a drain anyway.
     replicas = resource.at("spec", "replicas")
     if resource.kind not in ("Deployment", "StatefulSet") or replicas in (0, 1, UNKNOWN) or resource.template is None:
         return
@@ -92,10 +92,10 @@ def disruption_budget(resource: Resource, stack: Sequence[Resource]) -> Iterator
         return
     for budget in stack:
         if budget.kind == "PodDisruptionBudget" and budget.at("metadata", "namespace") in (namespace, UNKNOWN):
-            wanted = budget.at("spec", "selector", "matchLabels")
-            if wanted == UNKNOWN or (wanted and _selects(wanted, labels or {})):
+            selector = budget.at("spec", "selector", "matchLabels")
+            if selector == UNKNOWN or (selector and _selects(selector, labels or {})):
                 return
-    yield "no PodDisruptionBudget selects its pods; add one, or a drained node takes all of them at once"
+    yield "no PodDisruptionBudget selects its pods; add one, or a node drain can evict all of them at once"
 
 
 def _scales(scaler: Resource, resource: Resource) -> bool:
@@ -106,8 +106,8 @@ def _scales(scaler: Resource, resource: Resource) -> bool:
     )
 
 
-def _selects(wanted: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
-    return all(UNKNOWN in (value, labels.get(key)) or labels.get(key) == value for key, value in wanted.items())
+def _selects(selector: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
+    return all(UNKNOWN in (value, labels.get(key)) or labels.get(key) == value for key, value in selector.items())
 
 
 def public_tls(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
@@ -116,25 +116,25 @@ def public_tls(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
         for port in ports if isinstance(ports, list) else ():
             if at(port, "port") not in (443, 8443, UNKNOWN):
                 yield (
-                    f"port {at(port, 'port')} of a LoadBalancer is not encrypted; put a route with TLS before the "
-                    "service and make it ClusterIP, or exempt a load balancer that is internal"
+                    f"port {at(port, 'port')} of a LoadBalancer is not encrypted; put a TLS route in front of the "
+                    "Service and make it ClusterIP, or exempt an internal load balancer"
                 )
     if resource.kind == "Ingress" and not resource.at("spec", "tls"):
-        yield "the Ingress has no TLS; set spec.tls with the Secret of a certificate"
+        yield "the Ingress has no TLS; set spec.tls with a certificate's Secret"
     if resource.kind == "Gateway":
         listeners = resource.at("spec", "listeners")
         for listener in listeners if isinstance(listeners, list) else ():
             if at(listener, "protocol") in ("HTTP", "TCP"):
-                yield f"listener {at(listener, 'name')} is {at(listener, 'protocol')}; take HTTPS or TLS"
+                yield f"listener {at(listener, 'name')} is {at(listener, 'protocol')}; use HTTPS or TLS"
 
 
 def training_gate(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
     for container in resource.containers():
-        several = container.get("env")
-        for variable in several if isinstance(several, list) else ():
+        variables = container.get("env")
+        for variable in variables if isinstance(variables, list) else ():
             if at(variable, "name") == "MODELOPS_GATE" and at(variable, "value") != UNKNOWN and not _bounds(variable):
                 yield (
-                    "the training has no gate, so any model it ends with is released; give TrainingJob a gate: "
+                    "the training has no gate, so any model that it produces is published; give TrainingJob a gate: "
                     '{"mse": {"max": 1.2}}'
                 )
 
@@ -148,24 +148,25 @@ def _bounds(variable: Mapping[str, Any]) -> bool:
 
 def retention(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
     for container in resource.containers(init=False):
-        given = [*(container.get("command") or ()), *(container.get("args") or ())]
-        words = [str(word) for word in given if word != UNKNOWN]
-        stores = any(word.startswith("--storage.tsdb.path") for word in words)
-        if stores and len(words) == len(given) and not any(w.startswith("--storage.tsdb.retention") for w in words):
-            yield f"{container.get('name')}: no retention; set --storage.tsdb.retention.time, sized against its volume"
+        command = [*(container.get("command") or ()), *(container.get("args") or ())]
+        words = [str(word) for word in command if word != UNKNOWN]
+        is_prometheus = any(word.startswith("--storage.tsdb.path") for word in words)
+        has_retention = any(word.startswith("--storage.tsdb.retention") for word in words)
+        if is_prometheus and len(words) == len(command) and not has_retention:
+            yield f"{container.get('name')}: no retention; set --storage.tsdb.retention.time to fit its volume"
     if resource.kind == "CronJob":
         for field in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
             if resource.at("spec", field) is None:
-                yield f"spec.{field} is not set; say how many finished Jobs are kept"
+                yield f"spec.{field} is not set; set how many finished Jobs to keep"
 
 
 def labels(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
     if not resource.kind or resource.kind in _UNLABELLED or resource.kind.endswith("Patch"):
         return
-    given = resource.at("metadata", "labels")
-    missing = [] if given == UNKNOWN else [label for label in _LABELS if label not in (given or {})]
+    actual = resource.at("metadata", "labels")
+    missing = [] if actual == UNKNOWN else [label for label in _LABELS if label not in (actual or {})]
     if missing:
-        yield f"labels {', '.join(missing)} are missing; set them, so that it is known whose it is"
+        yield f"labels {', '.join(missing)} are missing; set them to show what the object belongs to"
 
 
 RESOURCE_RULES = (
@@ -179,9 +180,9 @@ RESOURCE_RULES = (
     Rule("retention", "What collects says how long it keeps.", Level.ADVISORY, retention),
     Rule("labels", "Objects have Kubernetes' recommended labels.", Level.ADVISORY, labels),
 )
-"""Rules about one resource alone."""
+"""Rules that look at one resource."""
 
 STACK_RULES = (
     Rule("disruption-budget", "Several replicas have a PodDisruptionBudget.", Level.ADVISORY, disruption_budget),
 )
-"""Rules about a resource among the others."""
+"""Rules that look at the whole stack."""

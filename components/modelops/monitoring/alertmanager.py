@@ -1,6 +1,8 @@
-"""Alertmanager: groups alerts and sends them on."""
+"""Alertmanager: groups alerts and notifies receivers."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pulumi
 
@@ -21,26 +23,25 @@ from modelops.kubernetes.pods import (
     scratch,
 )
 from modelops.kubernetes.volumes import retained_claim
-from modelops.monitoring import receivers
 from modelops.monitoring.args import AlertmanagerPart
 from modelops.monitoring.program import Program, Scope, run
-from modelops.monitoring.tls import ARGUMENT, Web, web_mount
+from modelops.monitoring.receivers import render
+from modelops.monitoring.tls import WEB_CONFIG_FLAG, WebTls, web_mount
 
 PORT = 9093
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="256Mi")
 DEFAULT_STORAGE_SIZE = "1Gi"
 _USER = 65534
 _PROGRAM = "alertmanager"
-_NOBODY = "monitoring/assets/alertmanager/alertmanager.yml"
 
 
 class Alertmanager(pulumi.ComponentResource):
-    """One Alertmanager on a volume for its silences and for what it has sent already."""
+    """One Alertmanager, with a volume for its silences and notification log."""
 
     url: pulumi.Output[str]
 
     def __init__(
-        self, scope: Scope, part: AlertmanagerPart, *, expose: Expose, web: Web | None, opts: pulumi.ResourceOptions
+        self, scope: Scope, part: AlertmanagerPart, *, expose: Expose, web: WebTls | None, opts: pulumi.ResourceOptions
     ) -> None:
         super().__init__("modelops:monitoring:Alertmanager", scope.named(_PROGRAM), None, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
@@ -72,14 +73,17 @@ class Alertmanager(pulumi.ComponentResource):
 
 
 def address(scope: Scope) -> pulumi.Output[str]:
-    """Where Prometheus sends alerts to."""
+    """Where Prometheus sends alerts."""
     return pulumi.Output.concat(scope.host(_PROGRAM), f":{PORT}")
 
 
 def _configuration(part: AlertmanagerPart) -> pulumi.Input[str]:
     if "config" in part:
         return part["config"]
-    return receivers.configuration(part["receivers"]) if "receivers" in part else asset(_NOBODY)
+    if "receivers" in part:
+        resolved: pulumi.Output[Any] = pulumi.Output.from_input(part["receivers"])
+        return resolved.apply(render)
+    return asset("monitoring/assets/alertmanager/alertmanager.yml")
 
 
 def _container(part: AlertmanagerPart, *, https: bool) -> core.ContainerArgs:
@@ -90,8 +94,8 @@ def _container(part: AlertmanagerPart, *, https: bool) -> core.ContainerArgs:
         args=[
             "--config.file=/etc/alertmanager/alertmanager.yml",
             "--storage.path=/alertmanager",
-            "--cluster.listen-address=",  # one replica has nobody to gossip with
-            *([ARGUMENT] if https else []),
+            "--cluster.listen-address=",  # one replica has no peers to gossip with
+            *([WEB_CONFIG_FLAG] if https else []),
         ],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
         resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),

@@ -1,4 +1,4 @@
-"""Arguments of the parts of MonitoringStack."""
+"""Arguments of MonitoringStack's parts."""
 
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
@@ -10,112 +10,111 @@ from modelops.monitoring.receivers import Receivers
 
 
 class Part(TypedDict):
-    """A part with nothing to set but where it comes from and how big it is."""
+    """A part with only its image and size to set."""
 
     enabled: NotRequired[bool]
-    """Whether the part is there. Default true."""
+    """Whether to install it. Default true."""
     image: NotRequired[pulumi.Input[str]]
-    """Another image with the same program. Default: the upstream one, by exact version."""
+    """Image to use instead. Default: the upstream image at a pinned version."""
     resources: NotRequired[Resources]
-    """Resources of the part's container. Default: the part's."""
+    """Resources of its container. Default: depends on the part."""
 
 
 class PrometheusPart(TypedDict):
-    """Prometheus: scrapes, keeps metrics, evaluates rules."""
+    """Prometheus: scrapes and stores metrics, evaluates rules."""
 
     enabled: NotRequired[bool]
-    """Whether the part is there. Default true."""
+    """Whether to install it. Default true."""
     image: NotRequired[pulumi.Input[str]]
-    """Another image with the same program, 2.42 or later. Default: the upstream one, by exact version."""
+    """Image to use instead, Prometheus 2.42 or later. Default: the upstream image at a pinned version."""
     resources: NotRequired[Resources]
     """Resources of the container. Default: 100m CPU, 384Mi memory, limited to 1Gi."""
     storage_size: NotRequired[pulumi.Input[str]]
-    """Size of the volume for metrics; the oldest go when four fifths of it are used. Default `10Gi`."""
+    """Size of the metrics volume; the oldest metrics are dropped once 80% of it is used. Default `10Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
     retain_volume: NotRequired[bool]
-    """Whether the volume stays when the stack is destroyed. Default true."""
+    """Whether to keep the volume when the stack is destroyed. Default true."""
     claim: NotRequired[pulumi.Input[str]]
-    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
-    as it is. Default: one of its own."""
+    """Existing PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it is not
+    changed. Default: a new claim."""
     retention_days: NotRequired[pulumi.Input[int]]
-    """How long metrics are kept, in days. Default 15; 1 to 3650."""
+    """How long to keep metrics, in days. Default 15; 1 to 3650."""
 
 
 class AlertmanagerPart(TypedDict):
-    """Alertmanager: groups alerts and sends them on."""
+    """Alertmanager: groups alerts and notifies receivers."""
 
     enabled: NotRequired[bool]
-    """Whether the part is there. Default true."""
+    """Whether to install it. Default true."""
     image: NotRequired[pulumi.Input[str]]
-    """Another image with the same program. Default: the upstream one, by exact version."""
+    """Image to use instead. Default: the upstream image at a pinned version."""
     resources: NotRequired[Resources]
     """Resources of the container. Default: 20m CPU, 64Mi memory, limited to 256Mi."""
     storage_size: NotRequired[pulumi.Input[str]]
-    """Size of the volume for silences and for what was sent. Default `1Gi`."""
+    """Size of the volume for silences and the notification log. Default `1Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
     retain_volume: NotRequired[bool]
-    """Whether the volume stays when the stack is destroyed. Default true."""
+    """Whether to keep the volume when the stack is destroyed. Default true."""
     claim: NotRequired[pulumi.Input[str]]
-    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
-    as it is. Default: one of its own."""
+    """Existing PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it is not
+    changed. Default: a new claim."""
     receivers: NotRequired[Receivers]
-    """Who gets the alerts. Kept in a Secret. Default: alerts show on Alertmanager's own page and go nowhere."""
+    """Who receives the alerts. Kept in a Secret. Default: nobody; alerts appear only in Alertmanager's own UI."""
     config: NotRequired[pulumi.Input[str]]
-    """Alertmanager's whole configuration (YAML text) in place of `receivers`, for routes of your own. Kept in a Secret.
-    Default: made from `receivers`."""
+    """Alertmanager's complete configuration (YAML text) instead of `receivers`, for custom routes. Kept in a Secret.
+    Default: generated from `receivers`."""
 
 
 class GrafanaPart(TypedDict):
-    """Grafana, with the data source and dashboards of this library."""
+    """Grafana, with this library's data source and dashboards."""
 
     enabled: NotRequired[bool]
-    """Whether the part is there. Default false, as it needs a password."""
+    """Whether to install it. Default false, as it needs a password."""
     image: NotRequired[pulumi.Input[str]]
-    """Another image with the same program. Default: the upstream one, by exact version."""
+    """Image to use instead. Default: the upstream image at a pinned version."""
     resources: NotRequired[Resources]
     """Resources of the container. Default: 100m CPU, 192Mi memory, limited to 512Mi."""
     admin_password: NotRequired[pulumi.Input[str]]
-    """Password of the user `admin`, kept in a Secret. Required when the part is there; at least 8 characters."""
+    """Password of the user `admin`, kept in a Secret. Required when Grafana is on; at least 8 characters."""
 
 
 class Web(TypedDict):
-    """How Prometheus and Alertmanager speak to whoever asks them."""
+    """How Prometheus and Alertmanager serve their clients."""
 
     tls: NotRequired[bool]
-    """Whether to serve HTTPS only, with certificates of the stack's own CA: the output `web_ca_certificate`. Default
+    """Whether to serve HTTPS only, with certificates from the stack's own CA (output `web_ca_certificate`). Default
     false."""
     certificate_generation: NotRequired[int]
-    """Number of the certificates: another number makes new ones, as a changed `host` needs. They are valid for ten
-    years. Default 1."""
+    """Change this number to issue new certificates, as a changed `host` requires. They are valid for ten years.
+    Default 1."""
 
 
 class PrometheusOperator(TypedDict):
-    """The prometheus-operator that the cluster has, with its Prometheus, Alertmanager and exporters."""
+    """The cluster's prometheus-operator, with its Prometheus, Alertmanager and exporters."""
 
     labels: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Labels by which its Prometheus picks rules and monitors, such as `release: kube-prometheus-stack`. Default:
+    """Labels by which its Prometheus selects rules and monitors, such as `release: kube-prometheus-stack`. Default:
     none."""
 
 
 class GrafanaSidecar(TypedDict):
-    """The Grafana that the cluster has, with the sidecar that collects dashboards out of ConfigMaps."""
+    """The cluster's Grafana, with the sidecar that loads dashboards from ConfigMaps."""
 
     labels: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Labels by which the sidecar picks ConfigMaps. Default `grafana_dashboard: "1"`."""
+    """Labels by which the sidecar selects ConfigMaps. Default `grafana_dashboard: "1"`."""
     folder: NotRequired[pulumi.Input[str]]
-    """Folder that the dashboards are shown in, where the sidecar goes by the annotation `grafana_folder`. Default
-    `ModelOps`."""
+    """Folder for the dashboards, if the sidecar honours the annotation `grafana_folder`. Default `ModelOps`."""
     datasource: NotRequired[pulumi.Input[str]]
-    """The uid of Grafana's data source for Prometheus. Default `prometheus`."""
+    """The uid of Grafana's Prometheus data source. Default `prometheus`."""
 
 
 class Attach(TypedDict):
-    """Monitoring that the cluster has already. At least one."""
+    """Monitoring that the cluster already has. At least one."""
 
     prometheus_operator: NotRequired[PrometheusOperator]
-    """Give rules and monitors to prometheus-operator; Prometheus, Alertmanager and exporters of our own are not there.
+    """Hand rules and monitors to prometheus-operator; Prometheus, Alertmanager and the exporters are not installed.
     Default: not used."""
     grafana: NotRequired[GrafanaSidecar]
-    """Give dashboards to a Grafana with its sidecar; there is none of our own. Default: not used."""
+    """Hand dashboards to a Grafana with its sidecar; Grafana is not installed. Default: not used."""

@@ -1,7 +1,7 @@
-"""What an existing monitoring takes: rules and a monitor for prometheus-operator, dashboards for Grafana.
+"""What existing monitoring uses: rules and a PodMonitor for prometheus-operator, dashboards for Grafana.
 
-Nothing here runs anything. What such a monitoring has of its own is left out: alerts on nodes, volumes, targets and
-certificates, and the dashboard of the platform.
+Nothing here runs a program. Whatever such monitoring already covers is left out: alerts on nodes, volumes, targets and
+certificates, and the platform dashboard.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ DEFAULT_LABELS = {"grafana_dashboard": "1"}
 DEFAULT_DATASOURCE = "prometheus"
 _PROGRAM = "attached"
 _PLATFORM = "platform"
-"""The rules and the dashboard that are left out."""
-_KEYS = {"source_labels": "sourceLabels", "target_label": "targetLabel"}
-_OWN_CONTAINERS, _THEIR_CONTAINERS = r"job=\"resource\"", r"metrics_path=\"/metrics/cadvisor\""
-"""By what dashboards pick the series of containers: our job, and the kubelet's path where the operator scrapes it."""
+"""The rules and the dashboard left out."""
+_OPERATOR_KEYS = {"source_labels": "sourceLabels", "target_label": "targetLabel"}
+_STACK_MATCHER, _OPERATOR_MATCHER = r"job=\"resource\"", r"metrics_path=\"/metrics/cadvisor\""
+"""How dashboards select container series: by our scrape job, or by the kubelet path that the operator scrapes."""
 
 
 class Attached(pulumi.ComponentResource):
-    """PrometheusRules and a PodMonitor, and ConfigMaps with dashboards, as far as they are asked for."""
+    """PrometheusRules and a PodMonitor for `operator`, ConfigMaps with dashboards for `sidecar`."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class Attached(pulumi.ComponentResource):
         super().__init__("modelops:monitoring:Attached", scope.named(_PROGRAM), None, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
         if operator is not None:
-            needed = [require(scope.name, kinds, API, child_opts) for kinds in ("podmonitors", "prometheusrules")]
-            # The dashboards too: without the operator nothing at all is made.
-            child_opts = pulumi.ResourceOptions(parent=self, depends_on=needed)
+            crds = [require(scope.name, kinds, API, child_opts) for kinds in ("podmonitors", "prometheusrules")]
+            # The dashboards depend on them too: without the operator, nothing is created.
+            child_opts = pulumi.ResourceOptions(parent=self, depends_on=crds)
             _monitor(scope, operator, namespaces, child_opts)
         if sidecar is not None:
             _dashboards(scope, sidecar, child_opts, operated=operator is not None)
@@ -88,21 +88,21 @@ def _monitor(
 
 
 def relabelings() -> list[dict[str, Any]]:
-    """Our own scrape job's, in the operator's spelling, so that rules and dashboards find the same labels."""
+    """The scrape job's relabelling in the operator's spelling, so that rules and dashboards find the same labels."""
     config = yaml.safe_load(asset("monitoring/assets/prometheus/prometheus.yml"))
-    job = next(found for found in config["scrape_configs"] if found["job_name"] == "modelops")
-    own = [{_KEYS.get(key, key): value for key, value in rule.items()} for rule in job["relabel_configs"]]
-    return [*own, {"targetLabel": "job", "replacement": "modelops"}]
+    job = next(job for job in config["scrape_configs"] if job["job_name"] == "modelops")
+    rules = [{_OPERATOR_KEYS.get(key, key): value for key, value in rule.items()} for rule in job["relabel_configs"]]
+    return [*rules, {"targetLabel": "job", "replacement": "modelops"}]
 
 
 def _dashboards(scope: Scope, sidecar: GrafanaSidecar, opts: pulumi.ResourceOptions, *, operated: bool) -> None:
-    """One ConfigMap each, as the sidecar likes them, and with fixed names: it takes changes up where they are."""
+    """One ConfigMap per dashboard, with a fixed name: the sidecar picks up changes in place."""
     uid = pulumi.Output.from_input(sidecar.get("datasource", DEFAULT_DATASOURCE))
     for file, text in assets("monitoring/assets/dashboards").items():
-        # That Grafana need not know of the logs, nor, where the operator watches it, of our view of the platform.
+        # That Grafana may not have the logs, and an operator brings its own view of the platform.
         if file == LOGS_DASHBOARD or (operated and file == f"{_PLATFORM}.json"):
             continue
-        own = text.replace(_OWN_CONTAINERS, _THEIR_CONTAINERS) if operated else text
+        dashboard = text.replace(_STACK_MATCHER, _OPERATOR_MATCHER) if operated else text
         name = scope.named(f"dashboard-{file.removesuffix('.json')}")
         k8s.core.v1.ConfigMap(
             name,
@@ -112,10 +112,10 @@ def _dashboards(scope: Scope, sidecar: GrafanaSidecar, opts: pulumi.ResourceOpti
                 labels={**scope.labels(_PROGRAM), **sidecar.get("labels", DEFAULT_LABELS)},
                 annotations={"grafana_folder": sidecar.get("folder", DEFAULT_FOLDER)},
             ),
-            data={file: _with_datasource(own, uid)},
+            data={file: _with_datasource(dashboard, uid)},
             opts=opts,
         )
 
 
 def _with_datasource(dashboard: str, uid: pulumi.Output[str]) -> pulumi.Output[str]:
-    return uid.apply(lambda known: dashboard.replace('"uid": "prometheus"', f'"uid": "{known}"'))
+    return uid.apply(lambda value: dashboard.replace('"uid": "prometheus"', f'"uid": "{value}"'))

@@ -1,4 +1,4 @@
-"""The programs that turn the node's and the cluster's state into metrics: node-exporter and kube-state-metrics."""
+"""Exporters of node and cluster metrics: node-exporter and kube-state-metrics."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _NODE_EXPORTER = "node-exporter"
 _KUBE_STATE_METRICS = "kube-state-metrics"
 _NODE_USER = 65534
 _NETWORK_COLLECTORS = ("arp", "conntrack", "netclass", "netdev", "netstat", "sockstat", "softnet", "udp_queues")
-"""These would tell of the pod's network, not of the node's."""
+"""Off: they would report the pod's network, not the node's."""
 _STATE = {
     "": ["namespaces", "nodes", "persistentvolumeclaims", "pods"],
     "apps": ["daemonsets", "deployments", "statefulsets"],
     "autoscaling": ["horizontalpodautoscalers"],
     "batch": ["cronjobs", "jobs"],
 }
-"""What kube-state-metrics reports of, by API group: no Secrets, no ConfigMaps."""
+"""Kinds that kube-state-metrics reports, by API group: no Secrets, no ConfigMaps."""
 
 
 class NodeExporter(pulumi.ComponentResource):
@@ -60,10 +60,10 @@ class NodeExporter(pulumi.ComponentResource):
 
 
 def _node_pod(scope: Scope, part: Part, identity: pulumi.Input[str]) -> core.PodTemplateSpecArgs:
-    """Sees the node's processes and file systems through a read-only mount, without a capability.
+    """Sees the node's processes and file systems through a read-only mount, without any capabilities.
 
-    Not in the node's own network: two stacks on one node would want the same port. The node's network counters are
-    cAdvisor's, those with `id="/"`.
+    Not on the host network: two stacks on one node would claim the same port. cAdvisor reports the node's network
+    counters, with `id="/"`.
     """
     exporter = container(
         _NODE_EXPORTER,
@@ -80,7 +80,7 @@ def _node_pod(scope: Scope, part: Part, identity: pulumi.Input[str]) -> core.Pod
         ports=[core.ContainerPortArgs(name="http", container_port=NODE_EXPORTER_PORT)],
         resources=resource_requirements(part.get("resources"), NODE_EXPORTER_SIZES),
         readiness_probe=http_probe("/", "http", period=10, failures=3),
-        # No mount propagation: it needs a shared root mount, which many local clusters don't have.
+        # No mount propagation: it needs a shared root mount, which many local clusters lack.
         volume_mounts=[mount("root", "/host", read_only=True)],
     )
     return pod_template(
@@ -96,7 +96,7 @@ def _node_pod(scope: Scope, part: Part, identity: pulumi.Input[str]) -> core.Pod
 
 
 class KubeStateMetrics(pulumi.ComponentResource):
-    """Metrics of the cluster's objects: Jobs that failed, Deployments that lack pods."""
+    """Metrics of the cluster's objects: failed Jobs, Deployments short of pods."""
 
     def __init__(self, scope: Scope, part: Part, *, opts: pulumi.ResourceOptions) -> None:
         super().__init__("modelops:monitoring:KubeStateMetrics", scope.named(_KUBE_STATE_METRICS), None, opts)

@@ -1,4 +1,4 @@
-"""Grafana, provisioned from files: what is made by hand in its pages lives as long as its pod."""
+"""Grafana, provisioned from files: changes made in its UI last only as long as its pod."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from modelops.kubernetes.pods import (
     secret_variable,
 )
 from modelops.monitoring.args import GrafanaPart
-from modelops.monitoring.logs.shared import Reader, certificate_mount
+from modelops.monitoring.logs.shared import Shared, certificate_mount
 from modelops.monitoring.program import Program, Scope, run
 from modelops.monitoring.prometheus import address as prometheus_address
-from modelops.monitoring.tls import AUTHORITY_FILE, Web, web_mount
+from modelops.monitoring.tls import CA_FILE, WebTls, web_mount
 
 PORT = 3000
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="192Mi", memory_limit="512Mi")
@@ -41,11 +41,11 @@ _SETTINGS = {
 }
 _PASSWORD = "GF_SECURITY_ADMIN_PASSWORD"
 LOGS_DASHBOARD = "logs.json"
-"""It shows lines beside metrics, and so needs the data source of the logs."""
+"""It shows log lines beside metrics, so it needs the logs data source."""
 
 
 class Grafana(pulumi.ComponentResource):
-    """Grafana without a volume: its password is the Secret's at every start, its dashboards are this library's."""
+    """Grafana without a volume: at every start its password comes from the Secret, its dashboards from this library."""
 
     url: pulumi.Output[str]
 
@@ -55,8 +55,8 @@ class Grafana(pulumi.ComponentResource):
         part: GrafanaPart,
         *,
         expose: Expose,
-        web: Web | None,
-        logs: Reader | None,
+        web: WebTls | None,
+        logs: Shared | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Grafana", scope.named(_PROGRAM), None, opts)
@@ -68,16 +68,14 @@ class Grafana(pulumi.ComponentResource):
             "datasources.yaml": _sources(web),
         }
         paths = {"dashboards.yaml": "dashboards/dashboards.yaml", "datasources.yaml": "datasources/datasources.yaml"}
-        shown = {
-            file: text
-            for file, text in assets("monitoring/assets/dashboards").items()
-            if logs or file != LOGS_DASHBOARD
-        }
+        dashboards = dict(assets("monitoring/assets/dashboards"))
         if logs:
             provisioning["logs.yaml"] = asset("monitoring/assets/grafana/logs.yaml")
             paths["logs.yaml"] = "datasources/logs.yaml"
-        sources = config_map(f"{name}-provisioning", namespace, labels, provisioning, child_opts)
-        dashboards = config_map(f"{name}-dashboards", namespace, labels, shown, child_opts)
+        else:
+            del dashboards[LOGS_DASHBOARD]
+        provisioning_files = config_map(f"{name}-provisioning", namespace, labels, provisioning, child_opts)
+        dashboard_files = config_map(f"{name}-dashboards", namespace, labels, dashboards, child_opts)
         program = Program(
             name=_PROGRAM,
             port=PORT,
@@ -85,21 +83,21 @@ class Grafana(pulumi.ComponentResource):
                 part,
                 {
                     "PROMETHEUS_URL": prometheus_address(scope, https=web is not None),
-                    **({"LOGS_URL": logs.url} if logs else {}),
+                    **({"LOGS_URL": logs.elasticsearch_url} if logs else {}),
                 },
                 [
                     secret_variable(_PASSWORD, credentials, _PASSWORD),
-                    *([logs.password("LOGS_PASSWORD")] if logs else []),
+                    *(logs.passwords(LOGS_PASSWORD="READER_PASSWORD") if logs else []),
                 ],
                 [*([web_mount()] if web else []), *([certificate_mount()] if logs else [])],
             ),
             volumes=[
-                from_config_map("provisioning", sources, paths),
-                from_config_map("dashboards", dashboards),
+                from_config_map("provisioning", provisioning_files, paths),
+                from_config_map("dashboards", dashboard_files),
                 scratch("data"),
                 scratch(),
                 *([web.volume()] if web else []),
-                *([logs.volume()] if logs else []),
+                *([logs.certificate_volume()] if logs else []),
             ],
             user=_USER,
         )
@@ -107,14 +105,14 @@ class Grafana(pulumi.ComponentResource):
         self.register_outputs({"url": self.url})
 
 
-def _sources(web: Web | None) -> str:
-    """The data sources, with trust in Prometheus' certificate where it has one of the stack's own."""
+def _sources(web: WebTls | None) -> str:
+    """The data sources, trusting the stack's CA where Prometheus serves TLS."""
     text = asset("monitoring/assets/grafana/datasources.yaml")
     if web is None:
         return text
     config = yaml.safe_load(text)
     config["datasources"][0]["jsonData"]["tlsAuthWithCACert"] = True
-    config["datasources"][0]["secureJsonData"] = {"tlsCACert": f"$__file{{{AUTHORITY_FILE}}}"}
+    config["datasources"][0]["secureJsonData"] = {"tlsCACert": f"$__file{{{CA_FILE}}}"}
     return yaml.safe_dump(config, sort_keys=False)
 
 

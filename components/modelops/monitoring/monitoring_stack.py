@@ -1,4 +1,4 @@
-"""MonitoringStack: metrics, alerts, dashboards and logs of everything that this library runs."""
+"""MonitoringStack: metrics, alerts, dashboards and logs for everything that this library runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -17,65 +17,64 @@ from modelops.monitoring.logs.args import ElkPart
 from modelops.monitoring.program import Scope
 from modelops.monitoring.prometheus import Prometheus
 
-_ON = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
-_OFF = ("grafana", "elk")
-"""Parts that are there, or not, unless the arguments say otherwise."""
-_SHORTEST_PASSWORD = 8
+_DEFAULT_ON = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
+_DEFAULT_OFF = ("grafana", "elk")
+_MIN_PASSWORD_LENGTH = 8
 
 
 class MonitoringStackArgs(TypedDict):
     """Arguments of MonitoringStack."""
 
     namespace: pulumi.Input[str]
-    """Namespace to create everything in. It must exist, and allow host paths where node_exporter or Filebeat are on."""
+    """Namespace for everything. It must exist, and allow hostPath volumes if node_exporter or Filebeat is on."""
     watched_namespaces: NotRequired[Sequence[pulumi.Input[str]]]
-    """Namespaces in which Prometheus looks for this library's pods; name the stack's own ones where several stacks
-    share a cluster. Default: all."""
+    """Namespaces in which Prometheus discovers this library's pods; list each stack's own where several share a
+    cluster. Default: all."""
     external_labels: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Labels on everything that leaves Prometheus, alerts included. Default: none."""
+    """Labels on everything that Prometheus sends out, alerts included. Default: none."""
     expose: NotRequired[AnyExpose]
-    """How Prometheus, Alertmanager, Grafana and Kibana are reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Only
-    Grafana and Kibana ask for a password. Default `ClusterIP`."""
+    """How to expose Prometheus, Alertmanager, Grafana and Kibana: `LoadBalancer`, `ClusterIP` or `NodePort`. Only
+    Grafana and Kibana require a password. Default `ClusterIP`."""
     host: NotRequired[pulumi.Input[str]]
-    """Name under which clients outside reach what is exposed. Default: each load balancer's own address, `localhost`
+    """Host name that external clients use for exposed programs. Default: each load balancer's own address, `localhost`
     with `NodePort`."""
     web: NotRequired[Web]
-    """How Prometheus and Alertmanager speak to whoever asks them. Default: in plain HTTP."""
+    """How Prometheus and Alertmanager serve their clients. Default: plain HTTP."""
     prometheus: NotRequired[PrometheusPart]
-    """Metrics and rules. Default: there."""
+    """Metrics and rules. Default: installed."""
     alertmanager: NotRequired[AlertmanagerPart]
-    """Where alerts go. Default: there."""
+    """Alert routing. Default: installed."""
     node_exporter: NotRequired[Part]
-    """Metrics of the nodes. Default: there."""
+    """Metrics of the nodes. Default: installed."""
     kube_state_metrics: NotRequired[Part]
-    """Metrics of the cluster's objects; the alert TrainingJobFailed needs them. Default: there."""
+    """Metrics of the cluster's objects; the alert TrainingJobFailed needs them. Default: installed."""
     grafana: NotRequired[GrafanaPart]
-    """Dashboards. Default: not there, as it needs a password."""
+    """Dashboards. Default: not installed, as it needs a password."""
     elk: NotRequired[ElkPart]
-    """Logs. Default: not there, as it needs more than the rest together."""
+    """Logs. Default: not installed, as it needs more resources than everything else together."""
     attach: NotRequired[Attach]
-    """Use monitoring that the cluster has already in place of parts of our own. For Elasticsearch see `elk.existing`.
+    """Use monitoring that the cluster already has instead of installing it. For Elasticsearch see `elk.existing`.
     Default: not used."""
 
 
 class MonitoringStack(pulumi.ComponentResource):
-    """Watches the nodes, the cluster and every component of this library. Each part can be off, sized or replaced.
+    """Monitors the nodes, the cluster and this library's components. Each part can be turned off, sized or replaced.
 
-    Prometheus finds the pods of all components by their labels; nothing has to be said for a new one.
+    Prometheus discovers the pods of all components by their labels; a new one needs no configuration.
     """
 
     prometheus_url: pulumi.Output[str] | None
-    """Address of Prometheus; none when it is off."""
+    """URL of Prometheus; none when it is off."""
     alertmanager_url: pulumi.Output[str] | None
-    """Address of Alertmanager; none when it is off."""
+    """URL of Alertmanager; none when it is off."""
     grafana_url: pulumi.Output[str] | None
-    """Address of Grafana; none when it is off."""
+    """URL of Grafana; none when it is off."""
     kibana_url: pulumi.Output[str] | None
-    """Address of Kibana; none when it is off."""
+    """URL of Kibana; none when it is off."""
     elasticsearch_url: pulumi.Output[str] | None
-    """Address of Elasticsearch inside the cluster; none when it is off."""
+    """URL of Elasticsearch inside the cluster; none when it is off."""
     web_ca_certificate: pulumi.Output[str] | None
-    """Certificate (PEM) that Prometheus' and Alertmanager's own are signed with; none without `web.tls`."""
+    """CA certificate (PEM) that signs those of Prometheus and Alertmanager; none without `web.tls`."""
 
     def __init__(self, name: str, args: MonitoringStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
@@ -87,9 +86,9 @@ class MonitoringStack(pulumi.ComponentResource):
         self.prometheus_url = self.alertmanager_url = self.grafana_url = None
         self.kibana_url = self.elasticsearch_url = self.web_ca_certificate = None
         web = None
-        if (given := args.get("web") or {}).get("tls"):
-            web = tls.certified(scope, given.get("certificate_generation", 1), child_opts)
-            self.web_ca_certificate = web.authority
+        if (web_args := args.get("web") or {}).get("tls"):
+            web = tls.issue_certificates(scope, web_args.get("certificate_generation", 1), child_opts)
+            self.web_ca_certificate = web.ca_certificate
         if is_on(args, "alertmanager"):
             self.alertmanager_url = alertmanager.Alertmanager(
                 scope, args.get("alertmanager") or {}, expose=expose, web=web, opts=child_opts
@@ -100,19 +99,20 @@ class MonitoringStack(pulumi.ComponentResource):
             exporters.KubeStateMetrics(scope, args.get("kube_state_metrics") or {}, opts=child_opts)
         if is_on(args, "prometheus"):
             self.prometheus_url = _prometheus(scope, args, expose, web, child_opts).url
-        reader = None
+        readable_logs = None
         if is_on(args, "elk"):
             logs = elk.Elk(scope, args["elk"], expose=expose, opts=child_opts)
-            self.kibana_url, self.elasticsearch_url, reader = logs.kibana_url, logs.elasticsearch_url, logs.reader
+            self.kibana_url, self.elasticsearch_url = logs.kibana_url, logs.elasticsearch_url
+            readable_logs = logs.readable
         if is_on(args, "grafana"):
             self.grafana_url = grafana.Grafana(
-                scope, args["grafana"], expose=expose, web=web, logs=reader, opts=child_opts
+                scope, args["grafana"], expose=expose, web=web, logs=readable_logs, opts=child_opts
             ).url
-        if (cluster := args.get("attach")) is not None:
+        if (existing := args.get("attach")) is not None:
             attach.Attached(
                 scope,
-                operator=cluster.get("prometheus_operator"),
-                sidecar=cluster.get("grafana"),
+                operator=existing.get("prometheus_operator"),
+                sidecar=existing.get("grafana"),
                 namespaces=_watched(args),
                 opts=child_opts,
             )
@@ -129,23 +129,23 @@ class MonitoringStack(pulumi.ComponentResource):
 
 
 def is_on(args: Any, part: str) -> bool:
-    """Whether the part of that name is there."""
-    return bool((args.get(part) or {}).get("enabled", part in _ON and not _operated(args)))
+    """Whether the part of that name is installed."""
+    return bool((args.get(part) or {}).get("enabled", part in _DEFAULT_ON and not _has_operator(args)))
 
 
-def _operated(args: Any) -> bool:
-    """Whether the cluster's prometheus-operator does what those parts would."""
+def _has_operator(args: Any) -> bool:
+    """Whether the cluster's prometheus-operator replaces the parts that are on by default."""
     return "prometheus_operator" in (args.get("attach") or {})
 
 
 def _watched(args: MonitoringStackArgs) -> list[pulumi.Input[str]] | None:
-    """The namespaces to look in; its own is always among them, for what runs there has metrics as well."""
+    """The namespaces to discover pods in; always includes the stack's own, whose pods have metrics too."""
     watched = args.get("watched_namespaces")
     return [*watched, args["namespace"]] if watched else None
 
 
 def _prometheus(
-    scope: Scope, args: MonitoringStackArgs, expose: Expose, web: tls.Web | None, opts: pulumi.ResourceOptions
+    scope: Scope, args: MonitoringStackArgs, expose: Expose, web: tls.WebTls | None, opts: pulumi.ResourceOptions
 ) -> Prometheus:
     return Prometheus(
         scope,
@@ -168,13 +168,13 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     web: Any = args.get("web") or {}
     if isinstance(web, Mapping):
         problems.number("web.certificate_generation", web.get("certificate_generation"), 1)
-    for part in (*_ON, *_OFF):
+    for part in (*_DEFAULT_ON, *_DEFAULT_OFF):
         _check_part(problems, part, args.get(part))
-    own: Any = args.get("elk") or {}
+    elk_args: Any = args.get("elk") or {}
     for program in elk.PROGRAMS:
-        _check_part(problems, f"elk.{program}", own.get(program))
+        _check_part(problems, f"elk.{program}", elk_args.get(program))
     if is_on(args, "elk"):
-        elk.check(problems, own)
+        elk.check(problems, elk_args)
     alerts: Any = args.get("alertmanager") or {}
     if isinstance(alerts, Mapping):
         receivers.check(problems, "alertmanager.receivers", alerts.get("receivers"))
@@ -198,21 +198,21 @@ def _check_part(problems: Problems, field: str, part: Any) -> None:
 
 
 def _check_password(problems: Problems, args: Any, part: str, field: str, *, required: bool) -> None:
-    """Long enough where the part is there. The value itself is never shown."""
+    """Checks the password of a part that is on, without showing its value."""
     if not is_on(args, part):
         return
     password = args[part].get(field)
     if password is None and required:
         problems.missing(f"{part}.{field}", f"it is required when {part} is on")
-    elif isinstance(password, str) and len(password) < _SHORTEST_PASSWORD:
-        problems.add(f"{part}.{field}", "too short", f"must be at least {_SHORTEST_PASSWORD} characters")
+    elif isinstance(password, str) and len(password) < _MIN_PASSWORD_LENGTH:
+        problems.add(f"{part}.{field}", "too short", f"must be at least {_MIN_PASSWORD_LENGTH} characters")
 
 
 def _check_dependencies(problems: Problems, args: MonitoringStackArgs) -> None:
-    cluster = args.get("attach")
-    if isinstance(cluster, Mapping) and not cluster:
+    existing = args.get("attach")
+    if isinstance(existing, Mapping) and not existing:
         problems.add("attach", "empty", "must name prometheus_operator or grafana")
-    replaced = [*(_ON if _operated(args) else ()), *(["grafana"] if "grafana" in (cluster or {}) else [])]
+    replaced = [*(_DEFAULT_ON if _has_operator(args) else ()), *(["grafana"] if "grafana" in (existing or {}) else [])]
     for part in replaced:
         if is_on(args, part):
             problems.add(f"{part}.enabled", True, "must be false with attach: the cluster has its own")

@@ -1,4 +1,4 @@
-"""How each program of the monitoring stack is put on the cluster: one pod, its Service, its network policy."""
+"""Deploys a program of the monitoring stack: one pod, its Service, its network policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from modelops.kubernetes.pods import USER_ID, core, name_of, pod_template, restr
 
 COMPONENT = "monitoring"
 AGENT_TIMEOUTS = pulumi.CustomTimeouts(create="5m", update="5m")
-"""Node agents start in seconds; where one can't be scheduled, waiting for longer only delays the news."""
+"""Node agents start in seconds; if one can't be scheduled, a longer wait only delays the error."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Scope:
 
     name: str
     namespace: pulumi.Input[str]
-    outside: pulumi.Input[str] | None = None
-    """Name under which clients outside reach what is exposed."""
+    external_host: pulumi.Input[str] | None = None
+    """Host name that external clients use for exposed programs."""
 
     def named(self, program: str) -> str:
         """Name of a program's objects."""
@@ -59,11 +59,11 @@ class Program:
     user: int = USER_ID
     group: int | None = None
     token: bool = False
-    """Whether the pod gets a token to ask the API server with."""
+    """Whether the pod gets an API server token."""
     private: bool = False
     """Whether only pods of the same monitoring stack may connect."""
     scheme: str = "http"
-    """How clients speak to it: `http` or `https`."""
+    """`http` or `https`."""
     startup_seconds: int = 180
 
 
@@ -77,31 +77,29 @@ class Running:
 
 
 def account(scope: Scope, program: str, opts: pulumi.ResourceOptions) -> core.ServiceAccount:
-    """The program's own identity; pods take a token only where they say so."""
+    """The program's service account; pods must opt in to its token."""
     return service_account(scope.named(program), scope.metadata(program), opts)
 
 
 def permissions(
     scope: Scope,
     program: str,
-    of: core.ServiceAccount,
+    identity: core.ServiceAccount,
     rules: Sequence[k8s.rbac.v1.PolicyRuleArgs],
     opts: pulumi.ResourceOptions,
 ) -> None:
-    """Cluster-wide permissions. Without fixed names: two stacks on one cluster must not meet."""
+    """Cluster-wide permissions, without fixed names: two stacks on one cluster must not collide."""
     metadata = k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(program))
     role = k8s.rbac.v1.ClusterRole(scope.named(program), metadata=metadata, rules=list(rules), opts=opts)
     k8s.rbac.v1.ClusterRoleBinding(
         scope.named(program),
         metadata=metadata,
-        role_ref=k8s.rbac.v1.RoleRefArgs(
-            api_group="rbac.authorization.k8s.io",
-            kind="ClusterRole",
-            name=name_of(role),
-        ),
+        role_ref=k8s.rbac.v1.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="ClusterRole", name=name_of(role)),
         subjects=[
             k8s.rbac.v1.SubjectArgs(
-                kind="ServiceAccount", name=with_dependencies(scope.named(program), of), namespace=scope.namespace
+                kind="ServiceAccount",
+                name=with_dependencies(scope.named(program), identity),
+                namespace=scope.namespace,
             )
         ],
         opts=opts,
@@ -117,7 +115,7 @@ def run(
     rules: Sequence[k8s.rbac.v1.PolicyRuleArgs] = (),
     after: Sequence[pulumi.Resource] = (),
 ) -> Running:
-    """Runs the program once `after` is there, with the cluster-wide permissions that `rules` give."""
+    """Runs the program once the resources `after` exist, with the cluster-wide permissions in `rules`."""
     identity = account(scope, program.name, opts)
     if rules:
         permissions(scope, program.name, identity, rules, opts)
@@ -131,7 +129,8 @@ def run(
             allow_ingress(program.port, k8s.meta.v1.LabelSelectorArgs(match_labels=peers) if program.private else None)
         ],
     )
-    wait = timeouts(program.startup_seconds + 120)  # beyond the Deployment's own deadline, pulling the image included
+    # Longer than the Deployment's own deadline, to leave time for pulling the image.
+    wait = timeouts(program.startup_seconds + 120)
     deployment = k8s.apps.v1.Deployment(
         scope.named(program.name),
         metadata=scope.metadata(program.name),
@@ -153,7 +152,7 @@ def run(
         expose=expose,
         port=program.port,
         inside=scope.host(program.name),
-        host=scope.outside if expose is not Expose.CLUSTER_IP else None,
+        host=scope.external_host if expose is not Expose.CLUSTER_IP else None,
         ready=[deployment],
         scheme=program.scheme,
     )

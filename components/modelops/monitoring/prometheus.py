@@ -1,4 +1,4 @@
-"""Prometheus: what it scrapes, which rules it evaluates, how long it keeps metrics."""
+"""Prometheus: its scrape configuration, rules and retention."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from modelops.kubernetes.pods import (
 from modelops.kubernetes.volumes import retained_claim
 from modelops.monitoring.args import PrometheusPart
 from modelops.monitoring.program import Program, Scope, run
-from modelops.monitoring.tls import ARGUMENT, AUTHORITY_FILE, Web, web_mount
+from modelops.monitoring.tls import CA_FILE, WEB_CONFIG_FLAG, WebTls, web_mount
 
 PORT = 9090
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="384Mi", memory_limit="1Gi")
@@ -39,7 +39,7 @@ _PROGRAM = "prometheus"
 
 
 class Prometheus(pulumi.ComponentResource):
-    """Prometheus on one volume, with this library's scrape configuration and rules."""
+    """Prometheus with one volume and this library's scrape configuration and rules."""
 
     url: pulumi.Output[str]
 
@@ -52,7 +52,7 @@ class Prometheus(pulumi.ComponentResource):
         namespaces: Sequence[pulumi.Input[str]] | None,
         external_labels: Mapping[str, pulumi.Input[str]],
         alertmanager: pulumi.Output[str] | None,
-        web: Web | None,
+        web: WebTls | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Prometheus", scope.named(_PROGRAM), None, opts)
@@ -62,7 +62,7 @@ class Prometheus(pulumi.ComponentResource):
             namespaces=list(namespaces) if namespaces else None,
             external_labels=dict(external_labels),
             alertmanager=alertmanager,
-        ).apply(lambda known: render_config(**known, tls_name=scope.named("alertmanager") if web else None))
+        ).apply(lambda values: render_config(**values, tls_name=scope.named("alertmanager") if web else None))
         rules = assets("monitoring/assets/rules")
         files = config_map(
             name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, child_opts
@@ -85,13 +85,12 @@ class Prometheus(pulumi.ComponentResource):
             token=True,
             scheme="https" if web else "http",
         )
-        running = run(scope, program, child_opts, expose=expose, rules=_rules())
-        self.url = running.url
+        self.url = run(scope, program, child_opts, expose=expose, rules=_rules()).url
         self.register_outputs({"url": self.url})
 
 
 def address(scope: Scope, *, https: bool) -> pulumi.Output[str]:
-    """Where other programs in the cluster ask Prometheus."""
+    """Where other programs in the cluster query Prometheus."""
     return pulumi.Output.concat("https://" if https else "http://", scope.host(_PROGRAM), f":{PORT}")
 
 
@@ -101,9 +100,9 @@ def render_config(
     alertmanager: str | None,
     tls_name: str | None = None,
 ) -> str:
-    """The scrape configuration with what differs from stack to stack.
+    """The scrape configuration with this stack's settings.
 
-    `tls_name` is Alertmanager's name in its certificate, where the stack's own web ends speak TLS.
+    `tls_name`, given when the stack serves TLS, is the name in Alertmanager's certificate.
     """
     config: dict[str, Any] = yaml.safe_load(asset("monitoring/assets/prometheus/prometheus.yml"))
     if external_labels:
@@ -113,31 +112,31 @@ def render_config(
     else:
         config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
     if tls_name is not None:
-        _encrypt(config, tls_name)
+        _use_tls(config, tls_name)
     for job in config["scrape_configs"] if namespaces else ():
         _limit(job, sorted(namespaces or ()))
     return yaml.dump(config, Dumper=_WithoutAliases, sort_keys=False)
 
 
-def _encrypt(config: dict[str, Any], alertmanager: str) -> None:
-    """Speaks TLS to itself and to Alertmanager; pods of other components stay as their annotations say."""
-    trusted = {"ca_file": AUTHORITY_FILE}
+def _use_tls(config: dict[str, Any], alertmanager_name: str) -> None:
+    """Uses TLS for Prometheus itself and Alertmanager; the annotations of other pods decide for those."""
+    tls = {"ca_file": CA_FILE}
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
-    jobs["prometheus"] |= {"scheme": "https", "tls_config": trusted}
-    # Found by its pod's address, which no certificate has.
-    jobs["modelops"]["tls_config"] = {**trusted, "server_name": alertmanager}
-    for found in config.get("alerting", {}).get("alertmanagers", []):
-        found |= {"scheme": "https", "tls_config": trusted}
+    jobs["prometheus"] |= {"scheme": "https", "tls_config": tls}
+    # Prometheus discovers Alertmanager by pod IP, which is in no certificate.
+    jobs["modelops"]["tls_config"] = {**tls, "server_name": alertmanager_name}
+    for alertmanager in config.get("alerting", {}).get("alertmanagers", []):
+        alertmanager |= {"scheme": "https", "tls_config": tls}
 
 
 def _limit(job: dict[str, Any], namespaces: Sequence[str]) -> None:
-    """Keeps to some namespaces: no pods of others are looked for, and what kubelets tell of those is dropped."""
+    """Limits a job to `namespaces`: discovers only their pods and drops the kubelets' metrics of other namespaces."""
     for discovery in job.get("kubernetes_sd_configs", []):
         if discovery["role"] == "pod":
             discovery["namespaces"] = {"names": list(namespaces)}
         if discovery["role"] == "node":
-            own = {"source_labels": ["namespace"], "action": "keep", "regex": "|".join(["", *namespaces])}
-            job["metric_relabel_configs"] = [*job.get("metric_relabel_configs", []), own]
+            keep = {"source_labels": ["namespace"], "action": "keep", "regex": "|".join(["", *namespaces])}
+            job["metric_relabel_configs"] = [*job.get("metric_relabel_configs", []), keep]
 
 
 class _WithoutAliases(yaml.SafeDumper):
@@ -155,15 +154,15 @@ def _container(part: PrometheusPart, size: pulumi.Input[str], *, https: bool) ->
             "--config.file=/etc/prometheus/prometheus.yml",
             "--storage.tsdb.path=/prometheus",
             days.apply(lambda count: f"--storage.tsdb.retention.time={int(count)}d"),
-            # The rest is for the write-ahead log and for compaction, which need room beside the blocks.
+            # The rest is for the write-ahead log and for compaction, which need space beside the blocks.
             pulumi.Output.from_input(size).apply(
                 lambda quantity: f"--storage.tsdb.retention.size={bytes_of(quantity) * 4 // 5 // 2**20}MB"
             ),
-            *([ARGUMENT] if https else []),
+            *([WEB_CONFIG_FLAG] if https else []),
         ],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
         resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
-        # Replaying the write-ahead log of a big volume takes minutes.
+        # Replaying a large write-ahead log takes minutes.
         startup_probe=http_probe("/-/ready", "http", period=2, failures=150, https=https),
         readiness_probe=http_probe("/-/ready", "http", period=10, failures=3, https=https),
         liveness_probe=http_probe("/-/healthy", "http", period=20, failures=3, timeout=5, https=https),
@@ -177,7 +176,7 @@ def _container(part: PrometheusPart, size: pulumi.Input[str], *, https: bool) ->
 
 
 def _rules() -> tuple[k8s.rbac.v1.PolicyRuleArgs, ...]:
-    """What Prometheus reads from the cluster: where its targets are, and the kubelets' and the API server's metrics."""
+    """Permissions for target discovery and for the metrics of kubelets and the API server."""
     return (
         k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["nodes", "pods"], verbs=["get", "list", "watch"]),
         k8s.rbac.v1.PolicyRuleArgs(api_groups=[""], resources=["nodes/metrics"], verbs=["get"]),

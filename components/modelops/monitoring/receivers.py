@@ -1,6 +1,6 @@
-"""Where alerts go: receivers as typed arguments, turned into Alertmanager's configuration."""
+"""Alert receivers: typed arguments, rendered into Alertmanager's configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -16,11 +16,11 @@ class EmailReceiver(TypedDict):
     """Alerts by e-mail."""
 
     to: pulumi.Input[str]
-    """Address that gets them; several with commas between."""
+    """Recipient address; separate several with commas."""
     sender: pulumi.Input[str]
-    """Address that they come from."""
+    """Sender address."""
     server: pulumi.Input[str]
-    """Mail server with its port, such as `smtp.example.com:587`. TLS is required of it."""
+    """Mail server and port, such as `smtp.example.com:587`. It must support TLS."""
     username: NotRequired[pulumi.Input[str]]
     """Account at the mail server. Default: none."""
     password: NotRequired[pulumi.Input[str]]
@@ -31,16 +31,16 @@ class SlackReceiver(TypedDict):
     """Alerts in a Slack channel."""
 
     url: pulumi.Input[str]
-    """Slack's address of an incoming webhook; whoever has it can write there."""
+    """URL of a Slack incoming webhook; anyone who has it can post there."""
     channel: NotRequired[pulumi.Input[str]]
     """Channel. Default: the webhook's own."""
 
 
 class WebhookReceiver(TypedDict):
-    """Alerts as Alertmanager's JSON, posted to an address."""
+    """Alerts as Alertmanager's JSON, posted to a URL."""
 
     url: pulumi.Input[str]
-    """The address."""
+    """The URL."""
     token: NotRequired[pulumi.Input[str]]
     """Sent as `Authorization: Bearer …`. Default: none."""
 
@@ -53,20 +53,20 @@ class PagerDutyReceiver(TypedDict):
 
 
 class Receivers(TypedDict):
-    """Everything that gets each alert, resolved ones too; `Watchdog` goes to none of them. At least one."""
+    """Each receiver gets every alert, resolved ones too, except `Watchdog`. At least one."""
 
     email: NotRequired[EmailReceiver]
     """An e-mail address. Default: none."""
     slack: NotRequired[SlackReceiver]
     """A Slack channel. Default: none."""
     webhook: NotRequired[WebhookReceiver]
-    """Any address. Default: none."""
+    """Any URL. Default: none."""
     pagerduty: NotRequired[PagerDutyReceiver]
     """A PagerDuty service. Default: none."""
 
 
 def check(problems: Problems, field: str, receivers: object) -> None:
-    """Values are never shown: they are secrets, mostly."""
+    """Checks the receivers without showing their values, as most are secrets."""
     if not isinstance(receivers, Mapping):
         return
     if not receivers:
@@ -77,32 +77,22 @@ def check(problems: Problems, field: str, receivers: object) -> None:
             problems.add(f"{field}.{name}.url", "not shown", "must be an http:// or https:// address")
 
 
-def configuration(receivers: Receivers) -> pulumi.Output[str]:
-    """Alertmanager's configuration with these receivers."""
-    known: pulumi.Output[Any] = pulumi.Output.from_input(receivers)
-    return known.apply(render)
-
-
 def render(receivers: Mapping[str, Any]) -> str:
-    """The asset's configuration, with every alert to all of `receivers`."""
+    """The default configuration, with every alert routed to all `receivers`."""
     config = yaml.safe_load(asset("monitoring/assets/alertmanager/alertmanager.yml"))
     team: dict[str, Any] = {"name": _TEAM}
     for name, entry in receivers.items():
         team[f"{name}_configs"] = [{"send_resolved": True, **_RENDERERS[name](entry)}]
     config["receivers"].append(team)
     nobody = config["route"]["receiver"]
-    # The watchdog always fires: it is there to be missed, not to be read.
+    # The watchdog is a dead man's switch: it always fires, so nobody wants to read it.
     config["route"] |= {"receiver": _TEAM, "routes": [{"receiver": nobody, "matchers": ['severity = "none"']}]}
     return yaml.safe_dump(config, sort_keys=False)
 
 
 def _email(entry: Mapping[str, Any]) -> dict[str, Any]:
     fields = {"to": entry["to"], "from": entry["sender"], "smarthost": entry["server"], "require_tls": True}
-    if "username" in entry:
-        fields["auth_username"] = entry["username"]
-    if "password" in entry:
-        fields["auth_password"] = entry["password"]
-    return fields
+    return fields | {f"auth_{key}": entry[key] for key in ("username", "password") if key in entry}
 
 
 def _slack(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,8 +106,9 @@ def _webhook(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"url": entry["url"], "http_config": {"authorization": authorization}}
 
 
-def _pagerduty(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"routing_key": entry["routing_key"]}
-
-
-_RENDERERS = {"email": _email, "slack": _slack, "webhook": _webhook, "pagerduty": _pagerduty}
+_RENDERERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "email": _email,
+    "slack": _slack,
+    "webhook": _webhook,
+    "pagerduty": dict,
+}

@@ -113,7 +113,7 @@ def test_what_is_refused_fails_the_job_and_is_said(servers: Servers, setup, refu
     servers.answers[refused] = (400, '{"error":"no such thing"}')
     done = setup()
     assert done.returncode != 0
-    assert "answered with 400" in done.stderr and "no such thing" in done.stderr
+    assert "returned 400" in done.stderr and "no such thing" in done.stderr
     assert servers.asked == PUT[: PUT.index(refused) + 1]
 
 
@@ -121,4 +121,4 @@ def test_objects_that_kibana_takes_in_part_fail_the_job(servers: Servers, setup)
     servers.answers[PUT[-1]] = (200, '{"success":false,"errors":[{"id":"modelops-logs"}]}')
     done = setup()
     assert done.returncode != 0
-    assert "did not take every object" in done.stderr and '"id":"modelops-logs"' in done.stderr
+    assert "did not import every object" in done.stderr and '"id":"modelops-logs"' in done.stderr

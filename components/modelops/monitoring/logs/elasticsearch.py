@@ -1,8 +1,8 @@
-"""Elasticsearch: a StatefulSet of one node, or of three that keep each line twice."""
+"""Elasticsearch: a StatefulSet of one node, or of three that store each line twice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -16,6 +16,7 @@ from modelops.kubernetes.pods import (
     DefaultResources,
     container,
     core,
+    field_variable,
     from_config_map,
     mount,
     pod_template,
@@ -25,7 +26,7 @@ from modelops.kubernetes.pods import (
     scratch,
 )
 from modelops.monitoring.logs.args import ElasticsearchPart
-from modelops.monitoring.logs.shared import GROUP, OWN_AUTHORITY, PORTS, USER, Elasticsearch, Shared, heap
+from modelops.monitoring.logs.shared import GROUP, PORTS, STACK_CA_FILE, USER, Elasticsearch, Shared, java_heap
 from modelops.monitoring.program import Scope, account
 
 DEFAULT_RESOURCES = DefaultResources(cpu="200m", memory="2Gi", memory_limit="2Gi")
@@ -40,7 +41,7 @@ _USERS = ("ADMIN_PASSWORD", "KIBANA_PASSWORD", "READER_PASSWORD", "SETUP_PASSWOR
 
 
 def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
-    """Creates the nodes, and the Services by which clients and the nodes themselves find them."""
+    """Creates the nodes, and the Services through which clients and the nodes themselves reach them."""
     scope, opts = shared.scope, shared.opts
     count = part.get("nodes", 1)
     identity = account(scope, _PROGRAM, opts)
@@ -58,11 +59,11 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
         spec=k8s.apps.v1.StatefulSetSpecArgs(
             replicas=count,
             service_name=scope.named(_NODES),
-            # All at once: the first ones need each other to begin.
+            # All at once: the nodes need each other to form a cluster.
             pod_management_policy="Parallel",
-            # So that a node has its shards back before the next one is restarted.
+            # Lets a node recover its shards before the next one restarts.
             min_ready_seconds=30 if count > 1 else None,
-            selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
+            selector=_selector(scope),
             persistent_volume_claim_retention_policy=(
                 k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
                     when_deleted="Retain" if part.get("retain_volume", True) else "Delete", when_scaled="Retain"
@@ -76,8 +77,6 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
                 {},
                 security=restricted_pod(USER, GROUP),
                 termination_grace_period_seconds=120,
-                affinity=_affinity(scope, part),
-                topology_spread_constraints=_spread(scope, part),
                 volumes=[
                     from_config_map("files", files),
                     shared.certificate_volume(_PROGRAM),
@@ -85,34 +84,35 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
                     scratch(),
                 ],
                 init_containers=[_preparation(shared, part)],
+                **_placement(scope, part),
             ),
         ),
         opts=merged(opts, custom_timeouts=pulumi.CustomTimeouts(create="15m", update="30m")),
     )
     service = _service(scope, _PROGRAM, PORTS[_PROGRAM], opts)
-    url = with_dependencies(shared.elasticsearch, service, nodes)
-    return Elasticsearch(url, "modelops_writer", "WRITER_PASSWORD", OWN_AUTHORITY, after=(nodes, service))
+    url = with_dependencies(shared.elasticsearch_url, service, nodes)
+    return Elasticsearch(url, "modelops_writer", "WRITER_PASSWORD", STACK_CA_FILE, after=(nodes, service))
+
+
+def _selector(scope: Scope) -> k8s.meta.v1.LabelSelectorArgs:
+    return k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name))
 
 
 def _network(scope: Scope, count: int, opts: pulumi.ResourceOptions) -> None:
     _service(scope, _NODES, _TRANSPORT, opts, headless=True)
-    own = k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
-    nodes = k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name))
+    stack = k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
     network_policy(
         scope.named(_PROGRAM),
         scope.metadata(_PROGRAM),
         selector(_PROGRAM, scope.name),
         opts,
-        ingress=[allow_ingress(PORTS[_PROGRAM], own), allow_ingress(_TRANSPORT, nodes)],
+        ingress=[allow_ingress(PORTS[_PROGRAM], stack), allow_ingress(_TRANSPORT, _selector(scope))],
     )
     if count > 1:
         k8s.policy.v1.PodDisruptionBudget(
             scope.named(_PROGRAM),
             metadata=scope.metadata(_PROGRAM),
-            spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(
-                max_unavailable=1,
-                selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
-            ),
+            spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(max_unavailable=1, selector=_selector(scope)),
             opts=opts,
         )
 
@@ -120,7 +120,7 @@ def _network(scope: Scope, count: int, opts: pulumi.ResourceOptions) -> None:
 def _service(
     scope: Scope, name: str, port: int, opts: pulumi.ResourceOptions, *, headless: bool = False
 ) -> core.Service:
-    # Neither is waited for: the nodes need theirs before they are ready, and clients come after the nodes.
+    # Don't wait for either: the nodes need theirs before they are ready, and clients start after the nodes.
     metadata = k8s.meta.v1.ObjectMetaArgs(
         name=scope.named(name),
         namespace=scope.namespace,
@@ -153,40 +153,36 @@ def _claim(scope: Scope, part: ElasticsearchPart) -> core.PersistentVolumeClaimA
     )
 
 
-def _affinity(scope: Scope, part: ElasticsearchPart) -> core.AffinityArgs | None:
-    """Never two nodes on one machine, and only in the named zones."""
+def _placement(scope: Scope, part: ElasticsearchPart) -> dict[str, Any]:
+    """Never two nodes on one host, and only in the chosen zones.
+
+    One node per zone puts the two copies of a line in two zones, so Elasticsearch need not know of zones.
+    """
     if part.get("nodes", 1) == 1:
-        return None
-    apart = core.PodAffinityTermArgs(
-        topology_key="kubernetes.io/hostname",
-        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
-    )
+        return {}
     zones = part.get("zones")
-    where = core.NodeSelectorRequirementArgs(key=ZONE, operator="In", values=list(zones)) if zones else None
-    return core.AffinityArgs(
-        pod_anti_affinity=core.PodAntiAffinityArgs(required_during_scheduling_ignored_during_execution=[apart]),
+    in_zones = core.NodeSelectorRequirementArgs(key=ZONE, operator="In", values=list(zones)) if zones else None
+    affinity = core.AffinityArgs(
+        pod_anti_affinity=core.PodAntiAffinityArgs(
+            required_during_scheduling_ignored_during_execution=[
+                core.PodAffinityTermArgs(topology_key="kubernetes.io/hostname", label_selector=_selector(scope))
+            ]
+        ),
         node_affinity=core.NodeAffinityArgs(
             required_during_scheduling_ignored_during_execution=core.NodeSelectorArgs(
-                node_selector_terms=[core.NodeSelectorTermArgs(match_expressions=[where])]
+                node_selector_terms=[core.NodeSelectorTermArgs(match_expressions=[in_zones])]
             )
         )
-        if where
+        if in_zones
         else None,
     )
-
-
-def _spread(scope: Scope, part: ElasticsearchPart) -> Sequence[core.TopologySpreadConstraintArgs] | None:
-    """One node a zone means that the two copies of a line are in two zones: Elasticsearch needs not know of zones."""
-    if part.get("nodes", 1) == 1:
-        return None
-    return [
-        core.TopologySpreadConstraintArgs(
-            max_skew=1,
-            topology_key=ZONE,
-            when_unsatisfiable="DoNotSchedule" if part.get("zones") else "ScheduleAnyway",
-            label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
-        )
-    ]
+    spread = core.TopologySpreadConstraintArgs(
+        max_skew=1,
+        topology_key=ZONE,
+        when_unsatisfiable="DoNotSchedule" if zones else "ScheduleAnyway",
+        label_selector=_selector(scope),
+    )
+    return {"affinity": affinity, "topology_spread_constraints": [spread]}
 
 
 def _preparation(shared: Shared, part: ElasticsearchPart) -> core.ContainerArgs:
@@ -212,27 +208,23 @@ def _server(shared: Shared, part: ElasticsearchPart, count: int) -> core.Contain
     scope = shared.scope
     names = [f"{scope.named(_PROGRAM)}-{index}" for index in range(count)]
     resources = resource_requirements(part.get("resources"), DEFAULT_RESOURCES)
-    given = part.get("resources") or {}
     variables: dict[str, pulumi.Input[str]] = {
-        "ES_JAVA_OPTS": heap(given.get("memory_limit", given.get("memory", DEFAULT_RESOURCES.memory_limit))),
+        "ES_JAVA_OPTS": java_heap(part.get("resources"), DEFAULT_RESOURCES),
         "NODE_HOSTS": ",".join(f"{name}.{scope.named(_NODES)}" for name in names),
         "NODE_NAMES": ",".join(names),
     }
     if "snapshots" in part and "endpoint" in part["snapshots"]:
         variables["s3.client.default.endpoint"] = part["snapshots"]["endpoint"]
-    own = [
-        core.EnvVarArgs(
-            name=name,
-            value_from=core.EnvVarSourceArgs(field_ref=core.ObjectFieldSelectorArgs(field_path=field)),
-        )
-        for name, field in (("POD_IP", "status.podIP"), ("POD_NAME", "metadata.name"))
-    ]
     healthy = core.ExecActionArgs(command=["/bin/sh", "/modelops/healthy.sh"])
     return container(
         _PROGRAM,
         part.get("image", UPSTREAM_IMAGES[_PROGRAM]),
         variables=variables,
-        secrets=[*own, *shared.passwords("SETUP_PASSWORD")],
+        secrets=[
+            field_variable("POD_IP", "status.podIP"),
+            field_variable("POD_NAME", "metadata.name"),
+            *shared.passwords("SETUP_PASSWORD"),
+        ],
         ports=[
             core.ContainerPortArgs(name="https", container_port=PORTS[_PROGRAM]),
             core.ContainerPortArgs(name="transport", container_port=_TRANSPORT),

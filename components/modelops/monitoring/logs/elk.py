@@ -1,4 +1,4 @@
-"""The log pipeline: Filebeat → Logstash → Elasticsearch → Kibana, from the containers' files to a searchable page."""
+"""The log pipeline: Filebeat → Logstash → Elasticsearch → Kibana, from container log files to searchable logs."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,118 +12,108 @@ from modelops.core.types import Expose
 from modelops.core.validation import Problems
 from modelops.monitoring.logs import elasticsearch, filebeat, kibana, logstash, setup_job
 from modelops.monitoring.logs.args import ElasticsearchPart, ElkPart
-from modelops.monitoring.logs.shared import EXISTING_AUTHORITY, PORTS, Elasticsearch, Reader, Shared, share
+from modelops.monitoring.logs.shared import EXISTING_CA_FILE, PORTS, Elasticsearch, Shared, create_shared
 from modelops.monitoring.program import Scope
 
 PROGRAMS = ("elasticsearch", "logstash", "kibana", "filebeat")
-_LEAST_QUEUE = {"filebeat": 64 * 2**20, "logstash": 128 * 2**20}
-_FULL = 0.8
-"""Share of a volume that logs may fill: Elasticsearch moves shards away from fuller ones, and stops writing later."""
+_MIN_QUEUE_BYTES = {"filebeat": 64 * 2**20, "logstash": 128 * 2**20}
+_MAX_DISK_USAGE = 0.8
+"""Share of a volume that logs may fill: above it Elasticsearch moves shards away, and later stops writing."""
 
 
 class Elk(pulumi.ComponentResource):
-    """Elasticsearch, its own or an existing one, and the programs around it that are on."""
+    """Elasticsearch, new or existing, and the enabled programs around it."""
 
     elasticsearch_url: pulumi.Output[str]
     kibana_url: pulumi.Output[str] | None
-    shared: Shared
-    elasticsearch: Elasticsearch
-    reader: Reader | None
-    """How to read the lines; none of an existing Elasticsearch, whose user need not be able to."""
+    readable: Shared | None
+    """Secrets for reading the logs; none for an existing Elasticsearch, whose user need not have read access."""
 
     def __init__(self, scope: Scope, part: ElkPart, *, expose: Expose, opts: pulumi.ResourceOptions) -> None:
         super().__init__("modelops:monitoring:Elk", scope.named("elk"), None, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
-        own = part.get("elasticsearch") or ElasticsearchPart()
-        shared = self.shared = share(scope, part, child_opts)
-        target = self.elasticsearch = _existing(part) or elasticsearch.deploy(shared, own)
+        settings = part.get("elasticsearch") or ElasticsearchPart()
+        shared = create_shared(scope, part, child_opts)
+        target = _existing(part) or elasticsearch.deploy(shared, settings)
         self.elasticsearch_url = target.url
-        self.reader = None if "existing" in part else Reader(shared)
-        self.kibana_url = inside = None
-        if has_kibana(part):
-            web = kibana.deploy(shared, part.get("kibana") or {}, target, expose)
-            self.kibana_url = web.url
-            inside = with_dependencies(
-                f"https://{scope.named('kibana')}:{PORTS['kibana']}", web.deployment, web.service
+        self.readable = None if "existing" in part else shared
+        self.kibana_url = internal_kibana_url = None
+        if "existing" not in part and is_on(part.get("kibana") or {}):
+            server = kibana.deploy(shared, part.get("kibana") or {}, target, expose)
+            self.kibana_url = server.url
+            internal_kibana_url = with_dependencies(
+                f"https://{scope.named('kibana')}:{PORTS['kibana']}", server.deployment, server.service
             )
         if "existing" not in part or part["existing"].get("setup", True):
-            # Before the first line comes: without its template a stream would be made as a plain index.
-            job = setup_job.deploy(shared, own, target, inside)
+            # Before the first line arrives: without the template it would create a plain index, not a data stream.
+            job = setup_job.deploy(shared, settings, target, internal_kibana_url)
             target = replace(target, after=(*target.after, job))
-        forwarder = None
-        if is_on(given := part.get("logstash") or {}):
-            forwarder = logstash.deploy(shared, given, target)
-        if is_on(beats := part.get("filebeat") or {}):
-            filebeat.deploy(shared, beats, target, forwarder)
+        logstash_host = None
+        if is_on(logstash_part := part.get("logstash") or {}):
+            logstash_host = logstash.deploy(shared, logstash_part, target)
+        if is_on(filebeat_part := part.get("filebeat") or {}):
+            filebeat.deploy(shared, filebeat_part, target, logstash_host)
         self.register_outputs({"elasticsearch_url": self.elasticsearch_url, "kibana_url": self.kibana_url})
 
 
 def is_on(part: Any) -> bool:
-    """Whether one of the programs around Elasticsearch is there."""
+    """Whether a program around Elasticsearch is enabled."""
     return bool(part.get("enabled", True))
 
 
-def has_kibana(part: ElkPart) -> bool:
-    """Kibana comes with an Elasticsearch of our own, unless it is off."""
-    return "existing" not in part and is_on(part.get("kibana") or {})
-
-
 def _existing(part: ElkPart) -> Elasticsearch | None:
-    given = part.get("existing")
-    if given is None:
+    existing = part.get("existing")
+    if existing is None:
         return None
-    authority = EXISTING_AUTHORITY if "ca_certificate" in given else None
-    return Elasticsearch(pulumi.Output.from_input(given["url"]), given["username"], "ADMIN_PASSWORD", authority)
+    ca_file = EXISTING_CA_FILE if "ca_certificate" in existing else None
+    return Elasticsearch(pulumi.Output.from_input(existing["url"]), existing["username"], "ADMIN_PASSWORD", ca_file)
 
 
 def check(problems: Problems, part: Any) -> None:
-    """The rules between the arguments of the log pipeline. Only called where it is on."""
-    own, existing = part.get("elasticsearch") or {}, part.get("existing")
+    """Checks the arguments of the log pipeline, when it is on."""
+    settings, existing = part.get("elasticsearch") or {}, part.get("existing")
     problems.number("elk.certificate_generation", part.get("certificate_generation"), 1)
     if existing is not None:
         problems.url("elk.existing.url", existing.get("url"))
         if "password" not in part:
-            problems.missing("elk.password", "it is required with elk.existing: it is that user's")
+            problems.missing("elk.password", "it is required with elk.existing, for its user")
         if (part.get("kibana") or {}).get("enabled"):
             problems.add("elk.kibana.enabled", True, "must be false with elk.existing, which has its own")
-    _check_nodes(problems, own)
-    _check_volume(problems, own)
-    snapshots = own.get("snapshots") or {}
+    _check_nodes(problems, settings)
+    _check_volume(problems, settings)
+    snapshots = settings.get("snapshots") or {}
     problems.url("elk.elasticsearch.snapshots.endpoint", snapshots.get("endpoint"))
     problems.number("elk.elasticsearch.snapshots.retention_days", snapshots.get("retention_days"), 1, 3650)
-    for program, least in _LEAST_QUEUE.items():
+    for program, minimum in _MIN_QUEUE_BYTES.items():
         field, size = f"elk.{program}.queue_size", (part.get(program) or {}).get("queue_size")
         problems.quantity(field, size)
-        if (known := _bytes(size)) is not None and known < least:
-            problems.add(field, size, f"must be at least {least // 2**20}Mi")
+        if (size_bytes := _bytes(size)) is not None and size_bytes < minimum:
+            problems.add(field, size, f"must be at least {minimum // 2**20}Mi")
 
 
-def _check_nodes(problems: Problems, own: Mapping[str, Any]) -> None:
-    nodes, zones = own.get("nodes", 1), own.get("zones")
+def _check_nodes(problems: Problems, settings: Mapping[str, Any]) -> None:
+    nodes, zones = settings.get("nodes", 1), settings.get("zones")
     if nodes not in (1, 3):
-        problems.add("elk.elasticsearch.nodes", nodes, "must be 1 or 3: two can't outvote one that is lost")
+        problems.add("elk.elasticsearch.nodes", nodes, "must be 1 or 3: two have no majority when one is lost")
     if zones is not None and (nodes != 3 or len(set(zones)) != 3):
         problems.add("elk.elasticsearch.zones", list(zones), "must be three zones, for nodes: 3")
 
 
-def _check_volume(problems: Problems, own: Mapping[str, Any]) -> None:
-    """Whether the volumes hold what is expected until it is deleted."""
-    problems.quantity("elk.elasticsearch.daily_size", own.get("daily_size"))
-    daily = _bytes(own.get("daily_size"))
-    size = _bytes(own.get("storage_size", elasticsearch.DEFAULT_STORAGE_SIZE))
-    days = own.get("retention_days", elasticsearch.DEFAULT_RETENTION_DAYS)
+def _check_volume(problems: Problems, settings: Mapping[str, Any]) -> None:
+    """Checks that the volumes hold the expected logs until they are deleted."""
+    problems.quantity("elk.elasticsearch.daily_size", settings.get("daily_size"))
+    daily = _bytes(settings.get("daily_size"))
+    storage_size = settings.get("storage_size", elasticsearch.DEFAULT_STORAGE_SIZE)
+    size = _bytes(storage_size)
+    days = settings.get("retention_days", elasticsearch.DEFAULT_RETENTION_DAYS)
     if daily is None or size is None or not isinstance(days, int):
         return
-    # Three nodes hold two copies; an index goes as a whole, when its youngest line is old enough.
-    share_of_a_node = 2 / 3 if own.get("nodes", 1) == 3 else 1
-    needed = daily * (days + max(1, days // 30)) * share_of_a_node / _FULL
+    # Three nodes hold two copies; an index is deleted as a whole, once its newest line is old enough.
+    share_of_a_node = 2 / 3 if settings.get("nodes", 1) == 3 else 1
+    needed = daily * (days + max(1, days // 30)) * share_of_a_node / _MAX_DISK_USAGE
     if needed > size:
-        least = -(-int(needed) // 2**30)
-        problems.add(
-            "elk.elasticsearch.storage_size",
-            own.get("storage_size", elasticsearch.DEFAULT_STORAGE_SIZE),
-            f"must be at least {least}Gi for {days} days of {own['daily_size']}",
-        )
+        rule = f"must be at least {-(-int(needed) // 2**30)}Gi for {days} days of {settings['daily_size']}"
+        problems.add("elk.elasticsearch.storage_size", storage_size, rule)
 
 
 def _bytes(quantity: Any) -> int | None:

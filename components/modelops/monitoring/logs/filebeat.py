@@ -1,4 +1,4 @@
-"""Filebeat on every node: the one program here that must read the node's files as root."""
+"""Filebeat on every node: the only program here that must read the node's files as root."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from modelops.kubernetes.pods import (
     DefaultResources,
     container,
     core,
+    field_variable,
     from_config_map,
     mount,
     resource_requirements,
     scratch,
 )
 from modelops.monitoring.logs.args import FilebeatPart
-from modelops.monitoring.logs.shared import Elasticsearch, Shared, authority_of_existing, certificate_mount
+from modelops.monitoring.logs.shared import Elasticsearch, Shared, certificate_mount, existing_ca
 from modelops.monitoring.program import AGENT_TIMEOUTS, account, permissions
 
 DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="128Mi", memory_limit="512Mi")
@@ -36,14 +37,14 @@ def deploy(
     elasticsearch: Elasticsearch,
     logstash: pulumi.Output[str] | None,
 ) -> None:
-    """Creates the DaemonSet and what it needs. What was read and what waits is on the node, and outlives the pod."""
+    """Creates the DaemonSet and what it needs. Read positions and the queue are on the node and outlive the pod."""
     scope, opts = shared.scope, shared.opts
     name = scope.named(_PROGRAM)
     identity = account(scope, _PROGRAM, opts)
     permissions(scope, _PROGRAM, identity, _rules(), opts)
     output = "output-elasticsearch.yml" if logstash is None else "output-logstash.yml"
     text = {file: asset(f"monitoring/logs/assets/filebeat/{file}") for file in ("filebeat.yml", output, "flowing.sh")}
-    authority = authority_of_existing(shared, elasticsearch) if logstash is None else []
+    ca_volumes, ca_mounts = existing_ca(shared, elasticsearch) if logstash is None else ([], [])
     data = pulumi.Output.concat("/var/lib/modelops/", scope.namespace, "/", name)
     k8s.apps.v1.DaemonSet(
         name,
@@ -60,14 +61,12 @@ def deploy(
                     volumes=[
                         from_config_map("files", shared.files(_PROGRAM, text)),
                         shared.certificate_volume(_PROGRAM),
-                        *(volume for volume, _ in authority),
+                        *ca_volumes,
                         scratch(),
                         _host_path("data", data, "DirectoryOrCreate"),
                         _host_path("logs", "/var/log", "Directory"),
                     ],
-                    containers=[
-                        _container(shared, part, output, elasticsearch, logstash, [mounted for _, mounted in authority])
-                    ],
+                    containers=[_container(shared, part, output, elasticsearch, logstash, ca_mounts)],
                 ),
             ),
         ),
@@ -87,19 +86,15 @@ def _container(
     logstash: pulumi.Output[str] | None,
     mounts: Sequence[core.VolumeMountArgs],
 ) -> core.ContainerArgs:
-    node = core.EnvVarArgs(
-        name="NODE_NAME",
-        value_from=core.EnvVarSourceArgs(field_ref=core.ObjectFieldSelectorArgs(field_path="spec.nodeName")),
-    )
     size = pulumi.Output.from_input(part.get("queue_size", DEFAULT_QUEUE_SIZE))
     variables: dict[str, pulumi.Input[str]] = {"QUEUE_BYTES": size.apply(lambda quantity: str(bytes_of(quantity)))}
-    secrets = [node]
+    secrets = [field_variable("NODE_NAME", "spec.nodeName")]
     if logstash is not None:
         variables["LOGSTASH_HOST"] = logstash
     else:
         variables["ELASTICSEARCH_URL"] = elasticsearch.url
         variables["WRITER_USERNAME"] = elasticsearch.username
-        variables["CERTIFICATE_AUTHORITIES"] = f'["{elasticsearch.authority}"]' if elasticsearch.authority else "[]"
+        variables["CERTIFICATE_AUTHORITIES"] = f'["{elasticsearch.ca_file}"]' if elasticsearch.ca_file else "[]"
         secrets += shared.passwords(WRITER_PASSWORD=elasticsearch.password)
     files = [f"/etc/filebeat/{file}" for file in ("filebeat.yml", output)]
     return container(
@@ -115,7 +110,7 @@ def _container(
             "--path.logs=/tmp/logs",
         ],
         resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
-        # Not ready: lines wait and none is taken. Prometheus sees it in the probe's results.
+        # Not ready while lines wait and none is acknowledged. Prometheus sees it in the probe results.
         readiness_probe=core.ProbeArgs(
             exec_=core.ExecActionArgs(command=["/bin/sh", "/etc/filebeat/flowing.sh"]),
             initial_delay_seconds=5,
@@ -127,8 +122,7 @@ def _container(
             run_as_user=0,
             allow_privilege_escalation=False,
             read_only_root_filesystem=True,
-            # Container logs belong to root and are readable for root alone; on the node's disk only its own folder is
-            # written.
+            # Only root can read container logs; on the node's disk, Filebeat writes only its own folder.
             capabilities=core.CapabilitiesArgs(drop=["ALL"], add=["DAC_READ_SEARCH"]),
             seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
         ),

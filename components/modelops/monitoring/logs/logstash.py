@@ -1,4 +1,4 @@
-"""Logstash: takes the lines of all nodes and keeps them on its volume until Elasticsearch has them."""
+"""Logstash: receives lines from all nodes and queues them on its volume until Elasticsearch accepts them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from modelops.monitoring.logs.shared import (
     USER,
     Elasticsearch,
     Shared,
-    authority_of_existing,
     certificate_mount,
-    heap,
+    existing_ca,
+    java_heap,
 )
 from modelops.monitoring.program import Program, run
 
@@ -40,7 +40,7 @@ _HOME = "/usr/share/logstash"
 
 
 def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> pulumi.Output[str]:
-    """Creates Logstash; returns the address that Filebeat sends to."""
+    """Creates Logstash and returns the address for Filebeat."""
     scope = shared.scope
     size = part.get("queue_size", DEFAULT_QUEUE_SIZE)
     queue = pulumi.Output.from_input(size).apply(lambda quantity: f"queue.max_bytes: {bytes_of(quantity)}b\n")
@@ -48,39 +48,40 @@ def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> 
     files = shared.files(
         _PROGRAM, {"logstash.yml": settings, "modelops.conf": asset("monitoring/logs/assets/logstash/modelops.conf")}
     )
-    # Beside the queue's pages there is one being written and one being read.
-    room = pulumi.Output.from_input(size).apply(lambda quantity: str(bytes_of(quantity) * 5 // 4))
-    claim = retained_claim(scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), room, part, shared.opts)
-    authority = authority_of_existing(shared, elasticsearch)
+    # Beyond the queue's limit there is a page being written and one being read.
+    volume_size = pulumi.Output.from_input(size).apply(lambda quantity: str(bytes_of(quantity) * 5 // 4))
+    claim = retained_claim(
+        scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM), volume_size, part, shared.opts
+    )
+    ca_volumes, ca_mounts = existing_ca(shared, elasticsearch)
     program = Program(
         name=_PROGRAM,
         port=PORTS[_PROGRAM],
-        container=_container(shared, part, elasticsearch, [mounted for _, mounted in authority]),
+        container=_container(shared, part, elasticsearch, ca_mounts),
         volumes=[
             from_config_map("files", files),
             shared.certificate_volume(_PROGRAM),
             claimed("queue", claim),
-            *(volume for volume, _ in authority),
+            *ca_volumes,
         ],
         user=USER,
         group=GROUP,
         private=True,
         startup_seconds=300,
     )
-    running = run(scope, program, shared.opts, after=elasticsearch.after)
-    return with_dependencies(f"{scope.named(_PROGRAM)}:{PORTS[_PROGRAM]}", running.service)
+    service = run(scope, program, shared.opts, after=elasticsearch.after).service
+    return with_dependencies(f"{scope.named(_PROGRAM)}:{PORTS[_PROGRAM]}", service)
 
 
 def _container(
     shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch, mounts: list[core.VolumeMountArgs]
 ) -> core.ContainerArgs:
-    given = part.get("resources") or {}
     variables: dict[str, pulumi.Input[str]] = {
         "ELASTICSEARCH_URL": elasticsearch.url,
-        "LS_JAVA_OPTS": heap(given.get("memory_limit", given.get("memory", DEFAULT_RESOURCES.memory_limit))),
+        "LS_JAVA_OPTS": java_heap(part.get("resources"), DEFAULT_RESOURCES),
         "WRITER_USERNAME": elasticsearch.username,
-        # Debian's and Red Hat's images both have their authorities there.
-        "CERTIFICATE_AUTHORITY": elasticsearch.authority or "/etc/ssl/certs/ca-certificates.crt",
+        # Debian and Red Hat images both keep their CA bundle there.
+        "CERTIFICATE_AUTHORITY": elasticsearch.ca_file or "/etc/ssl/certs/ca-certificates.crt",
     }
     return container(
         _PROGRAM,

@@ -1,4 +1,4 @@
-"""The Job that puts lifecycle, pipeline, template and Kibana's objects where they belong. It may run again."""
+"""The Job that installs the lifecycle policy, pipeline, template and Kibana's objects. It is idempotent."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ from modelops.monitoring.logs.args import ElasticsearchPart, Snapshots
 from modelops.monitoring.logs.elasticsearch import DEFAULT_RETENTION_DAYS, DEFAULT_STORAGE_SIZE
 from modelops.monitoring.logs.shared import (
     GROUP,
-    OWN_AUTHORITY,
+    STACK_CA_FILE,
     USER,
     Elasticsearch,
     Shared,
-    as_json,
-    authority_of_existing,
     certificate_mount,
+    existing_ca,
 )
 from modelops.monitoring.program import account
 
@@ -40,8 +39,8 @@ DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="32Mi", memory_limit="128
 DEFAULT_SNAPSHOT_DAYS = 30
 _PROGRAM = "log-setup"
 _INDICES = 30
-"""About how many indices of a stream there are before the oldest is deleted."""
-_LARGEST_SHARD, _SMALLEST_SHARD = 50 * 2**30, 64 * 2**20
+"""About how many indices a stream has before the oldest is deleted."""
+_MAX_SHARD, _MIN_SHARD = 50 * 2**30, 64 * 2**20
 
 
 def deploy(
@@ -50,31 +49,31 @@ def deploy(
     elasticsearch: Elasticsearch,
     kibana_url: pulumi.Output[str] | None,
 ) -> k8s.batch.v1.Job:
-    """Runs the setup, anew whenever one of its files changes."""
+    """Runs the setup, again whenever one of its files changes."""
     scope, opts = shared.scope, shared.opts
     identity = account(scope, _PROGRAM, opts)
     files = shared.files(_PROGRAM, _files(part, with_kibana=kibana_url is not None))
-    authority = authority_of_existing(shared, elasticsearch)
-    own = elasticsearch.authority == OWN_AUTHORITY
+    ca_volumes, ca_mounts = existing_ca(shared, elasticsearch)
+    managed = elasticsearch.ca_file == STACK_CA_FILE
     variables: dict[str, pulumi.Input[str]] = {
         "ELASTICSEARCH_URL": elasticsearch.url,
-        "USERNAME": "modelops_setup" if own else elasticsearch.username,
-        "CERTIFICATE_AUTHORITY": elasticsearch.authority or "",
+        "USERNAME": "modelops_setup" if managed else elasticsearch.username,
+        "CERTIFICATE_AUTHORITY": elasticsearch.ca_file or "",
     }
     if kibana_url is not None:
         variables["KIBANA_URL"] = kibana_url
-    work = container(
+    setup = container(
         "setup",
         part.get("image", UPSTREAM_IMAGES["elasticsearch"]),
         variables=variables,
-        secrets=shared.passwords(PASSWORD="SETUP_PASSWORD" if own else elasticsearch.password),
+        secrets=shared.passwords(PASSWORD="SETUP_PASSWORD" if managed else elasticsearch.password),
         command=["/bin/sh", "/setup/setup.sh"],
         resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[
             mount("files", "/setup", read_only=True),
             mount("tmp", "/tmp"),
             certificate_mount(),
-            *(mounted for _, mounted in authority),
+            *ca_mounts,
         ],
     )
     return k8s.batch.v1.Job(
@@ -86,7 +85,7 @@ def deploy(
             template=pod_template(
                 scope.labels(_PROGRAM),
                 with_dependencies(scope.named(_PROGRAM), identity),
-                [work],
+                [setup],
                 {},
                 security=restricted_pod(USER, GROUP),
                 restart_policy="Never",
@@ -94,7 +93,7 @@ def deploy(
                     from_config_map("files", files),
                     scratch(),
                     shared.certificate_volume(),
-                    *(volume for volume, _ in authority),
+                    *ca_volumes,
                 ],
             ),
         ),
@@ -115,7 +114,7 @@ def _files(part: ElasticsearchPart, *, with_kibana: bool) -> dict[str, pulumi.In
         "setup.sh": asset("monitoring/logs/assets/elasticsearch-setup/setup.sh"),
         "pipeline.json": asset("monitoring/logs/assets/elasticsearch-setup/pipeline.json"),
         "index-template.json": index_template(nodes),
-        "lifecycle.json": pulumi.Output.all(days, size).apply(lambda given: lifecycle(given[0], given[1])),
+        "lifecycle.json": pulumi.Output.all(days, size).apply(lambda values: lifecycle(values[0], values[1])),
     }
     if snapshots := part.get("snapshots"):
         files |= _snapshot_files(snapshots)
@@ -125,38 +124,38 @@ def _files(part: ElasticsearchPart, *, with_kibana: bool) -> dict[str, pulumi.In
 
 
 def index_template(nodes: int) -> str:
-    """The streams' template; each line is kept twice where there is more than one node."""
+    """The streams' template, with a replica if there is more than one node."""
     template: dict[str, Any] = json.loads(asset("monitoring/logs/assets/elasticsearch-setup/index-template.json"))
     template["template"]["settings"]["index.number_of_replicas"] = 1 if nodes > 1 else 0
-    return as_json(template)
+    return json.dumps(template, indent=2)
 
 
 def lifecycle(retention_days: float, storage_size: str) -> str:
-    """When a stream begins a new index, and when an old one goes.
+    """When a stream rolls over to a new index, and when an old one is deleted.
 
-    Only whole indices are deleted, so one is a thirtieth of the retention, or a fortieth of a volume, at most.
+    Only whole indices are deleted, so each covers at most a thirtieth of the retention or a fortieth of a volume.
     """
     policy: dict[str, Any] = json.loads(asset("monitoring/logs/assets/elasticsearch-setup/lifecycle.json"))
     days = int(retention_days)
-    shard = max(min(bytes_of(storage_size) // 40, _LARGEST_SHARD), _SMALLEST_SHARD)
+    shard = max(min(bytes_of(storage_size) // 40, _MAX_SHARD), _MIN_SHARD)
     rollover = policy["policy"]["phases"]["hot"]["actions"]["rollover"]
     rollover["max_age"] = f"{max(1, days // _INDICES)}d"
     rollover["max_primary_shard_size"] = f"{shard // 2**20}mb"
     policy["policy"]["phases"]["delete"]["min_age"] = f"{days}d"
-    return as_json(policy)
+    return json.dumps(policy, indent=2)
 
 
 def _snapshot_files(snapshots: Snapshots) -> dict[str, pulumi.Input[str]]:
-    def repository(given: list[str]) -> str:
+    def repository(location: list[str]) -> str:
         document: dict[str, Any] = json.loads(asset("monitoring/logs/assets/elasticsearch-setup/repository.json"))
-        document["settings"] |= {"bucket": given[0], "base_path": given[1]}
-        return as_json(document)
+        document["settings"] |= {"bucket": location[0], "base_path": location[1]}
+        return json.dumps(document, indent=2)
 
     def policy(days: float) -> str:
         document: dict[str, Any] = json.loads(asset("monitoring/logs/assets/elasticsearch-setup/snapshots.json"))
         document["retention"]["expire_after"] = f"{int(days)}d"
-        return as_json(document)
+        return json.dumps(document, indent=2)
 
-    where = pulumi.Output.all(snapshots["bucket"], snapshots.get("base_path", "elasticsearch"))
+    location = pulumi.Output.all(snapshots["bucket"], snapshots.get("base_path", "elasticsearch"))
     days = pulumi.Output.from_input(snapshots.get("retention_days", DEFAULT_SNAPSHOT_DAYS))
-    return {"repository.json": where.apply(repository), "snapshots.json": days.apply(policy)}
+    return {"repository.json": location.apply(repository), "snapshots.json": days.apply(policy)}

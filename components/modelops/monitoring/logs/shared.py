@@ -1,11 +1,10 @@
-"""What the programs of the log pipeline share: who they are, what they may know, where Elasticsearch is."""
+"""What the programs of the log pipeline share: credentials, certificates, the address of Elasticsearch."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,18 +13,19 @@ from functools import partial
 import pulumi
 
 from modelops.core.quantities import bytes_of
+from modelops.core.types import Resources
 from modelops.kubernetes.certificates import AUTHORITY, certificates
 from modelops.kubernetes.config import config_map, generated_secret, secret
-from modelops.kubernetes.pods import core, mount, name_of, secret_variable
-from modelops.monitoring.logs.args import ElkPart
+from modelops.kubernetes.pods import DefaultResources, core, mount, name_of, secret_variable
+from modelops.monitoring.logs.args import ElasticsearchPart, ElkPart
 from modelops.monitoring.program import Scope
 
 PORTS = {"elasticsearch": 9200, "logstash": 5044, "kibana": 5601}
 USER, GROUP = 1000, 0
-"""Elastic's images keep their files readable for user 1000 in group 0."""
+"""Elastic's images make their files readable for user 1000 in group 0."""
 CERTIFICATES = "/etc/modelops/certificates"
-OWN_AUTHORITY = f"{CERTIFICATES}/{AUTHORITY}"
-EXISTING_AUTHORITY = "/etc/modelops/authority/ca.crt"
+STACK_CA_FILE = f"{CERTIFICATES}/{AUTHORITY}"
+EXISTING_CA_FILE = "/etc/modelops/authority/ca.crt"
 _PURPOSES = {
     "KIBANA_PASSWORD": "kibana",
     "KIBANA_ENCRYPTION_KEY": "kibana encryption",
@@ -33,27 +33,27 @@ _PURPOSES = {
     "SETUP_PASSWORD": "setup",
     "WRITER_PASSWORD": "writer",
 }
-_MOST_HEAP = 31 * 2**30
-"""Above it Java's pointers double in size."""
+_MAX_HEAP = 31 * 2**30
+"""Above it Java can't compress pointers, which doubles their size."""
 
 
 @dataclass(frozen=True)
 class Elasticsearch:
-    """Where the logs go: the stack's own Elasticsearch, or one that was there."""
+    """Where the logs go: the stack's own Elasticsearch, or an existing one."""
 
     url: pulumi.Output[str]
     username: pulumi.Input[str]
-    """Who writes."""
+    """User that writes."""
     password: str
     """Key of that user's password in the Secret."""
-    authority: str | None
-    """File with the certificate of its authority; none: one that every image knows."""
+    ca_file: str | None
+    """File with its CA certificate; none for a CA that every image trusts."""
     after: tuple[pulumi.Resource, ...] = ()
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Secrets of the log pipeline, and how its programs get them."""
+    """Secrets of the log pipeline, and how its programs use them."""
 
     scope: Scope
     opts: pulumi.ResourceOptions
@@ -61,22 +61,22 @@ class Shared:
     certificates: core.Secret
 
     @property
-    def elasticsearch(self) -> str:
-        """Address of the stack's own, by the short name that its certificate has: all who ask are in its namespace."""
+    def elasticsearch_url(self) -> str:
+        """URL of the stack's own, by the short name in its certificate: all clients are in its namespace."""
         return f"https://{self.scope.named('elasticsearch')}:{PORTS['elasticsearch']}"
 
     def files(self, program: str, files: Mapping[str, pulumi.Input[str]]) -> core.ConfigMap:
-        """The program's configuration."""
+        """The program's configuration files."""
         scope = self.scope
         return config_map(scope.named(program), scope.namespace, scope.labels(program), files, self.opts)
 
     def passwords(self, *keys: str, **renamed: str) -> list[core.EnvVarArgs]:
-        """Environment variables from the Secret; `VARIABLE=KEY` under another name."""
+        """Environment variables from the Secret; `VARIABLE=KEY` renames one."""
         pairs = {**{key: key for key in keys}, **renamed}
         return [secret_variable(variable, self.credentials, key) for variable, key in pairs.items()]
 
     def certificate_volume(self, *programs: str) -> core.VolumeArgs:
-        """The authority's certificate, and the named programs' own with their keys."""
+        """The CA certificate, and the certificates and keys of `programs`."""
         keys = [AUTHORITY, *(f"{program}.{kind}" for program in programs for kind in ("crt", "key"))]
         source = core.SecretVolumeSourceArgs(
             secret_name=name_of(self.certificates), items=[core.KeyToPathArgs(key=key, path=key) for key in keys]
@@ -84,27 +84,8 @@ class Shared:
         return core.VolumeArgs(name="certificates", secret=source)
 
 
-@dataclass(frozen=True)
-class Reader:
-    """How another program of the stack reads the lines of its own Elasticsearch: as a user that can do nothing else."""
-
-    shared: Shared
-
-    @property
-    def url(self) -> str:
-        return self.shared.elasticsearch
-
-    def password(self, variable: str) -> core.EnvVarArgs:
-        """That user's password (of `modelops_reader`), as an environment variable."""
-        return self.shared.passwords(**{variable: "READER_PASSWORD"})[0]
-
-    def volume(self) -> core.VolumeArgs:
-        """The authority's certificate; `certificate_mount` says where it goes."""
-        return self.shared.certificate_volume()
-
-
-def share(scope: Scope, part: ElkPart, opts: pulumi.ResourceOptions) -> Shared:
-    """Creates what all of them need."""
+def create_shared(scope: Scope, part: ElkPart, opts: pulumi.ResourceOptions) -> Shared:
+    """Creates the certificates and credentials."""
     labels = scope.labels("elk")
     hosts = {
         "elasticsearch": [scope.named("elasticsearch"), f"*.{scope.named('elasticsearch-nodes')}", "localhost"],
@@ -113,65 +94,65 @@ def share(scope: Scope, part: ElkPart, opts: pulumi.ResourceOptions) -> Shared:
         "filebeat": [scope.named("filebeat")],
     }
     generation = part.get("certificate_generation", 1)
-    made = certificates(f"{scope.named('elk')}-certificates-{generation}", scope.namespace, labels, hosts, opts)
-    password = pulumi.Output.secret(part["password"]) if "password" in part else _generated(scope, opts)
-    values = _credentials(password)
-    own = part.get("elasticsearch")
-    if own and (snapshots := own.get("snapshots")):
+    certificate_secret = certificates(
+        f"{scope.named('elk')}-certificates-{generation}", scope.namespace, labels, hosts, opts
+    )
+    password = pulumi.Output.secret(part["password"]) if "password" in part else _generated_password(scope, opts)
+    values: dict[str, pulumi.Input[str]] = {
+        "ADMIN_PASSWORD": password,
+        **{key: password.apply(partial(derive, purpose)) for key, purpose in _PURPOSES.items()},
+    }
+    if snapshots := (part.get("elasticsearch") or ElasticsearchPart()).get("snapshots"):
         values |= {"S3_ACCESS_KEY": snapshots["access_key"], "S3_SECRET_KEY": snapshots["secret_key"]}
     existing = part.get("existing")
     if existing and "ca_certificate" in existing:
         values["EXISTING_AUTHORITY"] = existing["ca_certificate"]
-    return Shared(scope, opts, secret(scope.named("elk"), scope.namespace, labels, values, opts), made)
+    credentials = secret(scope.named("elk"), scope.namespace, labels, values, opts)
+    return Shared(scope, opts, credentials, certificate_secret)
 
 
-def _generated(scope: Scope, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    """A password that the first `up` made up and every later one finds in the state."""
+def _generated_password(scope: Scope, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """A password that the first `up` generates and later ones read from the state."""
     name, labels = scope.named("elk-password"), scope.labels("elk")
-    kept = generated_secret(name, scope.namespace, labels, {"password": secrets.token_urlsafe(24)}, opts)
-    return pulumi.Output.secret(kept.data.apply(lambda data: base64.b64decode(data["password"]).decode()))
-
-
-def _credentials(password: pulumi.Output[str]) -> dict[str, pulumi.Input[str]]:
-    values: dict[str, pulumi.Input[str]] = {"ADMIN_PASSWORD": password}
-    for key, purpose in _PURPOSES.items():
-        values[key] = password.apply(partial(derive, purpose))
-    return values
+    stored = generated_secret(name, scope.namespace, labels, {"password": secrets.token_urlsafe(24)}, opts)
+    return pulumi.Output.secret(stored.data.apply(lambda data: base64.b64decode(data["password"]).decode()))
 
 
 def derive(purpose: str, password: str) -> str:
-    """A password of its own for each program, the same at every `pulumi up`, that does not give the first away."""
+    """A separate password for each program, the same at every `pulumi up`, that does not reveal `password`."""
     return hmac.new(password.encode(), f"modelops {purpose}".encode(), hashlib.sha256).hexdigest()
 
 
-def heap(memory: pulumi.Input[str]) -> pulumi.Output[str]:
-    """Java's options for a container of that much memory: half of it for the heap, the rest for files and threads."""
+def memory_limit(resources: Resources | None, defaults: DefaultResources) -> pulumi.Output[int]:
+    """A container's memory limit in bytes."""
+    resources = resources or {}
+    limit = resources.get("memory_limit", resources.get("memory", defaults.memory_limit))
+    return pulumi.Output.from_input(limit).apply(bytes_of)
 
-    def options(quantity: str) -> str:
-        mebibytes = min(bytes_of(quantity) // 2, _MOST_HEAP) // 2**20
+
+def java_heap(resources: Resources | None, defaults: DefaultResources) -> pulumi.Output[str]:
+    """Java options that give half of a container's memory to the heap; the rest is for files and threads."""
+
+    def options(limit: int) -> str:
+        mebibytes = min(limit // 2, _MAX_HEAP) // 2**20
         return f"-Xms{mebibytes}m -Xmx{mebibytes}m"
 
-    return pulumi.Output.from_input(memory).apply(options)
+    return memory_limit(resources, defaults).apply(options)
 
 
 def certificate_mount() -> core.VolumeMountArgs:
-    """Where programs find the certificates."""
+    """Mounts `certificate_volume`, at the same path in every container."""
     return mount("certificates", CERTIFICATES, read_only=True)
 
 
-def authority_of_existing(
+def existing_ca(
     shared: Shared, elasticsearch: Elasticsearch
-) -> list[tuple[core.VolumeArgs, core.VolumeMountArgs]]:
-    """The certificate behind an Elasticsearch that was there, where one was given."""
-    if elasticsearch.authority != EXISTING_AUTHORITY:
-        return []
-    folder, _, file = EXISTING_AUTHORITY.rpartition("/")
+) -> tuple[list[core.VolumeArgs], list[core.VolumeMountArgs]]:
+    """Volumes and mounts of the CA certificate given for an existing Elasticsearch, if any."""
+    if elasticsearch.ca_file != EXISTING_CA_FILE:
+        return [], []
+    folder, _, file = EXISTING_CA_FILE.rpartition("/")
     source = core.SecretVolumeSourceArgs(
         secret_name=name_of(shared.credentials), items=[core.KeyToPathArgs(key="EXISTING_AUTHORITY", path=file)]
     )
-    return [(core.VolumeArgs(name="authority", secret=source), mount("authority", folder, read_only=True))]
-
-
-def as_json(document: object) -> str:
-    """JSON as it is written into a ConfigMap: the same for the same content."""
-    return json.dumps(document, indent=2)
+    return [core.VolumeArgs(name="authority", secret=source)], [mount("authority", folder, read_only=True)]

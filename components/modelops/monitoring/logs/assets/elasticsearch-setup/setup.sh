@@ -1,8 +1,8 @@
-# Puts the lifecycle, the pipeline, the template and Kibana's objects where they belong. May run any number of times.
+# Installs the lifecycle policy, pipeline, template and Kibana's objects. Idempotent.
 set -eu
 
 request() {
-  # The password is not on a command line. What is refused is said, with the answer.
+  # Keeps the password off the command line, and prints the response to a rejected request.
   answer=/tmp/answer
   status=$(printf 'user = "%s:%s"\n' "$USERNAME" "$PASSWORD" |
     curl -sS -K - ${CERTIFICATE_AUTHORITY:+--cacert "$CERTIFICATE_AUTHORITY"} -m 60 --retry 30 --retry-delay 2 \
@@ -10,7 +10,7 @@ request() {
   case "$status" in
     2*) ;;
     *)
-      echo "error: $* was answered with $status: $(cat "$answer")" >&2
+      echo "error: $* returned $status: $(cat "$answer")" >&2
       exit 1
       ;;
   esac
@@ -32,7 +32,7 @@ if [ -n "${KIBANA_URL:-}" ]; then
   request -X POST -H 'kbn-xsrf: modelops' -F file=@/setup/kibana.ndjson \
     "$KIBANA_URL/api/saved_objects/_import?overwrite=true"
   if ! grep -q '"success":true' /tmp/answer; then
-    echo "error: Kibana did not take every object: $(cat /tmp/answer)" >&2
+    echo "error: Kibana did not import every object: $(cat /tmp/answer)" >&2
     exit 1
   fi
   echo "imported Kibana's objects"

@@ -1,4 +1,4 @@
-# Writes Elasticsearch's configuration, with the certificates and the users that the Secrets hold, anew at each start.
+# Writes Elasticsearch's configuration at each start, with the certificates and users from the Secrets.
 set -eu
 umask 077
 cp -a /usr/share/elasticsearch/config/. /config/

@@ -1,4 +1,4 @@
-# Fails while lines come in and none is taken, whatever the reason: from one call to the next, and then until one is.
+# Fails once lines have arrived but none was acknowledged since the last call, until one is, whatever the cause.
 set -eu
 seen=/tmp/flow
 stats=$(curl -sf -m 5 http://localhost:5066/stats)
@@ -13,6 +13,6 @@ elif [ "$come" -gt "$last_come" ]; then
 fi
 echo "$taken $come $stalled" > "$seen"
 if [ "$stalled" = yes ]; then
-  echo "lines come in and none was taken since the last probe"
+  echo "lines are arriving but none was acknowledged since the last probe"
   exit 1
 fi
