@@ -170,19 +170,24 @@ def labels(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
 
 
 RESOURCE_RULES = (
-    Rule("image-by-digest", "Images are named by digest: a tag may move.", Level.MANDATORY, image_by_digest),
-    Rule("resources-set", "Containers say what they need, in requests and limits.", Level.MANDATORY, resources_set),
-    Rule("restricted", "Pods keep the restricted Pod Security Standard.", Level.MANDATORY, restricted),
-    Rule("no-default-token", "No pod gets the default ServiceAccount's token.", Level.MANDATORY, no_default_token),
-    Rule("probes", "What serves on a port has readiness and liveness probes.", Level.ADVISORY, probes),
-    Rule("public-tls", "What is public is encrypted.", Level.ADVISORY, public_tls),
-    Rule("training-gate", "A training has a gate that its model must pass.", Level.MANDATORY, training_gate),
-    Rule("retention", "What collects says how long it keeps.", Level.ADVISORY, retention),
-    Rule("labels", "Objects have Kubernetes' recommended labels.", Level.ADVISORY, labels),
+    Rule("image-by-digest", "Images are pinned by digest, because tags can move.", Level.MANDATORY, image_by_digest),
+    Rule("resources-set", "Containers set CPU and memory requests and a memory limit.", Level.MANDATORY, resources_set),
+    Rule("restricted", "Pods meet the restricted Pod Security Standard.", Level.MANDATORY, restricted),
+    Rule("no-default-token", "No pod mounts the default ServiceAccount's token.", Level.MANDATORY, no_default_token),
+    Rule("probes", "Containers that serve a port have readiness and liveness probes.", Level.ADVISORY, probes),
+    Rule("public-tls", "Public endpoints use TLS.", Level.ADVISORY, public_tls),
+    Rule("training-gate", "Every training has a gate that its model must pass.", Level.MANDATORY, training_gate),
+    Rule("retention", "Whatever accumulates has a retention limit.", Level.ADVISORY, retention),
+    Rule("labels", "Objects carry Kubernetes' recommended labels.", Level.ADVISORY, labels),
 )
 """Rules that look at one resource."""
 
 STACK_RULES = (
-    Rule("disruption-budget", "Several replicas have a PodDisruptionBudget.", Level.ADVISORY, disruption_budget),
+    Rule(
+        "disruption-budget",
+        "Workloads with several replicas have a PodDisruptionBudget.",
+        Level.ADVISORY,
+        disruption_budget,
+    ),
 )
 """Rules that look at the whole stack."""
