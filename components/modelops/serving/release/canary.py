@@ -50,19 +50,19 @@ def deploy_tracks(base: Track, opts: pulumi.ResourceOptions) -> Tracks:
         base,
         args=_canary_args(args),
         role=CANARY,
-        live=not by_route(args),
+        live=not _by_route(args),
         running=plan.apply(lambda plan: plan.takes_traffic),
     )
-    service = _canary_service(track, opts) if by_route(args) else None
+    service = _canary_service(track, opts) if _by_route(args) else None
     canary = deploy(track, merged(opts, depends_on=[stable] if service is None else [stable, service]))
     if record is not None:
         analysis.deploy(base.service, args, record.config_map, canary, opts)
     return Tracks(stable, canary, plan, service)
 
 
-def by_route(args: ModelServiceArgs) -> bool:
+def _by_route(args: ModelServiceArgs) -> bool:
     """Whether a route's weights split the requests, rather than the number of pods."""
-    return "canary" in args and args["canary"].get("split", Split.REPLICAS) is not Split.REPLICAS
+    return args["canary"].get("split", Split.REPLICAS) is not Split.REPLICAS
 
 
 def _canary_service(track: Track, opts: pulumi.ResourceOptions) -> core.Service:
@@ -110,7 +110,7 @@ def _canary_args(args: ModelServiceArgs) -> ModelServiceArgs:
 def _canary_count(args: ModelServiceArgs) -> Count:
     """As many pods as give the canary its share, or as many as its share needs."""
     stable, percent = _stable_count(args), args["canary"]["weight_percent"]
-    if not by_route(args):
+    if not _by_route(args):
         return replica_split.canary_count(stable, percent)
     if "autoscaling" in args:
         return Count(1, stable.high)
