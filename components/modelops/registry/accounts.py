@@ -1,4 +1,4 @@
-"""The accounts of ModelRegistry: Secrets with their passwords, which the server learns at its start."""
+"""ModelRegistry's accounts: Secrets with their passwords, which the server reads when it starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG = "/run/mlflow/auth.ini"
 
 @dataclass(frozen=True)
 class Accounts:
-    """Secrets with `username` and `password`, and what the server's containers need of them."""
+    """Secrets with `username` and `password`, and the variables that the server's containers need."""
 
     writer: core.Secret
     reader: core.Secret
@@ -29,13 +29,12 @@ def accounts(name: str, component: str, args: ModelRegistryArgs, opts: pulumi.Re
     """The accounts, or None for a server without any."""
     if "auth" not in args:
         return None
-    wanted, namespace = args["auth"], args["namespace"]
+    auth, namespace = args["auth"], args["namespace"]
     labels = standard_labels("mlflow", component, name)
-    username = wanted.get("admin_username", DEFAULT_ADMIN)
-    admin = secret(
-        f"{name}-admin", namespace, labels, {"username": username, "password": wanted["admin_password"]}, opts
-    )
-    made = {
+    username = auth.get("admin_username", DEFAULT_ADMIN)
+    credentials = {"username": username, "password": auth["admin_password"]}
+    admin = secret(f"{name}-admin", namespace, labels, credentials, opts)
+    pod_accounts = {
         user: generated_secret(
             f"{name}-{user}", namespace, labels, {"username": user, "password": secrets.token_urlsafe(24)}, opts
         )
@@ -43,14 +42,14 @@ def accounts(name: str, component: str, args: ModelRegistryArgs, opts: pulumi.Re
     }
     session = generated_secret(f"{name}-session", namespace, labels, {"key": secrets.token_urlsafe(32)}, opts)
     return Accounts(
-        writer=made["writer"],
-        reader=made["reader"],
+        writer=pod_accounts["writer"],
+        reader=pod_accounts["reader"],
         for_prepare=[
             core.EnvVarArgs(name="MODELOPS_ADMIN_USERNAME", value=username),
             secret_key("MODELOPS_ADMIN_PASSWORD", name_of(admin), "password"),
             *(
-                secret_key(f"MODELOPS_{user.upper()}_PASSWORD", name_of(held), "password")
-                for user, held in made.items()
+                secret_key(f"MODELOPS_{user.upper()}_PASSWORD", name_of(account), "password")
+                for user, account in pod_accounts.items()
             ),
         ],
         for_server=[

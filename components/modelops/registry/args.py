@@ -1,7 +1,7 @@
 """The arguments of ModelRegistry."""
 
-from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
@@ -19,16 +19,17 @@ DEFAULT_SCHEDULE = "0 3 * * *"
 
 
 class RegistryDatabase(TypedDict):
-    """PostgreSQL in place of SQLite: a server of the component's own, or with `secret` one that is there already."""
+    """PostgreSQL instead of SQLite: a server that the component runs or, with `secret`, an existing one."""
 
     secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace whose entry `url` is the address of an empty or an MLflow database:
+    """Name of a Secret in the namespace whose key `url` holds the address of a database that is empty or MLflow's:
     `postgresql://user:password@host:5432/name`. Default: the component runs a PostgreSQL server."""
     port: NotRequired[int]
-    """Port of the server that `secret` names, for the network policy. Default 5432; 1 to 65535."""
+    """Port of the server in `secret`, for the network policy. Default 5432; 1 to 65535."""
     image: NotRequired[pulumi.Input[str]]
-    """Image of the component's own server, and of the programs for back-ups. Default
-    `docker.io/library/postgres:15.20-bookworm`. Another major version can't read the volume: see the page."""
+    """Image of the component's own server and of the back-up programs. Default
+    `docker.io/library/postgres:15.20-bookworm`. Another major version can't read the volume: see the component's
+    page."""
     storage_size: NotRequired[pulumi.Input[str]]
     """Size of the server's volume. Default `5Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
@@ -38,43 +39,42 @@ class RegistryDatabase(TypedDict):
 
 
 class ArtifactStore(TypedDict):
-    """An object store for the models' files, in place of a volume. Clients reach it through MLflow alone."""
+    """An object store for model files, instead of a volume. Clients reach it only through MLflow."""
 
     uri: pulumi.Input[str]
     """Where the files go: `s3://bucket/prefix`. The bucket must exist."""
     endpoint_url: NotRequired[pulumi.Input[str]]
-    """Address of an S3-compatible server. Default: AWS'."""
+    """Address of an S3-compatible server. Default: AWS."""
     region: NotRequired[pulumi.Input[str]]
     """The bucket's region. Default `us-east-1`."""
     secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with entries `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Default: none,
-    for nodes that have a role of their own."""
+    """Name of a Secret in the namespace with the keys `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Default: none,
+    for nodes that have an IAM role."""
 
 
 class RegistryAuth(TypedDict):
-    """Accounts: one for people, and two with generated passwords for pods, of which one reads only."""
+    """Accounts: an admin for people, and two with generated passwords for pods, one of which is read-only."""
 
     admin_password: pulumi.Input[str]
-    """Password of the account that may do everything, at least 12 characters. A new one holds from the next `pulumi up`
-    on."""
+    """Password of the admin, who may do everything; at least 12 characters. The next `pulumi up` applies a new one."""
     admin_username: NotRequired[str]
-    """Name of that account. Default `admin`."""
+    """Name of the admin. Default `admin`."""
 
 
 class RegistryBackup(TypedDict):
-    """A volume, and a CronJob that copies the database and new files there."""
+    """A volume, and a CronJob that copies the database and new files to it."""
 
     schedule: NotRequired[pulumi.Input[str]]
-    """When, as cron has it, in UTC. Default `0 3 * * *`: at three every night."""
+    """Cron schedule, in UTC. Default `0 3 * * *`: every night at three."""
     keep_count: NotRequired[int]
-    """How many copies of the database stay. Default 7; 1 to 1000."""
+    """How many dumps of the database to keep. Default 7; 1 to 1000."""
     storage_size: NotRequired[pulumi.Input[str]]
-    """Size of the volume: every model's files, and `keep_count` dumps. Default `5Gi`."""
+    """Size of the volume, which holds all model files and `keep_count` dumps. Default `5Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
-    """StorageClass of the volume, best one that is not where the registry's own volume is. Default: the cluster's."""
+    """StorageClass of the volume, preferably on other storage than the registry's own. Default: the cluster's."""
     claim: NotRequired[pulumi.Input[str]]
-    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it stays
-    as it is. Default: one of its own."""
+    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left; it isn't
+    changed. Default: a new one."""
 
 
 class ModelRegistryArgs(TypedDict):
@@ -83,28 +83,29 @@ class ModelRegistryArgs(TypedDict):
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
     database: NotRequired[RegistryDatabase]
-    """PostgreSQL, `{}` for one that the component runs. Default: SQLite on the volume."""
+    """PostgreSQL; `{}` for a server that the component runs. Default: SQLite on the volume."""
     artifacts: NotRequired[ArtifactStore]
-    """Object store for the models' files. Default: the volume."""
+    """Object store for model files. Default: the volume."""
     auth: NotRequired[RegistryAuth]
-    """Accounts and passwords. Default: everybody who reaches the server may do everything."""
+    """Accounts and passwords. Default: none, so anyone who reaches the server may do everything."""
     backup: NotRequired[RegistryBackup]
-    """Back-ups, `{}` for the defaults. Default: none."""
+    """Back-ups; `{}` for the defaults. Default: none."""
     image: NotRequired[pulumi.Input[str]]
-    """Image with the `mlflow` program. Default `ghcr.io/mlflow/mlflow:v3.17.2`, and with `database`, `artifacts` or
+    """Image with the `mlflow` program. Default `ghcr.io/mlflow/mlflow:v3.17.2`, or with `database`, `artifacts` or
     `auth` `ghcr.io/mlflow/mlflow:v3.17.2-full`, which has what they need."""
     storage_size: NotRequired[pulumi.Input[str]]
-    """Size of the volume for SQLite and model files. Default `5Gi`. With `database` and `artifacts` there is none."""
+    """Size of the volume for SQLite and model files. Default `5Gi`. With both `database` and `artifacts` there is no
+    volume."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
     expose: NotRequired[AnyExpose]
     """How the server is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""
     host: NotRequired[pulumi.Input[str]]
-    """Name under which clients outside reach the server. Default: the load balancer's own address, `localhost` with
+    """Host name that clients outside the cluster use. Default: the load balancer's own address, `localhost` with
     `NodePort`."""
     allowed_hosts: NotRequired[Sequence[pulumi.Input[str]]]
-    """More `Host` headers to answer, with port where it isn't 80, `*` as a wildcard. The Service's DNS names,
-    `localhost`, `host` and, when exposed, plain IP addresses are always among them. Default: no more."""
+    """Additional `Host` headers to accept, with the port unless it is 80; `*` is a wildcard. The Service's DNS names,
+    `localhost`, `host` and, if exposed, plain IP addresses are always accepted. Default: none."""
     resources: NotRequired[Resources]
     """Resources of the server. Default: 100m CPU, 640Mi memory, limited to 1536Mi."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
@@ -112,7 +113,7 @@ class ModelRegistryArgs(TypedDict):
 
 
 def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
-    """The arguments as they are read. Raises ArgumentsError with every problem."""
+    """The arguments, normalized. Raises ArgumentsError with every problem."""
     problems = Problems("ModelRegistry", name)
     problems.dns_label("name", name, maximum=50)
     args = read_args(args, ModelRegistryArgs, problems)
@@ -124,8 +125,8 @@ def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
         problems.text(f"allowed_hosts[{index}]", host)
     check_resources(problems, "resources", args.get("resources"))
     _check_database(problems, args.get("database") or {})
-    _check_artifacts(problems, args)
-    _check_auth(problems, args)
+    _check_artifacts(problems, args.get("artifacts") or {})
+    _check_auth(problems, args.get("auth") or {})
     backup = args.get("backup") or {}
     problems.number("backup.keep_count", backup.get("keep_count"), 1, 1000)
     problems.quantity("backup.storage_size", backup.get("storage_size"))
@@ -143,17 +144,13 @@ def _check_database(problems: Problems, database: RegistryDatabase) -> None:
     if "secret" in database:
         for field in ("storage_size", "storage_class", "resources"):
             if field in database:
-                problems.add(
-                    f"database.{field}", database.get(field), "must not be given with secret: it runs elsewhere"
-                )
+                rule = "must not be given with secret, whose server runs elsewhere"
+                problems.add(f"database.{field}", database.get(field), rule)
     elif "port" in database:
         problems.add("database.port", database["port"], "must only be given with secret")
 
 
-def _check_artifacts(problems: Problems, args: ModelRegistryArgs) -> None:
-    store = args.get("artifacts")
-    if not store:
-        return
+def _check_artifacts(problems: Problems, store: Mapping[str, Any]) -> None:
     uri = store.get("uri")
     if isinstance(uri, str) and not (uri.startswith("s3://") and len(uri) > len("s3://")):
         problems.add("artifacts.uri", uri, "must be s3://bucket/prefix")
@@ -161,10 +158,7 @@ def _check_artifacts(problems: Problems, args: ModelRegistryArgs) -> None:
     problems.text("artifacts.secret", store.get("secret"))
 
 
-def _check_auth(problems: Problems, args: ModelRegistryArgs) -> None:
-    auth = args.get("auth")
-    if not auth:
-        return
+def _check_auth(problems: Problems, auth: Mapping[str, Any]) -> None:
     name = auth.get("admin_username", DEFAULT_ADMIN)
     problems.text("auth.admin_username", name)
     if name in ("writer", "reader"):
@@ -175,12 +169,12 @@ def _check_auth(problems: Problems, args: ModelRegistryArgs) -> None:
 
 
 def needs_full_image(args: ModelRegistryArgs) -> bool:
-    """Whether MLflow needs what only the larger image has: drivers, SDKs, the forms of the accounts' pages."""
+    """Whether MLflow needs what only the full image has: database drivers, SDKs, the accounts' web forms."""
     return bool({"database", "artifacts", "auth"} & args.keys())
 
 
 def needs_volume(args: ModelRegistryArgs) -> bool:
-    """Whether anything is kept on the server's own volume."""
+    """Whether the server keeps anything on its own volume."""
     return not {"database", "artifacts"} <= args.keys()
 
 

@@ -1,4 +1,4 @@
-"""Back-ups of ModelRegistry: a volume, a CronJob that fills it, and a suspended one that restores from it."""
+"""ModelRegistry's back-ups: a volume, a CronJob that backs up to it, and a suspended one that restores from it."""
 
 from __future__ import annotations
 
@@ -30,48 +30,47 @@ NAME = "mlflow-backup"
 COMPONENT = "model-registry-backup"
 DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
 _FOLDER = "/backup"
-_PYTHON = ("save", "restore")
-"""Steps that MLflow's image does; the others are PostgreSQL's."""
+_MLFLOW_STEPS = ("save", "restore")
+"""Steps that run in MLflow's image; the others run in PostgreSQL's."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is backed up, and by which image."""
+    """What to back up, and MLflow's image to do it."""
 
     name: str
     image: pulumi.Input[str]
     database: Database
     artifacts: pulumi.Input[str]
     variables: list[core.EnvVarArgs]
-    """Those of the object store."""
-    volume: pulumi.Input[str] | None
+    """Variables of the object store."""
+    claim: pulumi.Input[str] | None
     """Claim of the server's own volume."""
     ports: list[pulumi.Input[int]]
-    beside: dict[str, pulumi.Input[str]]
-    """Labels of the server's pod: a volume for one node at a time can only be mounted there."""
+    server_labels: dict[str, pulumi.Input[str]]
+    """Labels of the server's pod: its ReadWriteOnce volume can be mounted on its node only."""
 
 
 def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -> None:
-    """The CronJobs `<name>-backup` and, suspended, `<name>-restore`."""
-    name, wanted = f"{source.name}-backup", args["backup"]
+    """Creates the CronJobs `<name>-backup` and, suspended, `<name>-restore`."""
+    name, backup = f"{source.name}-backup", args["backup"]
     labels = standard_labels(NAME, COMPONENT, source.name)
-    # It always stays: what a back-up is for includes a `destroy` too many.
-    size = wanted.get("storage_size", DEFAULT_STORAGE_SIZE)
-    claim = retained_claim(name, args["namespace"], labels, size, wanted, opts)
+    # Always retained: a back-up must survive an accidental `destroy` too.
+    size = backup.get("storage_size", DEFAULT_STORAGE_SIZE)
+    claim = retained_claim(name, args["namespace"], labels, size, backup, opts)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
     account = service_account(name, metadata, opts)
     egress = [allow_egress(*source.ports)] if source.ports else []
     network_policy(name, metadata, selector(NAME, source.name), opts, egress=egress)
-    keep = str(wanted.get("keep_count", DEFAULT_KEEP))
-    for what, steps in (("backup", ("dump", "save")), ("restore", ("restore", "load"))):
+    keep = str(backup.get("keep_count", DEFAULT_KEEP))
+    for action, steps in (("backup", ("dump", "save")), ("restore", ("restore", "load"))):
+        cron_job = f"{source.name}-{action}"
         k8s.batch.v1.CronJob(
-            f"{source.name}-{what}",
-            metadata=k8s.meta.v1.ObjectMetaArgs(
-                name=f"{source.name}-{what}", namespace=args["namespace"], labels=labels
-            ),
+            cron_job,
+            metadata=k8s.meta.v1.ObjectMetaArgs(name=cron_job, namespace=args["namespace"], labels=labels),
             spec=k8s.batch.v1.CronJobSpecArgs(
-                schedule=wanted.get("schedule", DEFAULT_SCHEDULE),
-                suspend=what == "restore",
+                schedule=backup.get("schedule", DEFAULT_SCHEDULE),
+                suspend=action == "restore",
                 concurrency_policy="Forbid",
                 successful_jobs_history_limit=3,
                 failed_jobs_history_limit=3,
@@ -95,53 +94,51 @@ def _pod(
     account: pulumi.Input[str],
     claim: pulumi.Input[str],
 ) -> core.PodTemplateSpecArgs:
-    """Both steps one after the other; the database comes first into a back-up and last out of it.
+    """Runs the steps in order: a back-up saves the database first, a restore loads it last.
 
-    So each dump's files are all in the mirror, and a database that is back finds every file.
+    So the mirror has all files of each dump, and a restored database finds every file.
     """
     mounts = [mount("backup", _FOLDER), mount("tmp", "/tmp")]
     volumes = [claimed("backup", claim), scratch()]
-    if source.volume is not None:
+    if source.claim is not None:
         mounts.append(mount("data", "/mlflow"))
-        volumes.append(claimed("data", source.volume))
-    containers = [_step(step, source, keep, mounts) for step in steps if source.database.image or step in _PYTHON]
+        volumes.append(claimed("data", source.claim))
+    containers = [_step(step, source, keep, mounts) for step in steps if source.database.image or step in _MLFLOW_STEPS]
     return pod_template(
         standard_labels(NAME, COMPONENT, source.name),
         account,
         containers[-1:],
         args,
         restart_policy="Never",
-        affinity=_beside(source) if source.volume is not None else None,
+        affinity=_affinity(source) if source.claim is not None else None,
         volumes=volumes,
         init_containers=containers[:-1],
     )
 
 
 def _step(step: str, source: Source, keep: str, mounts: list[core.VolumeMountArgs]) -> core.ContainerArgs:
-    by_mlflow = step in _PYTHON
-    image = source.image if by_mlflow else source.database.image
+    in_mlflow = step in _MLFLOW_STEPS
+    image = source.image if in_mlflow else source.database.image
     assert image is not None
-    command: list[pulumi.Input[str]] = (
-        ["python3", "-c", asset("registry/assets/backup.py"), step]
-        if by_mlflow
-        else ["/bin/sh", "-c", asset("registry/assets/dump.sh"), "dump.sh", step]
-    )
+    command: list[pulumi.Input[str]] = ["/bin/sh", "-c", asset("registry/assets/dump.sh"), "dump.sh", step]
+    if in_mlflow:
+        command = ["python3", "-c", asset("registry/assets/backup.py"), step]
     return container(
         step,
         image,
         variables={"MODELOPS_ARTIFACTS": source.artifacts, "MODELOPS_KEEP": keep},
-        secrets=[source.database.variable, *(source.variables if by_mlflow else [])],
+        secrets=[source.database.variable, *(source.variables if in_mlflow else [])],
         command=command,
         resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=mounts,
     )
 
 
-def _beside(source: Source) -> core.AffinityArgs:
-    """On the server's node, where the volume is."""
+def _affinity(source: Source) -> core.AffinityArgs:
+    """To the server's node, where the volume is."""
     term = core.PodAffinityTermArgs(
         topology_key="kubernetes.io/hostname",
-        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=source.beside),
+        label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=source.server_labels),
     )
     return core.AffinityArgs(
         pod_affinity=core.PodAffinityArgs(required_during_scheduling_ignored_during_execution=[term])

@@ -1,4 +1,4 @@
-"""Where ModelRegistry keeps runs and versions: SQLite on its volume, a PostgreSQL server of its own, or another one."""
+"""Where ModelRegistry keeps runs and versions: SQLite on its volume, its own PostgreSQL server, or an existing one."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Database:
 
 
 def database(name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -> Database:
-    """The database that the arguments ask for, made where it has to be."""
+    """The database that the arguments ask for; creates the component's own server."""
     if "database" not in args:
         return Database(core.EnvVarArgs(name=URL, value=SQLITE), (), None)
-    wanted = args["database"]
-    image = wanted.get("image", UPSTREAM_IMAGES["postgres"])
-    if "secret" in wanted:
-        variable = secret_key(URL, wanted["secret"], "url")
-        return Database(variable, (wanted.get("port", DEFAULT_DATABASE_PORT),), image)
-    pull = args.get("image_pull_secret")
-    variable = postgres.server(f"{name}-{postgres.NAME}", name, args["namespace"], wanted, image, pull, opts, REGISTRY)
+    settings = args["database"]
+    image = settings.get("image", UPSTREAM_IMAGES["postgres"])
+    if "secret" in settings:
+        variable = secret_key(URL, settings["secret"], "url")
+        return Database(variable, (settings.get("port", DEFAULT_DATABASE_PORT),), image)
+    server, pull = f"{name}-{postgres.NAME}", args.get("image_pull_secret")
+    variable = postgres.server(server, name, args["namespace"], settings, image, pull, opts, REGISTRY)
     return Database(variable, (postgres.PORT,), image)

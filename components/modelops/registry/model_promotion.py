@@ -1,4 +1,4 @@
-"""ModelPromotion: a model version of one registry, unchanged in another one."""
+"""ModelPromotion: copies a model version from one registry to another, unchanged."""
 
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
@@ -47,15 +47,15 @@ class ModelPromotionArgs(TypedDict):
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
     image: pulumi.Input[str]
-    """Image with the program that copies, `modelops-transfer`: the one that serves the model has it."""
+    """Image with the program that copies, `modelops-transfer`; the serving image has it."""
     model_name: pulumi.Input[str]
-    """Name under which the model is registered, here as there."""
+    """Name of the registered model, the same in both registries."""
     run_id: pulumi.Input[str]
-    """The run whose version is promoted: a TrainingJob's `run_id` in the other environment."""
+    """The run whose version to promote: TrainingJob's `run_id` in the other environment."""
     source_uri: pulumi.Input[str]
-    """Address of the MLflow server that has the version, as pods see it."""
+    """Address of the MLflow server to copy from, reachable from pods."""
     tracking_uri: pulumi.Input[str]
-    """Address of the MLflow server that gets it, as pods see it."""
+    """Address of the MLflow server to copy to, reachable from pods."""
     source_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` of an account that may read at `source_uri`.
     Default: none, for a server without accounts."""
@@ -63,37 +63,37 @@ class ModelPromotionArgs(TypedDict):
     """Name of a Secret in the namespace with `username` and `password` of an account that may write at `tracking_uri`.
     Default: none, for a server without accounts."""
     tracking_url: NotRequired[pulumi.Input[str]]
-    """Address of that server for people, for `run_url`. Default: `tracking_uri`."""
+    """Address at which people reach the server at `tracking_uri`, for `run_url`. Default: `tracking_uri`."""
     gate: NotRequired[Mapping[str, GateBounds]]
-    """Bounds of the metrics that the run ended with, by name; `min_delta` and `max_delta` compare with the version that
-    serves here. Not met: nothing is copied, and the update fails. Default: none."""
+    """Bounds of the run's final metrics, by name; `min_delta` and `max_delta` compare with the version now serving
+    here. If one isn't met, nothing is copied and the update fails. Default: none."""
     serving_alias: NotRequired[str]
     """Alias of the version now serving here, for the gate's relative bounds. Default `serving`."""
     experiment_name: NotRequired[pulumi.Input[str]]
-    """MLflow experiment that gets the run. Default: the model's name."""
+    """MLflow experiment for the copied run. Default: the model's name."""
     resources: NotRequired[Resources]
-    """Resources of the copying pod. Default: 50 thousandths of a core, 64 MiB, at most 256 MiB."""
+    """Resources of the copying pod. Default: 50m CPU, 64Mi memory, limited to 256Mi."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret that lets the nodes pull the image. Default: none."""
+    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
     timeout_seconds: NotRequired[pulumi.Input[int]]
-    """How long the copying may take, in seconds. Default 900; 30 to 86400."""
+    """How long the copy may take, in seconds. Default 900; 30 to 86400."""
 
 
 class ModelPromotion(pulumi.ComponentResource):
-    """Brings a version that another environment has trained into this one's registry, as it is.
+    """Copies a version that another environment trained into this environment's registry, unchanged.
 
-    The files are the same to the byte, and so are alias, metrics, parameters and tags: what was tried there is what
-    serves here. Nothing is trained. A version that is here already is judged again by the gate and not copied.
+    Files are identical to the byte, as are alias, metrics, parameters and tags: what was tested there is what serves
+    here. Nothing is trained. A version that is already here must pass the gate again, but isn't copied again.
     """
 
     run_id: pulumi.Output[str]
     """The run's identity, the same as in the other environment."""
     model_uri: pulumi.Output[str]
-    """`models:/<model_name>@run-<run_id>`. What uses it waits until the version is here."""
+    """`models:/<model_name>@run-<run_id>`. Resources that use it wait until the version is here."""
     model_version: pulumi.Output[str]
     """`run-<run_id>`, the version's alias in both registries."""
     metrics: pulumi.Output[Mapping[str, float]]
-    """Metrics of the run by name. Only known once the version is here."""
+    """Metrics of the run, by name. Only known once the version is here."""
     run_url: pulumi.Output[str]
     """Address of the run's page in this environment's MLflow. Only known once the version is here."""
 
@@ -114,7 +114,7 @@ class ModelPromotion(pulumi.ComponentResource):
             NAME,
             name,
             namespace,
-            _copying(args, report),
+            _transfer_container(args, report),
             [scratch("tmp"), scratch("model"), api_access("account")],
             child_opts,
             account=with_dependencies(name, account),
@@ -137,7 +137,7 @@ class ModelPromotion(pulumi.ComponentResource):
         )
 
 
-def _copying(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs":
+def _transfer_container(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs":
     variables = {
         "MODELOPS_MODEL_NAME": args["model_name"],
         "MODELOPS_RUN_ID": args["run_id"],
@@ -167,11 +167,11 @@ def _copying(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs
     )
 
 
-def _checked(name: str, unchecked: ModelPromotionArgs) -> ModelPromotionArgs:
-    """The arguments as the component reads them. Raises ArgumentsError with every problem."""
+def _checked(name: str, args: ModelPromotionArgs) -> ModelPromotionArgs:
+    """The arguments, normalized. Raises ArgumentsError with every problem."""
     problems = Problems("ModelPromotion", name)
     problems.dns_label("name", name, maximum=LONGEST_NAME)
-    args = read_args(unchecked, ModelPromotionArgs, problems)
+    args = read_args(args, ModelPromotionArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
     problems.mlflow_name("model_name", args.get("model_name"))
     problems.mlflow_name("serving_alias", args.get("serving_alias"))

@@ -1,5 +1,7 @@
 """ModelRegistry: an MLflow server that keeps runs, models and their files."""
 
+from typing import Any
+
 import pulumi
 import pulumi_kubernetes as k8s
 
@@ -43,13 +45,13 @@ __all__ = ["ModelRegistry", "ModelRegistryArgs"]
 
 PORT = 5000
 METRICS_PORT = 9105
-METRICS_SIZES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="64Mi")
+METRICS_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="64Mi")
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="640Mi", memory_limit="1536Mi")
-"""One worker and its supervisor take 500 MiB idle (MLflow 3.17.2)."""
+"""One worker and its supervisor take 500 MiB when idle (MLflow 3.17.2)."""
 STARTUP_SECONDS = 300
-"""Importing takes seconds, filling an empty database some more."""
+"""Imports take seconds, and creating the tables of an empty database a few more."""
 PREPARE_SECONDS = 900
-"""Migrating a database of an older version may take minutes."""
+"""Migrating the database of an older version may take minutes."""
 _NAME = "mlflow"
 _COMPONENT = "model-registry"
 _FOLDER = "/mlflow"
@@ -59,14 +61,15 @@ _VOLUME_ARTIFACTS = f"{_FOLDER}/artifacts"
 class ModelRegistry(pulumi.ComponentResource):
     """Runs an MLflow server: tracking, model registry, and a proxy for model files.
 
-    By default on SQLite and one volume, without accounts; `database`, `artifacts`, `auth` and `backup` make it one for
-    production. One pod at a time, replaced rather than rolled: the database is migrated by one alone.
+    By default it uses SQLite on one volume and has no accounts; `database`, `artifacts`, `auth` and `backup` make it
+    fit for production. It has one pod, and stops the old one before it starts a new one, since only one may migrate the
+    database.
     """
 
     tracking_uri: pulumi.Output[str]
-    """Address inside the cluster: for TrainingJob and ModelService."""
+    """Address inside the cluster, for TrainingJob and ModelService."""
     url: pulumi.Output[str]
-    """Address outside the cluster when exposed, else `tracking_uri`."""
+    """Address outside the cluster if exposed, else `tracking_uri`."""
     writer_secret: pulumi.Output[str] | None
     """Name of the Secret with `username` and `password` of the account for trainings. None without `auth`."""
     reader_secret: pulumi.Output[str] | None
@@ -82,7 +85,9 @@ class ModelRegistry(pulumi.ComponentResource):
         account = service_account(name, metadata, child_opts)
         store = database(name, args, child_opts)
         users = accounts.accounts(name, _COMPONENT, args, child_opts)
-        ports = _outgoing(args, store)
+        ports: list[pulumi.Input[int]] = [*store.ports]
+        if "artifacts" in args:
+            ports.append(store_port(args["artifacts"]))
         network_policy(
             name,
             metadata,
@@ -91,7 +96,10 @@ class ModelRegistry(pulumi.ComponentResource):
             ingress=[allow_ingress(PORT), allow_ingress(METRICS_PORT)],
             egress=[allow_egress(*ports)] if ports else [],
         )
-        claim = _volume(name, args, labels, child_opts)
+        claim = None
+        if needs_volume(args):
+            size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
+            claim = volume_claim(name, args["namespace"], labels, size, args.get("storage_class"), child_opts)
         server = _Server(name, args, with_dependencies(name, account), claim, store, users)
         deployment = k8s.apps.v1.Deployment(
             name,
@@ -127,23 +135,6 @@ class ModelRegistry(pulumi.ComponentResource):
         )
 
 
-def _outgoing(args: ModelRegistryArgs, database: Database) -> list[pulumi.Input[int]]:
-    """TCP ports that the server connects to."""
-    return [*database.ports, *([store_port(args["artifacts"])] if "artifacts" in args else [])]
-
-
-def _volume(
-    name: str,
-    args: ModelRegistryArgs,
-    labels: dict[str, pulumi.Input[str]],
-    opts: pulumi.ResourceOptions,
-) -> pulumi.Output[str] | None:
-    if not needs_volume(args):
-        return None
-    size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
-    return volume_claim(name, args["namespace"], labels, size, args.get("storage_class"), opts)
-
-
 class _Server:
     """The server's pod."""
 
@@ -165,7 +156,7 @@ class _Server:
         self.store = _store_variables(args)
 
     def deployment_spec(self) -> "k8s.apps.v1.DeploymentSpecArgs":
-        """One replica of it."""
+        """A single replica of the pod."""
         template = pod_template(
             standard_labels(_NAME, _COMPONENT, self._name),
             self._account,
@@ -180,7 +171,7 @@ class _Server:
     def _volumes(self) -> "list[core.VolumeArgs]":
         volumes = [] if self._claim is None else [claimed("data", self._claim)]
         if self._accounts:
-            # In memory: the file has the database's address with its password.
+            # In memory: the file has the database's password.
             memory = core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit="1Mi")
             volumes.append(core.VolumeArgs(name="config", empty_dir=memory))
         return [*volumes, scratch()]
@@ -192,7 +183,7 @@ class _Server:
         return [*mounts, mount("tmp", "/tmp")]
 
     def _prepare(self) -> "core.ContainerArgs":
-        """Migrates the database, and sets the accounts' passwords."""
+        """Migrates the database and sets the accounts' passwords."""
         return container(
             "prepare",
             self.image,
@@ -223,7 +214,7 @@ class _Server:
         )
 
     def _metrics(self) -> "core.ContainerArgs":
-        """Tells Prometheus of the server and of its newest runs; MLflow itself has no metrics."""
+        """Exports metrics of the server and its newest runs; MLflow itself has none."""
         return container(
             "metrics",
             self.image,
@@ -231,14 +222,14 @@ class _Server:
             secrets=tracking_credentials(name_of(self._accounts.reader) if self._accounts else None),
             command=["python3", "-c", asset("registry/assets/metrics.py")],
             ports=[core.ContainerPortArgs(name="metrics", container_port=METRICS_PORT)],
-            resources=resource_requirements(None, METRICS_SIZES),
+            resources=resource_requirements(None, METRICS_RESOURCES),
             startup_probe=http_probe("/healthz", "metrics", period=2, failures=60),
             readiness_probe=http_probe("/healthz", "metrics", period=20, failures=3, timeout=5),
             volume_mounts=[mount("tmp", "/tmp")],
         )
 
     def _command(self) -> list[pulumi.Input[str]]:
-        """The database's address is not here, but in the environment."""
+        """The database's address is in the environment instead, since it has a password."""
         return [
             "mlflow",
             "server",
@@ -253,7 +244,7 @@ class _Server:
 
 
 def _store_variables(args: ModelRegistryArgs) -> "list[core.EnvVarArgs]":
-    """What the SDK of the object store reads."""
+    """Environment variables for the object store's SDK."""
     if "artifacts" not in args:
         return []
     store = args["artifacts"]
@@ -267,26 +258,24 @@ def _store_variables(args: ModelRegistryArgs) -> "list[core.EnvVarArgs]":
 
 
 def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:
-    """The `Host` headers that MLflow answers; it refuses others against DNS rebinding.
+    """The `Host` headers that MLflow accepts; it rejects others to prevent DNS rebinding.
 
-    The address of a load balancer is not known before its Service is, so plain IP addresses are allowed where the
-    server is exposed: a browser that was lured by a rebound name sends that name, never an address.
+    A load balancer's address is only known once its Service exists, so any plain IP address is accepted if the server
+    is exposed: a browser tricked by a rebound name sends that name, never an address.
     """
     exposed = Expose(args.get("expose", Expose.CLUSTER_IP)) is not Expose.CLUSTER_IP
 
-    def hosts(known: dict[str, str | list[str] | None]) -> str:
-        namespace = known["namespace"]
+    def joined(values: list[Any]) -> str:
+        namespace, host, more = values
         inside = [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
-        found = [f"{host}:{PORT}" for host in inside] + ["localhost:*", "127.0.0.1:*"]
+        hosts = [f"{inner}:{PORT}" for inner in inside] + ["localhost:*", "127.0.0.1:*"]
         if exposed:
-            found.append("[0-9]*.[0-9]*.[0-9]*.*[0-9]:*")
-        if host := known["host"]:
-            found += [str(host), f"{host}:*"]
-        return ",".join([*found, *(known["more"] or [])])
+            hosts.append("[0-9]*.[0-9]*.[0-9]*.*[0-9]:*")
+        if host:
+            hosts += [host, f"{host}:*"]
+        return ",".join([*hosts, *(more or [])])
 
-    return pulumi.Output.all(namespace=args["namespace"], host=args.get("host"), more=args.get("allowed_hosts")).apply(
-        hosts
-    )
+    return pulumi.Output.all(args["namespace"], args.get("host"), args.get("allowed_hosts")).apply(joined)
 
 
 def _service(

@@ -30,9 +30,9 @@ class Runtime(Enum):
     """The program that serves."""
 
     MODELOPS = "modelops"
-    """An image that keeps the serving contract: this project's server, or your own."""
+    """An image that implements the serving contract: this project's server, or your own."""
     VLLM = "vllm"
-    """vLLM, for large language models on GPUs, with OpenAI's API."""
+    """vLLM, for large language models on GPUs, with the OpenAI API."""
 
 
 if TYPE_CHECKING:
@@ -45,153 +45,153 @@ class ScaleToZero(TypedDict):
     """What wakes a service that has no pods. Needs KEDA in the cluster."""
 
     prometheus_url: pulumi.Input[str]
-    """Address of a Prometheus server, as KEDA sees it."""
+    """Address of a Prometheus server that KEDA can reach."""
     query: pulumi.Input[str]
-    """PromQL that says how much is asked for, measured in front of the service (an ingress controller's requests, a
-    queue's length): pods that are not there count nothing."""
+    """PromQL query for the demand, measured in front of the service (an ingress controller's requests, a queue's
+    length), because a service without pods has no metrics."""
     threshold: pulumi.Input[float]
-    """How much of it one pod takes. Above 0."""
+    """Demand that one pod can handle. Above 0."""
     idle_seconds: NotRequired[int]
-    """How long nothing must be asked for until the last pod goes. Default 300; 1 to 86400."""
+    """How long there must be no demand before the last pod is removed, in seconds. Default 300; 1 to 86400."""
 
 
 class Autoscaling(TypedDict):
-    """Bounds and aims of the autoscaler. With several aims, the one that asks for the most pods decides."""
+    """Bounds and targets of the autoscaler. With several targets, the one that needs the most pods wins."""
 
     max_replicas: pulumi.Input[int]
     """Upper bound of the replica count. At least `min_replicas`."""
     min_replicas: NotRequired[pulumi.Input[int]]
     """Lower bound of the replica count. Default 2; at least 1, or 0 with `scale_to_zero`, where 0 is the default."""
     target_cpu_percent: NotRequired[pulumi.Input[int]]
-    """Mean CPU use that the autoscaler aims for, in percent of the request. Default 70, none where another aim is
-    given; 1 to 1000. Needs metrics-server in the cluster, as does memory."""
+    """Target mean CPU usage, in percent of the request. Default 70, or none if another target is set; 1 to 1000. Needs
+    metrics-server in the cluster, as does the memory target."""
     target_memory_percent: NotRequired[pulumi.Input[int]]
-    """Mean memory use to aim for, in percent of the request. Default: none; 1 to 1000."""
+    """Target mean memory usage, in percent of the request. Default: none; 1 to 1000."""
     target_requests_per_second: NotRequired[pulumi.Input[float]]
-    """Requests per second and pod to aim for. Default: none; above 0. Needs an adapter that serves Prometheus' metrics
+    """Target requests per second for each pod. Default: none; above 0. Needs an adapter that serves Prometheus metrics
     to the autoscaler; without one, `pulumi up` fails and names the metric."""
     target_latency_ms: NotRequired[pulumi.Input[float]]
-    """99th percentile of a pod's latency to aim for, in milliseconds. Default: none; above 0. Needs the adapter too."""
+    """Target 99th percentile latency of a pod, in milliseconds. Default: none; above 0. Needs the adapter too."""
     target_queue_length: NotRequired[pulumi.Input[float]]
-    """Requests that wait in each pod's engine, to aim for. Default: none; above 0. Only with the `vllm` runtime; needs
-    the adapter too."""
+    """Target number of requests waiting in each pod's engine. Default: none; above 0. Only with the `vllm` runtime;
+    needs the adapter too."""
     scale_down_stabilization_seconds: NotRequired[pulumi.Input[int]]
-    """How long the load must have been lower before pods go, in seconds. Default 300; 0 to 3600."""
+    """How long the load must stay lower before pods are removed, in seconds. Default 300; 0 to 3600."""
     scale_down_pods_per_minute: NotRequired[pulumi.Input[int]]
-    """Most pods that go in a minute. Default: half of them; at least 1."""
+    """Maximum pods removed per minute. Default: half of them; at least 1."""
     scale_up_pods_per_minute: NotRequired[pulumi.Input[int]]
-    """Most pods that come in a minute. Default: Kubernetes' own, double or 4 every 15 s; at least 1."""
+    """Maximum pods added per minute. Default: Kubernetes' own policy, double or add 4 every 15 s; at least 1."""
     scale_to_zero: NotRequired[ScaleToZero]
-    """Let KEDA take the last pod away when nothing is asked for. Default: never."""
+    """Let KEDA remove the last pod when there is no demand. Default: never."""
 
 
 class Rollout(TypedDict):
-    """How many pods a release may add and take at a time. Not both 0."""
+    """How many pods a release may add and remove at a time. Not both 0."""
 
     max_surge: NotRequired[int]
-    """Pods more than `replicas` during a release. Default 1; 0 to 1000. 0 needs no spare GPU, but then the service runs
-    with `max_unavailable` pods fewer, and with a single replica it is away for as long as a pod takes to start."""
+    """Pods above `replicas` during a release. Default 1; 0 to 1000. 0 needs no spare GPU, but the service then runs
+    `max_unavailable` pods short, and a single replica is down while its successor starts."""
     max_unavailable: NotRequired[int]
-    """Pods fewer than `replicas` during a release. Default 0, or 1 where `max_surge` is 0; 0 to 1000."""
+    """Pods below `replicas` during a release. Default 0, or 1 if `max_surge` is 0; 0 to 1000."""
 
 
 class SmokeTest(TypedDict):
     """A prediction that a new version must get right before any of its pods takes traffic."""
 
     inputs: Sequence[Any]
-    """What is posted as `inputs` to `/api/predict`."""
+    """The `inputs` to post to `/api/predict`."""
     outputs: Sequence[Any]
-    """What must come back as `outputs`: numbers in lists of the same shape."""
+    """The `outputs` to expect: numbers in lists of the same shape."""
     tolerance: NotRequired[float]
     """How far each number may be off. Default 1e-6; at least 0."""
     image: NotRequired[pulumi.Input[str]]
-    """Image with `python`, which posts and compares. Default: the serving image."""
+    """Image with `python`, to run the test. Default: the serving image."""
 
 
 class ServingCache(TypedDict):
-    """A volume that keeps fetched models, so that a new pod downloads nothing that another one already has."""
+    """A volume that keeps fetched models, so that a new pod need not download what another already has."""
 
     storage_size: NotRequired[pulumi.Input[str]]
     """Size of the volume. Default `10Gi`, `200Gi` with the `vllm` runtime."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
     access_modes: NotRequired[Sequence[pulumi.Input[str]]]
-    """Access modes of the volume. Default `ReadWriteMany`: with `ReadWriteOnce`, pods on a second node never start."""
+    """Access modes of the volume. Default `ReadWriteMany`; with `ReadWriteOnce`, pods on a second node never start."""
 
 
 class GatewayListener(TypedDict):
-    """A Gateway that is there already."""
+    """An existing Gateway."""
 
     name: pulumi.Input[str]
     """Name of the Gateway."""
     namespace: NotRequired[pulumi.Input[str]]
-    """Its namespace, whose listeners must allow routes from this one. Default: the service's."""
+    """Namespace of the Gateway, whose listeners must allow routes from the service's. Default: the service's."""
     listener: NotRequired[pulumi.Input[str]]
-    """Name of its listener (`sectionName`). Default: all that take the host."""
+    """Name of the listener (`sectionName`). Default: every listener that accepts the host."""
     https: NotRequired[bool]
-    """Whether that listener speaks HTTPS, for `url`. Default true."""
+    """Whether the listener speaks HTTPS, for `url`. Default true."""
 
 
 class Route(TypedDict):
     """A host name in front of the Service. Exactly one of `ingress_class`, `gateway` and `gateway_class`."""
 
     host: pulumi.Input[str]
-    """Name under which clients reach the service."""
+    """Host name that clients use."""
     ingress_class: NotRequired[pulumi.Input[str]]
-    """Make an Ingress for the controller of this class."""
+    """Create an Ingress of this class."""
     gateway: NotRequired[GatewayListener]
-    """Make an HTTPRoute at a Gateway that is there already. Needs Gateway API in the cluster."""
+    """Attach an HTTPRoute to an existing Gateway. Needs Gateway API in the cluster."""
     gateway_class: NotRequired[pulumi.Input[str]]
-    """Make a Gateway of this class, and an HTTPRoute. Needs Gateway API in the cluster."""
+    """Create a Gateway of this class, and an HTTPRoute. Needs Gateway API in the cluster."""
     tls_secret: NotRequired[pulumi.Input[str]]
-    """Secret in the namespace with certificate and key (`kubernetes.io/tls`); the route then speaks HTTPS only where
-    it is a Gateway's. Default: plain HTTP. Not with `gateway`, whose listener has its own."""
+    """Secret in the namespace with certificate and key (`kubernetes.io/tls`). With `gateway_class` it turns plain HTTP
+    off. Default: plain HTTP. Not with `gateway`, whose listener has its own."""
     annotations: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Annotations of the Ingress or HTTPRoute, for its controller. Default: none."""
 
 
 class Vllm(TypedDict):
-    """What vLLM is started with. GPUs of each pod are `resources.gpus`."""
+    """Settings of vLLM. Each pod has `resources.gpus` GPUs."""
 
     max_model_len: NotRequired[pulumi.Input[int]]
-    """Longest request and answer together, in tokens. Default: the model's own; at least 1."""
+    """Maximum context length, prompt and answer together, in tokens. Default: the model's own; at least 1."""
     shared_memory: NotRequired[pulumi.Input[str]]
-    """Size of `/dev/shm`, through which the processes of several GPUs talk. Counts as memory. Default `8Gi`."""
+    """Size of `/dev/shm`, through which the processes of several GPUs communicate. Counts as memory. Default `8Gi`."""
     nodes: NotRequired[int]
-    """Nodes that one copy of the model spans, each with `resources.gpus` GPUs: tensor parallel inside a node, pipeline
-    parallel across. Default 1; 1 to 64. Above 1 it needs LeaderWorkerSet in the cluster."""
+    """Nodes that one copy of the model spans, each with `resources.gpus` GPUs: tensor parallel within a node, pipeline
+    parallel across nodes. Default 1; 1 to 64. More than 1 needs LeaderWorkerSet in the cluster."""
     token_secret: NotRequired[pulumi.Input[str]]
     """Secret in the namespace whose key `token` is a Hugging Face token, for models that need one. Default: none."""
     arguments: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
-    """More arguments for `vllm serve`. Default: none."""
+    """Extra arguments for `vllm serve`. Default: none."""
 
 
 class ModelServiceArgs(TypedDict):
     """Arguments of ModelService."""
 
     model_uri: pulumi.Input[str]
-    """The model version to serve, `models:/<name>@<alias>`: TrainingJob's `model_uri`. With the `vllm` runtime
+    """The model version to serve, `models:/<name>@<alias>`, such as TrainingJob's `model_uri`. With the `vllm` runtime,
     `hf://<organization>/<model>`, with `@<revision>` to pin it."""
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
     image: NotRequired[pulumi.Input[str]]
-    """Serving image, best by digest (`repository@sha256:…`). Required, except with the `vllm` runtime, which brings
-    its own."""
+    """Serving image, preferably by digest (`repository@sha256:…`). Required, except with the `vllm` runtime, where it
+    defaults to vLLM's own image."""
     tracking_uri: NotRequired[pulumi.Input[str]]
-    """Address of the MLflow server that has the model, as pods see it. Required, except with the `vllm` runtime."""
+    """Address of the MLflow server with the model, reachable from pods. Required, except with the `vllm` runtime."""
     tracking_secret: NotRequired[pulumi.Input[str]]
-    """Secret in the namespace with the keys `username` and `password` for the MLflow server: ModelRegistry's
-    `reader_secret`. Only what fetches the model gets them. Default: none."""
+    """Secret in the namespace with the keys `username` and `password` for the MLflow server, such as ModelRegistry's
+    `reader_secret`. Only the container that fetches the model gets them. Default: none."""
     serving_alias: NotRequired[pulumi.Input[str]]
-    """Alias of the registered model to move to this version once its rollout is done, such as `serving`, which a
-    training's relative gate compares with. Services that share a registry take one each. Not with the `vllm` runtime,
-    whose models are elsewhere. Default: no alias is moved."""
+    """Alias of the registered model to move to this version after the rollout, such as `serving`, which a training's
+    relative gate compares with. Services that share a registry need an alias each. Not with the `vllm` runtime, whose
+    models aren't in the registry. Default: no alias is moved."""
     serving_alias_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with `username` and `password` of an account that may move the alias:
+    """Name of a Secret in the namespace with `username` and `password` of an account that may move the alias, such as
     ModelRegistry's `writer_secret`. Default: none, for a server without accounts."""
     runtime_image: NotRequired[pulumi.Input[str]]
-    """Image with `modelops_runtime`, which fetches the model and moves the alias, such as the target `registry` or
-    `publish`. Default: `image`."""
+    """Image with `modelops_runtime`, which fetches the model and moves the alias: the target `registry` or `publish`,
+    for example. Default: `image`."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
     runtime: NotRequired[AnyRuntime]
@@ -199,21 +199,21 @@ class ModelServiceArgs(TypedDict):
     vllm: NotRequired[Vllm]
     """Settings of the `vllm` runtime. Default: vLLM's own."""
     replicas: NotRequired[int]
-    """How many pods serve. Default 2; 1 to 1000. Not with `autoscaling`, which decides it then."""
+    """Number of serving pods. Default 2; 1 to 1000. Not with `autoscaling`, which decides it."""
     autoscaling: NotRequired[Autoscaling]
-    """Let the load decide the replica count. Default: a fixed count."""
+    """Scale the number of pods with the load. Default: a fixed number."""
     rollout: NotRequired[Rollout]
-    """How a release replaces pods. Default: one more at a time, never one fewer."""
+    """How a release replaces pods. Default: one extra pod at a time, never one too few."""
     smoke_test: NotRequired[SmokeTest]
-    """A prediction that must be right before a new version takes traffic. Default: the model's own golden prediction
-    alone, which every pod checks before it is ready. Not with the `vllm` runtime."""
+    """A prediction that must be right before a new version takes traffic. Default: only the model's own golden
+    prediction, which every pod checks before it is ready. Not with the `vllm` runtime."""
     cache: NotRequired[ServingCache]
     """Keep fetched models on a volume. Default: every new pod downloads its own copy."""
     expose: NotRequired[AnyExpose]
     """How the Service is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""
     host: NotRequired[pulumi.Input[str]]
-    """Name under which clients reach the Service, for `url`. Default: the load balancer's own address, `localhost`
-    with `NodePort`, the Service's DNS name with `ClusterIP`. Not with `route`, which has its own."""
+    """Host name that clients use, for `url`. Default: the load balancer's own address, `localhost` with `NodePort`, the
+    Service's DNS name with `ClusterIP`. Not with `route`, which has its own."""
     port: NotRequired[int]
     """Port of the Service; the pods listen on 8080. Default 80; 1 to 65535."""
     route: NotRequired[Route]
@@ -222,14 +222,14 @@ class ModelServiceArgs(TypedDict):
     """Resources of each serving container. Default: 100m CPU, 128Mi memory, limited to 512Mi; with the `vllm` runtime
     4 CPUs, 16Gi memory, limited to 64Gi, and 1 GPU."""
     startup_timeout_seconds: NotRequired[int]
-    """How long a pod may take until it answers, fetching the model included, in seconds. A release whose pods take
-    longer has failed; the old ones keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
+    """How long a pod may take to get ready, including the download of the model, in seconds. A release whose pods take
+    longer fails, and the old pods keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
     drain_seconds: NotRequired[int]
-    """How long a pod that goes away keeps answering, in seconds. Default 10; 1 to 600."""
+    """How long a terminating pod keeps answering, in seconds. Default 10; 1 to 600."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
-    """Program that fetches the model into the model folder, with its arguments. Default `modelops-fetch`."""
+    """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
-    """Program that serves the model, with its arguments. Default: the image's own command."""
+    """Command, with arguments, that serves the model. Default: the image's own."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
     canary: NotRequired[Canary]
@@ -237,7 +237,7 @@ class ModelServiceArgs(TypedDict):
     blue_green: NotRequired[BlueGreen]
     """Two full tracks that take turns. Not with `canary`. Default: one track, replaced pod by pod."""
     shadow: NotRequired[Shadow]
-    """A version that gets copies of the requests and whose answers go to nobody. Default: none."""
+    """A version that gets copies of the requests, and whose answers are discarded. Default: none."""
 
 
 def is_vllm(args: ModelServiceArgs) -> bool:
@@ -257,5 +257,5 @@ def startup_seconds(args: ModelServiceArgs) -> int:
 
 
 def drain_seconds(args: ModelServiceArgs) -> int:
-    """How long a leaving pod keeps answering."""
+    """How long a terminating pod keeps answering."""
     return args.get("drain_seconds", DEFAULT_DRAIN_SECONDS)

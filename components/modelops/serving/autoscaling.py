@@ -1,4 +1,4 @@
-"""How many pods a track has: a HorizontalPodAutoscaler, or KEDA's ScaledObject where the last pod may go."""
+"""Scales a track: a HorizontalPodAutoscaler, or KEDA's ScaledObject if it may scale to zero."""
 
 from __future__ import annotations
 
@@ -21,19 +21,16 @@ from modelops.serving.args import (
 REQUESTS = "modelops_requests_per_second"
 LATENCY = "modelops_latency_p99_seconds"
 QUEUE = "vllm_requests_waiting"
-"""Metrics of pods, as the adapter has to serve them; `assets/adapter/rules.yaml` makes prometheus-adapter do so."""
+"""Pod metrics that the adapter must serve; `assets/prometheus-adapter.yaml` configures prometheus-adapter for them."""
 METRICS_SECONDS = 180
-"""How long the first figures may take: the adapter's and the autoscaler's rounds add up."""
+"""How long the first values may take: the adapter's and the autoscaler's intervals add up."""
 v2 = k8s.autoscaling.v2
 
 
 def autoscale(
-    metadata: k8s.meta.v1.ObjectMetaArgs,
-    target: Mapping[str, str],
-    bounds: Autoscaling,
-    opts: pulumi.ResourceOptions,
+    metadata: k8s.meta.v1.ObjectMetaArgs, target: Mapping[str, str], bounds: Autoscaling, opts: pulumi.ResourceOptions
 ) -> None:
-    """Scales `target` (apiVersion, kind, name), which bears the same name as the scaler."""
+    """Scales `target` (apiVersion, kind, name), which has the same name as the scaler."""
     if "scale_to_zero" in bounds:
         _keda(metadata, target, bounds, opts)
     else:
@@ -43,7 +40,8 @@ def autoscale(
 def _horizontal(
     metadata: k8s.meta.v1.ObjectMetaArgs, target: Mapping[str, str], bounds: Autoscaling, opts: pulumi.ResourceOptions
 ) -> None:
-    custom = _pod_metrics(bounds)
+    custom = _pod_targets(bounds)
+    resources = _resource_targets(bounds) or ({} if custom else {"cpu": DEFAULT_TARGET_CPU_PERCENT})
     v2.HorizontalPodAutoscaler(
         target["name"],
         metadata=_waiting_for(metadata, list(custom)),
@@ -54,7 +52,7 @@ def _horizontal(
             min_replicas=bounds.get("min_replicas", DEFAULT_MIN_REPLICAS),
             max_replicas=bounds["max_replicas"],
             metrics=[
-                *(_resource_metric(name, percent) for name, percent in _resource_targets(bounds).items()),
+                *(_resource_metric(name, percent) for name, percent in resources.items()),
                 *(_pods_metric(name, value) for name, value in custom.items()),
             ],
             behavior=_behavior(bounds),
@@ -63,52 +61,44 @@ def _horizontal(
     )
 
 
-def _waiting_for(metadata: k8s.meta.v1.ObjectMetaArgs, names: list[str]) -> k8s.meta.v1.ObjectMetaArgs:
-    """Until the autoscaler has read every metric of an adapter: a missing one must not go unnoticed.
+def _waiting_for(metadata: k8s.meta.v1.ObjectMetaArgs, metrics: list[str]) -> k8s.meta.v1.ObjectMetaArgs:
+    """Waits until the autoscaler has read all of the adapter's metrics: a missing one must not go unnoticed.
 
-    Metrics of the cluster's own (CPU, memory) are not waited for: they are late on a new pod, never missing.
+    CPU and memory need no wait: on a new pod they are late, but never missing.
     """
-    if not names:
-        return metadata
-    there = [f'jsonpath={{.status.currentMetrics[?(@.pods.metric.name=="{name}")].type}}=Pods' for name in names]
+    conditions = [f'jsonpath={{.status.currentMetrics[?(@.pods.metric.name=="{name}")].type}}=Pods' for name in metrics]
     return k8s.meta.v1.ObjectMetaArgs(
         name=metadata.name,
         namespace=metadata.namespace,
         labels=metadata.labels,
-        annotations={"pulumi.com/waitFor": json.dumps(there)},
+        annotations={"pulumi.com/waitFor": json.dumps(conditions)} if conditions else None,
     )
 
 
-def _resource_targets(bounds: Autoscaling) -> dict[str, pulumi.Input[int]]:
-    found: dict[str, pulumi.Input[int]] = {}
-    if "target_cpu_percent" in bounds:
-        found["cpu"] = bounds["target_cpu_percent"]
-    if "target_memory_percent" in bounds:
-        found["memory"] = bounds["target_memory_percent"]
-    if not found and not _pod_metrics(bounds):
-        found["cpu"] = DEFAULT_TARGET_CPU_PERCENT
-    return found
+def _resource_targets(bounds: Mapping[str, Any]) -> dict[str, pulumi.Input[int]]:
+    targets = {name: bounds.get(f"target_{name}_percent") for name in ("cpu", "memory")}
+    return {name: percent for name, percent in targets.items() if percent is not None}
 
 
-def _pod_metrics(bounds: Autoscaling) -> dict[str, pulumi.Output[str]]:
-    found = {}
+def _pod_targets(bounds: Autoscaling) -> dict[str, pulumi.Output[str]]:
+    targets = {}
     if "target_requests_per_second" in bounds:
-        found[REQUESTS] = _quantity(bounds["target_requests_per_second"])
+        targets[REQUESTS] = _quantity(bounds["target_requests_per_second"])
     if "target_latency_ms" in bounds:
-        found[LATENCY] = _quantity(bounds["target_latency_ms"], thousandths=1)
+        targets[LATENCY] = _quantity(bounds["target_latency_ms"], thousandths=1)
     if "target_queue_length" in bounds:
-        found[QUEUE] = _quantity(bounds["target_queue_length"])
-    return found
+        targets[QUEUE] = _quantity(bounds["target_queue_length"])
+    return targets
 
 
 def _quantity(value: pulumi.Input[float], thousandths: int = 1000) -> pulumi.Output[str]:
-    """In the API server's own spelling, so that it reads as unchanged the next time."""
+    """The API server's canonical form, so that the next update shows no difference."""
 
-    def written(number: float) -> str:
+    def canonical(number: float) -> str:
         count = max(1, round(number * thousandths))
         return f"{count}m" if count % 1000 else str(count // 1000)
 
-    return pulumi.Output.from_input(value).apply(written)
+    return pulumi.Output.from_input(value).apply(canonical)
 
 
 def _resource_metric(name: str, percent: pulumi.Input[int]) -> v2.MetricSpecArgs:
@@ -125,19 +115,19 @@ def _pods_metric(name: str, value: pulumi.Output[str]) -> v2.MetricSpecArgs:
 
 
 def _behavior(bounds: Autoscaling) -> v2.HorizontalPodAutoscalerBehaviorArgs:
-    """Up at once, down late and slowly: a wrong step down costs requests, a wrong step up costs a pod."""
+    """Up at once, down late and slowly: scaling down by mistake costs requests, scaling up by mistake only a pod."""
     return v2.HorizontalPodAutoscalerBehaviorArgs(
         scale_down=v2.HPAScalingRulesArgs(
             stabilization_window_seconds=bounds.get("scale_down_stabilization_seconds", DEFAULT_STABILIZATION_SECONDS),
-            policies=[_step(bounds.get("scale_down_pods_per_minute"))],
+            policies=[_policy(bounds.get("scale_down_pods_per_minute"))],
         ),
-        scale_up=v2.HPAScalingRulesArgs(policies=[_step(bounds["scale_up_pods_per_minute"])])
+        scale_up=v2.HPAScalingRulesArgs(policies=[_policy(bounds["scale_up_pods_per_minute"])])
         if "scale_up_pods_per_minute" in bounds
         else None,
     )
 
 
-def _step(pods: pulumi.Input[int] | None) -> v2.HPAScalingPolicyArgs:
+def _policy(pods: pulumi.Input[int] | None) -> v2.HPAScalingPolicyArgs:
     if pods is None:
         return v2.HPAScalingPolicyArgs(type="Percent", value=50, period_seconds=60)
     return v2.HPAScalingPolicyArgs(type="Pods", value=pods, period_seconds=60)
@@ -146,7 +136,7 @@ def _step(pods: pulumi.Input[int] | None) -> v2.HPAScalingPolicyArgs:
 def _keda(
     metadata: k8s.meta.v1.ObjectMetaArgs, target: Mapping[str, str], bounds: Autoscaling, opts: pulumi.ResourceOptions
 ) -> None:
-    """KEDA makes the HorizontalPodAutoscaler itself, and takes the last pod away and brings the first one back."""
+    """KEDA creates the HorizontalPodAutoscaler itself; it removes the last pod and starts the first one."""
     wake = bounds["scale_to_zero"]
     threshold = pulumi.Output.from_input(wake["threshold"]).apply(lambda value: f"{value:g}")
     triggers: list[Any] = [
@@ -155,10 +145,9 @@ def _keda(
             "metadata": {"serverAddress": wake["prometheus_url"], "query": wake["query"], "threshold": threshold},
         }
     ]
-    for name in ("cpu", "memory"):
-        if (percent := bounds.get(f"target_{name}_percent")) is not None:
-            value = pulumi.Output.from_input(percent).apply(str)
-            triggers.append({"type": name, "metricType": "Utilization", "metadata": {"value": value}})
+    for name, percent in _resource_targets(bounds).items():
+        value = pulumi.Output.from_input(percent).apply(str)
+        triggers.append({"type": name, "metricType": "Utilization", "metadata": {"value": value}})
     k8s.apiextensions.CustomResource(
         target["name"],
         api_version="keda.sh/v1alpha1",
@@ -169,23 +158,8 @@ def _keda(
             "minReplicaCount": bounds.get("min_replicas", 0),
             "maxReplicaCount": bounds["max_replicas"],
             "cooldownPeriod": wake.get("idle_seconds", DEFAULT_IDLE_SECONDS),
-            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _keda_behavior(bounds)}},
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(bounds)}},
             "triggers": triggers,
         },
         opts=opts,
     )
-
-
-def _keda_behavior(bounds: Autoscaling) -> dict[str, Any]:
-    def policy(pods: pulumi.Input[int] | None) -> dict[str, Any]:
-        return {"type": "Percent" if pods is None else "Pods", "value": pods or 50, "periodSeconds": 60}
-
-    found: dict[str, Any] = {
-        "scaleDown": {
-            "stabilizationWindowSeconds": bounds.get("scale_down_stabilization_seconds", DEFAULT_STABILIZATION_SECONDS),
-            "policies": [policy(bounds.get("scale_down_pods_per_minute"))],
-        }
-    }
-    if "scale_up_pods_per_minute" in bounds:
-        found["scaleUp"] = {"policies": [policy(bounds["scale_up_pods_per_minute"])]}
-    return found

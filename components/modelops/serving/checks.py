@@ -7,14 +7,13 @@ from typing import Any
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources
 from modelops.kubernetes.volumes import check_access_modes
-from modelops.serving.args import DEFAULT_MIN_REPLICAS, ModelServiceArgs, Runtime, is_vllm, nodes
+from modelops.serving.args import DEFAULT_MIN_REPLICAS, ModelServiceArgs, is_vllm
 from modelops.serving.release import blue_green, canary, shadow
 
 LONGEST_NAME = 48
-"""Room for what Kubernetes adds to the names of a track's Deployment and of the smoke test's Job."""
+"""Leaves room for the suffixes that Kubernetes adds to a track's Deployment and to the smoke test's Job."""
 _HUGGING_FACE = r"hf://[\w.-]+/[\w.-]+(@[\w.-]+)?"
-_ENGINE_ONLY = ("vllm",)
-_CONTRACT_ONLY = (
+_MODELOPS_ONLY = (
     "tracking_uri",
     "tracking_secret",
     "serving_alias",
@@ -23,16 +22,19 @@ _CONTRACT_ONLY = (
     "fetch_command",
     "serve_command",
 )
-_METRICS = ("target_requests_per_second", "target_latency_ms", "target_queue_length")
+_POD_TARGETS = ("target_requests_per_second", "target_latency_ms", "target_queue_length")
 
 
 def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
-    """The arguments as the component reads them. Raises ArgumentsError with every problem."""
+    """The arguments, normalized. Raises ArgumentsError with every problem."""
     problems = Problems("ModelService", name)
     problems.dns_label("name", name, maximum=LONGEST_NAME)
     args = read_args(args, ModelServiceArgs, problems)
     _check_scalars(problems, args)
-    _check_runtime(problems, args)
+    if is_vllm(args):
+        _check_vllm(problems, args)
+    else:
+        _check_modelops(problems, args)
     if "autoscaling" in args:
         _check_autoscaling(problems, args)
     if "rollout" in args:
@@ -47,10 +49,6 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
         blue_green.check(problems, args)
     if "shadow" in args:
         shadow.check(problems, args)
-    if nodes(args) != 1 or is_vllm(args):
-        for field in ("canary", "blue_green", "shadow"):
-            if field in args:
-                problems.add(field, "given", "must not be given with the vllm runtime")
     problems.raise_if_any()
     return args
 
@@ -74,51 +72,44 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     check_access_modes(problems, "cache", cache)
 
 
-def _check_runtime(problems: Problems, args: ModelServiceArgs) -> None:
-    uri, vllm = args.get("model_uri"), is_vllm(args)
-    if isinstance(uri, str):
-        if vllm and not re.fullmatch(_HUGGING_FACE, uri):
-            problems.add("model_uri", uri, "must be hf://<organization>/<model>, with the vllm runtime")
-        if not vllm and not (uri.startswith("models:/") and len(uri) > len("models:/")):
-            problems.add("model_uri", uri, "must be models:/<name>@<alias> or models:/<name>/<version>")
-    for field in _CONTRACT_ONLY if vllm else _ENGINE_ONLY:
+def _check_modelops(problems: Problems, args: ModelServiceArgs) -> None:
+    problems.model_uri("model_uri", args.get("model_uri"))
+    if "vllm" in args:
+        problems.add("vllm", args["vllm"], "must not be given with the modelops runtime")
+    for field in ("image", "tracking_uri"):
+        if field not in args:
+            problems.missing(field, "it is required with the modelops runtime")
+
+
+def _check_vllm(problems: Problems, args: ModelServiceArgs) -> None:
+    uri, engine = args.get("model_uri"), args.get("vllm", {})
+    if isinstance(uri, str) and not re.fullmatch(_HUGGING_FACE, uri):
+        problems.add("model_uri", uri, "must be hf://<organization>/<model>, with the vllm runtime")
+    for field in _MODELOPS_ONLY:
         if field in args:
-            runtime = Runtime.VLLM if vllm else Runtime.MODELOPS
-            problems.add(field, _value(args, field), f"must not be given with the {runtime.value} runtime")
-    if not vllm:
-        for field in ("image", "tracking_uri"):
-            if field not in args:
-                problems.missing(field, "it is required with the modelops runtime")
-        return
-    engine = args.get("vllm", {})
+            problems.add(field, args.get(field), "must not be given with the vllm runtime")
+    for field in ("canary", "blue_green", "shadow"):
+        if field in args:
+            problems.add(field, "given", "must not be given with the vllm runtime")
     problems.number("vllm.max_model_len", engine.get("max_model_len"), minimum=1)
     problems.number("vllm.nodes", engine.get("nodes"), 1, 64)
     problems.quantity("vllm.shared_memory", engine.get("shared_memory"))
     problems.text("vllm.token_secret", engine.get("token_secret"))
     problems.number("resources.gpus", args.get("resources", {}).get("gpus"), minimum=1)
-    if _many_nodes(args) and "rollout" in args and args["rollout"].get("max_surge", 0):
-        problems.add("rollout.max_surge", args["rollout"]["max_surge"], "must be 0 when vllm.nodes is above 1")
-
-
-def _many_nodes(args: ModelServiceArgs) -> bool:
-    count = nodes(args)
-    return isinstance(count, int) and count > 1
-
-
-def _value(args: ModelServiceArgs, field: str) -> Any:
-    return args.get(field)
+    surge = args.get("rollout", {}).get("max_surge")
+    if surge and (engine.get("nodes") or 1) > 1:
+        problems.add("rollout.max_surge", surge, "must be 0 when vllm.nodes is above 1")
 
 
 def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:
     bounds = args["autoscaling"]
     to_zero = "scale_to_zero" in bounds
-    smallest = 0 if to_zero else 1
     low, high = bounds.get("min_replicas", 0 if to_zero else DEFAULT_MIN_REPLICAS), bounds.get("max_replicas")
-    problems.number("autoscaling.min_replicas", low, smallest, 1000)
+    problems.number("autoscaling.min_replicas", low, 0 if to_zero else 1, 1000)
     problems.number("autoscaling.max_replicas", high, 1, 1000)
     for field in ("target_cpu_percent", "target_memory_percent"):
         problems.number(f"autoscaling.{field}", bounds.get(field), 1, 1000)
-    for field in _METRICS:
+    for field in _POD_TARGETS:
         _check_positive(problems, f"autoscaling.{field}", bounds.get(field))
     problems.number(
         "autoscaling.scale_down_stabilization_seconds", bounds.get("scale_down_stabilization_seconds"), 0, 3600
@@ -130,12 +121,9 @@ def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:
     if "replicas" in args:
         problems.add("replicas", args["replicas"], "must not be given with autoscaling, which decides it")
     if "target_queue_length" in bounds and not is_vllm(args):
-        problems.add(
-            "autoscaling.target_queue_length",
-            bounds["target_queue_length"],
-            "must not be given without vllm as runtime",
-        )
-    if "scale_to_zero" in bounds:
+        rule = "must not be given without the vllm runtime"
+        problems.add("autoscaling.target_queue_length", bounds["target_queue_length"], rule)
+    if to_zero:
         _check_scale_to_zero(problems, bounds)
 
 
@@ -146,9 +134,9 @@ def _check_scale_to_zero(problems: Problems, bounds: Mapping[str, Any]) -> None:
     _check_positive(problems, "autoscaling.scale_to_zero.threshold", wake.get("threshold"))
     if wake.get("query") == "":
         problems.add("autoscaling.scale_to_zero.query", "", "must not be empty")
-    for field in _METRICS:
+    for field in _POD_TARGETS:
         if field in bounds:
-            rule = "must not be given with scale_to_zero, whose query says what is asked for"
+            rule = "must not be given with scale_to_zero, whose query measures the demand"
             problems.add(f"autoscaling.{field}", bounds[field], rule)
 
 
@@ -158,10 +146,10 @@ def _check_positive(problems: Problems, field: str, value: object) -> None:
 
 
 def _check_rollout(problems: Problems, rollout: Mapping[str, Any]) -> None:
-    surge, away = rollout.get("max_surge"), rollout.get("max_unavailable")
+    surge, unavailable = rollout.get("max_surge"), rollout.get("max_unavailable")
     problems.number("rollout.max_surge", surge, 0, 1000)
-    problems.number("rollout.max_unavailable", away, 0, 1000)
-    if surge == 0 and away == 0:
+    problems.number("rollout.max_unavailable", unavailable, 0, 1000)
+    if surge == 0 and unavailable == 0:
         problems.add("rollout.max_unavailable", 0, "must be at least 1 when max_surge is 0: nothing could be replaced")
 
 
@@ -183,15 +171,14 @@ def _is_numbers(value: object) -> bool:
 
 def _check_route(problems: Problems, args: ModelServiceArgs) -> None:
     route = args["route"]
-    ways = [field for field in ("ingress_class", "gateway", "gateway_class") if field in route]
-    if len(ways) != 1:
-        found = " and ".join(ways) or "none of them"
-        problems.add("route", found, "must have exactly one of ingress_class, gateway and gateway_class")
+    kinds = [field for field in ("ingress_class", "gateway", "gateway_class") if field in route]
+    if len(kinds) != 1:
+        rule = "must have exactly one of ingress_class, gateway and gateway_class"
+        problems.add("route", " and ".join(kinds) or "none of them", rule)
     for field in ("host", "ingress_class", "gateway_class", "tls_secret"):
         problems.text(f"route.{field}", route.get(field))
     if "gateway" in route and "tls_secret" in route:
-        problems.add(
-            "route.tls_secret", route["tls_secret"], "must not be given with gateway, whose listener has its own"
-        )
+        rule = "must not be given with gateway, whose listener has its own"
+        problems.add("route.tls_secret", route["tls_secret"], rule)
     if "host" in args:
         problems.add("host", args["host"], "must not be given with route, which has its own")

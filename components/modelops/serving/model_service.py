@@ -45,19 +45,18 @@ HTTPS_PORT = 443
 class ModelService(pulumi.ComponentResource):
     """Serves a model version over HTTP on every replica, behind one Service.
 
-    A new version rolls out pod by pod: a pod takes requests only after it answered a known prediction correctly, and
-    an old one leaves only after that. A version that doesn't start, or fails its smoke test, fails the update within
-    minutes while the old pods keep serving. An earlier version is deployed like any other.
+    A new version rolls out pod by pod: a pod takes requests only after it has made a known prediction correctly, and
+    only then does an old one leave. A version that doesn't start, or fails its smoke test, fails the update within
+    minutes while the old pods keep serving. To roll back, deploy an earlier version like any other.
     """
 
     url: pulumi.Output[str]
     """Address of the service, without a trailing slash."""
     predict_url: pulumi.Output[str]
-    """Address that answers predictions: `POST {"inputs": [[0.5]]}`; with the `vllm` runtime that of OpenAI's chat
-    completions."""
+    """Address for predictions: `POST {"inputs": [[0.5]]}`; with the `vllm` runtime, OpenAI's chat completions."""
     canary_status: pulumi.Output[Mapping[str, Any]] | None
-    """What became of the canary: verdict (`hold`, `promote`, `roll back`), reason, figures of both tracks, and the
-    versions that the tracks serve; none without a canary."""
+    """State of the canary: verdict (`hold`, `promote`, `roll back`), reason, figures of both tracks, and the versions
+    that the tracks serve. None without a canary."""
 
     def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
@@ -69,12 +68,12 @@ class ModelService(pulumi.ComponentResource):
         )
         account = service_account(name, metadata, child_opts)
         _network_policy(name, metadata, args, child_opts)
-        base = Track(name, args, with_dependencies(name, account), _cache(name, args, child_opts))
+        base = Track(name, args, with_dependencies(name, account), _cache_claim(name, args, child_opts))
         release = deploy_tracks(base, child_opts)
-        # After the pods: Pulumi waits until some answer behind a Service, and those may wait for a training.
-        after = merged(child_opts, depends_on=[*release.answering])
-        service = make_service(name, metadata, args, release.selector, after)
-        # Only where the address leads to a version, that one serves.
+        # After the pods: Pulumi waits for a Service's endpoints, and its pods may be waiting for a training.
+        service_opts = merged(child_opts, depends_on=[*release.answering])
+        service = make_service(name, metadata, args, release.selector, service_opts)
+        # A version serves only once the address leads to it.
         move_serving_alias(
             name, args, release.version, with_dependencies(name, account), [*release.answering, service], child_opts
         )
@@ -93,7 +92,7 @@ def _url(
     release: Release,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
-    """The address that clients use: the route's, where there is one, else the Service's."""
+    """The address that clients use: the route's if there is one, else the Service's."""
     if "route" in args:
         backends = release.backends(with_dependencies(name, service))
         return make_route(name, metadata, args, backends, opts, release.filters)
@@ -107,8 +106,7 @@ def _url(
     )
 
 
-def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
-    """The claim of the volume with fetched models."""
+def _cache_claim(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:
     if "cache" not in args:
         return None
     cache = args["cache"]
@@ -126,14 +124,14 @@ def _cache(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> p
 def _network_policy(
     name: str, metadata: "k8s.meta.v1.ObjectMetaArgs", args: ModelServiceArgs, opts: pulumi.ResourceOptions
 ) -> None:
-    """Requests come in on one port; pods of every track go out for names and for the model, nothing else."""
-    source: pulumi.Input[int] = HTTPS_PORT
-    if not is_vllm(args):
-        source = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
-    # Copies for a shadow go from pod to pod.
-    copies = [PORT] if "shadow" in args else []
-    ingress, egress = [allow_ingress(PORT)], [allow_egress(source, *copies)]
+    """Pods of every track accept requests on one port, and connect only to DNS and to where the model comes from."""
+    ports: list[pulumi.Input[int]] = [
+        HTTPS_PORT if is_vllm(args) else pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
+    ]
+    if "shadow" in args:  # The servers send it copies of the requests.
+        ports.append(PORT)
+    ingress, egress = [allow_ingress(PORT)], [allow_egress(*ports)]
     if nodes(args) > 1:
-        to, back = allow_within(k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name)))
-        ingress, egress = [*ingress, to], [*egress, back]
+        from_peers, to_peers = allow_within(k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name)))
+        ingress, egress = [*ingress, from_peers], [*egress, to_peers]
     network_policy(name, metadata, selector(NAME, name), opts, ingress=ingress, egress=egress)

@@ -1,4 +1,4 @@
-"""The pod that serves a model: an init container fetches the version, the server answers once it predicted rightly."""
+"""The pod that serves a model: an init container downloads it, and the server is ready once it predicts correctly."""
 
 from __future__ import annotations
 
@@ -28,58 +28,57 @@ NAME = "model-service"
 PORT = 8080
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="128Mi", memory_limit="512Mi")
 ENDPOINT_SECONDS = 5
-"""How long a leaving pod waits before it is told to stop, for the nodes to stop sending it requests."""
+"""How long a terminating pod waits before SIGTERM, while the nodes stop sending it requests."""
 TRACK = "modelops.dev/track"
-"""Label of a pod: which of the service's tracks it belongs to."""
+"""Pod label: the track that the pod belongs to."""
 STABLE = "stable"
 LIVE = "modelops.dev/live"
-"""Label of the pods that answer at the service's own address."""
+"""Label of the pods behind the service's own address."""
 CACHE = "/modelops/cache"
-_FOLDER = "/modelops/model"
+_MODEL_FOLDER = "/modelops/model"
 
 
 def track_selector(service: str, role: str) -> dict[str, pulumi.Input[str]]:
-    """The labels that pick the pods of one track."""
+    """The labels that select the pods of one track."""
     return {**selector(NAME, service), TRACK: role}
 
 
 def live_selector(service: str) -> dict[str, pulumi.Input[str]]:
-    """The labels that pick the pods which answer at the service's own address, of whatever track."""
+    """The labels that select the pods behind the service's own address, of any track."""
     return {**selector(NAME, service), LIVE: "true"}
 
 
 def grace_seconds(args: ModelServiceArgs) -> int:
-    """From the decision to stop a pod until it is killed: longer than wait and drain together."""
+    """The termination grace period: longer than wait and drain together."""
     return ENDPOINT_SECONDS + drain_seconds(args) + 10
 
 
 @dataclass(frozen=True)
 class PodIdentity:
-    """Whose pod it is."""
+    """The service and track that a pod belongs to, and what it gets from them."""
 
     service: str
     role: str
     account: pulumi.Input[str]
     live: bool = True
     cache_claim: pulumi.Input[str] | None = None
-    """The claim of the volume with fetched models."""
+    """Claim of the model cache's volume."""
     variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Further environment variables of its server."""
+    """Extra environment variables of the server."""
 
     def labels(self, version: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
         """The pod's labels."""
-        found = {**standard_labels(NAME, NAME, self.service, version), TRACK: self.role}
-        return {**found, LIVE: "true"} if self.live else found
+        labels = {**standard_labels(NAME, NAME, self.service, version), TRACK: self.role}
+        return {**labels, LIVE: "true"} if self.live else labels
 
 
 def template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateSpecArgs:
-    """The pod template of a track. It changes with the model's URI, and so a new version rolls out."""
-    version = version_of(args)
+    """The pod template of a track. It changes with the model's URI, so a new version rolls out."""
     cached = identity.cache_claim is not None
     return serving_template(
         args,
         identity,
-        [serve(args, version, cached=cached, variables=identity.variables)],
+        [serve(args, cached=cached, variables=identity.variables)],
         annotations=scrape(PORT),
         volumes=volumes(identity),
         init_containers=[fetch(args, cached=cached)],
@@ -92,7 +91,7 @@ def serving_template(
     containers: Sequence[core.ContainerArgs],
     **fields: Any,
 ) -> core.PodTemplateSpecArgs:
-    """What every serving pod has, whichever program serves. `fields` are those of `pod_template`."""
+    """What all serving pods have in common, whatever the runtime. `fields` are those of `pod_template`."""
     return pod_template(
         identity.labels(version_of(args)),
         identity.account,
@@ -105,13 +104,13 @@ def serving_template(
 
 
 def volumes(identity: PodIdentity) -> list[core.VolumeArgs]:
-    """Where the model and scratch files are."""
-    found = [scratch("model"), scratch("tmp")]
-    return found if identity.cache_claim is None else [*found, claimed("cache", identity.cache_claim)]
+    """The volumes of the model, scratch files and the cache, if there is one."""
+    cache = [] if identity.cache_claim is None else [claimed("cache", identity.cache_claim)]
+    return [scratch("model"), scratch("tmp"), *cache]
 
 
 def version_of(args: ModelServiceArgs) -> pulumi.Output[str]:
-    """The alias, version or revision that is served, as a label takes it."""
+    """The alias, version or revision to serve, as a label value."""
     return pulumi.Output.from_input(args["model_uri"]).apply(model_version)
 
 
@@ -121,19 +120,19 @@ def name_of_model(args: ModelServiceArgs) -> pulumi.Input[str]:
 
 
 def model_version(uri: str) -> str:
-    """The alias, version or revision that a model URI ends with: `run-1` of `models:/linear@run-1`."""
+    """The alias, version or revision at the end of a model URI: `run-1` in `models:/linear@run-1`."""
     name, at, alias = uri.partition(":/")[2].partition("@")
     return alias if at else name.rpartition("/")[2]
 
 
 def model_name(uri: str) -> str:
-    """The model's name in its URI: `linear` of `models:/linear@run-1`, `organization/model` of `hf://…`."""
+    """The model's name in a URI: `linear` in `models:/linear@run-1`, `organization/model` in `hf://…`."""
     path = uri.partition(":/")[2].partition("@")[0]
     return path.removeprefix("/") if uri.startswith("hf:") else path.partition("/")[0]
 
 
 def _spread(identity: PodIdentity) -> core.TopologySpreadConstraintArgs:
-    """Over nodes as far as it goes, each revision by itself, without refusing to schedule."""
+    """Spreads each revision over the nodes as far as possible, without blocking scheduling."""
     return core.TopologySpreadConstraintArgs(
         max_skew=1,
         topology_key="kubernetes.io/hostname",
@@ -144,10 +143,9 @@ def _spread(identity: PodIdentity) -> core.TopologySpreadConstraintArgs:
 
 
 def fetch(args: ModelServiceArgs, *, cached: bool) -> core.ContainerArgs:
-    """The init container that gets the model version."""
-    credentials = args.get("tracking_secret")
+    """The init container that downloads the model version."""
     variables: Mapping[str, pulumi.Input[str]] = {
-        "MODELOPS_MODEL_DIR": _FOLDER,
+        "MODELOPS_MODEL_DIR": _MODEL_FOLDER,
         "MODELOPS_MODEL_URI": args["model_uri"],
         "MLFLOW_TRACKING_URI": args["tracking_uri"],
         **({"MODELOPS_MODEL_CACHE_DIR": CACHE} if cached else {}),
@@ -156,32 +154,35 @@ def fetch(args: ModelServiceArgs, *, cached: bool) -> core.ContainerArgs:
         "fetch",
         args.get("runtime_image", args["image"]),
         variables=variables,
-        secrets=tracking_credentials(credentials),
+        secrets=tracking_credentials(args.get("tracking_secret")),
         command=args.get("fetch_command") or ["python", "-m", "modelops_runtime", "fetch"],
         resources=resource_requirements(None, DEFAULT_RESOURCES),
-        volume_mounts=[mount("model", _FOLDER), mount("tmp", "/tmp"), *([mount("cache", CACHE)] if cached else [])],
+        volume_mounts=[
+            mount("model", _MODEL_FOLDER),
+            mount("tmp", "/tmp"),
+            *([mount("cache", CACHE)] if cached else []),
+        ],
     )
 
 
 def serve(
     args: ModelServiceArgs,
-    version: pulumi.Input[str],
     *,
     cached: bool,
     drains: bool = True,
     variables: Mapping[str, pulumi.Input[str]] | None = None,
     **fields: Any,
 ) -> core.ContainerArgs:
-    """The server. `drains`: whether it waits for requests that are still on their way when it is told to stop."""
+    """The server. With `drains`, it keeps answering for a while after it is told to stop."""
     pause = core.LifecycleHandlerArgs(sleep=core.SleepActionArgs(seconds=ENDPOINT_SECONDS))
     return container(
         "serve",
         args["image"],
         variables={
-            "MODELOPS_MODEL_DIR": _FOLDER,
+            "MODELOPS_MODEL_DIR": _MODEL_FOLDER,
             "MODELOPS_PORT": str(PORT),
             "MODELOPS_MODEL_NAME": name_of_model(args),
-            "MODELOPS_MODEL_VERSION": version,
+            "MODELOPS_MODEL_VERSION": version_of(args),
             "MODELOPS_DRAIN_SECONDS": str(drain_seconds(args) if drains else 0),
             **(variables or {}),
         },
@@ -193,7 +194,7 @@ def serve(
         liveness_probe=http_probe("/healthz/live", "http", period=10, failures=3),
         lifecycle=core.LifecycleArgs(pre_stop=pause) if drains else None,
         volume_mounts=[
-            mount("model", _FOLDER, read_only=True),
+            mount("model", _MODEL_FOLDER, read_only=True),
             mount("tmp", "/tmp"),
             *([mount("cache", CACHE, read_only=True)] if cached else []),
         ],

@@ -1,4 +1,4 @@
-"""How a service is reached: its Service, and where asked for an Ingress, or an HTTPRoute at a Gateway, before it."""
+"""How clients reach a service: its Service and, with `route`, an Ingress or an HTTPRoute in front of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, timeouts
+from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes.network import net
 from modelops.kubernetes.pods import core
@@ -36,13 +36,12 @@ def make_service(
     selector: Mapping[str, pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
 ) -> k8s.core.v1.Service:
-    """The service's own address."""
-    if "scale_to_zero" in args.get("autoscaling", {}):
-        # Pulumi would wait for pods, and there may be none.
-        metadata = _annotated(metadata, {"pulumi.com/skipAwait": "true"})
+    """The Service at the service's own address."""
+    # Pulumi would wait for pods, and there may be none.
+    skip = {"pulumi.com/skipAwait": "true"} if "scale_to_zero" in args.get("autoscaling", {}) else {}
     return core.Service(
         name,
-        metadata=metadata,
+        metadata=_metadata(name, metadata, skip),
         spec=core.ServiceSpecArgs(
             type=Expose(args.get("expose", Expose.CLUSTER_IP)).value,
             selector=selector,
@@ -60,32 +59,26 @@ def make_route(
     opts: pulumi.ResourceOptions,
     filters: Sequence[Mapping[str, Any]] = (),
 ) -> pulumi.Output[str]:
-    """The Ingress, or the HTTPRoute, that `args["route"]` asks for, and the address that clients use."""
+    """Creates the Ingress or HTTPRoute of `args["route"]`. Returns the address that clients use."""
     route, port = args["route"], args.get("port", DEFAULT_PORT)
     opts = merged(opts, custom_timeouts=timeouts(ROUTE_SECONDS))
-    made: pulumi.Resource
+    front: pulumi.Resource
     if "ingress_class" in route:
-        made = _ingress(name, metadata, route, backends[0], port, opts)
+        front = _ingress(name, metadata, route, backends[0], port, opts)
         for canary in backends[1:]:
-            after = merged(opts, depends_on=[made])
-            _canary_ingress(f"{name}-canary", metadata, route, canary, port, after)
+            canary_route, canary_opts = _canary_route(route, canary), merged(opts, depends_on=[front])
+            _ingress(f"{name}-canary", metadata, canary_route, canary, port, canary_opts)
     else:
-        made = _http_route(name, metadata, route, backends, filters, port, opts)
-    scheme = "https" if speaks_https(route) else "http"
-    ready = pulumi.Output.from_input(made.urn).apply(lambda _: "")
-    return pulumi.Output.concat(scheme, "://", route["host"], ready)
+        front = _http_route(name, metadata, route, backends, filters, port, opts)
+    https = route["gateway"].get("https", True) if "gateway" in route else "tls_secret" in route
+    return with_dependencies(pulumi.Output.concat("https://" if https else "http://", route["host"]), front)
 
 
-def speaks_https(route: Route) -> bool:
-    """Whether clients use HTTPS."""
-    return route["gateway"].get("https", True) if "gateway" in route else "tls_secret" in route
-
-
-def _annotated(
-    metadata: k8s.meta.v1.ObjectMetaArgs, annotations: Mapping[str, pulumi.Input[str]]
+def _metadata(
+    name: str, metadata: k8s.meta.v1.ObjectMetaArgs, annotations: Mapping[str, pulumi.Input[str]]
 ) -> k8s.meta.v1.ObjectMetaArgs:
     return k8s.meta.v1.ObjectMetaArgs(
-        name=metadata.name, namespace=metadata.namespace, labels=metadata.labels, annotations=dict(annotations) or None
+        name=name, namespace=metadata.namespace, labels=metadata.labels, annotations=dict(annotations) or None
     )
 
 
@@ -103,7 +96,7 @@ def _ingress(
     secret = route.get("tls_secret")
     return net.Ingress(
         name,
-        metadata=_annotated(metadata, route.get("annotations", {})),
+        metadata=_metadata(name, metadata, route.get("annotations", {})),
         spec=net.IngressSpecArgs(
             ingress_class_name=route["ingress_class"],
             rules=[rule],
@@ -113,24 +106,12 @@ def _ingress(
     )
 
 
-def _canary_ingress(
-    name: str,
-    metadata: k8s.meta.v1.ObjectMetaArgs,
-    route: Route,
-    backend: Backend,
-    port: int,
-    opts: pulumi.ResourceOptions,
-) -> None:
-    """ingress-nginx takes it for a part of the other Ingress with the same host and path."""
-    weight = pulumi.Output.from_input(backend.weight).apply(str)
+def _canary_route(route: Route, canary: Backend) -> Route:
+    """A route whose Ingress ingress-nginx merges into the one with the same host and path."""
+    weight = pulumi.Output.from_input(canary.weight).apply(str)
     prefix = "nginx.ingress.kubernetes.io"
     annotations = {**route.get("annotations", {}), f"{prefix}/canary": "true", f"{prefix}/canary-weight": weight}
-    own: Route = {**route, "annotations": annotations}
-    _ingress(name, _renamed(metadata, name), own, backend, port, opts)
-
-
-def _renamed(metadata: k8s.meta.v1.ObjectMetaArgs, name: str) -> k8s.meta.v1.ObjectMetaArgs:
-    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=metadata.namespace, labels=metadata.labels)
+    return {**route, "annotations": annotations}
 
 
 def _http_route(
@@ -142,23 +123,22 @@ def _http_route(
     port: int,
     opts: pulumi.ResourceOptions,
 ) -> k8s.apiextensions.CustomResource:
-    """Waited for until a Gateway has accepted it: one that nobody takes would fail without a word."""
+    """Waits until a Gateway accepts the route: one that none accepts would fail silently."""
     parent: dict[str, Any] = {"name": name}
     if "gateway" in route:
-        listener = route["gateway"]
-        names = {"name": "name", "namespace": "namespace", "sectionName": "listener"}
-        parent = {theirs: listener[ours] for theirs, ours in names.items() if ours in listener}  # type: ignore[literal-required]
+        gateway = route["gateway"]
+        fields = {"namespace": gateway.get("namespace"), "sectionName": gateway.get("listener")}
+        parent = {"name": gateway["name"], **{key: value for key, value in fields.items() if value is not None}}
     else:
-        gateway = _gateway(name, metadata, route, opts)
-        opts = merged(opts, depends_on=[gateway])
-    waited = {"pulumi.com/waitFor": _ACCEPTED, **route.get("annotations", {})}
+        opts = merged(opts, depends_on=[_gateway(name, metadata, route, opts)])
+    annotations = {"pulumi.com/waitFor": _ACCEPTED, **route.get("annotations", {})}
     refs = [{"name": backend.service, "port": port, "weight": backend.weight} for backend in backends]
     match = {"path": {"type": "PathPrefix", "value": "/"}}
     return k8s.apiextensions.CustomResource(
         name,
         api_version=GATEWAY_API,
         kind="HTTPRoute",
-        metadata=_annotated(metadata, waited),
+        metadata=_metadata(name, metadata, annotations),
         spec={
             "parentRefs": [parent],
             "hostnames": [route["host"]],
@@ -180,7 +160,7 @@ def _gateway(
         f"{name}-gateway",
         api_version=GATEWAY_API,
         kind="Gateway",
-        metadata=_annotated(metadata, {"pulumi.com/waitFor": "condition=Accepted"}),
+        metadata=_metadata(name, metadata, {"pulumi.com/waitFor": "condition=Accepted"}),
         spec={"gatewayClassName": route["gateway_class"], "listeners": [listener]},
         opts=opts,
     )

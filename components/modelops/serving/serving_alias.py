@@ -1,7 +1,7 @@
-"""Lets the registry know which version serves: a Job after the rollout that moves an alias of the registered model.
+"""Tells the registry which version serves: after the rollout, a Job moves an alias of the registered model.
 
-Only the end of a rollout makes it true that a version serves. So neither the training sets the alias, which comes
-before the rollout, nor a pod at its start, which may be the only one that ever gets ready.
+A version serves only once its rollout is complete. The training would set the alias too early, and so would a starting
+pod, which may be the only one that ever gets ready.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def move_serving_alias(
     after: Sequence[pulumi.Resource],
     opts: pulumi.ResourceOptions,
 ) -> None:
-    """The Job `<name>-alias`, if the arguments ask for it, once `after` are there. Another `version` makes another."""
+    """Runs the Job `<name>-alias` once `after` exist, if `serving_alias` is set. A new `version` makes a new Job."""
     if "serving_alias" not in args:
         return
     job = f"{name}-alias"

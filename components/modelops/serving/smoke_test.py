@@ -1,6 +1,6 @@
-"""The smoke test: a Job with the new version in a pod of its own, which no Service leads to, and a check beside it.
+"""The smoke test: a Job that runs the new version in a pod behind no Service, with a check beside it.
 
-The track's Deployment waits for the Job: a wrong answer fails `pulumi up` before any pod is replaced.
+The track's Deployment waits for the Job, so a wrong answer fails `pulumi up` before any pod is replaced.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
 from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, startup_seconds
-from modelops.serving.pod import PORT, PodIdentity, fetch, serve, serving_template, version_of, volumes
+from modelops.serving.pod import PORT, PodIdentity, fetch, serve, serving_template, volumes
 
 ROLE = "smoke"
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
 CHECK_SECONDS = 60
 MARGIN_SECONDS = 30
-"""How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
+"""How much longer Pulumi waits than Kubernetes lets the Job run, so that the error comes from Kubernetes."""
 
 
 def smoke_test(
@@ -31,7 +31,7 @@ def smoke_test(
     metadata: k8s.meta.v1.ObjectMetaArgs,
     opts: pulumi.ResourceOptions,
 ) -> k8s.batch.v1.Job:
-    """The Job. It is named by Pulumi: a changed version, image or test is another Job."""
+    """The Job. Pulumi names it, since a changed version, image or test makes a new Job."""
     seconds = startup_seconds(args) + CHECK_SECONDS
     identity = replace(identity, role=ROLE, live=False)
     return k8s.batch.v1.Job(
@@ -39,7 +39,7 @@ def smoke_test(
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=metadata.namespace,
             labels=metadata.labels,
-            # A test that failed is run again by the next `pulumi up`, as a new Job.
+            # The next `pulumi up` runs a failed test again, as a new Job.
             annotations={"pulumi.com/replaceUnready": "true"},
         ),
         spec=k8s.batch.v1.JobSpecArgs(
@@ -50,8 +50,8 @@ def smoke_test(
 
 
 def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateSpecArgs:
-    """The server is a sidecar: started first, waited for until it is ready, and ended with the check."""
-    version, cached = version_of(args), identity.cache_claim is not None
+    """The server is a sidecar: it starts first, the check waits until it is ready, and it stops with the check."""
+    cached = identity.cache_claim is not None
     return serving_template(
         args,
         identity,
@@ -60,14 +60,14 @@ def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplate
         volumes=volumes(identity),
         init_containers=[
             fetch(args, cached=cached),
-            serve(args, version, cached=cached, drains=False, restart_policy="Always"),
+            serve(args, cached=cached, drains=False, restart_policy="Always"),
         ],
     )
 
 
 def _check(args: ModelServiceArgs) -> core.ContainerArgs:
     test = args["smoke_test"]
-    wanted = {
+    case = {
         "inputs": test["inputs"],
         "outputs": test["outputs"],
         "tolerance": test.get("tolerance", DEFAULT_TOLERANCE),
@@ -76,7 +76,7 @@ def _check(args: ModelServiceArgs) -> core.ContainerArgs:
         "check",
         test.get("image", args["image"]),
         variables={
-            "MODELOPS_SMOKE_TEST": canonical_json(wanted),
+            "MODELOPS_SMOKE_TEST": canonical_json(case),
             "MODELOPS_SMOKE_URL": f"http://127.0.0.1:{PORT}/api/predict",
         },
         command=["python", "-c", asset("serving/assets/smoke_test.py")],

@@ -1,6 +1,6 @@
-"""A track: one version of the model within a service, with pods, an autoscaler and a disruption budget of its own.
+"""A track: one version of the model within a service, with its own pods, autoscaler and disruption budget.
 
-Every service has the track `stable`. Others stand beside it under the service's name with their own after it.
+Every service has the track `stable`, whose objects have the service's name; other tracks append their role to it.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from modelops.serving.smoke_test import smoke_test
 
 @dataclass(frozen=True)
 class Track:
-    """What a track is made from."""
+    """What a track is built from."""
 
     service: str
     """Name of the component."""
     args: ModelServiceArgs
-    """The service's arguments as they hold for this track, checked."""
+    """The service's checked arguments, as they apply to this track."""
     account: pulumi.Input[str]
     """Name of the pods' ServiceAccount."""
     cache_claim: pulumi.Input[str] | None = None
-    """The claim of the volume with fetched models, which all tracks share."""
+    """Claim of the model cache's volume, which all tracks share."""
     role: str = STABLE
     """Value of the label `modelops.dev/track`."""
     live: bool = True
-    """Whether the service's own address leads to its pods."""
+    """Whether its pods are behind the service's own address."""
     variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Further environment variables of its servers."""
+    """Extra environment variables of its servers."""
     running: pulumi.Output[bool] | None = None
-    """Whether it has pods at all, where something decides that; it does otherwise."""
+    """Whether it has any pods. None: always."""
 
     @property
     def name(self) -> str:
@@ -59,12 +59,12 @@ class Track:
 
     @property
     def identity(self) -> PodIdentity:
-        """Whose the pods are."""
+        """Identity of the track's pods."""
         return PodIdentity(self.service, self.role, self.account, self.live, self.cache_claim, self.variables)
 
     @property
     def selector(self) -> k8s.meta.v1.LabelSelectorArgs:
-        """What picks the track's pods."""
+        """Selects the track's pods."""
         return k8s.meta.v1.LabelSelectorArgs(match_labels=track_selector(self.service, self.role))
 
     @property
@@ -76,50 +76,40 @@ class Track:
             labels={**standard_labels(NAME, NAME, self.service), TRACK: self.role},
         )
 
-    @property
-    def deployment_metadata(self) -> k8s.meta.v1.ObjectMetaArgs:
-        """Metadata of the Deployment. Taking all pods away overrules an autoscaler that owns their number."""
-        forced: dict[str, pulumi.Input[str]] = {"pulumi.com/patchForce": "true"}
-        return k8s.meta.v1.ObjectMetaArgs(
-            name=self.name,
-            namespace=self.args["namespace"],
-            labels=self.metadata.labels,
-            annotations=forced if self.running is not None and "autoscaling" in self.args else None,
-        )
-
 
 def deploy(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
-    """The track's objects. What comes back is there once every pod answers."""
+    """Creates the track's objects. Returns the workload, which is ready once every pod answers."""
+    workload_opts = opts
     if "smoke_test" in track.args:
         smoke = smoke_test(track.name, track.args, track.identity, track.metadata, opts)
-        after = merged(opts, depends_on=[smoke])
-    else:
-        after = opts
-    pods: pulumi.CustomResource
+        workload_opts = merged(opts, depends_on=[smoke])
+    workload: pulumi.CustomResource
     if nodes(track.args) > 1:
-        pods, target = _groups(track, after), {"apiVersion": vllm.LWS, "kind": "LeaderWorkerSet"}
+        workload, target = _groups(track, workload_opts), {"apiVersion": vllm.LWS, "kind": "LeaderWorkerSet"}
     else:
         _disruption_budget(track, opts)
-        pods, target = _deployment(track, after), {"apiVersion": "apps/v1", "kind": "Deployment"}
+        workload, target = _deployment(track, workload_opts), {"apiVersion": "apps/v1", "kind": "Deployment"}
     if "autoscaling" in track.args:
-        scaled = merged(opts, depends_on=[pods])
-        autoscale(track.metadata, {**target, "name": track.name}, track.args["autoscaling"], scaled)
-    return pods
+        scaler_opts = merged(opts, depends_on=[workload])
+        autoscale(track.metadata, {**target, "name": track.name}, track.args["autoscaling"], scaler_opts)
+    return workload
 
 
 def _deployment(track: Track, opts: pulumi.ResourceOptions) -> k8s.apps.v1.Deployment:
+    metadata, running = track.metadata, track.running
+    if running is not None and "autoscaling" in track.args:
+        # Scaling to zero overrides the autoscaler, which owns the replica count.
+        metadata.annotations = {"pulumi.com/patchForce": "true"}
     return k8s.apps.v1.Deployment(
         track.name,
-        metadata=track.deployment_metadata,
-        spec=_deployment_spec(track)
-        if track.running is None
-        else track.running.apply(partial(_deployment_spec, track)),
+        metadata=metadata,
+        spec=_deployment_spec(track) if running is None else running.apply(partial(_deployment_spec, track)),
         opts=merged(opts, custom_timeouts=timeouts(_rollout_seconds(track.args))),
     )
 
 
 def _groups(track: Track, opts: pulumi.ResourceOptions) -> k8s.apiextensions.CustomResource:
-    """Copies of the model that span several nodes. No disruption budget: it would count pods, and groups are lost."""
+    """Copies of the model on several nodes each. No disruption budget: it counts pods, but losing one loses a group."""
     metadata = track.metadata
     metadata.annotations = {"pulumi.com/waitFor": "condition=Available"}
     return k8s.apiextensions.CustomResource(
@@ -133,7 +123,7 @@ def _groups(track: Track, opts: pulumi.ResourceOptions) -> k8s.apiextensions.Cus
 
 
 def _disruption_budget(track: Track, opts: pulumi.ResourceOptions) -> None:
-    """Drains take one pod at a time. A minimum would block them for good where there is only one."""
+    """Node drains evict one pod at a time. A minimum would block them for good when there is only one."""
     k8s.policy.v1.PodDisruptionBudget(
         track.name,
         metadata=track.metadata,
@@ -145,33 +135,33 @@ def _disruption_budget(track: Track, opts: pulumi.ResourceOptions) -> None:
 
 
 def _fixed_replicas(args: ModelServiceArgs) -> int | None:
-    """The replica count, where no autoscaler owns it."""
+    """The replica count, unless an autoscaler owns it."""
     return None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
 
 
 def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.DeploymentSpecArgs:
     args = track.args
     surge = args.get("rollout", {}).get("max_surge", DEFAULT_MAX_SURGE)
-    away = args.get("rollout", {}).get("max_unavailable", DEFAULT_MAX_UNAVAILABLE if surge else 1)
-    build = vllm.template if is_vllm(args) else pod.template
+    unavailable = args.get("rollout", {}).get("max_unavailable", DEFAULT_MAX_UNAVAILABLE if surge else 1)
+    template = vllm.template if is_vllm(args) else pod.template
     return k8s.apps.v1.DeploymentSpecArgs(
         replicas=_fixed_replicas(args) if running else 0,
-        # The kept, empty replica set of a version that comes back would be taken for a finished rollout by a watcher
-        # that sees the Deployment first. Earlier versions come back by `model_uri`, not by this history.
+        # When a version comes back, a watcher that sees the Deployment first would take the old, empty ReplicaSet for
+        # a finished rollout. Rolling back is done by `model_uri`, not by this history.
         revision_history_limit=0,
         progress_deadline_seconds=startup_seconds(args) + pod.grace_seconds(args),
         strategy=k8s.apps.v1.DeploymentStrategyArgs(
             type="RollingUpdate",
-            rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_unavailable=away, max_surge=surge),
+            rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_unavailable=unavailable, max_surge=surge),
         ),
         selector=track.selector,
-        template=build(args, track.identity),
+        template=template(args, track.identity),
     )
 
 
 def _rollout_seconds(args: ModelServiceArgs) -> int:
-    """How long Pulumi waits: one slow pod may use its whole startup time, the others roll at a usual pace."""
+    """How long Pulumi waits: one slow pod may use its whole startup time, the others roll out at the usual pace."""
     bound: Any = args["autoscaling"]["max_replicas"] if "autoscaling" in args else args.get("replicas")
     replicas = bound if isinstance(bound, int) else DEFAULT_REPLICAS
-    each = startup_seconds(args) if is_vllm(args) else 30 + drain_seconds(args)
-    return startup_seconds(args) + 30 + replicas * each
+    seconds_per_replica = startup_seconds(args) if is_vllm(args) else 30 + drain_seconds(args)
+    return startup_seconds(args) + 30 + replicas * seconds_per_replica

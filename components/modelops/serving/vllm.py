@@ -1,8 +1,9 @@
-"""Large models: pods of vLLM on GPUs, and groups of them where one copy of the model spans several nodes."""
+"""Large models: vLLM pods on GPUs, in groups if one copy of the model spans several nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pulumi
@@ -15,6 +16,7 @@ from modelops.kubernetes.pods import (
     claimed,
     container,
     core,
+    field_variable,
     http_probe,
     mount,
     resource_requirements,
@@ -22,36 +24,22 @@ from modelops.kubernetes.pods import (
     scratch,
     secret_key,
 )
-from modelops.serving.args import (
-    DEFAULT_REPLICAS,
-    DEFAULT_SHARED_MEMORY,
-    ModelServiceArgs,
-    drain_seconds,
-    nodes,
-    startup_seconds,
-)
-from modelops.serving.pod import (
-    CACHE,
-    ENDPOINT_SECONDS,
-    PORT,
-    PodIdentity,
-    name_of_model,
-    serving_template,
-)
+from modelops.serving.args import DEFAULT_SHARED_MEMORY, ModelServiceArgs, drain_seconds, nodes, startup_seconds
+from modelops.serving.pod import CACHE, ENDPOINT_SECONDS, PORT, PodIdentity, name_of_model, serving_template
 
 DEFAULT_RESOURCES = DefaultResources(cpu="4", memory="16Gi", memory_limit="64Gi")
 DEFAULT_GPUS = 1
 USER, GROUP = 2000, 0
-"""The image's own user; its files are readable for group 0."""
+"""The image's user; group 0 can read its files."""
 PROBE_SECONDS = 10
 LWS = "leaderworkerset.x-k8s.io/v1"
 INDEX_LABEL = "leaderworkerset.sigs.k8s.io/worker-index"
 LEADER = "$(LWS_LEADER_ADDRESS)"
-"""Set by LeaderWorkerSet in every container."""
+"""LeaderWorkerSet sets this variable in every container."""
 
 
 def template(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool = False) -> core.PodTemplateSpecArgs:
-    """A pod that serves, or with `worker` one that lends its GPUs to the pod that does."""
+    """A pod that serves or, with `worker`, lends its GPUs to the pod that does."""
     cache = scratch("cache") if identity.cache_claim is None else claimed("cache", identity.cache_claim)
     memory = core.EmptyDirVolumeSourceArgs(
         medium="Memory", size_limit=args.get("vllm", {}).get("shared_memory", DEFAULT_SHARED_MEMORY)
@@ -59,7 +47,7 @@ def template(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool = Fa
     return serving_template(
         args,
         identity,
-        [_worker(args) if worker else _server(args)],
+        [_container(args, worker=True) if worker else _server(args)],
         annotations=None if worker else scrape(PORT),
         security=restricted_pod(USER, GROUP),
         volumes=[cache, scratch("tmp"), core.VolumeArgs(name="shared-memory", empty_dir=memory)],
@@ -67,12 +55,12 @@ def template(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool = Fa
 
 
 def group(args: ModelServiceArgs, identity: PodIdentity, replicas: int | None) -> dict[str, Any]:
-    """The spec of a LeaderWorkerSet: each replica is a leader that serves and the workers that it spans.
+    """The spec of a LeaderWorkerSet, in which each replica is a leader, which serves, and its workers.
 
-    A group is replaced as a whole, and one at a time: its GPUs are not there twice.
+    Groups are replaced whole, and one at a time: there are no spare GPUs for another one.
     """
-    helper = PodIdentity(identity.service, identity.role, identity.account, False, identity.cache_claim)
-    spec: dict[str, Any] = {
+    return {
+        **({} if replicas is None else {"replicas": replicas}),
         "startupPolicy": "LeaderCreated",
         "rolloutStrategy": {
             "type": "RollingUpdate",
@@ -85,50 +73,43 @@ def group(args: ModelServiceArgs, identity: PodIdentity, replicas: int | None) -
             "size": nodes(args),
             "restartPolicy": "RecreateGroupOnPodRestart",
             "leaderTemplate": template(args, identity),
-            "workerTemplate": template(args, helper, worker=True),
+            "workerTemplate": template(args, replace(identity, live=False), worker=True),
         },
     }
-    return spec if "autoscaling" in args else {"replicas": replicas or DEFAULT_REPLICAS, **spec}
-
-
-def _resources(args: ModelServiceArgs) -> core.ResourceRequirementsArgs:
-    given = cast(Resources, {"gpus": DEFAULT_GPUS, **args.get("resources", {})})
-    return resource_requirements(given, DEFAULT_RESOURCES)
 
 
 def _command(args: ModelServiceArgs, *, worker: bool) -> pulumi.Output[list[str]]:
     engine = args.get("vllm", {})
 
-    def words(known: Mapping[str, Any]) -> list[str]:
-        model, at, revision = str(known["uri"]).removeprefix("hf://").partition("@")
-        found = ["vllm", "serve", model, *(["--revision", revision] if at else [])]
-        found += ["--served-model-name", str(known["name"]), "--host", "0.0.0.0", "--port", str(PORT)]
-        found += ["--tensor-parallel-size", str(int(known["gpus"]))]
+    def command(values: Mapping[str, Any]) -> list[str]:
+        model, at, revision = str(values["uri"]).removeprefix("hf://").partition("@")
+        words = ["vllm", "serve", model, *(["--revision", revision] if at else [])]
+        words += ["--served-model-name", str(values["name"]), "--host", "0.0.0.0", "--port", str(PORT)]
+        words += ["--tensor-parallel-size", str(int(values["gpus"]))]
         if nodes(args) > 1:
-            found += ["--pipeline-parallel-size", str(nodes(args)), "--nnodes", str(nodes(args))]
-            found += ["--node-rank", "$(NODE_RANK)", "--master-addr", LEADER]
-            found += ["--distributed-executor-backend", "mp", *(["--headless"] if worker else [])]
-        if known["longest"] is not None:
-            found += ["--max-model-len", str(int(known["longest"]))]
-        return [*found, *(known["more"] or [])]
+            words += ["--pipeline-parallel-size", str(nodes(args)), "--nnodes", str(nodes(args))]
+            words += ["--node-rank", "$(NODE_RANK)", "--master-addr", LEADER]
+            words += ["--distributed-executor-backend", "mp", *(["--headless"] if worker else [])]
+        if values["max_model_len"] is not None:
+            words += ["--max-model-len", str(int(values["max_model_len"]))]
+        return [*words, *(values["arguments"] or [])]
 
     return pulumi.Output.all(
         uri=args["model_uri"],
         name=name_of_model(args),
         gpus=args.get("resources", {}).get("gpus", DEFAULT_GPUS),
-        longest=engine.get("max_model_len"),
-        more=engine.get("arguments"),
-    ).apply(words)
+        max_model_len=engine.get("max_model_len"),
+        arguments=engine.get("arguments"),
+    ).apply(command)
 
 
 def _container(args: ModelServiceArgs, *, worker: bool, **fields: Any) -> core.ContainerArgs:
     token = args.get("vllm", {}).get("token_secret")
-    given: list[core.EnvVarArgs] = [] if token is None else [secret_key("HF_TOKEN", token, "token")]
+    references = [] if token is None else [secret_key("HF_TOKEN", token, "token")]
     if nodes(args) > 1:
-        place = core.ObjectFieldSelectorArgs(field_path=f"metadata.labels['{INDEX_LABEL}']")
-        given.append(core.EnvVarArgs(name="NODE_RANK", value_from=core.EnvVarSourceArgs(field_ref=place)))
-        address = core.ObjectFieldSelectorArgs(field_path="status.podIP")
-        given.append(core.EnvVarArgs(name="VLLM_HOST_IP", value_from=core.EnvVarSourceArgs(field_ref=address)))
+        references.append(field_variable("NODE_RANK", f"metadata.labels['{INDEX_LABEL}']"))
+        references.append(field_variable("VLLM_HOST_IP", "status.podIP"))
+    resources = cast(Resources, {"gpus": DEFAULT_GPUS, **args.get("resources", {})})
     return container(
         "serve",
         args.get("image", VLLM_IMAGE),
@@ -137,27 +118,23 @@ def _container(args: ModelServiceArgs, *, worker: bool, **fields: Any) -> core.C
             "VLLM_CACHE_ROOT": f"{CACHE}/vllm",
             "VLLM_NO_USAGE_STATS": "1",
         },
-        secrets=given,
+        secrets=references,
         command=_command(args, worker=worker),
-        resources=_resources(args),
+        resources=resource_requirements(resources, DEFAULT_RESOURCES),
         volume_mounts=[mount("cache", CACHE), mount("tmp", "/tmp"), mount("shared-memory", "/dev/shm")],
         **fields,
     )
 
 
-def _worker(args: ModelServiceArgs) -> core.ContainerArgs:
-    return _container(args, worker=True)
-
-
 def _server(args: ModelServiceArgs) -> core.ContainerArgs:
-    """vLLM ends its requests when it is told to stop, so the whole drain comes before that."""
+    """vLLM drops its requests on SIGTERM, so the whole drain comes before that."""
     pause = core.SleepActionArgs(seconds=ENDPOINT_SECONDS + drain_seconds(args))
-    tries = -(-startup_seconds(args) // PROBE_SECONDS)
+    startup_probes = -(-startup_seconds(args) // PROBE_SECONDS)
     return _container(
         args,
         worker=False,
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-        startup_probe=http_probe("/health", "http", period=PROBE_SECONDS, failures=tries, timeout=5),
+        startup_probe=http_probe("/health", "http", period=PROBE_SECONDS, failures=startup_probes, timeout=5),
         readiness_probe=http_probe("/health", "http", period=PROBE_SECONDS, failures=3, timeout=5),
         liveness_probe=http_probe("/health", "http", period=PROBE_SECONDS, failures=6, timeout=5),
         lifecycle=core.LifecycleArgs(pre_stop=core.LifecycleHandlerArgs(sleep=pause)),

@@ -327,7 +327,7 @@ def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
         ),
         (
             {"autoscaling": {"max_replicas": 3, "target_queue_length": 1}},
-            "autoscaling.target_queue_length is 1, must not be given without vllm as runtime",
+            "autoscaling.target_queue_length is 1, must not be given without the vllm runtime",
         ),
         (
             {"autoscaling": {"max_replicas": 3, "scale_down_stabilization_seconds": 3601}},

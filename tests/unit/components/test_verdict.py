@@ -13,7 +13,8 @@ VERSIONS = st.builds(Version, st.sampled_from([A.model_uri, B.model_uri, C.model
 
 
 def record(declared: Version, stable: Version, canary: Version, verdict: str, **more: Any) -> dict[str, str]:
-    entry = {name: version.as_record() for name, version in vars_of(declared, stable, canary).items()}
+    versions = vars_of(declared, stable, canary)
+    entry = {name: {"model_uri": each.model_uri, "image": each.image or ""} for name, each in versions.items()}
     return {RECORD: json.dumps({**entry, "verdict": verdict, "reason": "because", "figures": {"p99": 1}, **more})}
 
 

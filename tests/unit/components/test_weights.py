@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from modelops.serving.release.replica_split import (
     Count,
+    broken_rule,
     canary_count,
     canary_replicas,
     keeps,
     replicas_for,
     share,
     shares,
-    why_not,
 )
 
 PERCENT = st.integers(1, 50)
@@ -58,22 +58,22 @@ def test_the_named_remedy_is_one_and_the_smallest(percent: int, tolerance: float
 
 def test_one_in_ten() -> None:
     assert canary_replicas(9, 10) == 1
-    assert why_not(Count.fixed(9), Count.fixed(1), 10, 3) is None
+    assert broken_rule(Count.fixed(9), Count.fixed(1), 10, 3) is None
 
 
 def test_what_two_pods_cannot_keep_is_refused_with_the_nearest() -> None:
-    said = why_not(Count.fixed(2), Count.fixed(canary_replicas(2, 10)), 10, 3)
-    assert said is not None
-    assert "the nearest possible is 33.3 %, 1 canary pod beside 2 stable pods" in said
-    assert "`replicas` of 7" in said
+    rule = broken_rule(Count.fixed(2), Count.fixed(canary_replicas(2, 10)), 10, 3)
+    assert rule is not None
+    assert "the nearest possible is 33.3 %, 1 canary pod beside 2 stable pods" in rule
+    assert "`replicas` of 7" in rule
 
 
 def test_autoscalers_that_part_are_refused_with_the_range() -> None:
     stable = Count(9, 18)
-    said = why_not(stable, canary_count(stable, 10), 10, 3)
-    assert said is not None
-    assert "from 5.26 to 18.2 %" in said
+    rule = broken_rule(stable, canary_count(stable, 10), 10, 3)
+    assert rule is not None
+    assert "from 5.26 to 18.2 %" in rule
 
 
 def test_more_than_half_is_refused() -> None:
-    assert "at most 50" in str(why_not(Count.fixed(4), Count.fixed(16), 80, 3))
+    assert "at most 50" in str(broken_rule(Count.fixed(4), Count.fixed(16), 80, 3))

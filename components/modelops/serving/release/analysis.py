@@ -1,7 +1,7 @@
-"""The analyst: a pod that compares the canary with the stable track, and the record that it leaves for the next plan.
+"""The analyst: a pod that compares the canary with the stable track, and the record that it keeps for the next update.
 
-Nothing here asks the cluster when a plan is made, but for one read of the record through the provider, which previews
-make as well. The record's ConfigMap is Pulumi's, its data the analyst's: Pulumi names no data, so it owns none of it.
+An update, or its preview, reads the record through the provider, and nothing else from the cluster. Pulumi owns the
+record's ConfigMap, the analyst its data: Pulumi sets none, so it leaves the data alone.
 """
 
 from __future__ import annotations
@@ -37,39 +37,39 @@ from modelops.serving.release import args as defaults
 from modelops.serving.release.args import CanaryAnalysis
 
 _PROGRAM = "canary-analyst"
-_SIZES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
+_DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
 _FOLDER = "/modelops/analysis"
 
 
 @dataclass(frozen=True)
 class Record:
-    """Where the analyst's record is, and what it says now."""
+    """The ConfigMap with the analyst's record, and its current data."""
 
-    place: core.ConfigMap
+    config_map: core.ConfigMap
     data: pulumi.Output[Mapping[str, str] | None]
 
 
 def record(service: str, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions) -> Record:
-    """The record's ConfigMap and its present data; None in the plan that is to create it, as there is nothing yet."""
+    """The record's ConfigMap and its current data, which is None in the preview that would create the ConfigMap."""
     name = f"{service}-canary"
-    place = core.ConfigMap(name, metadata=_metadata(service, name, namespace), opts=opts)
-    live = core.ConfigMap.get(f"{name}-record", place.id, opts)
-    return Record(place, known_or_none(live.data))
+    created = core.ConfigMap(name, metadata=_metadata(service, name, namespace), opts=opts)
+    current = core.ConfigMap.get(f"{name}-record", created.id, opts)
+    return Record(created, known_or_none(current.data))
 
 
 def deploy(
     service: str,
     args: ModelServiceArgs,
-    place: core.ConfigMap,
+    record: core.ConfigMap,
     canary: pulumi.Resource,
     opts: pulumi.ResourceOptions,
 ) -> None:
-    """The analyst's objects. It begins once the canary answers."""
+    """Creates the analyst's objects. It starts once the canary answers."""
     name, namespace = f"{service}-analyst", args["namespace"]
     metadata = _metadata(service, name, namespace)
     account = service_account(name, metadata, opts)
     rule = k8s.rbac.v1.PolicyRuleArgs(
-        api_groups=[""], resources=["configmaps"], resource_names=[name_of(place)], verbs=["get", "patch"]
+        api_groups=[""], resources=["configmaps"], resource_names=[name_of(record)], verbs=["get", "patch"]
     )
     binding = grant(name, metadata, [rule], name_of(account), opts)
     analysis = args["canary"]["analysis"]
@@ -80,7 +80,7 @@ def deploy(
     k8s.apps.v1.Deployment(
         name,
         metadata=metadata,
-        spec=_deployment_spec(service, args, place, script, with_dependencies(name, account)),
+        spec=_deployment_spec(service, args, record, script, with_dependencies(name, account)),
         opts=merged(opts, depends_on=[canary, binding]),
     )
 
@@ -92,16 +92,16 @@ def _metadata(service: str, name: str, namespace: pulumi.Input[str]) -> k8s.meta
 def _deployment_spec(
     service: str,
     args: ModelServiceArgs,
-    place: core.ConfigMap,
+    record: core.ConfigMap,
     script: core.ConfigMap,
     account: pulumi.Input[str],
 ) -> k8s.apps.v1.DeploymentSpecArgs:
     analyst = container(
         "analyst",
         args["canary"]["analysis"].get("image", args["image"]),
-        variables={"MODELOPS_ANALYSIS": pulumi.Output.json_dumps(_settings(service, args, place))},
+        variables={"MODELOPS_ANALYSIS": pulumi.Output.json_dumps(_settings(service, args, record))},
         command=["python3", f"{_FOLDER}/analyst.py"],
-        resources=resource_requirements(None, _SIZES),
+        resources=resource_requirements(None, _DEFAULT_RESOURCES),
         volume_mounts=[mount("script", _FOLDER, read_only=True), mount("tmp", "/tmp")],
     )
     labels, volumes = standard_labels(_PROGRAM, NAME, service), [from_config_map("script", script), scratch()]
@@ -109,14 +109,14 @@ def _deployment_spec(
     return single_replica(selector(_PROGRAM, service), template)
 
 
-def _settings(service: str, args: ModelServiceArgs, place: core.ConfigMap) -> dict[str, Any]:
-    """What the script reads. Its versions are the arguments', not the plan's: a verdict changes nothing here."""
+def _settings(service: str, args: ModelServiceArgs, record: core.ConfigMap) -> dict[str, Any]:
+    """The script's settings. Its versions come from the arguments, not the plan, so a verdict changes nothing here."""
     canary = args["canary"]
     analysis = canary["analysis"]
     return {
         "namespace": args["namespace"],
         "service": service,
-        "config_map": name_of(place),
+        "config_map": name_of(record),
         "prometheus_url": analysis["prometheus_url"],
         **{key: analysis[key] for key in ("prometheus_ca_certificate",) if key in analysis},
         "interval_seconds": analysis.get("interval_seconds", defaults.DEFAULT_INTERVAL_SECONDS),

@@ -1,4 +1,4 @@
-"""Arguments of the ways in which a ModelService brings out a new version beside the old one."""
+"""Arguments of ModelService's canary, blue/green and shadow releases."""
 
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
@@ -21,30 +21,30 @@ class Split(Enum):
     """What gives a canary its share of the requests."""
 
     REPLICAS = "Replicas"
-    """The number of pods: a new connection goes to any pod of both tracks with the same chance. Works everywhere."""
+    """The number of pods: a new connection is equally likely to go to any pod of either track. Works everywhere."""
     GATEWAY = "Gateway"
-    """The weights of the HTTPRoute that `route` makes."""
+    """The weights of the HTTPRoute that `route` creates."""
     NGINX_INGRESS = "NginxIngress"
-    """A second Ingress with the canary annotations of ingress-nginx, beside the one that `route` makes."""
+    """A second Ingress with ingress-nginx's canary annotations, beside the one that `route` creates."""
 
 
 class Colour(Enum):
     """One of two tracks that take turns."""
 
     BLUE = "blue"
-    """The one."""
+    """The blue track."""
     GREEN = "green"
-    """The other."""
+    """The green track."""
 
 
 class Mirroring(Enum):
     """What copies requests to a shadow."""
 
     SERVER = "Server"
-    """The model server, after it answered: `MODELOPS_MIRROR_URL` and `MODELOPS_MIRROR_PERCENT` tell it. Works on every
-    cluster."""
+    """The model server, after it has answered, configured by `MODELOPS_MIRROR_URL` and `MODELOPS_MIRROR_PERCENT`. Works
+    on every cluster."""
     GATEWAY = "Gateway"
-    """The Gateway, by a RequestMirror filter in the HTTPRoute that `route` makes."""
+    """The Gateway, by a RequestMirror filter in the HTTPRoute that `route` creates."""
 
 
 if TYPE_CHECKING:
@@ -58,34 +58,34 @@ else:  # Pulumi's schema has the enum alone.
 
 
 class CanaryAnalysis(TypedDict):
-    """What the canary must not do worse than the stable track, by the figures of Prometheus since the canary came."""
+    """How much worse than the stable track the canary may be, by Prometheus metrics since the canary started."""
 
     prometheus_url: pulumi.Input[str]
-    """Address of Prometheus as pods see it. It must have scraped the pods with this library's labels: MonitoringStack's
-    does."""
+    """Address of Prometheus, reachable from pods. It must scrape the pods with this library's labels, as
+    MonitoringStack's does."""
     prometheus_ca_certificate: NotRequired[pulumi.Input[str]]
-    """Certificate (PEM) of the CA that signed Prometheus' certificate: MonitoringStack's `web_ca_certificate`. Default:
-    the CAs that the image trusts."""
+    """Certificate (PEM) of the CA that signed Prometheus' certificate, such as MonitoringStack's `web_ca_certificate`.
+    Default: the CAs that the image trusts."""
     max_extra_error_percent: NotRequired[float]
-    """How many percentage points the canary's rate of server errors (5xx) may be above the stable track's. Default 1;
+    """How far the canary's rate of server errors (5xx) may exceed the stable track's, in percentage points. Default 1;
     0 to 100."""
     max_p99_ratio: NotRequired[float]
-    """How many times the stable track's 99th percentile of latency the canary's may be; 5 ms more never count.
-    Default 1.5; 1 to 100."""
+    """Maximum ratio of the canary's 99th percentile latency to the stable track's; a difference of up to 5 ms never
+    counts. Default 1.5; 1 to 100."""
     max_prediction_drift: NotRequired[float]
-    """How far the predicted values may be spread otherwise than the stable track's: population stability index, below
-    0.1 nothing changed, above 0.25 a lot did. 0: they are not compared. Default 0.25; 0 to 100."""
+    """How far the distribution of predicted values may differ from the stable track's, as population stability index:
+    below 0.1 nothing changed, above 0.25 a lot did. 0 turns the comparison off. Default 0.25; 0 to 100."""
     max_restarts: NotRequired[int]
-    """How often the canary's servers may be restarted. Default 0; 0 to 1000."""
+    """How often the canary's servers may restart. Default 0; 0 to 1000."""
     min_requests: NotRequired[int]
-    """How many requests each track must have had before there is a verdict. Default 500; 1 to 10,000,000."""
+    """Requests that each track must have served before there is a verdict. Default 500; 1 to 10,000,000."""
     min_seconds: NotRequired[int]
-    """How long a canary must have kept all bounds before it is promoted, in seconds. One that breaks them is rolled
+    """How long a canary must stay within all bounds before it is promoted, in seconds. One that exceeds them is rolled
     back without that wait. Default 600; 0 to 2,592,000."""
     interval_seconds: NotRequired[int]
-    """How often Prometheus is asked, in seconds. Default 15; 1 to 3600."""
+    """Interval between queries to Prometheus, in seconds. Default 15; 1 to 3600."""
     image: NotRequired[pulumi.Input[str]]
-    """Image with `python3` (3.10 or later) that runs the analysis. Default: the service's own."""
+    """Image with `python3` (3.10 or later) to run the analysis. Default: the service's own."""
 
 
 class Canary(TypedDict):
@@ -94,40 +94,39 @@ class Canary(TypedDict):
     model_uri: pulumi.Input[str]
     """The model version to try, `models:/<name>@<alias>`."""
     weight_percent: int
-    """Its share of the requests, in percent. 1 to 99; at most 50 where replica counts make it."""
+    """Its share of the requests, in percent. 1 to 99; at most 50 with the split `Replicas`."""
     split: NotRequired[AnySplit]
-    """What makes the share: `Replicas`, `Gateway` or `NginxIngress`; the latter two split what comes through `route`,
-    and whoever asks the Service itself gets the stable track. Default `Replicas`."""
+    """What splits the requests: `Replicas`, `Gateway` or `NginxIngress`. The latter two split what comes through
+    `route`; the Service itself leads to the stable track. Default `Replicas`."""
     image: NotRequired[pulumi.Input[str]]
     """Serving image of the canary. Default: the service's own."""
     tolerance_points: NotRequired[float]
-    """How far the share may be off where replica counts make it, in percentage points; a weight that they can't keep is
-    an error. Default 3; 0.1 to 50."""
+    """How far the share may be off with the split `Replicas`, in percentage points. A weight that replica counts can't
+    match is an error. Default 3; 0.1 to 50."""
     analysis: NotRequired[CanaryAnalysis]
-    """Bounds by which the next `pulumi up` promotes the canary, holds it or rolls it back. Default: it stays
-    as it is."""
+    """Bounds by which the next `pulumi up` promotes the canary, holds it or rolls it back. Default: no analysis."""
 
 
 class BlueGreen(TypedDict):
-    """Two full tracks, of which one answers. A release goes to the other one, and then all requests at once."""
+    """Two full tracks, one of which is live. A release goes to the other one, and then all requests switch at once."""
 
     live: AnyColour
     """The track that serves `model_uri` and gets all requests: `blue` or `green`. A release names the other one."""
     standby_model_uri: NotRequired[pulumi.Input[str]]
-    """What the other track serves, ready for an instant switch back: the version before, as a rule. Default: the other
-    track isn't there."""
+    """What the other track serves, ready for an instant switch back, typically the previous version. Default: no other
+    track."""
 
 
 class Shadow(TypedDict):
-    """A track that gets copies of the requests, and whose answers go to nobody."""
+    """A track that gets copies of the requests, and whose answers are discarded."""
 
     model_uri: pulumi.Input[str]
     """The model version to watch, `models:/<name>@<alias>`."""
     image: NotRequired[pulumi.Input[str]]
     """Serving image of the shadow. Default: the service's own."""
     percent: NotRequired[int]
-    """How many of the requests are copied, in percent. Default 100; 1 to 100."""
+    """Share of the requests to copy, in percent. Default 100; 1 to 100."""
     replicas: NotRequired[int]
-    """How many pods the shadow has. Default 1; 1 to 1000."""
+    """Number of the shadow's pods. Default 1; 1 to 1000."""
     mirroring: NotRequired[AnyMirroring]
     """What copies the requests: `Server` or `Gateway`. Default `Server`."""

@@ -1,10 +1,9 @@
-"""Blue and green: two full tracks. The Service leads to one of them, and to the other one from one moment to the next.
+"""Blue/green: two full tracks. The Service leads to one of them and switches to the other at once.
 
-Nothing has to be remembered between two updates: the arguments say which track is live and what each serves.
+There is no state between updates: the arguments say which track is live and what each serves.
 """
 
 from dataclasses import replace
-from typing import Any, cast
 
 from modelops.core.validation import Problems
 from modelops.serving.args import ModelServiceArgs
@@ -13,18 +12,18 @@ from modelops.serving.track import Track
 
 
 def live_track(base: Track) -> Track:
-    """The track with `model_uri`. Its pods have no label that the Service looks for but the track's own."""
+    """The track with `model_uri`. The Service selects its pods by their track, so they don't have the label LIVE."""
     return replace(base, role=Colour(base.args["blue_green"]["live"]).value, live=False)
 
 
 def standby_track(base: Track) -> Track | None:
-    """The other track, where it is to be there."""
-    given = base.args["blue_green"]
-    if "standby_model_uri" not in given:
+    """The other track, if there is to be one."""
+    blue_green = base.args["blue_green"]
+    if "standby_model_uri" not in blue_green:
         return None
-    other = Colour.GREEN if given["live"] is Colour.BLUE else Colour.BLUE
-    changed: dict[str, Any] = {"model_uri": given["standby_model_uri"]}
-    return replace(base, args=cast(ModelServiceArgs, {**base.args, **changed}), role=other.value, live=False)
+    other = Colour.GREEN if blue_green["live"] is Colour.BLUE else Colour.BLUE
+    args: ModelServiceArgs = {**base.args, "model_uri": blue_green["standby_model_uri"]}
+    return replace(base, args=args, role=other.value, live=False)
 
 
 def check(problems: Problems, args: ModelServiceArgs) -> None:

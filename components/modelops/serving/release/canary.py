@@ -1,10 +1,11 @@
-"""A canary: a second track with a share of the requests, and what its analysis makes of both tracks."""
+"""A canary: a second track with a share of the requests, and what its analysis decides for both tracks."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import pulumi
 
@@ -13,11 +14,11 @@ from modelops.core.validation import Problems
 from modelops.kubernetes.pods import core
 from modelops.serving.args import DEFAULT_MIN_REPLICAS, DEFAULT_PORT, DEFAULT_REPLICAS, ModelServiceArgs
 from modelops.serving.pod import STABLE, track_selector
-from modelops.serving.release import analysis, replica_split
+from modelops.serving.release import analysis, replica_split, verdict
 from modelops.serving.release import args as defaults
 from modelops.serving.release.args import Split
 from modelops.serving.release.replica_split import Count
-from modelops.serving.release.verdict import Plan, Version, plan
+from modelops.serving.release.verdict import Plan, Version
 from modelops.serving.track import Track, deploy
 
 CANARY = "canary"
@@ -31,47 +32,44 @@ class Tracks:
     canary: pulumi.Resource
     plan: pulumi.Output[Plan]
     service: core.Service | None
-    """The canary's own Service, where a route splits the requests."""
+    """The canary's own Service, if a route splits the requests."""
 
     def weights(self, percent: int) -> tuple[pulumi.Output[int], pulumi.Output[int]]:
-        """Of the stable track and of the canary, in a route."""
+        """The weights of the stable track and the canary in a route."""
         canary = self.plan.apply(lambda plan: percent if plan.takes_traffic else 0)
         return canary.apply(lambda weight: 100 - weight), canary
 
 
 def deploy_tracks(base: Track, opts: pulumi.ResourceOptions) -> Tracks:
-    """Both tracks. The canary changes after the stable one: a promoted version serves there before it goes here."""
-    service, args = base.service, base.args
-    canary = args["canary"]
-    record = analysis.record(service, args["namespace"], opts) if "analysis" in canary else None
-    planned = _planned(args, record)
-    stable = deploy(replace(base, args=_stable_args(args, planned)), opts)
+    """Deploys both tracks, the stable one first: it serves a promoted version before the canary stops serving it."""
+    args = base.args
+    record = analysis.record(base.service, args["namespace"], opts) if "analysis" in args["canary"] else None
+    plan = _plan(args, record)
+    stable = deploy(replace(base, args=_stable_args(args, plan)), opts)
     track = replace(
         base,
         args=_canary_args(args),
         role=CANARY,
-        live=not by_route(args),
-        running=planned.apply(lambda found: found.takes_traffic),
+        live=not _by_route(args),
+        running=plan.apply(lambda plan: plan.takes_traffic),
     )
-    after = merged(opts, depends_on=[stable])
-    own = _own_service(track, opts) if by_route(args) else None
-    if own is not None:
-        after = merged(after, depends_on=[own])
-    second = deploy(track, after)
+    service = _canary_service(track, opts) if _by_route(args) else None
+    canary = deploy(track, merged(opts, depends_on=[stable] if service is None else [stable, service]))
     if record is not None:
-        analysis.deploy(service, args, record.place, second, opts)
-    return Tracks(stable, second, planned, own)
+        analysis.deploy(base.service, args, record.config_map, canary, opts)
+    return Tracks(stable, canary, plan, service)
 
 
-def by_route(args: ModelServiceArgs) -> bool:
-    """Whether a route's weights split the requests, not the number of pods."""
-    return "canary" in args and args["canary"].get("split", Split.REPLICAS) is not Split.REPLICAS
+def _by_route(args: ModelServiceArgs) -> bool:
+    """Whether a route's weights split the requests, rather than the number of pods."""
+    return args["canary"].get("split", Split.REPLICAS) is not Split.REPLICAS
 
 
-def _own_service(track: Track, opts: pulumi.ResourceOptions) -> core.Service:
-    """Where the route sends the canary's share. It leads to the stable pods as soon as the canary is to go.
+def _canary_service(track: Track, opts: pulumi.ResourceOptions) -> core.Service:
+    """The Service to which the route sends the canary's share.
 
-    So the canary's pods can end before the route has moved, and no request finds nobody.
+    It leads to the stable pods as soon as the canary is to stop. So no request fails if the canary's pods terminate
+    before the route has changed.
     """
     assert track.running is not None
     metadata = track.metadata
@@ -87,41 +85,32 @@ def _own_service(track: Track, opts: pulumi.ResourceOptions) -> core.Service:
     )
 
 
-def _planned(args: ModelServiceArgs, record: analysis.Record | None) -> pulumi.Output[Plan]:
+def _plan(args: ModelServiceArgs, record: analysis.Record | None) -> pulumi.Output[Plan]:
     canary = args["canary"]
-    known = pulumi.Output.all(
-        declared=args["model_uri"],
-        canary=canary["model_uri"],
-        image=canary.get("image"),
-        data=record.data if record is not None else None,
-    )
-    return known.apply(
-        lambda given: plan(Version(given["declared"]), Version(given["canary"], given["image"]), given["data"])
+    record_data = record.data if record is not None else None
+    return pulumi.Output.all(args["model_uri"], canary["model_uri"], canary.get("image"), record_data).apply(
+        lambda values: verdict.plan(Version(values[0]), Version(values[1], values[2]), values[3])
     )
 
 
-def _stable_args(args: ModelServiceArgs, planned: pulumi.Output[Plan]) -> ModelServiceArgs:
-    """With the version that the plan says: the canary's, once it was promoted."""
-    image = pulumi.Output.all(planned, args["image"]).apply(lambda found: found[0].stable.image or found[1])
-    changed: dict[str, Any] = {"model_uri": planned.apply(lambda found: found.stable.model_uri), "image": image}
-    return cast(ModelServiceArgs, {**args, **changed})
+def _stable_args(args: ModelServiceArgs, plan: pulumi.Output[Plan]) -> ModelServiceArgs:
+    """The arguments with the plan's stable version: the canary's, once it is promoted."""
+    image = pulumi.Output.all(plan, args["image"]).apply(lambda values: values[0].stable.image or values[1])
+    return {**args, "model_uri": plan.apply(lambda plan: plan.stable.model_uri), "image": image}
 
 
 def _canary_args(args: ModelServiceArgs) -> ModelServiceArgs:
-    canary = args["canary"]
-    changed: dict[str, Any] = {"model_uri": canary["model_uri"], "image": canary.get("image", args["image"])}
-    count = _canary_count(args)
+    canary, count = args["canary"], _canary_count(args)
+    args = {**args, "model_uri": canary["model_uri"], "image": canary.get("image", args["image"])}
     if "autoscaling" in args:
-        changed["autoscaling"] = {**args["autoscaling"], "min_replicas": count.low, "max_replicas": count.high}
-    else:
-        changed["replicas"] = count.low
-    return cast(ModelServiceArgs, {**args, **changed})
+        return {**args, "autoscaling": {**args["autoscaling"], "min_replicas": count.low, "max_replicas": count.high}}
+    return {**args, "replicas": count.low}
 
 
 def _canary_count(args: ModelServiceArgs) -> Count:
-    """As many pods as make the share, or as it takes to bear it."""
+    """As many pods as give the canary its share, or as many as its share needs."""
     stable, percent = _stable_count(args), args["canary"]["weight_percent"]
-    if not by_route(args):
+    if not _by_route(args):
         return replica_split.canary_count(stable, percent)
     if "autoscaling" in args:
         return Count(1, stable.high)
@@ -137,23 +126,21 @@ def _stable_count(args: ModelServiceArgs) -> Count:
 
 def check(problems: Problems, args: ModelServiceArgs) -> None:
     """Rules of `canary`."""
-    given: Any = args["canary"]
-    problems.model_uri("canary.model_uri", given.get("model_uri"))
-    problems.text("canary.image", given.get("image"))
-    problems.number("canary.weight_percent", given.get("weight_percent"), 1, 99)
-    problems.number("canary.tolerance_points", given.get("tolerance_points"), 0.1, 50)
+    canary = args["canary"]
+    problems.model_uri("canary.model_uri", canary.get("model_uri"))
+    problems.text("canary.image", canary.get("image"))
+    problems.number("canary.weight_percent", canary.get("weight_percent"), 1, 99)
+    problems.number("canary.tolerance_points", canary.get("tolerance_points"), 0.1, 50)
     _check_split(problems, args)
-    if isinstance(given.get("analysis"), dict):
-        _check_analysis(problems, given["analysis"])
+    if isinstance(canary.get("analysis"), dict):
+        _check_analysis(problems, canary["analysis"])
 
 
 def _check_split(problems: Problems, args: ModelServiceArgs) -> None:
     split = args["canary"].get("split", Split.REPLICAS)
     route: Any = args.get("route") or {}
     if split is Split.GATEWAY and not {"gateway", "gateway_class"} & set(route):
-        problems.add(
-            "canary.split", split, "must be Replicas without a `route` at a Gateway, which would keep the weights"
-        )
+        problems.add("canary.split", split, "must be Replicas without a `route` at a Gateway, which keeps the weights")
     elif split is Split.NGINX_INGRESS and "ingress_class" not in route:
         problems.add("canary.split", split, "must be Replicas without a `route` by an Ingress, which keeps the weights")
     elif split is Split.REPLICAS:
@@ -161,32 +148,31 @@ def _check_split(problems: Problems, args: ModelServiceArgs) -> None:
 
 
 def _check_weight(problems: Problems, args: ModelServiceArgs) -> None:
-    """A share that replica counts can't keep is refused when it is planned, never given up in silence."""
+    """A share that replica counts can't keep is an error, rather than silently another share."""
     percent = args["canary"].get("weight_percent")
     if not isinstance(percent, int) or not 1 <= percent <= 99:
         return
     bounds: Any = args.get("autoscaling") or {}
     if any(isinstance(bounds.get(key), pulumi.Output) for key in ("min_replicas", "max_replicas")):
-        rule = "must be bounded by plain numbers in `autoscaling`: they decide what share the canary has"
+        rule = "must be bounded by plain numbers in `autoscaling`: they determine the canary's share"
         problems.add("canary.weight_percent", percent, rule)
         return
     try:
         stable = _stable_count(args)
         usable = 1 <= stable.low <= stable.high
     except (KeyError, TypeError, AttributeError):
-        return  # said already, where the numbers themselves are checked
+        return  # Reported where the numbers themselves are checked.
     if not usable:
         return
     tolerance = args["canary"].get("tolerance_points", defaults.DEFAULT_TOLERANCE_POINTS)
-    why = replica_split.why_not(stable, replica_split.canary_count(stable, percent), percent, tolerance)
-    if why is not None:
-        problems.add("canary.weight_percent", percent, why)
+    broken = replica_split.broken_rule(stable, replica_split.canary_count(stable, percent), percent, tolerance)
+    if broken is not None:
+        problems.add("canary.weight_percent", percent, broken)
 
 
-def _check_analysis(problems: Problems, given: Any) -> None:
-    field = "canary.analysis"
-    problems.url(f"{field}.prometheus_url", given.get("prometheus_url"))
-    problems.text(f"{field}.image", given.get("image"))
+def _check_analysis(problems: Problems, settings: Mapping[str, Any]) -> None:
+    problems.url("canary.analysis.prometheus_url", settings.get("prometheus_url"))
+    problems.text("canary.analysis.image", settings.get("image"))
     bounds = {
         "max_extra_error_percent": (0, 100),
         "max_p99_ratio": (1, 100),
@@ -197,4 +183,4 @@ def _check_analysis(problems: Problems, given: Any) -> None:
         "interval_seconds": (1, 3600),
     }
     for key, (low, high) in bounds.items():
-        problems.number(f"{field}.{key}", given.get(key), low, high)
+        problems.number(f"canary.analysis.{key}", settings.get(key), low, high)

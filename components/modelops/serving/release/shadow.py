@@ -1,17 +1,17 @@
-"""A shadow: a track that gets copies of the requests; nothing waits for its answers, and nobody sees them."""
+"""A shadow: a track that gets copies of the requests. Nothing waits for its answers, and nobody sees them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pulumi
 
 from modelops.core.outputs import merged
 from modelops.core.validation import Problems
 from modelops.kubernetes.network import cluster_host
-from modelops.kubernetes.pods import core
+from modelops.kubernetes.pods import core, name_of
 from modelops.serving.args import ModelServiceArgs
 from modelops.serving.pod import PORT, track_selector
 from modelops.serving.release import args as defaults
@@ -22,16 +22,16 @@ SHADOW = "shadow"
 
 
 def deploy_track(base: Track, opts: pulumi.ResourceOptions) -> core.Service:
-    """The track, and the Service at which it gets its copies: at the pods' own port, as network policies see it."""
-    args = base.args
-    shadow = args["shadow"]
-    changed: dict[str, Any] = {
+    """Deploys the track and the Service for its copies, on the pods' own port, which network policies match."""
+    shadow = base.args["shadow"]
+    args: ModelServiceArgs = {
+        **base.args,
         "model_uri": shadow["model_uri"],
-        "image": shadow.get("image", args.get("image")),
+        "image": shadow.get("image", base.args["image"]),
         "replicas": shadow.get("replicas", defaults.DEFAULT_SHADOW_REPLICAS),
     }
-    own = {key: value for key, value in args.items() if key != "autoscaling"}
-    track = replace(base, args=cast(ModelServiceArgs, {**own, **changed}), role=SHADOW, live=False)
+    args.pop("autoscaling", None)
+    track = replace(base, args=args, role=SHADOW, live=False)
     pods = deploy(track, opts)
     return core.Service(
         track.name,
@@ -45,7 +45,7 @@ def deploy_track(base: Track, opts: pulumi.ResourceOptions) -> core.Service:
 
 
 def variables(service: str, args: ModelServiceArgs) -> Mapping[str, pulumi.Input[str]]:
-    """What tells the servers of the other tracks where to send their copies. They don't wait for the shadow."""
+    """Variables that tell the other tracks' servers where to send copies. They don't wait for the shadow."""
     if not mirrored_by(args, Mirroring.SERVER):
         return {}
     url = pulumi.Output.concat("http://", cluster_host(f"{service}-{SHADOW}", args["namespace"]), f":{PORT}")
@@ -53,32 +53,28 @@ def variables(service: str, args: ModelServiceArgs) -> Mapping[str, pulumi.Input
 
 
 def percent(args: ModelServiceArgs) -> int:
-    """How many of the requests are copied."""
+    """The share of the requests to copy, in percent."""
     return args["shadow"].get("percent", defaults.DEFAULT_MIRROR_PERCENT)
 
 
-def mirrored_by(args: ModelServiceArgs, by: Mirroring) -> bool:
-    """Whether there is a shadow that gets its copies that way."""
-    return "shadow" in args and args["shadow"].get("mirroring", Mirroring.SERVER) is by
+def mirrored_by(args: ModelServiceArgs, mirroring: Mirroring) -> bool:
+    """Whether there is a shadow that gets its copies this way."""
+    return "shadow" in args and args["shadow"].get("mirroring", Mirroring.SERVER) is mirroring
 
 
 def mirror_filter(args: ModelServiceArgs, service: core.Service) -> dict[str, Any]:
     """The HTTPRoute's filter that copies requests."""
-    name = service.metadata.apply(lambda metadata: metadata["name"])
-    return {
-        "type": "RequestMirror",
-        "requestMirror": {"backendRef": {"name": name, "port": PORT}, "percent": percent(args)},
-    }
+    backend = {"name": name_of(service), "port": PORT}
+    return {"type": "RequestMirror", "requestMirror": {"backendRef": backend, "percent": percent(args)}}
 
 
 def check(problems: Problems, args: ModelServiceArgs) -> None:
     """Rules of `shadow`."""
-    given: Any = args["shadow"]
-    problems.model_uri("shadow.model_uri", given.get("model_uri"))
-    problems.text("shadow.image", given.get("image"))
-    problems.number("shadow.percent", given.get("percent"), 1, 100)
-    problems.number("shadow.replicas", given.get("replicas"), 1, 1000)
-    route: Any = args.get("route") or {}
-    if mirrored_by(args, Mirroring.GATEWAY) and not {"gateway", "gateway_class"} & set(route):
-        rule = "must be Server without a `route` at a Gateway, which would do the copying"
+    shadow = args["shadow"]
+    problems.model_uri("shadow.model_uri", shadow.get("model_uri"))
+    problems.text("shadow.image", shadow.get("image"))
+    problems.number("shadow.percent", shadow.get("percent"), 1, 100)
+    problems.number("shadow.replicas", shadow.get("replicas"), 1, 1000)
+    if mirrored_by(args, Mirroring.GATEWAY) and not {"gateway", "gateway_class"} & args.get("route", {}).keys():
+        rule = "must be Server without a `route` at a Gateway, which copies the requests"
         problems.add("shadow.mirroring", Mirroring.GATEWAY, rule)

@@ -1,4 +1,4 @@
-"""How a service's versions stand beside each other: alone, with a canary, as blue and green, with a shadow."""
+"""Which tracks a service has: one alone, with a canary, blue and green, with a shadow."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ class Release:
     """The tracks of a service."""
 
     answering: Sequence[pulumi.Resource]
-    """Those whose pods get requests, or may."""
+    """Workloads whose pods get requests, or may."""
     selector: Mapping[str, pulumi.Input[str]]
-    """The labels that pick the pods that answer at the service's own address."""
+    """The labels that select the pods behind the service's own address."""
     version: pulumi.Input[str]
-    """URI of the model that serves, a canary's share apart."""
+    """URI of the model that serves, a canary's share aside."""
     canary_status: pulumi.Output[Mapping[str, Any]] | None = None
-    """The analysis' verdict and figures; none without a canary."""
+    """The analysis' verdict and figures; None without a canary."""
     canary: Backend | None = None
     """Where a route sends the canary's share."""
     stable_weight: pulumi.Input[int] = 100
     filters: Sequence[Mapping[str, Any]] = ()
-    """Of the HTTPRoute."""
+    """Filters of the HTTPRoute."""
 
     def backends(self, service: pulumi.Input[str]) -> list[Backend]:
-        """What stands behind a route; `service` is the service's own address."""
+        """The backends of a route; `service` is the Service at the service's own address."""
         stable = Backend(service, self.stable_weight)
         return [stable] if self.canary is None else [stable, self.canary]
 
 
 def deploy_tracks(base: Track, opts: pulumi.ResourceOptions) -> Release:
-    """The service's tracks as its arguments want them; `base` is the track that it has without them."""
+    """Deploys the tracks that the service's arguments ask for; without any such argument it is `base` alone."""
     filters: list[Mapping[str, Any]] = []
     if "shadow" in base.args:
         track = shadow.deploy_track(base, opts)
         if shadow.mirrored_by(base.args, Mirroring.GATEWAY):
             filters.append(shadow.mirror_filter(base.args, track))
-    return replace(_tracks(with_mirror(base), opts), filters=filters)
+    return replace(_deploy_live(_with_mirror(base), opts), filters=filters)
 
 
-def with_mirror(base: Track) -> Track:
-    """The track, told where the shadow is."""
+def _with_mirror(base: Track) -> Track:
+    """The track, whose servers send copies to the shadow, if there is one."""
     return replace(base, variables=shadow.variables(base.service, base.args))
 
 
-def _tracks(base: Track, opts: pulumi.ResourceOptions) -> Release:
+def _deploy_live(base: Track, opts: pulumi.ResourceOptions) -> Release:
     if "blue_green" in base.args:
         live = blue_green.live_track(base)
         return Release([deploy(live, opts)], track_selector(base.service, live.role), base.args["model_uri"])
@@ -74,8 +74,8 @@ def _tracks(base: Track, opts: pulumi.ResourceOptions) -> Release:
     return replace(release, stable_weight=stable, canary=Backend(name_of(tracks.service), share))
 
 
-def deploy_standby(base: Track, switched: k8s.core.v1.Service, opts: pulumi.ResourceOptions) -> None:
-    """The track that gets no requests. It changes only after the Service leads elsewhere."""
-    track = blue_green.standby_track(with_mirror(base)) if "blue_green" in base.args else None
+def deploy_standby(base: Track, service: k8s.core.v1.Service, opts: pulumi.ResourceOptions) -> None:
+    """Deploys the track that gets no requests, if any. It changes only after the Service has switched away from it."""
+    track = blue_green.standby_track(_with_mirror(base)) if "blue_green" in base.args else None
     if track is not None:
-        deploy(track, merged(opts, depends_on=[switched]))
+        deploy(track, merged(opts, depends_on=[service]))
