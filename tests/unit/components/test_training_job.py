@@ -256,7 +256,7 @@ def test_provider_is_respected() -> None:
         ({"gate": {"mse": {"min": 2, "max": 1}}}, "gate.mse.max is 1, must be at least min (2)"),
         (
             {"gate": {"mse": {"above": 1}}},
-            "gate.mse.above is 1, must not be given; known are max, max_delta, min, min_delta",
+            "gate.mse.above is 1, must not be given; valid fields are max, max_delta, min, min_delta",
         ),
         ({"parameters": {"a": float("nan")}}, "parameters.a is nan, must be a finite number: JSON has no other"),
         ({"parameters": {"a": [1]}}, "parameters.a is [1], must be a JSON scalar: text, a number, true, false or null"),
@@ -336,7 +336,7 @@ def test_provider_is_respected() -> None:
             {"resources": {"cpu": "1.5", "cpu_limit": "1200m"}},
             "resources.cpu_limit is '1200m', must be at least cpu (1.5)",
         ),
-        ({"resources": {"gpu_resource": "gpu"}}, "resources.gpu_resource is 'gpu', must be a device's name"),
+        ({"resources": {"gpu_resource": "gpu"}}, "resources.gpu_resource is 'gpu', must be a device name"),
         ({"resources": {"devices": {"rdma/hca": 0}}}, "resources.devices.rdma/hca is 0, must be at least 1"),
         ({"resources": {"memory": "lots"}}, "resources.memory is 'lots', must be a Kubernetes quantity"),
         ({"resources": {"gpus": -1}}, "resources.gpus is -1, must be at least 0"),
