@@ -34,7 +34,7 @@ _REPLACE_ON = ["spec.completionMode", "spec.podFailurePolicy", "spec.backoffLimi
 class Started:
     """A run that was given to the cluster."""
 
-    resource: pulumi.Resource
+    resource: pulumi.CustomResource
     name: pulumi.Output[str]
     """Name of the object that runs it."""
     outcome: pulumi.Output[Any] | None
