@@ -114,7 +114,7 @@ def checked(name: str, unchecked: AirflowPipelineArgs) -> AirflowPipelineArgs:
     problems.dns_label("namespace", fields.get("namespace"))
     problems.text("claim", fields.get("claim"))
     data, training = _mapping(fields.get("data")), _mapping(fields.get("training"))
-    check_declaration(problems, data, under="data.")
+    check_declaration(problems, data, prefix="data.")
     for field, part in (("data", data), ("training", training)):
         image = part.get("image")
         if isinstance(image, str) and "@sha256:" not in image:

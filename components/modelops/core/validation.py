@@ -64,6 +64,17 @@ class Problems:
         if isinstance(value, str) and (not value or re.search(r"\s", value)):
             self.add(field, value, "must not be empty or contain whitespace")
 
+    def image_digest(self, field: str, value: object) -> None:
+        """An image reference by digest."""
+        if isinstance(value, str) and "@sha256:" not in value:
+            self.add(field, value, "must be named by digest (repository@sha256:…): a tag can move")
+
+    def variable_names(self, field: str, variables: object, *reserved: str) -> None:
+        """Names of environment variables, none of which begins with a reserved prefix."""
+        for name in variables if isinstance(variables, Mapping) else ():
+            if name.startswith(reserved) or not name.replace("_", "a").isalnum():
+                self.add(field, name, f"must be a variable name that does not begin with {', '.join(reserved)}")
+
     def dns_label(self, field: str, value: object, maximum: int = 63) -> None:
         """A valid name of a Service: lower-case letters, digits and dashes, starting with a letter."""
         if isinstance(value, str) and (not _DNS_LABEL.fullmatch(value) or len(value) > maximum):

@@ -322,7 +322,7 @@ def test_provider_is_respected() -> None:
         ({"affinity": {"node": {}}}, "affinity is 'node', must be one of nodeAffinity"),
         ({"queue": "Team A"}, "queue is 'Team A', must be lower-case letters"),
         ({"ttl_seconds_after_finished": 1}, "ttl_seconds_after_finished is 1, must be 60 to 2592000"),
-        ({"environment": {"MODELOPS_RUN_ID": "1"}}, "environment is 'MODELOPS_RUN_ID', must be a variable's name that"),
+        ({"environment": {"MODELOPS_RUN_ID": "1"}}, "environment is 'MODELOPS_RUN_ID', must be a variable name that"),
         ({"resources": {"memory": "1GB"}}, "resources.memory is '1GB', must be a Kubernetes quantity"),
         ({"resources": {"memory": "1.5.2Gi"}}, "resources.memory is '1.5.2Gi', must be a Kubernetes quantity"),
         ({"resources": {"memory": "10 Mi"}}, "resources.memory is '10 Mi', must be a Kubernetes quantity"),
