@@ -10,7 +10,7 @@ from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources
 from modelops.kubernetes.volumes import check_volume
 from modelops.training.args import Backend, Framework, TrainingJobArgs
-from modelops.training.pod import TRAINING_SIZES
+from modelops.training.pod import TRAINING_RESOURCES
 from modelops.training.sweep import MOST_TRIALS
 
 MONTH_SECONDS = 2_592_000
@@ -170,7 +170,7 @@ def _check_volumes(problems: Problems, args: Mapping[str, Any]) -> None:
 
 
 def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
-    check_resources(problems, "resources", args.get("resources"), TRAINING_SIZES)
+    check_resources(problems, "resources", args.get("resources"), TRAINING_RESOURCES)
     problems.quantity("shared_memory", args.get("shared_memory"))
     problems.number("retries", args.get("retries"), 0, 10)
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MONTH_SECONDS)

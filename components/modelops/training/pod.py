@@ -41,8 +41,8 @@ DEFAULT_PUBLISH_COMMAND = ("python", "-m", "modelops_runtime", "publish")
 DEFAULT_WATCH_COMMAND = ("python", "-m", "modelops_runtime", "watch")
 DEFAULT_SELECT_COMMAND = ("python", "-m", "modelops_runtime", "select")
 DEFAULT_REGISTRY_WAIT_SECONDS = 120
-TRAINING_SIZES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="2Gi")
-PUBLISHER_SIZES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
+TRAINING_RESOURCES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="2Gi")
+PUBLISHER_RESOURCES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
 DEFAULT_SERVING_ALIAS = "serving"
 CHECKPOINT_SECONDS = 60
 """How long a training may take to write its checkpoint after SIGTERM."""
@@ -97,7 +97,7 @@ def selecting_template(run: Run, after: pulumi.Resource) -> core.PodTemplateSpec
         variables={**_publishing(run), **run.report.variables},
         secrets=tracking_credentials(run.args.get("tracking_secret")),
         command=pulumi.Output.from_input(command).apply(list),
-        resources=resource_requirements(None, PUBLISHER_SIZES),
+        resources=resource_requirements(None, PUBLISHER_RESOURCES),
         volume_mounts=[mount("tmp", "/tmp"), _account()],
     )
     volumes = [scratch("tmp"), api_access("account")]
@@ -171,7 +171,7 @@ def _check(run: Run) -> core.ContainerArgs:
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
         command=["/bin/sh", "-c", asset("training/assets/check.sh"), "check", asset("training/assets/check.py")],
-        resources=resource_requirements(None, PUBLISHER_SIZES),
+        resources=resource_requirements(None, PUBLISHER_RESOURCES),
         volume_mounts=[mount("work", WORK), mount("tmp", "/tmp"), _account()],
     )
 
@@ -193,7 +193,7 @@ def _train(run: Run) -> core.ContainerArgs:
         secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
         env_from=[env_from_secret(secret) for secret in secrets if secret is not None] or None,
         command=_wrapped("train", args.get("command") or DEFAULT_COMMAND, "contract", "rendezvous", "train"),
-        resources=resource_requirements(args.get("resources"), TRAINING_SIZES),
+        resources=resource_requirements(args.get("resources"), TRAINING_RESOURCES),
         volume_mounts=mounts,
     )
 
@@ -218,7 +218,7 @@ def _publish(run: Run) -> core.ContainerArgs:
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
         command=_wrapped("publish", command, "contract", "publish"),
-        resources=resource_requirements(None, PUBLISHER_SIZES),
+        resources=resource_requirements(None, PUBLISHER_RESOURCES),
         volume_mounts=[*_mounts(run), _account()],
     )
 
