@@ -189,7 +189,7 @@ def _containers(
             **fields,
         )
 
-    def probes(path: str, port: str) -> dict[str, core.ProbeArgs]:
+    def probes(path: str, port: str) -> dict[str, Any]:
         return {
             "startup_probe": http_probe(path, port, period=3, failures=STARTUP_SECONDS // 3, timeout=5),
             "readiness_probe": http_probe(path, port, period=10, failures=3, timeout=10),
