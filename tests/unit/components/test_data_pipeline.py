@@ -249,7 +249,7 @@ def test_names_that_are_only_known_later_pass() -> None:
         ({"sources": []}, "sources is [], must have a source"),
         ({"sources": [{}]}, "sources[0].uri is missing, it is required"),
         ({"sources": [{"uri": "x", "format": "xml"}]}, "sources[0].format is 'xml', must be one of csv, parquet"),
-        ({"sources": [{"uri": "x", "typo": 1}]}, "sources[0].typo is 1, must not be given; valid fields are format, query"),
+        ({"sources": [{"uri": "x", "typo": 1}]}, "sources[0].typo is 1, must not be given; valid fields are format"),
         ({"sources": [{"uri": "x", "format": "sql"}]}, "sources[0].query is None, must be given with format sql"),
         ({"sources": [{"uri": "x"}], "shards": 2}, "sources[0].types is missing, it is required with several shards"),
         ({"sources": [{"uri": "x"}], "engine": "dask"}, "sources[0].types is missing, it is required with several"),

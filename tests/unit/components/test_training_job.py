@@ -264,7 +264,7 @@ def test_provider_is_respected() -> None:
         ({"parameters": {"a": {1, 2}}}, "must be a JSON scalar"),
         ({"workers": 0}, "workers is 0, must be 1 to 256"),
         ({"workers": 2, "framework": "other"}, "workers is 2, must be 1 with framework other"),
-        ({"processes_per_worker": 2}, "processes_per_worker is 2, must be 1 but with framework pytorch"),
+        ({"processes_per_worker": 2}, "processes_per_worker is 2, must be 1 except with framework pytorch"),
         ({"tensor_parallel": 2}, "tensor_parallel is 2, must divide workers × processes_per_worker (1)"),
         (
             {"gate": {"f1": {"min": 0}}, "reported_metrics": ["mse", "r2"]},
@@ -280,7 +280,7 @@ def test_provider_is_respected() -> None:
         ({"sweep": {"lr": [[1]]}, "sweep_metric": "mse"}, "sweep.lr[0] is [1], must be a JSON scalar"),
         ({"sweep": {"lr": [1]}, "sweep_metric": "mse", "workers": 2}, "must not be given with several workers"),
         ({"sweep": {"lr": list(range(201))}, "sweep_metric": "mse"}, "must have at most 200 combinations (201 here)"),
-        ({"sweep": {"lr": [1]}, "sweep_metric": "mse", "parameters": {"lr": 1}}, "must not be in parameters too"),
+        ({"sweep": {"lr": [1]}, "sweep_metric": "mse", "parameters": {"lr": 1}}, "must not be in parameters as well"),
         ({"sweep_metric": "mse"}, "sweep_metric is 'mse', must not be given without sweep"),
         (
             {"sweep": {"lr": [1]}, "sweep_metric": "mse", "sweep_goal": "best"},
