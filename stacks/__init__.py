@@ -1,1 +1,1 @@
-"""The stacks of this repository: their settings, and how those become the components' arguments."""
+"""This repository's stacks: their settings, and the components' arguments made from them."""

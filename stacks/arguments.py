@@ -1,4 +1,4 @@
-"""Settings as the components' arguments. Nothing is decided here: names are matched, unset values are left out."""
+"""Turns settings into the components' arguments. Nothing is decided here: names match, unset values are left out."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -20,7 +20,7 @@ from stacks.platform import OPERATED
 
 
 def image(settings: Settings, target: str) -> ModelImageArgs:
-    """Arguments of the image built from one target of the model's Dockerfile."""
+    """Arguments of the image of one target in the model's Dockerfile."""
     images = settings.images
     assert images is not None
     args: dict[str, Any] = {
@@ -45,7 +45,7 @@ def image(settings: Settings, target: str) -> ModelImageArgs:
 
 def registry(settings: Settings, namespace: pulumi.Input[str]) -> ModelRegistryArgs:
     """Arguments of the MLflow server."""
-    fields = {"namespace": namespace, **given(settings.registry, without=("protect",))}
+    fields = {"namespace": namespace, **_set_values(settings.registry, exclude=("protect",))}
     if settings.registry_admin_password:
         fields["auth"] = {"admin_password": secret(settings.registry_admin_password)}
     return cast(ModelRegistryArgs, fields)
@@ -59,8 +59,8 @@ def training(
     registry: ModelRegistry,
     commit: str,
 ) -> TrainingJobArgs:
-    """Arguments of the training run. `commit` is that of the model's sources, empty where there is none."""
-    fields = given(settings.model, without=("name", "context"))
+    """Arguments of the training. `commit` is that of the model's sources; empty without one."""
+    fields = _set_values(settings.model, exclude=("name", "context"))
     fields |= {"model_name": settings.model.name, "namespace": namespace, "git_commit": commit}
     fields |= {"image": image, "runtime_image": runtime_image}
     fields |= {"tracking_uri": registry.tracking_uri, "tracking_url": registry.url}
@@ -75,7 +75,7 @@ def promotion(
     release: pulumi.Output[Mapping[str, Any]],
     registry: ModelRegistry,
 ) -> ModelPromotionArgs:
-    """Arguments of the way of another environment's release into this one's registry."""
+    """Arguments of the promotion of another environment's release to this one's registry."""
     promote = settings.promote
     assert promote is not None
     fields: dict[str, Any] = {
@@ -86,8 +86,8 @@ def promotion(
         "source_uri": promote.tracking_uri or release["tracking_uri"],
         "tracking_uri": registry.tracking_uri,
         "tracking_url": registry.url,
-        **given(settings.model, only=("gate",)),
-        **given(promote, only=("experiment_name", "resources", "image_pull_secret", "timeout_seconds")),
+        **_set_values(settings.model, only=("gate",)),
+        **_set_values(promote, only=("experiment_name", "resources", "image_pull_secret", "timeout_seconds")),
     }
     if promote.tracking_secret:
         fields["source_secret"] = promote.tracking_secret
@@ -104,7 +104,7 @@ def service(
     model_uri: pulumi.Input[str],
 ) -> ModelServiceArgs:
     """Arguments of the service."""
-    fields = {"image": image, "runtime_image": image, **given(settings.service)}
+    fields = {"image": image, "runtime_image": image, **_set_values(settings.service)}
     fields |= {"namespace": namespace, "model_uri": model_uri, "tracking_uri": registry.tracking_uri}
     if registry.reader_secret is not None:
         fields["tracking_secret"] = registry.reader_secret
@@ -113,11 +113,11 @@ def service(
 
 
 def monitoring(
-    settings: Settings, stack: str, namespace: pulumi.Input[str], watched: pulumi.Input[str]
+    settings: Settings, stack: str, namespace: pulumi.Input[str], watched_namespace: pulumi.Input[str]
 ) -> MonitoringStackArgs:
     """Arguments of the monitoring stack."""
-    fields = given(settings.monitoring)
-    fields |= {"namespace": namespace, "watched_namespaces": [watched], "external_labels": {"stack": stack}}
+    fields = _set_values(settings.monitoring)
+    fields |= {"namespace": namespace, "watched_namespaces": [watched_namespace], "external_labels": {"stack": stack}}
     if "prometheus_operator" in fields.get("attach", {}):
         for part in OPERATED:
             del fields[part]
@@ -138,10 +138,9 @@ def monitoring(
 
 
 def secret(value: SecretStr) -> pulumi.Output[str]:
-    """A setting that stays encrypted from the config to the state."""
+    """A setting that is encrypted in both the config and the state."""
     return pulumi.Output.secret(value.get_secret_value())
 
 
-def given(model: BaseModel, without: tuple[str, ...] = (), only: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """The values of a group of settings that are there."""
-    return model.model_dump(exclude_none=True, exclude=set(without), include=None if only is None else set(only))
+def _set_values(group: BaseModel, exclude: tuple[str, ...] = (), only: tuple[str, ...] | None = None) -> dict[str, Any]:
+    return group.model_dump(exclude_none=True, exclude=set(exclude), include=None if only is None else set(only))

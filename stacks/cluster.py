@@ -1,4 +1,4 @@
-"""Which cluster a stack may touch: the one its config names, or a local one."""
+"""Which cluster a stack may deploy to: the one that its config names, or a local one."""
 
 import ipaddress
 import os
@@ -14,24 +14,24 @@ _LOCAL_PREFIXES = ("kind-", "k3d-")
 
 
 def problem_with_current_context(environment: Mapping[str, str] | None = None) -> str | None:
-    """Why the kubeconfig's current context must not be used without being named, or None when it is a local one."""
+    """Why the config must name the kubeconfig's current context, or None if that is a local cluster."""
     kubeconfig = _read_kubeconfig(os.environ if environment is None else environment)
     if kubeconfig is None:
-        return "kubernetes:context is missing, it is required where there is no kubeconfig (KUBECONFIG)"
+        return "kubernetes:context is missing, it is required without a kubeconfig (KUBECONFIG)"
     name = kubeconfig.get("current-context") or ""
     if not name:
-        return "kubernetes:context is missing, it is required where the kubeconfig has no current context"
+        return "kubernetes:context is missing, it is required if the kubeconfig has no current context"
     server = _server(kubeconfig, name)
     if is_local(name, server):
         return None
     return (
-        f"kubernetes:context is missing, it is required to touch a cluster that isn't local: the kubeconfig's current "
+        "kubernetes:context is missing, it is required for a cluster that isn't local: the kubeconfig's current "
         f"context is {name!r} ({server or 'no server'}); `pulumi config set kubernetes:context {name}` allows it"
     )
 
 
 def is_local(context: str, server: str) -> bool:
-    """Whether a cluster is on this machine, by its address or by the name that local tools give."""
+    """Whether a cluster is on this machine, judging by its address or by the context names of local tools."""
     if context in _LOCAL_CONTEXTS or context.startswith(_LOCAL_PREFIXES):
         return True
     host = urlsplit(server).hostname or ""
@@ -44,7 +44,7 @@ def is_local(context: str, server: str) -> bool:
 
 
 def _read_kubeconfig(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """The first file of KUBECONFIG, or the default one, that is there."""
+    """The first existing file of KUBECONFIG, by default ~/.kube/config."""
     default = str(Path("~/.kube/config").expanduser())
     for path in (environment.get("KUBECONFIG") or default).split(os.pathsep):
         if path and Path(path).is_file():

@@ -1,4 +1,4 @@
-"""The shape of a stack's settings. Every field has a default, or there is no sensible one and it is required."""
+"""The schema of a stack's settings. Fields without a sensible default are required."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,16 +8,17 @@ Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|k|[MGTPE]i?|Ki)?$")]
 Host = Annotated[str, Field(pattern=r"^\S+$")]
 ExposeName = Literal["LoadBalancer", "ClusterIP", "NodePort"]
+AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]
 
 
 class Model(BaseModel):
-    """Frozen, and strict about names: a misspelt key is an error, not a default."""
+    """Frozen, and strict about names: a misspelt key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
 
 
 class ResourceSettings(Model):
-    """Requests and limits of a container; unset ones are the component's."""
+    """Requests and limits of a container; the component has defaults."""
 
     cpu: Quantity | None = None
     cpu_limit: Quantity | None = None
@@ -29,14 +30,14 @@ class ResourceSettings(Model):
 
 
 class ImageSettings(Model):
-    """Where images are built and pushed to."""
+    """How images are built and where they are pushed."""
 
     registry: str = Field(pattern=r"^[a-z0-9]+([._:/-]+[a-z0-9]+)*$")
-    """Registry and path under which `train` and `serve` are pushed: `registry.example.com/team`."""
+    """Registry and path to push `train` and `serve` to: `registry.example.com/team`."""
     builder: Literal["docker-build", "docker"] = "docker-build"
     builder_name: str | None = None
     base_image: str | None = None
-    """`BASE_IMAGE` of the Dockerfile; the Dockerfile's own default where unset."""
+    """The Dockerfile's `BASE_IMAGE`. Default: the Dockerfile's own."""
     platforms: list[str] = []
     cache: bool = False
     compression: Literal["zstd", "gzip"] = "zstd"
@@ -52,11 +53,11 @@ class Bounds(Model):
 
 
 class VolumeSettings(Model):
-    """A volume: one to claim, by its size, or one that is there, by its claim."""
+    """A volume: a new one by its size, or an existing one by its claim."""
 
     storage_size: Quantity | None = None
     storage_class: str | None = None
-    access_modes: list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]] | None = None
+    access_modes: list[AccessMode] | None = None
     claim: str | None = None
 
 
@@ -72,7 +73,7 @@ class CheckpointSettings(VolumeSettings):
 
 
 class TolerationSettings(Model):
-    """A taint that the pods accept."""
+    """A node taint that the pods tolerate."""
 
     key: str | None = None
     operator: Literal["Equal", "Exists"] | None = None
@@ -82,7 +83,7 @@ class TolerationSettings(Model):
 
 
 class PublisherSettings(Model):
-    """What registers the model."""
+    """The programs that register the model."""
 
     command: list[str] | None = Field(default=None, min_length=1)
     select_command: list[str] | None = Field(default=None, min_length=1)
@@ -90,13 +91,13 @@ class PublisherSettings(Model):
 
 
 class ModelSettings(Model):
-    """What is trained."""
+    """How the model is trained."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$")] = "linear"
     context: str = "model"
-    """Folder with the Dockerfile whose targets `train` and `serve` are built, relative to the repository."""
+    """Folder with the Dockerfile of the images, relative to the repository."""
     framework: Literal["tensorflow", "pytorch", "mxnet", "other"] | None = None
-    """Required, but where a release is promoted and nothing is trained."""
+    """Required unless a release is promoted, which trains nothing."""
     command: list[str] | None = Field(default=None, min_length=1)
     parameters: dict[str, Any] = {}
     publisher: PublisherSettings | None = None
@@ -134,16 +135,16 @@ class ModelSettings(Model):
 
 
 class PromotionSettings(Model):
-    """The release of another environment, to take as it is. One of `stack` and `file`."""
+    """Another environment's release, to deploy unchanged. Exactly one of `stack` and `file`."""
 
     stack: Host | None = None
-    """Full name of the stack whose output `release` is taken: `organization/modelops/staging`."""
+    """Full name of the stack whose output `release` to use: `organization/modelops/staging`."""
     file: Host | None = None
-    """File with that output as JSON, relative to the repository, where the stack's state is out of reach."""
+    """File with that output as JSON, relative to the repository, for when the stack's state is out of reach."""
     tracking_uri: Host | None = None
-    """Address of that environment's MLflow, as pods of this one see it; the release's own where unset."""
+    """Address at which pods reach that environment's MLflow. Default: the release's own."""
     tracking_secret: Host | None = None
-    """Secret in the namespace with `username` and `password` of an account there; none where unset."""
+    """Secret in the namespace with `username` and `password` of an account there. Default: none."""
     experiment_name: str | None = None
     resources: ResourceSettings | None = None
     image_pull_secret: Host | None = None
@@ -151,7 +152,7 @@ class PromotionSettings(Model):
 
 
 class ScaleToZeroSettings(Model):
-    """What wakes a service without pods, through KEDA."""
+    """When KEDA starts a service that has no pods."""
 
     prometheus_url: Host
     query: str = Field(min_length=1)
@@ -160,7 +161,7 @@ class ScaleToZeroSettings(Model):
 
 
 class AutoscalingSettings(Model):
-    """Bounds and aims of the autoscaler."""
+    """Bounds and targets of the autoscaler."""
 
     min_replicas: int | None = Field(default=None, ge=0, le=1000)
     max_replicas: int = Field(ge=1, le=1000)
@@ -176,14 +177,14 @@ class AutoscalingSettings(Model):
 
 
 class RolloutSettings(Model):
-    """How many pods a release may add and take at a time."""
+    """How many pods a release may add and remove at a time."""
 
     max_surge: int | None = Field(default=None, ge=0, le=1000)
     max_unavailable: int | None = Field(default=None, ge=0, le=1000)
 
 
 class SmokeTestSettings(Model):
-    """A prediction that must be right before a new version takes traffic."""
+    """A prediction that must be correct before a new version gets traffic."""
 
     inputs: list[Any] = Field(min_length=1)
     outputs: list[Any] = Field(min_length=1)
@@ -196,11 +197,11 @@ class ServingCacheSettings(Model):
 
     storage_size: Quantity | None = None
     storage_class: str | None = None
-    access_modes: list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]] | None = None
+    access_modes: list[AccessMode] | None = None
 
 
 class GatewaySettings(Model):
-    """A Gateway that is there already."""
+    """An existing Gateway."""
 
     name: Host
     namespace: Host | None = None
@@ -209,7 +210,7 @@ class GatewaySettings(Model):
 
 
 class RouteSettings(Model):
-    """A host name in front of the service; exactly one of the three ways."""
+    """A host name for the service, through exactly one of `ingress_class`, `gateway` and `gateway_class`."""
 
     host: Host
     ingress_class: Host | None = None
@@ -220,7 +221,7 @@ class RouteSettings(Model):
 
 
 class AnalysisSettings(Model):
-    """The bounds of a canary."""
+    """The bounds that a canary must keep."""
 
     prometheus_url: Host
     prometheus_ca_certificate: str | None = None
@@ -246,7 +247,7 @@ class CanarySettings(Model):
 
 
 class BlueGreenSettings(Model):
-    """Two full tracks, of which one answers."""
+    """Two full tracks, one of which is live."""
 
     live: Literal["blue", "green"]
     standby_model_uri: Host | None = None
@@ -266,9 +267,9 @@ class ServiceSettings(Model):
     """How the model is served."""
 
     image: Host | None = None
-    """Another image to serve with; the one built from the target `serve` where unset."""
+    """Image that serves the model. Default: the one built from the target `serve`."""
     runtime_image: Host | None = None
-    """Another image that fetches the model; the one built from the target `serve` where unset."""
+    """Image that fetches the model. Default: the one built from the target `serve`."""
     fetch_command: list[str] | None = Field(default=None, min_length=1)
     serve_command: list[str] | None = Field(default=None, min_length=1)
     image_pull_secret: Host | None = None
@@ -293,7 +294,7 @@ class ServiceSettings(Model):
 
 
 class DatabaseSettings(Model):
-    """PostgreSQL for the registry: one of its own, or the one whose address a Secret has."""
+    """The registry's PostgreSQL: a new server, or an existing one whose address is in a Secret."""
 
     secret: str | None = None
     port: int | None = Field(default=None, ge=1, le=65_535)
@@ -304,7 +305,7 @@ class DatabaseSettings(Model):
 
 
 class ArtifactSettings(Model):
-    """Object store for the models' files."""
+    """Object store for model files."""
 
     uri: Annotated[str, Field(pattern=r"^s3://\S+$")]
     endpoint_url: str | None = None
@@ -323,14 +324,13 @@ class BackupSettings(Model):
 
 
 class RegistrySettings(Model):
-    """The MLflow server. It has accounts where `registry_admin_password` is set."""
+    """The MLflow server. With `registry_admin_password`, it has accounts."""
 
     database: DatabaseSettings | None = None
-    """SQLite on the volume where unset."""
+    """Default: SQLite on the volume."""
     artifacts: ArtifactSettings | None = None
-    """The volume where unset."""
+    """Default: the volume."""
     backup: BackupSettings | None = None
-
     image: Host | None = None
     storage_size: Quantity = "5Gi"
     storage_class: str | None = None
@@ -340,7 +340,7 @@ class RegistrySettings(Model):
     image_pull_secret: Host | None = None
     resources: ResourceSettings | None = None
     protect: bool = False
-    """Whether Pulumi refuses to delete the registry, and with it every model and metric."""
+    """Whether Pulumi refuses to delete the registry with all its models and metrics."""
 
 
 class PartSettings(Model):
@@ -373,7 +373,7 @@ class PrometheusSettings(KeptSettings):
 
 
 class SnapshotSettings(Model):
-    """Where Elasticsearch's snapshots go. The keys are the secrets `snapshot_access_key` and `snapshot_secret_key`."""
+    """Where Elasticsearch's snapshots go, with the secret settings `snapshot_access_key` and `snapshot_secret_key`."""
 
     bucket: Host
     base_path: str | None = None
@@ -415,7 +415,7 @@ class FilebeatSettings(PartSettings):
 
 
 class ExistingElasticsearchSettings(Model):
-    """An Elasticsearch that the team runs already; `elastic_password` is that of `username`."""
+    """An existing Elasticsearch; `elastic_password` is that of `username`."""
 
     url: Host
     username: str
@@ -436,7 +436,7 @@ class ElkSettings(Model):
 
 
 class WebSettings(Model):
-    """Prometheus' and Alertmanager's own ends."""
+    """The web endpoints of Prometheus and Alertmanager."""
 
     tls: bool = False
     certificate_generation: int = Field(default=1, ge=1)
@@ -457,14 +457,14 @@ class SidecarSettings(Model):
 
 
 class AttachSettings(Model):
-    """Monitoring that the cluster has already."""
+    """The cluster's existing monitoring."""
 
     prometheus_operator: OperatorSettings | None = None
     grafana: SidecarSettings | None = None
 
 
 class MonitoringSettings(Model):
-    """What watches it all."""
+    """The monitoring stack."""
 
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
@@ -476,21 +476,21 @@ class MonitoringSettings(Model):
     grafana: GrafanaSettings = GrafanaSettings()
     elk: ElkSettings = ElkSettings()
     attach: AttachSettings | None = None
-    """With `prometheus_operator`, Prometheus, Alertmanager and exporters of our own are off whatever they say."""
+    """With `prometheus_operator`, our own Prometheus, Alertmanager and exporters are off, whatever their settings."""
 
 
 class Settings(Model):
     """All settings of a stack."""
 
     production: bool = False
-    """Whether the stack's users are real ones: then alerts must go somewhere and the registry must be protected."""
+    """Whether the stack has real users, and so must have receivers for alerts, a protected registry and so on."""
     namespace: Name
-    """Namespace of the model's parts. Monitoring is in `<namespace>-monitoring`. Default `modelops-<stack>`."""
+    """Namespace of everything but monitoring, which is in `<namespace>-monitoring`. Default `modelops-<stack>`."""
     images: ImageSettings | None = None
-    """Required, but where a release is promoted and nothing is built."""
+    """Required unless a release is promoted, which builds nothing."""
     model: ModelSettings
     promote: PromotionSettings | None = None
-    """Trained here where unset."""
+    """Default: none, the model is trained here."""
     service: ServiceSettings = ServiceSettings()
     registry: RegistrySettings = RegistrySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
@@ -499,7 +499,7 @@ class Settings(Model):
     alertmanager_config: SecretStr | None = Field(default=None, min_length=1)
     """Alertmanager's configuration with its receivers."""
     registry_admin_password: SecretStr | None = Field(default=None, min_length=12)
-    """Password of the MLflow account `admin`. With it, nobody gets in without a password."""
+    """Password of the MLflow account `admin`. If set, MLflow requires a login."""
     grafana_admin_password: SecretStr | None = Field(default=None, min_length=8)
     elastic_password: SecretStr | None = Field(default=None, min_length=8)
     snapshot_access_key: SecretStr | None = Field(default=None, min_length=1)
@@ -507,5 +507,5 @@ class Settings(Model):
 
     @property
     def monitoring_namespace(self) -> str:
-        """Namespace of the monitoring stack; apart, because its node agents need host paths."""
+        """Namespace of the monitoring stack: a separate one, because its node agents need host paths."""
         return f"{self.namespace}-monitoring"

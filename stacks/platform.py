@@ -1,4 +1,4 @@
-"""What the machine's platform offers (the file that MODELOPS_PLATFORM names), and what that means for the settings."""
+"""The local platform's facts (the file that MODELOPS_PLATFORM names), and how they change the settings."""
 
 import json
 import os
@@ -12,35 +12,32 @@ from modelops import UPSTREAM_IMAGES
 VARIABLE = "MODELOPS_PLATFORM"
 _REQUIRED = {"mlflow": "registry.image", "mlflow_full": "registry.image", "postgres": "registry.database.image"}
 """Part that can't be turned off → the setting with its image."""
-_WITH = {
-    "prometheus": ("grafana",),
-    "elasticsearch": ("elk",),
-}
-"""Part → the parts that make no sense without it."""
+_DEPENDENTS = {"prometheus": ("grafana",), "elasticsearch": ("elk",)}
+"""Part → the parts that are useless without it."""
 
 OPERATED = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
-"""Parts that are not there where the cluster's prometheus-operator does their work."""
+"""Parts that the cluster's prometheus-operator replaces."""
 
 
 @dataclass(frozen=True)
 class Platform:
-    """Facts about the platform. Without a file there are none, and the settings stand as they are."""
+    """Facts about the platform. The defaults change no setting."""
 
     registry: str | None = None
     builder: str | None = None
     base_image: str | None = None
     images: Mapping[str, str] = field(default_factory=dict)
-    """Upstream image → the one that stands in for it here."""
+    """Upstream image → its local substitute."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Upstream image → why the cluster can't pull it."""
     load_balancer: bool = True
     """Whether Services of type LoadBalancer get an address."""
     node_host: str | None = None
-    """Name or address at which node ports answer, where that isn't `localhost`."""
+    """Host at which node ports answer. Default: `localhost`."""
 
 
 def read_platform(environment: Mapping[str, str] | None = None) -> Platform:
-    """The platform that the environment names. Raises ValueError when its file can't be read."""
+    """The platform that the environment names. Raises ValueError if its file can't be read."""
     path = (os.environ if environment is None else environment).get(VARIABLE)
     if not path:
         return Platform()
@@ -60,8 +57,8 @@ def read_platform(environment: Mapping[str, str] | None = None) -> Platform:
 
 
 def fill_in(raw: dict[str, Any], platform: Platform) -> None:
-    """Takes the platform's facts where the stack's config says nothing."""
-    # Where a release is promoted, no image is built.
+    """Fills in the platform's facts where the stack's config has no value."""
+    # A promotion builds no image.
     images = raw.get("images") if "promote" in raw else raw.setdefault("images", {})
     if not isinstance(images, dict):
         return
@@ -72,57 +69,57 @@ def fill_in(raw: dict[str, Any], platform: Platform) -> None:
 
 
 def parts(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings of each program that runs an upstream image, by program; made where they are not there."""
+    """The settings of each program that runs an upstream image, by program; missing sections are added to `raw`."""
     monitoring = _section(raw, "monitoring")
     elk = _section(monitoring, "elk")
     registry = _section(raw, "registry")
     database = registry.get("database")
-    found = {
+    settings = {
         "mlflow": registry,
         "mlflow_full": registry,
         "postgres": database if isinstance(database, dict) else {},
         "elk": elk,
     }
-    for name in ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics", "grafana"):
-        found[name] = _section(monitoring, name)
+    for name in (*OPERATED, "grafana"):
+        settings[name] = _section(monitoring, name)
     for name in ("elasticsearch", "logstash", "kibana", "filebeat"):
-        found[name] = _section(elk, name)
+        settings[name] = _section(elk, name)
     attach = monitoring.get("attach")
     if isinstance(attach, dict) and "prometheus_operator" in attach:
-        found |= {name: {"enabled": False} for name in OPERATED}
-    return found
+        settings |= {name: {"enabled": False} for name in OPERATED}
+    return settings
 
 
-def wanted_images(raw: Mapping[str, Any]) -> dict[str, str]:
+def required_images(raw: Mapping[str, Any]) -> dict[str, str]:
     """Program → image, for each program that these settings would run."""
-    found = parts(raw)
-    on = [name for name in UPSTREAM_IMAGES if _enabled(name, found)]
-    # Which of MLflow's two images it is depends on what the registry is asked for.
-    full = bool(raw.get("registry_admin_password")) or bool({"database", "artifacts"} & found["mlflow"].keys())
-    on.remove("mlflow" if full else "mlflow_full")
-    return {name: str(found[name].get("image") or UPSTREAM_IMAGES[name]) for name in on}
+    settings = parts(raw)
+    enabled = [name for name in UPSTREAM_IMAGES if _enabled(name, settings)]
+    # The registry's features decide which of MLflow's two images it needs.
+    full = bool(raw.get("registry_admin_password")) or bool({"database", "artifacts"} & settings["mlflow"].keys())
+    enabled.remove("mlflow" if full else "mlflow_full")
+    return {name: str(settings[name].get("image") or UPSTREAM_IMAGES[name]) for name in enabled}
 
 
 def substitute(raw: dict[str, Any], platform: Platform) -> tuple[list[str], list[str]]:
-    """Puts substitutes in, and turns off what the cluster can't pull: (warnings, problems)."""
+    """Sets the platform's substitutes and turns off what the cluster can't pull. Returns (warnings, problems)."""
     warnings: list[str] = []
     problems: list[str] = []
-    found = parts(raw)
-    for name, image in wanted_images(raw).items():
+    settings = parts(raw)
+    for name, image in required_images(raw).items():
         if image in platform.images:
-            found[name]["image"] = platform.images[image]
-        elif image in platform.unavailable and _enabled(name, found):
+            settings[name]["image"] = platform.images[image]
+        elif image in platform.unavailable and _enabled(name, settings):
             reason = f"{image} can't be pulled ({platform.unavailable[image]})"
             if name in _REQUIRED:
                 setting = f"modelops:{_REQUIRED[name]}"
-                problems.append(f"{setting} is {image!r}, must be an image that can be had: {reason}")
+                problems.append(f"{setting} is {image!r}, must be an image that the cluster can pull: {reason}")
             else:
-                _turn_off(name, reason, found, warnings)
+                _turn_off(name, reason, settings, warnings)
     return warnings, problems
 
 
 def without_load_balancer(raw: dict[str, Any], platform: Platform) -> list[str]:
-    """Makes LoadBalancer Services reachable at node ports where nothing would give them an address: warnings."""
+    """Exposes LoadBalancer Services at node ports if nothing would assign them an address. Returns warnings."""
     warnings: list[str] = []
     for name in ("service", "registry", "monitoring") if not platform.load_balancer else ():
         section = _section(raw, name)
@@ -134,25 +131,25 @@ def without_load_balancer(raw: dict[str, Any], platform: Platform) -> list[str]:
     return warnings
 
 
-def _turn_off(name: str, reason: str, found: Mapping[str, dict[str, Any]], warnings: list[str]) -> None:
-    # Elasticsearch has no switch of its own: the whole `elk` goes.
+def _turn_off(name: str, reason: str, settings: Mapping[str, dict[str, Any]], warnings: list[str]) -> None:
+    # Elasticsearch has no switch of its own: all of `elk` is turned off.
     if name != "elasticsearch":
-        found[name]["enabled"] = False
+        settings[name]["enabled"] = False
         warnings.append(f"{name} is off for this run: {reason}")
-    for dependent in _WITH.get(name, ()):
-        if _enabled(dependent, found):
-            _turn_off(dependent, reason, found, warnings)
+    for dependent in _DEPENDENTS.get(name, ()):
+        if _enabled(dependent, settings):
+            _turn_off(dependent, reason, settings, warnings)
 
 
-def _enabled(name: str, found: Mapping[str, Mapping[str, Any]]) -> bool:
+def _enabled(name: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
     if name in ("mlflow", "mlflow_full"):
         return True
     if name == "postgres":
-        # Also where the database is somebody else's: back-ups are made by its programs.
-        return "database" in found["mlflow"]
-    if name in ("elasticsearch", "logstash", "kibana", "filebeat") and not found["elk"].get("enabled", False):
+        # Even with an existing database server: backups need PostgreSQL's programs.
+        return "database" in settings["mlflow"]
+    if name in ("elasticsearch", "logstash", "kibana", "filebeat") and not settings["elk"].get("enabled", False):
         return False
-    return bool(found[name].get("enabled", name not in ("grafana", "elk")))
+    return bool(settings[name].get("enabled", name not in ("grafana", "elk")))
 
 
 def _section(raw: Any, key: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A stack's settings: its config and the platform's facts as one frozen, typed object, or one error with every problem.
 
-Components never see any of this: stacks/arguments.py turns settings into their arguments.
+Components never see them: stacks/arguments.py turns settings into arguments.
 """
 
 import copy
@@ -15,10 +15,11 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from stacks import cluster, production
 from stacks.models import Settings
 from stacks.platform import Platform, fill_in, read_platform, substitute, without_load_balancer
+from stacks.production import value_at
 
 NAMESPACE = "modelops"
 PROMOTED = ("gate",)
-"""What a stack still says of a model that it takes from another environment."""
+"""The settings of a model that still apply when it is promoted from another environment."""
 SECRETS = tuple(
     name
     for name, field in Settings.model_fields.items()
@@ -28,29 +29,29 @@ SECRETS = tuple(
 
 
 class SettingsError(pulumi.RunError):
-    """Wrong settings, all of them in one message. Raised before anything is created."""
+    """Every problem with the settings, in one message. Raised before anything is created."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Settings, and what the program should say about them."""
+    """Settings, with the warnings to print about them."""
 
     settings: Settings
     context: str | None
-    """Context of the kubeconfig to use; None means its current one, which is local then."""
+    """Context of the kubeconfig to use; None means its current one, which is then local."""
     warnings: tuple[str, ...]
 
 
 def load() -> Loaded:
     """Settings of the running stack. Raises SettingsError."""
-    values = _config_values()
-    namespace = f"{NAMESPACE}:"
-    own = {key.removeprefix(namespace): value for key, value in values.items() if key.startswith(namespace)}
+    # The config as the engine passed it on, or as a test set it.
+    config = {**pulumi.runtime.config.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
+    prefix = f"{NAMESPACE}:"
     return read(
         pulumi.get_stack(),
-        own,
-        context=values.get("kubernetes:context"),
-        is_secret=lambda key: pulumi.runtime.is_config_secret(namespace + key),
+        {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)},
+        context=config.get("kubernetes:context"),
+        is_secret=lambda key: pulumi.runtime.is_config_secret(prefix + key),
     )
 
 
@@ -62,9 +63,9 @@ def read(
     is_secret: Callable[[str], bool] = lambda _: True,
     platform: Platform | None = None,
 ) -> Loaded:
-    """Settings from config values by key (objects as JSON text or as they are). Raises SettingsError."""
+    """Settings from config values by key; objects may be JSON text. Raises SettingsError."""
     problems: list[str] = []
-    # A secret stays the text that it is, such as a receivers' configuration that somebody wrote as JSON.
+    # Secrets stay text, such as a configuration of receivers that somebody wrote as JSON.
     raw = {key: value if key in SECRETS else _parsed(value) for key, value in copy.deepcopy(dict(values)).items()}
     raw.setdefault("namespace", f"{NAMESPACE}-{stack}")
     try:
@@ -81,9 +82,10 @@ def read(
         settings = Settings.model_validate(raw)
     except ValidationError as error:
         problems += [_problem(detail) for detail in error.errors(include_url=False)]
-    problems += _cross_checks(raw, values)
+    # These rules look at the raw values, so that they hold even if something else is wrong.
+    problems += [*_source_checks(raw), *_service_checks(raw), *_gate_checks(raw), *_monitoring_checks(raw)]
     if raw.get("production") in (True, "true"):
-        problems += production.unsafe(raw, context)
+        problems += [*production.unmet(raw), *production.unsafe(raw, context)]
     problems += [
         f"{NAMESPACE}:{key} is not encrypted, must be set with `pulumi config set --secret {NAMESPACE}:{key}`"
         for key in SECRETS
@@ -97,13 +99,8 @@ def read(
     return Loaded(settings, context, tuple(warnings))
 
 
-def _config_values() -> dict[str, Any]:
-    """Every value of the stack's config: as the engine handed it over, or as a test set it."""
-    return {**pulumi.runtime.config.get_config_env(), **pulumi.runtime.config.CONFIG.get()}
-
-
 def _parsed(value: Any) -> Any:
-    """Objects and lists come as JSON text, everything else as it is."""
+    """The value of a setting, which for objects and lists may be JSON text."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         try:
             return json.loads(value)
@@ -120,8 +117,8 @@ def _problem(detail: Any) -> str:
         return f"{key} is missing, it is required{hint}"
     shown = "not shown" if detail["loc"][0] in SECRETS else repr(detail["input"])
     if kind == "extra_forbidden":
-        known = ", ".join(sorted(_fields_at(detail["loc"][:-1])))
-        return f"{key} is {shown}, must not be given; known are {known}"
+        fields = ", ".join(sorted(_fields_at(detail["loc"][:-1])))
+        return f"{key} is {shown}, must not be given; valid fields are {fields}"
     rules = {
         "greater_than_equal": "must be at least {ge}",
         "less_than_equal": "must be at most {le}",
@@ -135,52 +132,35 @@ def _problem(detail: Any) -> str:
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """The fields that are known at a place in the settings."""
+    """The valid fields of a group of settings."""
     model: type[BaseModel] = Settings
     for part in location:
         annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
         candidates = [annotation, *get_args(annotation)]
-        models = [found for found in candidates if isinstance(found, type) and issubclass(found, BaseModel)]
+        models = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
         if not models:
             return []
         model = models[0]
     return list(model.model_fields)
 
 
-def _cross_checks(raw: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Rules between settings. They look at the raw values, so that they hold even where something else is wrong."""
-    return [
-        *_source_checks(raw),
-        *_service_checks(raw),
-        *_gate_checks(raw),
-        *_monitoring_checks(raw),
-        *_production_checks(raw, given),
-    ]
-
-
 def _source_checks(raw: Mapping[str, Any]) -> list[str]:
-    """A release is made here or taken from elsewhere: what belongs to the one has no meaning for the other."""
+    """A release is either made here or promoted, and each way has settings that make no sense for the other."""
     promote, model = raw.get("promote"), raw.get("model")
     if not isinstance(promote, Mapping):
-        untold = isinstance(model, Mapping) and "framework" not in model
-        return ["modelops:model.framework is missing, it is required unless a release is promoted"] if untold else []
+        missing = isinstance(model, Mapping) and "framework" not in model
+        return ["modelops:model.framework is missing, it is required unless a release is promoted"] if missing else []
     problems = []
     if ("stack" in promote) == ("file" in promote):
-        problems.append("modelops:promote must have either stack or file: where the release comes from")
-    idle = ["images"] if "images" in raw else []
-    idle += [f"model.{key}" for key in (model if isinstance(model, Mapping) else {}) if key not in PROMOTED]
-    problems += [f"modelops:{key} is given, must not be with promote: nothing is built or trained" for key in idle]
+        problems.append(f"modelops:promote is {sorted(promote)}, must have exactly one of stack and file")
+    unused = ["images"] if "images" in raw else []
+    unused += [f"model.{key}" for key in (model if isinstance(model, Mapping) else {}) if key not in PROMOTED]
+    problems += [f"modelops:{key} must not be given with promote: nothing is built or trained" for key in unused]
     return problems
 
 
-def _at(raw: Any, *path: str) -> Any:
-    for key in path:
-        raw = raw.get(key) if isinstance(raw, Mapping) else None
-    return raw
-
-
 def _service_checks(raw: Mapping[str, Any]) -> list[str]:
-    bounds, replicas = _at(raw, "service", "autoscaling"), _at(raw, "service", "replicas")
+    bounds, replicas = value_at(raw, "service", "autoscaling"), value_at(raw, "service", "replicas")
     if not isinstance(bounds, Mapping):
         return []
     problems = []
@@ -188,19 +168,17 @@ def _service_checks(raw: Mapping[str, Any]) -> list[str]:
     if isinstance(low, int) and isinstance(high, int) and high < low:
         problems.append(f"modelops:service.autoscaling.max_replicas is {high}, must be at least min_replicas ({low})")
     if replicas is not None:
-        problems.append(
-            f"modelops:service.replicas is {replicas}, must not be given with autoscaling, which decides it"
-        )
+        problems.append(f"modelops:service.replicas is {replicas}, must not be given with autoscaling, which sets it")
     return problems
 
 
 def _gate_checks(raw: Mapping[str, Any]) -> list[str]:
-    gate, problems = _at(raw, "model", "gate"), []
+    gate, problems = value_at(raw, "model", "gate"), []
     for metric, bounds in gate.items() if isinstance(gate, Mapping) else ():
         if not bounds:
             problems.append(f"modelops:model.gate.{metric} is {bounds!r}, must have min, max, min_delta or max_delta")
         for least, most in (("min", "max"), ("min_delta", "max_delta")):
-            low, high = _at(bounds, least), _at(bounds, most)
+            low, high = value_at(bounds, least), value_at(bounds, most)
             if isinstance(low, int | float) and isinstance(high, int | float) and high < low:
                 problems.append(f"modelops:model.gate.{metric}.{most} is {high}, must be at least {least} ({low})")
     return problems
@@ -208,51 +186,18 @@ def _gate_checks(raw: Mapping[str, Any]) -> list[str]:
 
 def _monitoring_checks(raw: Mapping[str, Any]) -> list[str]:
     problems = []
-    if _at(raw, "monitoring", "grafana", "enabled") is True and not raw.get("grafana_admin_password"):
+    monitoring = raw.get("monitoring")
+    grafana = value_at(monitoring, "grafana", "enabled") is True
+    if grafana and not raw.get("grafana_admin_password"):
         problems.append("modelops:grafana_admin_password is missing, it is required when monitoring.grafana is on")
-    if _at(raw, "monitoring", "grafana", "enabled") is True and _at(raw, "monitoring", "attach") is not None:
+    if grafana and value_at(monitoring, "attach") is not None:
         problems.append("modelops:monitoring.grafana.enabled is True, must be false with monitoring.attach")
-    if _at(raw, "monitoring", "elk", "elasticsearch", "snapshots") is not None:
+    if value_at(monitoring, "elk", "elasticsearch", "snapshots") is not None:
         problems += [
             f"modelops:{key} is missing, it is required with monitoring.elk.elasticsearch.snapshots"
             for key in ("snapshot_access_key", "snapshot_secret_key")
             if not raw.get(key)
         ]
-    on = {part: _at(raw, "monitoring", part, "enabled") for part in ("prometheus", "grafana")}
-    if on["grafana"] is True and on["prometheus"] is False:
+    if grafana and value_at(monitoring, "prometheus", "enabled") is False:
         problems.append("modelops:monitoring.grafana.enabled is True, must be false when prometheus is off")
-    return problems
-
-
-def _production_checks(raw: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    if raw.get("production") not in (True, "true"):
-        return []
-    problems = []
-    # A cluster with its own Alertmanager has its receivers there.
-    operated = isinstance(_at(raw, "monitoring", "attach", "prometheus_operator"), Mapping)
-    if not operated and not given.get("alertmanager_config"):
-        problems.append(
-            "modelops:alertmanager_config is missing, it is required in production: alerts must go somewhere"
-        )
-    if not operated and _at(raw, "monitoring", "web", "tls") is not True:
-        problems.append(
-            "modelops:monitoring.web.tls is not true, must be true in production: Prometheus and Alertmanager speak TLS"
-        )
-    if _at(raw, "registry", "protect") is not True:
-        problems.append(
-            "modelops:registry.protect is not true, must be true in production: the registry has every model"
-        )
-    if not given.get("registry_admin_password"):
-        problems.append(
-            "modelops:registry_admin_password is missing, it is required in production: nobody else may write models"
-        )
-    if not isinstance(_at(raw, "registry", "database"), Mapping):
-        problems.append(
-            "modelops:registry.database is missing, it is required in production ({} runs a PostgreSQL server): SQLite "
-            "takes one writer and has no back-up of its own"
-        )
-    if not isinstance(_at(raw, "registry", "backup"), Mapping):
-        problems.append("modelops:registry.backup is missing, it is required in production")
-    if _at(raw, "service", "replicas") == 1:
-        problems.append("modelops:service.replicas is 1, must be at least 2 in production")
     return problems

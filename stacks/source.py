@@ -1,4 +1,4 @@
-"""Which commit the model's sources are at."""
+"""The Git commit of the model's sources."""
 
 import subprocess
 from pathlib import Path
@@ -7,9 +7,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def commit_of(folder: str) -> str:
-    """The last commit that touched the folder, with `-dirty` when it has changed since; empty where there is no git.
+    """The last commit that touched the folder, with `-dirty` if it has changed since; empty without Git.
 
-    Not the newest commit of all: that one would be another after every change of a word in a page.
+    HEAD would be a different commit after every change to a docs page.
     """
     commit = _git("log", "-1", "--format=%H", "--", folder)
     return f"{commit}-dirty" if commit and _git("status", "--porcelain", "--", folder) else commit
@@ -17,7 +17,7 @@ def commit_of(folder: str) -> str:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=30)
+        result = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

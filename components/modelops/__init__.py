@@ -1,10 +1,10 @@
-"""Pulumi components for the whole life of a machine-learning model on Kubernetes."""
+"""Pulumi components for the whole life cycle of a machine-learning model on Kubernetes."""
 
 import importlib
 from typing import Any
 
-# A module is loaded when something of it is used (PEP 562), so a program pays for the components that it has. Type
-# checkers and editors read the same table from __init__.pyi.
+# Modules are loaded on first use (PEP 562), so a program only pays for the components that it uses. Type checkers and
+# editors read the same table from __init__.pyi.
 _EXPORTS: dict[str, tuple[str, ...]] = {
     "modelops.airflow.args": (
         "AirflowPipelineArgs",

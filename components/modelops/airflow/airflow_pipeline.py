@@ -1,4 +1,4 @@
-"""AirflowPipeline: a model's way from raw data to the registry as a DAG, in an Airflow of its own or another one."""
+"""AirflowPipeline: takes a model from raw data to the registry as a DAG, in a new or an existing Airflow."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json
 from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
-from modelops.data.checks import DEFAULT_RESOURCES as DATA_SIZES
+from modelops.data.checks import DEFAULT_RESOURCES as DATA_RESOURCES
 from modelops.data.checks import check_declaration
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.config import config_map
@@ -26,6 +26,7 @@ from modelops.kubernetes.pods import (
     check_resources,
     claimed,
     container,
+    core,
     env_from_secret,
     mount,
     name_of,
@@ -33,12 +34,13 @@ from modelops.kubernetes.pods import (
     resource_requirements,
     scratch,
     secret_key,
+    tracking_credentials,
 )
 from modelops.training.args import Framework
-from modelops.training.pod import PUBLISHER_SIZES, TRAINING_SIZES
+from modelops.training.pod import PUBLISHER_RESOURCES, TRAINING_RESOURCES
 
 COMPONENT = "airflow-pipeline"
-LONGEST_NAME = 40
+MAX_NAME_LENGTH = 40
 DEFAULT_START = "2026-01-01"
 DEFAULT_RETRIES = 1
 DEFAULT_RETRY_SECONDS = 60
@@ -52,20 +54,20 @@ rbac = k8s.rbac.v1
 
 
 class AirflowPipeline(pulumi.ComponentResource):
-    """Prepares, trains, evaluates and registers a model as an Airflow DAG, by the images that DataPipeline and
-    TrainingJob run, on a schedule or when it is triggered; a run has the identity that a TrainingJob's would have.
+    """Prepares, trains, evaluates and registers a model as an Airflow DAG, on a schedule or when triggered.
 
-    Unlike these two, nothing of it runs during `pulumi up`: Airflow decides when.
+    It uses the images of DataPipeline and TrainingJob, and its runs have the same identity as TrainingJob's. Unlike
+    these two, it runs nothing during `pulumi up`: Airflow decides when.
     """
 
     dag: pulumi.Output[str]
     """The DAG's id."""
     dag_files: pulumi.Output[str]
-    """Name of the ConfigMap with the DAG's three files, for the folder of DAGs of an existing Airflow."""
+    """Name of the ConfigMap with the DAG's three files, for the DAGs folder of an existing Airflow."""
     url: pulumi.Output[str]
     """Address of Airflow's pages and API; empty with `existing`."""
     admin_secret: pulumi.Output[str]
-    """Name of the Secret with `username` and `password` of its administrator; empty with `existing`."""
+    """Name of the Secret with the administrator's `username` and `password`; empty with `existing`."""
 
     def __init__(self, name: str, args: AirflowPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
@@ -73,11 +75,13 @@ class AirflowPipeline(pulumi.ComponentResource):
         name = objects_name(name, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
         labels = standard_labels(COMPONENT, COMPONENT, name)
-        pods = _account(name, args, labels, child_opts)
-        document = pulumi.Output.json_dumps(_document(name, args, pods), indent=2, sort_keys=True)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
+        # The ServiceAccount of the steps' pods has no permissions, and they get no token.
+        account = with_dependencies(name, service_account(name, metadata, child_opts))
+        module = name.replace("-", "_")
         files: Mapping[str, pulumi.Input[str]] = {
-            f"{_module(name)}.py": asset("airflow/assets/model_pipeline.py"),
-            f"{_module(name)}.json": document,
+            f"{module}.py": asset("airflow/assets/model_pipeline.py"),
+            f"{module}.json": pulumi.Output.json_dumps(_document(name, args, account), indent=2, sort_keys=True),
             "modelops_run_id.py": asset("core/run_id.py"),
         }
         dags = config_map(f"{name}-dag", args["namespace"], labels, files, child_opts)
@@ -86,17 +90,17 @@ class AirflowPipeline(pulumi.ComponentResource):
         self.url = self.admin_secret = pulumi.Output.from_input("")
         if "existing" in args:
             existing = args["existing"]
-            _rights(name, args, labels, existing["service_account"], existing["namespace"], child_opts)
+            _allow_jobs(name, args, labels, existing["service_account"], existing["namespace"], child_opts)
         else:
-            runner = f"{name}-airflow"
-            rights = _rights(name, args, labels, runner, args["namespace"], child_opts)
-            airflow = server.deploy(runner, name, args, dags, tuple(files), rights, child_opts)
+            server_name = f"{name}-airflow"
+            permissions = _allow_jobs(name, args, labels, server_name, args["namespace"], child_opts)
+            airflow = server.deploy(server_name, name, args, dags, tuple(files), permissions, child_opts)
             self.dag = with_dependencies(name, airflow.deployment)
             self.url = service_url(
                 airflow.service,
                 expose=Expose(args.get("airflow", {}).get("expose", Expose.CLUSTER_IP)),
                 port=server.PORT,
-                inside=cluster_host(runner, args["namespace"]),
+                inside=cluster_host(server_name, args["namespace"]),
                 host=None,
                 ready=[airflow.deployment],
             )
@@ -105,24 +109,22 @@ class AirflowPipeline(pulumi.ComponentResource):
         self.register_outputs({output: getattr(self, output) for output in outputs})
 
 
-def checked(name: str, unchecked: AirflowPipelineArgs) -> AirflowPipelineArgs:
-    """The arguments as the component wants them. Raises ArgumentsError with every problem."""
+def checked(name: str, args: AirflowPipelineArgs) -> AirflowPipelineArgs:
+    """The arguments, read and checked. Raises ArgumentsError with every problem."""
     problems = Problems("AirflowPipeline", name)
-    args = read_args(unchecked, AirflowPipelineArgs, problems)
+    args = read_args(args, AirflowPipelineArgs, problems)
     fields: Mapping[str, Any] = args
-    problems.dns_label("name", name, maximum=LONGEST_NAME)
+    problems.dns_label("name", name, maximum=MAX_NAME_LENGTH)
     problems.dns_label("namespace", fields.get("namespace"))
     problems.text("claim", fields.get("claim"))
     data, training = _mapping(fields.get("data")), _mapping(fields.get("training"))
-    check_declaration(problems, data, under="data.")
-    for field, part in (("data", data), ("training", training)):
-        image = part.get("image")
-        if isinstance(image, str) and "@sha256:" not in image:
-            problems.add(f"{field}.image", image, "must be named by digest (repository@sha256:…)")
+    check_declaration(problems, data, prefix="data.")
+    problems.image_digest("data.image", data.get("image"))
+    problems.image_digest("training.image", training.get("image"))
     problems.mlflow_name("training.model_name", training.get("model_name"))
     problems.url("training.tracking_uri", training.get("tracking_uri"))
-    check_resources(problems, "data.resources", data.get("resources"), DATA_SIZES)
-    check_resources(problems, "training.resources", training.get("resources"), TRAINING_SIZES)
+    check_resources(problems, "data.resources", data.get("resources"), DATA_RESOURCES)
+    check_resources(problems, "training.resources", training.get("resources"), TRAINING_RESOURCES)
     problems.number("retries", fields.get("retries"), 0, 10)
     problems.number("retry_seconds", fields.get("retry_seconds"), 0, 86_400)
     problems.number("timeout_seconds", fields.get("timeout_seconds"), 30, MONTH_SECONDS)
@@ -130,7 +132,7 @@ def checked(name: str, unchecked: AirflowPipelineArgs) -> AirflowPipelineArgs:
     if fields.get("catchup") and "schedule" not in fields:
         problems.add("catchup", True, "must not be given without schedule")
     if "airflow" in fields and "existing" in fields:
-        problems.add("existing", "given", "must not be given together with airflow")
+        problems.add("existing", list(_mapping(fields["existing"])), "must not be given together with airflow")
     airflow = _mapping(fields.get("airflow"))
     check_resources(problems, "airflow.resources", airflow.get("resources"), server.DEFAULT_RESOURCES)
     problems.quantity("airflow.storage_size", airflow.get("storage_size"))
@@ -142,21 +144,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _module(name: str) -> str:
-    """The name of the DAG's file."""
-    return name.replace("-", "_")
-
-
-def _account(
-    name: str, args: AirflowPipelineArgs, labels: Mapping[str, pulumi.Input[str]], opts: pulumi.ResourceOptions
-) -> pulumi.Output[str]:
-    """The ServiceAccount of the steps' pods, without rights and token."""
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-    account = service_account(name, metadata, opts)
-    return with_dependencies(name, account)
-
-
-def _rights(
+def _allow_jobs(
     name: str,
     args: AirflowPipelineArgs,
     labels: Mapping[str, pulumi.Input[str]],
@@ -164,7 +152,7 @@ def _rights(
     namespace: pulumi.Input[str],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Resource:
-    """What Airflow's tasks may do: run Jobs and read what they said."""
+    """Lets Airflow's tasks run Jobs and read their logs."""
     metadata = k8s.meta.v1.ObjectMetaArgs(name=f"{name}-jobs", namespace=args["namespace"], labels=labels)
     rules = [
         rbac.PolicyRuleArgs(api_groups=["batch"], resources=["jobs", "jobs/status"], verbs=["create", "get", "delete"]),
@@ -175,7 +163,7 @@ def _rights(
 
 
 def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> dict[str, Any]:
-    """What the DAG reads."""
+    """The DAG's JSON file."""
     training = args["training"]
     return {
         "name": name,
@@ -204,7 +192,7 @@ def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) 
 def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> dict[str, Any]:
     """The pod template of each step."""
     data, training = args["data"], args["training"]
-    declared = {key: data[key] for key in ("sources", "steps", "target") if key in data}
+    declaration = {key: data[key] for key in ("sources", "steps", "target") if key in data}
     model: dict[str, pulumi.Input[str]] = {
         "MODELOPS_MODEL_NAME": training["model_name"],
         "MODELOPS_FRAMEWORK": Framework(training["framework"]).value,
@@ -213,59 +201,58 @@ def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> 
         "MODELOPS_IMAGE": training["image"],
         "MLFLOW_TRACKING_URI": training["tracking_uri"],
     }
-    pod = _Pod(name, args, account)
-    salt = {"MODELOPS_SALT": (data["salt_secret"], "salt")} if "salt_secret" in data else {}
-    tracking: dict[str, tuple[pulumi.Input[str], str]] = {}
-    if "tracking_secret" in training:
-        for key in ("username", "password"):
-            tracking[f"MLFLOW_TRACKING_{key.upper()}"] = (training["tracking_secret"], key)
+    pod = _StepPod(name, args, account)
+    salt = [secret_key("MODELOPS_SALT", data["salt_secret"], "salt")] if "salt_secret" in data else []
+    tracking = tracking_credentials(training.get("tracking_secret"))
     publish = ["python", "-m", "modelops_runtime", "publish"]
     return {
-        "prepare": pod.of(
+        "prepare": pod.template(
             data["image"],
             ["python", "-m", "modelops_runtime", "prepare"],
             {
-                "MODELOPS_PIPELINE": canonical_json(declared),
+                "MODELOPS_PIPELINE": canonical_json(declaration),
                 "MODELOPS_DESTINATION": DESTINATION,
                 "MODELOPS_VERSION_FILE": "/dev/termination-log",
                 "MODELOPS_PIPELINE_NAME": name,
                 "MLFLOW_TRACKING_URI": training["tracking_uri"],
             },
-            {**salt, **tracking},
+            [*salt, *tracking],
             data.get("resources"),
-            DATA_SIZES,
-            all_of=data.get("data_secret"),
+            DATA_RESOURCES,
+            data.get("data_secret"),
         ),
-        "train": pod.of(training["image"], list(TRAIN_COMMAND), model, {}, training.get("resources"), TRAINING_SIZES),
-        "evaluate": pod.of(training["image"], [*publish, "--gate"], model, {}, None, PUBLISHER_SIZES),
-        "register": pod.of(training["image"], publish, model, tracking, None, PUBLISHER_SIZES),
+        "train": pod.template(
+            training["image"], list(TRAIN_COMMAND), model, [], training.get("resources"), TRAINING_RESOURCES
+        ),
+        "evaluate": pod.template(training["image"], [*publish, "--gate"], model, [], None, PUBLISHER_RESOURCES),
+        "register": pod.template(training["image"], publish, model, tracking, None, PUBLISHER_RESOURCES),
     }
 
 
-class _Pod:
-    """Pod templates as Kubernetes' API takes them: Airflow creates these pods, not Pulumi."""
+class _StepPod:
+    """Pod templates in Kubernetes' own spelling, because Airflow creates the pods, not Pulumi."""
 
     def __init__(self, name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> None:
         self._name, self._args, self._account = name, args, account
 
-    def of(
+    def template(
         self,
         image: pulumi.Input[str],
         command: list[str],
         variables: Mapping[str, pulumi.Input[str]],
-        secrets: Mapping[str, tuple[pulumi.Input[str], str]],
+        secrets: list[core.EnvVarArgs],
         resources: Resources | None,
-        sizes: DefaultResources,
-        all_of: pulumi.Input[str] | None = None,
+        defaults: DefaultResources,
+        env_secret: pulumi.Input[str] | None = None,
     ) -> Any:
         step = container(
             "step",
             image,
             variables=variables,
-            secrets=[secret_key(key, secret, entry) for key, (secret, entry) in secrets.items()],
-            env_from=None if all_of is None else [env_from_secret(all_of)],
+            secrets=secrets,
+            env_from=None if env_secret is None else [env_from_secret(env_secret)],
             command=command,
-            resources=resource_requirements(resources, sizes),
+            resources=resource_requirements(resources, defaults),
             volume_mounts=[mount("data", DATA), mount("tmp", "/tmp")],
         )
         template = pod_template(

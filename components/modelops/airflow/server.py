@@ -1,6 +1,6 @@
 """An Airflow for one pipeline: PostgreSQL, and a pod with the API server, the scheduler and the DAG processor.
 
-The tasks run in the scheduler's container (LocalExecutor): they only start Kubernetes Jobs and wait for them.
+Tasks run in the scheduler's container (LocalExecutor): they only start Kubernetes Jobs and wait for them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ from modelops.kubernetes.pods import (
     from_config_map,
     http_probe,
     mount,
-    name_of,
     pod_template,
     resource_requirements,
     restricted_pod,
     scratch,
-    secret_key,
+    secret_variable,
     single_replica,
 )
 
@@ -46,7 +45,7 @@ PORT = 8080
 API = f"http://127.0.0.1:{PORT}"
 HEALTH_PORT = 8974
 USER = 50000
-"""The user of upstream's image; its group is root's, which owns Airflow's folders there."""
+"""The user of the upstream image; its group is root, which owns Airflow's folders there."""
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="512Mi", memory_limit="1536Mi")
 STARTUP_SECONDS = 300
 ADMIN = "admin"
@@ -69,7 +68,7 @@ SETTINGS = {
     "API": API,
     "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "True",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(HEALTH_PORT),
-    # Generous: on a busy node the defaults (5, 30 and 50 s) fail tasks that only wait.
+    # On a busy node the defaults (5, 30 and 50 s) fail tasks that only wait.
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
     "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
     "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
@@ -79,7 +78,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Server:
-    """What the component needs of it."""
+    """The objects of a deployed Airflow that the component refers to."""
 
     service: core.Service
     deployment: k8s.apps.v1.Deployment
@@ -92,20 +91,19 @@ def deploy(
     args: AirflowPipelineArgs,
     dags: core.ConfigMap,
     files: Sequence[str],
-    rights: pulumi.Resource,
+    permissions: pulumi.Resource,
     opts: pulumi.ResourceOptions,
 ) -> Server:
-    """Deploys it, with `files` of the ConfigMap `dags` in its folder of DAGs."""
-    wanted = args.get("airflow", {})
+    """Deploys Airflow after `permissions`, with `files` of the ConfigMap `dags` in its DAGs folder."""
+    settings = args.get("airflow", {})
     labels = standard_labels(NAME, COMPONENT, instance)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=labels)
-    database: dict[str, Any] = {key: wanted[key] for key in ("storage_size", "storage_class") if key in wanted}
-    address = postgres.server(
+    database_url = postgres.server(
         f"{instance}-postgres",
         instance,
         args["namespace"],
-        database,
-        wanted.get("database_image", UPSTREAM_IMAGES["postgres"]),
+        {key: settings[key] for key in ("storage_size", "storage_class") if key in settings},
+        settings.get("database_image", UPSTREAM_IMAGES["postgres"]),
         args.get("image_pull_secret"),
         opts,
         DATABASE,
@@ -115,21 +113,21 @@ def deploy(
         "session": secrets.token_urlsafe(32),
         "tokens": secrets.token_urlsafe(48),
     }
-    own = generated_secret(f"{server}-keys", args["namespace"], labels, keys, opts)
+    key_secret = generated_secret(f"{server}-keys", args["namespace"], labels, keys, opts)
     login = {"username": ADMIN, "password": secrets.token_urlsafe(24)}
     admin = generated_secret(f"{server}-admin", args["namespace"], labels, login, opts)
     account = service_account(server, metadata, opts)
     network_policy(server, metadata, selector(NAME, instance), opts, ingress=[allow_ingress(PORT)])
-    prepare, *programs = _containers(args, address, own, admin, files)
+    prepare, *programs = _containers(args, database_url, key_secret, admin, files)
     deployment = k8s.apps.v1.Deployment(
         server,
         metadata=metadata,
-        # One: two schedulers would start the same tasks' Jobs side by side while one takes over from the other.
+        # Not a rolling update, in which two schedulers would start the same tasks' Jobs.
         spec=single_replica(
             selector(NAME, instance),
             pod_template(
                 labels,
-                with_dependencies(server, account, rights),
+                with_dependencies(server, account, permissions),
                 programs,
                 args,
                 security=restricted_pod(USER, 0),
@@ -145,7 +143,7 @@ def deploy(
         server,
         metadata=metadata,
         spec=core.ServiceSpecArgs(
-            type=Expose(wanted.get("expose", Expose.CLUSTER_IP)).value,
+            type=Expose(settings.get("expose", Expose.CLUSTER_IP)).value,
             selector=selector(NAME, instance),
             ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
         ),
@@ -156,38 +154,42 @@ def deploy(
 
 def _containers(
     args: AirflowPipelineArgs,
-    address: core.EnvVarArgs,
-    own: core.Secret,
+    database_url: core.EnvVarArgs,
+    key_secret: core.Secret,
     admin: core.Secret,
     files: Sequence[str],
 ) -> list[core.ContainerArgs]:
-    """What prepares the database, then the three programs."""
-    wanted = args.get("airflow", {})
-    image = wanted.get("image", AIRFLOW_IMAGE)
-    keys = [
-        address,
-        secret_key("AIRFLOW__CORE__FERNET_KEY", name_of(own), "fernet"),
-        secret_key("AIRFLOW__API__SECRET_KEY", name_of(own), "session"),
-        secret_key("AIRFLOW__API_AUTH__JWT_SECRET", name_of(own), "tokens"),
+    """The init container that prepares the database, then the three programs."""
+    settings = args.get("airflow", {})
+    shared_secrets = [
+        database_url,
+        secret_variable("AIRFLOW__CORE__FERNET_KEY", key_secret, "fernet"),
+        secret_variable("AIRFLOW__API__SECRET_KEY", key_secret, "session"),
+        secret_variable("AIRFLOW__API_AUTH__JWT_SECRET", key_secret, "tokens"),
     ]
-    # File by file: the links of a mounted ConfigMap would show Airflow each DAG several times.
+    # File by file, because Airflow would find each DAG several times through the symlinks of a mounted ConfigMap.
     mounts = [mount("tmp", "/tmp"), mount("home", HOME)]
     mounts += [mount("dags", f"{DAGS}/{file}", read_only=True, sub_path=file) for file in files]
 
-    def program(name: str, command: Sequence[str], **fields: Any) -> core.ContainerArgs:
-        more = fields.pop("mounts", [])
+    def program(
+        name: str,
+        command: Sequence[str],
+        extra_secrets: Sequence[core.EnvVarArgs] = (),
+        extra_mounts: Sequence[core.VolumeMountArgs] = (),
+        **fields: Any,
+    ) -> core.ContainerArgs:
         return container(
             name,
-            image,
+            settings.get("image", AIRFLOW_IMAGE),
             variables=SETTINGS,
-            secrets=[*keys, *fields.pop("secrets", [])],
+            secrets=[*shared_secrets, *extra_secrets],
             command=list(command),
-            resources=resource_requirements(wanted.get("resources"), DEFAULT_RESOURCES),
-            volume_mounts=[*mounts, *more],
+            resources=resource_requirements(settings.get("resources"), DEFAULT_RESOURCES),
+            volume_mounts=[*mounts, *extra_mounts],
             **fields,
         )
 
-    def alive(path: str, port: str) -> dict[str, core.ProbeArgs]:
+    def probes(path: str, port: str) -> dict[str, Any]:
         return {
             "startup_probe": http_probe(path, port, period=3, failures=STARTUP_SECONDS // 3, timeout=5),
             "readiness_probe": http_probe(path, port, period=10, failures=3, timeout=10),
@@ -195,23 +197,23 @@ def _containers(
         }
 
     login = [
-        secret_key("ADMIN_USERNAME", name_of(admin), "username"),
-        secret_key("ADMIN_PASSWORD", name_of(admin), "password"),
+        secret_variable("ADMIN_USERNAME", admin, "username"),
+        secret_variable("ADMIN_PASSWORD", admin, "password"),
     ]
     return [
-        program("prepare", ["/bin/sh", "-c", asset("airflow/assets/prepare.sh")], secrets=login),
+        program("prepare", ["/bin/sh", "-c", asset("airflow/assets/prepare.sh")], login),
         program(
             "api-server",
             ["airflow", "api-server", f"--port={PORT}", "--workers=1"],
             ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
-            **alive("/api/v2/version", "http"),
+            **probes("/api/v2/version", "http"),
         ),
         program(
             "scheduler",
             ["/bin/sh", "-c", asset("airflow/assets/scheduler.sh")],
+            extra_mounts=[mount("account", ACCOUNT_FOLDER, read_only=True)],
             ports=[core.ContainerPortArgs(name="health", container_port=HEALTH_PORT)],
-            mounts=[mount("account", ACCOUNT_FOLDER, read_only=True)],
-            **alive("/health", "health"),
+            **probes("/health", "health"),
         ),
         program("dag-processor", ["airflow", "dag-processor"]),
     ]

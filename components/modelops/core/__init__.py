@@ -1,1 +1,1 @@
-"""What knows nothing of Kubernetes: checks of arguments, outputs, names, images, the identity of a run."""
+"""The parts without Kubernetes: argument checks, outputs, names, images, the identity of a run."""

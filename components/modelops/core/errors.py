@@ -1,7 +1,7 @@
-"""What a component raises when its arguments can't work."""
+"""The error that a component raises for wrong arguments."""
 
 import pulumi
 
 
 class ArgumentsError(pulumi.RunError, ValueError):
-    """Wrong arguments of one component, all of them in one message. Raised before any child is created."""
+    """Every problem with one component's arguments, in one message. Raised before any child is created."""

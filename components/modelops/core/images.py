@@ -1,4 +1,4 @@
-"""Upstream images of the programs that the library runs, each by exact version."""
+"""Upstream images of the programs that the library runs, each pinned to an exact version."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,7 +9,7 @@ _MLFLOW = "ghcr.io/mlflow/mlflow:v3.17.2"
 UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
     {
         "mlflow": _MLFLOW,
-        # With drivers for databases, SDKs of object stores and the forms of the accounts' pages.
+        # Adds database drivers, object store SDKs and the forms of the account pages.
         "mlflow_full": f"{_MLFLOW}-full",
         "postgres": "docker.io/library/postgres:15.20-bookworm",
         "prometheus": "docker.io/prom/prometheus:v3.13.5",
@@ -23,9 +23,9 @@ UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
         "filebeat": f"docker.elastic.co/beats/filebeat:{_ELASTIC}",
     }
 )
-"""Program → the image that a component runs where its arguments name no other."""
+"""Program → the image that a component runs unless its arguments name another."""
 
 AIRFLOW_IMAGE = "docker.io/apache/airflow:3.3.2-python3.12"
-"""What AirflowPipeline deploys. As with the next one, a stack's platform need not offer it."""
+"""The Airflow that AirflowPipeline deploys. A stack's platform need not offer it, nor the next one."""
 VLLM_IMAGE = "docker.io/vllm/vllm-openai:v0.33.0"
-"""The engine for large models. Not among the images above, which a stack's platform has to offer."""
+"""The engine for large language models."""

@@ -1,4 +1,4 @@
-"""The name of a component's objects."""
+"""How a component names its objects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pulumi
 
 
 def objects_name(name: str, opts: pulumi.ResourceOptions | None) -> str:
-    """The component's own name, or the one that it was renamed from.
+    """The component's name, or the one it was renamed from.
 
-    Kubernetes can't rename an object. So what was renamed under an alias keeps its objects, and they their names, for
-    as long as the alias is there.
+    Kubernetes can't rename an object, so a component renamed under an alias keeps its objects and their names for as
+    long as it has the alias.
     """
     for alias in opts.aliases or [] if opts else []:
         if isinstance(alias, pulumi.Alias) and isinstance(alias.name, str):

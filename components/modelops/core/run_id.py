@@ -1,11 +1,11 @@
-"""The identity of a training run: what it was made from, and nothing else.
+"""The identity of a training run: what it is made from, and nothing else.
 
 `run_id` is the first twelve hex digits of the SHA-256 of a canonical JSON document of
 - the image's digest (`sha256:…` alone: the same image in another registry trains the same model),
-- the command (a fixed token for the default one), the parameters, the framework,
+- the command (a fixed token for the default one), the parameters and the framework,
 - the data's URI and version,
-- the topology (how many workers; processes a worker and tensor parallelism where they are not 1),
-- the sweep, where there is one: the values, the metric and the goal.
+- the topology (the number of workers; processes per worker and tensor parallelism unless they are 1),
+- the sweep, if any: its values, metric and goal.
 The gate is left out: a bound on the result does not change the result. So are resources, retries, deadlines and names.
 """
 
@@ -18,14 +18,14 @@ from typing import Any
 RUN_ID_LENGTH = 12
 TRAINING_TOKEN = ("python", "-m", "model.train")
 PREPARING_TOKEN = ("python", "-m", "model.prepare")
-"""What the identity hashes in place of the default commands: their words in the first version. The commands may get
-other names; a name shapes no result, so a new one must not train or prepare anything again."""
+"""The identity hashes these in place of the default commands: they are the first version's spelling of them. Renaming
+a command changes no result, so it must not train or prepare anything again."""
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with one spelling a value: sorted keys, no blanks, and 1.0 written as 1 (Pulumi's wire has only floats).
+    """JSON with one spelling per value: sorted keys, no whitespace, 1.0 written as 1 (Pulumi's wire has only floats).
 
-    Raises ValueError for NaN and infinities, TypeError for what JSON has no form for.
+    Raises ValueError for NaN and infinities, TypeError for values that JSON can't represent.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -45,7 +45,7 @@ def run_id(
 ) -> str:
     """The run's identity, as described above."""
     topology = {"workers": workers}
-    # What has its default stays out, so that runs from before there was such a thing keep their identity.
+    # Defaults are left out, so that runs from before these fields existed keep their identity.
     topology |= {"processes_per_worker": processes_per_worker} if processes_per_worker != 1 else {}
     topology |= {"tensor_parallel": tensor_parallel} if tensor_parallel != 1 else {}
     document: dict[str, Any] = {
@@ -64,7 +64,7 @@ def run_id(
 def image_digest(reference: str) -> str:
     """`sha256:…` of `repository@sha256:…`.
 
-    Raises ValueError when the reference has no digest: a tag can move, and the run id would lie.
+    Raises ValueError if the reference has no digest: a tag can move, and the run id would be wrong.
     """
     digest = reference.partition("@")[2]
     if not digest.startswith("sha256:"):

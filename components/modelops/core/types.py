@@ -1,4 +1,4 @@
-"""Argument types that several components share."""
+"""Argument types shared by several components."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -8,14 +8,14 @@ import pulumi
 
 
 class Expose(Enum):
-    """How a Service is reached."""
+    """How a Service is exposed."""
 
     LOAD_BALANCER = "LoadBalancer"
-    """From outside the cluster, at an address that the cluster's load balancer gives."""
+    """Outside the cluster, at an address that the cluster's load balancer assigns."""
     CLUSTER_IP = "ClusterIP"
-    """From inside the cluster only."""
+    """Inside the cluster only."""
     NODE_PORT = "NodePort"
-    """From outside, at a high port of every node."""
+    """Outside the cluster, at a high port on every node."""
 
 
 if TYPE_CHECKING:
@@ -25,20 +25,19 @@ else:  # Pulumi's schema has the enum alone.
 
 
 class Resources(TypedDict):
-    """What a container asks for and may use. Quantities in Kubernetes' spelling."""
+    """Requests and limits of a container, as Kubernetes quantities."""
 
     cpu: NotRequired[pulumi.Input[str]]
-    """CPU request, in cores (`2`) or thousandths (`500m`). Default: the component's."""
+    """CPU request, in cores (`2`) or millicores (`500m`). Default: the component's."""
     cpu_limit: NotRequired[pulumi.Input[str]]
-    """CPU limit, in cores. Default: none, so that spare CPU is used."""
+    """CPU limit, in cores. Default: none, so that the container can use spare CPU."""
     memory: NotRequired[pulumi.Input[str]]
     """Memory request, in bytes with a unit (`512Mi`). Default: the component's."""
     memory_limit: NotRequired[pulumi.Input[str]]
-    """Memory limit. Default: the component's, or `memory` where only that is given."""
+    """Memory limit. Default: the component's, or `memory` if only that is given."""
     gpus: NotRequired[pulumi.Input[int]]
-    """GPUs, whole ones. Default 0; at least 0."""
+    """Number of GPUs. Default 0; at least 0."""
     gpu_resource: NotRequired[str]
-    """The name under which the cluster counts its GPUs (`amd.com/gpu`, `nvidia.com/mig-1g.10gb` …). Default
-    `nvidia.com/gpu`."""
+    """Resource name of the GPUs (`amd.com/gpu`, `nvidia.com/mig-1g.10gb` …). Default `nvidia.com/gpu`."""
     devices: NotRequired[Mapping[str, int]]
-    """Other devices by the cluster's name for them, such as `rdma/hca_shared_devices_a: 1`. Default: none."""
+    """Other devices by resource name, such as `rdma/hca_shared_devices_a: 1`. Default: none."""

@@ -1,7 +1,7 @@
 """Checks a component's arguments and collects every problem before any child is created.
 
-`read_args` checks the shape (unknown, missing and wrongly typed fields) against the component's TypedDict; `Problems`
-has the rules that hold between values. Values that are only known later (Outputs) pass: they can't be judged here.
+`read_args` checks the shape (unknown, missing and mistyped fields) against the component's TypedDict; `Problems` has
+the rules for values. Outputs pass unchecked, because their values are not known yet.
 """
 
 import inspect
@@ -28,30 +28,30 @@ _TYPE_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: 
 
 
 class Problems:
-    """The problems of one component's arguments, in the order in which they were found."""
+    """The problems with one component's arguments, in the order of the checks."""
 
     def __init__(self, component: str, name: str) -> None:
         self._subject = f'{component} "{name}"'
-        self._found: list[str] = []
+        self._problems: list[str] = []
 
     def add(self, field: str, value: object, rule: str) -> None:
-        """Notes that `field` has `value` but `rule` (“must be …”) holds."""
-        self._found.append(f"{field} is {_shown(value)}, {rule}")
+        """Records that `field` has `value`, which breaks `rule` (“must be …”)."""
+        self._problems.append(f"{field} is {_shown(value)}, {rule}")
 
     def missing(self, field: str, why: str = "it is required") -> None:
-        """Notes that `field` was not given."""
-        self._found.append(f"{field} is missing, {why}")
+        """Records that `field` is missing."""
+        self._problems.append(f"{field} is missing, {why}")
 
     def raise_if_any(self) -> None:
-        """Raises ArgumentsError with every problem, if there is one."""
-        if len(self._found) == 1:
-            raise ArgumentsError(f"{self._subject}: {self._found[0]}")
-        if self._found:
-            lines = "".join(f"\n  - {problem}" for problem in self._found)
-            raise ArgumentsError(f"{self._subject}: {len(self._found)} problems{lines}")
+        """Raises ArgumentsError with every recorded problem, if any."""
+        if len(self._problems) == 1:
+            raise ArgumentsError(f"{self._subject}: {self._problems[0]}")
+        if self._problems:
+            lines = "".join(f"\n  - {problem}" for problem in self._problems)
+            raise ArgumentsError(f"{self._subject}: {len(self._problems)} problems{lines}")
 
     def number(self, field: str, value: object, minimum: float | None = None, maximum: float | None = None) -> None:
-        """A number between bounds, both included."""
+        """A number within bounds, both inclusive."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             return
         if minimum is not None and maximum is not None and not minimum <= value <= maximum:
@@ -60,21 +60,32 @@ class Problems:
             self.add(field, value, f"must be at least {minimum}")
 
     def text(self, field: str, value: object) -> None:
-        """Not empty, no blanks: image references, commands, URLs."""
+        """Text that is not empty and has no whitespace: image references, commands, URLs."""
         if isinstance(value, str) and (not value or re.search(r"\s", value)):
-            self.add(field, value, "must not be empty or have blanks")
+            self.add(field, value, "must not be empty or contain whitespace")
+
+    def image_digest(self, field: str, value: object) -> None:
+        """An image reference by digest."""
+        if isinstance(value, str) and "@sha256:" not in value:
+            self.add(field, value, "must be named by digest (repository@sha256:…): a tag can move")
+
+    def variable_names(self, field: str, variables: object, *reserved: str) -> None:
+        """Names of environment variables, none of which begins with a reserved prefix."""
+        for name in variables if isinstance(variables, Mapping) else ():
+            if name.startswith(reserved) or not name.replace("_", "a").isalnum():
+                self.add(field, name, f"must be a variable name that does not begin with {', '.join(reserved)}")
 
     def dns_label(self, field: str, value: object, maximum: int = 63) -> None:
-        """A name that Kubernetes takes for a Service: lower-case letters, digits and dashes, a letter first."""
+        """A valid name of a Service: lower-case letters, digits and dashes, starting with a letter."""
         if isinstance(value, str) and (not _DNS_LABEL.fullmatch(value) or len(value) > maximum):
-            rule = f"must be lower-case letters, digits and dashes, a letter first, at most {maximum} characters"
-            self.add(field, value, rule)
+            rule = "must be lower-case letters, digits and dashes, starting with a letter"
+            self.add(field, value, f"{rule}, at most {maximum} characters")
 
     def mlflow_name(self, field: str, value: object) -> None:
-        """A name that MLflow's registry and a Kubernetes label both take."""
+        """A name that is valid in MLflow's registry and as a Kubernetes label."""
         if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?", value):
-            rule = "must be letters, digits, '.', '_' and '-', a letter or digit at both ends, at most 63 characters"
-            self.add(field, value, rule)
+            rule = "must be letters, digits, '.', '_' and '-', starting and ending with a letter or digit"
+            self.add(field, value, f"{rule}, at most 63 characters")
 
     def repository(self, field: str, value: object) -> None:
         """An image repository without tag or digest."""
@@ -84,23 +95,23 @@ class Problems:
             self.add(field, value, "must not have a tag")
 
     def model_uri(self, field: str, value: object) -> None:
-        """The address of a model version."""
+        """The URI of a model version."""
         if isinstance(value, str) and not (value.startswith("models:/") and len(value) > len("models:/")):
             self.add(field, value, "must be models:/<name>@<alias> or models:/<name>/<version>")
 
     def quantity(self, field: str, value: object) -> None:
-        """A Kubernetes quantity that is not negative: `500m`, `2`, `512Mi`."""
+        """A Kubernetes quantity of at least 0: `500m`, `2`, `512Mi`."""
         if isinstance(value, str) and _number(value) is None:
             self.add(field, value, "must be a Kubernetes quantity such as 500m, 2 or 512Mi")
 
     def quantities(self, field: str, value: object, keys: Sequence[str]) -> None:
-        """The named entries of a mapping, each a quantity."""
+        """The entries of a mapping under `keys`, each a quantity."""
         if isinstance(value, Mapping):
             for key in keys:
                 self.quantity(f"{field}.{key}", value.get(key))
 
     def at_most(self, field: str, value: object, lower: str, upper: str, default: str | None = None) -> None:
-        """The entry `lower` of a mapping, or its default, is no more than the entry `upper`; both are quantities."""
+        """The quantity `lower` of a mapping, or its default, is at most the quantity `upper`."""
         if not isinstance(value, Mapping):
             return
         least, most = value.get(lower, default), value.get(upper)
@@ -110,9 +121,9 @@ class Problems:
                 self.add(f"{field}.{upper}", most, f"must be at least {lower} ({least})")
 
     def device(self, field: str, value: object) -> None:
-        """The name of a device that nodes count: a domain, a slash and a name."""
+        """The resource name of a device: a domain, a slash and a name."""
         if isinstance(value, str) and (not _DEVICE.fullmatch(value) or value.startswith("requests.")):
-            self.add(field, value, "must be a device's name such as nvidia.com/gpu")
+            self.add(field, value, "must be a device name such as nvidia.com/gpu")
 
     def url(self, field: str, value: object) -> None:
         """An http or https address."""
@@ -121,10 +132,10 @@ class Problems:
 
 
 def read_args(args: T, spec: type[Any], problems: Problems) -> T:
-    """Returns `args` as `spec` (a TypedDict) wants them, and notes every difference in `problems`.
+    """Returns `args` in the shape of `spec` (a TypedDict) and records every mismatch in `problems`.
 
-    Entries that are None are left out, whole numbers that arrive as floats (Pulumi's wire has only floats) become
-    ints, and the values of an Enum become its members.
+    Drops entries that are None, turns whole numbers that arrive as floats (Pulumi's wire has only floats) into ints,
+    and the values of an Enum into its members.
     """
     return cast(T, _read_fields("", args, spec, problems))
 
@@ -136,24 +147,24 @@ def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> 
     hints: dict[str, Any] = {}
     for base in reversed(spec.__mro__):
         hints.update(inspect.get_annotations(base))
-    given = {key: entry for key, entry in value.items() if entry is not None}
-    read: dict[str, Any] = {}
-    for key, entry in given.items():
+    entries = {key: entry for key, entry in value.items() if entry is not None}
+    fields: dict[str, Any] = {}
+    for key, entry in entries.items():
         field = f"{path}.{key}" if path else key
         if key not in hints:
-            problems.add(field, entry, f"must not be given; known are {', '.join(sorted(hints))}")
+            problems.add(field, entry, f"must not be given; valid fields are {', '.join(sorted(hints))}")
         else:
-            read[key] = _read(field, entry, hints[key], problems)
-    for key in sorted(spec.__required_keys__ - given.keys()):
+            fields[key] = _read(field, entry, hints[key], problems)
+    for key in sorted(spec.__required_keys__ - entries.keys()):
         problems.missing(f"{path}.{key}" if path else key)
-    return read
+    return fields
 
 
 def _read(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     plain, hint = _unwrap(hint)
     if isinstance(value, pulumi.Output) or inspect.isawaitable(value):
         if plain:
-            problems.add(field, value, "must be a plain value: it decides which resources there are")
+            problems.add(field, value, "must be a plain value: it decides which resources exist")
         return value
     if hint is Any:
         return value
@@ -170,7 +181,7 @@ def _read(field: str, value: Any, hint: Any, problems: Problems) -> Any:
 
 
 def _unwrap(hint: Any) -> tuple[bool, Any]:
-    """(whether only a plain value will do, the type inside NotRequired and Input)."""
+    """(whether the value must be plain, the type inside NotRequired and Input)."""
     while typing.get_origin(hint) in (typing.NotRequired, typing.Required):
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -213,7 +224,7 @@ def _read_scalar(field: str, value: Any, hint: type[Any], problems: Problems) ->
 
 
 def _number(quantity: str) -> Decimal | None:
-    """What a quantity says, or None when Kubernetes would not take it."""
+    """The quantity as a number, or None if it is malformed or negative."""
     try:
         number = number_of(quantity)
     except ValueError:
@@ -223,7 +234,7 @@ def _number(quantity: str) -> Decimal | None:
 
 def _shown(value: object) -> str:
     if isinstance(value, pulumi.Output) or inspect.isawaitable(value):
-        return "only known later"
+        return "not known yet"
     if isinstance(value, Enum):
         return str(value.value)
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)

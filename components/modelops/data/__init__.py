@@ -1,1 +1,1 @@
-"""DataPipeline: from raw data to a version of training data."""
+"""DataPipeline: turns raw data into a version of training data."""

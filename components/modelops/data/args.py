@@ -11,12 +11,12 @@ from modelops.training.args import Toleration
 
 
 class Engine(Enum):
-    """Who does what looks at more than one row."""
+    """What runs the steps that need more than one row at a time."""
 
     MEMORY = "memory"
     """The first worker, with all rows in its memory."""
     DASK = "dask"
-    """All workers, by Dask, a piece in memory at a time."""
+    """All workers, with Dask, one partition in memory at a time."""
 
 
 if TYPE_CHECKING:
@@ -26,86 +26,85 @@ else:  # Pulumi's schema has the enum alone.
 
 
 class DataVolume(TypedDict):
-    """A volume at `/data` of every worker, for the destination, and for sources that are files. One of
+    """A volume at `/data` in every worker, for the destination and for sources that are files. Exactly one of
     `storage_size` and `claim`."""
 
     storage_size: NotRequired[pulumi.Input[str]]
     """Size of a volume to claim (`10Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
-    """Storage class of that volume; say one that encrypts. Default: the cluster's default class."""
+    """Storage class of that volume; choose one that encrypts. Default: the cluster's default class."""
     access_modes: NotRequired[Sequence[pulumi.Input[str]]]
-    """Access modes of that volume. Default `ReadWriteOnce`, with several shards `ReadWriteMany`."""
+    """Access modes of that volume. Default `ReadWriteOnce`, or `ReadWriteMany` with several shards."""
     retain_volume: NotRequired[bool]
-    """Whether the volume stays in the cluster when the component is removed. Default false: it goes with it."""
+    """Whether the volume stays in the cluster when the component is removed. Default false: it is deleted."""
     claim: NotRequired[pulumi.Input[str]]
-    """Name of a PersistentVolumeClaim in the namespace to use instead. It stays as it is."""
+    """Name of an existing PersistentVolumeClaim in the namespace to use instead. It is never changed or deleted."""
 
 
 class DataPipelineArgs(TypedDict):
     """Arguments of DataPipeline."""
 
     image: pulumi.Input[str]
-    """Image with the pipeline's program by digest (`repository@sha256:…`), the target `prepare`. Part of the
+    """Image with the pipeline's program, the target `prepare`, by digest (`repository@sha256:…`). Part of the
     version."""
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
     sources: Sequence[Mapping[str, Any]]
-    """Where the raw data is: `{"uri": "s3://raw/*.csv", "format": "csv", "types": {"age": "number"}}`. Part of the
+    """Where to read raw data: `{"uri": "s3://raw/*.csv", "format": "csv", "types": {"age": "number"}}`. Part of the
     version."""
     steps: Sequence[Mapping[str, Any]]
-    """What is done to it, in this order, each as `{"<step>": {<fields>}}`; one of them is `split`. The steps are in
-    docs/data-steps.md. Part of the version."""
+    """Steps to apply, in this order, each as `{"<step>": {<fields>}}`; one of them is `split`. docs/data-steps.md lists
+    them. Part of the version."""
     target: NotRequired[str]
-    """The column that a model learns to predict. Default: none. Part of the version."""
+    """Column that a model learns to predict. Default: none. Part of the version."""
     destination: NotRequired[pulumi.Input[str]]
-    """Where the versions come: a folder under `/data` of `volume`, or an `s3://` address. Default `/data/prepared`."""
+    """Where to write versions: a folder under `/data` on `volume`, or an `s3://` address. Default `/data/prepared`."""
     volume: NotRequired[DataVolume]
-    """Volume at `/data`. Default: none, then `destination` must be an address."""
+    """Volume at `/data`. Default: none; `destination` must then be an `s3://` address."""
     input_version: NotRequired[pulumi.Input[str]]
-    """Says which content the sources have (an ETag, a snapshot's name, a date): a plan can't read them, and prepares
-    anew when this changes. Default: none. Part of the version."""
+    """Identifies the content of the sources (an ETag, a snapshot's name, a date). A plan can't read them, so a change
+    of this prepares the data again. Default: none. Part of the version."""
     shards: NotRequired[int]
-    """How many pods share the work on single rows. Default 1; 1 to 100. Not part of the version: the result is the
-    same. The types of all columns of CSV and JSON lines must then be declared."""
+    """Number of pods that share the row-by-row work. Default 1; 1 to 100. With several, the types of all columns of CSV
+    and JSON Lines sources must be declared. Not part of the version: the result is the same."""
     engine: NotRequired[AnyEngine]
-    """Who does what looks at more than one row. Default `memory`. With `dask`, rows need to fit in no one's memory; it
-    has no interpolation, needs declared types as several shards do, and writes each part as several files. Not part of
-    the version: the rows are the same."""
+    """What runs the steps that need more than one row at a time. Default `memory`. With `dask`, no pod has to hold all
+    rows in memory; it can't interpolate, needs declared types as several shards do, and writes each split as several
+    files. Not part of the version: the rows are the same."""
     schedule: NotRequired[str]
-    """When to run, as cron has it (`0 3 * * *`): a CronJob. Then a version is named by the content of its inputs, and
-    `latest.json` at the destination names the newest. Default: once, a Job."""
+    """Cron schedule (`0 3 * * *`) of a CronJob. Versions are then named by the content of their inputs, and
+    `latest.json` at the destination names the newest. Default: none, one Job."""
     time_zone: NotRequired[str]
     """Time zone of the schedule (`Europe/Rome`). Default `Etc/UTC`."""
     salt_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace whose entry `salt` (16 bytes or more) is the key of hashes and pseudonyms.
+    """Name of a Secret in the namespace whose entry `salt` (at least 16 bytes) is the key for hashes and pseudonyms.
     Required with the steps `hash` and `pseudonymise`. Default: none."""
     data_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace whose entries become variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-    `AWS_ENDPOINT_URL`, `MODELOPS_SQL_PASSWORD` …). Default: none."""
+    """Name of a Secret in the namespace whose entries become environment variables (`AWS_ACCESS_KEY_ID`,
+    `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, `MODELOPS_SQL_PASSWORD` …). Default: none."""
     tracking_uri: NotRequired[pulumi.Input[str]]
-    """Address of an MLflow server, ModelRegistry's `tracking_uri`: each new version tells it of rows read and left,
-    violations and missing values, and its exporter makes metrics of them. Default: none."""
+    """Address of an MLflow server: ModelRegistry's `tracking_uri`. Each new version reports its rows read and kept,
+    violations and missing values there, and the registry's exporter turns them into metrics. Default: none."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` of the MLflow server. Default: none."""
     command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The program and its arguments. Default `modelops-prepare`. Part of the version."""
     environment: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Further variables (`AWS_ENDPOINT_URL` …). Default: none."""
+    """Additional environment variables (`AWS_ENDPOINT_URL` …). Default: none."""
     resources: NotRequired[Resources]
-    """Resources of each worker. Default: 500m CPU, 1Gi memory, limited to 4Gi. The first worker has all rows in
+    """Resources of each worker. Default: 500m CPU, 1Gi memory, limited to 4Gi. The first worker holds all rows in
     memory, unless `engine` is `dask`."""
     node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Labels that a node must have. Default: any node."""
+    """Labels that nodes must have. Default: any node."""
     tolerations: NotRequired[Sequence[Toleration]]
     """Taints that the pods accept. Default: none."""
     retries: NotRequired[int]
-    """How often a failed worker is tried again. Default 0; 0 to 10. What is wrong with the declaration or the data
-    (exit codes 2, 10, 11 and 13 to 15) is never retried; a pod that the cluster disrupts, or that was told to stop,
-    is replaced in any case and doesn't count."""
+    """How often a failed worker is retried. Default 0; 0 to 10. Errors in the declaration or the data (exit codes 2,
+    10, 11 and 13 to 15) are never retried. A pod that the cluster disrupts or stops is always replaced and doesn't
+    count."""
     timeout_seconds: NotRequired[int]
-    """How long a run may take, retries included, in seconds. Default 3600; 30 to 2592000 (thirty days)."""
+    """Time limit of a run, retries included, in seconds. Default 3600; 30 to 2592000 (thirty days)."""
     ttl_seconds_after_finished: NotRequired[int]
-    """After how many seconds Kubernetes removes a finished Job with its pods and logs. Default: it stays; 60 to
-    2592000."""
+    """Seconds until Kubernetes removes a finished Job with its pods and logs. Default: never; 60 to 2592000."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""

@@ -1,4 +1,4 @@
-"""DataPipeline: raw data to a version of split training data, once or on a schedule, by one pod or several."""
+"""DataPipeline: turns raw data into a version of split training data, once or on a schedule, on one pod or several."""
 
 from typing import Any
 
@@ -41,33 +41,33 @@ DEFAULT_RETRIES = 0
 DEFAULT_TIMEOUT_SECONDS = 3600
 DEFAULT_TIME_ZONE = "Etc/UTC"
 MARGIN_SECONDS = 60
-"""How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
-WRONG = (2, 10, 11, 13, 14, 15)
-"""Exit codes after which another try would end the same: the declaration or the data is wrong."""
+"""How much longer than the Job's deadline Pulumi waits, so that Kubernetes reports the error."""
+FINAL = (2, 10, 11, 13, 14, 15)
+"""Exit codes that a retry would not change: the declaration or the data is wrong."""
 DATA = "/data"
 CERTIFICATES = "/etc/modelops/engine"
 _JOB_NAME = "metadata.labels['batch.kubernetes.io/job-name']"
-# Immutable in Kubernetes, and not among the fields on which the official provider replaces a Job.
+# Immutable in Kubernetes, but the official provider doesn't replace a Job when they change.
 _REPLACE_ON = ["spec.completionMode", "spec.podFailurePolicy"]
 
 batch = k8s.batch.v1
 
 
 class DataPipeline(pulumi.ComponentResource):
-    """Prepares training data once for each distinct declaration, and never again while that version is there.
+    """Prepares training data once for each distinct declaration, and not again while that version exists.
 
-    A failed run leaves nothing at the destination, and is run again by the next `pulumi up`. With a schedule, each run
-    looks at the content of its inputs, and does nothing where they have not changed.
+    A failed run leaves nothing at the destination, and the next `pulumi up` runs it again. With a schedule, each run
+    compares the content of its inputs, and does nothing if it has not changed.
     """
 
     data_uri: pulumi.Output[str]
-    """Where the version is: a folder with `train`, `validation`, `test` and `preprocessing.json`. What uses it waits
-    until it is there. With a schedule: the destination, where `latest.json` names the newest version."""
+    """Location of the version: a folder with `train`, `validation`, `test` and `preprocessing.json`. Resources that use
+    it wait until it exists. With a schedule: the destination, where `latest.json` names the newest version."""
     data_version: pulumi.Output[str]
-    """The version: twelve hex digits that change with image, command, sources, steps, target or `input_version`; for
-    TrainingJob's argument of that name. Known in a plan. With a schedule: empty, each run finds its own."""
+    """The version, for TrainingJob's `data_version`: twelve hex digits that change with image, command, sources, steps,
+    target or `input_version`. Known in a plan. With a schedule: empty, each run computes its own."""
     data_claim: pulumi.Output[str]
-    """Name of the claim of the volume at `/data`, for TrainingJob's argument of that name; empty without a volume."""
+    """Name of the claim of the volume at `/data`, for TrainingJob's `data_claim`; empty without a volume."""
     job_name: pulumi.Output[str]
     """Name of the Kubernetes Job or CronJob."""
 
@@ -80,19 +80,18 @@ class DataPipeline(pulumi.ComponentResource):
         version = pulumi.Output.from_input("") if scheduled else _version(args)
         labels, volume = standard_labels(COMPONENT, COMPONENT, name), args.get("volume")
         claim = optional_claim(f"{name}-data", args["namespace"], labels, volume, args.get("shards", 1), child_opts)
-        template = _template(
-            name, args, version, _prerequisites(name, args, child_opts), claim, _secret(name, args, child_opts)
-        )
-        spec = _job_spec(args, template)
-        made: pulumi.Resource = (
+        account = _prerequisites(name, args, child_opts)
+        certificates = _engine_certificates(name, args, child_opts)
+        spec = _job_spec(args, _template(name, args, version, account, claim, certificates))
+        job: pulumi.Resource = (
             _cron_job(name, args, spec, child_opts) if scheduled else _job(name, args, spec, version, child_opts)
         )
         destination = pulumi.Output.from_input(args.get("destination", DEFAULT_DESTINATION))
         uri = destination if scheduled else pulumi.Output.concat(destination, "/", version)
-        self.data_uri = with_dependencies(uri, made)
-        self.data_version = with_dependencies(version, made)
+        self.data_uri = with_dependencies(uri, job)
+        self.data_version = with_dependencies(version, job)
         self.data_claim = pulumi.Output.from_input(claim or "")
-        self.job_name = name_of(made)
+        self.job_name = name_of(job)
         self.register_outputs(
             {
                 "data_uri": self.data_uri,
@@ -103,40 +102,40 @@ class DataPipeline(pulumi.ComponentResource):
         )
 
 
-def _pipeline(args: DataPipelineArgs) -> pulumi.Output[str]:
-    """The declaration as the program reads it."""
-    declared: dict[str, Any] = {"sources": list(args["sources"]), "steps": list(args["steps"])}
+def _declaration(args: DataPipelineArgs) -> pulumi.Output[str]:
+    """The declaration as JSON, as the program reads it."""
+    declaration: dict[str, Any] = {"sources": list(args["sources"]), "steps": list(args["steps"])}
     if "target" in args:
-        declared["target"] = args["target"]
-    return pulumi.Output.from_input(declared).apply(canonical_json)
+        declaration["target"] = args["target"]
+    return pulumi.Output.from_input(declaration).apply(canonical_json)
 
 
 def _version(args: DataPipelineArgs) -> pulumi.Output[str]:
     return pulumi.Output.all(
         image=args["image"],
         command=args.get("command") or list(PREPARING_TOKEN),
-        pipeline=_pipeline(args),
+        declaration=_declaration(args),
         inputs=args.get("input_version", ""),
     ).apply(
-        lambda known: short_hash(
-            image_digest(known["image"]), canonical_json(known["command"]), known["pipeline"], known["inputs"]
+        lambda values: short_hash(
+            image_digest(values["image"]), canonical_json(values["command"]), values["declaration"], values["inputs"]
         )
     )
 
 
 def _prerequisites(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    """The ServiceAccount of the pods, which nothing else may connect to. It has no rights, and the pods no token."""
+    """The ServiceAccount of the pods, without permissions or a token; nothing else may connect to the pods."""
     labels = standard_labels(COMPONENT, COMPONENT, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
     account = service_account(name, metadata, opts)
-    # Shards alone never talk: they meet at the destination.
+    # Only Dask's workers connect to each other; shards share the destination alone.
     workers = args.get("shards", 1) if args.get("engine") is Engine.DASK else 1
     policy = worker_network_policy(COMPONENT, name, metadata, workers, opts)
     return with_dependencies(name, account, policy)
 
 
-def _secret(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> "core.Secret | None":
-    """What Dask's workers know each other by: whoever may give them work runs code in their pods."""
+def _engine_certificates(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> "core.Secret | None":
+    """The certificates that Dask's workers authenticate with: whoever sends them work runs code in their pods."""
     if args.get("engine") is not Engine.DASK or args.get("shards", 1) == 1:
         return None
     labels = standard_labels(COMPONENT, COMPONENT, name)
@@ -149,11 +148,11 @@ def _template(
     version: pulumi.Output[str],
     account: pulumi.Output[str],
     claim: pulumi.Input[str] | None,
-    known_by: "core.Secret | None",
+    engine_certificates: "core.Secret | None",
 ) -> "core.PodTemplateSpecArgs":
     volumes, mounts = [scratch("tmp")], [mount("tmp", "/tmp")]
-    if known_by is not None:
-        volumes.append(from_secret("engine", known_by))
+    if engine_certificates is not None:
+        volumes.append(from_secret("engine", engine_certificates))
         mounts.append(mount("engine", CERTIFICATES, read_only=True))
     if claim is not None:
         volumes.append(claimed("data", claim))
@@ -162,11 +161,11 @@ def _template(
     if "salt_secret" in args:
         secrets.append(secret_key("MODELOPS_SALT", args["salt_secret"], "salt"))
     variables: dict[str, pulumi.Input[str]] = {
-        "MODELOPS_PIPELINE": _pipeline(args),
+        "MODELOPS_PIPELINE": _declaration(args),
         "MODELOPS_DESTINATION": args.get("destination", DEFAULT_DESTINATION),
         "MODELOPS_SHARDS": str(args.get("shards", 1)),
         "MODELOPS_ENGINE": Engine(args.get("engine", Engine.MEMORY)).value,
-        **({} if known_by is None else {"MODELOPS_ENGINE_TLS": CERTIFICATES}),
+        **({} if engine_certificates is None else {"MODELOPS_ENGINE_TLS": CERTIFICATES}),
         "MODELOPS_SHARDS_WAIT_SECONDS": str(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         **args.get("environment", {}),
     }
@@ -174,13 +173,13 @@ def _template(
         variables |= {"MLFLOW_TRACKING_URI": args["tracking_uri"], "MODELOPS_PIPELINE_NAME": name}
     if "schedule" not in args:
         variables["MODELOPS_DATA_VERSION"] = version
-    source = args.get("data_secret")
+    data_secret = args.get("data_secret")
     prepare = container(
         "prepare",
         args["image"],
         variables=variables,
         secrets=secrets,
-        env_from=None if source is None else [env_from_secret(source)],
+        env_from=None if data_secret is None else [env_from_secret(data_secret)],
         command=pulumi.Output.from_input(args.get("command") or DEFAULT_COMMAND).apply(list),
         resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
         volume_mounts=mounts,
@@ -195,7 +194,7 @@ def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
         pod_failure_policy=failure_policy(
-            final=WRONG if retries > 0 or "schedule" in args else (), uncounted=(STOPPED,)
+            final=FINAL if retries > 0 or "schedule" in args else (), uncounted=(STOPPED,)
         ),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
         completion_mode="Indexed" if shards > 1 else None,
@@ -214,7 +213,7 @@ def _job(
 ) -> "batch.Job":
     seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
     options = merged(opts, custom_timeouts=timeouts(seconds), replace_on_changes=_REPLACE_ON)
-    # No name of its own making: see TrainingJob's.
+    # No name derived from the version: see TrainingJob's Jobs.
     metadata = k8s.meta.v1.ObjectMetaArgs(
         namespace=args["namespace"],
         labels=standard_labels(COMPONENT, COMPONENT, name, version),

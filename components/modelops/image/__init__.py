@@ -1,1 +1,1 @@
-"""ModelImage: from a folder to an image that is known by its content."""
+"""ModelImage: an image built from a folder."""

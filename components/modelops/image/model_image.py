@@ -1,17 +1,14 @@
-"""ModelImage: an image built from a folder, pushed, and known by its content."""
+"""ModelImage: an image built from a folder, pushed, and referenced by digest."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 
 import pulumi
 
 from modelops.core.naming import objects_name
 from modelops.core.validation import Problems, read_args
-
-if TYPE_CHECKING:
-    import pulumi_docker_build as docker_build
 
 CACHE_TAG = "buildcache"
 DEFAULT_TAG = "latest"
@@ -22,18 +19,18 @@ class ImageBuilder(Enum):
     """The program that builds the image."""
 
     DOCKER_BUILD = "docker-build"
-    """BuildKit through the `docker-build` provider: any builder of `docker buildx`, no Docker Engine needed."""
+    """BuildKit, through the `docker-build` provider: any `docker buildx` builder, no Docker Engine needed."""
     DOCKER = "docker"
-    """The Docker Engine of this machine, through the `docker` provider."""
+    """This machine's Docker Engine, through the `docker` provider."""
 
 
 class Compression(Enum):
-    """How image layers are packed."""
+    """How image layers are compressed."""
 
     ZSTD = "zstd"
     """Small and fast; needs containerd 1.5 or Docker 23 where the image runs."""
     GZIP = "gzip"
-    """Understood everywhere."""
+    """Supported everywhere."""
 
 
 if TYPE_CHECKING:
@@ -50,48 +47,48 @@ class RegistryCredentials(TypedDict):
     username: pulumi.Input[str]
     """User name."""
     password: pulumi.Input[str]
-    """Password or token. Kept secret in the state, whether it is given as a secret or not."""
+    """Password or token. Always secret in the state, even if passed as plain text."""
     address: NotRequired[pulumi.Input[str]]
-    """Host of the registry. Default: the one that `repository` begins with."""
+    """Host of the registry. Default: the host in `repository`."""
 
 
 class ModelImageArgs(TypedDict):
     """Arguments of ModelImage."""
 
     context: str
-    """Folder that the build sees, relative to the program's folder. Its `.dockerignore` decides what counts: a changed
-    file there makes a new image, a changed time stamp doesn't."""
+    """Build context: a folder, relative to the program's folder. A changed file makes a new image, unless it is in
+    `.dockerignore`; a changed timestamp doesn't."""
     repository: str
-    """Where the image goes, without tag: `registry.example.com/team/model`."""
+    """Repository to push to, without a tag: `registry.example.com/team/model`."""
     dockerfile: NotRequired[str]
     """Dockerfile, relative to the program's folder. Default: `Dockerfile` in `context`."""
     target: NotRequired[pulumi.Input[str]]
     """Stage of the Dockerfile to build. Default: the last one."""
     build_args: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
-    """Values of the Dockerfile's `ARG`s. They stay readable in the image: no secrets here. Default: none."""
+    """Values of the Dockerfile's `ARG`s. Anyone can read them from the image, so no secrets. Default: none."""
     platforms: NotRequired[Sequence[str]]
     """Platforms such as `linux/amd64`; at most one with the `docker` builder. Default: the builder's own."""
     tag: NotRequired[pulumi.Input[str]]
-    """Tag beside the digest, for people: programs use `ref`. Default `latest`, or the target's name."""
+    """Tag for people to read; programs use `ref`. Default: the target's name, or `latest`."""
     builder: NotRequired[AnyImageBuilder]
     """`docker-build` or `docker`. Default `docker-build`."""
     builder_name: NotRequired[pulumi.Input[str]]
     """Name of a `docker buildx` builder; only with `docker-build`. Default: the current one."""
     credentials: NotRequired[RegistryCredentials]
-    """Login to the registry. Default: what `docker login` left on this machine."""
+    """Login to the registry. Default: this machine's `docker login`."""
     cache: NotRequired[bool]
-    """Keep BuildKit's cache in the registry too, under the tag `buildcache`, for builders that start empty. Default
-    false; only with `docker-build`."""
+    """Whether to keep BuildKit's cache in the registry too, under the tag `buildcache`, for builders that start empty.
+    Default false; only with `docker-build`."""
     compression: NotRequired[AnyCompression]
     """`zstd` or `gzip`. Default `zstd`; only with `docker-build`."""
     push: NotRequired[bool]
-    """Whether to push the image. Default true. Without, no cluster but the builder's own can run it."""
+    """Whether to push the image. Default true. An image that is not pushed only runs where it was built."""
 
 
 class ModelImage(pulumi.ComponentResource):
-    """Builds an image with BuildKit, or a Docker Engine, and pushes it. Nothing is built by a preview.
+    """Builds an image with BuildKit or a Docker Engine and pushes it.
 
-    An unchanged context, Dockerfile and set of build arguments build nothing.
+    A preview builds nothing, nor does an update whose context, Dockerfile and build arguments are unchanged.
     """
 
     ref: pulumi.Output[str]
@@ -143,30 +140,48 @@ def _dockerfile(context: str, dockerfile: str | None) -> Path:
     return Path(dockerfile) if dockerfile else Path(context) / "Dockerfile"
 
 
-def _tag(args: ModelImageArgs) -> pulumi.Input[str]:
-    return args.get("tag") or args.get("target") or DEFAULT_TAG
+def _tagged(args: ModelImageArgs) -> pulumi.Output[str]:
+    return pulumi.Output.concat(args["repository"], ":", args.get("tag") or args.get("target") or DEFAULT_TAG)
 
 
-def registry_host(repository: str) -> str:
-    """The registry that a repository names, Docker Hub where it names none."""
-    first, slash, _ = repository.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+def _login(args: ModelImageArgs) -> dict[str, Any] | None:
+    """Address, user name and password for the image's registry: Docker Hub if `repository` names none."""
+    if "credentials" not in args:
+        return None
+    credentials = args["credentials"]
+    host, slash, _ = args["repository"].partition("/")
+    has_host = slash and ("." in host or ":" in host or host == "localhost")
+    return {
+        "address": credentials.get("address") or (host if has_host else "docker.io"),
+        "username": credentials["username"],
+        "password": pulumi.Output.secret(credentials["password"]),
+    }
 
 
 def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    # Imported here so that `import modelops` loads the SDK of a builder only when an image uses it.
+    # Imported here, so that a builder's SDK is loaded only if an image uses it.
     import pulumi_docker_build as docker_build
 
-    repository, push = args["repository"], args.get("push", True)
-    tag = pulumi.Output.concat(repository, ":", _tag(args))
     compression = Compression(args.get("compression", Compression.ZSTD))
     export = docker_build.ExportRegistryArgs(
-        push=push,
+        push=args.get("push", True),
         oci_media_types=True,
         compression=docker_build.CompressionType(compression.value),
         compression_level=DEFAULT_COMPRESSION_LEVEL,
         force_compression=True,
     )
+    login = _login(args)
+    cache: dict[str, Any] = {}
+    if args.get("cache"):
+        ref = f"{args['repository']}:{CACHE_TAG}"
+        cache_to = docker_build.CacheToRegistryArgs(
+            ref=ref,
+            mode=docker_build.CacheMode.MAX,  # includes the layers of earlier stages, which are the slow ones
+            image_manifest=True,
+            oci_media_types=True,
+        )
+        cache["cache_from"] = [docker_build.CacheFromArgs(registry=docker_build.CacheFromRegistryArgs(ref=ref))]
+        cache["cache_to"] = [docker_build.CacheToArgs(registry=cache_to)]
     image = docker_build.Image(
         name,
         context=docker_build.BuildContextArgs(location=args["context"]),
@@ -174,80 +189,38 @@ def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions
         target=args.get("target"),
         build_args=args.get("build_args"),
         platforms=[docker_build.Platform(platform) for platform in args.get("platforms") or []] or None,
-        tags=[tag],
-        push=False,  # the export below pushes, with the compression that the short form can't name
+        tags=[_tagged(args)],
+        push=False,  # the export pushes, because this shorthand can't set the compression
         exports=[docker_build.ExportArgs(registry=export)],
         build_on_preview=False,
         builder=docker_build.BuilderConfigArgs(name=args["builder_name"]) if "builder_name" in args else None,
-        registries=_logins(args),
-        cache_from=[_cache_from(repository)] if args.get("cache") else None,
-        cache_to=[_cache_to(repository)] if args.get("cache") else None,
+        registries=[docker_build.RegistryArgs(**login)] if login else None,
         opts=opts,
+        **cache,
     )
     return image.digest.apply(_known_digest)
 
 
 def _known_digest(digest: str | None) -> str:
-    """The digest, unknown while a preview can't have it.
+    """The digest; unknown in a preview that has none.
 
-    The docker-build provider previews a changed image with an empty digest that counts as known; with it a plan would
-    show a wrong reference, and a run id of nothing.
+    The docker-build provider previews a changed image with an empty digest that counts as known. A plan would then show
+    a wrong reference and a wrong run id.
     """
     if digest:
         return digest
     if pulumi.runtime.is_dry_run():
         return cast(str, pulumi.UNKNOWN)
-    raise pulumi.RunError("the build gave no digest, though it should have been exported to the registry")
-
-
-def _logins(args: ModelImageArgs) -> "list[docker_build.RegistryArgs] | None":
-    import pulumi_docker_build as docker_build
-
-    if "credentials" not in args:
-        return None
-    credentials = args["credentials"]
-    return [
-        docker_build.RegistryArgs(
-            address=credentials.get("address") or registry_host(args["repository"]),
-            username=credentials["username"],
-            password=pulumi.Output.secret(credentials["password"]),
-        )
-    ]
-
-
-def _cache_from(repository: str) -> "docker_build.CacheFromArgs":
-    import pulumi_docker_build as docker_build
-
-    return docker_build.CacheFromArgs(registry=docker_build.CacheFromRegistryArgs(ref=f"{repository}:{CACHE_TAG}"))
-
-
-def _cache_to(repository: str) -> "docker_build.CacheToArgs":
-    import pulumi_docker_build as docker_build
-
-    return docker_build.CacheToArgs(
-        registry=docker_build.CacheToRegistryArgs(
-            ref=f"{repository}:{CACHE_TAG}",
-            mode=docker_build.CacheMode.MAX,  # the layers of earlier stages too: those are the slow ones
-            image_manifest=True,
-            oci_media_types=True,
-        )
-    )
+    raise pulumi.RunError("the build returned no digest, although it exports the image to the registry")
 
 
 def _with_docker(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
     import pulumi_docker as docker
 
-    registry = None
-    if "credentials" in args:
-        credentials = args["credentials"]
-        registry = docker.RegistryArgs(
-            server=credentials.get("address") or registry_host(args["repository"]),
-            username=credentials["username"],
-            password=pulumi.Output.secret(credentials["password"]),
-        )
+    login = _login(args)
     image = docker.Image(
         name,
-        image_name=pulumi.Output.concat(args["repository"], ":", _tag(args)),
+        image_name=_tagged(args),
         build=docker.DockerBuildArgs(
             context=args["context"],
             dockerfile=str(_dockerfile(args["context"], args.get("dockerfile"))),
@@ -258,7 +231,7 @@ def _with_docker(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions) 
         ),
         build_on_preview=False,
         skip_push=not args.get("push", True),
-        registry=registry,
+        registry=docker.RegistryArgs(server=login.pop("address"), **login) if login else None,
         opts=opts,
     )
-    return image.repo_digest.apply(lambda pushed: pushed.rpartition("@")[2])
+    return image.repo_digest.apply(lambda repo_digest: repo_digest.rpartition("@")[2])

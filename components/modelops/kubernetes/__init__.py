@@ -1,1 +1,1 @@
-"""What several stages make of Kubernetes: pods, Jobs, volumes, network policies, certificates."""
+"""Kubernetes objects that several stages share: pods, Jobs, volumes, network policies, certificates."""

@@ -1,4 +1,4 @@
-"""Service accounts, and what they may do."""
+"""Service accounts and their permissions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ rbac = k8s.rbac.v1
 def service_account(
     name: str, metadata: k8s.meta.v1.ObjectMetaArgs, opts: pulumi.ResourceOptions
 ) -> core.ServiceAccount:
-    """A pod's identity, without a token unless the pod itself asks for one."""
+    """A pod's identity, without a token unless the pod spec asks for one."""
     return core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
 
 
@@ -28,7 +28,7 @@ def grant(
     opts: pulumi.ResourceOptions,
     account_namespace: pulumi.Input[str] | None = None,
 ) -> rbac.RoleBinding:
-    """A Role called `name` in the namespace of `metadata`, bound to the account of that name, by default from there."""
+    """A Role named `name`, bound to `account`, which is in the namespace of `metadata` unless another one is given."""
     role = rbac.Role(name, metadata=metadata, rules=list(rules), opts=opts)
     namespace = metadata.namespace if account_namespace is None else account_namespace
     return rbac.RoleBinding(

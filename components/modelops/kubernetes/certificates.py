@@ -1,8 +1,8 @@
-"""Certificates of the log pipeline: made once at plan time, kept in a Secret and in the state's encrypted part.
+"""Certificates generated at plan time and kept in a Secret and, encrypted, in the stack's state.
 
-A certificate can't be computed twice with the same result, so the Secret ignores later ones (`ignore_changes`): what
-the first `up` made stays until `certificate_generation` says otherwise. The authority's key is thrown away as soon as
-it has signed; nobody can sign another certificate with it, and a new generation is a new authority.
+Generating a certificate twice gives two different ones, so the Secret ignores later ones (`ignore_changes`): those of
+the first `up` stay until `certificate_generation` changes. The CA's key is discarded as soon as it has signed: nobody
+can sign another certificate with it, and a new generation has a new CA.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def certificates(
 
 
 def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
-    """The files: an authority of its own, and a key and a certificate (server and client) for each program."""
-    # Imported here: only stacks with the log pipeline need it, and every plan would pay for it.
+    """The files: the certificate of a new CA, and a key and a certificate (server and client) for each program."""
+    # Imported here: few stacks need it, and every plan would pay for it.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -55,7 +55,7 @@ def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
         )
 
     def usage(*, key_cert_sign: bool = False, digital_signature: bool = False) -> x509.KeyUsage:
-        # From 3.13 on Python refuses a CA with a path length but without this.
+        # Since 3.13, Python rejects a CA that has a path length but no key usage.
         return x509.KeyUsage(
             digital_signature=digital_signature,
             content_commitment=False,
@@ -68,16 +68,16 @@ def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
             decipher_only=False,
         )
 
-    authority = ec.generate_private_key(ec.SECP256R1())
-    identifier = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
-    root = (
-        builder("modelops logs", authority)
+    ca_key = ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
+    ca = (
+        builder("modelops logs", ca_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage(key_cert_sign=True), critical=True)
         .add_extension(identifier, critical=False)
-        .sign(authority, hashes.SHA256())
+        .sign(ca_key, hashes.SHA256())
     )
-    files = {AUTHORITY: root.public_bytes(serialization.Encoding.PEM)}
+    files = {AUTHORITY: ca.public_bytes(serialization.Encoding.PEM)}
     for program, names in hosts.items():
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
@@ -90,7 +90,7 @@ def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:
                 critical=False,
             )
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-            .sign(authority, hashes.SHA256())
+            .sign(ca_key, hashes.SHA256())
         )
         files[f"{program}.crt"] = certificate.public_bytes(serialization.Encoding.PEM)
         files[f"{program}.key"] = key.private_bytes(

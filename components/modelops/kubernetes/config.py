@@ -1,4 +1,4 @@
-"""ConfigMaps and Secrets, immutable and renamed with their content."""
+"""Immutable ConfigMaps and Secrets: new content gets a new name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def config_map(
     data: Mapping[str, pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
 ) -> core.ConfigMap:
-    """An immutable ConfigMap without a fixed name: changed content makes a new one, and what mounts it rolls out."""
+    """An immutable ConfigMap with a generated name: changed content makes a new one, and its pods roll out."""
     metadata = k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels)
-    return core.ConfigMap(name, metadata=metadata, immutable=True, data=data, opts=_replaced(opts))
+    return core.ConfigMap(name, metadata=metadata, immutable=True, data=data, opts=_replace_on_changes(opts))
 
 
 def secret(
@@ -33,10 +33,10 @@ def secret(
     data: Mapping[str, pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
 ) -> core.Secret:
-    """An immutable Secret without a fixed name; its values are secret in the state, however they were given."""
+    """An immutable Secret with a generated name; its values are secret in the state, even if passed as plain text."""
     values = {key: pulumi.Output.secret(value) for key, value in data.items()}
     metadata = k8s.meta.v1.ObjectMetaArgs(namespace=namespace, labels=labels)
-    return core.Secret(name, metadata=metadata, immutable=True, string_data=values, opts=_replaced(opts))
+    return core.Secret(name, metadata=metadata, immutable=True, string_data=values, opts=_replace_on_changes(opts))
 
 
 def generated_secret(
@@ -46,10 +46,9 @@ def generated_secret(
     data: pulumi.Input[Mapping[str, str | bytes]],
     opts: pulumi.ResourceOptions,
 ) -> core.Secret:
-    """A Secret with values that the caller has just made up. The first ones stay; replacing it makes up others.
+    """A Secret of values that the caller has just generated. The first ones stay; replacing it generates new ones.
 
-    Nobody needs to know the values, so no provider for random numbers is needed to remember them: Pulumi's state does,
-    encrypted, and pods refer to the Secret.
+    Pulumi's state keeps the values, encrypted, and pods refer to the Secret, so no random provider is needed.
     """
     encoded: pulumi.Output[Any] = pulumi.Output.from_input(data).apply(
         lambda values: {
@@ -66,7 +65,7 @@ def generated_secret(
     )
 
 
-def _replaced(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
-    # The official provider does this of itself, unless it is configured to edit such objects in place.
+def _replace_on_changes(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    # The official provider does this by default, but can be configured to edit such objects in place.
     fields: list[Any] = ["data", "stringData"]
     return merged(opts, replace_on_changes=fields)

@@ -1,13 +1,13 @@
-"""Kinds that a cluster has only where somebody has installed them."""
+"""Kinds that a cluster only has if somebody installed them."""
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 
 def require(name: str, kinds: str, api_version: str, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    """Reads what the API server has for each group and version with a CRD, so that a plan fails where there is none.
+    """Reads the APIService of the CRD's group and version, so that a plan already fails if it is not installed.
 
-    The resource's name says what is missing, because Pulumi's error is just that a resource does not exist. Reading
+    The resource's name says what is missing, because Pulumi's error only says that a resource does not exist. Reading
     the CRD itself would put hundreds of kilobytes into the stack's state.
     """
     group, _, version = api_version.partition("/")

@@ -1,4 +1,4 @@
-"""Jobs: those that do one thing at the registry, and which ends of a pod are final."""
+"""Jobs that work on the registry, and the pod failure policy of all Jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from modelops.kubernetes.network import allow_egress, net, network_policy
 from modelops.kubernetes.pods import core, pod_template
 
 STOPPED = 143
-"""Exit code of a pod that was told to stop."""
+"""Exit code of a pod that got SIGTERM."""
 
 batch = k8s.batch.v1
 
@@ -26,7 +26,7 @@ def egress_only_policy(
     opts: pulumi.ResourceOptions,
     *ports: pulumi.Input[int],
 ) -> net.NetworkPolicy:
-    """The network policy of the pods labelled as `kind` and `instance`: nobody reaches them, and they reach `ports`."""
+    """Lets the pods labelled `kind` and `instance` reach `ports` and look up names, and nothing reach them."""
     metadata = k8s.meta.v1.ObjectMetaArgs(name=job, namespace=namespace, labels=standard_labels(kind, kind, instance))
     return network_policy(job, metadata, selector(kind, instance), opts, egress=[allow_egress(*ports)])
 
@@ -44,9 +44,9 @@ def registry_job(
     args: Mapping[str, Any],
     deadline_seconds: pulumi.Input[int],
 ) -> batch.Job:
-    """One pod, once, under a generated name, placed as the component's `args` say.
+    """A Job with a generated name and one pod, scheduled as the component's `args` say.
 
-    A failed one is run again by the next `pulumi up`.
+    The next `pulumi up` runs a failed one again.
     """
     labels = standard_labels(kind, kind, instance)
     template = pod_template(labels, account, [container], args, restart_policy="Never", volumes=volumes)
@@ -55,20 +55,16 @@ def registry_job(
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=namespace, labels=labels, annotations={"pulumi.com/replaceUnready": "true"}
         ),
-        spec=batch.JobSpecArgs(
-            backoff_limit=0,
-            active_deadline_seconds=deadline_seconds,
-            template=template,
-        ),
+        spec=batch.JobSpecArgs(backoff_limit=0, active_deadline_seconds=deadline_seconds, template=template),
         opts=opts,
     )
 
 
 def failure_policy(*, final: Sequence[int], uncounted: Sequence[int]) -> batch.PodFailurePolicyArgs:
-    """Which ends of a pod count as a failure, and which end the Job, by exit code. Disruptions never count.
+    """Which exit codes fail the Job at once (`final`) and which don't count. Disruptions never count.
 
-    Pass no `final` codes for a Job whose first failure ends it anyway: the official Kubernetes provider doesn't notice
-    a Job that a policy failed, so `pulumi up` would wait until its own timeout.
+    Pass no `final` codes for a Job without retries, which fails anyway: the official Kubernetes provider doesn't notice
+    a Job that its policy failed, so `pulumi up` would wait until its own timeout.
     """
     codes = batch.PodFailurePolicyOnExitCodesRequirementArgs
     disrupted = batch.PodFailurePolicyOnPodConditionsPatternArgs(type="DisruptionTarget", status="True")
@@ -77,6 +73,6 @@ def failure_policy(*, final: Sequence[int], uncounted: Sequence[int]) -> batch.P
         batch.PodFailurePolicyRuleArgs(action="Ignore", on_exit_codes=codes(operator="In", values=list(uncounted))),
     ]
     if final:
-        ends = codes(operator="In", values=list(final))
-        rules.insert(0, batch.PodFailurePolicyRuleArgs(action="FailJob", on_exit_codes=ends))
+        on_exit_codes = codes(operator="In", values=list(final))
+        rules.insert(0, batch.PodFailurePolicyRuleArgs(action="FailJob", on_exit_codes=on_exit_codes))
     return batch.PodFailurePolicyArgs(rules=rules)

@@ -1,4 +1,4 @@
-"""Services, the addresses at which they are reached, and the network policies beside them."""
+"""Addresses of Services, and network policies."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ net = k8s.networking.v1
 
 DNS_PORT = 53
 API_SERVER_PORTS = (443, 6443, 8443)
-"""Policies see the API server's own port, not that of its Service; these are the usual ones."""
+"""The usual ports of an API server: network policies see its own port, not that of its Service."""
 
 
 def cluster_host(name: str, namespace: pulumi.Input[str]) -> pulumi.Output[str]:
-    """The DNS name of a Service inside the cluster, whatever the cluster's domain."""
+    """The DNS name of a Service inside the cluster, without the cluster's domain."""
     return pulumi.Output.concat(name, ".", namespace, ".svc")
 
 
@@ -35,24 +35,18 @@ def service_url(
     ready: Sequence[pulumi.Resource],
     scheme: str = "http",
 ) -> pulumi.Output[str]:
-    """The address at which clients reach the Service, known in a plan wherever it can be.
+    """The URL at which clients reach the Service, known in a plan where possible.
 
-    `host` is the name that clients use, where the team has one; without it a load balancer's own address, `localhost`
-    for node ports, `inside` (the DNS name in the cluster) otherwise.
+    `host` is the name that clients use. Without one it is the load balancer's address, `localhost` for node ports, and
+    `inside` (the DNS name in the cluster) otherwise.
     """
     if expose is Expose.NODE_PORT:
         address = pulumi.Output.concat(host or "localhost", ":", _node_port(service))
-    elif host is not None:
-        address = pulumi.Output.concat(host, _suffix(port))
-    elif expose is Expose.LOAD_BALANCER:
-        address = pulumi.Output.concat(_load_balancer_host(service), _suffix(port))
     else:
-        address = pulumi.Output.concat(inside, _suffix(port))
+        if host is None:
+            host = _load_balancer_host(service) if expose is Expose.LOAD_BALANCER else inside
+        address = pulumi.Output.concat(host, "" if port == 80 else f":{port}")
     return with_dependencies(pulumi.Output.concat(f"{scheme}://", address), service, *ready)
-
-
-def _suffix(port: int) -> str:
-    return "" if port == 80 else f":{port}"
 
 
 def _load_balancer_host(service: k8s.core.v1.Service) -> pulumi.Output[str]:
@@ -70,7 +64,7 @@ def _node_port(service: k8s.core.v1.Service) -> pulumi.Output[str]:
 
 
 def port_of(url: str) -> int:
-    """The TCP port that an address names, by its scheme where it names none."""
+    """The TCP port of a URL, the scheme's default unless it names one."""
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
 
@@ -84,7 +78,7 @@ def network_policy(
     ingress: Sequence[net.NetworkPolicyIngressRuleArgs] = (),
     egress: Sequence[net.NetworkPolicyEgressRuleArgs] | None = None,
 ) -> net.NetworkPolicy:
-    """Which connections the pods with these labels take and make; they may make any where `egress` is None."""
+    """The connections that the pods with these labels accept and open; they may open any if `egress` is None."""
     return net.NetworkPolicy(
         name,
         metadata=metadata,
@@ -101,13 +95,13 @@ def network_policy(
 def allow_ingress(
     port: pulumi.Input[int | str], pods: k8s.meta.v1.LabelSelectorArgs | None = None
 ) -> net.NetworkPolicyIngressRuleArgs:
-    """Traffic to one port, from anywhere or from the namespace's `pods` alone."""
+    """Traffic to one port, from anywhere or only from `pods` in the namespace."""
     peers = None if pods is None else [net.NetworkPolicyPeerArgs(pod_selector=pods)]
     return net.NetworkPolicyIngressRuleArgs(from_=peers, ports=[net.NetworkPolicyPortArgs(port=port, protocol="TCP")])
 
 
 def allow_egress(*ports: pulumi.Input[int]) -> net.NetworkPolicyEgressRuleArgs:
-    """Traffic to anywhere on the named TCP ports, and name lookups."""
+    """Traffic to anywhere on these TCP ports, and DNS lookups."""
     return net.NetworkPolicyEgressRuleArgs(
         ports=[
             net.NetworkPolicyPortArgs(port=DNS_PORT, protocol="UDP"),
@@ -120,6 +114,6 @@ def allow_egress(*ports: pulumi.Input[int]) -> net.NetworkPolicyEgressRuleArgs:
 def allow_within(
     pods: k8s.meta.v1.LabelSelectorArgs,
 ) -> tuple[net.NetworkPolicyIngressRuleArgs, net.NetworkPolicyEgressRuleArgs]:
-    """Traffic among the pods that a selector picks, on every port."""
+    """Traffic between the selected pods, on every port."""
     peer = net.NetworkPolicyPeerArgs(pod_selector=pods)
     return net.NetworkPolicyIngressRuleArgs(from_=[peer]), net.NetworkPolicyEgressRuleArgs(to=[peer])

@@ -1,4 +1,4 @@
-"""What every pod of the library has in common: the restricted security profile, scratch space, ways to exit."""
+"""Building blocks of the library's pods: security profile, resources, containers, variables, volumes, probes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from modelops.core.validation import Problems
 core = k8s.core.v1
 
 USER_ID = 65532
-"""User and group of the library's own containers, as distroless and Chainguard images have it."""
+"""User and group of the library's own containers, the same as in distroless and Chainguard images."""
 GPU = "nvidia.com/gpu"
-"""What most clusters call their GPUs."""
+"""The usual resource name of GPUs."""
 ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where clients of the API server look for the ServiceAccount's token."""
+"""Where API clients look for the ServiceAccount's token."""
 TERMINATION = "FallbackToLogsOnError"
-"""A failed container's message is its last log lines, so that errors of `pulumi up` can show them."""
+"""Makes a failed container's last log lines its message, so that errors of `pulumi up` can show them."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class DefaultResources:
     memory_limit: str
 
 
-def check_resources(problems: Problems, field: str, resources: Any, sizes: DefaultResources | None = None) -> None:
-    """Rules of a `Resources` argument; `sizes` are what holds where it is silent."""
+def check_resources(problems: Problems, field: str, resources: Any, defaults: DefaultResources | None = None) -> None:
+    """Checks a `Resources` argument; `defaults` apply to what it leaves out."""
     if not isinstance(resources, Mapping):
         return
     problems.quantities(field, resources, ("cpu", "cpu_limit", "memory", "memory_limit"))
-    problems.at_most(field, resources, "cpu", "cpu_limit", sizes.cpu if sizes else None)
-    problems.at_most(field, resources, "memory", "memory_limit", sizes.memory if sizes else None)
+    problems.at_most(field, resources, "cpu", "cpu_limit", defaults.cpu if defaults else None)
+    problems.at_most(field, resources, "memory", "memory_limit", defaults.memory if defaults else None)
     problems.number(f"{field}.gpus", resources.get("gpus"), minimum=0)
     problems.device(f"{field}.gpu_resource", resources.get("gpu_resource"))
     devices = resources.get("devices")
@@ -49,23 +49,21 @@ def check_resources(problems: Problems, field: str, resources: Any, sizes: Defau
         problems.number(f"{field}.devices.{name}", count, minimum=1)
 
 
-def resource_requirements(given: Resources | None, sizes: DefaultResources) -> core.ResourceRequirementsArgs:
-    """Requests and limits: what was given, else the defaults."""
-    given = given or {}
-    memory = given.get("memory", sizes.memory)
-    limits: dict[str, pulumi.Input[str]] = {
-        "memory": given.get("memory_limit", given.get("memory", sizes.memory_limit))
-    }
-    if "cpu_limit" in given:
-        limits["cpu"] = given["cpu_limit"]
-    if gpus := given.get("gpus"):
-        limits[given.get("gpu_resource", GPU)] = pulumi.Output.from_input(gpus).apply(str)
-    limits |= {name: str(count) for name, count in given.get("devices", {}).items()}
-    return core.ResourceRequirementsArgs(requests={"cpu": given.get("cpu", sizes.cpu), "memory": memory}, limits=limits)
+def resource_requirements(resources: Resources | None, defaults: DefaultResources) -> core.ResourceRequirementsArgs:
+    """Requests and limits, with defaults for what `resources` leaves out."""
+    resources = resources or {}
+    requests = {"cpu": resources.get("cpu", defaults.cpu), "memory": resources.get("memory", defaults.memory)}
+    limits = {"memory": resources.get("memory_limit", resources.get("memory", defaults.memory_limit))}
+    if "cpu_limit" in resources:
+        limits["cpu"] = resources["cpu_limit"]
+    if gpus := resources.get("gpus"):
+        limits[resources.get("gpu_resource", GPU)] = pulumi.Output.from_input(gpus).apply(str)
+    limits |= {name: str(count) for name, count in resources.get("devices", {}).items()}
+    return core.ResourceRequirementsArgs(requests=requests, limits=limits)
 
 
 def restricted_pod(user: int = USER_ID, group: int | None = None) -> core.PodSecurityContextArgs:
-    """The pod half of Kubernetes' restricted profile. `group` is the user's own unless an image needs another."""
+    """The pod half of Kubernetes' restricted profile. `group` defaults to the user's id."""
     return core.PodSecurityContextArgs(
         run_as_non_root=True,
         run_as_user=user,
@@ -96,9 +94,9 @@ def pod_template(
     token: bool = False,
     **fields: Any,
 ) -> core.PodTemplateSpecArgs:
-    """A pod under the restricted profile that gets the API server's token only with `token`.
+    """A pod under the restricted profile; only with `token` does it get an API token.
 
-    Where it may run and what pulls its images is taken from a component's `args`. `fields` are PodSpecArgs' own.
+    Scheduling and the image pull secret come from a component's `args`. `fields` are further fields of PodSpecArgs.
     """
     spec = core.PodSpecArgs(
         service_account_name=account,
@@ -127,7 +125,7 @@ def _scheduling(args: Mapping[str, Any]) -> dict[str, Any]:
 def single_replica(
     labels: Mapping[str, pulumi.Input[str]], template: core.PodTemplateSpecArgs, deadline_seconds: int | None = None
 ) -> k8s.apps.v1.DeploymentSpecArgs:
-    """A Deployment of one pod, the old one gone before the new one starts: two would want the same volume or task."""
+    """A Deployment of one pod that stops before its successor starts: both would want the same volume or task."""
     return k8s.apps.v1.DeploymentSpecArgs(
         replicas=1,
         revision_history_limit=3,
@@ -146,9 +144,9 @@ def container(
     secrets: Sequence[core.EnvVarArgs] = (),
     **fields: Any,
 ) -> core.ContainerArgs:
-    """A container with the restricted profile, whose last log lines become its message when it fails.
+    """A container under the restricted profile, whose last log lines become its message if it fails.
 
-    `fields` are ContainerArgs' own.
+    `fields` are further fields of ContainerArgs.
     """
     fields.setdefault("security_context", restricted_container())
     return core.ContainerArgs(
@@ -177,9 +175,9 @@ def secret_key(name: str, secret: pulumi.Input[str], key: str) -> core.EnvVarArg
 
 
 def tracking_credentials(secret: pulumi.Input[str] | None, account: str = "MLFLOW_TRACKING") -> list[core.EnvVarArgs]:
-    """What MLflow's clients read, from a Secret with `username` and `password`; nothing without one.
+    """The variables with MLflow's credentials, from a Secret with `username` and `password`; none without a Secret.
 
-    `account` begins the variables' names, where that is not the account that MLflow itself would use.
+    `account` is the prefix of the variables' names; the default is the one that MLflow's clients read.
     """
     if secret is None:
         return []
@@ -190,21 +188,16 @@ def tracking_credentials(secret: pulumi.Input[str] | None, account: str = "MLFLO
 
 
 def field_variable(name: str, path: str) -> core.EnvVarArgs:
-    """An environment variable that says something about the pod itself, such as `metadata.name`."""
+    """An environment variable with one of the pod's own fields, such as `metadata.name`."""
     source = core.EnvVarSourceArgs(field_ref=core.ObjectFieldSelectorArgs(field_path=path))
     return core.EnvVarArgs(name=name, value_from=source)
 
 
 def api_access(name: str) -> core.VolumeArgs:
-    """The service account's token and the cluster's certificate, for the one container that mounts them."""
+    """The service account's token and the cluster's CA certificate, for the one container that mounts them."""
     token = core.ServiceAccountTokenProjectionArgs(path="token", expiration_seconds=3600)
-    authority = core.ConfigMapProjectionArgs(
-        name="kube-root-ca.crt", items=[core.KeyToPathArgs(key="ca.crt", path="ca.crt")]
-    )
-    sources = [
-        core.VolumeProjectionArgs(service_account_token=token),
-        core.VolumeProjectionArgs(config_map=authority),
-    ]
+    ca = core.ConfigMapProjectionArgs(name="kube-root-ca.crt", items=[core.KeyToPathArgs(key="ca.crt", path="ca.crt")])
+    sources = [core.VolumeProjectionArgs(service_account_token=token), core.VolumeProjectionArgs(config_map=ca)]
     return core.VolumeArgs(name=name, projected=core.ProjectedVolumeSourceArgs(sources=sources))
 
 
@@ -220,7 +213,7 @@ def claimed(name: str, claim: pulumi.Input[str]) -> core.VolumeArgs:
 
 
 def from_config_map(name: str, files: k8s.core.v1.ConfigMap, paths: Mapping[str, str] | None = None) -> core.VolumeArgs:
-    """The files of a ConfigMap; `paths` says where each key goes, where that isn't the key itself."""
+    """The files of a ConfigMap. `paths` maps the keys to mount to their paths; default: every key, as its own path."""
     items = [core.KeyToPathArgs(key=key, path=path) for key, path in (paths or {}).items()] or None
     return core.VolumeArgs(name=name, config_map=core.ConfigMapVolumeSourceArgs(name=name_of(files), items=items))
 
@@ -260,13 +253,13 @@ def http_probe(
 
 
 def name_of(resource: Any) -> pulumi.Output[str]:
-    """The name that a Kubernetes object has, with the dependency on it."""
+    """The name of a Kubernetes object, with a dependency on it."""
     name: pulumi.Output[str] = resource.metadata.apply(lambda metadata: metadata["name"])
     return name
 
 
 def pull_secrets(secret: pulumi.Input[str] | None) -> list[core.LocalObjectReferenceArgs] | None:
-    """References to the Secret that lets the nodes pull from a private registry."""
+    """A reference to the Secret with which nodes pull from a private registry."""
     return None if secret is None else [core.LocalObjectReferenceArgs(name=secret)]
 
 
@@ -276,7 +269,7 @@ def env_from_secret(secret: pulumi.Input[str]) -> core.EnvFromSourceArgs:
 
 
 def as_document(value: Any) -> Any:
-    """Arguments of the Kubernetes SDK as Kubernetes spells them, for an object that another program creates."""
+    """Arguments of the Kubernetes SDK in Kubernetes' own spelling, for objects that another program creates."""
     if _types.is_input_type(type(value)):
         value = _types.input_type_to_dict(value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a component's own, on a volume that outlives it."""
+"""A PostgreSQL server for one component, on a volume that outlives it."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ NAME = "postgres"
 PORT = 5432
 DEFAULT_STORAGE_SIZE = "5Gi"
 USER = 999
-"""The user of upstream's image."""
+"""The user of the upstream image."""
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="128Mi", memory_limit="512Mi")
 _FOLDER = "/data"
 
 
 @dataclass(frozen=True)
 class PostgresTenant:
-    """Whose database a server holds."""
+    """The program whose database a server holds."""
 
     component: str
-    """The server's own role among the components."""
+    """The server's `app.kubernetes.io/component` label."""
     clients: tuple[str, ...]
-    """Components whose pods may connect to the server."""
+    """That label of the pods that may connect to the server."""
     role: str
-    """Name of the user and of the database."""
+    """Name of the user and the database."""
     variable: str
-    """Variable from which the program reads the database's address."""
+    """Environment variable from which the program reads the database's URL."""
 
 
 def server(
@@ -62,33 +62,30 @@ def server(
     opts: pulumi.ResourceOptions,
     tenant: PostgresTenant,
 ) -> core.EnvVarArgs:
-    """One PostgreSQL server on a volume of its own. Returns the variable with its address."""
+    """Deploys a PostgreSQL server with its own volume. Returns the environment variable with the database's URL."""
     labels = standard_labels(NAME, tenant.component, instance)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
     password = secrets.token_urlsafe(24)
-    address = f"postgresql+psycopg2://{tenant.role}:{password}@{name}:{PORT}/{tenant.role}"
-    credentials = generated_secret(name, namespace, labels, {"password": password, "url": address}, opts)
+    url = f"postgresql+psycopg2://{tenant.role}:{password}@{name}:{PORT}/{tenant.role}"
+    credentials = generated_secret(name, namespace, labels, {"password": password, "url": url}, opts)
     account = service_account(name, metadata, opts)
-    clients = k8s.meta.v1.LabelSelectorRequirementArgs(
+    is_client = k8s.meta.v1.LabelSelectorRequirementArgs(
         key="app.kubernetes.io/component", operator="In", values=list(tenant.clients)
     )
-    callers = k8s.meta.v1.LabelSelectorArgs(
-        match_labels={"app.kubernetes.io/instance": instance}, match_expressions=[clients]
+    clients = k8s.meta.v1.LabelSelectorArgs(
+        match_labels={"app.kubernetes.io/instance": instance}, match_expressions=[is_client]
     )
-    # The tenant's pods connect, nobody else does; the server itself connects to nothing.
-    network_policy(name, metadata, selector(NAME, instance), opts, ingress=[allow_ingress(PORT, callers)], egress=[])
+    # Only the tenant's pods connect; the server itself opens no connections.
+    network_policy(name, metadata, selector(NAME, instance), opts, ingress=[allow_ingress(PORT, clients)], egress=[])
     service = core.Service(
         name,
-        # The StatefulSet is waited for, and by it for the pod.
+        # Pulumi waits for the StatefulSet, and so for the pod.
         metadata=k8s.meta.v1.ObjectMetaArgs(
-            name=name,
-            namespace=namespace,
-            labels=labels,
-            annotations={"pulumi.com/skipAwait": "true"},
+            name=name, namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
         ),
         spec=core.ServiceSpecArgs(
             selector=selector(NAME, instance),
-            # The name resolves and leads there also while a probe is late: who connects can wait for an answer.
+            # Clients reach the server even while a probe is late: they can wait for an answer.
             publish_not_ready_addresses=True,
             ports=[core.ServicePortArgs(name="postgres", port=PORT, target_port="postgres")],
         ),
@@ -101,7 +98,7 @@ def server(
             replicas=1,
             service_name=with_dependencies(name, service),
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
-            # The volume outlives the server: what it holds can't be made again.
+            # The volume outlives the server: its data can't be recreated.
             persistent_volume_claim_retention_policy=(
                 k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
                     when_deleted="Retain", when_scaled="Retain"
@@ -153,7 +150,7 @@ def _pod(
         readiness_probe=ready,
         startup_probe=core.ProbeArgs(exec_=ready.exec_, period_seconds=2, timeout_seconds=5, failure_threshold=150),
         liveness_probe=core.ProbeArgs(exec_=ready.exec_, period_seconds=20, timeout_seconds=10, failure_threshold=3),
-        # SIGTERM waits for the clients to leave, SIGINT sends them away and closes the files properly.
+        # SIGTERM would wait for clients to leave; a fast stop disconnects them and shuts down cleanly.
         lifecycle=core.LifecycleArgs(
             pre_stop=core.LifecycleHandlerArgs(
                 exec_=core.ExecActionArgs(command=["pg_ctl", "stop", "-D", folder, "--mode=fast"])

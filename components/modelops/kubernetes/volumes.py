@@ -1,4 +1,4 @@
-"""Volume claims: their names, and what keeps them."""
+"""Volume claims: their names, and how long they live."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from modelops.kubernetes.pods import name_of
 core = k8s.core.v1
 
 ACCESS_MODES = ("ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod")
-_NAMED: list[Any] = ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
-"""What says an object's name. A volume keeps the name that it has, also that of a release which gave it a fixed one."""
+_NAME_FIELDS: list[Any] = ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
+"""Ignored in diffs: a claim keeps its name, even a fixed one that an older release gave it."""
 
 
 def volume_claim(
@@ -30,11 +30,11 @@ def volume_claim(
     access_modes: Sequence[pulumi.Input[str]] = ("ReadWriteOnce",),
     retain: bool | None = None,
 ) -> pulumi.Output[str]:
-    """Claims a volume, for one pod at a time unless other access modes are given; the claim's name.
+    """Claims a volume, by default for the pods of one node. Returns the claim's name.
 
-    It has no fixed name: one that stayed when its stack went, or that another one replaces, is not in the way.
+    The name is generated, so it never collides with a claim that outlived its stack or is being replaced.
 
-    Pulumi doesn't wait for it: many storage classes bind a volume only once a pod uses it, and that pod is waited for.
+    Pulumi doesn't wait for the claim but for the pod that uses it: many storage classes bind a volume only then.
     """
     claim = core.PersistentVolumeClaim(
         name,
@@ -46,7 +46,7 @@ def volume_claim(
             storage_class_name=storage_class,
             resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
         ),
-        opts=merged(opts, ignore_changes=_NAMED, retain_on_delete=retain),
+        opts=merged(opts, ignore_changes=_NAME_FIELDS, retain_on_delete=retain),
     )
     return name_of(claim)
 
@@ -60,8 +60,9 @@ def optional_claim(
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Input[str] | None:
     """The claim of an optional volume: a new one with `storage_size`, an existing one with `claim`."""
-    if volume is None or "storage_size" not in volume:
-        return None if volume is None else volume.get("claim")
+    volume = volume or {}
+    if "storage_size" not in volume:
+        return volume.get("claim")
     return volume_claim(
         name,
         namespace,
@@ -82,7 +83,7 @@ def retained_claim(
     part: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Input[str]:
-    """The claim of a part's volume: its `claim`, or a new one, retained unless `retain_volume` is false."""
+    """The claim of a part's volume: its `claim`, or a new one that is retained unless `retain_volume` is false."""
     if "claim" in part:
         return cast(pulumi.Input[str], part["claim"])
     retain = part.get("retain_volume", True)
@@ -90,7 +91,7 @@ def retained_claim(
 
 
 def check_volume(problems: Problems, field: str, volume: object, instead: str | None = None) -> None:
-    """The rules of `optional_claim`'s volume. `instead` is another key that may stand in place of a volume."""
+    """Checks the volume of `optional_claim`. `instead` is another key that may take a volume's place."""
     if not isinstance(volume, Mapping):
         return
     keys = ["storage_size", "claim", *([instead] if instead else [])]
@@ -105,14 +106,14 @@ def check_volume(problems: Problems, field: str, volume: object, instead: str | 
 
 
 def check_access_modes(problems: Problems, field: str, volume: Mapping[str, Any]) -> None:
-    """Whether Kubernetes knows each of the volume's `access_modes`."""
+    """Checks the volume's `access_modes`."""
     for mode in volume.get("access_modes") or []:
         if isinstance(mode, str) and mode not in ACCESS_MODES:
             problems.add(f"{field}.access_modes", mode, f"must be one of {', '.join(ACCESS_MODES)}")
 
 
 def check_claim(problems: Problems, field: str, part: Mapping[str, Any]) -> None:
-    """The rules of `retained_claim`'s part."""
+    """Checks the part of `retained_claim`."""
     problems.text(f"{field}.claim", part.get("claim"))
     if "claim" in part and "storage_class" in part:
         problems.add(f"{field}.storage_class", part["storage_class"], "must not be given with claim")

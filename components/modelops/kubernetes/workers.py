@@ -1,4 +1,4 @@
-"""How the workers of one training reach each other, and nobody else reaches them."""
+"""The network of a training's workers: they reach each other, and nothing else reaches them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,18 @@ def worker_network_policy(
     workers: int,
     opts: pulumi.ResourceOptions,
 ) -> net.NetworkPolicy:
-    """Only the workers of one training connect to each other.
-
-    What they connect to beside that depends on their data, and stays open.
-    """
+    """Only the workers of the same training may connect to a worker. Egress stays open: it depends on the data."""
     pods = selector(component, name)
-    among, _ = allow_within(k8s.meta.v1.LabelSelectorArgs(match_labels=pods))
-    return network_policy(name, metadata, pods, opts, ingress=[among] if workers > 1 else [])
+    from_workers, _ = allow_within(k8s.meta.v1.LabelSelectorArgs(match_labels=pods))
+    return network_policy(name, metadata, pods, opts, ingress=[from_workers] if workers > 1 else [])
 
 
 def names_of_workers(
     component: str, name: str, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> core.Service:
-    """The headless Service that gives every worker a name: `<job>-<index>.<name>`.
+    """The headless Service that gives every worker a DNS name: `<job>-<index>.<name>`.
 
-    Names are there before their pods are ready, because workers must meet to become so.
+    Names resolve before the pods are ready, because workers must connect to become ready.
     """
     return core.Service(
         name,
@@ -40,7 +37,7 @@ def names_of_workers(
             name=name,
             namespace=namespace,
             labels=standard_labels(component, component, name),
-            # There is nothing to wait for: its pods come later.
+            # Nothing to wait for: its pods come later.
             annotations={"pulumi.com/skipAwait": "true"},
         ),
         spec=core.ServiceSpecArgs(

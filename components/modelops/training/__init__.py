@@ -1,1 +1,1 @@
-"""TrainingJob: one run, on one pod or many, that ends with a published model version."""
+"""TrainingJob: a run on one pod or several that publishes a model version."""

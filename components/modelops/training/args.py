@@ -13,24 +13,24 @@ class Framework(Enum):
     """The machine-learning framework that the training image uses."""
 
     TENSORFLOW = "tensorflow"
-    """TensorFlow, Keras included. Several workers meet by `TF_CONFIG`."""
+    """TensorFlow, including Keras. Several workers connect through `TF_CONFIG`."""
     PYTORCH = "pytorch"
-    """PyTorch. Several workers meet by torchrun's variables (`PET_*`, `MASTER_ADDR`, `RANK` …)."""
+    """PyTorch. Several workers connect through torchrun's variables (`PET_*`, `MASTER_ADDR`, `RANK` …)."""
     MXNET = "mxnet"
-    """Apache MXNet. Several workers meet by its `DMLC_*` variables."""
+    """Apache MXNet. Several workers connect through its `DMLC_*` variables."""
     OTHER = "other"
-    """Anything else. One worker only: no way for several to meet is known."""
+    """Anything else. One worker only, because the library can't connect several."""
 
 
 class Backend(Enum):
-    """What runs the pods."""
+    """The kind of object that runs the pods."""
 
     JOB = "job"
     """Kubernetes' own Job. Needs nothing else."""
     JOBSET = "jobset"
-    """A JobSet (`jobset.x-k8s.io`) of one Job. Its controller must be in the cluster."""
+    """A JobSet (`jobset.x-k8s.io`) of one Job. Its controller must be installed in the cluster."""
     TRAINER = "trainer"
-    """A TrainJob of Kubeflow Trainer v2 (`trainer.kubeflow.org`). Its controller must be in the cluster."""
+    """A TrainJob of Kubeflow Trainer v2 (`trainer.kubeflow.org`). Its controller must be installed in the cluster."""
 
 
 class Goal(Enum):
@@ -39,7 +39,7 @@ class Goal(Enum):
     MIN = "min"
     """The one with the smallest value of `sweep_metric`."""
     MAX = "max"
-    """The one with the greatest value of `sweep_metric`."""
+    """The one with the largest value of `sweep_metric`."""
 
 
 if TYPE_CHECKING:
@@ -53,72 +53,73 @@ else:  # Pulumi's schema has the enum alone.
 
 
 class GateBounds(TypedDict):
-    """Bounds of one metric. At least one of them."""
+    """Bounds of one metric, at least one of them."""
 
     min: NotRequired[pulumi.Input[float]]
-    """Smallest value that passes, itself included. Default: no lower bound."""
+    """Smallest value that passes, inclusive. Default: no lower bound."""
     max: NotRequired[pulumi.Input[float]]
-    """Largest value that passes, itself included. Default: no upper bound."""
+    """Largest value that passes, inclusive. Default: no upper bound."""
     min_delta: NotRequired[pulumi.Input[float]]
-    """Smallest difference to the same metric of the version now serving: -0.01 lets a model be worse by that much.
-    Without a version that serves it holds for any value. Default: no such bound."""
+    """Smallest difference from the serving version's value that passes: -0.01 lets a metric drop by that much. If no
+    version serves, every value passes. Default: no such bound."""
     max_delta: NotRequired[pulumi.Input[float]]
-    """Largest difference to the same metric of the version now serving. Default: no such bound."""
+    """Largest difference from the serving version's value that passes. Default: no such bound."""
 
 
 class Publisher(TypedDict):
-    """What checks the gate and registers the model after the training."""
+    """The programs that check the gate and register the model after a training."""
 
     command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The publishing program and its arguments. Default `modelops-publish`."""
     select_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
-    """The program that registers the best of a sweep's runs, and its arguments. Default `modelops-select`."""
+    """The program that registers a sweep's best run, and its arguments. Default `modelops-select`."""
     registry_wait_seconds: NotRequired[pulumi.Input[int]]
-    """How long a registry that does not answer is waited for, before a training as after it. Default 120; 0 to 3600."""
+    """Seconds to wait for a registry that does not answer, both before and after a training. Default 120; 0 to 3600."""
 
 
 class Checkpoints(TypedDict):
-    """Where the training leaves its state, to go on from there. One of `storage_size`, `claim` and `uri`."""
+    """Where a training saves its state, to resume from it. Exactly one of `storage_size`, `claim` and `uri`."""
 
     storage_size: NotRequired[pulumi.Input[str]]
-    """Size of a volume to claim for it (`10Gi`)."""
+    """Size of a volume to claim (`10Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
     """Storage class of that volume. Default: the cluster's default class."""
     access_modes: NotRequired[Sequence[pulumi.Input[str]]]
-    """Access modes of that volume. Default `ReadWriteOnce`, with several workers `ReadWriteMany`."""
+    """Access modes of that volume. Default `ReadWriteOnce`, or `ReadWriteMany` with several workers."""
     retain_volume: NotRequired[bool]
-    """Whether the volume stays in the cluster when the component is removed. Default false: it goes with it."""
+    """Whether the volume stays in the cluster when the component is removed. Default false: it is deleted."""
     claim: NotRequired[pulumi.Input[str]]
-    """Name of a PersistentVolumeClaim in the namespace to use instead. It stays as it is."""
+    """Name of an existing PersistentVolumeClaim in the namespace to use instead. It is never changed or deleted."""
     uri: NotRequired[pulumi.Input[str]]
-    """Place in an object store (`s3://bucket/prefix`, `gs://…`, `az://…`). What is there stays there."""
+    """Location in an object store (`s3://bucket/prefix`, `gs://…`, `az://…`). Nothing there is deleted."""
     secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace whose entries become variables of the training container (`AWS_ACCESS_KEY_ID`,
-    `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL` …). Only with `uri`. Default: none."""
+    """Name of a Secret in the namespace whose entries become environment variables of the training container
+    (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL` …). Only with `uri`. Default: none."""
     interval_seconds: NotRequired[pulumi.Input[int]]
     """Seconds between checkpoints. Default: the image's own; 1 to 86400."""
     interval_steps: NotRequired[pulumi.Input[int]]
     """Steps between checkpoints. Default: the image's own; at least 1."""
     keep_after_publish: NotRequired[bool]
-    """Whether a run's checkpoints and output stay on the volume once it is published. Default false: they go."""
+    """Whether a run's checkpoints and output stay on the volume once it is published. Default false: they are
+    deleted."""
 
 
 class ModelCache(TypedDict):
-    """A volume for what runs download in common: weights of a foundation model, a tokenizer. One of `storage_size` and
-    `claim`."""
+    """A volume for downloads that runs share: a foundation model's weights, a tokenizer. Exactly one of `storage_size`
+    and `claim`."""
 
     storage_size: NotRequired[pulumi.Input[str]]
-    """Size of a volume to claim for it (`200Gi`)."""
+    """Size of a volume to claim (`200Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
     """Storage class of that volume. Default: the cluster's default class."""
     access_modes: NotRequired[Sequence[pulumi.Input[str]]]
-    """Access modes of that volume. Default `ReadWriteOnce`, with several workers `ReadWriteMany`."""
+    """Access modes of that volume. Default `ReadWriteOnce`, or `ReadWriteMany` with several workers."""
     claim: NotRequired[pulumi.Input[str]]
-    """Name of a PersistentVolumeClaim in the namespace to use instead."""
+    """Name of an existing PersistentVolumeClaim in the namespace to use instead."""
 
 
 class Toleration(TypedDict):
-    """A taint of nodes that the pods accept."""
+    """A node taint that the pods tolerate."""
 
     key: NotRequired[pulumi.Input[str]]
     """The taint's key. Default: every taint."""
@@ -129,7 +130,7 @@ class Toleration(TypedDict):
     effect: NotRequired[pulumi.Input[str]]
     """`NoSchedule`, `PreferNoSchedule` or `NoExecute`. Default: each of them."""
     toleration_seconds: NotRequired[pulumi.Input[int]]
-    """How long a pod stays on a node that gets a `NoExecute` taint. Default: for ever."""
+    """How long a pod stays on a node that gets a `NoExecute` taint, in seconds. Default: forever."""
 
 
 class TrainingJobArgs(TypedDict):
@@ -138,105 +139,108 @@ class TrainingJobArgs(TypedDict):
     image: pulumi.Input[str]
     """Training image by digest (`repository@sha256:…`), with `/bin/sh`. Part of the run's identity."""
     model_name: pulumi.Input[str]
-    """Name under which the model is registered: letters, digits, `.`, `_` and `-`, at most 63 characters."""
+    """Name to register the model under: letters, digits, `.`, `_` and `-`, at most 63 characters."""
     framework: AnyFramework
     """Framework that the image uses. Part of the run's identity."""
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
     tracking_uri: pulumi.Input[str]
-    """Address of the MLflow server that takes metrics and model, as pods see it."""
+    """Address at which pods reach the MLflow server that gets metrics and model."""
     command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The training program and its arguments. Default `python -m sample.train`. Part of the run's identity."""
     parameters: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
     """Hyperparameters by name: JSON scalars (text, numbers, true, false, null). Default: none. Part of the run's
     identity, where 1 and 1.0 are the same."""
     sweep: NotRequired[Mapping[str, Sequence[Any]]]
-    """Hyperparameters to try, each with its values; every combination is a run of its own, and the best one is
-    registered. At most 200 runs. Default: no sweep. Part of the run's identity."""
+    """Hyperparameters to try, each with its values. Every combination is one run, and the best one is registered. At
+    most 200 runs. Default: no sweep. Part of the run's identity."""
     sweep_metric: NotRequired[str]
-    """The metric by which a sweep's best run is found. Required with `sweep`. Part of the run's identity."""
+    """Metric that decides which of a sweep's runs is the best. Required with `sweep`. Part of the run's identity."""
     sweep_goal: NotRequired[AnyGoal]
-    """Whether the best run has the smallest or the greatest value. Default `min`. Part of the run's identity."""
+    """Whether the best run has the smallest or the largest value. Default `min`. Part of the run's identity."""
     sweep_parallelism: NotRequired[int]
-    """How many of a sweep's runs are at work at a time. Default: all of them; 1 to 200."""
+    """How many of a sweep's runs train at a time. Default: all of them; 1 to 200."""
     gate: NotRequired[Mapping[str, GateBounds]]
-    """Bounds by metric name; a model outside of them is not registered and the Job fails. Default: no gate."""
+    """Bounds by metric name. A model that misses them is not registered, and the Job fails. Default: no gate."""
     reported_metrics: NotRequired[Sequence[str]]
-    """Names of the metrics that the training reports, so that a gate or sweep on another one is refused in the plan.
-    Default: not known before the training, which then fails with the names it reported."""
+    """Names of the metrics that the training reports, so that the plan rejects a gate or sweep on any other. Default:
+    not checked; the training then fails and lists the metrics that it reported."""
     data_uri: NotRequired[pulumi.Input[str]]
-    """Where the training data is: DataPipeline's `data_uri`, or what else the image reads. Default: the image's own
-    sample data. Part of the run's identity."""
+    """Location of the training data: DataPipeline's `data_uri`, or anything else that the image reads. Default: the
+    image's own sample data. Part of the run's identity."""
     data_version: NotRequired[pulumi.Input[str]]
-    """Version of the data, to train anew when it changes. Default: none. Part of the run's identity."""
+    """Version of the data; a new one trains again. Default: none. Part of the run's identity."""
     data_claim: NotRequired[pulumi.Input[str]]
-    """Name of a PersistentVolumeClaim in the namespace, mounted at `/data` for reading: DataPipeline's `data_claim`,
-    where `data_uri` is a folder under `/data`. Default: none."""
+    """Name of a PersistentVolumeClaim in the namespace, mounted read-only at `/data`: DataPipeline's `data_claim`, for
+    a `data_uri` under `/data`. Default: none."""
     data_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace whose entries become variables of the training container (`AWS_ACCESS_KEY_ID`,
-    `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL` …), where `data_uri` is an object store's address. Default: none."""
+    """Name of a Secret in the namespace whose entries become environment variables of the training container
+    (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL` …), for a `data_uri` in an object store. Default:
+    none."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` for MLflow: ModelRegistry's `writer_secret`.
-    Only what publishes gets them, not the training. Default: none."""
+    Only the publisher gets them, not the training. Default: none."""
     tracking_url: NotRequired[pulumi.Input[str]]
-    """Address of the MLflow server as people see it, for `run_url`: ModelRegistry's `url`. Default: `tracking_uri`."""
+    """Address at which people reach the MLflow server, for `run_url`: ModelRegistry's `url`. Default:
+    `tracking_uri`."""
     serving_alias: NotRequired[str]
-    """Alias of the version that serves now, which relative bounds of the gate compare with. Default `serving`."""
+    """Alias of the serving version, to which the gate's relative bounds compare. Default `serving`."""
     git_commit: NotRequired[pulumi.Input[str]]
     """Commit that the image was built from, recorded with the run. Default: none."""
     experiment_name: NotRequired[pulumi.Input[str]]
-    """MLflow experiment that the run is logged to. Default: the model's name."""
+    """MLflow experiment to log the run to. Default: the model's name."""
     environment: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Variables of the training container that say how a run runs (`NCCL_DEBUG` …). What shapes the model belongs into
-    `parameters`: these are no part of the run's identity. Default: none."""
+    """Environment variables of the training container that don't affect the model (`NCCL_DEBUG` …). Those that do
+    belong in `parameters`: these are not part of the run's identity. Default: none."""
     workers: NotRequired[int]
-    """How many pods train the model together. Default 1; 1 to 256. Part of the run's identity."""
+    """Number of pods that train the model together. Default 1; 1 to 256. Part of the run's identity."""
     processes_per_worker: NotRequired[int]
-    """Training processes in each pod, one a GPU mostly; with PyTorch torchrun starts them. Default 1; 1 to 64. Part of
+    """Training processes per pod, usually one per GPU; with PyTorch, torchrun starts them. Default 1; 1 to 64. Part of
     the run's identity."""
     tensor_parallel: NotRequired[int]
-    """Over how many processes one copy of the model is spread; the rest of them is data parallel. Default 1; must
-    divide `workers` × `processes_per_worker`. Part of the run's identity."""
+    """Number of processes that share one copy of the model; the copies train data-parallel. Default 1; must divide
+    `workers` × `processes_per_worker`. Part of the run's identity."""
     resources: NotRequired[Resources]
     """Resources of the training container of each worker. Default: 500m CPU, 1Gi memory, limited to 2Gi."""
     shared_memory: NotRequired[pulumi.Input[str]]
-    """Size of `/dev/shm` (`8Gi`), which NCCL and data loaders use; it counts as the container's memory. Default: the
-    container runtime's, 64Mi mostly."""
+    """Size of `/dev/shm` (`8Gi`), which NCCL and data loaders use; it counts towards the container's memory. Default:
+    the container runtime's, usually 64Mi."""
     checkpoints: NotRequired[Checkpoints]
-    """Where checkpoints outlive a pod. Default: nowhere, a training that is interrupted begins again."""
+    """Where checkpoints outlive a pod. Default: nowhere, an interrupted training starts over."""
     model_cache: NotRequired[ModelCache]
     """Volume at `MODELOPS_CACHE_DIR` (and `HF_HOME`) that all runs share. Default: none."""
     node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Labels that a node must have. Default: any node."""
+    """Labels that nodes must have. Default: any node."""
     tolerations: NotRequired[Sequence[Toleration]]
-    """Taints that the pods accept. Default: none."""
+    """Taints that the pods tolerate. Default: none."""
     affinity: NotRequired[Mapping[str, Any]]
     """Affinity of the pods, in Kubernetes' own spelling (`nodeAffinity`, `podAntiAffinity` …). Default: none."""
     priority_class: NotRequired[pulumi.Input[str]]
     """PriorityClass of the pods. Default: the cluster's."""
     retries: NotRequired[int]
-    """How often a failed training is tried again. Default 0; 0 to 10. Wrong configuration (exit code 2) and a missed
-    gate (3) are never retried; a pod that the cluster disrupts, that was told to stop (143) or that lost a peer (75)
-    is replaced in any case and doesn't count."""
+    """How often a failed training is retried. Default 0; 0 to 10. Wrong configuration (exit code 2) and a missed gate
+    (3) are never retried. A pod that the cluster disrupts, that is stopped (143) or that lost a peer (75) is always
+    replaced and doesn't count."""
     timeout_seconds: NotRequired[int]
-    """How long the Job may take, retries included, in seconds. Default 3600; 30 to 2592000 (thirty days)."""
+    """Time limit of the Job, retries included, in seconds. Default 3600; 30 to 2592000 (thirty days)."""
     ttl_seconds_after_finished: NotRequired[int]
-    """After how many seconds Kubernetes removes the finished Job with its pods and logs. That never trains again.
+    """Seconds until Kubernetes removes the finished Job with its pods and logs, which never makes it train again.
     Default: it stays until the next run; 60 to 2592000."""
     suspend: NotRequired[bool]
-    """Whether the Job starts suspended: no pod until somebody sets `spec.suspend` to false, which `pulumi up` waits
-    for. Default false."""
+    """Whether the Job starts suspended: it has no pods until somebody sets `spec.suspend` to false, and `pulumi up`
+    waits for that. Default false."""
     queue: NotRequired[pulumi.Input[str]]
-    """Kueue's LocalQueue in the namespace: the Job is created suspended, and Kueue starts it when there is room.
-    Default: none."""
+    """Kueue LocalQueue in the namespace: the Job is created suspended, and Kueue starts it when there is room. Default:
+    none."""
     queue_timeout_seconds: NotRequired[int]
-    """How much longer than `timeout_seconds` Pulumi waits, with `queue` or `suspend`. Default 86400; 0 to 2592000."""
+    """How much longer than `timeout_seconds` Pulumi waits with `queue` or `suspend`. Default 86400; 0 to 2592000."""
     backend: NotRequired[AnyBackend]
-    """What runs the pods. Default `job`. With another one the component's name has at most 40 characters."""
+    """Kind of object that runs the pods. Default `job`. With any other, the component's name has at most 40
+    characters."""
     runtime_image: NotRequired[pulumi.Input[str]]
-    """Image with `modelops_runtime`, which checks whether the run is published already, judges the gate and registers
-    the model: the target `publish`. Default: `image`."""
+    """Image with `modelops_runtime`, the target `publish`: it checks whether the run is already published, judges the
+    gate and registers the model. Default: `image`."""
     publisher: NotRequired[Publisher]
-    """What publishes the model. Default: `modelops-publish` in the training image."""
+    """How to publish the model. Default: `modelops-publish` in the training image."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""

@@ -1,6 +1,6 @@
-"""What runs a training's pods: Kubernetes' Job, or a controller that a cluster may have beside it.
+"""The backends that run a training's pods: Kubernetes' Job, or a controller that the cluster may have.
 
-All of them run the very same pods: a JobSet, and the JobSet that Kubeflow Trainer makes, hold one Job of ours.
+All of them run the same pods: a JobSet, and the JobSet that Kubeflow Trainer creates, contain one Job of ours.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from modelops.training.pod import Run
 
 DEFAULT_QUEUE_TIMEOUT_SECONDS = 86_400
 MARGIN_SECONDS = 60
-"""How much longer Pulumi waits than Kubernetes lets the Job run, so that the error is Kubernetes' own."""
+"""How much longer than the Job's deadline Pulumi waits, so that Kubernetes reports the error."""
 JOBSET = "jobset.x-k8s.io/v1alpha2"
 TRAINER = "trainer.kubeflow.org/v1alpha1"
 QUEUE = "kueue.x-k8s.io/v1beta1"
-# Immutable in Kubernetes, and not among the fields on which the official provider replaces a Job.
+# Immutable in Kubernetes, but the official provider doesn't replace a Job when they change.
 _REPLACE_ON = ["spec.completionMode", "spec.podFailurePolicy", "spec.backoffLimitPerIndex", "spec.successPolicy"]
 
 
 @dataclass(frozen=True)
 class Started:
-    """A run that was given to the cluster."""
+    """A run that was handed to the cluster."""
 
-    resource: pulumi.Resource
+    resource: pulumi.CustomResource
     name: pulumi.Output[str]
     """Name of the object that runs it."""
     outcome: pulumi.Output[Any] | None
-    """Fails when the run has failed, where waiting for the object does not tell."""
+    """Fails if the run failed, for objects whose readiness doesn't show it."""
 
 
-class _Custom(pulumi.CustomResource):
-    """An object of a kind that the Kubernetes SDK has no class for, with its status."""
+class _CustomObject(pulumi.CustomResource):
+    """An object, with its status, of a kind that the Kubernetes SDK has no class for."""
 
     def __init__(
         self, name: str, api_version: str, kind: str, metadata: Any, spec: Any, opts: pulumi.ResourceOptions
@@ -63,23 +63,23 @@ class _Custom(pulumi.CustomResource):
 
 
 def requirements(name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-    """Reads what must be in the cluster for what was asked for, so that a plan already fails where it is not.
+    """Reads what the cluster must have for these arguments, so that a plan already fails if it is missing.
 
-    The resources' names say what is missing, because Pulumi's error is just that a resource does not exist.
+    The resources' names say what is missing, because Pulumi's error only says that a resource does not exist.
     """
-    found: list[pulumi.Resource] = []
+    required: list[pulumi.Resource] = []
     apis = {Backend.JOBSET: ("jobsets", JOBSET), Backend.TRAINER: ("trainjobs", TRAINER)}
     if (backend := args.get("backend")) in apis:
-        found.append(require(name, *apis[backend], opts))
+        required.append(require(name, *apis[backend], opts))
     if (queue := args.get("queue")) is not None:
-        label = f"{name}-needs-kueue-with-the-crd-localqueues.kueue.x-k8s.io-and-its-queue"
-        place = pulumi.Output.concat(args["namespace"], "/", queue)
-        found.append(k8s.apiextensions.CustomResource.get(label, QUEUE, "LocalQueue", place, opts=opts))
-    return found
+        resource_name = f"{name}-needs-kueue-with-the-crd-localqueues.kueue.x-k8s.io-and-its-queue"
+        queue_id = pulumi.Output.concat(args["namespace"], "/", queue)
+        required.append(k8s.apiextensions.CustomResource.get(resource_name, QUEUE, "LocalQueue", queue_id, opts=opts))
+    return required
 
 
 def start(run: Run, opts: pulumi.ResourceOptions) -> Started:
-    """Creates what runs the training."""
+    """Creates the object that runs the training."""
     backend = run.args.get("backend", Backend.JOB)
     if backend is Backend.JOBSET:
         return _start_jobset(run, opts)
@@ -91,66 +91,65 @@ def start(run: Run, opts: pulumi.ResourceOptions) -> Started:
 
 def job_of(name: str, run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> batch.Job:
     """A Job of this run."""
-    options = _options(opts, run.args)
-    options = merged(options, replace_on_changes=_REPLACE_ON)
-    # No name of its own making: Pulumi removes what failed replacements left only at the end of an update that goes
-    # through, so a name made from the run's identity would meet its older self when a change is taken back, and the
-    # update would fail for ever.
+    # The name is generated. Pulumi removes leftovers of failed replacements only at the end of a successful update, so
+    # a name derived from the run's identity would collide with one when a change is reverted, and no further update
+    # would succeed.
     metadata = _metadata(run, {"pulumi.com/replaceUnready": "true"})
+    options = merged(_options(opts, run.args), replace_on_changes=_REPLACE_ON)
     return batch.Job(name, metadata=metadata, spec=spec, opts=options)
 
 
 def _start_jobset(run: Run, opts: pulumi.ResourceOptions) -> Started:
-    held = starts_suspended(run.args)
-    spec = {**_set_of_one_job(run, "w"), "suspend": True if held else None}
+    suspended = starts_suspended(run.args)
+    spec = {**_jobset_spec(run, "w"), "suspend": True if suspended else None}
     if (seconds := run.args.get("ttl_seconds_after_finished")) is not None:
         spec["ttlSecondsAfterFinished"] = seconds
-    # What ended badly has a terminal state too: waiting for the good one alone would last until the timeout.
+    # A failed JobSet has a terminal state too; waiting for success alone would last until the timeout.
     metadata = _metadata(run, {"pulumi.com/waitFor": "jsonpath={.status.terminalState}"})
-    options = _options(opts, run.args, replace=not held)
-    jobset = _Custom(run.name, JOBSET, "JobSet", metadata, spec, options)
-    return Started(jobset, name_of(jobset), jobset.status.apply(lambda status: _judge(run.name, status)))
+    options = _options(opts, run.args, replace=not suspended)
+    jobset = _CustomObject(run.name, JOBSET, "JobSet", metadata, spec, options)
+    return Started(jobset, name_of(jobset), jobset.status.apply(lambda status: _jobset_outcome(run.name, status)))
 
 
-def _judge(name: str, status: Mapping[str, Any] | None) -> str:
-    """`Completed`. Raises for a JobSet that has failed, with what it says of itself."""
+def _jobset_outcome(name: str, status: Mapping[str, Any] | None) -> str:
+    """`Completed`. Raises pulumi.RunError with the JobSet's own messages if it failed."""
     status = status or {}
     state = str(status.get("terminal_state") or status.get("terminalState"))
     if state != "Completed":
-        said = [each.get("message", "") for each in status.get("conditions") or [] if each.get("type") == "Failed"]
+        messages = [each.get("message", "") for each in status.get("conditions") or [] if each.get("type") == "Failed"]
         raise pulumi.RunError(
-            f'TrainingJob "{name}": its JobSet ended as {state}: {" ".join(said)}. the logs of its pods say more; '
-            f"`pulumi up --replace` with the JobSet's URN runs it again"
+            f'TrainingJob "{name}": its JobSet ended as {state}: {" ".join(messages)}. See the logs of its pods; '
+            "`pulumi up --replace` with the JobSet's URN runs it again"
         )
     return state
 
 
 def _start_trainer(run: Run, opts: pulumi.ResourceOptions) -> Started:
-    # The Trainer knows the Job of the training by this label, and starts it as often as it has nodes.
+    # By this label the Trainer recognises the training's Job, of which it runs one pod per node.
     step = {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
-    template = {"spec": _set_of_one_job(run, "node", step)}
+    template = {"spec": _jobset_spec(run, "node", step)}
     metadata = _metadata(run, {}, {"trainer.kubeflow.org/framework": Framework(run.args["framework"]).value})
     spec = {"mlPolicy": {"numNodes": run.workers}, "template": template}
     options = merged(opts, replace_on_changes=["spec"])
-    runtime = _Custom(f"{run.name}-runtime", TRAINER, "TrainingRuntime", metadata, spec, options)
+    runtime = _CustomObject(f"{run.name}-runtime", TRAINER, "TrainingRuntime", metadata, spec, options)
     reference = {"apiGroup": TRAINER.partition("/")[0], "kind": "TrainingRuntime", "name": name_of(runtime)}
-    held = starts_suspended(run.args)
-    job = _Custom(
+    suspended = starts_suspended(run.args)
+    job = _CustomObject(
         run.name,
         TRAINER,
         "TrainJob",
         _metadata(run, {"pulumi.com/waitFor": "condition=Complete"}),
-        {"runtimeRef": reference, "trainer": {"numNodes": run.workers}, "suspend": True if held else None},
-        _options(opts, run.args, replace=not held),
+        {"runtimeRef": reference, "trainer": {"numNodes": run.workers}, "suspend": True if suspended else None},
+        _options(opts, run.args, replace=not suspended),
     )
     return Started(job, name_of(job), None)
 
 
-def _set_of_one_job(run: Run, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The specification of a JobSet whose only Job is the run's own."""
+def _jobset_spec(run: Run, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The spec of a JobSet whose only Job is the run's."""
     template = {"metadata": {"labels": {**run.labels(), **(labels or {})}}, "spec": job_spec(run, alone=False)}
     return {
-        # Pods have names by our own Service, the same with every back end.
+        # With every backend, our own Service gives the pods their names.
         "network": {"enableDNSHostnames": False},
         "failurePolicy": {"maxRestarts": 0},
         "replicatedJobs": [{"name": name, "replicas": 1, "template": template}],
@@ -158,23 +157,23 @@ def _set_of_one_job(run: Run, name: str, labels: Mapping[str, str] | None = None
 
 
 def _metadata(
-    run: Run, annotations: Mapping[str, str], labels: Mapping[str, str] | None = None
+    run: Run, annotations: Mapping[str, str], labels: Mapping[str, pulumi.Input[str]] | None = None
 ) -> k8s.meta.v1.ObjectMetaArgs:
-    own = {**run.labels(), **(labels or {})}
+    labels = {**run.labels(), **(labels or {})}
     if (queue := run.args.get("queue")) is not None:
-        own["kueue.x-k8s.io/queue-name"] = queue
-    return k8s.meta.v1.ObjectMetaArgs(namespace=run.args["namespace"], labels=own, annotations=annotations)
+        labels["kueue.x-k8s.io/queue-name"] = queue
+    return k8s.meta.v1.ObjectMetaArgs(namespace=run.args["namespace"], labels=labels, annotations=annotations)
 
 
 def _options(opts: pulumi.ResourceOptions, args: TrainingJobArgs, *, replace: bool = False) -> pulumi.ResourceOptions:
     seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
-    held = starts_suspended(args)
-    if held:
-        # The deadline counts from the start, and who starts the run is not us.
+    suspended = starts_suspended(args)
+    if suspended:
+        # The deadline counts from the start of the run, which is not up to us.
         seconds += args.get("queue_timeout_seconds", DEFAULT_QUEUE_TIMEOUT_SECONDS)
     return merged(
         opts,
         replace_on_changes=["spec"] if replace else None,
         custom_timeouts=timeouts(seconds),
-        ignore_changes=["spec.suspend"] if held else None,
+        ignore_changes=["spec.suspend"] if suspended else None,
     )

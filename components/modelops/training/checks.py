@@ -1,4 +1,4 @@
-"""What TrainingJob refuses before anything is created."""
+"""The rules for TrainingJob's arguments, checked before anything is created."""
 
 import math
 from collections.abc import Mapping
@@ -10,24 +10,24 @@ from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources
 from modelops.kubernetes.volumes import check_volume
 from modelops.training.args import Backend, Framework, TrainingJobArgs
-from modelops.training.pod import TRAINING_SIZES
-from modelops.training.sweep import MOST_TRIALS
+from modelops.training.pod import TRAINING_RESOURCES
+from modelops.training.sweep import MAX_TRIALS
 
 MONTH_SECONDS = 2_592_000
-LONGEST_NAME = 50
-LONGEST_NAME_OF_SET = 40
-"""The Job of a JobSet has a longer name than the set."""
+MAX_NAME_LENGTH = 50
+MAX_JOBSET_NAME_LENGTH = 40
+"""Shorter, because the Job of a JobSet has a longer name than the JobSet."""
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _RESERVED = ("MODELOPS_", "MLFLOW_", "PET_", "DMLC_")
 
 
-def checked(name: str, given: TrainingJobArgs) -> TrainingJobArgs:
-    """The arguments as the component wants them. Raises ArgumentsError with every problem."""
+def checked(name: str, args: TrainingJobArgs) -> TrainingJobArgs:
+    """The arguments, read and checked. Raises ArgumentsError with every problem."""
     problems = Problems("TrainingJob", name)
-    args = read_args(given, TrainingJobArgs, problems)
+    args = read_args(args, TrainingJobArgs, problems)
     fields: Mapping[str, Any] = args
-    plain = fields.get("backend") in (None, Backend.JOB)
-    problems.dns_label("name", name, maximum=LONGEST_NAME if plain else LONGEST_NAME_OF_SET)
+    is_job = fields.get("backend") in (None, Backend.JOB)
+    problems.dns_label("name", name, maximum=MAX_NAME_LENGTH if is_job else MAX_JOBSET_NAME_LENGTH)
     _check_run(problems, fields)
     _check_topology(problems, fields)
     _check_sweep(problems, fields)
@@ -39,11 +39,8 @@ def checked(name: str, given: TrainingJobArgs) -> TrainingJobArgs:
 
 
 def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
-    image = args.get("image")
-    problems.text("image", image)
-    if isinstance(image, str) and "@sha256:" not in image:
-        rule = "must be named by digest (repository@sha256:…): a tag can move, and the run id would lie"
-        problems.add("image", image, rule)
+    problems.text("image", args.get("image"))
+    problems.image_digest("image", args.get("image"))
     problems.mlflow_name("model_name", args.get("model_name"))
     problems.dns_label("namespace", args.get("namespace"))
     problems.url("tracking_uri", args.get("tracking_uri"))
@@ -60,11 +57,7 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.number("publisher.registry_wait_seconds", wait, 0, 3600)
     for key, value in _mapping(args.get("parameters")).items():
         _check_scalar(problems, f"parameters.{key}", value)
-    for key in _mapping(args.get("environment")):
-        if key.startswith(_RESERVED) or not key.replace("_", "a").isalnum():
-            problems.add(
-                "environment", key, f"must be a variable's name that does not begin with {', '.join(_RESERVED)}"
-            )
+    problems.variable_names("environment", args.get("environment"), *_RESERVED)
 
 
 def _check_scalar(problems: Problems, field: str, value: object) -> None:
@@ -73,7 +66,7 @@ def _check_scalar(problems: Problems, field: str, value: object) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(field, value, "must be a finite number: JSON has no other")
     elif isinstance(value, str) and not _is_unicode(value):
-        problems.add(field, value, "must be Unicode text, without halves of surrogate pairs")
+        problems.add(field, value, "must be Unicode text without lone surrogates")
     elif value is not None and not isinstance(value, str | int | float | bool):
         problems.add(field, value, "must be a JSON scalar: text, a number, true, false or null")
 
@@ -87,17 +80,15 @@ def _is_unicode(text: str) -> bool:
 
 
 def _check_topology(problems: Problems, args: Mapping[str, Any]) -> None:
-    workers, processes = _whole(args, "workers"), _whole(args, "processes_per_worker")
+    workers, processes = _count(args, "workers"), _count(args, "processes_per_worker")
     problems.number("workers", workers, 1, 256)
     problems.number("processes_per_worker", processes, 1, 64)
     framework = args.get("framework")
     if workers > 1 and framework is Framework.OTHER:
-        problems.add("workers", workers, "must be 1 with framework other: no way for several to meet is known")
+        problems.add("workers", workers, "must be 1 with framework other, whose workers can't be connected")
     if processes > 1 and framework not in (Framework.PYTORCH, None):
-        problems.add(
-            "processes_per_worker", processes, "must be 1 but with framework pytorch, where torchrun starts them"
-        )
-    parallel = _whole(args, "tensor_parallel")
+        problems.add("processes_per_worker", processes, "must be 1 except with framework pytorch, which has torchrun")
+    parallel = _count(args, "tensor_parallel")
     problems.number("tensor_parallel", parallel, minimum=1)
     if parallel >= 1 and workers * processes % parallel:
         problems.add("tensor_parallel", parallel, f"must divide workers × processes_per_worker ({workers * processes})")
@@ -112,10 +103,10 @@ def _check_sweep(problems: Problems, args: Mapping[str, Any]) -> None:
         return
     if not sweep:
         problems.add("sweep", sweep, "must name a parameter")
-    if _whole(args, "workers") > 1:
+    if _count(args, "workers") > 1:
         problems.add("sweep", list(sweep), "must not be given with several workers: each of its runs is one pod")
     if args.get("backend") not in (None, Backend.JOB):
-        problems.add("sweep", list(sweep), "must not be given with another backend than job")
+        problems.add("sweep", list(sweep), "must not be given with a backend other than job")
     if "sweep_metric" not in args:
         problems.missing("sweep_metric", "it is required with sweep")
     parameters = _mapping(args.get("parameters"))
@@ -123,18 +114,19 @@ def _check_sweep(problems: Problems, args: Mapping[str, Any]) -> None:
         if not values:
             problems.add(f"sweep.{key}", values, "must have values")
         if key in parameters:
-            problems.add(f"sweep.{key}", list(values), "must not be in parameters too")
+            problems.add(f"sweep.{key}", list(values), "must not be in parameters as well")
         for index, value in enumerate(values):
             _check_scalar(problems, f"sweep.{key}[{index}]", value)
     count = math.prod(len(values) for values in sweep.values())
-    if count > MOST_TRIALS:
-        problems.add("sweep", list(sweep), f"must have at most {MOST_TRIALS} combinations ({count} here)")
-    problems.number("sweep_parallelism", args.get("sweep_parallelism"), 1, MOST_TRIALS)
+    if count > MAX_TRIALS:
+        problems.add("sweep", list(sweep), f"must have at most {MAX_TRIALS} combinations ({count} here)")
+    problems.number("sweep_parallelism", args.get("sweep_parallelism"), 1, MAX_TRIALS)
 
 
 def check_gate(problems: Problems, args: Mapping[str, Any]) -> None:
+    """Checks `gate`, and that it and `sweep_metric` name only `reported_metrics`."""
     reported = args.get("reported_metrics")
-    known = f"must be a metric that the run reports ({', '.join(reported or [])})"
+    rule = f"must be a metric that the run reports ({', '.join(reported or [])})"
     for metric, bounds in _mapping(args.get("gate")).items():
         if not bounds:
             problems.add(f"gate.{metric}", dict(bounds), "must have min, max, min_delta or max_delta")
@@ -146,10 +138,10 @@ def check_gate(problems: Problems, args: Mapping[str, Any]) -> None:
                 if isinstance(value, float) and not math.isfinite(value):
                     problems.add(f"gate.{metric}.{bound}", value, "must be a finite number")
         if reported is not None and metric not in reported:
-            problems.add("gate", metric, known)
-    chosen_by = args.get("sweep_metric")
-    if reported is not None and chosen_by is not None and chosen_by not in reported:
-        problems.add("sweep_metric", chosen_by, known)
+            problems.add("gate", metric, rule)
+    sweep_metric = args.get("sweep_metric")
+    if reported is not None and sweep_metric is not None and sweep_metric not in reported:
+        problems.add("sweep_metric", sweep_metric, rule)
 
 
 def _check_volumes(problems: Problems, args: Mapping[str, Any]) -> None:
@@ -170,7 +162,7 @@ def _check_volumes(problems: Problems, args: Mapping[str, Any]) -> None:
 
 
 def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
-    check_resources(problems, "resources", args.get("resources"), TRAINING_SIZES)
+    check_resources(problems, "resources", args.get("resources"), TRAINING_RESOURCES)
     problems.quantity("shared_memory", args.get("shared_memory"))
     problems.number("retries", args.get("retries"), 0, 10)
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MONTH_SECONDS)
@@ -181,25 +173,25 @@ def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
         problems.add("suspend", False, "must not be given with queue, which starts the run itself")
     for index, toleration in enumerate(args.get("tolerations") or []):
         field = f"tolerations[{index}]"
-        _check_one(problems, f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))
-        _check_one(problems, f"{field}.effect", toleration.get("effect"), _EFFECTS)
+        _check_choice(problems, f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))
+        _check_choice(problems, f"{field}.effect", toleration.get("effect"), _EFFECTS)
         if "key" not in toleration and toleration.get("operator") != "Exists":
             problems.missing(f"{field}.key", "it is required unless operator is Exists")
     kinds = ("nodeAffinity", "podAffinity", "podAntiAffinity")
     for key in _mapping(args.get("affinity")):
-        _check_one(problems, "affinity", key, kinds)
+        _check_choice(problems, "affinity", key, kinds)
 
 
-def _check_one(problems: Problems, field: str, value: object, known: tuple[str, ...]) -> None:
-    if isinstance(value, str) and value not in known:
-        problems.add(field, value, f"must be one of {', '.join(known)}")
+def _check_choice(problems: Problems, field: str, value: object, choices: tuple[str, ...]) -> None:
+    if isinstance(value, str) and value not in choices:
+        problems.add(field, value, f"must be one of {', '.join(choices)}")
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _whole(args: Mapping[str, Any], field: str) -> int:
-    """A whole number that is 1 unless given; one of the wrong type was noted before."""
+def _count(args: Mapping[str, Any], field: str) -> int:
+    """A whole number, 1 by default; `read_args` has reported one of the wrong type."""
     value = args.get(field, 1)
     return value if isinstance(value, int) else 1

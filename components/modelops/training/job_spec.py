@@ -1,4 +1,4 @@
-"""What runs a training's pods: the specification of its Job."""
+"""The specs of a training's Jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.kubernetes.jobs import STOPPED, failure_policy
 from modelops.training.args import TrainingJobArgs
-from modelops.training.pod import Run, selecting_template, template
+from modelops.training.pod import Run, select_template, template
 
 DEFAULT_RETRIES = 0
 DEFAULT_TIMEOUT_SECONDS = 3600
@@ -15,29 +15,29 @@ WRONG_CONFIGURATION = 2
 GATE_NOT_MET = 3
 PEERS_GONE = 4
 FINAL = (WRONG_CONFIGURATION, GATE_NOT_MET, PEERS_GONE)
-"""Exit codes after which another try would end the same."""
+"""Exit codes that a retry would not change."""
 LOST_PEER = 75
 
 batch = k8s.batch.v1
 
 
 def starts_suspended(args: TrainingJobArgs) -> bool:
-    """Whether the run is created suspended, and somebody else starts it."""
+    """Whether the run is created suspended, for somebody else to start."""
     return bool(args.get("suspend")) or "queue" in args
 
 
 def job_spec(run: Run, *, alone: bool = True) -> batch.JobSpecArgs:
-    """The run as a Job: one pod, or one for each worker, or one for each run of a sweep.
+    """The run as a Job: one pod, or one per worker, or one per run of a sweep.
 
-    A Job that is not `alone` is a part of something that is suspended and removed as a whole.
+    A Job that is not `alone` is part of an object that is suspended and removed as a whole.
     """
     args = run.args
     retries = args.get("retries", DEFAULT_RETRIES)
     count = len(run.trials) or run.workers
     parallel = min(count, args.get("sweep_parallelism", count))
     indexed = bool(run.trials) or run.workers > 1
-    # With the first worker's end the model is published; the others have nothing to do any more.
-    first = batch.SuccessPolicyArgs(rules=[batch.SuccessPolicyRuleArgs(succeeded_indexes="0")])
+    # Once the first worker is done, the model is published and the others have nothing left to do.
+    first_worker = batch.SuccessPolicyArgs(rules=[batch.SuccessPolicyRuleArgs(succeeded_indexes="0")])
     return batch.JobSpecArgs(
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
@@ -47,13 +47,13 @@ def job_spec(run: Run, *, alone: bool = True) -> batch.JobSpecArgs:
         completion_mode="Indexed" if indexed else None,
         completions=count if indexed else None,
         parallelism=parallel if indexed else None,
-        success_policy=first if run.workers > 1 else None,
+        success_policy=first_worker if run.workers > 1 else None,
         template=template(run),
     )
 
 
-def selecting_spec(run: Run, sweep: pulumi.Resource) -> batch.JobSpecArgs:
-    """The Job that finds the best of a sweep's runs and registers it."""
+def select_spec(run: Run, sweep: pulumi.Resource) -> batch.JobSpecArgs:
+    """The Job that registers the best run of `sweep`."""
     args = run.args
     retries = args.get("retries", DEFAULT_RETRIES)
     return batch.JobSpecArgs(
@@ -61,10 +61,10 @@ def selecting_spec(run: Run, sweep: pulumi.Resource) -> batch.JobSpecArgs:
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
         pod_failure_policy=_failure_policy(retries),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
-        template=selecting_template(run, sweep),
+        template=select_template(run, sweep),
     )
 
 
 def _failure_policy(retries: int) -> batch.PodFailurePolicyArgs:
-    """A pod that lost a peer is replaced without counting; without retries every failure is final anyway."""
+    """Replaces a pod that lost a peer without counting it; without retries every other failure is final anyway."""
     return failure_policy(final=FINAL if retries > 0 else (), uncounted=(LOST_PEER, STOPPED))

@@ -1,7 +1,7 @@
-"""The pod of a training run: the training container and, beside it, the publisher that waits for its end.
+"""The pod of a training run: the training container, and the publisher that waits for it to end.
 
-Both are ordinary containers, not an init container and a main one: the official Kubernetes provider's error for a
-failed Job shows the last log lines of ordinary containers only, and those of a failed training are what one needs.
+The training is not an init container, because the official Kubernetes provider's error for a failed Job shows only the
+last log lines of ordinary containers, and those of a failed training are the ones to see.
 """
 
 from __future__ import annotations
@@ -41,28 +41,25 @@ DEFAULT_PUBLISH_COMMAND = ("python", "-m", "modelops_runtime", "publish")
 DEFAULT_WATCH_COMMAND = ("python", "-m", "modelops_runtime", "watch")
 DEFAULT_SELECT_COMMAND = ("python", "-m", "modelops_runtime", "select")
 DEFAULT_REGISTRY_WAIT_SECONDS = 120
-TRAINING_SIZES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="2Gi")
-PUBLISHER_SIZES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
+TRAINING_RESOURCES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="2Gi")
+PUBLISHER_RESOURCES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
 DEFAULT_SERVING_ALIAS = "serving"
 CHECKPOINT_SECONDS = 60
 """How long a training may take to write its checkpoint after SIGTERM."""
 WORK = "/modelops"
-"""Where the containers of a pod meet; lives as long as the pod."""
-KEPT = "/checkpoints"
-"""Where the checkpoint volume is."""
+"""Mount path of the volume that the pod's containers share."""
+CHECKPOINTS = "/checkpoints"
 DATA = "/data"
-"""Where the volume with the data is."""
 CACHE = "/cache"
-"""Where the model cache is."""
 _JOB_NAME = "metadata.labels['batch.kubernetes.io/job-name']"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training run, as its pods need to know it."""
+    """A training run: what its pods are made from."""
 
     name: str
-    """The component's name, and that of the Service by which its workers find each other."""
+    """Name of the component, and of the Service that gives its workers DNS names."""
     args: TrainingJobArgs
     run_id: pulumi.Output[str]
     service_account: pulumi.Output[str]
@@ -79,17 +76,17 @@ class Run:
 
     @property
     def version(self) -> pulumi.Output[str]:
-        """The alias of the version that this run ends with."""
+        """The alias of the version that this run publishes."""
         return pulumi.Output.concat("run-", self.run_id)
 
     def labels(self) -> dict[str, pulumi.Input[str]]:
-        """Labels of what belongs to this very run."""
+        """Labels of the objects of this run."""
         return standard_labels(COMPONENT, COMPONENT, self.name, self.version)
 
 
-def selecting_template(run: Run, after: pulumi.Resource) -> core.PodTemplateSpecArgs:
-    """The pod template of the Job that finds the best of a sweep's runs, once `after` is done with them."""
-    account: pulumi.Output[str] = with_dependencies(run.service_account, after)
+def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArgs:
+    """The pod template of the Job that registers the best run of `sweep`, once that is done."""
+    account: pulumi.Output[str] = with_dependencies(run.service_account, sweep)
     command = (run.args.get("publisher") or {}).get("select_command") or DEFAULT_SELECT_COMMAND
     select = container(
         "select",
@@ -97,15 +94,15 @@ def selecting_template(run: Run, after: pulumi.Resource) -> core.PodTemplateSpec
         variables={**_publishing(run), **run.report.variables},
         secrets=tracking_credentials(run.args.get("tracking_secret")),
         command=pulumi.Output.from_input(command).apply(list),
-        resources=resource_requirements(None, PUBLISHER_SIZES),
-        volume_mounts=[mount("tmp", "/tmp"), _account()],
+        resources=resource_requirements(None, PUBLISHER_RESOURCES),
+        volume_mounts=[mount("tmp", "/tmp"), _token_mount()],
     )
     volumes = [scratch("tmp"), api_access("account")]
     return _template(dataclasses.replace(run, service_account=account), [select], [], volumes)
 
 
 def template(run: Run) -> core.PodTemplateSpecArgs:
-    """The pod template of a Job."""
+    """The pod template of the training's Job."""
     return _template(run, [_train(run), _publish(run)], [_check(run)], _volumes(run))
 
 
@@ -115,7 +112,6 @@ def _template(
     init_containers: Sequence[core.ContainerArgs],
     volumes: Sequence[core.VolumeArgs],
 ) -> core.PodTemplateSpecArgs:
-    """A pod of this run, with everything that says where it may be."""
     return pod_template(
         run.labels(),
         run.service_account,
@@ -144,15 +140,15 @@ def _volumes(run: Run) -> list[core.VolumeArgs]:
 
 
 def _mounts(run: Run) -> list[core.VolumeMountArgs]:
-    """What training and publisher both see."""
+    """The mounts of both the training and the publisher."""
     mounts = [mount("work", WORK), mount("tmp", "/tmp")]
     if run.checkpoint_claim is not None:
-        mounts.append(mount("checkpoints", KEPT))
+        mounts.append(mount("checkpoints", CHECKPOINTS))
     return mounts
 
 
 def _check(run: Run) -> core.ContainerArgs:
-    """Looks whether there is anything to train, before the training starts."""
+    """The init container that checks whether there is anything to train."""
     same_run = {**selector(COMPONENT, run.name), "app.kubernetes.io/version": run.version}
     pairs = [pulumi.Output.concat(key, "=", value) for key, value in same_run.items()]
     variables = {
@@ -171,8 +167,8 @@ def _check(run: Run) -> core.ContainerArgs:
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
         command=["/bin/sh", "-c", asset("training/assets/check.sh"), "check", asset("training/assets/check.py")],
-        resources=resource_requirements(None, PUBLISHER_SIZES),
-        volume_mounts=[mount("work", WORK), mount("tmp", "/tmp"), _account()],
+        resources=resource_requirements(None, PUBLISHER_RESOURCES),
+        volume_mounts=[mount("work", WORK), mount("tmp", "/tmp"), _token_mount()],
     )
 
 
@@ -193,19 +189,19 @@ def _train(run: Run) -> core.ContainerArgs:
         secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
         env_from=[env_from_secret(secret) for secret in secrets if secret is not None] or None,
         command=_wrapped("train", args.get("command") or DEFAULT_COMMAND, "contract", "rendezvous", "train"),
-        resources=resource_requirements(args.get("resources"), TRAINING_SIZES),
+        resources=resource_requirements(args.get("resources"), TRAINING_RESOURCES),
         volume_mounts=mounts,
     )
 
 
 def _publish(run: Run) -> core.ContainerArgs:
-    """The container that publishes what was trained beside it."""
-    command = (run.args.get("publisher") or {}).get("command") or DEFAULT_PUBLISH_COMMAND
+    """The container that publishes the model after the training."""
+    publisher = run.args.get("publisher") or {}
     checkpoints = run.args.get("checkpoints") or {}
     variables = {**_publishing(run), "MODELOPS_PUBLISH_RETRIES": str(run.args.get("retries", 0))}
     if run.checkpoint_claim is not None and not checkpoints.get("keep_after_publish"):
         variables["MODELOPS_DELETE_CHECKPOINTS"] = "true"
-    if "command" not in (run.args.get("publisher") or {}):
+    if "command" not in publisher:
         variables["MODELOPS_WATCH"] = " ".join(DEFAULT_WATCH_COMMAND)
     if not run.trials:
         variables |= run.report.variables
@@ -217,14 +213,14 @@ def _publish(run: Run) -> core.ContainerArgs:
             field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
-        command=_wrapped("publish", command, "contract", "publish"),
-        resources=resource_requirements(None, PUBLISHER_SIZES),
-        volume_mounts=[*_mounts(run), _account()],
+        command=_wrapped("publish", publisher.get("command") or DEFAULT_PUBLISH_COMMAND, "contract", "publish"),
+        resources=resource_requirements(None, PUBLISHER_RESOURCES),
+        volume_mounts=[*_mounts(run), _token_mount()],
     )
 
 
-def _account() -> core.VolumeMountArgs:
-    """The ServiceAccount's token, for the containers that use it; the training never sees it."""
+def _token_mount() -> core.VolumeMountArgs:
+    """The ServiceAccount's token, for every container but the training."""
     return mount("account", ACCOUNT_FOLDER, read_only=True)
 
 
@@ -235,15 +231,22 @@ def _publisher_image(run: Run) -> pulumi.Input[str]:
 def _wrapped(
     name: str, command: pulumi.Input[Sequence[pulumi.Input[str]]], *scripts: str
 ) -> pulumi.Output[Sequence[str]]:
+    """The shell scripts, with `command` as their arguments."""
     script = "\n".join(asset(f"training/assets/{each}.sh") for each in scripts)
-    words: pulumi.Output[Any] = pulumi.Output.from_input(command)
-    return words.apply(lambda known: ["/bin/sh", "-c", script, name, *known])
+    arguments: pulumi.Output[Any] = pulumi.Output.from_input(command)
+    return arguments.apply(lambda words: ["/bin/sh", "-c", script, name, *words])
+
+
+def _whole(number: pulumi.Input[int]) -> pulumi.Output[str]:
+    """A number as text, without the `.0` that Pulumi's wire adds."""
+    return pulumi.Output.from_input(number).apply(lambda value: str(int(value)))
 
 
 def _registry(run: Run) -> dict[str, pulumi.Input[str]]:
+    """Variables of every container that reads or writes the registry."""
     wait = (run.args.get("publisher") or {}).get("registry_wait_seconds", DEFAULT_REGISTRY_WAIT_SECONDS)
     return {
-        "MODELOPS_REGISTRY_WAIT_SECONDS": pulumi.Output.from_input(wait).apply(lambda seconds: str(int(seconds))),
+        "MODELOPS_REGISTRY_WAIT_SECONDS": _whole(wait),
         "MLFLOW_TRACKING_URI": run.args["tracking_uri"],
         "MLFLOW_EXPERIMENT_NAME": run.args.get("experiment_name", run.args["model_name"]),
         "MODELOPS_ALIAS": run.version,
@@ -251,11 +254,11 @@ def _registry(run: Run) -> dict[str, pulumi.Input[str]]:
 
 
 def _contract(run: Run) -> dict[str, pulumi.Input[str]]:
-    """Variables of training and publisher."""
+    """Variables of both the training and the publisher."""
     args = run.args
-    folder = pulumi.Output.from_input(WORK)
+    folder: pulumi.Input[str] = WORK
     if run.checkpoint_claim is not None:
-        folder = pulumi.Output.concat(KEPT, "/", run.version)
+        folder = pulumi.Output.concat(CHECKPOINTS, "/", run.version)
     variables: dict[str, pulumi.Input[str]] = {
         **_registry(run),
         "MODELOPS_RUN_ID": run.run_id,
@@ -278,7 +281,7 @@ def _contract(run: Run) -> dict[str, pulumi.Input[str]]:
 
 
 def _publishing(run: Run) -> dict[str, pulumi.Input[str]]:
-    """Variables of what checks the gate and registers the model."""
+    """Variables of the containers that check the gate and register the model."""
     return {
         **_contract(run),
         "MODELOPS_GATE": pulumi.Output.from_input(run.args.get("gate") or {}).apply(canonical_json),
@@ -289,7 +292,7 @@ def _publishing(run: Run) -> dict[str, pulumi.Input[str]]:
 
 
 def _distribution(run: Run) -> Mapping[str, pulumi.Input[str]]:
-    """Variables that say how the training is spread."""
+    """Variables for distributing the training."""
     args = run.args
     processes = args.get("processes_per_worker", 1)
     variables: dict[str, pulumi.Input[str]] = {
@@ -304,15 +307,13 @@ def _distribution(run: Run) -> Mapping[str, pulumi.Input[str]]:
 
 
 def _checkpointing(run: Run) -> Mapping[str, pulumi.Input[str]]:
-    """Variables that say where and how often a checkpoint is written; the folder is the wrapper's to say."""
-    checkpoints: Mapping[str, Any] = run.args.get("checkpoints") or {}
+    """Variables for where and how often to write checkpoints; the wrapper script sets the folder."""
+    checkpoints = run.args.get("checkpoints") or {}
     variables: dict[str, pulumi.Input[str]] = {}
     if "uri" in checkpoints:
         variables["MODELOPS_CHECKPOINT_URI"] = checkpoints["uri"]
-    for key, name in (
-        ("interval_seconds", "MODELOPS_CHECKPOINT_SECONDS"),
-        ("interval_steps", "MODELOPS_CHECKPOINT_STEPS"),
-    ):
-        if key in checkpoints:
-            variables[name] = pulumi.Output.from_input(checkpoints[key]).apply(lambda count: str(int(count)))
+    if "interval_seconds" in checkpoints:
+        variables["MODELOPS_CHECKPOINT_SECONDS"] = _whole(checkpoints["interval_seconds"])
+    if "interval_steps" in checkpoints:
+        variables["MODELOPS_CHECKPOINT_STEPS"] = _whole(checkpoints["interval_steps"])
     return variables

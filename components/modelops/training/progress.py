@@ -1,10 +1,10 @@
-"""Shows how far a training is, while `pulumi up` waits for it.
+"""Shows the progress of a training while `pulumi up` waits for it.
 
     python -m modelops.training.progress --namespace models [--name training] [--context my-cluster]
 
-Follows the newest run of a TrainingJob in the namespace: what its (first) worker says, epoch by epoch, and what keeps
-it from starting. Begun before there is a training, it waits for one. Goes on with the pod that takes an interrupted
-one's place. Ends with the run: 0 when it is done, 1 when it has failed. Needs `kubectl`; changes nothing.
+Follows the newest run of a TrainingJob in the namespace: the output of its (first) worker, epoch by epoch, or the
+reason why it has not started. Waits for a training if there is none yet, and follows the replacement of an interrupted
+pod. Exits when the run ends: with 0 if it succeeded, 1 if it failed. Needs `kubectl`; changes nothing.
 """
 
 import argparse
@@ -23,27 +23,27 @@ Object = dict[str, Any]
 
 
 class Cluster:
-    """What is asked of a cluster."""
+    """A cluster, through kubectl."""
 
     def __init__(self, namespace: str, context: str | None) -> None:
         self._base = ["kubectl", "--namespace", namespace, *(["--context", context] if context else [])]
 
     def objects(self, kind: str, selector: str) -> list[Object]:
-        """The objects with these labels, oldest first. Raises SystemExit with kubectl's own words."""
+        """The objects that match the selector, oldest first. Raises SystemExit with kubectl's error."""
         command = [*self._base, "get", kind, "--selector", selector, "--output", "json"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SystemExit(done.stderr.strip())
-        found: list[Object] = json.loads(done.stdout)["items"]
-        return sorted(found, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"]))
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode != 0:
+            raise SystemExit(result.stderr.strip())
+        items: list[Object] = json.loads(result.stdout)["items"]
+        return sorted(items, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"]))
 
-    def follow(self, pod: str, container: str, prefix: str) -> None:
-        """Prints what a container says, from its first line until it ends."""
+    def follow(self, pod: str, container: str) -> None:
+        """Prints a container's log from the first line until the container ends."""
         command = [*self._base, "logs", "--follow", pod, "--container", container]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                _say(prefix + line.rstrip())
+                _print(line.rstrip())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,50 +54,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--namespace", required=True, help="namespace of the TrainingJob")
     parser.add_argument("--name", help="name of the TrainingJob; default: whichever ran last")
     parser.add_argument("--context", help="context of the kubeconfig; default: its current one")
-    given = parser.parse_args(arguments)
-    selector = f"{_SELECTOR},app.kubernetes.io/instance={given.name}" if given.name else _SELECTOR
-    cluster = Cluster(given.namespace, given.context)
-    seen: set[str] = set()
-    last = ""
+    options = parser.parse_args(arguments)
+    selector = f"{_SELECTOR},app.kubernetes.io/instance={options.name}" if options.name else _SELECTOR
+    cluster = Cluster(options.namespace, options.context)
+    followed: set[str] = set()
+    last_line = ""
     while True:
         jobs = cluster.objects("jobs", selector)
         running = [job for job in jobs if ended(job) is None]
         if not jobs:
-            last = _say_once("waiting for a training to start", last)
+            last_line = _print_once("waiting for a training to start", last_line)
         elif not running:
-            return _end(jobs[-1])
+            return _report_end(jobs[-1])
         else:
-            last = _look(cluster, running[-1], seen, last)
+            last_line = _follow_next_pod(cluster, running[-1], followed, last_line)
         time.sleep(PAUSE_SECONDS)
 
 
-def _look(cluster: Cluster, job: Object, seen: set[str], last: str) -> str:
-    """Follows the pods that are new, one after the other; returns what was said last of one that has not begun."""
+def _follow_next_pod(cluster: Cluster, job: Object, followed: set[str], last_line: str) -> str:
+    """Follows the Job's next pod to its end, or prints why it has not started. Returns the last status line."""
     name = job["metadata"]["name"]
-    pods = [pod for pod in cluster.objects("pods", f"batch.kubernetes.io/job-name={name}") if counts(job, pod)]
+    pods = [pod for pod in cluster.objects("pods", f"batch.kubernetes.io/job-name={name}") if is_followed(job, pod)]
     for pod in pods:
-        identity = pod["metadata"]["name"]
-        if identity in seen:
+        pod_name = pod["metadata"]["name"]
+        if pod_name in followed:
             continue
-        if (reason := waits_for(pod)) is not None:
-            return _say_once(f"{name}: {reason}", last)
-        seen.add(identity)
-        _say(f"{name}: {identity} is training")
-        cluster.follow(identity, "train", "")
+        if (reason := waiting_reason(pod)) is not None:
+            return _print_once(f"{name}: {reason}", last_line)
+        followed.add(pod_name)
+        _print(f"{name}: {pod_name} is training")
+        cluster.follow(pod_name, "train")
         return ""
     if not pods:
-        return _say_once(f"{name}: suspended" if job["spec"].get("suspend") else f"{name}: no pod yet", last)
-    return last
+        return _print_once(f"{name}: suspended" if job["spec"].get("suspend") else f"{name}: no pod yet", last_line)
+    return last_line
 
 
-def counts(job: Object, pod: Object) -> bool:
-    """Whether a pod says something of its own: of several workers all say the same, so the first one is enough."""
+def is_followed(job: Object, pod: Object) -> bool:
+    """Whether to follow a pod: of several workers only the first one, because all print the same."""
     several_workers = bool(job["spec"].get("successPolicy"))
     return not several_workers or pod["metadata"].get("labels", {}).get(_INDEX) == "0"
 
 
-def waits_for(pod: Object) -> str | None:
-    """Why a pod does not train yet; None when it does, or did."""
+def waiting_reason(pod: Object) -> str | None:
+    """Why a pod has not started training, or None if it has."""
     status = pod["status"]
     train = [each for each in status.get("containerStatuses") or [] if each["name"] == "train"]
     if train and "waiting" not in train[0]["state"]:
@@ -114,30 +114,30 @@ def waits_for(pod: Object) -> str | None:
 
 
 def ended(job: Object) -> str | None:
-    """`Complete` or `Failed`; None for a Job that goes on."""
+    """`Complete` or `Failed`; None for a Job that has not ended."""
     for condition in job.get("status", {}).get("conditions") or []:
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return str(condition["type"])
     return None
 
 
-def _end(job: Object) -> int:
-    name, how = job["metadata"]["name"], ended(job)
-    if how == "Complete":
-        _say(f"{name}: done")
+def _report_end(job: Object) -> int:
+    name = job["metadata"]["name"]
+    if ended(job) == "Complete":
+        _print(f"{name}: done")
         return 0
     messages = [each.get("message", "") for each in job["status"]["conditions"] if each["type"] == "Failed"]
-    _say(f"{name}: failed ({' '.join(messages)})")
+    _print(f"{name}: failed ({' '.join(messages)})")
     return 1
 
 
-def _say_once(text: str, last: str) -> str:
-    if text != last:
-        _say(text)
+def _print_once(text: str, last_line: str) -> str:
+    if text != last_line:
+        _print(text)
     return text
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)
 
 

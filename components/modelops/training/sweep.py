@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MOST_TRIALS = 200
+MAX_TRIALS = 200
 
 
 def trials(sweep: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """The parameters of each run. Their order depends on the names and the values' order, not on that of the names."""
+    """The parameters of each run. Their order depends on the order of the values, not on that of the names."""
     names = sorted(sweep)
     return [dict(zip(names, values, strict=True)) for values in itertools.product(*(sweep[name] for name in names))]

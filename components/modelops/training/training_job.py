@@ -1,4 +1,4 @@
-"""TrainingJob: one training run as an immutable Kubernetes Job that ends with a published model version."""
+"""TrainingJob: a training run as an immutable Kubernetes Job that publishes a model version."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,10 @@ from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import names_of_workers, worker_network_policy
-from modelops.training.args import (
-    Framework,
-    Goal,
-    TrainingJobArgs,
-)
+from modelops.training.args import Framework, Goal, TrainingJobArgs
 from modelops.training.backends import job_of, requirements, start
 from modelops.training.checks import checked
-from modelops.training.job_spec import selecting_spec
+from modelops.training.job_spec import select_spec
 from modelops.training.pod import COMPONENT, Run
 from modelops.training.sweep import trials
 
@@ -32,22 +28,22 @@ class TrainingJob(pulumi.ComponentResource):
     """Trains a model once for each distinct set of inputs, checks its gate and registers it as a version in MLflow.
 
     Unchanged inputs run nothing. A changed input makes a new Job, named `<name>-<8 random digits>` and labelled with
-    the run's identity, and the old one is removed only once the new one is done. A failed Job is run again, as a new
-    one, by the next `pulumi up`. A Job of a run that is published already ends without training.
+    the run's identity; the old one is removed only after the new one is done. The next `pulumi up` replaces a failed
+    Job with a new one. A Job whose run is already published ends without training.
     """
 
     run_id: pulumi.Output[str]
     """Identity of the run: twelve hex digits that change with image, command, parameters, data or framework."""
     model_uri: pulumi.Output[str]
-    """`models:/<model_name>@run-<run_id>`, the registered version. What uses it waits until the training is done."""
+    """`models:/<model_name>@run-<run_id>`, the registered version. Resources that use it wait for the training."""
     model_version: pulumi.Output[str]
     """`run-<run_id>`, the registered version's alias."""
     job_name: pulumi.Output[str]
-    """Name of the Kubernetes Job, or of the JobSet or TrainJob."""
+    """Name of the Kubernetes Job, JobSet or TrainJob."""
     metrics: pulumi.Output[Mapping[str, float]]
-    """Metrics of the published model by name. Only known once the run is done."""
+    """Metrics of the published model by name. Not known until the run is done."""
     run_url: pulumi.Output[str]
-    """Address of the run's page in MLflow. Only known once the run is done."""
+    """Address of the run's page in MLflow. Not known until the run is done."""
 
     def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
@@ -57,14 +53,14 @@ class TrainingJob(pulumi.ComponentResource):
         self.run_id = _run_id(args)
         run = _prerequisites(name, args, self.run_id, child_opts)
         started = start(run, child_opts)
-        last = started.resource
+        publisher = started.resource
         if run.trials:
-            last = job_of(f"{name}-select", run, selecting_spec(run, last), child_opts)
+            publisher = job_of(f"{name}-select", run, select_spec(run, started.resource), child_opts)
         self.job_name = started.name
-        self.model_version = with_dependencies(run.version, last, outcome=started.outcome)
+        self.model_version = with_dependencies(run.version, publisher, outcome=started.outcome)
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         tracking_url = args.get("tracking_url", args["tracking_uri"])
-        self.metrics, self.run_url = run.report.outputs(last, started.outcome, self.run_id, tracking_url)
+        self.metrics, self.run_url = run.report.outputs(publisher, started.outcome, self.run_id, tracking_url)
         self.register_outputs(
             {
                 "run_id": self.run_id,
@@ -83,51 +79,46 @@ def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
         goal = Goal(args.get("sweep_goal", Goal.MIN))
         sweep = {"values": args["sweep"], "metric": args["sweep_metric"], "goal": goal.value}
     return pulumi.Output.all(
-        image=args["image"],
+        image_digest=pulumi.Output.from_input(args["image"]).apply(image_digest),
         command=args.get("command") or list(TRAINING_TOKEN),
         parameters=args.get("parameters") or {},
         data_uri=args.get("data_uri", ""),
         data_version=args.get("data_version", ""),
         sweep=sweep,
     ).apply(
-        lambda known: run_id(
-            image_digest=image_digest(known["image"]),
-            command=known["command"],
-            parameters=known["parameters"],
-            data_uri=known["data_uri"],
-            data_version=known["data_version"],
+        lambda values: run_id(
+            **values,
             framework=Framework(args["framework"]).value,
             workers=args.get("workers", 1),
             processes_per_worker=args.get("processes_per_worker", 1),
             tensor_parallel=args.get("tensor_parallel", 1),
-            sweep=known["sweep"],
         )
     )
 
 
 def _prerequisites(name: str, args: TrainingJobArgs, run: pulumi.Output[str], opts: pulumi.ResourceOptions) -> Run:
-    """Everything that a run's pods need to be there before them."""
+    """Creates everything that the run's pods need."""
     labels = standard_labels(COMPONENT, COMPONENT, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
     workers = args.get("workers", 1)
     account = service_account(name, metadata, opts)
-    # To see whether an older Job is still at work on the same run, such as one that an interrupted update left.
+    # To see whether an older Job still works on the same run, for example after an interrupted update.
     rule = rbac.PolicyRuleArgs(api_groups=["batch"], resources=["jobs"], verbs=["list"])
-    needed: list[pulumi.Resource] = [
+    prerequisites: list[pulumi.Resource] = [
         account,
         grant(name, metadata, [rule], name, opts),
         worker_network_policy(COMPONENT, name, metadata, workers, opts),
+        *requirements(name, args, opts),
     ]
-    needed += requirements(name, args, opts)
     report = RunReport(name, args["namespace"], labels, name, opts)
     if workers > 1:
-        needed.append(names_of_workers(COMPONENT, name, args["namespace"], opts))
+        prerequisites.append(names_of_workers(COMPONENT, name, args["namespace"], opts))
     checkpoints, cache = args.get("checkpoints"), args.get("model_cache")
     return Run(
         name=name,
         args=args,
         run_id=run,
-        service_account=with_dependencies(name, *needed),
+        service_account=with_dependencies(name, *prerequisites),
         trials=[_trial(args, values) for values in trials(args.get("sweep", {}))] if "sweep" in args else [],
         checkpoint_claim=optional_claim(f"{name}-checkpoints", args["namespace"], labels, checkpoints, workers, opts),
         cache_claim=optional_claim(f"{name}-cache", args["namespace"], labels, cache, workers, opts),
@@ -136,6 +127,6 @@ def _prerequisites(name: str, args: TrainingJobArgs, run: pulumi.Output[str], op
 
 
 def _trial(args: TrainingJobArgs, values: Mapping[str, Any]) -> pulumi.Output[str]:
-    """The parameters of one run of a sweep."""
-    fixed = pulumi.Output.from_input(args.get("parameters") or {})
-    return fixed.apply(lambda known: canonical_json({**known, **values}))
+    """The parameters of one run of a sweep, as JSON."""
+    parameters = pulumi.Output.from_input(args.get("parameters") or {})
+    return parameters.apply(lambda fixed: canonical_json({**fixed, **values}))

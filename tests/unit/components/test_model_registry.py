@@ -145,7 +145,7 @@ def test_provider_is_respected() -> None:
         ({"expose": "Ingress"}, "expose is 'Ingress', must be one of LoadBalancer, ClusterIP, NodePort"),
         ({"storage_size": "big"}, "storage_size is 'big', must be a Kubernetes quantity"),
         ({"image": ""}, "image is '', must not be empty"),
-        ({"host": "a b"}, "host is 'a b', must not be empty or have blanks"),
+        ({"host": "a b"}, "host is 'a b', must not be empty or contain whitespace"),
         ({"allowed_hosts": [""]}, "allowed_hosts[0] is '', must not be empty"),
         ({"resources": {"cpu": "x"}}, "resources.cpu is 'x'"),
     ],

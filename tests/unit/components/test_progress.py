@@ -31,14 +31,14 @@ def pod(*, state: dict[str, Any] | None = None, index: str | None = None, schedu
     ],
 )
 def test_what_keeps_a_pod_from_training_is_told(found: dict[str, Any], reason: str | None) -> None:
-    assert progress.waits_for(found) == reason
+    assert progress.waiting_reason(found) == reason
 
 
 def test_of_several_workers_the_first_one_is_heard() -> None:
     workers: dict[str, Any] = {"spec": {"successPolicy": {"rules": []}}}
-    assert progress.counts(workers, pod(index="0"))
-    assert not progress.counts(workers, pod(index="1"))
-    assert progress.counts({"spec": {}}, pod(index="1"))
+    assert progress.is_followed(workers, pod(index="0"))
+    assert not progress.is_followed(workers, pod(index="1"))
+    assert progress.is_followed({"spec": {}}, pod(index="1"))
 
 
 @pytest.mark.parametrize("kind", ["Complete", "Failed"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modelops import ArgumentsError, TrainingJob
-from modelops.training.backends import _judge
+from modelops.training.backends import _jobset_outcome
 from tests.unit.components.harness import Program, ignored_provider, on, provider, run
 from tests.unit.components.test_training_job import ARGS
 
@@ -62,8 +62,8 @@ def test_a_plain_job_reads_nothing() -> None:
 def test_a_failed_jobset_fails_the_update_with_its_own_words() -> None:
     failed = {"terminalState": "Failed", "conditions": [{"type": "Failed", "message": "jobset failed due to one job"}]}
     with pytest.raises(Exception, match="ended as Failed: jobset failed due to one job"):
-        _judge("demo", failed)
-    assert _judge("demo", {"terminal_state": "Completed"}) == "Completed"
+        _jobset_outcome("demo", failed)
+    assert _jobset_outcome("demo", {"terminal_state": "Completed"}) == "Completed"
 
 
 def test_every_back_end_respects_the_provider() -> None:

@@ -73,7 +73,7 @@ def test_all_problems_come_at_once() -> None:
         'Thing "demo": 7 problems',
         "  - colour is 'green', must be one of red, blue",
         "  - count is True, must be a whole number",
-        "  - inner.sise is '1', must not be given; known are count, size",
+        "  - inner.sise is '1', must not be given; valid fields are count, size",
         "  - many.a is 1, must be a mapping",
         "  - words is 'x', must be a list",
         "  - flag is 1, must be true or false",
@@ -91,7 +91,7 @@ def test_outputs_pass_where_they_may_and_are_refused_where_they_decide_the_shape
     def program() -> None:
         output: Any = pulumi.Output.from_input("later")
         assert read({"name": output})["name"] is output
-        with pytest.raises(ArgumentsError, match="count is only known later, must be a plain value"):
+        with pytest.raises(ArgumentsError, match="count is not known yet, must be a plain value"):
             read({"name": "a", "count": output})
 
     program()

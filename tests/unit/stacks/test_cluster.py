@@ -49,7 +49,7 @@ def test_other_clusters_must_be_named(tmp_path: Path, context: str, server: str)
 def test_no_kubeconfig_is_a_problem(tmp_path: Path) -> None:
     problem = problem_with_current_context({"KUBECONFIG": str(tmp_path / "none")})
     assert problem is not None
-    assert "there is no kubeconfig" in problem
+    assert "required without a kubeconfig" in problem
 
 
 def test_no_current_context_is_a_problem(tmp_path: Path) -> None:

@@ -132,9 +132,9 @@ def test_a_release_can_come_as_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @pytest.mark.parametrize(
     ("release", "says"),
     [
-        (None, "the output `release` of the stack organization/modelops/staging is not there; bring up the stack"),
+        (None, "the output `release` of the stack organization/modelops/staging is missing; deploy the stack"),
         ({**RELEASE, "run_id": ""}, "has no run_id"),
-        ({**RELEASE, "image": "linear-serve:latest"}, "has the image 'linear-serve:latest', must have one by digest"),
+        ({**RELEASE, "image": "linear-serve:latest"}, "has the image 'linear-serve:latest', must be named by digest"),
     ],
 )
 def test_a_release_that_is_not_whole_is_refused(

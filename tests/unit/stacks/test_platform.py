@@ -9,7 +9,7 @@ import pytest
 
 from modelops import UPSTREAM_IMAGES
 from stacks.images import images_of
-from stacks.platform import Platform, wanted_images
+from stacks.platform import Platform, required_images
 from stacks.settings import SettingsError, read
 from tests.unit.stacks.support import REGISTRY, REPOSITORY, STACKS, config_of, own
 
@@ -66,7 +66,7 @@ def test_an_image_that_config_names_is_the_one_that_counts() -> None:
 
 
 def test_parts_that_the_clusters_operator_replaces_need_no_image() -> None:
-    wanted = wanted_images({"monitoring": {"attach": {"prometheus_operator": {}}}})
+    wanted = required_images({"monitoring": {"attach": {"prometheus_operator": {}}}})
     assert set(wanted) == {"mlflow"}
 
 
@@ -75,7 +75,9 @@ def test_a_part_that_is_off_anyway_is_not_mentioned() -> None:
 
 
 def test_the_stack_cannot_do_without_its_registry() -> None:
-    with pytest.raises(SettingsError, match=r"modelops:registry\.image is .*must be an image that can be had"):
+    with pytest.raises(
+        SettingsError, match=r"modelops:registry\.image is .*must be an image that the cluster can pull"
+    ):
         load(("mlflow",))
 
 
@@ -87,9 +89,9 @@ def test_without_a_load_balancer_services_are_at_node_ports() -> None:
     assert [line.partition(" ")[0] for line in loaded.warnings] == ["service", "registry", "monitoring"]
 
 
-def test_wanted_images_are_those_of_the_parts_that_are_on() -> None:
+def test_required_images_are_those_of_the_parts_that_are_on() -> None:
     light = set(UPSTREAM_IMAGES) - {"mlflow_full", "postgres"}
-    assert set(wanted_images({})) == light - {
+    assert set(required_images({})) == light - {
         "grafana",
         "elasticsearch",
         "logstash",
@@ -97,13 +99,13 @@ def test_wanted_images_are_those_of_the_parts_that_are_on() -> None:
         "filebeat",
     }
     everything = {"monitoring": {"grafana": {"enabled": True}, "elk": {"enabled": True}}}
-    assert set(wanted_images(everything)) == light
+    assert set(required_images(everything)) == light
 
 
 def test_the_registrys_image_depends_on_what_it_has_to_do() -> None:
     for raw in ({"registry": {"artifacts": {"uri": "s3://a"}}}, {"registry_admin_password": "x"}):
-        assert {"mlflow_full"} == set(wanted_images(raw)) & {"mlflow", "mlflow_full", "postgres"}
-    found = wanted_images({"registry": {"database": {"image": "mirror/postgres:15"}}})
+        assert {"mlflow_full"} == set(required_images(raw)) & {"mlflow", "mlflow_full", "postgres"}
+    found = required_images({"registry": {"database": {"image": "mirror/postgres:15"}}})
     assert (found["postgres"], "mlflow_full" in found, "mlflow" in found) == ("mirror/postgres:15", True, False)
 
 
@@ -125,4 +127,4 @@ def test_an_unknown_stack_is_one_line() -> None:
         [sys.executable, "-m", "stacks.images", "nowhere"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.strip() == "there is no stack 'nowhere' in stacks/; known are dev, prod, staging"
+    assert done.stderr.strip() == "stack is 'nowhere', must be one of dev, prod, staging"

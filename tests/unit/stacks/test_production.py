@@ -37,12 +37,12 @@ def test_the_stack_of_this_repository_is_safe() -> None:
         (
             {"model": {**SAFE["model"], "environment": {"DB_PASSWORD": "hunter2"}}},
             "prod",
-            "modelops:model.environment.DB_PASSWORD looks like a secret in clear, must come from a Secret",
+            "modelops:model.environment.DB_PASSWORD looks like a secret, must come from a Secret",
         ),
         (
             {"model": {**SAFE["model"], "data_uri": "postgresql://reader:hunter2@db/data"}},
             "prod",
-            "modelops:model.data_uri has a password in it",
+            "modelops:model.data_uri contains a password",
         ),
     ],
 )

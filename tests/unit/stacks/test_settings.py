@@ -110,12 +110,12 @@ def test_every_problem_comes_at_once_with_key_value_and_rule() -> None:
     expected = [
         "modelops:images.registry is missing, it is required (or a platform that has a registry)",
         "modelops:model.framework is 'caffe', must be one of 'tensorflow', 'pytorch', 'mxnet' or 'other'",
-        "modelops:model.epochs is 3, must not be given; known are ",
+        "modelops:model.epochs is 3, must not be given; valid fields are ",
         "modelops:service.replicas is -1, must be at least 1",
         "modelops:service.expose is 'Public', must be one of 'LoadBalancer', 'ClusterIP' or 'NodePort'",
         "modelops:registry.storage_size is 'big', must match ",
         "modelops:service.autoscaling.max_replicas is 1, must be at least min_replicas (2)",
-        "modelops:service.replicas is -1, must not be given with autoscaling, which decides it",
+        "modelops:service.replicas is -1, must not be given with autoscaling, which sets it",
         "modelops:model.gate.mse is {}, must have min, max, min_delta or max_delta",
         "modelops:model.gate.r2.max is 1, must be at least min (2)",
         "modelops:grafana_admin_password is missing, it is required when monitoring.grafana is on",
@@ -131,11 +131,11 @@ def test_a_release_is_made_here_or_taken_from_elsewhere() -> None:
         "modelops:model.framework is missing, it is required unless a release is promoted"
     ]
     both = {"promote": {"stack": "o/p/s", "file": "f"}, "model": {"gate": {"mse": {"max": 1}}}}
-    assert problems_of(both) == ["modelops:promote must have either stack or file: where the release comes from"]
+    assert problems_of(both) == ["modelops:promote is ['file', 'stack'], must have exactly one of stack and file"]
     idle = {"promote": {"stack": "o/p/s"}, "model": MODEL, "images": {"registry": "r"}}
     assert problems_of(idle) == [
-        "modelops:images is given, must not be with promote: nothing is built or trained",
-        "modelops:model.framework is given, must not be with promote: nothing is built or trained",
+        "modelops:images must not be given with promote: nothing is built or trained",
+        "modelops:model.framework must not be given with promote: nothing is built or trained",
     ]
     promoting = load({"promote": {"file": "release.json"}, "model": {"gate": {"mse": {"max": 1}}}}).settings
     assert promoting.images is None
