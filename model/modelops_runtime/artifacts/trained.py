@@ -119,10 +119,8 @@ class SklearnModel:
         return ()
 
     def convert(self, file: Path) -> None:
-        from skl2onnx import to_onnx  # type: ignore[import-not-found, unused-ignore]
-        from skl2onnx.helpers.onnx_helper import (  # type: ignore[import-not-found, unused-ignore]
-            select_model_inputs_outputs,
-        )
+        from skl2onnx import to_onnx
+        from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 
         options = {id(self._model): {"zipmap": False}} if self._classifier else None
         converted = to_onnx(self._model, self._example[:1], options=options)
