@@ -134,7 +134,7 @@ class KerasModel:
 
     framework, served_by, served_file = "tensorflow", "litert", "model.tflite"
 
-    def __init__(self, model: Any, example: Array) -> None:
+    def __init__(self, model: Any, _example: Array | None = None) -> None:
         self._model = model
 
     def predict(self, inputs: Array) -> Array:
@@ -169,7 +169,10 @@ class TorchModel:
         import torch
 
         with torch.no_grad():
-            predicted: Array = self._model(torch.from_numpy(inputs)).numpy()
+            outputs = self._model(torch.from_numpy(inputs))
+        if not isinstance(outputs, torch.Tensor):
+            raise ContractError(f"the model returns a {type(outputs).__name__}, must return one tensor")
+        predicted: Array = outputs.numpy()
         return predicted
 
     def exact(self, inputs: Array) -> Array:
