@@ -23,6 +23,7 @@ import pandas as pd
 from modelops_runtime.artifacts import preprocessing
 from modelops_runtime.artifacts.preprocessing import Operation
 from modelops_runtime.contract import ContractError
+from modelops_runtime.contract.data import ENGINE_TLS
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.table import BLOCK_ROWS, SECOND_KEY, OfPiece, Rows, hashes, transform
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from modelops_runtime.data.storage import Place
 
 MEETING = "engine.json"
-TLS_FOLDER = "MODELOPS_ENGINE_TLS"
-"""Variable: a folder with `ca.crt`, `worker.crt` and `worker.key`. Without it workers meet on this machine alone."""
 NO_PAGES = "127.0.0.1:0"
 """Where Dask's HTTP servers are, which can't be left out: without pages, at a free port that nobody else reaches."""
 SHUFFLE_BUFFER = "16 MiB"
@@ -304,7 +303,7 @@ def _security() -> Any:
     """Both ends show a certificate of the run's own authority; None where there is none."""
     from distributed.security import Security
 
-    if not (folder := os.environ.get(TLS_FOLDER, "")):
+    if not (folder := os.environ.get(ENGINE_TLS, "")):
         return None
     ends = {
         f"tls_{end}_{kind}": f"{folder}/worker.{'crt' if kind == 'cert' else 'key'}"

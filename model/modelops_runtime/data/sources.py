@@ -16,6 +16,7 @@ import obstore.exceptions
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from modelops_runtime.contract.data import SQL_PASSWORD
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import place
 
@@ -122,7 +123,7 @@ class Source(BaseModel):
         import sqlalchemy
 
         url = sqlalchemy.make_url(self.uri)
-        if password := os.environ.get("MODELOPS_SQL_PASSWORD"):
+        if password := os.environ.get(SQL_PASSWORD):
             url = url.set(password=password)
         engine = sqlalchemy.create_engine(url)
         try:

@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.contract.data import SALT
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.step import Step, step
@@ -27,7 +28,7 @@ ENTITIES: tuple[Entity, ...] = ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", 
 
 def _salt(context: Context, what: str) -> bytes:
     if len(context.salt) < SHORTEST_SALT:
-        raise ConfigurationError(f"{what} needs a secret salt of at least {SHORTEST_SALT} bytes in MODELOPS_SALT")
+        raise ConfigurationError(f"{what} needs a secret salt of at least {SHORTEST_SALT} bytes in {SALT}")
     return context.salt
 
 
