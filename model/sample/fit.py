@@ -147,12 +147,12 @@ class Training:
             self._peers.announce_stop()
         if not self._settings.chief:
             return
-        told = stopped or self._peers.stopping is not None
-        if end or told or self._due():
+        stopping = stopped or self._peers.stopping is not None
+        if end or stopping or self._due():
             self._progress.weights = self._model.state()
             self._checkpoints.save(self._progress)
             self._saved = time.monotonic()
-        if told and not end:
+        if stopping and not end:
             self._end(stopped)
 
     def _due(self) -> bool:

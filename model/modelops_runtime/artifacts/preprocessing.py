@@ -81,13 +81,13 @@ def apply(operation: Operation, values: Array) -> list[Array]:
 
 def _encoded(operation: Operation, values: Array) -> list[Array]:
     categories = operation["categories"]
-    found = np.stack([np.asarray(values == category, dtype=bool) for category in categories])
-    unknown = np.flatnonzero(~found.any(axis=0))
+    matches = np.stack([np.asarray(values == category, dtype=bool) for category in categories])
+    unknown = np.flatnonzero(~matches.any(axis=0))
     if len(unknown) and operation.get("unknown", "error") == "error":
         raise UnknownCategory(operation["column"], unknown.tolist())
     if operation["kind"] == "one_hot":
-        return [column.astype("float64") for column in found]
-    codes = found.argmax(axis=0).astype("float64")
+        return [column.astype("float64") for column in matches]
+    codes = matches.argmax(axis=0).astype("float64")
     codes[unknown] = -1
     return [codes]
 
@@ -99,8 +99,8 @@ def words(text: object) -> list[str]:
 
 def _mean_vector(operation: Operation, text: object) -> Array:
     vectors = operation["vectors"]
-    found = [vectors[word] for word in words(text) if word in vectors]
-    return np.mean(np.array(found, dtype="float64"), axis=0) if found else np.zeros(operation["size"])
+    known_vectors = [vectors[word] for word in words(text) if word in vectors]
+    return np.mean(np.array(known_vectors, dtype="float64"), axis=0) if known_vectors else np.zeros(operation["size"])
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ def trained_model(model: Any, example: Array) -> TrainedModel:
     if isinstance(model, (str, Path)):
         return ModelFile(Path(model))
     if hasattr(model, "served_by"):
-        known: TrainedModel = model
-        return known
+        trained: TrainedModel = model
+        return trained
     bases = {base.__module__.split(".")[0] for base in type(model).__mro__}
     for library, (kind, packages) in _KINDS.items():
         if library in bases:

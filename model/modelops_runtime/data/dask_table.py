@@ -65,9 +65,9 @@ class Reading:
 
     def __call__(self, piece: Piece, context: Context) -> pd.DataFrame:
         needed, operations = self._needed()
-        wanted = [name for name in self.schema.columns if needed is None or name in needed]
-        frames = [self.place.read_table(file, columns=wanted) for file in piece.files]
-        schema = self.schema[wanted]
+        columns = [name for name in self.schema.columns if needed is None or name in needed]
+        frames = [self.place.read_table(file, columns=columns) for file in piece.files]
+        schema = self.schema[columns]
         frame = pd.concat([frame.reindex(columns=schema.columns).astype(schema.dtypes) for frame in frames])
         for operation in operations:
             frame = transform(operation, frame, context)
@@ -79,8 +79,8 @@ class Reading:
             return None, list(self.operations)
         needed, operations = set(self.columns), list[Operation]()
         for operation in reversed(self.operations):
-            if needed.intersection(made := preprocessing.columns_of(operation)):
-                needed = needed.difference(made) | {operation["column"]}
+            if needed.intersection(results := preprocessing.columns_of(operation)):
+                needed = needed.difference(results) | {operation["column"]}
                 operations.insert(0, operation)
         return needed, operations
 
@@ -105,8 +105,8 @@ class Pieces(Rows):
         return sum(piece.rows for piece in self._pieces)
 
     def map(self, function: OfPiece, context: Context) -> "Pieces":
-        [made] = self._divided(partial(_alone, function), 1, context)
-        return made
+        [pieces] = self._divided(partial(_alone, function), 1, context)
+        return pieces
 
     def divide(
         self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
@@ -115,8 +115,10 @@ class Pieces(Rows):
 
     def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
         batches = self._engine.batches(self._pieces)
-        found = self._engine.run(partial(_fold, self._reading, _quiet(self._context), function, together), batches)
-        folded: T = reduce(together, found)
+        partial_results = self._engine.run(
+            partial(_fold, self._reading, _quiet(self._context), function, together), batches
+        )
+        folded: T = reduce(together, partial_results)
         return folded
 
     def frames(self) -> Iterator[pd.DataFrame]:
@@ -150,8 +152,8 @@ class Pieces(Rows):
             dask.delayed(_leave_out, pure=False)(self._reading, _quiet(context), piece, rest, f"{folder}/{number:06}")
             for number, (piece, rest) in enumerate(zip(owners, to_each, strict=True))
         ]
-        made = self._engine.results(self._engine.client.compute(left))
-        return Pieces(self._engine, made, self._reading_of(made), context)
+        pieces = self._engine.results(self._engine.client.compute(left))
+        return Pieces(self._engine, pieces, self._reading_of(pieces), context)
 
     def write(self, place: "Place", folder: str) -> None:
         numbered = enumerate(piece for piece in self._pieces if piece.rows)
@@ -161,11 +163,11 @@ class Pieces(Rows):
         self, function: Callable[[pd.DataFrame, Context], Sequence[pd.DataFrame]], parts: int, context: Context
     ) -> Sequence["Pieces"]:
         folder = self._engine.folder()
-        found = self._engine.run(
+        divided = self._engine.run(
             partial(_rewrite, self._reading, _quiet(context), function, folder), list(enumerate(self._pieces))
         )
-        context.report += itertools.chain.from_iterable(entries for _pieces, entries in found)
-        of_parts = [[pieces[part] for pieces, _entries in found] for part in range(parts)]
+        context.report += itertools.chain.from_iterable(entries for _pieces, entries in divided)
+        of_parts = [[pieces[part] for pieces, _entries in divided] for part in range(parts)]
         return [Pieces(self._engine, pieces, self._reading_of(pieces), context) for pieces in of_parts]
 
     def _reading_of(self, pieces: Sequence[Piece]) -> Reading:
@@ -207,11 +209,11 @@ class Engine:
         return self.results(self.client.map(partial(_guarded, function), items, pure=False, key=_name(function)))
 
     def results(self, futures: Sequence[Any]) -> list[Any]:
-        found: list[Any] = self.client.gather(list(futures))
-        for result in found:
+        results: list[Any] = self.client.gather(list(futures))
+        for result in results:
             if isinstance(result, ContractError):
                 raise result
-        return found
+        return results
 
 
 @contextmanager
@@ -352,12 +354,12 @@ def _rewrite(
 ) -> tuple[list[Piece], list[dict[str, Any]]]:
     number, piece = numbered
     fresh = replace(context, report=[])
-    made = []
+    rewritten = []
     for part, frame in enumerate(function(reading(piece, fresh), fresh)):
         name = f"{folder}/{number:06}-{part}.parquet"
         reading.place.write_table(name, frame, index=True)
-        made.append(Piece((name,), len(frame), piece.first))
-    return made, list(fresh.report)
+        rewritten.append(Piece((name,), len(frame), piece.first))
+    return rewritten, list(fresh.report)
 
 
 def _schema(place: "Place", pieces: Sequence[Piece]) -> pd.DataFrame:

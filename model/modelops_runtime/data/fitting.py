@@ -35,7 +35,7 @@ def _fitted(kind: Any, train: Rows, columns: Sequence[str], context: Context) ->
 
 def most_frequent(train: Rows, columns: Sequence[str], context: Context) -> dict[str, float]:
     """The most frequent number by column, the smallest of several. In memory: every distinct number."""
-    found: dict[str, float] = {}
+    most_common: dict[str, float] = {}
     for column in columns:
 
         def counts(frame: Any, column: str = column) -> dict[float, int]:
@@ -44,8 +44,8 @@ def most_frequent(train: Rows, columns: Sequence[str], context: Context) -> dict
         of_column = train.select([column]).fold(counts, added)
         if of_column:
             most = max(of_column.values())
-            found[column] = min(value for value, count in of_column.items() if count == most)
-    return found
+            most_common[column] = min(value for value, count in of_column.items() if count == most)
+    return most_common
 
 
 def categories(train: Rows, column: str) -> set[Any]:

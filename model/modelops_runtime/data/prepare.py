@@ -39,7 +39,7 @@ def main(words: list[str] | None = None) -> None:
     from modelops_runtime.data.context import Context
     from modelops_runtime.data.pipeline import Pipeline
     from modelops_runtime.data.storage import REPORT, Place
-    from modelops_runtime.data.table import Whole
+    from modelops_runtime.data.table import InMemory
 
     pipeline = Pipeline.parse(declared)
     in_shards = settings.shards > 1 or settings.engine == "dask"
@@ -68,7 +68,7 @@ def main(words: list[str] | None = None) -> None:
         place.mark_latest(version)
         place.remove(settings.work_folder)
     else:
-        place.publish(version, pipeline.finish(Whole(pipeline.whole(context, say)), context, say))
+        place.publish(version, pipeline.finish(InMemory(pipeline.whole(context, say)), context, say))
         place.mark_latest(version)
     log_quality(settings, place, version)
     leave_name(settings, version)
@@ -115,11 +115,11 @@ def merged(pipeline: Any, place: "Place", settings: DataContract, context: Any, 
     """All shards' rows in this memory, in the order in which one worker has them."""
     import pandas as pd
 
-    from modelops_runtime.data.table import Whole
+    from modelops_runtime.data.table import InMemory
 
     with pieces_of_shards(place, settings, context) as pieces:
         rows = pd.concat([place.read_table(name) for name, _rows, _first in pieces])
-        place.publish(version, pipeline.finish(Whole(rows), context, say))
+        place.publish(version, pipeline.finish(InMemory(rows), context, say))
 
 
 def spread_out(pipeline: Any, place: "Place", settings: DataContract, context: Any, version: str) -> None:

@@ -55,16 +55,16 @@ class Source(BaseModel):
         if self.format == "sql":
             return [_without_password(self.uri)]
         try:
-            system, path = opened(self.uri)
+            system, path = filesystem(self.uri)
             if self.format == "images":
-                found = [name for name in system.find(path) if name.lower().endswith(IMAGES)]
+                names = [name for name in system.find(path) if name.lower().endswith(IMAGES)]
             else:
-                found = _matching(system, path) if any(sign in path for sign in "*?") else [path]
+                names = _matching(system, path) if any(sign in path for sign in "*?") else [path]
         except UNREADABLE as error:
             raise errors.unreadable(self.uri, _reason(error)) from error
-        if not found:
+        if not names:
             raise errors.unreadable(self.uri, "there is no such file")
-        return sorted(system.unstrip_protocol(name) for name in found)
+        return sorted(system.unstrip_protocol(name) for name in names)
 
     def digest(self) -> str:
         """SHA-256 over the content: of the files with their names' last parts, or of the query's result."""
@@ -168,8 +168,8 @@ def _as_type(column: pd.Series, kind: Type) -> pd.Series:
     if kind == "text":
         return column.astype("str").where(column.notna())
     if kind == "boolean":
-        known = {"true": True, "false": False, "1": True, "0": False}
-        return column.map(lambda value: known.get(str(value).lower())).astype("boolean")
+        booleans = {"true": True, "false": False, "1": True, "0": False}
+        return column.map(lambda value: booleans.get(str(value).lower())).astype("boolean")
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     if kind == "integer":
         numbers = numbers.where(numbers == numbers.round())
@@ -203,11 +203,11 @@ def _matching(system: Any, path: str) -> list[str]:
     return [name for name in system.find(folder) if re.fullmatch(pattern, name)]
 
 
-def opened(uri: str) -> tuple[Any, str]:
+def filesystem(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     register_object_stores()
-    found: tuple[Any, str] = fsspec.core.url_to_fs(uri, **_options(uri))
-    return found
+    system_and_path: tuple[Any, str] = fsspec.core.url_to_fs(uri, **_options(uri))
+    return system_and_path
 
 
 def register_object_stores() -> None:

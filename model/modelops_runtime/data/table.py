@@ -1,4 +1,4 @@
-"""Rows, in one memory (`Whole`) or in pieces on several workers (`Pieces`, in spread.py).
+"""Rows, in one memory (`InMemory`) or in pieces on several workers (`Pieces`, in spread.py).
 
 Steps that look at more than one row are written against `Rows` alone, so that both ways give the same result: what
 they learn must not depend on how the rows are divided. That is why counts, sets and ranks are put together from
@@ -91,7 +91,7 @@ class Rows(ABC):
             yield pd.concat(pending)
 
 
-class Whole(Rows):
+class InMemory(Rows):
     """All rows in one memory."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -104,14 +104,14 @@ class Whole(Rows):
     def count(self) -> int:
         return len(self.frame)
 
-    def map(self, function: OfPiece, context: Context) -> "Whole":
-        return Whole(function(self.frame, context))
+    def map(self, function: OfPiece, context: Context) -> "InMemory":
+        return InMemory(function(self.frame, context))
 
     def divide(
         self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
-    ) -> Sequence["Whole"]:
+    ) -> Sequence["InMemory"]:
         numbers = function(self.frame, context)
-        return [Whole(self.frame[numbers == number]) for number in range(parts)]
+        return [InMemory(self.frame[numbers == number]) for number in range(parts)]
 
     def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
         return function(self.frame)
@@ -119,14 +119,14 @@ class Whole(Rows):
     def frames(self) -> Iterator[pd.DataFrame]:
         yield self.frame
 
-    def select(self, columns: Sequence[str]) -> "Whole":
-        return Whole(self.frame[list(columns)])
+    def select(self, columns: Sequence[str]) -> "InMemory":
+        return InMemory(self.frame[list(columns)])
 
-    def transformed(self, operation: Operation, context: Context) -> "Whole":
-        return Whole(transform(operation, self.frame, context))
+    def transformed(self, operation: Operation, context: Context) -> "InMemory":
+        return InMemory(transform(operation, self.frame, context))
 
-    def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "Whole":
-        return Whole(self.frame.drop_duplicates(subset=columns, keep=keep))
+    def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "InMemory":
+        return InMemory(self.frame.drop_duplicates(subset=columns, keep=keep))
 
     def write(self, place: "Place", folder: str) -> None:
         place.write_table(f"{folder}/part-00000.parquet", self.frame.reset_index(drop=True))
@@ -159,8 +159,8 @@ def hashes(frame: pd.DataFrame, key: str | None = None) -> Hashes:
     plain = {name: _plain(frame[name]) for name in frame.columns}
     table = pd.DataFrame(plain, index=frame.index)
     options: dict[str, Any] = {} if key is None else {"hash_key": key}
-    found: Hashes = pd.util.hash_pandas_object(table, index=False, **options).to_numpy("uint64")
-    return found
+    hashed: Hashes = pd.util.hash_pandas_object(table, index=False, **options).to_numpy("uint64")
+    return hashed
 
 
 def _plain(column: pd.Series) -> pd.Series:
@@ -179,8 +179,8 @@ def shuffled(keys: Hashes, seed: int) -> Hashes:
 
 def counted(values: Any) -> dict[Any, int]:
     """How often each value is there."""
-    found, counts = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    distinct, counts = np.unique(values, return_counts=True)
+    return dict(zip(distinct.tolist(), counts.tolist(), strict=True))
 
 
 def added(one: dict[Any, int], other: Mapping[Any, int]) -> dict[Any, int]:

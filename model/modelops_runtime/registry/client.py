@@ -61,8 +61,8 @@ class Registry:
         """The version that an alias names. `version` is ignored when there is an `alias`."""
         if alias is None:
             return version or ""
-        found = self.get("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
-        return str(found.get("model_version", {}).get("version", ""))
+        answer = self.get("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
+        return str(answer.get("model_version", {}).get("version", ""))
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Lets the model's alias stand for this version, whatever it stood for before."""
@@ -73,23 +73,23 @@ class Registry:
         """Where the model version's files are."""
         version = self.version(name, alias, version)
         what = f"models:/{name}/{version}"
-        found = self.get("model-versions/get-download-uri", {"name": name, "version": version}, what)
-        return str(found.get("artifact_uri", ""))
+        answer = self.get("model-versions/get-download-uri", {"name": name, "version": version}, what)
+        return str(answer.get("artifact_uri", ""))
 
     def files(self, artifact_uri: str, *, deep: bool = False) -> list[RemoteFile]:
         """The plain files of an artifact folder; with `deep` those of its folders too, `/` in their names."""
         root, folder = self._proxied(artifact_uri)
         listing = self._answer(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
-        found: list[RemoteFile] = []
+        files: list[RemoteFile] = []
         for entry in listing.get("files", []):
             name = entry["path"]
             if not entry.get("is_dir"):
                 url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
-                found.append(RemoteFile(name=name, size=int(entry.get("file_size", 0)), url=url))
+                files.append(RemoteFile(name=name, size=int(entry.get("file_size", 0)), url=url))
             elif deep:
                 inside = self.files(f"{artifact_uri.rstrip('/')}/{name}", deep=True)
-                found += [replace(file, name=f"{name}/{file.name}") for file in inside]
-        return found
+                files += [replace(file, name=f"{name}/{file.name}") for file in inside]
+        return files
 
     def download(self, file: RemoteFile, target: Path) -> None:
         """Raises ContractError when what came is not as long as the registry said."""
@@ -131,8 +131,8 @@ class Registry:
         if parts.scheme == "mlflow-artifacts":
             base = f"{urllib.parse.urlsplit(self._base).scheme}://{parts.netloc}" if parts.netloc else self._base
             return base + ARTIFACTS, parts.path.strip("/")
-        prefix, found, folder = parts.path.partition(ARTIFACTS)
-        if parts.scheme in ("http", "https") and found:
+        prefix, separator, folder = parts.path.partition(ARTIFACTS)
+        if parts.scheme in ("http", "https") and separator:
             return f"{parts.scheme}://{parts.netloc}{prefix}{ARTIFACTS}", folder.strip("/")
         raise ContractError(
             f"the model's files are at {artifact_uri!r}: only artifacts served by the MLflow server (--serve-artifacts,"

@@ -38,8 +38,8 @@ def registry(settings: PublishContract) -> Iterator[MlflowClient]:
 
 def published(client: MlflowClient, settings: PublishContract) -> Published | None:
     """The version that already has this run's alias, else None."""
-    found = by_alias(client, settings.training.model_name, settings.alias)
-    return None if found is None else described(client, settings.training.model_name, *found)
+    existing = by_alias(client, settings.training.model_name, settings.alias)
+    return None if existing is None else described(client, settings.training.model_name, *existing)
 
 
 def described(client: MlflowClient, name: str, version: str, mlflow_run: str) -> Published:
@@ -54,20 +54,20 @@ def by_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, str] | N
     if not client.search_registered_models(f"name = '{name}'"):
         return None
     try:
-        found = client.get_model_version_by_alias(name, alias)
+        version = client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
         if error.error_code in NOT_THERE:
             return None
         raise
-    return str(found.version), str(found.run_id)
+    return str(version.version), str(version.run_id)
 
 
 def serving(client: MlflowClient, settings: PublishContract) -> gate.Serving | None:
     """The version that serves now, to compare with; None when there is none, or it is this very run's."""
-    found = by_alias(client, settings.training.model_name, settings.serving_alias)
-    if found is None:
+    current = by_alias(client, settings.training.model_name, settings.serving_alias)
+    if current is None:
         return None
-    version, mlflow_run = found
+    version, mlflow_run = current
     run = client.get_run(mlflow_run)
     if run.data.tags.get(runs.RUN_ID) == settings.training.run_id:
         return None
@@ -76,7 +76,7 @@ def serving(client: MlflowClient, settings: PublishContract) -> gate.Serving | N
 
 def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Run:
     """The finished MLflow run of this training, with parameters, metrics, history, tags and the model."""
-    run = runs.opened(client, settings)
+    run = runs.find_or_create(client, settings)
     if run.info.status == "FINISHED":
         return run
     run_id = run.info.run_id
@@ -103,8 +103,8 @@ def register(client: MlflowClient, settings: PublishContract, run: Run) -> Publi
             client.create_registered_model(name)  # there already, mostly; other reasons come up in the next call
         tags = {**runs.describing(settings), **_trial(run)}
         source = f"{run.info.artifact_uri}/model"
-        made = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)
-        version = str(made.version)
+        created = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)
+        version = str(created.version)
     client.set_registered_model_alias(name, settings.alias, version)
     return Published(name, version, run.info.experiment_id, run.info.run_id, runs.final_metrics(run))
 
@@ -115,6 +115,6 @@ def _trial(run: Run) -> dict[str, str]:
 
 def _unfinished_version(client: MlflowClient, settings: PublishContract) -> str | None:
     """A version of this very run that an earlier publishing made, but got no further."""
-    made = client.search_model_versions(f"name = '{settings.training.model_name}'")
-    same = [version for version in made if version.tags.get(runs.RUN_ID) == settings.training.run_id]
+    versions = client.search_model_versions(f"name = '{settings.training.model_name}'")
+    same = [version for version in versions if version.tags.get(runs.RUN_ID) == settings.training.run_id]
     return str(same[0].version) if same else None

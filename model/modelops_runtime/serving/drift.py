@@ -28,9 +28,9 @@ def population_stability_index(expected: Sequence[float], counts: Sequence[int])
     total = sum(counts)
     index = 0.0
     for share, count in zip(expected, counts, strict=True):
-        wanted = max(share, SMALLEST_FRACTION)
+        expected_share = max(share, SMALLEST_FRACTION)
         actual = max(count / total, SMALLEST_FRACTION)
-        index += (actual - wanted) * math.log(actual / wanted)
+        index += (actual - expected_share) * math.log(actual / expected_share)
     return index
 
 
@@ -74,8 +74,8 @@ class Watch:
 
     def __init__(self, manifest: Manifest) -> None:
         width = min(manifest.outputs.numbers_per_row, BASELINE_COLUMNS)
-        known = [Column(bins.edges, bins.fractions) for bins in manifest.baseline[:width]]
-        self.columns = known + [Column(EDGES) for _column in range(width - len(known))]
+        with_baseline = [Column(bins.edges, bins.fractions) for bins in manifest.baseline[:width]]
+        self.columns = with_baseline + [Column(EDGES) for _column in range(width - len(with_baseline))]
         self.features = {name: Column(bins.edges, bins.fractions) for name, bins in manifest.features.items()}
         self._single = manifest.outputs.numbers_per_row == 1
         self._rows = 0

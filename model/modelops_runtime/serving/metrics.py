@@ -84,8 +84,8 @@ class Metrics(Collector):
         durations = HistogramMetricFamily(
             "modelops_request_duration_seconds", "From a request's first byte to its answer.", labels=["path"]
         )
-        for path, found in self._durations.items():
-            durations.add_metric([path], _buckets(BUCKETS, found.counts), found.total)
+        for path, observed in self._durations.items():
+            durations.add_metric([path], _buckets(BUCKETS, observed.counts), observed.total)
         info = GaugeMetricFamily("modelops_model_info", "The model served.", labels=["model", "version"])
         if self._model:
             info.add_metric(self._model, 1)

@@ -62,9 +62,9 @@ def read(body: bytes, reader: InputReader) -> tuple[Array, str | None]:
     tensor = request.inputs[0]
     if tensor.name != INPUT:
         raise Refusal(422, "inputs[0].name", "name", f"inputs[0].name must be {INPUT!r}")
-    wanted = DATATYPES[reader.tensor.dtype]
-    if tensor.datatype != wanted:
-        raise Refusal(422, "inputs[0].datatype", "datatype", f"inputs[0].datatype must be {wanted}")
+    datatype = DATATYPES[reader.tensor.dtype]
+    if tensor.datatype != datatype:
+        raise Refusal(422, "inputs[0].datatype", "datatype", f"inputs[0].datatype must be {datatype}")
     row = list(reader.tensor.shape[1:])
     if tensor.shape[1:] != row or not tensor.shape or not 1 <= tensor.shape[0] <= reader.max_rows:
         expected = [f"1..{reader.max_rows}", *row]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from modelops_runtime.contract import ContractError, TrainingContract
-from modelops_runtime.training.store import first_line, opened
+from modelops_runtime.training.store import first_line, open_store
 
 FILE = "last.ckpt"
 STATE = "state.json"
@@ -64,7 +64,7 @@ class ObjectStore:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._store = opened(uri, "MODELOPS_CHECKPOINT_URI")
+        self._store = open_store(uri, "MODELOPS_CHECKPOINT_URI")
 
     def read(self) -> bytes | None:
         try:

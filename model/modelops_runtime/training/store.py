@@ -6,7 +6,7 @@ from typing import Any
 from modelops_runtime.contract import ConfigurationError
 
 
-def opened(uri: str, name: str) -> Any:
+def open_store(uri: str, name: str) -> Any:
     """obstore's store of an address (s3://, gs://, az://, file://), with the usual variables (AWS_*, …) of its own.
 
     Raises ConfigurationError, which calls the address `name`, when there is no such kind of store.
