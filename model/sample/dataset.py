@@ -41,7 +41,7 @@ class Dataset:
     preprocessing: Preprocessing | None = None
     """What was done to a client's row to make it one of these; None where that was nothing."""
     labels: tuple[Label, ...] = ()
-    """What the classes are called, where the data says so."""
+    """Names of the classes, where the data has them."""
 
     def __str__(self) -> str:
         sizes = [len(part[0]) for part in (self.train, self.validation, self.test)]

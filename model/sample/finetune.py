@@ -182,7 +182,7 @@ class Adapter:
         return total, all_tokens
 
     def loss(self, texts: Sequence[str]) -> tuple[Any, int]:
-        """Cross entropy of each next token, summed, and the number of tokens that were to be told."""
+        """Cross entropy of each next token, summed, and the number of tokens predicted."""
         import torch
 
         if not texts:
@@ -253,7 +253,7 @@ def train(settings: TrainingContract, parameters: Parameters, stop: Stop) -> dic
     saved, every = time.monotonic(), settings.checkpoint_steps
 
     def keep(ended: bool) -> None:
-        """A checkpoint when it is due; the end when any process was told to stop."""
+        """Writes a checkpoint when one is due; ends when any process has to stop."""
         nonlocal saved
         stopped = bool(processes.sums(float(stop.requested))[0])
         due = progress.step % every == 0 if every else time.monotonic() - saved >= settings.checkpoint_seconds
@@ -291,7 +291,7 @@ def train(settings: TrainingContract, parameters: Parameters, stop: Stop) -> dic
         write_json(settings.output_dir / "history.json", progress.history)
         write_json(settings.output_dir / "parameters.json", parameters.model_dump())
         write_json(settings.output_dir / "metrics.json", metrics)
-    processes.sums(0.0)  # nobody leaves before the first has written
+    processes.sums(0.0)  # no process ends before the first has written
     return metrics
 
 

@@ -58,7 +58,7 @@ def train(
 
 
 def _share(progress: Progress, checkpoints: Checkpoints, peers: Peers) -> Progress:
-    """The workers meet; all go on from the chief's checkpoint."""
+    """The workers meet; all resume from the chief's checkpoint."""
     gift = peers.meet(checkpoints.pack(progress) if peers.index == 0 and peers.count > 1 else b"")
     return checkpoints.unpack(gift) if peers.index > 0 else progress
 
@@ -125,7 +125,7 @@ class Training:
     def _whole_epoch(self, epoch: int, before: np.ndarray, taken: np.ndarray) -> float:
         """The mean loss of the rows of all workers, each of which was taken once.
 
-        What other workers lost of an epoch that was resumed midway is not known: then it is the mean of the others.
+        The other workers' losses before a resume in mid-epoch are unknown: then it is the mean of the rest.
         """
         seen = Seen(len(self._shards.inputs), before)
         loss, rows = self._progress.loss, self._progress.rows
@@ -140,7 +140,7 @@ class Training:
         return loss / rows
 
     def _keep(self, end: bool = False) -> None:
-        """Between two steps: a checkpoint when it is due, and the end when this or another worker was told to stop."""
+        """Between two steps: writes a checkpoint when one is due, and ends when this or another worker has to stop."""
         self._steps += 1
         stopped = self._stop.requested
         if stopped:
@@ -189,7 +189,7 @@ def write_outputs(
     settings: TrainingContract,
     rows: dataset.Dataset,
 ) -> None:
-    """The model directory first, `metrics.json` last: whoever finds it finds the rest whole."""
+    """The model directory first, `metrics.json` last: where it exists, the rest is complete."""
     output = settings.output_dir
     output.mkdir(parents=True, exist_ok=True)
     (output / "metrics.json").unlink(missing_ok=True)

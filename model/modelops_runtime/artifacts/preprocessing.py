@@ -33,7 +33,7 @@ NUMBERS = {
 _WORD = re.compile(r"\w+")
 
 Operation = Mapping[str, Any]
-"""One fitted operation on one column: `column`, `kind` and what NUMBERS says."""
+"""One fitted operation on one column: `column`, `kind` and the numbers listed in NUMBERS."""
 
 
 class UnknownCategory(ValueError):
@@ -46,7 +46,7 @@ class UnknownCategory(ValueError):
 
 
 def columns_of(operation: Operation) -> list[str]:
-    """The columns that an operation leaves in place of its own."""
+    """The columns that replace an operation's column."""
     if operation["kind"] == "one_hot":
         return [f"{operation['column']}={category}" for category in operation["categories"]]
     if operation["kind"] == "words":

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MEETING = "engine.json"
 NO_PAGES = "127.0.0.1:0"
-"""Where Dask's HTTP servers are, which can't be left out: without pages, at a free port that nobody else reaches."""
+"""Address of Dask's HTTP servers, which can't be switched off: without pages, on a free port of loopback."""
 SHUFFLE_BUFFER = "16 MiB"
 BATCHES = 4
 """Pieces are folded in so many batches a worker: what comes back doesn't grow with the pieces."""
@@ -74,7 +74,7 @@ class Reading:
         return frame if self.columns is None else frame[list(self.columns)]
 
     def _needed(self) -> tuple[set[str] | None, list[Operation]]:
-        """The columns of the files that the wanted ones are made of, and the operations that do."""
+        """The files' columns that the needed columns are computed from, and the operations that compute them."""
         if self.columns is None:
             return None, list(self.operations)
         needed, operations = set(self.columns), list[Operation]()
@@ -205,7 +205,7 @@ class Engine:
         return [pieces[start : start + size] for start in range(0, len(pieces), size)]
 
     def run(self, function: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
-        """What `function` makes of each, on the workers. Raises the error of the first that had one."""
+        """The result of `function` for each, computed on the workers. Raises the error of the first that failed."""
         return self.results(self.client.map(partial(_guarded, function), items, pure=False, key=_name(function)))
 
     def results(self, futures: Sequence[Any]) -> list[Any]:
@@ -245,9 +245,9 @@ def engine(place: "Place", folder: str, workers: int) -> Iterator[Engine]:
 
 
 def work(place: "Place", folder: str, wait_seconds: float) -> None:
-    """Works for whoever leads the run that meets in `folder`, until that folder is gone.
+    """Works for the leader of the run that meets in `folder`, until that folder is gone.
 
-    Raises ContractError when nobody leads it.
+    Raises ContractError when it has no leader.
     """
     _set_up()
     done, deadline = "", time.monotonic() + wait_seconds
@@ -320,7 +320,7 @@ def _own_address() -> str:
 
 
 def _guarded(function: Callable[[Any], Any], item: Any) -> Any:
-    """What is wrong with data is a result: of an error, Dask would tell more than may be told."""
+    """Returns a data error as a result: if it were raised, Dask would print more than may be shown."""
     try:
         return function(item)
     except ContractError as error:

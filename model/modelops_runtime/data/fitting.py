@@ -58,7 +58,7 @@ def categories(train: Rows, column: str) -> set[Any]:
 
 
 def require_values(columns: Sequence[str], there: Container[str]) -> None:
-    """Raises DataError for a column of which nothing can be learned."""
+    """Raises DataError for a column without values to learn from."""
     for column in columns:
         if column not in there:
             raise DataError(f"column {column} has no value in the training split", code=Exit.EMPTY)

@@ -235,7 +235,7 @@ def code_version() -> str:
 
 
 def _raw(frame: pd.DataFrame) -> dict[str, Any]:
-    """What the report says of rows as they were read."""
+    """The report's entry for the rows as they were read."""
     missing = frame.isna().sum()
     return {"read": len(frame), "missing": {str(column): int(count) for column, count in missing.items() if count}}
 

@@ -96,7 +96,7 @@ def log_quality(settings: DataContract, place: "Place", version: str) -> None:
 
 
 def write_shard(pipeline: Any, place: "Place", settings: DataContract, context: Any) -> None:
-    """This worker's share, each row by itself; a marker comes last, so that another try of it ends at once."""
+    """This worker's share, each row by itself; a marker comes last, so that a retry ends at once."""
     marker = f"{settings.work_folder}/done-{settings.shard:04}.json"
     if place.has(marker):
         return
@@ -123,7 +123,7 @@ def merged(pipeline: Any, place: "Place", settings: DataContract, context: Any, 
 
 
 def spread_out(pipeline: Any, place: "Place", settings: DataContract, context: Any, version: str) -> None:
-    """All shards' rows stay where they are, and all workers go on with them."""
+    """All shards' rows stay where they are, and all workers process them."""
     from modelops_runtime.data import dask_table
 
     with (
@@ -137,7 +137,7 @@ def spread_out(pipeline: Any, place: "Place", settings: DataContract, context: A
 def pieces_of_shards(place: "Place", settings: DataContract, context: Any) -> Iterator[list[tuple[str, int, int]]]:
     """Name, number of rows and first index of what all shards wrote, in the order of the rows. Waits for the others.
 
-    What is wrong with the data is final: then the pieces go. Raises ContractError when the others take too long.
+    A data error is final: the pieces are then removed. Raises ContractError when the others take too long.
     """
     from modelops_runtime.data import errors
 

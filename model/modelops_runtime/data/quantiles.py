@@ -1,5 +1,5 @@
-"""Values by their rank, found without ever sorting all rows: a histogram of the keys' first bits says in which bin a
-rank is, the next pass looks into that bin alone. Exact, in memory that does not grow with the rows."""
+"""Values by rank without sorting all rows: a histogram of the keys' leading bits finds the bin of a rank, and the next
+pass looks into that bin only. Exact, in memory that does not grow with the rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Keys = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class AtRank:
-    """What is at a rank: the key, how many keys of its group are smaller, and how many are the same."""
+    """The key at a rank, how many keys of its group are smaller, and how many are equal."""
 
     rank: int
     key: int
@@ -30,14 +30,14 @@ class AtRank:
 
 
 def table(groups: Any, keys: Keys, index: Any = None) -> pd.DataFrame:
-    """Rows as `at` wants them: uint64 each."""
+    """Rows as `at` takes them: uint64 each."""
     return pd.DataFrame({GROUP: np.broadcast_to(np.uint64(groups), keys.shape), KEY: keys}, index=index)
 
 
 def at(rows: Rows, ranks_of: Callable[[int], Sequence[int]]) -> dict[int, list[AtRank]]:
-    """By group, what is at the ranks (from 0) that `ranks_of` says for its number of keys. Rows have `table`'s columns.
+    """By group, the keys at the ranks (from 0) that `ranks_of` returns for its number of keys.
 
-    `ranks_of` always gives as many; a rank beyond the last is the last.
+    Rows have `table`'s columns. `ranks_of` returns equally many for every group; a rank beyond the last is the last.
     """
     counts = rows.fold(_counts, added)
     if not counts:
@@ -91,15 +91,15 @@ def of_integers(numbers: npt.NDArray[np.int64]) -> Keys:
 
 
 def to_float(key: int) -> float:
-    """The number that a key of `of_floats` is of."""
+    """The number whose key by `of_floats` this is."""
     bits = key ^ (1 << 63) if key >> 63 else ~key & (2**64 - 1)
     return float(np.uint64(bits).view("float64"))
 
 
 def quantiles(rows: Rows, columns: Sequence[str], shares: Sequence[float], context: Any) -> dict[str, list[float]]:
-    """Quantiles by column, linear between neighbours, of the values that are there; a column without one is left out.
+    """Quantiles of each column's present values, interpolated linearly; a column without values is left out.
 
-    Raises DataError where a value is no number.
+    Raises DataError where a value is not a number.
     """
     keys = rows.select(columns).map(partial(_numbers, columns=columns), context)
 

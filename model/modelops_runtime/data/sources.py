@@ -152,7 +152,7 @@ class Source(BaseModel):
 
 
 def suggested_types(frame: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """Columns of a text format that have no declared type: numbers where every value that is there is one."""
+    """Columns of a text format without a declared type: numbers where every present value is one."""
     if source.format not in ("csv", "jsonl"):
         return frame
     for column in frame.columns:
@@ -194,7 +194,7 @@ def _json_lines(stream: Any, rows: int) -> Iterator[pd.DataFrame]:
 
 
 def _matching(system: Any, path: str) -> list[str]:
-    """Files by a pattern whose * and ? stand for anything but a slash.
+    """Files by a pattern whose * and ? match anything but a slash.
 
     Not fsspec's `glob`: it asks for folders' heads, which some object stores have no answer to.
     """
@@ -229,7 +229,7 @@ def open_file(uri: str, mode: str = "rb", **options: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file can't be read, without anything that stands in it."""
+    """Why a file can't be read, without any of its content."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     return getattr(error, "strerror", None) or type(error).__name__

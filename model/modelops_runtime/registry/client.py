@@ -34,7 +34,7 @@ class NotReachable(Exception):
 
 
 class Refused(Exception):
-    """The registry said no; trying again won't help."""
+    """The registry refused; a retry won't help."""
 
 
 class Unreachable(ContractError):
@@ -52,7 +52,7 @@ class Registry:
     """A tracking server. Every call raises ContractError with a plain reason; those that may pass are tried again."""
 
     def __init__(self, tracking_uri: str, wait_seconds: float, account: str = "MLFLOW_TRACKING") -> None:
-        """`account` says which two variables have its user name and password."""
+        """`account` is the prefix of the variables with the user name and password."""
         self._base = tracking_uri.rstrip("/")
         self._headers = credentials(account)
         self._deadline = time.monotonic() + wait_seconds
@@ -65,7 +65,7 @@ class Registry:
         return str(answer.get("model_version", {}).get("version", ""))
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Lets the model's alias stand for this version, whatever it stood for before."""
+        """Points the model's alias to this version, wherever it pointed before."""
         content = {"name": name, "alias": alias, "version": version}
         self.post("registered-models/alias", content, f"alias {alias} of models:/{name}/{version}")
 
@@ -92,7 +92,7 @@ class Registry:
         return files
 
     def download(self, file: RemoteFile, target: Path) -> None:
-        """Raises ContractError when what came is not as long as the registry said."""
+        """Raises ContractError when the file is not as long as the registry announced."""
 
         def attempt() -> None:
             with self._opened(urllib.request.Request(file.url)) as response, target.open("wb") as output:
@@ -105,7 +105,7 @@ class Registry:
         self._retried(attempt, file.name)
 
     def upload(self, path: Path, artifact_uri: str, name: str) -> None:
-        """Puts a file into an artifact folder, in the place of one of the same name."""
+        """Uploads a file into an artifact folder, replacing one of the same name."""
         root, folder = self._proxied(artifact_uri)
         url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
 
@@ -173,7 +173,7 @@ class Registry:
 
     @contextmanager
     def _opened(self, request: urllib.request.Request) -> Iterator[HTTPResponse]:
-        # The credentials go to the registry alone, wherever it says that the files are or sends us.
+        # Credentials go to the registry only, not to other hosts that it names or redirects to.
         if request.full_url.startswith(f"{self._base}/"):
             for name, value in self._headers.items():
                 request.add_unredirected_header(name, value)
@@ -190,7 +190,7 @@ class Registry:
 
 
 def credentials(account: str = "MLFLOW_TRACKING") -> dict[str, str]:
-    """The header that `<account>_USERNAME` and `<account>_PASSWORD` stand for; none where they are not set."""
+    """The header made of `<account>_USERNAME` and `<account>_PASSWORD`; none where they are not set."""
     user, password = os.environ.get(f"{account}_USERNAME"), os.environ.get(f"{account}_PASSWORD")
     if not user or not password:
         return {}

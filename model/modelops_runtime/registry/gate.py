@@ -105,7 +105,7 @@ def _all_reported(bounded: Any, metrics: Mapping[str, float], by: str) -> None:
 
 
 def _judged(metric: str, value: float, key: str, bound: float, serving: Serving | None) -> tuple[bool, str]:
-    """Whether the bound is met, and the line that says so."""
+    """Whether the bound is met, and the line to print."""
     words = "at most" if key.startswith("max") else "at least"
     if key in ABSOLUTE:
         met = value <= bound if key == "max" else value >= bound

@@ -37,7 +37,7 @@ def wait_for_registry(tracking_uri: str, wait_seconds: float) -> None:
 
 
 def settings_and_gate() -> tuple[PublishContract, gate.Gate]:
-    """What the environment says. Raises ConfigurationError with every problem."""
+    """The settings from the environment. Raises ConfigurationError with every problem."""
     env = Environment()
     settings = PublishContract.read(env)
     bounds = gate.read(env, settings.gate)
@@ -46,7 +46,7 @@ def settings_and_gate() -> tuple[PublishContract, gate.Gate]:
 
 
 def say_published(settings: PublishContract, published: Published, words: str) -> None:
-    """Reports to the component where it asks for that, and says so."""
+    """Reports to the component where it wants a report, and prints so."""
     if settings.report:
         report(settings.report, settings.training.run_id, published)
     print(words, flush=True)

@@ -1,4 +1,4 @@
-"""MLflow runs of trainings: found by their identity, filled while training goes on, finished once."""
+"""MLflow runs of trainings: found by their identity, filled during the training, finished once."""
 
 import json
 import time
@@ -67,9 +67,9 @@ def find_or_create(client: MlflowClient, settings: PublishContract) -> Run:
 def parent(client: MlflowClient, settings: PublishContract, home: str) -> Run:
     """The run above a sweep's trials.
 
-    Trials start side by side, and MLflow has no way to create a run only where there is none. So a trial that sees none
-    makes one and looks again, and of several the oldest counts; what slipped through is put right when the best trial
-    is selected, by one process alone.
+    Trials start in parallel, and MLflow has no way to create a run only where there is none. So a trial that finds none
+    creates one and searches again, and the oldest of several counts; any duplicate left is cleaned up when the best
+    trial is selected, by a single process.
     """
     training = settings.training
     existing = find(client, home, training, "sweep")

@@ -21,7 +21,7 @@ MLFLOW = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # an address that works in the cluster only
 }
-"""MLflow's own settings, where nobody has set them."""
+"""Defaults for MLflow's own settings."""
 
 
 @contextlib.contextmanager
@@ -43,14 +43,14 @@ def published(client: MlflowClient, settings: PublishContract) -> Published | No
 
 
 def described(client: MlflowClient, name: str, version: str, mlflow_run: str) -> Published:
-    """A version with what its run says."""
+    """A version with the metrics of its run."""
     run = client.get_run(mlflow_run)
     return Published(name, version, run.info.experiment_id, mlflow_run, runs.final_metrics(run))
 
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, str] | None:
     """Version and MLflow run that an alias names, or None."""
-    # A server with accounts refuses to speak of a model that is not there, so it is looked for first.
+    # A server with accounts denies access to a model that does not exist, so it is searched first.
     if not client.search_registered_models(f"name = '{name}'"):
         return None
     try:
@@ -100,7 +100,7 @@ def register(client: MlflowClient, settings: PublishContract, run: Run) -> Publi
     version = _unfinished_version(client, settings)
     if version is None:
         with contextlib.suppress(MlflowException):
-            client.create_registered_model(name)  # there already, mostly; other reasons come up in the next call
+            client.create_registered_model(name)  # usually it exists already; any other reason fails the next call too
         tags = {**runs.describing(settings), **_trial(run)}
         source = f"{run.info.artifact_uri}/model"
         created = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)

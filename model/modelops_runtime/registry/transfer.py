@@ -55,7 +55,8 @@ class Version:
 
 
 def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
-    """Judges the version, and brings it over unless it is there; what was done, in words. Raises ContractError."""
+    """Checks the version against the gate and copies it unless it is there already; returns what was done, in words.
+    Raises ContractError."""
     uri = settings.version.model_uri
     target = Registry(settings.tracking_uri, settings.version.wait_seconds)
     if there := find(target, settings.model_name, settings.alias):

@@ -1,4 +1,4 @@
-"""Shows a training in MLflow while it goes on: `modelops-watch`, beside it, until SIGTERM.
+"""Shows a running training in MLflow: `modelops-watch`, beside it, until SIGTERM.
 
 Reads the `progress.json` that the training renews after each epoch. Nothing here may hurt the training: what goes wrong
 is said once and tried again later. The run stays open for the publisher, or is closed when the training has failed.
@@ -18,7 +18,7 @@ AFTER_TROUBLE_SECONDS = 30.0
 
 
 class Watcher:
-    """Logs each epoch that it sees. MLflow is imported with the first: until then this costs next to nothing."""
+    """Logs each new epoch. MLflow is imported with the first: until then this costs next to nothing."""
 
     def __init__(self, settings: PublishContract) -> None:
         self._settings = settings
@@ -57,7 +57,7 @@ class Watcher:
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """What the training says of itself; empty where it says nothing yet, or nothing sensible."""
+    """The training's progress; empty where it has written none yet, or not a valid one."""
     with contextlib.suppress(OSError, ValueError):
         progress = json.loads(path.read_text())
         if (

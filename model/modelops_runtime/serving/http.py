@@ -16,9 +16,9 @@ Answer = Callable[[int, list[tuple[bytes, bytes]], bytes], bool]
 
 JSON = b"application/json"
 WHOLE_BODY = "modelops.whole_body"
-"""In a scope, where the server knows the way: the body, all of which is there already."""
+"""In a scope, from our own HTTP protocol: the body, where all of it has arrived."""
 ANSWER = "modelops.answer"
-"""In a scope, where the server knows the way: takes status, headers and body at once. False: send them as ASGI does."""
+"""In a scope, from our own HTTP protocol: sends status, headers and body at once. False: send them by ASGI."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
 
@@ -36,7 +36,7 @@ class Refusal(Exception):
 
 
 class Disconnected(Exception):
-    """The client went away before its request was whole."""
+    """The client went away before its request was complete."""
 
 
 @dataclass(slots=True)

@@ -118,7 +118,7 @@ def all_finite(array: Array) -> bool:
 
 
 def decode(decoder: "msgspec.json.Decoder[Any]", body: "bytes | msgspec.Raw", field: str = "") -> Any:
-    """Raises Refusal: 400 when `body` is not JSON, 422 when it is JSON of another kind. `field` is where it stands."""
+    """Raises Refusal: 400 when `body` is not JSON, 422 when it has another structure. `field`: its place."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
