@@ -1,6 +1,6 @@
 """The model server against its goals and against others: `make bench`.
 
-    python -m bench.serve [--seconds 5] [--rounds 5] [--connections 16]
+    python -m bench.serve [--seconds 5] [--rounds 5] [--connections 16] [--protocol]
 
 One worker on the first core, the load on the last. All servers are started, then measured in turn, round after round,
 while the others stand still: what else the machine does hits all alike. Figures are medians over the rounds.
@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from bench.models import WIDTH
 from bench.servers import Running, Server
 from devkit.paths import REPOSITORY
 
-RESULTS = REPOSITORY / "bench" / "results" / "latest.json"
+RESULTS = REPOSITORY / "bench" / "results"
 FIRST_PORT = 18930
 PACED_SHARE = 0.7
 STARTS = 5
@@ -102,15 +102,18 @@ def started(wanted: Sequence[Callable[[], Server]], model: Path, folder: Path, s
     return found
 
 
-def in_turn(running: Sequence[Any], options: Options, connections: int) -> dict[str, list[Run]]:
-    """Runs by server, round after round."""
+def in_turn(
+    running: Sequence[Any], options: Options, connections: int, rates: Mapping[str, float] | None = None
+) -> dict[str, list[Run]]:
+    """Runs by server, round after round; at most at its own of the `rates`."""
     runs: dict[str, list[Run]] = {one.server.name: [] for one in running}
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", flush=True)
         for one in running:
             one.resume()
             try:
-                made = load(one.url, one.server.body, seconds=options.seconds, connections=connections)
+                rate = rates[one.server.name] if rates else None
+                made = load(one.url, one.server.body, seconds=options.seconds, connections=connections, rate=rate)
             finally:
                 one.pause()
             runs[one.server.name].append(made)
@@ -190,6 +193,58 @@ def _paced(mine: Running, peaks: Sequence[Run], options: Options) -> Row:
     return found
 
 
+def protocols(model: Path, folder: Path, options: Options) -> list[Row]:
+    """Ours, and ours on uvicorn's own HTTP protocol: whether a protocol class of our own is still worth its lines."""
+    wanted = [servers.ours, servers.ours_on_the_stock_protocol, servers.fastapi_keras, servers.kserve]
+    with ExitStack() as stack:
+        found = started(wanted, model, folder, stack)
+        if errors := [one for one in found if not isinstance(one, Running)]:
+            raise SystemExit(f"not every server can be measured: {errors}")
+        ours = found[:2]
+        before = [processor_time(one) for one in ours]
+        runs = in_turn(found, options, options.connections)
+        spent = [_microseconds(earlier, processor_time(one)) for earlier, one in zip(before, ours, strict=True)]
+        peaks = {name: statistics.median(run.requests_per_second for run in made) for name, made in runs.items()}
+        rates = {one.server.name: PACED_SHARE * peaks[one.server.name] for one in ours}
+        paced = in_turn(ours, options, options.connections, rates)
+    peak = {name: [run.requests_per_second for run in made] for name, made in runs.items()}
+    p99 = {name: [run.p99_ms for run in made] for name, made in paced.items()}
+    mine, stock, keras, best = (one.server.name for one in found)
+    rows = [
+        row("our protocol against uvicorn's own", "requests/s", peak[mine], "-", None, reference=spread(peak[stock]))
+    ]
+    rows[0]["ratio"] = by_round(peak[mine], peak[stock])
+    rows.append(row("processor time a request, the same two", "µs", spent[:1], "-", None, reference=spread(spent[1:])))
+    for name in (mine, stock):
+        for other, goal in ((keras, 10), (best, 2)):
+            title = f"{name} against {other}"
+            ratio = by_round(peak[name], peak[other])
+            made = row(title, "requests/s", peak[name], f"≥ {goal} ×", None, reference=spread(peak[other]))
+            rows.append({**made, "ratio": ratio, "met": ratio >= goal})
+        title = f"{name}: p99 at 70% of its own peak"
+        rows.append(row(title, "ms", p99[name], "≤ 5 ms", lambda value: value <= 5, aimed_at=round(rates[name])))
+    return rows
+
+
+def processor_time(one: Running) -> tuple[float, float]:
+    """What one of our servers has used so far, and for how many requests: steadier than the clock on a busy machine."""
+    one.resume()
+    try:
+        return one.metric("process_cpu_seconds_total"), one.metric("modelops_requests_total")
+    finally:
+        one.pause()
+
+
+def _microseconds(before: tuple[float, float], after: tuple[float, float]) -> float:
+    seconds, requests = (late - early for early, late in zip(before, after, strict=True))
+    return 1e6 * seconds / requests
+
+
+def by_round(ours: Sequence[float], reference: Sequence[float]) -> float:
+    """The median of each round's ratio: a busy moment of the machine hits neighbours in a round alike."""
+    return round(statistics.median(mine / other for mine, other in zip(ours, reference, strict=True)), 2)
+
+
 def starting(model: Path, folder: Path) -> Row:
     seconds = []
     for number in range(STARTS):
@@ -266,6 +321,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--protocol", action="store_true", help="only: our HTTP protocol class against uvicorn's own")
     given = parser.parse_args()
     options = Options(given.seconds, given.rounds, given.connections)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # what was started is stopped
@@ -273,16 +329,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         line = make_model("line", folder)
-        rows = throughput(line, folder, options)
-        rows.append(starting(line, folder))
-        rows += image_rows()
-        rows += batching(line, folder, options)
+        if given.protocol:
+            rows = protocols(line, folder, options)
+        else:
+            rows = throughput(line, folder, options)
+            rows.append(starting(line, folder))
+            rows += image_rows()
+            rows += batching(line, folder, options)
     conditions = {"load": generator, "python": platform.python_version(), **asdict(options)}
     for found in rows:
         found["conditions"] = conditions
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
-    print(f"\n{conditions}; medians (quartiles); written to {RESULTS.relative_to(REPOSITORY)}\n")
+    results = RESULTS / ("protocol.json" if given.protocol else "latest.json")
+    results.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    print(f"\n{conditions}; medians (quartiles); written to {results.relative_to(REPOSITORY)}\n")
     show(rows)
 
 

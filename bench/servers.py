@@ -65,6 +65,11 @@ def ours_by_open_protocol() -> Server:
     )
 
 
+def ours_on_the_stock_protocol() -> Server:
+    program = str(REFERENCES / "stock_protocol.py")
+    return rows("modelops on uvicorn's own protocol", lambda _port: [sys.executable, program])
+
+
 def fastapi_keras() -> Server:
     program = str(REFERENCES / "fastapi_keras.py")
     packages = ("fastapi", "uvicorn", "keras", "tensorflow-cpu")
@@ -154,7 +159,8 @@ class Running:
             "OPENBLAS_NUM_THREADS": "1",
         }
         env |= {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_DRAIN_SECONDS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", **server.env}
-        env["PYTHONPATH"] = f"{REFERENCES}:{REPOSITORY}" if server.python == Path(sys.executable) else str(REFERENCES)
+        own = [REPOSITORY, REPOSITORY / "model"] if server.python == Path(sys.executable) else []
+        env["PYTHONPATH"] = ":".join(map(str, [REFERENCES, *own]))
         self._started = time.perf_counter()
         with log.open("w") as output:
             self._process = subprocess.Popen(
@@ -224,16 +230,15 @@ class Running:
                 continue
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
-    def processor_seconds(self) -> float:
-        """What its processes have used so far: steadier than the clock on a busy machine."""
-        ticks = 0
-        for pid in self.tree():
-            try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-            except OSError:
-                continue
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+    def metric(self, name: str) -> float:
+        """The sum of one of our own server's metrics, with any labels."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)

@@ -51,9 +51,9 @@ def load(uri: str, parameters: Parameters) -> pd.DataFrame:
         frame = pd.read_csv(Path(unquote(parts.path)))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} can't be read as CSV: {error}") from error
-    wanted = columns(parameters)
-    missing = [column for column in wanted if column not in frame.columns]
+    required = columns(parameters)
+    missing = [column for column in required if column not in frame.columns]
     if missing:
         there = ", ".join(map(str, frame.columns))
         raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} lacks column {' and '.join(missing)}; it has {there}")
-    return frame[list(wanted)]
+    return frame[list(required)]

@@ -16,7 +16,7 @@ import pandas as pd
 
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.contract import ConfigurationError, ContractError
-from modelops_runtime.training.store import first_line, opened
+from modelops_runtime.training.store import first_line, open_store
 from sample import data, preprocess
 from sample.parameters import SMALLEST_SPLIT, Parameters
 from sample.preprocess import Array
@@ -41,7 +41,7 @@ class Dataset:
     preprocessing: Preprocessing | None = None
     """What was done to a client's row to make it one of these; None where that was nothing."""
     labels: tuple[Label, ...] = ()
-    """What the classes are called, where the data says so."""
+    """Names of the classes, where the data has them."""
 
     def __str__(self) -> str:
         sizes = [len(part[0]) for part in (self.train, self.validation, self.test)]
@@ -77,7 +77,7 @@ class Version:
         """Raises ConfigurationError when there is no version."""
         self._uri = uri
         address = uri if uri.startswith("s3://") else _folder(uri).resolve().as_uri()
-        self._store = opened(address, "MODELOPS_DATA_URI")
+        self._store = open_store(address, "MODELOPS_DATA_URI")
         if self._content(REPORT) is None:
             latest = self._content("latest.json")
             what = (

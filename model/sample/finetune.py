@@ -23,7 +23,7 @@ from modelops_runtime.contract import ConfigurationError, ContractError, Environ
 from modelops_runtime.training.checkpoint import Checkpoints, Progress
 from modelops_runtime.training.progress import Reporter
 from modelops_runtime.training.stop import Stop
-from sample.parameters import Whole
+from sample.parameters import WholeNumber
 
 HELD_OUT = 10
 """Every tenth text is kept for the test."""
@@ -38,20 +38,20 @@ class Parameters(pydantic.BaseModel):
     """Folder below MODELOPS_CACHE_DIR, or any other path, or the name of a repository on the Hugging Face hub."""
     base_revision: str = "main"
     """Commit of that repository; a branch's name lets the same run id train on other weights."""
-    rank: Whole = pydantic.Field(8, ge=1, le=1024)
+    rank: WholeNumber = pydantic.Field(8, ge=1, le=1024)
     """Rank r of the update: W + (alpha / r) · B A."""
     alpha: float = pydantic.Field(16, gt=0)
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)
     target_modules: str = "all-linear"
     """Layers that get an adapter: a regular expression over their names, or `all-linear`."""
-    epochs: Whole = pydantic.Field(3, ge=1)
+    epochs: WholeNumber = pydantic.Field(3, ge=1)
     learning_rate: float = pydantic.Field(2e-4, gt=0)
-    batch_rows: Whole = pydantic.Field(8, ge=1)
+    batch_rows: WholeNumber = pydantic.Field(8, ge=1)
     """Texts a step and process."""
-    sequence_length: Whole = pydantic.Field(128, ge=2)
+    sequence_length: WholeNumber = pydantic.Field(128, ge=2)
     """Tokens of a text; what is longer is cut."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    seed: Whole = pydantic.Field(0, ge=0)
+    seed: WholeNumber = pydantic.Field(0, ge=0)
     """Seed of the adapter's first weights and of the texts' order."""
 
     @classmethod
@@ -77,11 +77,11 @@ def read_texts(uri: str) -> tuple[list[str], list[str]]:
         texts = [line.strip() for line in Path(unquote(parts.path)).read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} can't be read: {error}") from error
-    known = dict.fromkeys(texts)  # a text twice could be on both sides
-    test = list(known)[::HELD_OUT]
-    training = [text for text in known if text not in set(test)]
+    distinct = dict.fromkeys(texts)  # a text twice could be on both sides
+    test = list(distinct)[::HELD_OUT]
+    training = [text for text in distinct if text not in set(test)]
     if not training:
-        raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} has {len(known)} different texts, must have at least 2")
+        raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} has {len(distinct)} different texts, must have at least 2")
     return training, test
 
 
@@ -182,7 +182,7 @@ class Adapter:
         return total, all_tokens
 
     def loss(self, texts: Sequence[str]) -> tuple[Any, int]:
-        """Cross entropy of each next token, summed, and the number of tokens that were to be told."""
+        """Cross entropy of each next token, summed, and the number of tokens predicted."""
         import torch
 
         if not texts:
@@ -253,7 +253,7 @@ def train(settings: TrainingContract, parameters: Parameters, stop: Stop) -> dic
     saved, every = time.monotonic(), settings.checkpoint_steps
 
     def keep(ended: bool) -> None:
-        """A checkpoint when it is due; the end when any process was told to stop."""
+        """Writes a checkpoint when one is due; ends when any process has to stop."""
         nonlocal saved
         stopped = bool(processes.sums(float(stop.requested))[0])
         due = progress.step % every == 0 if every else time.monotonic() - saved >= settings.checkpoint_seconds
@@ -291,7 +291,7 @@ def train(settings: TrainingContract, parameters: Parameters, stop: Stop) -> dic
         write_json(settings.output_dir / "history.json", progress.history)
         write_json(settings.output_dir / "parameters.json", parameters.model_dump())
         write_json(settings.output_dir / "metrics.json", metrics)
-    processes.sums(0.0)  # nobody leaves before the first has written
+    processes.sums(0.0)  # no process ends before the first has written
     return metrics
 
 

@@ -58,7 +58,7 @@ def train(
 
 
 def _share(progress: Progress, checkpoints: Checkpoints, peers: Peers) -> Progress:
-    """The workers meet; all go on from the chief's checkpoint."""
+    """The workers meet; all resume from the chief's checkpoint."""
     gift = peers.meet(checkpoints.pack(progress) if peers.index == 0 and peers.count > 1 else b"")
     return checkpoints.unpack(gift) if peers.index > 0 else progress
 
@@ -125,7 +125,7 @@ class Training:
     def _whole_epoch(self, epoch: int, before: np.ndarray, taken: np.ndarray) -> float:
         """The mean loss of the rows of all workers, each of which was taken once.
 
-        What other workers lost of an epoch that was resumed midway is not known: then it is the mean of the others.
+        The other workers' losses before a resume in mid-epoch are unknown: then it is the mean of the rest.
         """
         seen = Seen(len(self._shards.inputs), before)
         loss, rows = self._progress.loss, self._progress.rows
@@ -140,19 +140,19 @@ class Training:
         return loss / rows
 
     def _keep(self, end: bool = False) -> None:
-        """Between two steps: a checkpoint when it is due, and the end when this or another worker was told to stop."""
+        """Between two steps: writes a checkpoint when one is due, and ends when this or another worker has to stop."""
         self._steps += 1
         stopped = self._stop.requested
         if stopped:
             self._peers.announce_stop()
         if not self._settings.chief:
             return
-        told = stopped or self._peers.stopping is not None
-        if end or told or self._due():
+        stopping = stopped or self._peers.stopping is not None
+        if end or stopping or self._due():
             self._progress.weights = self._model.state()
             self._checkpoints.save(self._progress)
             self._saved = time.monotonic()
-        if told and not end:
+        if stopping and not end:
             self._end(stopped)
 
     def _due(self) -> bool:
@@ -189,7 +189,7 @@ def write_outputs(
     settings: TrainingContract,
     rows: dataset.Dataset,
 ) -> None:
-    """The model directory first, `metrics.json` last: whoever finds it finds the rest whole."""
+    """The model directory first, `metrics.json` last: where it exists, the rest is complete."""
     output = settings.output_dir
     output.mkdir(parents=True, exist_ok=True)
     (output / "metrics.json").unlink(missing_ok=True)

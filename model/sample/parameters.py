@@ -15,7 +15,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
 
 
 class Parameters(BaseModel):
@@ -25,27 +25,27 @@ class Parameters(BaseModel):
 
     task: Literal["regression", "classification"] = "regression"
     """A line to find, or clouds of points to tell apart."""
-    seed: Whole = Field(default=7, ge=0, le=2**32 - 1)
+    seed: WholeNumber = Field(default=7, ge=0, le=2**32 - 1)
     """Seed of the sample data, the split, the initial weights and the order of the batches."""
-    samples: Whole = Field(default=100, ge=10, le=1_000_000)
+    samples: WholeNumber = Field(default=100, ge=10, le=1_000_000)
     """Rows of sample data; not used when `MODELOPS_DATA_URI` names data."""
     noise: float = Field(default=0.2, ge=0, le=10)
     """Standard deviation of the noise in the sample data: of y, or of the points around their cloud's middle."""
-    classes: Whole = Field(default=3, ge=2, le=100)
+    classes: WholeNumber = Field(default=3, ge=2, le=100)
     """Classes of a classification; of prepared data, as many as its training split has labels."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the rows that only watches the training."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the rows that training never sees; the metrics come from it."""
-    epochs: Whole = Field(default=100, ge=1, le=100_000)
+    epochs: WholeNumber = Field(default=100, ge=1, le=100_000)
     """Passes over the training rows."""
-    batch_size: Whole = Field(default=10, ge=1, le=100_000)
+    batch_size: WholeNumber = Field(default=10, ge=1, le=100_000)
     """Rows a step of the optimiser."""
     learning_rate: float = Field(default=0.02, gt=0, le=1)
     """Step size of Adam."""
-    hidden_layers: Whole = Field(default=0, ge=0, le=16)
+    hidden_layers: WholeNumber = Field(default=0, ge=0, le=16)
     """Layers between input and output; without any the model is linear."""
-    hidden_units: Whole = Field(default=16, ge=1, le=4096)
+    hidden_units: WholeNumber = Field(default=16, ge=1, le=4096)
     """Units of each hidden layer."""
     activation: Literal["sigmoid", "relu", "tanh"] = "relu"
     """What follows each hidden layer."""

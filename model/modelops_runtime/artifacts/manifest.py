@@ -76,8 +76,8 @@ def features_of(names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[s
 
 
 def _bins(values: list[float]) -> Bins:
-    wanted = min(MOST_BINS, max(2, len(values) // ROWS_PER_BIN))
-    quantiles = {values[math.ceil(len(values) * part / wanted) - 1] for part in range(1, wanted)}
+    bin_count = min(MOST_BINS, max(2, len(values) // ROWS_PER_BIN))
+    quantiles = {values[math.ceil(len(values) * part / bin_count) - 1] for part in range(1, bin_count)}
     edges = sorted(quantiles - {values[-1]}) or [values[-1]]
     counts = [0] * (len(edges) + 1)
     for value in values:
@@ -238,7 +238,7 @@ def _tensor_problems(key: str, tensor: object) -> list[str]:
         or not all(type(size) is int and size > 0 for size in shape[1:])
     ):
         problems.append(f"{key}.shape must be a list of 1 to 8 sizes: -1 (any number of rows), then positive numbers")
-    known = (*DTYPES, MIXED) if key == "inputs" else DTYPES
-    if tensor.get("dtype") not in known:
-        problems.append(f"{key}.dtype must be one of {', '.join(known)}")
+    dtypes = (*DTYPES, MIXED) if key == "inputs" else DTYPES
+    if tensor.get("dtype") not in dtypes:
+        problems.append(f"{key}.dtype must be one of {', '.join(dtypes)}")
     return problems

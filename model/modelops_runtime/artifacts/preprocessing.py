@@ -33,7 +33,7 @@ NUMBERS = {
 _WORD = re.compile(r"\w+")
 
 Operation = Mapping[str, Any]
-"""One fitted operation on one column: `column`, `kind` and what NUMBERS says."""
+"""One fitted operation on one column: `column`, `kind` and the numbers listed in NUMBERS."""
 
 
 class UnknownCategory(ValueError):
@@ -46,7 +46,7 @@ class UnknownCategory(ValueError):
 
 
 def columns_of(operation: Operation) -> list[str]:
-    """The columns that an operation leaves in place of its own."""
+    """The columns that replace an operation's column."""
     if operation["kind"] == "one_hot":
         return [f"{operation['column']}={category}" for category in operation["categories"]]
     if operation["kind"] == "words":
@@ -81,13 +81,13 @@ def apply(operation: Operation, values: Array) -> list[Array]:
 
 def _encoded(operation: Operation, values: Array) -> list[Array]:
     categories = operation["categories"]
-    found = np.stack([np.asarray(values == category, dtype=bool) for category in categories])
-    unknown = np.flatnonzero(~found.any(axis=0))
+    matches = np.stack([np.asarray(values == category, dtype=bool) for category in categories])
+    unknown = np.flatnonzero(~matches.any(axis=0))
     if len(unknown) and operation.get("unknown", "error") == "error":
         raise UnknownCategory(operation["column"], unknown.tolist())
     if operation["kind"] == "one_hot":
-        return [column.astype("float64") for column in found]
-    codes = found.argmax(axis=0).astype("float64")
+        return [column.astype("float64") for column in matches]
+    codes = matches.argmax(axis=0).astype("float64")
     codes[unknown] = -1
     return [codes]
 
@@ -99,8 +99,8 @@ def words(text: object) -> list[str]:
 
 def _mean_vector(operation: Operation, text: object) -> Array:
     vectors = operation["vectors"]
-    found = [vectors[word] for word in words(text) if word in vectors]
-    return np.mean(np.array(found, dtype="float64"), axis=0) if found else np.zeros(operation["size"])
+    known_vectors = [vectors[word] for word in words(text) if word in vectors]
+    return np.mean(np.array(known_vectors, dtype="float64"), axis=0) if known_vectors else np.zeros(operation["size"])
 
 
 @dataclass(frozen=True)

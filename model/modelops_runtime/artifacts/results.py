@@ -30,7 +30,7 @@ def write_metrics(metrics: Mapping[str, float], folder: str | Path | None = None
 
 
 def write_json(path: Path, content: object) -> None:
-    """The file is there whole or not at all."""
+    """Writes atomically: readers see all of the file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     scratch.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -47,8 +47,8 @@ def trained_model(model: Any, example: Array) -> TrainedModel:
     if isinstance(model, (str, Path)):
         return ModelFile(Path(model))
     if hasattr(model, "served_by"):
-        known: TrainedModel = model
-        return known
+        trained: TrainedModel = model
+        return trained
     bases = {base.__module__.split(".")[0] for base in type(model).__mro__}
     for library, (kind, packages) in _KINDS.items():
         if library in bases:
@@ -119,10 +119,8 @@ class SklearnModel:
         return ()
 
     def convert(self, file: Path) -> None:
-        from skl2onnx import to_onnx  # type: ignore[import-not-found, unused-ignore]
-        from skl2onnx.helpers.onnx_helper import (  # type: ignore[import-not-found, unused-ignore]
-            select_model_inputs_outputs,
-        )
+        from skl2onnx import to_onnx
+        from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
 
         options = {id(self._model): {"zipmap": False}} if self._classifier else None
         converted = to_onnx(self._model, self._example[:1], options=options)
@@ -136,7 +134,7 @@ class KerasModel:
 
     framework, served_by, served_file = "tensorflow", "litert", "model.tflite"
 
-    def __init__(self, model: Any, example: Array) -> None:
+    def __init__(self, model: Any, _example: Array | None = None) -> None:
         self._model = model
 
     def predict(self, inputs: Array) -> Array:
@@ -171,7 +169,10 @@ class TorchModel:
         import torch
 
         with torch.no_grad():
-            predicted: Array = self._model(torch.from_numpy(inputs)).numpy()
+            outputs = self._model(torch.from_numpy(inputs))
+        if not isinstance(outputs, torch.Tensor):
+            raise ContractError(f"the model returns a {type(outputs).__name__}, must return one tensor")
+        predicted: Array = outputs.numpy()
         return predicted
 
     def exact(self, inputs: Array) -> Array:

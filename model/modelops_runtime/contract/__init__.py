@@ -3,6 +3,7 @@
 Standard library only: the slim images import it too.
 """
 
+from modelops_runtime.contract.data import DataContract
 from modelops_runtime.contract.environment import Environment, is_number
 from modelops_runtime.contract.exits import ConfigurationError, ContractError, Exit, run
 from modelops_runtime.contract.publishing import PublishContract
@@ -13,6 +14,7 @@ from modelops_runtime.contract.transport import FetchContract, PromoteContract, 
 __all__ = [
     "ConfigurationError",
     "ContractError",
+    "DataContract",
     "Environment",
     "Exit",
     "FetchContract",

@@ -34,7 +34,7 @@ class ContractError(Exception):
 
 
 class ConfigurationError(ContractError):
-    """The program was told something wrong: trying again cannot help."""
+    """The configuration is wrong: a retry cannot help."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__(*problems, code=Exit.CONFIGURATION)
@@ -42,7 +42,7 @@ class ConfigurationError(ContractError):
 
 def run(main: Callable[[], None]) -> None:
     """Run a program: what it refuses becomes plain lines on stderr (the Pod's termination message) and an exit code."""
-    # The first process of a container ignores SIGTERM unless it says otherwise.
+    # A container's first process ignores SIGTERM unless it has a handler.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(Exit.TERMINATED))
     code = Exit.DONE
     try:

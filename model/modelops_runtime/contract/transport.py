@@ -7,7 +7,7 @@ from typing import Any
 from modelops_runtime.contract.environment import HTTP_URL, NAME, NAME_RULE, Environment
 
 MODEL_MAX_BYTES = 10 * 2**30
-"""Largest file of a model unless said otherwise."""
+"""Largest file of a model, by default."""
 
 
 @dataclass(frozen=True)

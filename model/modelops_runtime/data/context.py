@@ -38,7 +38,7 @@ class Context:
     report: list[dict[str, Any]] = field(default_factory=list)
 
     def origin(self, index: Any) -> tuple[str, int]:
-        """File and row that an index stands for."""
+        """File and row of an index."""
         number, row = int(index) >> ROW_BITS, int(index) & ((1 << ROW_BITS) - 1)
         return (self.files[number] if number < len(self.files) else "the data"), row
 

@@ -23,6 +23,7 @@ import pandas as pd
 from modelops_runtime.artifacts import preprocessing
 from modelops_runtime.artifacts.preprocessing import Operation
 from modelops_runtime.contract import ContractError
+from modelops_runtime.contract.data import ENGINE_TLS
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.table import BLOCK_ROWS, SECOND_KEY, OfPiece, Rows, hashes, transform
 
@@ -32,10 +33,8 @@ if TYPE_CHECKING:
     from modelops_runtime.data.storage import Place
 
 MEETING = "engine.json"
-TLS_FOLDER = "MODELOPS_ENGINE_TLS"
-"""Variable: a folder with `ca.crt`, `worker.crt` and `worker.key`. Without it workers meet on this machine alone."""
 NO_PAGES = "127.0.0.1:0"
-"""Where Dask's HTTP servers are, which can't be left out: without pages, at a free port that nobody else reaches."""
+"""Address of Dask's HTTP servers, which can't be switched off: without pages, on a free port of loopback."""
 SHUFFLE_BUFFER = "16 MiB"
 BATCHES = 4
 """Pieces are folded in so many batches a worker: what comes back doesn't grow with the pieces."""
@@ -66,22 +65,22 @@ class Reading:
 
     def __call__(self, piece: Piece, context: Context) -> pd.DataFrame:
         needed, operations = self._needed()
-        wanted = [name for name in self.schema.columns if needed is None or name in needed]
-        frames = [self.place.read_table(file, columns=wanted) for file in piece.files]
-        schema = self.schema[wanted]
+        columns = [name for name in self.schema.columns if needed is None or name in needed]
+        frames = [self.place.read_table(file, columns=columns) for file in piece.files]
+        schema = self.schema[columns]
         frame = pd.concat([frame.reindex(columns=schema.columns).astype(schema.dtypes) for frame in frames])
         for operation in operations:
             frame = transform(operation, frame, context)
         return frame if self.columns is None else frame[list(self.columns)]
 
     def _needed(self) -> tuple[set[str] | None, list[Operation]]:
-        """The columns of the files that the wanted ones are made of, and the operations that do."""
+        """The files' columns that the needed columns are computed from, and the operations that compute them."""
         if self.columns is None:
             return None, list(self.operations)
         needed, operations = set(self.columns), list[Operation]()
         for operation in reversed(self.operations):
-            if needed.intersection(made := preprocessing.columns_of(operation)):
-                needed = needed.difference(made) | {operation["column"]}
+            if needed.intersection(results := preprocessing.columns_of(operation)):
+                needed = needed.difference(results) | {operation["column"]}
                 operations.insert(0, operation)
         return needed, operations
 
@@ -106,8 +105,8 @@ class Pieces(Rows):
         return sum(piece.rows for piece in self._pieces)
 
     def map(self, function: OfPiece, context: Context) -> "Pieces":
-        [made] = self._divided(partial(_alone, function), 1, context)
-        return made
+        [pieces] = self._divided(partial(_alone, function), 1, context)
+        return pieces
 
     def divide(
         self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
@@ -116,8 +115,10 @@ class Pieces(Rows):
 
     def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
         batches = self._engine.batches(self._pieces)
-        found = self._engine.run(partial(_fold, self._reading, _quiet(self._context), function, together), batches)
-        folded: T = reduce(together, found)
+        partial_results = self._engine.run(
+            partial(_fold, self._reading, _quiet(self._context), function, together), batches
+        )
+        folded: T = reduce(together, partial_results)
         return folded
 
     def frames(self) -> Iterator[pd.DataFrame]:
@@ -151,8 +152,8 @@ class Pieces(Rows):
             dask.delayed(_leave_out, pure=False)(self._reading, _quiet(context), piece, rest, f"{folder}/{number:06}")
             for number, (piece, rest) in enumerate(zip(owners, to_each, strict=True))
         ]
-        made = self._engine.results(self._engine.client.compute(left))
-        return Pieces(self._engine, made, self._reading_of(made), context)
+        pieces = self._engine.results(self._engine.client.compute(left))
+        return Pieces(self._engine, pieces, self._reading_of(pieces), context)
 
     def write(self, place: "Place", folder: str) -> None:
         numbered = enumerate(piece for piece in self._pieces if piece.rows)
@@ -162,11 +163,11 @@ class Pieces(Rows):
         self, function: Callable[[pd.DataFrame, Context], Sequence[pd.DataFrame]], parts: int, context: Context
     ) -> Sequence["Pieces"]:
         folder = self._engine.folder()
-        found = self._engine.run(
+        divided = self._engine.run(
             partial(_rewrite, self._reading, _quiet(context), function, folder), list(enumerate(self._pieces))
         )
-        context.report += itertools.chain.from_iterable(entries for _pieces, entries in found)
-        of_parts = [[pieces[part] for pieces, _entries in found] for part in range(parts)]
+        context.report += itertools.chain.from_iterable(entries for _pieces, entries in divided)
+        of_parts = [[pieces[part] for pieces, _entries in divided] for part in range(parts)]
         return [Pieces(self._engine, pieces, self._reading_of(pieces), context) for pieces in of_parts]
 
     def _reading_of(self, pieces: Sequence[Piece]) -> Reading:
@@ -204,15 +205,15 @@ class Engine:
         return [pieces[start : start + size] for start in range(0, len(pieces), size)]
 
     def run(self, function: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
-        """What `function` makes of each, on the workers. Raises the error of the first that had one."""
+        """The result of `function` for each, computed on the workers. Raises the error of the first that failed."""
         return self.results(self.client.map(partial(_guarded, function), items, pure=False, key=_name(function)))
 
     def results(self, futures: Sequence[Any]) -> list[Any]:
-        found: list[Any] = self.client.gather(list(futures))
-        for result in found:
+        results: list[Any] = self.client.gather(list(futures))
+        for result in results:
             if isinstance(result, ContractError):
                 raise result
-        return found
+        return results
 
 
 @contextmanager
@@ -244,9 +245,9 @@ def engine(place: "Place", folder: str, workers: int) -> Iterator[Engine]:
 
 
 def work(place: "Place", folder: str, wait_seconds: float) -> None:
-    """Works for whoever leads the run that meets in `folder`, until that folder is gone.
+    """Works for the leader of the run that meets in `folder`, until that folder is gone.
 
-    Raises ContractError when nobody leads it.
+    Raises ContractError when it has no leader.
     """
     _set_up()
     done, deadline = "", time.monotonic() + wait_seconds
@@ -304,7 +305,7 @@ def _security() -> Any:
     """Both ends show a certificate of the run's own authority; None where there is none."""
     from distributed.security import Security
 
-    if not (folder := os.environ.get(TLS_FOLDER, "")):
+    if not (folder := os.environ.get(ENGINE_TLS, "")):
         return None
     ends = {
         f"tls_{end}_{kind}": f"{folder}/worker.{'crt' if kind == 'cert' else 'key'}"
@@ -319,7 +320,7 @@ def _own_address() -> str:
 
 
 def _guarded(function: Callable[[Any], Any], item: Any) -> Any:
-    """What is wrong with data is a result: of an error, Dask would tell more than may be told."""
+    """Returns a data error as a result: if it were raised, Dask would print more than may be shown."""
     try:
         return function(item)
     except ContractError as error:
@@ -353,12 +354,12 @@ def _rewrite(
 ) -> tuple[list[Piece], list[dict[str, Any]]]:
     number, piece = numbered
     fresh = replace(context, report=[])
-    made = []
+    rewritten = []
     for part, frame in enumerate(function(reading(piece, fresh), fresh)):
         name = f"{folder}/{number:06}-{part}.parquet"
         reading.place.write_table(name, frame, index=True)
-        made.append(Piece((name,), len(frame), piece.first))
-    return made, list(fresh.report)
+        rewritten.append(Piece((name,), len(frame), piece.first))
+    return rewritten, list(fresh.report)
 
 
 def _schema(place: "Place", pieces: Sequence[Piece]) -> pd.DataFrame:

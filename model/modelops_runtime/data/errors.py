@@ -1,10 +1,10 @@
-"""What is wrong with data, each kind with an exit code of its own. No message has a value: it may be personal."""
+"""Data errors, each kind with its own exit code. No message contains a value: it may be personal."""
 
 from modelops_runtime.contract import ContractError, Exit
 
 
 class DataError(ContractError):
-    """A problem of the data; `code` says of which kind."""
+    """A problem with the data; `code` is its kind."""
 
 
 def bad_row(file: str, row: int, column: str, rule: str) -> DataError:
@@ -13,7 +13,7 @@ def bad_row(file: str, row: int, column: str, rule: str) -> DataError:
 
 
 def missing_column(file: str, column: str, there: list[str]) -> DataError:
-    """`there` are the columns that were found."""
+    """`there` are the columns that the file has."""
     return DataError(f"{file} lacks column {column}; it has {', '.join(there)}", code=Exit.MISSING_COLUMN)
 
 

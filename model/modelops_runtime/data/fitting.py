@@ -35,7 +35,7 @@ def _fitted(kind: Any, train: Rows, columns: Sequence[str], context: Context) ->
 
 def most_frequent(train: Rows, columns: Sequence[str], context: Context) -> dict[str, float]:
     """The most frequent number by column, the smallest of several. In memory: every distinct number."""
-    found: dict[str, float] = {}
+    most_common: dict[str, float] = {}
     for column in columns:
 
         def counts(frame: Any, column: str = column) -> dict[float, int]:
@@ -44,8 +44,8 @@ def most_frequent(train: Rows, columns: Sequence[str], context: Context) -> dict
         of_column = train.select([column]).fold(counts, added)
         if of_column:
             most = max(of_column.values())
-            found[column] = min(value for value, count in of_column.items() if count == most)
-    return found
+            most_common[column] = min(value for value, count in of_column.items() if count == most)
+    return most_common
 
 
 def categories(train: Rows, column: str) -> set[Any]:
@@ -58,7 +58,7 @@ def categories(train: Rows, column: str) -> set[Any]:
 
 
 def require_values(columns: Sequence[str], there: Container[str]) -> None:
-    """Raises DataError for a column of which nothing can be learned."""
+    """Raises DataError for a column without values to learn from."""
     for column in columns:
         if column not in there:
             raise DataError(f"column {column} has no value in the training split", code=Exit.EMPTY)

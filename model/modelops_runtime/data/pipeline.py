@@ -235,7 +235,7 @@ def code_version() -> str:
 
 
 def _raw(frame: pd.DataFrame) -> dict[str, Any]:
-    """What the report says of rows as they were read."""
+    """The report's entry for the rows as they were read."""
     missing = frame.isna().sum()
     return {"read": len(frame), "missing": {str(column): int(count) for column, count in missing.items() if count}}
 
@@ -253,20 +253,22 @@ def summary(entries: Iterable[Mapping[str, Any]], rows: Mapping[str, int]) -> di
         elif "violation" in entry:
             violations.append(entry)
         elif "step" in entry:
-            known = steps.setdefault(entry["step"], {**entry, "rows_before": 0, "rows_after": 0})
-            known["rows_before"] += entry["rows_before"]
-            known["rows_after"] += entry["rows_after"]
+            step = steps.setdefault(entry["step"], {**entry, "rows_before": 0, "rows_after": 0})
+            step["rows_before"] += entry["rows_before"]
+            step["rows_after"] += entry["rows_after"]
         else:
             column, by = entry.get("protected", entry.get("scanned")), entry.get("by", "scan_text")
-            found = protected.setdefault((column, by), {"column": column, "by": by})
+            column_entry = protected.setdefault((column, by), {"column": column, "by": by})
             for key, value in entry.items():
                 if key in ("values", "removed_rows"):
-                    found[key] = found.get(key, 0) + value
+                    column_entry[key] = column_entry.get(key, 0) + value
                 elif key == "found":
-                    old = found.setdefault("found", {})
-                    found["found"] = {kind: old.get(kind, 0) + value.get(kind, 0) for kind in sorted({*old, *value})}
+                    old = column_entry.setdefault("found", {})
+                    column_entry["found"] = {
+                        kind: old.get(kind, 0) + value.get(kind, 0) for kind in sorted({*old, *value})
+                    }
                 elif key not in ("protected", "scanned", "by"):
-                    found[key] = value
+                    column_entry[key] = value
     return {
         "rows_read": rows_read,
         "missing": dict(sorted(missing.items())),

@@ -1,5 +1,5 @@
-"""Values by their rank, found without ever sorting all rows: a histogram of the keys' first bits says in which bin a
-rank is, the next pass looks into that bin alone. Exact, in memory that does not grow with the rows."""
+"""Values by rank without sorting all rows: a histogram of the keys' leading bits finds the bin of a rank, and the next
+pass looks into that bin only. Exact, in memory that does not grow with the rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ Keys = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is at a rank: the key, how many keys of its group are smaller, and how many are the same."""
+class AtRank:
+    """The key at a rank, how many keys of its group are smaller, and how many are equal."""
 
     rank: int
     key: int
@@ -30,20 +30,20 @@ class Found:
 
 
 def table(groups: Any, keys: Keys, index: Any = None) -> pd.DataFrame:
-    """Rows as `at` wants them: uint64 each."""
+    """Rows as `at` takes them: uint64 each."""
     return pd.DataFrame({GROUP: np.broadcast_to(np.uint64(groups), keys.shape), KEY: keys}, index=index)
 
 
-def at(rows: Rows, wanted: Callable[[int], Sequence[int]]) -> dict[int, list[Found]]:
-    """By group, what is at the ranks (from 0) that `wanted` says for its number of keys. Rows have `table`'s columns.
+def at(rows: Rows, ranks_of: Callable[[int], Sequence[int]]) -> dict[int, list[AtRank]]:
+    """By group, the keys at the ranks (from 0) that `ranks_of` returns for its number of keys.
 
-    `wanted` always gives as many; a rank beyond the last is the last.
+    Rows have `table`'s columns. `ranks_of` returns equally many for every group; a rank beyond the last is the last.
     """
     counts = rows.fold(_counts, added)
     if not counts:
         return {}
     groups = np.array(sorted(counts), dtype="uint64")
-    asked = [list(wanted(counts[group])) for group in groups.tolist()]
+    asked = [list(ranks_of(counts[group])) for group in groups.tolist()]
     ranks = np.array(
         [np.minimum(of_group, counts[group] - 1) for group, of_group in zip(groups.tolist(), asked, strict=True)]
     ).T
@@ -51,14 +51,14 @@ def at(rows: Rows, wanted: Callable[[int], Sequence[int]]) -> dict[int, list[Fou
     bits = 16 if len(groups) <= _FEW else 8
     same = below
     for shift in range(64 - bits, -1, -bits):
-        found = rows.fold(partial(_histogram, groups=groups, prefix=prefix, shift=shift, bits=bits), np.add)
-        ends = found.cumsum(axis=2)
+        histogram = rows.fold(partial(_histogram, groups=groups, prefix=prefix, shift=shift, bits=bits), np.add)
+        ends = histogram.cumsum(axis=2)
         digit = (ends <= (ranks - below)[:, :, None]).sum(axis=2)[:, :, None]
-        same = np.take_along_axis(found, digit, axis=2)[:, :, 0]
+        same = np.take_along_axis(histogram, digit, axis=2)[:, :, 0]
         below = below + np.take_along_axis(ends, digit, axis=2)[:, :, 0] - same
         prefix = (prefix << np.uint64(bits)) | digit[:, :, 0].astype("uint64")
     return {
-        group: [Found(rank, int(prefix[n, g]), int(below[n, g]), int(same[n, g])) for n, rank in enumerate(asked[g])]
+        group: [AtRank(rank, int(prefix[n, g]), int(below[n, g]), int(same[n, g])) for n, rank in enumerate(asked[g])]
         for g, group in enumerate(groups.tolist())
     }
 
@@ -74,8 +74,8 @@ def _histogram(frame: pd.DataFrame, *, groups: Keys, prefix: Keys, shift: int, b
     digits, begin = shifted & np.uint64(2**bits - 1), shifted >> np.uint64(bits)
     cells = places * 2**bits + digits.astype("int64")
     size = len(groups) * 2**bits
-    found = [np.bincount(cells[begin == wanted[places]], minlength=size) for wanted in prefix]
-    return np.array(found).reshape(len(prefix), len(groups), 2**bits)
+    histograms = [np.bincount(cells[begin == starts[places]], minlength=size) for starts in prefix]
+    return np.array(histograms).reshape(len(prefix), len(groups), 2**bits)
 
 
 def of_floats(numbers: npt.NDArray[np.float64]) -> Keys:
@@ -91,25 +91,25 @@ def of_integers(numbers: npt.NDArray[np.int64]) -> Keys:
 
 
 def to_float(key: int) -> float:
-    """The number that a key of `of_floats` is of."""
+    """The number whose key by `of_floats` this is."""
     bits = key ^ (1 << 63) if key >> 63 else ~key & (2**64 - 1)
     return float(np.uint64(bits).view("float64"))
 
 
 def quantiles(rows: Rows, columns: Sequence[str], shares: Sequence[float], context: Any) -> dict[str, list[float]]:
-    """Quantiles by column, linear between neighbours, of the values that are there; a column without one is left out.
+    """Quantiles of each column's present values, interpolated linearly; a column without values is left out.
 
-    Raises DataError where a value is no number.
+    Raises DataError where a value is not a number.
     """
     keys = rows.select(columns).map(partial(_numbers, columns=columns), context)
 
-    def wanted(count: int) -> list[int]:
+    def ranks_of(count: int) -> list[int]:
         return [rank for share in shares for rank in (int(share * (count - 1)), int(share * (count - 1)) + 1)]
 
-    found: Mapping[int, list[Found]] = at(keys, wanted)
-    counts = keys.fold(_counts, added) if found else {}
+    by_group: Mapping[int, list[AtRank]] = at(keys, ranks_of)
+    counts = keys.fold(_counts, added) if by_group else {}
     results: dict[str, list[float]] = {}
-    for group, ranks in found.items():
+    for group, ranks in by_group.items():
         ends = [to_float(rank.key) for rank in ranks]
         between = [share * (counts[group] - 1) % 1 for share in shares]
         results[columns[group]] = [

@@ -16,6 +16,7 @@ import obstore.exceptions
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from modelops_runtime.contract.data import SQL_PASSWORD
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import place
 
@@ -54,16 +55,16 @@ class Source(BaseModel):
         if self.format == "sql":
             return [_without_password(self.uri)]
         try:
-            system, path = opened(self.uri)
+            system, path = filesystem(self.uri)
             if self.format == "images":
-                found = [name for name in system.find(path) if name.lower().endswith(IMAGES)]
+                names = [name for name in system.find(path) if name.lower().endswith(IMAGES)]
             else:
-                found = _matching(system, path) if any(sign in path for sign in "*?") else [path]
+                names = _matching(system, path) if any(sign in path for sign in "*?") else [path]
         except UNREADABLE as error:
             raise errors.unreadable(self.uri, _reason(error)) from error
-        if not found:
+        if not names:
             raise errors.unreadable(self.uri, "there is no such file")
-        return sorted(system.unstrip_protocol(name) for name in found)
+        return sorted(system.unstrip_protocol(name) for name in names)
 
     def digest(self) -> str:
         """SHA-256 over the content: of the files with their names' last parts, or of the query's result."""
@@ -122,7 +123,7 @@ class Source(BaseModel):
         import sqlalchemy
 
         url = sqlalchemy.make_url(self.uri)
-        if password := os.environ.get("MODELOPS_SQL_PASSWORD"):
+        if password := os.environ.get(SQL_PASSWORD):
             url = url.set(password=password)
         engine = sqlalchemy.create_engine(url)
         try:
@@ -151,7 +152,7 @@ class Source(BaseModel):
 
 
 def suggested_types(frame: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """Columns of a text format that have no declared type: numbers where every value that is there is one."""
+    """Columns of a text format without a declared type: numbers where every present value is one."""
     if source.format not in ("csv", "jsonl"):
         return frame
     for column in frame.columns:
@@ -167,8 +168,8 @@ def _as_type(column: pd.Series, kind: Type) -> pd.Series:
     if kind == "text":
         return column.astype("str").where(column.notna())
     if kind == "boolean":
-        known = {"true": True, "false": False, "1": True, "0": False}
-        return column.map(lambda value: known.get(str(value).lower())).astype("boolean")
+        booleans = {"true": True, "false": False, "1": True, "0": False}
+        return column.map(lambda value: booleans.get(str(value).lower())).astype("boolean")
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     if kind == "integer":
         numbers = numbers.where(numbers == numbers.round())
@@ -193,7 +194,7 @@ def _json_lines(stream: Any, rows: int) -> Iterator[pd.DataFrame]:
 
 
 def _matching(system: Any, path: str) -> list[str]:
-    """Files by a pattern whose * and ? stand for anything but a slash.
+    """Files by a pattern whose * and ? match anything but a slash.
 
     Not fsspec's `glob`: it asks for folders' heads, which some object stores have no answer to.
     """
@@ -202,11 +203,11 @@ def _matching(system: Any, path: str) -> list[str]:
     return [name for name in system.find(folder) if re.fullmatch(pattern, name)]
 
 
-def opened(uri: str) -> tuple[Any, str]:
+def filesystem(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
     register_object_stores()
-    found: tuple[Any, str] = fsspec.core.url_to_fs(uri, **_options(uri))
-    return found
+    system_and_path: tuple[Any, str] = fsspec.core.url_to_fs(uri, **_options(uri))
+    return system_and_path
 
 
 def register_object_stores() -> None:
@@ -228,7 +229,7 @@ def open_file(uri: str, mode: str = "rb", **options: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file can't be read, without anything that stands in it."""
+    """Why a file can't be read, without any of its content."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     return getattr(error, "strerror", None) or type(error).__name__

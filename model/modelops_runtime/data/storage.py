@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from modelops_runtime.artifacts.preprocessing import FILE_NAME
 from modelops_runtime.contract import ConfigurationError
-from modelops_runtime.data.sources import opened
+from modelops_runtime.data.sources import filesystem
 
 REPORT = "report.json"
 LATEST = "latest.json"
@@ -26,7 +26,7 @@ class Place:
     def __init__(self, uri: str) -> None:
         """Raises ConfigurationError when there is no such kind of place."""
         try:
-            self._system, path = opened(uri)
+            self._system, path = filesystem(uri)
         except (ValueError, ImportError, OSError) as error:
             raise ConfigurationError(f"--destination is {uri!r}, must be a folder or s3:// address: {error}") from error
         self._uri = uri

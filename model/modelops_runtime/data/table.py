@@ -1,8 +1,8 @@
-"""Rows, in one memory (`Whole`) or in pieces on several workers (`Pieces`, in spread.py).
+"""Rows, in one process's memory (`InMemory`) or in pieces on several workers (`Pieces`, in dask_table.py).
 
 Steps that look at more than one row are written against `Rows` alone, so that both ways give the same result: what
-they learn must not depend on how the rows are divided. That is why counts, sets and ranks are put together from
-pieces, and sums are made over blocks that are cut alike (`blocks`).
+they learn must not depend on how the rows are divided. That is why counts, sets and ranks are combined from
+pieces, and sums are taken over equal blocks (`blocks`).
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modelops_runtime.data.storage import Place
 
 BLOCK_ROWS = 50_000
-"""Rows that are added up at a time; the last bits of a mean depend on it."""
+"""Rows summed at a time; the last bits of a mean depend on it."""
 SECOND_KEY = "modelops-second!"
 Hashes = npt.NDArray[np.uint64]
 T = TypeVar("T")
@@ -42,17 +42,17 @@ class Rows(ABC):
 
     @abstractmethod
     def map(self, function: OfPiece, context: Context) -> "Rows":
-        """What `function` makes of each piece. What it reports is in `context` afterwards; it raises DataError."""
+        """The result of `function` for each piece; its reports are added to `context`. Raises DataError."""
 
     @abstractmethod
     def divide(
         self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
     ) -> Sequence["Rows"]:
-        """As many parts: `function` says the number of each row's, from 0. Raises DataError."""
+        """`parts` parts: `function` returns the number of each row's part, from 0. Raises DataError."""
 
     @abstractmethod
     def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
-        """What `function` finds in each piece, put together in any order."""
+        """The results of `function` for each piece, combined in any order."""
 
     @abstractmethod
     def frames(self) -> Iterator[pd.DataFrame]:
@@ -64,7 +64,7 @@ class Rows(ABC):
 
     @abstractmethod
     def transformed(self, operation: Operation, context: Context) -> "Rows":
-        """With an operation's results in the place of its column. Raises DataError, now or when they are read."""
+        """With an operation's results in place of its column. Raises DataError, now or when they are read."""
 
     @abstractmethod
     def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "Rows":
@@ -91,8 +91,8 @@ class Rows(ABC):
             yield pd.concat(pending)
 
 
-class Whole(Rows):
-    """All rows in one memory."""
+class InMemory(Rows):
+    """All rows in one process's memory."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame
@@ -104,14 +104,14 @@ class Whole(Rows):
     def count(self) -> int:
         return len(self.frame)
 
-    def map(self, function: OfPiece, context: Context) -> "Whole":
-        return Whole(function(self.frame, context))
+    def map(self, function: OfPiece, context: Context) -> "InMemory":
+        return InMemory(function(self.frame, context))
 
     def divide(
         self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
-    ) -> Sequence["Whole"]:
+    ) -> Sequence["InMemory"]:
         numbers = function(self.frame, context)
-        return [Whole(self.frame[numbers == number]) for number in range(parts)]
+        return [InMemory(self.frame[numbers == number]) for number in range(parts)]
 
     def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
         return function(self.frame)
@@ -119,21 +119,21 @@ class Whole(Rows):
     def frames(self) -> Iterator[pd.DataFrame]:
         yield self.frame
 
-    def select(self, columns: Sequence[str]) -> "Whole":
-        return Whole(self.frame[list(columns)])
+    def select(self, columns: Sequence[str]) -> "InMemory":
+        return InMemory(self.frame[list(columns)])
 
-    def transformed(self, operation: Operation, context: Context) -> "Whole":
-        return Whole(transform(operation, self.frame, context))
+    def transformed(self, operation: Operation, context: Context) -> "InMemory":
+        return InMemory(transform(operation, self.frame, context))
 
-    def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "Whole":
-        return Whole(self.frame.drop_duplicates(subset=columns, keep=keep))
+    def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "InMemory":
+        return InMemory(self.frame.drop_duplicates(subset=columns, keep=keep))
 
     def write(self, place: "Place", folder: str) -> None:
         place.write_table(f"{folder}/part-00000.parquet", self.frame.reset_index(drop=True))
 
 
 def transform(operation: Operation, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """The frame with an operation's results in the place of its column. Raises DataError."""
+    """The frame with an operation's results in place of its column. Raises DataError."""
     column = operation["column"]
     context.require(frame, [column])
     at = list(frame.columns).index(column)
@@ -154,13 +154,13 @@ def transform(operation: Operation, frame: pd.DataFrame, context: Context) -> pd
 def hashes(frame: pd.DataFrame, key: str | None = None) -> Hashes:
     """64 bits for each row, the same for equal rows (as groupby sees them: 0 and -0, NaN and NaN), in every process."""
     if key is not None:
-        # Numbers are hashed without a key: in the other order they are put together in another way.
+        # Numbers are hashed without a key: reversing the columns changes how they are combined.
         frame = frame.iloc[:, ::-1]
     plain = {name: _plain(frame[name]) for name in frame.columns}
     table = pd.DataFrame(plain, index=frame.index)
     options: dict[str, Any] = {} if key is None else {"hash_key": key}
-    found: Hashes = pd.util.hash_pandas_object(table, index=False, **options).to_numpy("uint64")
-    return found
+    hashed: Hashes = pd.util.hash_pandas_object(table, index=False, **options).to_numpy("uint64")
+    return hashed
 
 
 def _plain(column: pd.Series) -> pd.Series:
@@ -178,9 +178,9 @@ def shuffled(keys: Hashes, seed: int) -> Hashes:
 
 
 def counted(values: Any) -> dict[Any, int]:
-    """How often each value is there."""
-    found, counts = np.unique(values, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    """How often each value occurs."""
+    distinct, counts = np.unique(values, return_counts=True)
+    return dict(zip(distinct.tolist(), counts.tolist(), strict=True))
 
 
 def added(one: dict[Any, int], other: Mapping[Any, int]) -> dict[Any, int]:

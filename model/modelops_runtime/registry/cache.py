@@ -72,11 +72,11 @@ class Cache:
                 return artifact_uri
         return None
 
-    def make_room(self, wanted: int) -> None:
-        """Removes what was used longest ago until `wanted` bytes fit, or nothing is left to remove."""
+    def make_room(self, needed: int) -> None:
+        """Removes what was used longest ago until `needed` bytes fit, or nothing is left to remove."""
         entries = sorted(self._folder.glob("model-*"), key=lambda entry: entry.stat().st_mtime)
         for entry in entries:
-            if shutil.disk_usage(self._folder).free >= wanted + ROOM:
+            if shutil.disk_usage(self._folder).free >= needed + ROOM:
                 return
             print(f"the cache is full: removing {entry.name}, used longest ago", flush=True)
             shutil.rmtree(entry, ignore_errors=True)

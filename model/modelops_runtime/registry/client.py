@@ -34,7 +34,7 @@ class NotReachable(Exception):
 
 
 class Refused(Exception):
-    """The registry said no; trying again won't help."""
+    """The registry refused; a retry won't help."""
 
 
 class Unreachable(ContractError):
@@ -52,7 +52,7 @@ class Registry:
     """A tracking server. Every call raises ContractError with a plain reason; those that may pass are tried again."""
 
     def __init__(self, tracking_uri: str, wait_seconds: float, account: str = "MLFLOW_TRACKING") -> None:
-        """`account` says which two variables have its user name and password."""
+        """`account` is the prefix of the variables with the user name and password."""
         self._base = tracking_uri.rstrip("/")
         self._headers = credentials(account)
         self._deadline = time.monotonic() + wait_seconds
@@ -61,11 +61,11 @@ class Registry:
         """The version that an alias names. `version` is ignored when there is an `alias`."""
         if alias is None:
             return version or ""
-        found = self.get("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
-        return str(found.get("model_version", {}).get("version", ""))
+        answer = self.get("registered-models/alias", {"name": name, "alias": alias}, f"models:/{name}@{alias}")
+        return str(answer.get("model_version", {}).get("version", ""))
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Lets the model's alias stand for this version, whatever it stood for before."""
+        """Points the model's alias to this version, wherever it pointed before."""
         content = {"name": name, "alias": alias, "version": version}
         self.post("registered-models/alias", content, f"alias {alias} of models:/{name}/{version}")
 
@@ -73,26 +73,26 @@ class Registry:
         """Where the model version's files are."""
         version = self.version(name, alias, version)
         what = f"models:/{name}/{version}"
-        found = self.get("model-versions/get-download-uri", {"name": name, "version": version}, what)
-        return str(found.get("artifact_uri", ""))
+        answer = self.get("model-versions/get-download-uri", {"name": name, "version": version}, what)
+        return str(answer.get("artifact_uri", ""))
 
     def files(self, artifact_uri: str, *, deep: bool = False) -> list[RemoteFile]:
         """The plain files of an artifact folder; with `deep` those of its folders too, `/` in their names."""
         root, folder = self._proxied(artifact_uri)
         listing = self._answer(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
-        found: list[RemoteFile] = []
+        files: list[RemoteFile] = []
         for entry in listing.get("files", []):
             name = entry["path"]
             if not entry.get("is_dir"):
                 url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
-                found.append(RemoteFile(name=name, size=int(entry.get("file_size", 0)), url=url))
+                files.append(RemoteFile(name=name, size=int(entry.get("file_size", 0)), url=url))
             elif deep:
                 inside = self.files(f"{artifact_uri.rstrip('/')}/{name}", deep=True)
-                found += [replace(file, name=f"{name}/{file.name}") for file in inside]
-        return found
+                files += [replace(file, name=f"{name}/{file.name}") for file in inside]
+        return files
 
     def download(self, file: RemoteFile, target: Path) -> None:
-        """Raises ContractError when what came is not as long as the registry said."""
+        """Raises ContractError when the file is not as long as the registry announced."""
 
         def attempt() -> None:
             with self._opened(urllib.request.Request(file.url)) as response, target.open("wb") as output:
@@ -105,7 +105,7 @@ class Registry:
         self._retried(attempt, file.name)
 
     def upload(self, path: Path, artifact_uri: str, name: str) -> None:
-        """Puts a file into an artifact folder, in the place of one of the same name."""
+        """Uploads a file into an artifact folder, replacing one of the same name."""
         root, folder = self._proxied(artifact_uri)
         url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
 
@@ -131,8 +131,8 @@ class Registry:
         if parts.scheme == "mlflow-artifacts":
             base = f"{urllib.parse.urlsplit(self._base).scheme}://{parts.netloc}" if parts.netloc else self._base
             return base + ARTIFACTS, parts.path.strip("/")
-        prefix, found, folder = parts.path.partition(ARTIFACTS)
-        if parts.scheme in ("http", "https") and found:
+        prefix, separator, folder = parts.path.partition(ARTIFACTS)
+        if parts.scheme in ("http", "https") and separator:
             return f"{parts.scheme}://{parts.netloc}{prefix}{ARTIFACTS}", folder.strip("/")
         raise ContractError(
             f"the model's files are at {artifact_uri!r}: only artifacts served by the MLflow server (--serve-artifacts,"
@@ -173,7 +173,7 @@ class Registry:
 
     @contextmanager
     def _opened(self, request: urllib.request.Request) -> Iterator[HTTPResponse]:
-        # The credentials go to the registry alone, wherever it says that the files are or sends us.
+        # Credentials go to the registry only, not to other hosts that it names or redirects to.
         if request.full_url.startswith(f"{self._base}/"):
             for name, value in self._headers.items():
                 request.add_unredirected_header(name, value)
@@ -190,7 +190,7 @@ class Registry:
 
 
 def credentials(account: str = "MLFLOW_TRACKING") -> dict[str, str]:
-    """The header that `<account>_USERNAME` and `<account>_PASSWORD` stand for; none where they are not set."""
+    """The header made of `<account>_USERNAME` and `<account>_PASSWORD`; none where they are not set."""
     user, password = os.environ.get(f"{account}_USERNAME"), os.environ.get(f"{account}_PASSWORD")
     if not user or not password:
         return {}

@@ -42,47 +42,47 @@ def fetch(settings: FetchContract) -> Manifest:
     settings.model_dir.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=settings.model_dir))
     try:
-        described = download(registry, artifact_uri, scratch, settings)
+        version_manifest = download(registry, artifact_uri, scratch, settings)
         (settings.model_dir / manifest.FILE_NAME).unlink(missing_ok=True)
-        for name in (*described.files, manifest.FILE_NAME):
+        for name in (*version_manifest.files, manifest.FILE_NAME):
             (scratch / name).rename(settings.model_dir / name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return described
+    return version_manifest
 
 
 def _fetch_through(cache: Cache, settings: FetchContract) -> Manifest:
     """What is in the cache is not downloaded again; what isn't, goes there first."""
     registry, artifact_uri = _located(cache, settings)
-    described = _cached(cache, artifact_uri)
-    if described is None:
+    version_manifest = _cached(cache, artifact_uri)
+    if version_manifest is None:
         with cache.incoming() as scratch:
-            described = download(registry, artifact_uri, scratch, settings, cache.make_room)
+            version_manifest = download(registry, artifact_uri, scratch, settings, cache.make_room)
             cache.keep(scratch, artifact_uri)
     cache.remember(settings.model_uri, artifact_uri)
     entry = cache.find(artifact_uri)
     if entry is None:
         raise ContractError(f"{settings.model_uri} was removed from the cache just now: it is full")
     settings.model_dir.mkdir(parents=True, exist_ok=True)
-    for name in (manifest.FILE_NAME, *described.files):
+    for name in (manifest.FILE_NAME, *version_manifest.files):
         (settings.model_dir / name).unlink(missing_ok=True)
-    for name in (*described.files, manifest.FILE_NAME):
+    for name in (*version_manifest.files, manifest.FILE_NAME):
         (settings.model_dir / name).symlink_to(entry / name)
-    return described
+    return version_manifest
 
 
 def _located(cache: Cache, settings: FetchContract) -> tuple[Registry, str]:
     """Where the version's files are. A registry that doesn't answer is not needed for what is in the cache."""
-    known = cache.recall(settings.model_uri)
-    wait = settings.wait_seconds if known is None else min(settings.wait_seconds, KNOWN_WAIT_SECONDS)
+    cached_uri = cache.recall(settings.model_uri)
+    wait = settings.wait_seconds if cached_uri is None else min(settings.wait_seconds, KNOWN_WAIT_SECONDS)
     registry = Registry(settings.tracking_uri, wait)
     try:
         return registry, registry.artifact_uri(*parse_model_uri(settings.model_uri))
     except Unreachable as error:
-        if known is None:
+        if cached_uri is None:
             raise
         print(f"{error}; taking what {settings.model_uri} was the last time, from the cache", flush=True)
-        return registry, known
+        return registry, cached_uri
 
 
 def _cached(cache: Cache, artifact_uri: str) -> Manifest | None:
@@ -91,15 +91,15 @@ def _cached(cache: Cache, artifact_uri: str) -> Manifest | None:
     if entry is None:
         return None
     try:
-        described = Manifest.read(entry)
-        for name in described.files:
-            _verify(described, entry, name)
+        version_manifest = Manifest.read(entry)
+        for name in version_manifest.files:
+            _verify(version_manifest, entry, name)
     except (ContractError, OSError) as error:
         print(f"the cache's copy is not usable, fetching again: {error}", flush=True)
         cache.drop(artifact_uri)
         return None
     print("in the cache already", flush=True)
-    return described
+    return version_manifest
 
 
 def download(
@@ -112,13 +112,13 @@ def download(
     """The files of a version as the registry has them, checked against its manifest."""
     files = {file.name: file for file in registry.files(artifact_uri)}
     registry.download(_wanted(files, manifest.FILE_NAME, settings), folder / manifest.FILE_NAME)
-    described = Manifest.read(folder)
-    wanted = [_wanted(files, name, settings) for name in described.files]
-    make_room(sum(file.size for file in wanted))
-    for file in wanted:
+    version_manifest = Manifest.read(folder)
+    needed = [_wanted(files, name, settings) for name in version_manifest.files]
+    make_room(sum(file.size for file in needed))
+    for file in needed:
         registry.download(file, folder / file.name)
-        _verify(described, folder, file.name)
-    return described
+        _verify(version_manifest, folder, file.name)
+    return version_manifest
 
 
 def _wanted(files: dict[str, RemoteFile], name: str, settings: FetchContract) -> RemoteFile:
@@ -133,8 +133,8 @@ def _wanted(files: dict[str, RemoteFile], name: str, settings: FetchContract) ->
     return files[name]
 
 
-def _verify(described: Manifest, folder: Path, name: str) -> None:
-    expected = described.sha256.get(name)
+def _verify(version_manifest: Manifest, folder: Path, name: str) -> None:
+    expected = version_manifest.sha256.get(name)
     with (folder / name).open("rb") as content:
         got = hashlib.file_digest(content, "sha256").hexdigest()
     if expected not in (None, got):
@@ -145,6 +145,9 @@ def main() -> None:
     env = Environment()
     settings = FetchContract.read(env)
     env.check()
-    described = fetch(settings)
-    size = sum((settings.model_dir / name).stat().st_size for name in described.files)
-    print(f"fetched {settings.model_uri}: {described.name}, run {described.run_id}, {size} bytes", flush=True)
+    version_manifest = fetch(settings)
+    size = sum((settings.model_dir / name).stat().st_size for name in version_manifest.files)
+    print(
+        f"fetched {settings.model_uri}: {version_manifest.name}, run {version_manifest.run_id}, {size} bytes",
+        flush=True,
+    )

@@ -45,10 +45,10 @@ def parse(gate: Mapping[str, Any]) -> Gate:
     return {metric: {key: float(bound) for key, bound in bounds.items()} for metric, bounds in gate.items()}
 
 
-def read(env: Environment, given: Mapping[str, Any]) -> Gate:
+def read(env: Environment, content: Mapping[str, Any]) -> Gate:
     """The gate that an environment gives; what is wrong with it goes to the environment's other problems."""
     try:
-        return parse(given)
+        return parse(content)
     except ConfigurationError as error:
         env.problems.extend(error.problems)
         return {}
@@ -97,15 +97,15 @@ def check(gate: Gate, metrics: Mapping[str, float], serving: Serving | None = No
     return passed
 
 
-def _all_reported(wanted: Any, metrics: Mapping[str, float], by: str) -> None:
-    missing = sorted(set(wanted) - metrics.keys())
+def _all_reported(bounded: Any, metrics: Mapping[str, float], by: str) -> None:
+    missing = sorted(set(bounded) - metrics.keys())
     if missing:
         reported = ", ".join(sorted(metrics)) or "none"
         raise ConfigurationError(f"MODELOPS_GATE: {', '.join(missing)} not reported{by}; reported metrics: {reported}")
 
 
 def _judged(metric: str, value: float, key: str, bound: float, serving: Serving | None) -> tuple[bool, str]:
-    """Whether the bound is met, and the line that says so."""
+    """Whether the bound is met, and the line to print."""
     words = "at most" if key.startswith("max") else "at least"
     if key in ABSOLUTE:
         met = value <= bound if key == "max" else value >= bound

@@ -15,7 +15,7 @@ class Outputs:
     metrics: dict[str, float]
     history: list[dict[str, float]]
     parameters: dict[str, Any]
-    """Those that were used, defaults included, if training says so; else those that were given."""
+    """The parameters used, defaults included, if the training wrote them; else the parameters it was started with."""
 
 
 def read_outputs(training: TrainingContract) -> Outputs:

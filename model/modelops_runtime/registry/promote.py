@@ -1,6 +1,6 @@
 """Marks the version that now serves: `modelops-promote`, after a rollout has come to its end.
 
-The registered model's alias `serving` then stands for that version, and trainings compare their metrics with it. A
+The registered model's alias `serving` then points to that version, and trainings compare their metrics with it. A
 rollout that fails never gets here, so the alias never claims what does not serve. Standard library only: the serving
 image runs it.
 """

@@ -19,7 +19,7 @@ def wait_for_registry(tracking_uri: str, wait_seconds: float) -> None:
     """Raises ContractError with the last reason when the registry does not answer within `wait_seconds`."""
     deadline = time.monotonic() + wait_seconds
     pause = 0.5
-    said = False
+    reported = False
     while True:
         try:
             with urllib.request.urlopen(f"{tracking_uri.rstrip('/')}/health", timeout=5):
@@ -29,15 +29,15 @@ def wait_for_registry(tracking_uri: str, wait_seconds: float) -> None:
             if time.monotonic() + pause > deadline:
                 waited = f"after {wait_seconds:g} s"
                 raise ContractError(f"the registry {tracking_uri} is not reachable {waited}: {reason}") from None
-            if not said:
+            if not reported:
                 print(f"waiting up to {wait_seconds:g} s for the registry {tracking_uri}: {reason}", flush=True)
-                said = True
+                reported = True
         time.sleep(pause)
         pause = min(pause * 2, 5)
 
 
 def settings_and_gate() -> tuple[PublishContract, gate.Gate]:
-    """What the environment says. Raises ConfigurationError with every problem."""
+    """The settings from the environment. Raises ConfigurationError with every problem."""
     env = Environment()
     settings = PublishContract.read(env)
     bounds = gate.read(env, settings.gate)
@@ -46,7 +46,7 @@ def settings_and_gate() -> tuple[PublishContract, gate.Gate]:
 
 
 def say_published(settings: PublishContract, published: Published, words: str) -> None:
-    """Reports to the component where it asks for that, and says so."""
+    """Reports to the component where it wants a report, and prints so."""
     if settings.report:
         report(settings.report, settings.training.run_id, published)
     print(words, flush=True)

@@ -1,4 +1,4 @@
-"""Counts of a version's raw rows, told to the registry as a run of its own: its exporter makes metrics of the newest
+"""Counts of a version's raw rows, logged in the registry as a run of its own: its exporter makes metrics of the newest
 runs, and a run outlives the Job's pod. Standard library only, by MLflow's REST API.
 """
 
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 30
 
 
 def counts(report: Mapping[str, Any]) -> dict[str, float]:
-    """What a version's report says, as metrics: `data_rows_read`, `data_rows` (what came out), `data_missing` (values
+    """A version's report as metrics: `data_rows_read`, `data_rows` (what came out), `data_missing` (values
     of the raw rows that are not there), `data_violations` (of the declared check)."""
     return {
         "data_rows_read": report["rows_read"],

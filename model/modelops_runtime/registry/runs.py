@@ -1,4 +1,4 @@
-"""MLflow runs of trainings: found by their identity, filled while training goes on, finished once."""
+"""MLflow runs of trainings: found by their identity, filled during the training, finished once."""
 
 import json
 import time
@@ -27,11 +27,11 @@ T = TypeVar("T")
 def experiment(client: MlflowClient, name: str) -> str:
     """Id of the experiment, which is made if it is not there."""
     for _attempt in range(2):
-        found = client.get_experiment_by_name(name)
-        if found:
-            if found.lifecycle_stage == "deleted":
+        existing = client.get_experiment_by_name(name)
+        if existing:
+            if existing.lifecycle_stage == "deleted":
                 raise ConfigurationError(f"the MLflow experiment {name!r} is deleted: restore it or use another name")
-            return str(found.experiment_id)
+            return str(existing.experiment_id)
         try:
             return str(client.create_experiment(name))
         except MlflowException as error:
@@ -44,11 +44,11 @@ def find(client: MlflowClient, experiment_id: str, training: TrainingContract, r
     """The runs that a training has in the experiment in one role, the oldest first."""
     tags = {MODEL: training.model_name, RUN_ID: training.run_id, ROLE: role, **({TRIAL: trial} if trial else {})}
     words = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
-    found = client.search_runs([experiment_id], " and ".join(words), max_results=1000)
-    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+    matching = client.search_runs([experiment_id], " and ".join(words), max_results=1000)
+    return sorted(matching, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
-def opened(client: MlflowClient, settings: PublishContract) -> Run:
+def find_or_create(client: MlflowClient, settings: PublishContract) -> Run:
     """The MLflow run of this training: the one that an earlier attempt or the watcher began, else a new one."""
     training, sweep = settings.training, settings.sweep
     home = experiment(client, settings.experiment_name)
@@ -67,19 +67,19 @@ def opened(client: MlflowClient, settings: PublishContract) -> Run:
 def parent(client: MlflowClient, settings: PublishContract, home: str) -> Run:
     """The run above a sweep's trials.
 
-    Trials start side by side, and MLflow has no way to create a run only where there is none. So a trial that sees none
-    makes one and looks again, and of several the oldest counts; what slipped through is put right when the best trial
-    is selected, by one process alone.
+    Trials start in parallel, and MLflow has no way to create a run only where there is none. So a trial that finds none
+    creates one and searches again, and the oldest of several counts; any duplicate left is cleaned up when the best
+    trial is selected, by a single process.
     """
     training = settings.training
     existing = find(client, home, training, "sweep")
     if not existing:
         name = f"{training.model_name}-{training.run_id}"
-        made = client.create_run(home, run_name=name, tags={**describing(settings), ROLE: "sweep"})
+        created = client.create_run(home, run_name=name, tags={**describing(settings), ROLE: "sweep"})
         existing = find(client, home, training, "sweep")
-        if existing and existing[0].info.run_id != made.info.run_id:
-            client.delete_run(made.info.run_id)
-    return existing[0] if existing else made
+        if existing and existing[0].info.run_id != created.info.run_id:
+            client.delete_run(created.info.run_id)
+    return existing[0] if existing else created
 
 
 def describing(settings: PublishContract) -> dict[str, str]:

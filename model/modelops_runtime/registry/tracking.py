@@ -21,7 +21,7 @@ MLFLOW = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # an address that works in the cluster only
 }
-"""MLflow's own settings, where nobody has set them."""
+"""Defaults for MLflow's own settings."""
 
 
 @contextlib.contextmanager
@@ -38,36 +38,36 @@ def registry(settings: PublishContract) -> Iterator[MlflowClient]:
 
 def published(client: MlflowClient, settings: PublishContract) -> Published | None:
     """The version that already has this run's alias, else None."""
-    found = by_alias(client, settings.training.model_name, settings.alias)
-    return None if found is None else described(client, settings.training.model_name, *found)
+    existing = by_alias(client, settings.training.model_name, settings.alias)
+    return None if existing is None else described(client, settings.training.model_name, *existing)
 
 
 def described(client: MlflowClient, name: str, version: str, mlflow_run: str) -> Published:
-    """A version with what its run says."""
+    """A version with the metrics of its run."""
     run = client.get_run(mlflow_run)
     return Published(name, version, run.info.experiment_id, mlflow_run, runs.final_metrics(run))
 
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, str] | None:
     """Version and MLflow run that an alias names, or None."""
-    # A server with accounts refuses to speak of a model that is not there, so it is looked for first.
+    # A server with accounts denies access to a model that does not exist, so it is searched first.
     if not client.search_registered_models(f"name = '{name}'"):
         return None
     try:
-        found = client.get_model_version_by_alias(name, alias)
+        version = client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
         if error.error_code in NOT_THERE:
             return None
         raise
-    return str(found.version), str(found.run_id)
+    return str(version.version), str(version.run_id)
 
 
 def serving(client: MlflowClient, settings: PublishContract) -> gate.Serving | None:
     """The version that serves now, to compare with; None when there is none, or it is this very run's."""
-    found = by_alias(client, settings.training.model_name, settings.serving_alias)
-    if found is None:
+    current = by_alias(client, settings.training.model_name, settings.serving_alias)
+    if current is None:
         return None
-    version, mlflow_run = found
+    version, mlflow_run = current
     run = client.get_run(mlflow_run)
     if run.data.tags.get(runs.RUN_ID) == settings.training.run_id:
         return None
@@ -76,7 +76,7 @@ def serving(client: MlflowClient, settings: PublishContract) -> gate.Serving | N
 
 def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Run:
     """The finished MLflow run of this training, with parameters, metrics, history, tags and the model."""
-    run = runs.opened(client, settings)
+    run = runs.find_or_create(client, settings)
     if run.info.status == "FINISHED":
         return run
     run_id = run.info.run_id
@@ -100,11 +100,11 @@ def register(client: MlflowClient, settings: PublishContract, run: Run) -> Publi
     version = _unfinished_version(client, settings)
     if version is None:
         with contextlib.suppress(MlflowException):
-            client.create_registered_model(name)  # there already, mostly; other reasons come up in the next call
+            client.create_registered_model(name)  # usually it exists already; any other reason fails the next call too
         tags = {**runs.describing(settings), **_trial(run)}
         source = f"{run.info.artifact_uri}/model"
-        made = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)
-        version = str(made.version)
+        created = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)
+        version = str(created.version)
     client.set_registered_model_alias(name, settings.alias, version)
     return Published(name, version, run.info.experiment_id, run.info.run_id, runs.final_metrics(run))
 
@@ -115,6 +115,6 @@ def _trial(run: Run) -> dict[str, str]:
 
 def _unfinished_version(client: MlflowClient, settings: PublishContract) -> str | None:
     """A version of this very run that an earlier publishing made, but got no further."""
-    made = client.search_model_versions(f"name = '{settings.training.model_name}'")
-    same = [version for version in made if version.tags.get(runs.RUN_ID) == settings.training.run_id]
+    versions = client.search_model_versions(f"name = '{settings.training.model_name}'")
+    same = [version for version in versions if version.tags.get(runs.RUN_ID) == settings.training.run_id]
     return str(same[0].version) if same else None

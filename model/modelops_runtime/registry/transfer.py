@@ -37,8 +37,8 @@ class Version:
     @property
     def run_tags(self) -> dict[str, str]:
         """Tags of the run, without those that MLflow gives itself."""
-        found = {tag["key"]: tag["value"] for tag in self.run["data"].get("tags", [])}
-        return {key: value for key, value in found.items() if not key.startswith("mlflow.")}
+        tags = {tag["key"]: tag["value"] for tag in self.run["data"].get("tags", [])}
+        return {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -55,7 +55,8 @@ class Version:
 
 
 def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
-    """Judges the version, and brings it over unless it is there; what was done, in words. Raises ContractError."""
+    """Checks the version against the gate and copies it unless it is there already; returns what was done, in words.
+    Raises ContractError."""
     uri = settings.version.model_uri
     target = Registry(settings.tracking_uri, settings.version.wait_seconds)
     if there := find(target, settings.model_name, settings.alias):
@@ -84,9 +85,9 @@ def find(registry: Registry, name: str, alias: str) -> Version | None:
     # By a search, and not by the alias itself: a server with accounts refuses to speak of a model that is not there.
     models = registry.get("registered-models/search", {"filter": f"name = '{name}'"}, f"the model {name}")
     numbers = {
-        found["alias"]: str(found["version"])
+        entry["alias"]: str(entry["version"])
         for model in models.get("registered_models", [])
-        for found in model.get("aliases", [])
+        for entry in model.get("aliases", [])
     }
     if alias not in numbers:
         return None
@@ -148,8 +149,10 @@ def _experiment(target: Registry, name: str) -> str:
     """Id of the experiment, which is made if it is not there."""
     what = f"the experiment {name}"
     words = {"filter": f"name = '{name}'", "max_results": 1}
-    found = target.post("experiments/search", words, what).get("experiments", [])
-    return str((found[0] if found else target.post("experiments/create", {"name": name}, what))["experiment_id"])
+    experiments = target.post("experiments/search", words, what).get("experiments", [])
+    return str(
+        (experiments[0] if experiments else target.post("experiments/create", {"name": name}, what))["experiment_id"]
+    )
 
 
 def _register(target: Registry, settings: TransferContract, version: Version, run_id: str, artifacts: str) -> str:
@@ -158,12 +161,12 @@ def _register(target: Registry, settings: TransferContract, version: Version, ru
     words = {"filter": f"name = '{name}'"}
     if not target.get("registered-models/search", words, what).get("registered_models"):
         target.post("registered-models/create", {"name": name}, what)
-    made = target.get("model-versions/search", {"filter": f"run_id = '{run_id}'"}, what).get("model_versions", [])
-    if not made:
+    versions = target.get("model-versions/search", {"filter": f"run_id = '{run_id}'"}, what).get("model_versions", [])
+    if not versions:
         tags = _pairs({**version.tags, ORIGIN: settings.version.tracking_uri})
         content = {"name": name, "source": artifacts, "run_id": run_id, "tags": tags}
-        made = [target.post("model-versions/create", content, what)["model_version"]]
-    number = str(made[0]["version"])
+        versions = [target.post("model-versions/create", content, what)["model_version"]]
+    number = str(versions[0]["version"])
     target.set_alias(name, settings.alias, number)
     return number
 

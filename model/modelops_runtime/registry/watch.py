@@ -1,4 +1,4 @@
-"""Shows a training in MLflow while it goes on: `modelops-watch`, beside it, until SIGTERM.
+"""Shows a running training in MLflow: `modelops-watch`, beside it, until SIGTERM.
 
 Reads the `progress.json` that the training renews after each epoch. Nothing here may hurt the training: what goes wrong
 is said once and tried again later. The run stays open for the publisher, or is closed when the training has failed.
@@ -18,7 +18,7 @@ AFTER_TROUBLE_SECONDS = 30.0
 
 
 class Watcher:
-    """Logs each epoch that it sees. MLflow is imported with the first: until then this costs next to nothing."""
+    """Logs each new epoch. MLflow is imported with the first: until then this costs next to nothing."""
 
     def __init__(self, settings: PublishContract) -> None:
         self._settings = settings
@@ -36,7 +36,7 @@ class Watcher:
 
         with tracking.registry(self._settings) as client:
             if not self._run:
-                run = runs.opened(client, self._settings)
+                run = runs.find_or_create(client, self._settings)
                 if run.info.status == "FINISHED":
                     self._epoch = epoch
                     return
@@ -57,11 +57,15 @@ class Watcher:
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """What the training says of itself; empty where it says nothing yet, or nothing sensible."""
+    """The training's progress; empty where it has written none yet, or not a valid one."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(path.read_text())
-        if isinstance(found, dict) and is_number(found.get("epoch")) and isinstance(found.get("metrics", {}), dict):
-            return found
+        progress = json.loads(path.read_text())
+        if (
+            isinstance(progress, dict)
+            and is_number(progress.get("epoch"))
+            and isinstance(progress.get("metrics", {}), dict)
+        ):
+            return progress
     return {}
 
 
@@ -77,7 +81,7 @@ def in_words(progress: dict[str, Any]) -> str:
 
 def watch(watcher: Watcher, ended: threading.Event, every_seconds: float = EVERY_SECONDS) -> None:
     """Looks until `ended`, and once more then."""
-    said = False
+    reported = False
     while True:
         last = ended.is_set()
         pause = every_seconds
@@ -85,9 +89,9 @@ def watch(watcher: Watcher, ended: threading.Event, every_seconds: float = EVERY
             watcher.look()
         except ContractError as error:
             pause = AFTER_TROUBLE_SECONDS
-            if not said:
+            if not reported:
                 print(f"the progress is not in MLflow for now: {error}", flush=True)
-                said = True
+                reported = True
         if last:
             return
         ended.wait(pause)

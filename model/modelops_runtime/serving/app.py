@@ -49,7 +49,7 @@ class Service:
         executor = None if inline else ThreadPoolExecutor(1, "predict")
         self.preprocessing: Preprocessing | None = None
         if isinstance(runtime, Preprocessed):
-            # Before requests are put together: what is wrong with one is no matter of the others.
+            # Before requests are batched: an error in one must not affect the others.
             self.preprocessing, runtime = runtime.preprocessing, runtime.model
         texts = self.preprocessing.text_inputs() if self.preprocessing else ()
         self.reader = InputReader(manifest.inputs, settings.max_batch_rows, texts)

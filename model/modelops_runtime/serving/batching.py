@@ -1,4 +1,4 @@
-"""Where a prediction is made: on the event loop, in a thread, or together with others that wait."""
+"""Where a prediction runs: on the event loop, in a thread, or in a batch with others that wait."""
 
 import asyncio
 from collections import deque
@@ -52,7 +52,7 @@ def _bounded(predict: Predict, seconds: float) -> Predict:
 class Batches:
     """Requests that come while a prediction runs are predicted together, as soon as it ends.
 
-    Nobody waits for others to come: the busier the model, the larger the batches, and an idle one answers at once.
+    No request waits for a batch to fill: the busier the model, the larger the batches; an idle one answers at once.
     """
 
     def __init__(self, run: Predict, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""What is asked and predicted: how the values are spread, and how far that is from training and test."""
+"""Distributions of features and predictions, and how far they are from those of training and test."""
 
 import math
 from bisect import bisect_left
@@ -18,9 +18,9 @@ SMALLEST_FRACTION = 1e-4
 
 
 def population_stability_index(expected: Sequence[float], counts: Sequence[int]) -> float:
-    """How far `counts` are spread otherwise than `expected`: the sum over the bins of (a - e) * ln(a / e).
+    """How far the distribution of `counts` is from `expected`: the sum over the bins of (a - e) * ln(a / e).
 
-    0: not at all; the usual reading is that below 0.1 nothing changed and above 0.25 a lot did. Formula and reading:
+    0 means no difference; by convention, below 0.1 nothing has changed and above 0.25 a lot has. Formula and reading:
     N. Siddiqi, Credit Risk Scorecards, Wiley 2006 (system stability index); it is the symmetric Kullback-Leibler
     divergence. By chance alone it is about (bins - 1) * (1 / n + 1 / m) with n rows here and m in the baseline:
     B. Yurdakul, Statistical Properties of Population Stability Index, Western Michigan University 2018.
@@ -28,9 +28,9 @@ def population_stability_index(expected: Sequence[float], counts: Sequence[int])
     total = sum(counts)
     index = 0.0
     for share, count in zip(expected, counts, strict=True):
-        wanted = max(share, SMALLEST_FRACTION)
+        expected_share = max(share, SMALLEST_FRACTION)
         actual = max(count / total, SMALLEST_FRACTION)
-        index += (actual - wanted) * math.log(actual / wanted)
+        index += (actual - expected_share) * math.log(actual / expected_share)
     return index
 
 
@@ -57,11 +57,11 @@ class Column:
         self.total += float(values.sum(dtype="float64"))
 
     def turn(self) -> None:
-        """Begin a new window; the one that ends stays in sight until the next turn."""
+        """Begin a new window; the previous one still counts until the next turn."""
         self._before, self._last = self._last, list(self.counts)
 
     def drift(self) -> float | None:
-        """None without a baseline, and as long as there are too few rows to tell."""
+        """None without a baseline, or with too few rows to judge."""
         recent = [now - before for now, before in zip(self.counts, self._before, strict=True)]
         if not self._expected or sum(recent) < ROWS_PER_BIN * len(recent):
             return None
@@ -74,8 +74,8 @@ class Watch:
 
     def __init__(self, manifest: Manifest) -> None:
         width = min(manifest.outputs.numbers_per_row, BASELINE_COLUMNS)
-        known = [Column(bins.edges, bins.fractions) for bins in manifest.baseline[:width]]
-        self.columns = known + [Column(EDGES) for _column in range(width - len(known))]
+        with_baseline = [Column(bins.edges, bins.fractions) for bins in manifest.baseline[:width]]
+        self.columns = with_baseline + [Column(EDGES) for _column in range(width - len(with_baseline))]
         self.features = {name: Column(bins.edges, bins.fractions) for name, bins in manifest.features.items()}
         self._single = manifest.outputs.numbers_per_row == 1
         self._rows = 0

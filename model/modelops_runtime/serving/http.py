@@ -16,9 +16,9 @@ Answer = Callable[[int, list[tuple[bytes, bytes]], bytes], bool]
 
 JSON = b"application/json"
 WHOLE_BODY = "modelops.whole_body"
-"""In a scope, where the server knows the way: the body, all of which is there already."""
+"""In a scope, from our own HTTP protocol: the body, where all of it has arrived."""
 ANSWER = "modelops.answer"
-"""In a scope, where the server knows the way: takes status, headers and body at once. False: send them as ASGI does."""
+"""In a scope, from our own HTTP protocol: sends status, headers and body at once. False: send them by ASGI."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
 
@@ -36,7 +36,7 @@ class Refusal(Exception):
 
 
 class Disconnected(Exception):
-    """The client went away before its request was whole."""
+    """The client went away before its request was complete."""
 
 
 @dataclass(slots=True)
@@ -70,20 +70,20 @@ def header(scope: Scope, wanted: bytes) -> bytes | None:
 
 def request_id(scope: Scope) -> str:
     """The caller's X-Request-Id when it is short and printable, else a new one."""
-    given = header(scope, b"x-request-id")
-    if given and len(given) <= 128 and all(33 <= byte <= 126 for byte in given):
-        return given.decode("ascii")
+    value = header(scope, b"x-request-id")
+    if value and len(value) <= 128 and all(33 <= byte <= 126 for byte in value):
+        return value.decode("ascii")
     return os.urandom(16).hex()
 
 
 def check_media_type(scope: Scope) -> None:
     """Raises Refusal (415) for anything but plain UTF-8 JSON."""
-    given = (header(scope, b"content-type") or b"").decode("latin-1")
-    kind, _, parameters = given.lower().partition(";")
+    content_type = (header(scope, b"content-type") or b"").decode("latin-1")
+    kind, _, parameters = content_type.lower().partition(";")
     charset = parameters.replace('"', "").replace(" ", "").strip()
     if kind.strip() != "application/json" or charset not in ("", "charset=utf-8", "charset=utf8"):
-        said = f"not {given[:100]!r}" if given else "and none was given"
-        raise Refusal(415, "Content-Type", "application/json", f"Content-Type must be application/json, {said}")
+        reason = f"not {content_type[:100]!r}" if content_type else "and none was given"
+        raise Refusal(415, "Content-Type", "application/json", f"Content-Type must be application/json, {reason}")
     encoding = (header(scope, b"content-encoding") or b"identity").decode("latin-1")
     if encoding.lower() != "identity":
         raise Refusal(
@@ -97,12 +97,12 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: floa
     if declared is not None and int(declared) > limit:
         await _discard(receive, seconds)
         raise _too_large(limit)
-    whole: bytes | None = scope.get(WHOLE_BODY)
-    if whole is None:
+    body: bytes | None = scope.get(WHOLE_BODY)
+    if body is None:
         return await _read_parts(receive, limit, seconds)
-    if len(whole) > limit:
+    if len(body) > limit:
         raise _too_large(limit)
-    return whole
+    return body
 
 
 async def _read_parts(receive: Receive, limit: int, seconds: float) -> bytes:

@@ -60,7 +60,7 @@ def listen(settings: ServeContract) -> socket.socket:
 
 async def serve(settings: ServeContract) -> None:
     """Serve until SIGTERM or SIGINT. Raises ContractError when the model can't be loaded or the port not be had."""
-    np.seterr(all="ignore")  # numbers that are too large are refused, not warned of
+    np.seterr(all="ignore")  # numbers that are too large are refused, without a warning
     log = Log(settings.model_version)
     metrics = Metrics()
     mirror = Mirror(settings.mirror_url, settings.mirror_percent) if settings.mirror_url else None
@@ -96,7 +96,7 @@ async def serve(settings: ServeContract) -> None:
         if mirror is not None:
             metrics.add(mirror)
             mirror.start()
-        # What is there now stays: looking through it for garbage again and again would only delay answers.
+        # What is allocated now stays: collecting it again and again would only delay answers.
         gc.collect()
         gc.freeze()
         log.event("ready", run_id=service.manifest.run_id)

@@ -1,4 +1,4 @@
-"""What Prometheus reads. Only known paths become labels: strangers can't make new series.
+"""The metrics that Prometheus scrapes. Only known paths become labels: clients can't create new series.
 
 Requests are counted in plain numbers, on the event loop alone, and turned into metric families when they are read: the
 client library's own counters lock, and cost four times as much as a small prediction.
@@ -46,7 +46,7 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def add(self, collector: Collector) -> None:
-        """What else is to be read."""
+        """Expose another collector's metrics too."""
         self._registry.register(collector)
 
     def started(self) -> None:
@@ -84,8 +84,8 @@ class Metrics(Collector):
         durations = HistogramMetricFamily(
             "modelops_request_duration_seconds", "From a request's first byte to its answer.", labels=["path"]
         )
-        for path, found in self._durations.items():
-            durations.add_metric([path], _buckets(BUCKETS, found.counts), found.total)
+        for path, observed in self._durations.items():
+            durations.add_metric([path], _buckets(BUCKETS, observed.counts), observed.total)
         info = GaugeMetricFamily("modelops_model_info", "The model served.", labels=["model", "version"])
         if self._model:
             info.add_metric(self._model, 1)

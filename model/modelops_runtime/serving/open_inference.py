@@ -7,6 +7,7 @@ import re
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from modelops_runtime.artifacts.manifest import MIXED, Manifest
 from modelops_runtime.artifacts.runtimes import Array
@@ -21,6 +22,7 @@ _NESTED = re.compile(rb"\s*\[\s*\[")
 
 # Not dict[str, Any]: a parameter is a plain value, so nothing in a request is nested deeper than its data.
 Parameters = dict[str, str | int | float | bool]
+# Optional fields are UNSET, not None: they may be left out, but null is not an object, a text or a list.
 
 
 class InferInput(msgspec.Struct, forbid_unknown_fields=True):
@@ -28,19 +30,19 @@ class InferInput(msgspec.Struct, forbid_unknown_fields=True):
     shape: list[int]
     datatype: str
     data: msgspec.Raw
-    parameters: Parameters | None = None
+    parameters: Parameters | UnsetType = UNSET
 
 
 class InferOutput(msgspec.Struct, forbid_unknown_fields=True):
     name: str
-    parameters: Parameters | None = None
+    parameters: Parameters | UnsetType = UNSET
 
 
 class InferRequest(msgspec.Struct, forbid_unknown_fields=True):
     inputs: list[InferInput]
-    id: str | None = None
-    parameters: Parameters | None = None
-    outputs: list[InferOutput] | None = None
+    id: str | UnsetType = UNSET
+    parameters: Parameters | UnsetType = UNSET
+    outputs: list[InferOutput] | UnsetType = UNSET
 
 
 _decoder = msgspec.json.Decoder(InferRequest)
@@ -56,23 +58,23 @@ def read(body: bytes, reader: InputReader) -> tuple[Array, str | None]:
     request: InferRequest = decode(_decoder, body)
     if len(request.inputs) != 1:
         raise Refusal(422, "inputs", "length", f"inputs must have one tensor, this one has {len(request.inputs)}")
-    _check_outputs(request.outputs)
+    _check_outputs(request.outputs or [])
     tensor = request.inputs[0]
     if tensor.name != INPUT:
         raise Refusal(422, "inputs[0].name", "name", f"inputs[0].name must be {INPUT!r}")
-    wanted = DATATYPES[reader.tensor.dtype]
-    if tensor.datatype != wanted:
-        raise Refusal(422, "inputs[0].datatype", "datatype", f"inputs[0].datatype must be {wanted}")
+    datatype = DATATYPES[reader.tensor.dtype]
+    if tensor.datatype != datatype:
+        raise Refusal(422, "inputs[0].datatype", "datatype", f"inputs[0].datatype must be {datatype}")
     row = list(reader.tensor.shape[1:])
     if tensor.shape[1:] != row or not tensor.shape or not 1 <= tensor.shape[0] <= reader.max_rows:
         expected = [f"1..{reader.max_rows}", *row]
         raise Refusal(422, "inputs[0].shape", "shape", f"inputs[0].shape must be [{', '.join(map(str, expected))}]")
-    return _data(tensor, reader), request.id
+    return _data(tensor, reader), None if request.id is UNSET else request.id
 
 
-def _check_outputs(outputs: list[InferOutput] | None) -> None:
+def _check_outputs(outputs: list[InferOutput]) -> None:
     """Raises Refusal (422) when the request names an unknown output, or the same one twice."""
-    for number, output in enumerate(outputs or []):
+    for number, output in enumerate(outputs):
         if output.name != OUTPUT or number:
             field = f"outputs[{number}].name"
             raise Refusal(422, field, "name", f"outputs can be [{{'name': {OUTPUT!r}}}] or left out, look at {field}")

@@ -87,12 +87,12 @@ def _schemas(manifest: Manifest | None, settings: ServeContract) -> dict[str, Sc
         "data": {"oneOf": [flat, _rows(manifest.inputs, settings)]} if shape[1:] else flat,
     }
     parameters = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
-    wanted = _object(optional={"parameters": parameters}, name=_const(open_inference.OUTPUT))
+    requested_output = _object(optional={"parameters": parameters}, name=_const(open_inference.OUTPUT))
     schemas["InferRequest"] = _object(
         optional={
             "id": _text(),
             "parameters": parameters,
-            "outputs": {"type": "array", "items": wanted, "maxItems": 1},
+            "outputs": {"type": "array", "items": requested_output, "maxItems": 1},
         },
         inputs={**_list(_object(optional={"parameters": parameters}, **tensor)), "minItems": 1, "maxItems": 1},
     )

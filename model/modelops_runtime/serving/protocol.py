@@ -1,8 +1,8 @@
-"""uvicorn's HTTP protocol, with bounds on a request's head and a short way for what comes and goes in one piece.
+"""uvicorn's HTTP protocol, with bounds on a request's head and a fast path for what comes and goes in one piece.
 
-uvicorn bounds no head and keeps it in memory until it ends. It hands bodies and answers over in parts, each checked
-anew and sent by a system call of its own: half of the processor time of a small answer. Nearly every request here is
-whole when the application starts, and every answer is.
+uvicorn sets no bound on a head and keeps it in memory until it ends. It passes bodies and answers on in parts, each
+checked again and sent by its own system call: half of the processor time of a small answer. Nearly every request here
+is complete when the application starts, and every answer is.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from modelops_runtime.serving.http import ANSWER, WHOLE_BODY
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of request line and headers. One piece that arrives at once may be larger: it ends here or goes no further."""
+"""Of request line and headers. A head that arrives complete in one read may be larger."""
 HEAD_SECONDS = 10.0
 REFUSAL = (
     b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
@@ -56,7 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.scope[ANSWER] = partial(self._answer, self.cycle)  # type: ignore[literal-required]
 
     def on_message_complete(self) -> None:
-        if self._with_its_head:  # the application, which starts in the next round, need not wait for the body
+        if self._with_its_head:  # the application starts in the next round and need not wait for the body
             self.scope[WHOLE_BODY] = bytes(self.cycle.body)  # type: ignore[literal-required]
             self.cycle.body = bytearray()
         super().on_message_complete()
@@ -64,10 +64,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _answer(
         self, cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> bool:
-        """Sends a whole answer. False when it must go the long way, since the client is slow to take earlier ones."""
+        """Sends a complete answer. False when it must go through ASGI, since the client is slow to read."""
         if self.flow.write_paused and not cycle.disconnected:
             return False
-        # A connection that stays open keeps its last scope: not the body too, nor a circle that only a search undoes.
+        # An open connection keeps its last scope: drop the body, and the reference cycle.
         scope: MutableMapping[str, object] = cycle.scope  # type: ignore[assignment]
         scope.pop(WHOLE_BODY, None)
         del scope[ANSWER]
@@ -86,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if cycle.keep_alive:
-            # In the next round of the event loop: what has arrived by then is read before, more requests by one poll.
+            # In the next round of the event loop: more requests are read by one poll before answers are sent.
             self.loop.call_soon(self._send, b"".join(parts))
         else:
             self._send(b"".join(parts))

@@ -103,11 +103,11 @@ class InputReader:
         """Names the first list that is not as long as it should be."""
         pending: list[tuple[Any, int, str]] = [(row, 1, f"{field}[{number}]") for number, row in enumerate(rows)]
         for value, depth, path in pending:  # grows while it is walked: breadth first
-            wanted = self.tensor.shape[depth] if depth < len(self.tensor.shape) else None
-            if wanted is not None and len(value) != wanted:
-                message = f"{path} must have {wanted} number{'s' * (wanted != 1)}, this one has {len(value)}"
+            length = self.tensor.shape[depth] if depth < len(self.tensor.shape) else None
+            if length is not None and len(value) != length:
+                message = f"{path} must have {length} number{'s' * (length != 1)}, this one has {len(value)}"
                 return Refusal(422, path, "length", message)
-            if wanted is not None and depth + 1 < len(self.tensor.shape):
+            if length is not None and depth + 1 < len(self.tensor.shape):
                 pending += [(item, depth + 1, f"{path}[{number}]") for number, item in enumerate(value)]
         return Refusal(422, field, "shape", f"{field} must have the shape {list(self.tensor.shape)}")
 
@@ -118,7 +118,7 @@ def all_finite(array: Array) -> bool:
 
 
 def decode(decoder: "msgspec.json.Decoder[Any]", body: "bytes | msgspec.Raw", field: str = "") -> Any:
-    """Raises Refusal: 400 when `body` is not JSON, 422 when it is JSON of another kind. `field` is where it stands."""
+    """Raises Refusal: 400 when `body` is not JSON, 422 when it has another structure. `field`: its place."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -135,20 +135,20 @@ def decode(decoder: "msgspec.json.Decoder[Any]", body: "bytes | msgspec.Raw", fi
 def validation_refusal(error: msgspec.ValidationError, prefix: str = "") -> Refusal:
     """msgspec's "Expected `float`, got `str` - at `$.inputs[0][1]`" as field, rule and message."""
     match = _AT.match(str(error))
-    said, path = (match["message"], match["path"]) if match else (str(error), None)
+    reason, path = (match["message"], match["path"]) if match else (str(error), None)
     field = (prefix + (path or "")).lstrip(".") or "body"
-    if "missing required field" in said:
-        name = said.rsplit("`", 2)[-2]
+    if "missing required field" in reason:
+        name = reason.rsplit("`", 2)[-2]
         field = name if field == "body" else f"{field}.{name}"
         return Refusal(422, field, "required", f"{field} is missing")
-    if "unknown field" in said:
-        name = said.rsplit("`", 2)[-2][:100]
+    if "unknown field" in reason:
+        name = reason.rsplit("`", 2)[-2][:100]
         field = name if field == "body" else f"{field}.{name}"
         return Refusal(422, field, "known_field", f"{field} is not a field that is taken here")
-    if "out of range" in said:
+    if "out of range" in reason:
         return Refusal(422, field, "finite", f"{field} is out of range")
-    rule = "depth" if _ARRAY in said and field != "body" else "type"
-    words = said[:200].replace("Expected", "must be").replace("`array`", "a list").replace("`float`", "a number")
+    rule = "depth" if _ARRAY in reason and field != "body" else "type"
+    words = reason[:200].replace("Expected", "must be").replace("`array`", "a list").replace("`float`", "a number")
     words = (
         words.replace("`float | str`", "a number or text")
         .replace("`int`", "a whole number")

@@ -1,4 +1,4 @@
-"""Checkpoints: training that was stopped goes on where it was."""
+"""Checkpoints: a stopped training resumes where it left off."""
 
 import io
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from modelops_runtime.contract import ContractError, TrainingContract
-from modelops_runtime.training.store import first_line, opened
+from modelops_runtime.training.store import first_line, open_store
 
 FILE = "last.ckpt"
 STATE = "state.json"
@@ -34,7 +34,7 @@ class Progress:
 
 
 class Store(Protocol):
-    """Where the one checkpoint is; what is written is there whole or not at all."""
+    """Where the one checkpoint is kept; writes are atomic."""
 
     def read(self) -> bytes | None: ...
     def write(self, content: bytes) -> None: ...
@@ -64,7 +64,7 @@ class ObjectStore:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._store = opened(uri, "MODELOPS_CHECKPOINT_URI")
+        self._store = open_store(uri, "MODELOPS_CHECKPOINT_URI")
 
     def read(self) -> bytes | None:
         try:
@@ -119,7 +119,7 @@ class Checkpoints:
             return Progress(**state, weights=archive.read(WEIGHTS))
 
     def load(self) -> Progress | None:
-        """The last checkpoint; None when there is none, it is another run's, or it can't be read (said so)."""
+        """The last checkpoint; None when there is none, it is another run's, or it can't be read (which is printed)."""
         content = self._store.read()
         if content is None:
             return None

@@ -1,4 +1,4 @@
-"""What a person, or a metrics exporter, sees of a training while it runs."""
+"""Progress of a running training, for people and metrics exporters."""
 
 import time
 from pathlib import Path

@@ -22,7 +22,7 @@ MEETING_SECONDS = 600.0
 """How long workers wait for each other: images may still have to be pulled."""
 PING_SECONDS = 2.0
 PATIENCE_SECONDS = 20.0
-"""A worker that says nothing for so long is lost."""
+"""A worker that is silent for this long is lost."""
 VERDICT_SECONDS = 10.0
 """How long a worker whose framework failed waits to hear that another worker is the cause."""
 _HEAD = struct.Struct("!cQ")
@@ -62,7 +62,7 @@ class _Link:
 
 @dataclass
 class Peers:
-    """The workers of run `run_id` as worker `index` of `count` sees them. Alone, every method is a matter of course."""
+    """The workers of run `run_id` as worker `index` of `count` sees them. Alone, no method waits."""
 
     run_id: str
     count: int
@@ -74,7 +74,7 @@ class Peers:
     addresses: list[str] = field(default_factory=list)
     """The address of each worker by index, after they met. Names may still lead to the pods of an earlier try."""
     stopping: int | None = None
-    """The worker that was told to stop, as the chief heard of it."""
+    """The worker that has to stop, as reported to the chief."""
     _links: dict[int, _Link] = field(default_factory=dict)
     _reports: dict[int, "queue.Queue[bytes]"] = field(default_factory=dict)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -204,7 +204,7 @@ class Peers:
         return [report, *(self._reports[worker].get() for worker in range(1, self.count))]
 
     def announce_stop(self) -> None:
-        """Tells the chief that this worker was told to stop, so that a checkpoint is kept for all."""
+        """Reports to the chief that this worker has to stop, so that a checkpoint is kept for all."""
         if self.index > 0 and not self._announced:
             self._announced = True
             self._links[0].send(_STOP)

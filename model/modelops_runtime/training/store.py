@@ -6,10 +6,10 @@ from typing import Any
 from modelops_runtime.contract import ConfigurationError
 
 
-def opened(uri: str, name: str) -> Any:
-    """obstore's store of an address (s3://, gs://, az://, file://), with the usual variables (AWS_*, …) of its own.
+def open_store(uri: str, name: str) -> Any:
+    """obstore's store for an address (s3://, gs://, az://, file://), configured by its usual variables (AWS_*, …).
 
-    Raises ConfigurationError, which calls the address `name`, when there is no such kind of store.
+    Raises ConfigurationError, which names the address's variable (`name`), for an unknown kind of store.
     """
     import obstore.store
 
@@ -25,5 +25,5 @@ def opened(uri: str, name: str) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, without the trace that obstore adds."""
+    """An exception's message without the trace that obstore adds."""
     return (str(error).splitlines() or [type(error).__name__])[0]

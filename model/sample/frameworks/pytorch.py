@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from modelops_runtime.artifacts import trained
 from modelops_runtime.training.rendezvous import Peers
 from sample.batches import Batch
 from sample.parameters import Parameters
 from sample.preprocess import Array
 
-SOURCE = "model.pt2"
 RENDEZVOUS = ("MASTER_ADDR", "MASTER_PORT")
 
 
@@ -36,7 +38,7 @@ def build(parameters: Parameters, peers: Peers) -> "TorchModel":
 
 
 class TorchModel:
-    served_by, served_file = "onnx", "model.onnx"
+    served_by, served_file = trained.TorchModel.served_by, trained.TorchModel.served_file
 
     def __init__(self, parameters: Parameters, peers: Peers) -> None:
         import torch
@@ -93,25 +95,14 @@ class TorchModel:
         self._optimizer.load_state_dict(content["optimizer"])
 
     def save(self, folder: Path) -> tuple[str, ...]:
-        import torch
-
-        torch.export.save(self._program(), str(folder / SOURCE))
-        return (SOURCE,)
+        return self._for_export().save(folder)
 
     def convert(self, file: Path) -> None:
-        import torch
+        self._for_export().convert(file)
 
-        converted = torch.onnx.export(self._program(), input_names=["input"], output_names=["output"], verbose=False)
-        converted.save(str(file), external_data=False)
-
-    def _program(self) -> Any:
-        """The model as it predicts, for any number of rows."""
-        import torch
-
-        model = served(self._network, self._parameters).cpu().eval()
-        example = torch.zeros((2, self._parameters.inputs))
-        rows = torch.export.Dim("rows", min=1)
-        return torch.export.export(model, (example,), dynamic_shapes=({0: rows},))
+    def _for_export(self) -> trained.TorchModel:
+        example = np.zeros((1, self._parameters.inputs), "float32")
+        return trained.TorchModel(served(self._network, self._parameters), example)
 
 
 def network(parameters: Parameters) -> Any:

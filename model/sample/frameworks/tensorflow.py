@@ -3,18 +3,17 @@
 import io
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from modelops_runtime.artifacts import trained
 from modelops_runtime.training.rendezvous import Peers
 from sample.batches import Batch
 from sample.parameters import Parameters
 from sample.preprocess import Array
 
-SOURCE = "model.keras"
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 """TensorFlow's start-up notes would fill the Pod's termination message; oneDNN's kernels round differently."""
 
@@ -56,7 +55,7 @@ def network(parameters: Parameters, dtype: str = "float32") -> Any:
 
 
 class KerasModel:
-    served_by, served_file = "litert", "model.tflite"
+    served_by, served_file = trained.KerasModel.served_by, trained.KerasModel.served_file
 
     def __init__(self, parameters: Parameters, peers: Peers) -> None:
         import keras
@@ -110,16 +109,10 @@ class KerasModel:
                 variable.assign(arrays[f"arr_{number}"])
 
     def save(self, folder: Path) -> tuple[str, ...]:
-        self._served().save(folder / SOURCE)
-        return (SOURCE,)
+        return trained.KerasModel(self._served()).save(folder)
 
     def convert(self, file: Path) -> None:
-        import tensorflow as tf
-
-        # By an export of our own: from_keras_model makes the same one, but prints a page about it.
-        with tempfile.TemporaryDirectory() as scratch:
-            self._served().export(scratch, verbose=False)
-            file.write_bytes(tf.lite.TFLiteConverter.from_saved_model(scratch).convert())
+        trained.KerasModel(self._served()).convert(file)
 
     def _served(self, dtype: str = "float32") -> Any:
         """The model as it predicts. Rebuilt outside the strategy: saving what is spread over workers would need

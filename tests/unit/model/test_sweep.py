@@ -154,7 +154,7 @@ def test_trials_that_start_together_end_under_one_run(
         )
         settings = PublishContract.read(Environment(variables))
         ready.wait()
-        opened = runs.opened(client, settings)
+        opened = runs.find_or_create(client, settings)
         runs.log_final(client, opened.info.run_id, {"mse": index}, 0)
         client.set_terminated(opened.info.run_id, "FINISHED")
         return str(opened.info.run_id)

@@ -145,6 +145,29 @@ def test_open_inference_protocol_refuses_in_its_own_form(server: RunningServer, 
     assert answer.json()["error"].startswith("inputs"), answer.json()
 
 
+@pytest.mark.parametrize(
+    ("request_body", "field"),
+    [
+        ({"inputs": [tensor()], "parameters": None}, "parameters"),
+        ({"inputs": [tensor()], "id": None}, "id"),
+        ({"inputs": [tensor()], "outputs": None}, "outputs"),
+        ({"inputs": [tensor(parameters=None)]}, "inputs[0].parameters"),
+        ({"inputs": [tensor()], "outputs": [{"name": "output", "parameters": None}]}, "outputs[0].parameters"),
+        ({"inputs": [tensor(parameters={"a": None})]}, "inputs[0].parameters[...]"),
+    ],
+)
+def test_an_optional_field_may_be_left_out_but_not_be_null(
+    server: RunningServer, request_body: dict[str, object], field: str
+) -> None:
+    """As the Open Inference Protocol and `/openapi.json` have it."""
+    document = server.ask("GET", "/openapi.json").json()
+    schema = {"$ref": "#/components/schemas/InferRequest", "components": document["components"]}
+    assert not jsonschema.Draft202012Validator(schema).is_valid(request_body)
+    answer = server.post(request_body, "/v2/models/line/infer")
+    assert answer.status == 422, answer.body
+    assert answer.json()["error"].startswith(f"{field} must be "), answer.json()
+
+
 def test_inputs_are_logged_when_asked_for(model_dir: Path, tmp_path: Path) -> None:
     with start_server(model_dir, tmp_path / "log", MODELOPS_LOG_INPUTS="true") as server:
         server.post(b'{"inputs": [[0.5]]}')

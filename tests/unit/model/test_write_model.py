@@ -1,9 +1,11 @@
 """`write_model`: a trained model in, a folder out that the real server answers from. As in docs/model.md."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ import pytest
 
 import modelops_runtime
 from modelops_runtime import ContractError, Preprocessing, write_metrics, write_model
+from modelops_runtime.artifacts import trained
 from modelops_runtime.artifacts.manifest import Manifest
 from modelops_runtime.contract import ConfigurationError, TrainingContract
 from sample import dataset, export
 from sample.parameters import Parameters
+from tests.conftest import REPOSITORY
 from tests.models import BIAS, WEIGHTS, dense_model, write_onnx_model
 from tests.runtime import PYTHONPATH
 from tests.unit.model.support import start_server
@@ -145,20 +149,20 @@ def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_scikit_learn_classifier_is_served_with_its_probabilities(tmp_path: Path) -> None:
-    pytest.importorskip("skl2onnx")
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     rows = np.random.default_rng(0).normal(size=(200, 3))
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, np.where(rows[:, 0] > 0, "up", "down"))
-    manifest = write_model(tmp_path, model, rows)
+    manifest = write_model(tmp_path / "model", model, rows)
     assert manifest.labels == ("down", "up")
-    np.testing.assert_allclose(manifest.golden.outputs, model.predict_proba(rows[:4]), atol=1e-5)
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        answered = server.post({"inputs": rows[:50].tolist()}).json()["outputs"]
+    np.testing.assert_allclose(answered, model.predict_proba(rows[:50]), atol=1e-5)
 
 
 def test_a_scikit_learn_regression_is_served(tmp_path: Path) -> None:
-    pytest.importorskip("skl2onnx")
     from sklearn.linear_model import LinearRegression
 
     manifest = write_model(tmp_path, LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0]), [[0.5], [2.0]])
@@ -176,6 +180,54 @@ def test_a_keras_model_is_served_by_litert(tmp_path: Path) -> None:
     assert (manifest.framework, manifest.runtime, manifest.file) == ("tensorflow", "litert", "model.tflite")
     with start_server(tmp_path / "model", tmp_path / "log") as server:
         assert server.post({"inputs": [[0.5], [2]]}).json() == {"outputs": [2.0, 5.0]}
+
+
+@pytest.fixture
+def torch() -> Any:
+    """`.venv` has no PyTorch, which takes 6 GB. In an environment of its own:
+
+    pip install -r model/requirements-train-pytorch.txt -r model/requirements-serve.txt hypothesis pytest
+    python -m pytest tests/unit/model/test_write_model.py -k pytorch
+    """
+    return pytest.importorskip("torch", reason="needs model/requirements-train-pytorch.txt: see the fixture `torch`")
+
+
+def test_a_pytorch_model_is_served_as_onnx_as_it_predicts(tmp_path: Path, torch: Any) -> None:
+    layers = [torch.nn.Linear(3, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(), torch.nn.Linear(8, 2)]
+    model = torch.nn.Sequential(*layers)
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+    manifest = write_model(tmp_path / "model", model, rows)
+    assert (manifest.framework, manifest.runtime, manifest.file) == ("pytorch", "onnx", "model.onnx")
+    with torch.no_grad():
+        expected = model.eval()(torch.from_numpy(rows)).numpy()
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        for count in (1, 2, 20):
+            answered = server.post({"inputs": rows[:count].tolist()}).json()["outputs"]
+            np.testing.assert_allclose(answered, expected[:count], atol=1e-5)
+
+
+def test_a_pytorch_model_that_onnx_cannot_express_is_served_by_pytorch(tmp_path: Path, torch: Any) -> None:
+    class Eigenvalues(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, rows: Any) -> Any:
+            return torch.linalg.eigvalsh(rows)
+
+    manifest = write_model(tmp_path / "model", Eigenvalues(), [np.diag([3.0, 1.0]).tolist()])
+    assert (manifest.runtime, manifest.file) == ("framework", "model.pt2")
+    with start_server(tmp_path / "model", tmp_path / "log", start_seconds=180) as server:
+        assert server.post({"inputs": [np.diag([5.0, 2.0]).tolist()]}).json() == {"outputs": [[2.0, 5.0]]}
+
+
+def test_a_pytorch_model_that_returns_more_than_one_tensor_is_refused(tmp_path: Path, torch: Any) -> None:
+    with pytest.raises(ContractError, match="the model returns a tuple, must return one tensor"):
+        write_model(tmp_path, torch.nn.LSTM(3, 4), EXAMPLE)
+
+
+@pytest.mark.parametrize(("library", "extra"), [("sklearn", "sklearn"), ("keras", "tensorflow"), ("torch", "pytorch")])
+def test_the_extra_of_a_framework_has_what_writes_its_models(library: str, extra: str) -> None:
+    extras = tomllib.loads((REPOSITORY / "model" / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    installed = {re.split("[<>=]", requirement)[0] for requirement in extras[extra]}
+    _kind, packages = trained._KINDS[library]
+    assert set(packages) <= installed
 
 
 def test_the_sample_writes_the_manifest_that_it_always_wrote(tmp_path: Path, onnx_file: Path) -> None:

@@ -78,8 +78,8 @@ class Fill(Step):
         if self.by == "mean":
             values = {name: scaler.mean_[0] for name, scaler in fitting.standard(train, self.columns, context).items()}
         elif self.by == "median":
-            found = quantiles.quantiles(train, self.columns, [0.5], context)
-            values = {name: median for name, [median] in found.items()}
+            medians = quantiles.quantiles(train, self.columns, [0.5], context)
+            values = {name: median for name, [median] in medians.items()}
         else:
             values = fitting.most_frequent(train, self.columns, context)
         fitting.require_values(self.columns, values)
@@ -172,16 +172,16 @@ class Rule(BaseModel):
         """Pairs of (whether a row breaks the rule, the rule)."""
         there = column.notna()
         numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-        found = [(~there, "must be there")] if self.required else []
+        violations = [(~there, "must be there")] if self.required else []
         if self.type is not None:
-            found.append((there & ~self._of_type(column, numbers), f"must be of the type {self.type}"))
+            violations.append((there & ~self._of_type(column, numbers), f"must be of the type {self.type}"))
         if self.minimum is not None:
-            found.append((there & ~(numbers >= self.minimum), f"must be at least {self.minimum:g}"))
+            violations.append((there & ~(numbers >= self.minimum), f"must be at least {self.minimum:g}"))
         if self.maximum is not None:
-            found.append((there & ~(numbers <= self.maximum), f"must be at most {self.maximum:g}"))
+            violations.append((there & ~(numbers <= self.maximum), f"must be at most {self.maximum:g}"))
         if self.allowed is not None:
-            found.append((there & ~column.isin(self.allowed), "must be one of the allowed values"))
-        return found
+            violations.append((there & ~column.isin(self.allowed), "must be one of the allowed values"))
+        return violations
 
     def _of_type(self, column: pd.Series, numbers: pd.Series) -> pd.Series:
         if self.type == "number":
@@ -190,8 +190,8 @@ class Rule(BaseModel):
             return np.isfinite(numbers) & (numbers == numbers.round())
         if self.type == "date":
             return pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True).notna()
-        wanted: Any = str if self.type == "text" else (bool, np.bool_)
-        return column.map(lambda value: isinstance(value, wanted)).astype(bool)
+        expected_type: Any = str if self.type == "text" else (bool, np.bool_)
+        return column.map(lambda value: isinstance(value, expected_type)).astype(bool)
 
 
 @step
@@ -208,16 +208,16 @@ class Check(Step):
 
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         context.require(frame, list(self.columns))
-        found: list[tuple[int, str, str]] = []
+        violations: list[tuple[int, str, str]] = []
         for column, rule in self.columns.items():
             for broken, words in rule.violations(frame[column]):
-                found += [(index, column, words) for index in frame.index[broken.to_numpy(dtype=bool)]]
-        found.sort()
+                violations += [(index, column, words) for index in frame.index[broken.to_numpy(dtype=bool)]]
+        violations.sort()
         problems = []
-        for index, column, words in found:
+        for index, column, words in violations:
             file, row = context.origin(index)
             context.report.append({"violation": words, "file": file, "row": row, "column": column})
             problems.append(f"{file}, row {row}, column {column}: {words}")
-        if found and self.on_violation == "fail":
+        if violations and self.on_violation == "fail":
             raise DataError(*problems, code=Exit.BAD_ROW)
-        return frame.drop(index=[index for index, _column, _words in found])
+        return frame.drop(index=[index for index, _column, _words in violations])

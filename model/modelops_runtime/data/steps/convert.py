@@ -64,8 +64,8 @@ class Encode(Step):
             values = fitting.categories(train, column)
             fitting.require_values([column], [column] if values else [])
             # A column of whole numbers with a missing value arrives as floats.
-            known = sorted({value if isinstance(value, str) else float(value) for value in values})
-            operations.append({"column": column, "kind": self.by, "categories": known, "unknown": self.unknown})
+            categories = sorted({value if isinstance(value, str) else float(value) for value in values})
+            operations.append({"column": column, "kind": self.by, "categories": categories, "unknown": self.unknown})
         return operations
 
 

@@ -49,8 +49,8 @@ class EncodeText(Step):
         table = np.concatenate(vectors).astype("float64")
         names = [f"{self.column}_{number}" for number in range(table.shape[1])]
         at = list(frame.columns).index(self.column)
-        made = pd.DataFrame(table, index=frame.index, columns=names)
-        return pd.concat([frame.iloc[:, :at], made, frame.iloc[:, at + 1 :]], axis=1)
+        features = pd.DataFrame(table, index=frame.index, columns=names)
+        return pd.concat([frame.iloc[:, :at], features, frame.iloc[:, at + 1 :]], axis=1)
 
 
 @cache

@@ -58,12 +58,12 @@ class ImageFeatures(Step):
             for feature in self.features:
                 rows[feature].append(makers[feature](image))
         kept = frame if self.keep else frame.drop(columns=self.column)
-        found = [kept]
+        tables = [kept]
         for feature, vectors in rows.items():
             table = np.array(vectors, dtype="float64").reshape(len(frame), -1)
             names = [f"{feature}_{number}" for number in range(table.shape[1])]
-            found.append(pd.DataFrame(table, index=frame.index, columns=names))
-        return pd.concat(found, axis=1)
+            tables.append(pd.DataFrame(table, index=frame.index, columns=names))
+        return pd.concat(tables, axis=1)
 
     def _image(self, index: Any, uri: Any, context: Context) -> Image:
         import cv2

@@ -14,10 +14,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.contract.data import SALT
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.step import Step, step
-from modelops_runtime.data.table import Rows, Whole, added, counted, hashes
+from modelops_runtime.data.table import InMemory, Rows, added, counted, hashes
 
 SHORTEST_SALT = 16
 """Bytes."""
@@ -27,7 +28,7 @@ ENTITIES: tuple[Entity, ...] = ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", 
 
 def _salt(context: Context, what: str) -> bytes:
     if len(context.salt) < SHORTEST_SALT:
-        raise ConfigurationError(f"{what} needs a secret salt of at least {SHORTEST_SALT} bytes in MODELOPS_SALT")
+        raise ConfigurationError(f"{what} needs a secret salt of at least {SHORTEST_SALT} bytes in {SALT}")
     return context.salt
 
 
@@ -134,7 +135,7 @@ class Generalise(Step):
     rare: Literal["fail", "remove"] = "fail"
 
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
-        [left] = self.on(Whole(frame), context).frames()
+        [left] = self.on(InMemory(frame), context).frames()
         return left
 
     def on(self, rows: Rows, context: Context) -> Rows:
@@ -214,17 +215,17 @@ Span = tuple[int, int, str]
 def _finder(entities: list[Entity], least_score: float) -> Callable[[str], list[Span]]:
     """What finds personal data in a text: spans that do not overlap, in their order."""
     import tldextract
-    from presidio_analyzer import predefined_recognizers as known
+    from presidio_analyzer import predefined_recognizers
 
     # Of itself it would fetch the list of domains' ends; data that is looked at here causes no traffic.
     domain_of = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
     kinds = {
-        "EMAIL_ADDRESS": known.EmailRecognizer,
-        "PHONE_NUMBER": known.PhoneRecognizer,
-        "CREDIT_CARD": known.CreditCardRecognizer,
-        "IBAN_CODE": known.IbanRecognizer,
-        "IP_ADDRESS": known.IpRecognizer,
-        "US_SSN": known.UsSsnRecognizer,
+        "EMAIL_ADDRESS": predefined_recognizers.EmailRecognizer,
+        "PHONE_NUMBER": predefined_recognizers.PhoneRecognizer,
+        "CREDIT_CARD": predefined_recognizers.CreditCardRecognizer,
+        "IBAN_CODE": predefined_recognizers.IbanRecognizer,
+        "IP_ADDRESS": predefined_recognizers.IpRecognizer,
+        "US_SSN": predefined_recognizers.UsSsnRecognizer,
     }
     recognizers = [(entity, kinds[entity]()) for entity in ENTITIES if entity in entities]
     for entity, recognizer in recognizers:
@@ -232,14 +233,14 @@ def _finder(entities: list[Entity], least_score: float) -> Callable[[str], list[
             recognizer.validate_result = lambda text: bool(domain_of(text).fqdn)
 
     def find(text: str) -> list[Span]:
-        found = [
+        candidates = [
             (-result.score, result.start, result.end, entity)
             for entity, recognizer in recognizers
             for result in recognizer.analyze(text, [entity], None)
             if result.score >= least_score
         ]
         spans: list[Span] = []
-        for _score, start, end, entity in sorted(found):
+        for _score, start, end, entity in sorted(candidates):
             if all(end <= other[0] or start >= other[1] for other in spans):
                 spans.append((start, end, entity))
         return sorted(spans)

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from modelops_runtime.data import errors, quantiles
 from modelops_runtime.data.context import Context
-from modelops_runtime.data.quantiles import Found, Keys
+from modelops_runtime.data.quantiles import AtRank, Keys
 from modelops_runtime.data.step import Step, step
-from modelops_runtime.data.table import Rows, Whole, hashes, shuffled
+from modelops_runtime.data.table import InMemory, Rows, hashes, shuffled
 
 PARTS = ("train", "validation", "test")
 Codes = npt.NDArray[Any]
@@ -45,13 +45,13 @@ class Split(Step):
     def parts(self, rows: Rows, context: Context) -> dict[str, Rows]:
         """The three parts by name, each with its rows in their order. Raises DataError: empty part, leak."""
         context.require(rows, [self.column] if self.column else [])
-        found = quantiles.at(rows.map(self._keys, context), self._edges)
-        cuts = {group: [self._last(end) for end in ends] for group, ends in found.items()}
+        edges = quantiles.at(rows.map(self._keys, context), self._edges)
+        cuts = {group: [self._last(end) for end in ends] for group, ends in edges.items()}
         parts = dict(zip(PARTS, rows.divide(partial(self._part, cuts=cuts), len(PARTS), context), strict=True))
         for name, part in parts.items():
             if not part.count():
                 raise errors.empty(f"{rows.count()} rows split by {self.by}: the part {name}")
-        if isinstance(rows, Whole):
+        if isinstance(rows, InMemory):
             # In pieces it would need all rows in one memory; the part follows from the row's own hash there as here.
             frames = {name: next(part.frames()) for name, part in parts.items()}
             check_no_leak(frames, self.column if self.by == "grouped" else None)
@@ -62,11 +62,11 @@ class Split(Step):
         test = round(count * self.test)
         return [count - test - round(count * self.validation), count - test]
 
-    def _last(self, found: Found) -> int:
+    def _last(self, edge: AtRank) -> int:
         """The last key before a cut. Rows with the key at the rank stay together: where most of them are; those of one
         time, before the cut unless they begin at it."""
-        reach = 0 if self.by == "time" else found.same / 2
-        return found.key if found.below + reach < found.rank else max(found.key - 1, 0)
+        reach = 0 if self.by == "time" else edge.same / 2
+        return edge.key if edge.below + reach < edge.rank else max(edge.key - 1, 0)
 
     def _keys(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         """The order in which rows are cut: of time, or of the hash of what must stay together; by stratum."""

@@ -10,7 +10,7 @@ from modelops_runtime.artifacts.preprocessing import apply
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.context import place
 from modelops_runtime.data.steps import STEPS, Context, DataError
-from modelops_runtime.data.table import Whole
+from modelops_runtime.data.table import InMemory
 
 NUMBERS = st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=40)
 
@@ -33,10 +33,10 @@ def test_fill_uses_the_statistic_that_numpy_has(values: list[float | None], by: 
     step = STEPS["fill"](columns=["x"], by=by)
     if not there:
         with pytest.raises(DataError) as caught:
-            step.fit(Whole(frame_of(values)), Context())
+            step.fit(InMemory(frame_of(values)), Context())
         assert caught.value.code == Exit.EMPTY
         return
-    (operation,) = step.fit(Whole(frame_of(values)), Context())
+    (operation,) = step.fit(InMemory(frame_of(values)), Context())
     (filled,) = apply(operation, frame_of(values)["x"].to_numpy())
     counts = {value: there.count(value) for value in there}
     expected = {
@@ -79,7 +79,7 @@ def test_outliers_by_bounds_are_clipped_or_removed(values: list[float | None]) -
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40), st.sampled_from(["iqr", "zscore"]))
 def test_fitted_outliers_have_the_range_of_the_rule(values: list[float], rule: str) -> None:
-    (operation,) = STEPS["outliers"](columns=["x"], rule=rule).fit(Whole(frame_of(list(values))), Context())
+    (operation,) = STEPS["outliers"](columns=["x"], rule=rule).fit(InMemory(frame_of(list(values))), Context())
     if rule == "iqr":
         first, third = np.percentile(values, 25), np.percentile(values, 75)
         expected = (first - 1.5 * (third - first), third + 1.5 * (third - first))

@@ -12,14 +12,14 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, S
 from modelops_runtime.artifacts import preprocessing
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.steps import STEPS, Context, DataError
-from modelops_runtime.data.table import Whole
+from modelops_runtime.data.table import InMemory
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
 
 
 @given(VALUES)
 def test_standard_scaling_equals_scikit_learns_to_the_last_bit(values: list[float]) -> None:
-    (operation,) = STEPS["scale"](columns=["x"]).fit(Whole(pd.DataFrame({"x": values})), Context())
+    (operation,) = STEPS["scale"](columns=["x"]).fit(InMemory(pd.DataFrame({"x": values})), Context())
     (ours,) = preprocessing.apply(operation, np.array(values))
     theirs = StandardScaler().fit_transform(np.array(values).reshape(-1, 1))[:, 0]
     np.testing.assert_array_equal(ours, theirs)
@@ -27,7 +27,7 @@ def test_standard_scaling_equals_scikit_learns_to_the_last_bit(values: list[floa
 
 @given(VALUES)
 def test_minmax_scaling_is_the_formula_and_close_to_scikit_learns(values: list[float]) -> None:
-    (operation,) = STEPS["scale"](columns=["x"], by="minmax").fit(Whole(pd.DataFrame({"x": values})), Context())
+    (operation,) = STEPS["scale"](columns=["x"], by="minmax").fit(InMemory(pd.DataFrame({"x": values})), Context())
     (ours,) = preprocessing.apply(operation, np.array(values))
     low, high = min(values), max(values)
     np.testing.assert_array_equal(ours, (np.array(values) - low) / ((high - low) or 1.0))
@@ -40,22 +40,22 @@ def test_minmax_scaling_is_the_formula_and_close_to_scikit_learns(values: list[f
 def test_categories_are_encoded_as_scikit_learn_does(values: list[str]) -> None:
     frame = pd.DataFrame({"c": values})
     column = frame[["c"]].to_numpy(dtype=object)
-    (one_hot,) = STEPS["encode"](columns=["c"]).fit(Whole(frame), Context())
+    (one_hot,) = STEPS["encode"](columns=["c"]).fit(InMemory(frame), Context())
     ours = np.stack(preprocessing.apply(one_hot, column[:, 0]), axis=1)
     np.testing.assert_array_equal(ours, OneHotEncoder(sparse_output=False).fit_transform(column))
-    (ordinal,) = STEPS["encode"](columns=["c"], by="ordinal").fit(Whole(frame), Context())
+    (ordinal,) = STEPS["encode"](columns=["c"], by="ordinal").fit(InMemory(frame), Context())
     (codes,) = preprocessing.apply(ordinal, column[:, 0])
     np.testing.assert_array_equal(codes, OrdinalEncoder().fit_transform(column)[:, 0])
 
 
 def test_an_unknown_category_fails_or_gives_zeros() -> None:
     frame = pd.DataFrame({"c": ["a", "b"]})
-    (strict,) = STEPS["encode"](columns=["c"]).fit(Whole(frame), Context())
+    (strict,) = STEPS["encode"](columns=["c"]).fit(InMemory(frame), Context())
     with pytest.raises(preprocessing.UnknownCategory):
         preprocessing.apply(strict, np.array(["z"], dtype=object))
-    (lenient,) = STEPS["encode"](columns=["c"], unknown="zeros").fit(Whole(frame), Context())
+    (lenient,) = STEPS["encode"](columns=["c"], unknown="zeros").fit(InMemory(frame), Context())
     assert [list(column) for column in preprocessing.apply(lenient, np.array(["z"], dtype=object))] == [[0], [0]]
-    (ordinal,) = STEPS["encode"](columns=["c"], by="ordinal", unknown="zeros").fit(Whole(frame), Context())
+    (ordinal,) = STEPS["encode"](columns=["c"], by="ordinal", unknown="zeros").fit(InMemory(frame), Context())
     assert list(preprocessing.apply(ordinal, np.array(["z", "b"], dtype=object))[0]) == [-1, 1]
 
 

@@ -10,14 +10,14 @@ import pytest
 from modelops_runtime.artifacts.preprocessing import apply, columns_of, words
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.steps import STEPS, Context, DataError
-from modelops_runtime.data.table import Whole
+from modelops_runtime.data.table import InMemory
 
 TEXTS = pd.DataFrame({"t": ["the cat sat", "the dog sat", "the cat ran", None, "zebra"] * 5})
 
 
 def test_a_text_becomes_the_mean_of_its_known_words() -> None:
     step = STEPS["word_vectors"](column="t", size=8, least_count=6)
-    (operation,) = step.fit(Whole(TEXTS), Context())
+    (operation,) = step.fit(InMemory(TEXTS), Context())
     assert sorted(operation["vectors"]) == ["cat", "sat", "the"]
     result = np.stack(apply(operation, np.array(["The CAT flew!", "zebra", None], dtype="object")), axis=1)
     expected = np.mean([operation["vectors"]["the"], operation["vectors"]["cat"]], axis=0)
@@ -26,15 +26,15 @@ def test_a_text_becomes_the_mean_of_its_known_words() -> None:
 
 
 def test_word_vectors_depend_on_the_seed_alone() -> None:
-    (first,) = STEPS["word_vectors"](column="t", size=8).fit(Whole(TEXTS), Context())
-    assert first == STEPS["word_vectors"](column="t", size=8).fit(Whole(TEXTS), Context())[0]
-    assert first != STEPS["word_vectors"](column="t", size=8, seed=8).fit(Whole(TEXTS), Context())[0]
+    (first,) = STEPS["word_vectors"](column="t", size=8).fit(InMemory(TEXTS), Context())
+    assert first == STEPS["word_vectors"](column="t", size=8).fit(InMemory(TEXTS), Context())[0]
+    assert first != STEPS["word_vectors"](column="t", size=8, seed=8).fit(InMemory(TEXTS), Context())[0]
 
 
 def test_texts_without_words_are_refused() -> None:
     for frame, least in ((pd.DataFrame({"t": ["", None]}), 1), (TEXTS, 1000)):
         with pytest.raises(DataError) as caught:
-            STEPS["word_vectors"](column="t", least_count=least).fit(Whole(frame), Context())
+            STEPS["word_vectors"](column="t", least_count=least).fit(InMemory(frame), Context())
         assert caught.value.code == Exit.EMPTY
     assert words("Über-Straße 12") == ["über", "straße", "12"]
 

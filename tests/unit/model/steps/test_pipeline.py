@@ -13,7 +13,7 @@ from modelops_runtime.contract import ConfigurationError, ContractError, Exit
 from modelops_runtime.data import prepare
 from modelops_runtime.data.pipeline import Pipeline
 from modelops_runtime.data.steps import Context, DataError
-from modelops_runtime.data.table import Whole
+from modelops_runtime.data.table import InMemory
 
 SALT = "0123456789abcdef"
 SPLIT: dict[str, Any] = {"split": {"seed": 3}}
@@ -90,7 +90,7 @@ def test_what_is_fitted_comes_from_the_training_split_alone(folder: Path) -> Non
     saved = Preprocessing.read(run(folder, "out") / "preprocessing.json")
     pipeline = Pipeline.parse({**declared(folder), "steps": declared(folder)["steps"][:6]})
     context = Context(salt=SALT.encode())
-    raw = pipeline.finish(Whole(pipeline.whole(context, lambda _line: None)), context, lambda _line: None)
+    raw = pipeline.finish(InMemory(pipeline.whole(context, lambda _line: None)), context, lambda _line: None)
     train = raw.parts["train"].frame
     mean = [operation["mean"] for operation in saved.operations if operation["kind"] == "standard"]
     assert mean == [

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.steps import Context, DataError
 from modelops_runtime.data.steps.split import Split, check_no_leak
-from modelops_runtime.data.table import Whole
+from modelops_runtime.data.table import InMemory
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=30, max_size=120)
 
 
 def split(step: Split, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return {name: next(part.frames()) for name, part in step.parts(Whole(frame), Context()).items()}
+    return {name: next(part.frames()) for name, part in step.parts(InMemory(frame), Context()).items()}
 
 
 def parts_of(step: Split, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -73,7 +73,9 @@ def test_times_may_be_dates() -> None:
     parts = split(Split(by="time", column="t"), pd.DataFrame({"t": days}))
     assert list(parts["test"]["t"]) == ["2024-01-09", "2024-01-10"]
     with pytest.raises(DataError, match=r"a\.csv, row 1, column t: must be a number or an ISO 8601 time"):
-        Split(by="time", column="t").parts(Whole(pd.DataFrame({"t": ["2024-01-01", "soon"]})), Context(files=["a.csv"]))
+        Split(by="time", column="t").parts(
+            InMemory(pd.DataFrame({"t": ["2024-01-01", "soon"]})), Context(files=["a.csv"])
+        )
 
 
 def test_equal_rows_in_two_parts_are_a_leak() -> None:
@@ -95,7 +97,7 @@ def test_too_few_rows_are_refused() -> None:
 def test_a_row_without_the_value_to_split_by_is_named() -> None:
     frame = pd.DataFrame({"a": range(3), "who": ["x", None, "y"]})
     with pytest.raises(DataError, match="row 1, column who: must be there"):
-        Split(by="grouped", column="who").parts(Whole(frame), Context(files=["a.csv"]))
+        Split(by="grouped", column="who").parts(InMemory(frame), Context(files=["a.csv"]))
 
 
 @pytest.mark.parametrize("fields", [{"by": "time"}, {"column": "a"}, {"validation": 0.5, "test": 0.5}])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.data import prepare, quantiles, storage
 from modelops_runtime.data.steps import Context, DataError
-from modelops_runtime.data.table import Whole, hashes
+from modelops_runtime.data.table import InMemory, hashes
 from tests.unit.model.steps.test_pipeline import SALT, declared, rows
 
 PARTS = ("train", "validation", "test")
@@ -225,7 +225,9 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 @given(st.lists(st.tuples(st.integers(0, 20), FLOATS), min_size=1, max_size=60), st.integers(0, 70))
 def test_a_rank_is_found_as_by_sorting(rows: list[tuple[int, float]], rank: int) -> None:
     groups, numbers = np.array([group for group, _ in rows], "uint64"), np.array([number for _, number in rows]) + 0.0
-    found = quantiles.at(Whole(quantiles.table(groups, quantiles.of_floats(numbers))), lambda count: [rank, count // 2])
+    found = quantiles.at(
+        InMemory(quantiles.table(groups, quantiles.of_floats(numbers))), lambda count: [rank, count // 2]
+    )
     for group in set(groups.tolist()):
         ordered = sorted(numbers[groups == group])
         for at, result in zip((rank, len(ordered) // 2), found[group], strict=True):
