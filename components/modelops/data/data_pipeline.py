@@ -81,8 +81,8 @@ class DataPipeline(pulumi.ComponentResource):
         labels, volume = standard_labels(COMPONENT, COMPONENT, name), args.get("volume")
         claim = optional_claim(f"{name}-data", args["namespace"], labels, volume, args.get("shards", 1), child_opts)
         account = _prerequisites(name, args, child_opts)
-        certificates = _engine_certificates(name, args, child_opts)
-        spec = _job_spec(args, _template(name, args, version, account, claim, certificates))
+        engine_certificates = _engine_certificates(name, args, child_opts)
+        spec = _job_spec(args, _template(name, args, version, account, claim, engine_certificates))
         job: pulumi.Resource = (
             _cron_job(name, args, spec, child_opts) if scheduled else _job(name, args, spec, version, child_opts)
         )
