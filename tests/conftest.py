@@ -1,5 +1,6 @@
 """What holds for all tests: the checkout's own code, which tests are slow, and settings of the tools."""
 
+import asyncio
 import gc
 import os
 import socketserver
@@ -62,3 +63,11 @@ def pytest_collection_finish() -> None:
     """Takes what the imports made out of the garbage collector's rounds: a fifth of the time of the library's tests."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_runtest_setup() -> None:
+    """Pulumi's outputs need an event loop in the main thread; a test before may have ended it by `asyncio.run`."""
+    try:
+        asyncio.get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        asyncio.set_event_loop(asyncio.new_event_loop())

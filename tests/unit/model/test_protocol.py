@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from modelops_runtime.serving import protocol
-from tests.unit.model.support import ROOT
+from tests.conftest import REPOSITORY
 
 COMPARED = "0.54.0"
 """The uvicorn that serving/protocol.py was last compared with."""
@@ -58,9 +58,9 @@ def test_uvicorn_still_has_what_our_protocol_uses() -> None:
 
 
 def test_uvicorn_is_the_version_that_our_protocol_was_written_against() -> None:
-    extras = tomllib.loads((ROOT / "model/pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((REPOSITORY / "model/pyproject.toml").read_text())["project"]["optional-dependencies"]
     [pinned] = re.findall(r"^uvicorn==(.+)$", "\n".join(extras["serve"]), re.MULTILINE)
-    [served] = re.findall(r"^uvicorn==(.+)$", (ROOT / "model/requirements-serve.txt").read_text(), re.MULTILINE)
+    [served] = re.findall(r"^uvicorn==(.+)$", (REPOSITORY / "model/requirements-serve.txt").read_text(), re.MULTILINE)
     assert {pinned, served, version("uvicorn")} == {COMPARED}, (
         f"uvicorn is {pinned} in the extra `serve`, {served} in requirements-serve.txt and {version('uvicorn')} here:"
         f" compare serving/protocol.py with its httptools_impl.py, as was done for {COMPARED}, and change all together"
