@@ -240,7 +240,7 @@ class _StepPod:
         image: pulumi.Input[str],
         command: list[str],
         variables: Mapping[str, pulumi.Input[str]],
-        secrets: list[core.EnvVarArgs],
+        secrets: "list[core.EnvVarArgs]",
         resources: Resources | None,
         defaults: DefaultResources,
         env_secret: pulumi.Input[str] | None = None,
