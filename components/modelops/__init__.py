@@ -16,7 +16,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "modelops.airflow.airflow_pipeline": ("AirflowPipeline",),
     "modelops.core.errors": ("ArgumentsError",),
     "modelops.core.images": ("UPSTREAM_IMAGES",),
-    "modelops.core.types": ("Expose", "Resources"),
+    "modelops.core.types": ("Expose", "Resources", "Toleration"),
     "modelops.data.data_pipeline": ("DataPipeline", "DataPipelineArgs", "DataVolume", "Engine"),
     "modelops.image.model_image": (
         "Compression",
@@ -84,7 +84,6 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "Goal",
         "ModelCache",
         "Publisher",
-        "Toleration",
         "TrainingJobArgs",
     ),
     "modelops.training.training_job": ("TrainingJob",),

@@ -4,7 +4,7 @@ from modelops.airflow.airflow_pipeline import AirflowPipeline
 from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, ExistingAirflow, PipelineData, PipelineTraining
 from modelops.core.errors import ArgumentsError
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.types import Expose, Resources
+from modelops.core.types import Expose, Resources, Toleration
 from modelops.data.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume, Engine
 from modelops.image.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.monitoring.args import (
@@ -52,7 +52,6 @@ from modelops.training.args import (
     Goal,
     ModelCache,
     Publisher,
-    Toleration,
     TrainingJobArgs,
 )
 from modelops.training.training_job import TrainingJob

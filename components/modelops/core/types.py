@@ -41,3 +41,18 @@ class Resources(TypedDict):
     """Resource name of the GPUs (`amd.com/gpu`, `nvidia.com/mig-1g.10gb` …). Default `nvidia.com/gpu`."""
     devices: NotRequired[Mapping[str, int]]
     """Other devices by resource name, such as `rdma/hca_shared_devices_a: 1`. Default: none."""
+
+
+class Toleration(TypedDict):
+    """A node taint that the pods tolerate."""
+
+    key: NotRequired[pulumi.Input[str]]
+    """The taint's key. Default: every taint."""
+    operator: NotRequired[pulumi.Input[str]]
+    """`Equal` or `Exists`. Default `Equal`."""
+    value: NotRequired[pulumi.Input[str]]
+    """The taint's value, with `Equal`. Default: none."""
+    effect: NotRequired[pulumi.Input[str]]
+    """`NoSchedule`, `PreferNoSchedule` or `NoExecute`. Default: each of them."""
+    toleration_seconds: NotRequired[pulumi.Input[int]]
+    """How long a pod stays on a node that gets a `NoExecute` taint, in seconds. Default: forever."""

@@ -64,6 +64,11 @@ class Problems:
         if isinstance(value, str) and (not value or re.search(r"\s", value)):
             self.add(field, value, "must not be empty or contain whitespace")
 
+    def choice(self, field: str, value: object, choices: Sequence[str]) -> None:
+        """One of a few words."""
+        if isinstance(value, str) and value not in choices:
+            self.add(field, value, f"must be one of {', '.join(choices)}")
+
     def image_digest(self, field: str, value: object) -> None:
         """An image reference by digest."""
         if isinstance(value, str) and "@sha256:" not in value:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import Resources
-from modelops.training.args import Toleration
+from modelops.core.types import Resources, Toleration
 
 
 class Engine(Enum):

@@ -14,7 +14,7 @@ import pulumi
 from modelops.core.assets import asset
 from modelops.core.validation import Problems, read_args
 from modelops.data.args import DataPipelineArgs, Engine
-from modelops.kubernetes.pods import DefaultResources, check_resources
+from modelops.kubernetes.pods import DefaultResources, check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_volume
 
 DEFAULT_RESOURCES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="4Gi")
@@ -105,9 +105,8 @@ def _check_fields(problems: Problems, field: str, value: Any, schema: Mapping[st
     for key, entry in value.items():
         if key not in schema["fields"]:
             problems.add(f"{field}.{key}", entry, f"must not be given; valid fields are {', '.join(schema['fields'])}")
-        choices = schema["choices"].get(key)
-        if choices and isinstance(entry, str) and entry not in choices:
-            problems.add(f"{field}.{key}", entry, f"must be one of {', '.join(choices)}")
+        if choices := schema["choices"].get(key):
+            problems.choice(f"{field}.{key}", entry, choices)
     for key in schema["required"]:
         if key not in value:
             problems.missing(f"{field}.{key}")
@@ -141,6 +140,7 @@ def _check_engine(problems: Problems, args: Mapping[str, Any]) -> None:
 
 def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
+    check_scheduling(problems, args)
     problems.number("shards", args.get("shards"), 1, MAX_SHARDS)
     problems.number("retries", args.get("retries"), 0, 10)
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MONTH_SECONDS)

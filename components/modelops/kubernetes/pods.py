@@ -49,6 +49,20 @@ def check_resources(problems: Problems, field: str, resources: Any, defaults: De
         problems.number(f"{field}.devices.{name}", count, minimum=1)
 
 
+def check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
+    """The rules of the arguments that `pod_template` takes from a component for where its pods may run."""
+    problems.text("priority_class", args.get("priority_class"))
+    for index, toleration in enumerate(args.get("tolerations") or []):
+        field = f"tolerations[{index}]"
+        problems.choice(f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))
+        problems.choice(f"{field}.effect", toleration.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"))
+        if "key" not in toleration and toleration.get("operator") != "Exists":
+            problems.missing(f"{field}.key", "it is required unless operator is Exists")
+    affinity = args.get("affinity")
+    for key in affinity if isinstance(affinity, Mapping) else ():
+        problems.choice("affinity", key, ("nodeAffinity", "podAffinity", "podAntiAffinity"))
+
+
 def resource_requirements(resources: Resources | None, defaults: DefaultResources) -> core.ResourceRequirementsArgs:
     """Requests and limits, with defaults for what `resources` leaves out."""
     resources = resources or {}

@@ -108,8 +108,7 @@ def check_volume(problems: Problems, field: str, volume: object, instead: str | 
 def check_access_modes(problems: Problems, field: str, volume: Mapping[str, Any]) -> None:
     """Checks the volume's `access_modes`."""
     for mode in volume.get("access_modes") or []:
-        if isinstance(mode, str) and mode not in ACCESS_MODES:
-            problems.add(f"{field}.access_modes", mode, f"must be one of {', '.join(ACCESS_MODES)}")
+        problems.choice(f"{field}.access_modes", mode, ACCESS_MODES)
 
 
 def check_claim(problems: Problems, field: str, part: Mapping[str, Any]) -> None:

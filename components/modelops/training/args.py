@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import Resources
+from modelops.core.types import Resources, Toleration
 
 
 class Framework(Enum):
@@ -116,21 +116,6 @@ class ModelCache(TypedDict):
     """Access modes of that volume. Default `ReadWriteOnce`, or `ReadWriteMany` with several workers."""
     claim: NotRequired[pulumi.Input[str]]
     """Name of an existing PersistentVolumeClaim in the namespace to use instead."""
-
-
-class Toleration(TypedDict):
-    """A node taint that the pods tolerate."""
-
-    key: NotRequired[pulumi.Input[str]]
-    """The taint's key. Default: every taint."""
-    operator: NotRequired[pulumi.Input[str]]
-    """`Equal` or `Exists`. Default `Equal`."""
-    value: NotRequired[pulumi.Input[str]]
-    """The taint's value, with `Equal`. Default: none."""
-    effect: NotRequired[pulumi.Input[str]]
-    """`NoSchedule`, `PreferNoSchedule` or `NoExecute`. Default: each of them."""
-    toleration_seconds: NotRequired[pulumi.Input[int]]
-    """How long a pod stays on a node that gets a `NoExecute` taint, in seconds. Default: forever."""
 
 
 class TrainingJobArgs(TypedDict):

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 
 from modelops.core.validation import Problems, read_args
-from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_volume
 from modelops.training.args import Backend, Framework, TrainingJobArgs
 from modelops.training.pod import TRAINING_RESOURCES
@@ -17,7 +17,6 @@ MONTH_SECONDS = 2_592_000
 MAX_NAME_LENGTH = 50
 MAX_JOBSET_NAME_LENGTH = 40
 """Shorter, because the Job of a JobSet has a longer name than the JobSet."""
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _RESERVED = ("MODELOPS_", "MLFLOW_", "PET_", "DMLC_")
 
 
@@ -171,20 +170,7 @@ def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.dns_label("queue", args.get("queue"))
     if "queue" in args and args.get("suspend") is False:
         problems.add("suspend", False, "must not be given with queue, which starts the run itself")
-    for index, toleration in enumerate(args.get("tolerations") or []):
-        field = f"tolerations[{index}]"
-        _check_choice(problems, f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))
-        _check_choice(problems, f"{field}.effect", toleration.get("effect"), _EFFECTS)
-        if "key" not in toleration and toleration.get("operator") != "Exists":
-            problems.missing(f"{field}.key", "it is required unless operator is Exists")
-    kinds = ("nodeAffinity", "podAffinity", "podAntiAffinity")
-    for key in _mapping(args.get("affinity")):
-        _check_choice(problems, "affinity", key, kinds)
-
-
-def _check_choice(problems: Problems, field: str, value: object, choices: tuple[str, ...]) -> None:
-    if isinstance(value, str) and value not in choices:
-        problems.add(field, value, f"must be one of {', '.join(choices)}")
+    check_scheduling(problems, args)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
