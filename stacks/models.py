@@ -273,6 +273,10 @@ class ServiceSettings(Model):
     fetch_command: list[str] | None = Field(default=None, min_length=1)
     serve_command: list[str] | None = Field(default=None, min_length=1)
     image_pull_secret: Host | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: list[TolerationSettings] | None = None
+    affinity: dict[str, Any] | None = None
+    priority_class: str | None = None
     model_name: str | None = None
     serving_alias: str = "serving"
     canary: CanarySettings | None = None

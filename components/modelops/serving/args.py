@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import AnyExpose, Resources
+from modelops.core.types import AnyExpose, Resources, Toleration
 from modelops.serving.release.args import BlueGreen, Canary, Shadow
 
 DEFAULT_REPLICAS = 2
@@ -230,6 +230,14 @@ class ModelServiceArgs(TypedDict):
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that serves the model. Default: the image's own."""
+    node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Labels that a node must have. Default: any node."""
+    tolerations: NotRequired[Sequence[Toleration]]
+    """Taints that the pods accept. Default: none."""
+    affinity: NotRequired[Mapping[str, Any]]
+    """Affinity of the pods, in Kubernetes' own spelling (`nodeAffinity`, `podAntiAffinity` …). Default: none."""
+    priority_class: NotRequired[pulumi.Input[str]]
+    """PriorityClass of the pods. Default: the cluster's."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
     canary: NotRequired[Canary]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelops.core.validation import Problems, read_args
-from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_access_modes
 from modelops.serving.args import DEFAULT_MIN_REPLICAS, ModelServiceArgs, is_vllm
 from modelops.serving.release import blue_green, canary, shadow
@@ -67,6 +67,7 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, 14_400)
     problems.number("drain_seconds", args.get("drain_seconds"), 1, 600)
     check_resources(problems, "resources", args.get("resources"))
+    check_scheduling(problems, args)
     cache = args.get("cache") or {}
     problems.quantities("cache", cache, ("storage_size",))
     check_access_modes(problems, "cache", cache)

@@ -377,3 +377,20 @@ def test_only_what_fetches_has_the_registrys_password() -> None:
     }
     reference = {"secretKeyRef": {"name": "reader", "key": "password"}}
     assert given == {"fetch": [{"name": "MLFLOW_TRACKING_PASSWORD", "valueFrom": reference}], "serve": []}
+
+
+def test_pods_run_where_the_arguments_say_those_of_the_smoke_test_and_the_alias_too() -> None:
+    placed = {
+        "node_selector": {"pool": "gpu"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {"nodeAffinity": {}},
+        "priority_class": "serving",
+    }
+    smoke_test = {"inputs": [[0.5]], "outputs": [2.0]}
+    program = serve({**ARGS, **placed, "smoke_test": smoke_test, "serving_alias": "serving"})
+    workloads = [*program.of("Deployment"), *program.of("Job")]
+    assert len(workloads) == 3
+    for workload in workloads:
+        pod = workload.inputs["spec"]["template"]["spec"]
+        assert pod["nodeSelector"] == {"pool": "gpu"} and pod["priorityClassName"] == "serving"
+        assert pod["tolerations"] == placed["tolerations"] and pod["affinity"] == {"nodeAffinity": {}}
