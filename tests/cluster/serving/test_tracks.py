@@ -103,6 +103,7 @@ class TestBlueGreen:
     ) -> None:
         coloured.up(self.before(serving))
         coloured.up(self.released(serving))
+        coloured.unchanged(self.released(serving))
         seen = take(coloured.outputs()["predict_url"], 200)
         assert set(seen.answers) <= NEW and not seen.failed
         assert set(meanwhile.answers) & OLD and not meanwhile.failed
@@ -112,7 +113,6 @@ class TestBlueGreen:
         coloured.up(self.released(serving))
         assert versions(serving.pods("colours", track="blue")) == {"double"}
         assert len(serving.pods("colours", track="blue")) == len(serving.pods("colours", track="green")) == 2
-        coloured.unchanged(self.released(serving))
 
     def test_switching_back_touches_the_service_alone(
         self, serving: Serving, coloured: Stack, meanwhile: Seen, figure: Callable[[str], None]
