@@ -1,6 +1,6 @@
 """From source to a served and watched model, and what happens when something changes or breaks.
 
-The tests share one stack and build on each other, in the order in which they stand.
+The tests share one stack. Each takes it as it is, up and serving, and leaves it so; the last one takes it down.
 """
 
 import subprocess
@@ -36,14 +36,17 @@ def stack(project_copy: Path) -> Iterator[ProjectStack]:
     config = (project_copy / "stacks" / "Pulumi.dev.yaml").read_text()
     (project_copy / "stacks" / f"Pulumi.{STACK}.yaml").write_text(config)
     made = ProjectStack(project_copy, STACK)
-    yield made
-    made.pulumi("destroy", "--yes", "--skip-preview")
-    made.pulumi("stack", "rm", "--yes", "--force", "--preserve-config")
+    try:
+        made.up()
+        yield made
+    finally:
+        made.pulumi("destroy", "--yes", "--skip-preview")
+        made.pulumi("stack", "rm", "--yes", "--force", "--preserve-config")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def outputs(stack: ProjectStack) -> dict[str, str]:
-    stack.up()
+    """The outputs as the test finds them."""
     return stack.outputs()
 
 
@@ -169,33 +172,33 @@ def test_a_changed_hyperparameter_trains_once_and_rolls_without_a_failed_request
 def test_a_failing_training_names_job_and_reason_and_leaves_the_old_model(
     stack: ProjectStack, outputs: dict[str, str]
 ) -> None:
-    serving = stack.outputs()
     script = stack.project / "model" / "sample" / "train.py"
     good = script.read_text()
     script.write_text('import sys\nprint("the data is upside down", file=sys.stderr)\nsys.exit(1)\n')
-    with load(serving["predict_url"], callers=1) as seen:
-        failed = stack.pulumi("up", "--yes", "--skip-preview")
+    try:
+        with load(outputs["predict_url"], callers=1) as seen:
+            failed = stack.pulumi("up", "--yes", "--skip-preview")
+    finally:
+        script.write_text(good)
     text = failed.stdout + failed.stderr
     assert failed.returncode != 0
     assert "Job" in text and "the data is upside down" in text, text
     assert not seen.failed and seen.answered > 0
     assert len(seen.outputs) == 1
 
-    script.write_text(good)
     stack.up()
     status, _ = post(stack.outputs()["predict_url"], {"inputs": [[0.5]]})
     assert status == 200
 
 
 def test_a_gate_that_is_not_met_stops_the_release(stack: ProjectStack, outputs: dict[str, str]) -> None:
-    serving = stack.outputs()
     stack.edit("modelops:model", "gate", value={"mse": {"max": 0.0001}})
     stack.edit("modelops:model", "parameters", "epochs", value=311)
     failed = stack.pulumi("up", "--yes", "--skip-preview")
     text = failed.stdout + failed.stderr
     assert failed.returncode != 0
     assert "mse" in text and "0.0001" in text, text
-    status, _ = post(serving["predict_url"], {"inputs": [[0.5]]})
+    status, _ = post(outputs["predict_url"], {"inputs": [[0.5]]})
     assert status == 200
 
     stack.edit("modelops:model", "gate", value={"mse": {"max": 100.0}})
@@ -220,6 +223,12 @@ def test_wrong_settings_are_all_named_before_anything_is_created(stack: ProjectS
     assert stack.resources() == before
 
 
+@pytest.mark.usefixtures("outputs")
+def test_committed_stack_config_is_not_edited_by_all_this() -> None:
+    done = subprocess.run(["git", "status", "--porcelain", "stacks"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert "Pulumi.dev.yaml" not in done.stdout or done.returncode != 0
+
+
 def test_destroy_leaves_nothing(stack: ProjectStack, outputs: dict[str, str]) -> None:
     done = stack.pulumi("destroy", "--yes", "--skip-preview")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -227,8 +236,3 @@ def test_destroy_leaves_nothing(stack: ProjectStack, outputs: dict[str, str]) ->
     assert not [name for name in names if NAMESPACE in name]
     for kind in ("clusterroles", "clusterrolebindings", "persistentvolumes"):
         assert STACK not in kubectl("get", kind, "--output", "json")
-
-
-def test_committed_stack_config_is_not_edited_by_all_this() -> None:
-    done = subprocess.run(["git", "status", "--porcelain", "stacks"], cwd=REPOSITORY, capture_output=True, text=True)
-    assert "Pulumi.dev.yaml" not in done.stdout or done.returncode != 0

@@ -153,6 +153,9 @@ def run_in_image(place: Place, script: str, *arguments: str, seconds: int = 60) 
 
 
 def test_pods_are_restricted_and_have_no_token(place: Place) -> None:
-    for pod in objects("pods", place.namespace, "--selector", "app.kubernetes.io/name=data-pipeline"):
+    place.new_stack().up(place.program("restricted", "one"))
+    pods = objects("pods", place.namespace, "--selector", "app.kubernetes.io/name=data-pipeline")
+    assert pods
+    for pod in pods:
         assert pod["spec"]["automountServiceAccountToken"] is False
         assert pod["spec"]["serviceAccountName"] != "default"

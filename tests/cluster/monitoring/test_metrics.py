@@ -1,7 +1,7 @@
 """What MonitoringStack sees of the other components, none of which says a word of it, and where its alerts go.
 
 One stack for all the tests: monitoring, a service that can be made to fail, a training, a data pipeline, beside the
-registry that the serving tests have. They build on each other, in the order in which they stand.
+registry that the serving tests have.
 """
 
 import base64

@@ -16,6 +16,11 @@ from tests.cluster.support import REPOSITORY, exposure, kubectl, objects
 from tests.models import write_model
 
 MODEL = "line"
+WRONG_SLOPE = -4.0
+SLOPES = {"triple": 3.0, "wrong": WRONG_SLOPE}
+"""Of the models y = slope·x + 1, by alias; it is 2 under any other one."""
+BROKEN = "broken"
+"""The alias of a model whose own golden prediction is wrong: its server never gets ready."""
 SMALL = {"cpu": "20m", "memory": "96Mi"}
 """Resources of a serving pod: many have to fit on one small node."""
 
@@ -34,24 +39,20 @@ class Serving:
     """Makes an empty stack in the namespace; it is destroyed at the end of the session."""
     published: set[str] = field(default_factory=set)
 
-    def uri(self, alias: str, *, slope: float = 2.0, golden_error: float = 0.0) -> str:
-        """URI of a model y = slope·x + 1, published under the alias when it is first asked for.
-
-        With a `golden_error` its own golden prediction is wrong by so much: its server never gets ready.
-        """
+    def uri(self, alias: str) -> str:
+        """URI of the model that SLOPES and BROKEN describe, published under the alias when it is first asked for."""
         if alias not in self.published:
-            publish(self.registry_url, alias, slope=slope, golden_error=golden_error)
+            publish(self.registry_url, alias, slope=SLOPES.get(alias, 2.0), golden_error=float(alias == BROKEN))
             self.published.add(alias)
         return f"models:/{MODEL}@{alias}"
 
     def args(self, alias: str = "double", *, exposed: bool = False, **changes: Any) -> dict[str, Any]:
         """Arguments of a small ModelService, y = 2x + 1 unless said otherwise; `exposed` to this process as well."""
-        slope = {"double": 2.0, "triple": 3.0}.get(alias, 2.0)
         return {
             "namespace": self.namespace,
             "image": self.image,
             "tracking_uri": self.tracking_uri,
-            "model_uri": self.uri(alias, slope=slope),
+            "model_uri": self.uri(alias),
             "resources": SMALL,
             **({"expose": exposure()} if exposed else {}),
             **changes,
@@ -85,7 +86,7 @@ class Serving:
 
 
 def publish(registry_url: str, alias: str, *, slope: float, golden_error: float) -> None:
-    """Registers a version of MODEL, y = slope·x + 1."""
+    """Registers a version of MODEL, y = slope·x + 1, whose golden prediction is wrong by `golden_error`."""
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder), name=MODEL, weights=((slope,),), golden_error=golden_error)
         publish_folder(registry_url, MODEL, alias, Path(folder))

@@ -12,7 +12,7 @@ import pytest
 
 from modelops.kubernetes import certificates
 from tests.cluster.serving import gateway
-from tests.cluster.serving.support import Serving
+from tests.cluster.serving.support import WRONG_SLOPE, Serving
 from tests.cluster.serving.watching import write_record
 from tests.cluster.support import apply, eventually
 from tests.load import INPUTS, Seen, load, take
@@ -20,7 +20,6 @@ from tests.load import INPUTS, Seen, load, take
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
 HOST = "model.test"
-WRONG_SLOPE = -4.0
 OLD = {(value, 2 * value + 1) for value in INPUTS}
 NEW = {(value, WRONG_SLOPE * value + 1) for value in INPUTS}
 POINTS = 3
@@ -37,7 +36,7 @@ def url(address: str) -> str:
 
 
 class TestWeights:
-    """A canary by the weights of an HTTPRoute, at a Gateway of the service's own. The tests build on each other."""
+    """A canary by the weights of an HTTPRoute, at a Gateway of the service's own."""
 
     @pytest.fixture(scope="class")
     def address(self, serving: Serving) -> Iterator[str]:
@@ -53,8 +52,12 @@ class TestWeights:
         made.destroy(succeed=None)
 
     def program(self, serving: Serving, percent: int) -> Any:
-        uri = serving.uri("wrong", slope=WRONG_SLOPE)
-        canary = {"model_uri": uri, "weight_percent": percent, "split": "Gateway", "analysis": ANALYSIS}
+        canary = {
+            "model_uri": serving.uri("wrong"),
+            "weight_percent": percent,
+            "split": "Gateway",
+            "analysis": ANALYSIS,
+        }
         route = {"host": HOST, "gateway_class": gateway.CLASS}
         return serving.program("weighed", replicas=1, drain_seconds=5, route=route, canary=canary)
 
@@ -62,8 +65,9 @@ class TestWeights:
         return take(url(address), requests, host=HOST)
 
     def test_a_tenth_of_the_requests_is_the_canarys(
-        self, address: str, stack: Any, figure: Callable[[str], None]
+        self, serving: Serving, address: str, stack: Any, figure: Callable[[str], None]
     ) -> None:
+        stack.up(self.program(serving, 10))
         assert stack.outputs()["url"] == f"http://{HOST}"
         seen = self.shared(address, 5000)
         share = seen.share(*NEW)
@@ -84,6 +88,7 @@ class TestWeights:
     def test_a_canary_that_is_rolled_back_gets_none_and_its_end_loses_none(
         self, serving: Serving, address: str, stack: Any, figure: Callable[[str], None]
     ) -> None:
+        stack.up(self.program(serving, 40))
         old, new = serving.uri("double"), serving.uri("wrong")
         write_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
         with load(url(address), callers=2, pause_seconds=0.01, inputs=INPUTS, host=HOST) as meanwhile:
@@ -108,7 +113,7 @@ def test_a_gateway_that_is_there_mirrors_requests_to_a_shadow(serving: Serving, 
         },
     }
     stack = serving.new_stack()
-    shadow = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE), "mirroring": "Gateway"}
+    shadow = {"model_uri": serving.uri("wrong"), "mirroring": "Gateway"}
     route = {"host": HOST, "gateway": {"name": "shared", "https": False}}
     with gateway.installed({"namespace": serving.namespace, "name": "shared"}) as address:
         apply(shared)

@@ -10,8 +10,8 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from modelops import ModelService
-from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import Serving, versions
+from tests.cluster.provider.harness import Outcome, Stack
+from tests.cluster.serving.support import BROKEN, Serving, versions
 from tests.cluster.support import eventually, objects, post
 from tests.load import Seen, load
 
@@ -116,17 +116,24 @@ def settled(serving: Serving, stack: Stack, alias: str, **more: Any) -> None:
 SMOKE = {"smoke_test": {"inputs": [[0.5], [1]], "outputs": [2.0, 3.0]}}
 
 
+def stopped(serving: Serving, stack: Stack) -> Outcome:
+    """Tries to release a version that its smoke test stops."""
+    return stack.up(serving.program(NAME, alias="triple", **SHAPE, **SMOKE), succeed=False)
+
+
 def test_a_version_that_answers_wrongly_is_stopped_before_it_takes_traffic(serving: Serving, stack: Stack) -> None:
     settled(serving, stack, "double", **SMOKE)
     before = {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")}
     with load(stack.outputs()["predict_url"], kept=2) as seen:
-        failed = stack.up(serving.program(NAME, alias="triple", **SHAPE, **SMOKE), succeed=False)
+        failed = stopped(serving, stack)
     assert "outputs[0] is 2.5, must be 2 within" in failed.text, failed.text
     assert not seen.failed and seen.outputs == {2.0}
     assert {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")} == before
 
 
 def test_after_a_failed_smoke_test_the_next_good_version_goes_out(serving: Serving, stack: Stack) -> None:
+    settled(serving, stack, "double", **SMOKE)
+    stopped(serving, stack)
     expected = {"smoke_test": {"inputs": [[0.5]], "outputs": [2.5]}}
     stack.up(serving.program(NAME, alias="triple", **SHAPE, **expected))
     assert versions(serving.pods(NAME, track="stable")) == {"triple"}
@@ -136,10 +143,9 @@ def test_after_a_failed_smoke_test_the_next_good_version_goes_out(serving: Servi
 
 
 def test_a_version_that_never_gets_ready_leaves_the_old_one_serving(serving: Serving, stack: Stack) -> None:
-    serving.uri("broken", golden_error=1.0)
     settled(serving, stack, "double")
     with load(stack.outputs()["predict_url"], kept=2) as seen:
-        failed = stack.up(serving.program(NAME, alias="broken", **SHAPE, startup_timeout_seconds=10), succeed=False)
+        failed = stack.up(serving.program(NAME, alias=BROKEN, **SHAPE, startup_timeout_seconds=10), succeed=False)
     assert "golden" in failed.text, failed.text
     assert not seen.failed and seen.outputs == {2.0}
 

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.support import Serving, versions
+from tests.cluster.serving.support import BROKEN, WRONG_SLOPE, Serving, versions
 from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl
 from tests.load import INPUTS, Seen, load, take
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
-WRONG_SLOPE = -4.0
 OLD = {(value, 2 * value + 1) for value in INPUTS}
 NEW = {(value, WRONG_SLOPE * value + 1) for value in INPUTS}
 POINTS = 3
@@ -22,7 +21,7 @@ POINTS = 3
 
 def test_a_plain_cluster_splits_by_pods_within_three_points(serving: Serving, figure: Callable[[str], None]) -> None:
     stack = serving.new_stack()
-    canary = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE), "weight_percent": 10}
+    canary = {"model_uri": serving.uri("wrong"), "weight_percent": 10}
     stack.up(serving.program("split", replicas=9, exposed=True, canary=canary))
     url = stack.outputs()["predict_url"]
     # A node may take a moment to learn of a new address.
@@ -64,7 +63,7 @@ def test_an_autoscaled_canary_goes_and_the_next_one_comes(serving: Serving) -> N
 @pytest.fixture(scope="class")
 def coloured(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
-    made.up(TestBlueGreen().program(serving, "double", live="blue"))
+    made.up(TestBlueGreen().before(serving))
     yield made
     made.destroy(succeed=None)
 
@@ -77,40 +76,49 @@ def meanwhile(coloured: Stack) -> Iterator[Seen]:
 
 
 class TestBlueGreen:
-    """The tests build on each other."""
+    """Each test first brings the tracks to where it begins."""
 
     def program(self, serving: Serving, alias: str, **blue_green: Any) -> Any:
         return serving.program(
             "colours",
-            model_uri=serving.uri(alias, slope=WRONG_SLOPE if alias == "wrong" else 2.0),
+            alias=alias,
             replicas=2,
             exposed=True,
             drain_seconds=5,
-            startup_timeout_seconds=120,
+            startup_timeout_seconds=30 if alias == BROKEN else 120,
             blue_green=blue_green,
         )
+
+    def before(self, serving: Serving) -> Any:
+        return self.program(serving, "double", live="blue")
 
     def released(self, serving: Serving) -> Any:
         return self.program(serving, "wrong", live="green", standby_model_uri=serving.uri("double"))
 
+    def switched_back(self, serving: Serving) -> Any:
+        return self.program(serving, "double", live="blue", standby_model_uri=serving.uri("wrong"))
+
     def test_a_release_switches_all_requests_and_loses_none(
         self, serving: Serving, coloured: Stack, meanwhile: Seen, figure: Callable[[str], None]
     ) -> None:
+        coloured.up(self.before(serving))
         coloured.up(self.released(serving))
+        coloured.unchanged(self.released(serving))
         seen = take(coloured.outputs()["predict_url"], 200)
         assert set(seen.answers) <= NEW and not seen.failed
         assert set(meanwhile.answers) & OLD and not meanwhile.failed
         figure(f"blue/green: {meanwhile.total} requests over the switch, {len(meanwhile.failed)} failed")
 
     def test_the_old_track_stays(self, serving: Serving, coloured: Stack) -> None:
+        coloured.up(self.released(serving))
         assert versions(serving.pods("colours", track="blue")) == {"double"}
         assert len(serving.pods("colours", track="blue")) == len(serving.pods("colours", track="green")) == 2
-        coloured.unchanged(self.released(serving))
 
     def test_switching_back_touches_the_service_alone(
         self, serving: Serving, coloured: Stack, meanwhile: Seen, figure: Callable[[str], None]
     ) -> None:
-        back = self.program(serving, "double", live="blue", standby_model_uri=serving.uri("wrong"))
+        coloured.up(self.released(serving))
+        back = self.switched_back(serving)
         assert coloured.preview(back).changed() == {"colours": ["update"]}
         pods = {pod["metadata"]["uid"] for pod in serving.pods("colours")}
         started = time.monotonic()
@@ -124,17 +132,9 @@ class TestBlueGreen:
     def test_a_version_that_does_not_start_never_gets_a_request(
         self, serving: Serving, coloured: Stack, meanwhile: Seen
     ) -> None:
-        serving.uri("broken", golden_error=1.0)
-        program = serving.program(
-            "colours",
-            model_uri=serving.uri("broken"),
-            replicas=2,
-            exposed=True,
-            drain_seconds=5,
-            startup_timeout_seconds=30,
-            blue_green={"live": "green", "standby_model_uri": serving.uri("double")},
-        )
-        coloured.up(program, succeed=False)
+        coloured.up(self.switched_back(serving))
+        broken = self.program(serving, BROKEN, live="green", standby_model_uri=serving.uri("double"))
+        coloured.up(broken, succeed=False)
         seen = take(coloured.outputs()["predict_url"], 100)
         assert set(seen.answers) <= OLD and not seen.failed
         assert not meanwhile.failed
@@ -143,8 +143,7 @@ class TestBlueGreen:
 @pytest.fixture(scope="class")
 def shaded(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
-    shadow = {"model_uri": serving.uri("wrong", slope=WRONG_SLOPE)}
-    made.up(serving.program("shaded", replicas=1, exposed=True, shadow=shadow))
+    made.up(serving.program("shaded", replicas=1, exposed=True, shadow={"model_uri": serving.uri("wrong")}))
     yield made
     made.destroy(succeed=None)
 

@@ -112,7 +112,7 @@ def test_the_smallest_service(serving: Serving, example: Callable[[str], Example
 def test_blue_and_green_take_turns(serving: Serving, example: Callable[[str], Example]) -> None:
     tracks = example("blue-green")
     assert predicts(tracks.up(**common(serving), live="blue")["predict_url"], 2.0)
-    new = {"live": "green", "model_uri": serving.uri("triple", slope=3.0), "standby": serving.uri("double")}
+    new = {"live": "green", "model_uri": serving.uri("triple"), "standby": serving.uri("double")}
     assert predicts(tracks.up(**new)["predict_url"], 2.5)
 
 

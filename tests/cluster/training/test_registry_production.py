@@ -1,6 +1,6 @@
 """A registry on PostgreSQL and an object store, with accounts and back-ups, on the real cluster.
 
-The tests share one registry and build on each other, in the order in which they stand.
+The tests share one registry; what some of them begin with, a published model and a back-up, is made once.
 """
 
 import base64
@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.training, pytest.mark.long]
 
 MODEL = "kept"
 NEW_PASSWORD = "planted-new-password"
+CHANGED = {"auth": {"admin_password": NEW_PASSWORD}}
+SERVING = {"name": MODEL, "alias": "serving", "version": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +74,39 @@ def fetched(registry: Registry, target: Path) -> Any:
     )
 
 
+@pytest.fixture(scope="module")
+def published(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that is in the registry as its version 1."""
+    output = tmp_path_factory.mktemp("training") / "output"
+    write_model(output / "model", name=MODEL)
+    (output / "metrics.json").write_text('{"mse": 0.25}')
+    user, password = registry.credentials("writer_secret")
+    done = run_module(
+        "modelops_runtime publish",
+        MODELOPS_RUN_ID="abc",
+        MODELOPS_MODEL_NAME=MODEL,
+        MODELOPS_OUTPUT_DIR=output,
+        MLFLOW_TRACKING_URI=registry.stack.outputs()["url"],
+        MLFLOW_TRACKING_USERNAME=user,
+        MLFLOW_TRACKING_PASSWORD=password,
+    )
+    assert done.returncode == 0, done.stderr
+    return output / "model"
+
+
+@pytest.fixture(scope="module")
+def backed_up(registry: Registry, published: Path) -> str:
+    """What the Job said that backed everything up, with a version that serves."""
+    assert ask(registry, "registered-models/alias", registry.credentials("writer_secret"), SERVING)[0] == 200
+    return registry.run_job(f"{NAME}-backup", "backup-now")
+
+
 def test_an_unchanged_up_changes_nothing(registry: Registry) -> None:
     registry.stack.unchanged(registry.program())
 
 
 def test_nobody_gets_in_without_a_password(registry: Registry) -> None:
+    registry.stack.up(registry.program())
     search = "experiments/search?max_results=5"
     assert ask(registry, search, None)[0] == 401
     assert ask(registry, search, ("admin", "wrong"))[0] == 401
@@ -89,36 +119,23 @@ def test_nobody_gets_in_without_a_password(registry: Registry) -> None:
 
 
 def test_a_model_goes_through_the_proxy_into_the_object_store_and_back(
-    registry: Registry, object_store: s3.ObjectStore, tmp_path: Path
+    registry: Registry, object_store: s3.ObjectStore, published: Path, tmp_path: Path
 ) -> None:
-    write_model(tmp_path / "output" / "model", name=MODEL)
-    (tmp_path / "output" / "metrics.json").write_text('{"mse": 0.25}')
-    user, password = registry.credentials("writer_secret")
-    published = run_module(
-        "modelops_runtime publish",
-        MODELOPS_RUN_ID="abc",
-        MODELOPS_MODEL_NAME=MODEL,
-        MODELOPS_OUTPUT_DIR=tmp_path / "output",
-        MLFLOW_TRACKING_URI=registry.stack.outputs()["url"],
-        MLFLOW_TRACKING_USERNAME=user,
-        MLFLOW_TRACKING_PASSWORD=password,
-    )
-    assert published.returncode == 0, published.stderr
     kept = object_store.objects("mlflow/")
     assert any(key.endswith("/artifacts/model/model.tflite") for key in kept), kept
 
     done = fetched(registry, tmp_path / "fetched")
     assert done.returncode == 0, done.stderr
-    expected = (tmp_path / "output" / "model" / "model.tflite").read_bytes()
-    assert (tmp_path / "fetched" / "model.tflite").read_bytes() == expected
+    assert (tmp_path / "fetched" / "model.tflite").read_bytes() == (published / "model.tflite").read_bytes()
 
 
+@pytest.mark.usefixtures("published")
 def test_who_may_only_read_changes_nothing(registry: Registry) -> None:
-    alias = {"name": MODEL, "alias": "serving", "version": "1"}
-    assert ask(registry, "registered-models/alias", registry.credentials("reader_secret"), alias)[0] == 403
-    assert ask(registry, "registered-models/alias", registry.credentials("writer_secret"), alias)[0] == 200
+    assert ask(registry, "registered-models/alias", registry.credentials("reader_secret"), SERVING)[0] == 403
+    assert ask(registry, "registered-models/alias", registry.credentials("writer_secret"), SERVING)[0] == 200
 
 
+@pytest.mark.usefixtures("published")
 def test_runs_and_versions_are_in_postgresql(registry: Registry) -> None:
     count = "import os, sqlalchemy as s; e = s.create_engine(os.environ['MLFLOW_BACKEND_STORE_URI']); "
     count += "print(e.dialect.name, e.connect().execute(s.text('select count(*) from model_versions')).scalar())"
@@ -126,10 +143,9 @@ def test_runs_and_versions_are_in_postgresql(registry: Registry) -> None:
 
 
 def test_what_a_backup_holds_comes_back_after_everything_was_lost(
-    registry: Registry, object_store: s3.ObjectStore, tmp_path: Path
+    registry: Registry, object_store: s3.ObjectStore, backed_up: str, tmp_path: Path
 ) -> None:
-    said = registry.run_job(f"{NAME}-backup", "backup-now")
-    assert "dumped the database into database/" in said
+    assert "dumped the database into database/" in backed_up
 
     object_store.remove("mlflow")
     drop = "drop schema public cascade; create schema public"
@@ -159,21 +175,22 @@ def restart(registry: Registry) -> None:
 def test_changed_passwords_hold_after_the_next_up(registry: Registry) -> None:
     database = next(urn for urn in urns(registry) if urn.endswith(f"Secret::{NAME}-postgres"))
     before = registry.credentials("writer_secret")
-    changed = {"auth": {"admin_password": NEW_PASSWORD}}
-    registry.stack.up(registry.program(**changed), "--replace", database)
+    registry.stack.up(registry.program(**CHANGED), "--replace", database)
     search = "experiments/search?max_results=5"
     # The new pod is ready; the nodes may take a moment to lead there.
     eventually(lambda: ask(registry, search, ("admin", NEW_PASSWORD))[0] == 200, timeout_seconds=120)
     assert ask(registry, search, ("admin", ADMIN_PASSWORD))[0] == 401
     assert ask(registry, search, before)[0] == 200
-    registry.stack.unchanged(registry.program(**changed))
+    registry.stack.unchanged(registry.program(**CHANGED))
 
 
 def urns(registry: Registry) -> list[str]:
     return [resource["urn"] for resource in json.loads(registry.stack.state_text())["deployment"]["resources"]]
 
 
+@pytest.mark.usefixtures("backed_up")
 def test_no_password_stands_anywhere_in_clear(registry: Registry, object_store: s3.ObjectStore) -> None:
+    registry.stack.up(registry.program(**CHANGED))
     planted = [ADMIN_PASSWORD, NEW_PASSWORD, object_store.secret_key]
     planted += [registry.credentials(output)[1] for output in ("writer_secret", "reader_secret")]
     planted += [base64.b64encode(word.encode()).decode() for word in planted]

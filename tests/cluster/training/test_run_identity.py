@@ -22,6 +22,12 @@ def stack(light: Light) -> Iterator[Stack]:
     made.destroy(succeed=None)
 
 
+@pytest.fixture
+def trained(light: Light, stack: Stack) -> None:
+    """The stack is up and its run is published, be its Job there or not."""
+    stack.up(identical(light))
+
+
 def identical(light: Light, name: str = "identity", **changes: Any) -> Any:
     return light.program(name, "count", **{"parameters": {**PARAMETERS, "test": "identity"}, **changes})
 
@@ -45,9 +51,11 @@ def test_a_job_that_is_gone_changes_nothing_for_an_unchanged_stack(light: Light,
     assert light.jobs("identity") == []
 
 
+@pytest.mark.usefixtures("trained")
 def test_after_a_refresh_the_job_is_there_again_and_trains_nothing(
     light: Light, stack: Stack, figure: Callable[[str], None]
 ) -> None:
+    remove_job(light, "identity")
     stack.refresh()
     started = time.monotonic()
     assert stack.up(identical(light)).changed() == {"identity": ["create"]}
@@ -58,12 +66,14 @@ def test_after_a_refresh_the_job_is_there_again_and_trains_nothing(
     stack.unchanged(identical(light))
 
 
+@pytest.mark.usefixtures("trained")
 def test_another_gate_or_deadline_makes_another_job_but_trains_nothing(light: Light, stack: Stack) -> None:
     stack.up(identical(light, gate={"mse": {"max": 1}}, timeout_seconds=300))
     assert len(light.jobs("identity")) == 1
     assert light.results(stack) == ["begun at [0]"]
 
 
+@pytest.mark.usefixtures("trained")
 def test_another_stack_with_the_same_inputs_finds_the_version(light: Light, stack: Stack) -> None:
     """As another machine without this one's state would."""
     other = light.new_stack()
@@ -74,6 +84,7 @@ def test_another_stack_with_the_same_inputs_finds_the_version(light: Light, stac
     other.destroy()
 
 
+@pytest.mark.usefixtures("trained")
 def test_a_changed_parameter_trains_once_and_taking_it_back_trains_nothing(light: Light, stack: Stack) -> None:
     first = stack.outputs()["run_id"]
     stack.up(identical(light, parameters={**PARAMETERS, "test": "changed"}))
