@@ -11,17 +11,19 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import ResourceProviderServicer, plugin_pb2, provider_pb2, status_pb2
 
-from . import config, refused, settings
-from .checking import check
-from .cluster import Cluster, connect
-from .deleting import delete
-from .diffing import diff
+from . import refused
+from .cluster import settings
+from .cluster.config_diff import diff_config
+from .cluster.connection import Cluster, connect
 from .errors import ApiError, NoMatchError, Refused, Unreachable
-from .host import Host
-from .properties import decode, encode
-from .reading import GONE, read
-from .requests import Naming, Resource, Written
-from .writing import Writer
+from .objects.properties import decode, encode
+from .operations.check import check
+from .operations.delete import delete
+from .operations.diff import diff
+from .operations.host import Host
+from .operations.read import GONE, read
+from .operations.requests import Naming, Resource, Written
+from .operations.write import Writer
 
 VERSION = "4.34.2"
 
@@ -98,7 +100,7 @@ class KubernetesProvider(ResourceProviderServicer):
 
     @_answered
     def DiffConfig(self, request: Any, context: grpc.ServicerContext) -> Any:
-        diffs, replaces = config.diff_config(decode(request.olds), decode(request.news))
+        diffs, replaces = diff_config(decode(request.olds), decode(request.news))
         kind = provider_pb2.DiffResponse.DIFF_SOME if diffs else provider_pb2.DiffResponse.DIFF_NONE
         return provider_pb2.DiffResponse(changes=kind, diffs=diffs, replaces=replaces)
 

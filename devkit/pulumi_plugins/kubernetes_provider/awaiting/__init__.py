@@ -1,6 +1,6 @@
 """Waits: until an object is ready, and until it is gone."""
 
-from .. import annotations, kinds
+from ..objects import annotations, kinds
 from . import conditions
 from .base import Awaiter, Object, Verdict
 from .jobs import JobAwaiter

@@ -4,10 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from .. import annotations, kinds
-from ..client import Client
-from ..discovery import Discovery
+from ..cluster.client import Client
+from ..cluster.connection import Cluster
+from ..cluster.discovery import Discovery
 from ..errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..objects import annotations, kinds
 from .base import Awaiter, Feed, Object, Verdict, at
 from .watching import Follower, View
 
@@ -118,6 +119,11 @@ class Waiter:
             view.replace(feed.name, [])
             return
         Follower(view, feed.name, self._client, path, feed.label_selector, feed.field_selector, awaiter.observe).start()
+
+
+def waiter_for(cluster: Cluster) -> Waiter:
+    """A waiter on `cluster`. Raises Unreachable."""
+    return Waiter(cluster.client, cluster.discovery, cluster.cancelled)
 
 
 def _finalizers(obj: Object) -> list[str]:

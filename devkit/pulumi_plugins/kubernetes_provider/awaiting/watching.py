@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..client import Client
+from ..cluster.client import Client
 from ..errors import ApiError, Unreachable
 from .base import Object, at
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from .errors import ApiError, Unreachable
+from ..errors import ApiError, Unreachable
 from .kubeconfig import Config
 
 Object = dict[str, Any]

@@ -1,12 +1,13 @@
 """Check: the program's inputs, named, put in a namespace and normalized."""
 
-from . import annotations, kinds, naming, refused
-from .cluster import Cluster
-from .errors import Refused
-from .normalize import normalize
-from .properties import Map, Unknown, from_object, to_object
+from .. import refused
+from ..cluster.connection import Cluster
+from ..errors import Refused
+from ..objects import annotations, kinds, naming
+from ..objects.normalize import normalize
+from ..objects.properties import Map, Unknown, from_object, to_object
+from ..objects.secrets import annotate_secrets
 from .requests import Naming, Resource
-from .secrets import annotate_secrets
 
 
 def check(cluster: Cluster, resource: Resource, olds: Map | None, news: Map, wanted: Naming) -> Map:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from . import annotations, checkpoint, kinds, naming
-from .awaiting.jobs import job_verdict
-from .checking import set_default_namespace
-from .cluster import Cluster
-from .diff import Change, changes, path_text, without_ignored
-from .errors import ApiError, NoMatchError, Unreachable
+from ..awaiting.jobs import job_verdict
+from ..cluster.connection import Cluster
+from ..errors import ApiError, NoMatchError, Unreachable
+from ..objects import annotations, checkpoint, kinds, naming
+from ..objects.normalize import normalize, prune
+from ..objects.properties import Map, to_object
+from .changes import Change, changes, path_text, without_ignored
+from .check import set_default_namespace
 from .host import Host
-from .normalize import normalize, prune
-from .properties import Map, to_object
 from .replacement import immutable_fields, replaces
 from .requests import Difference, Resource
 

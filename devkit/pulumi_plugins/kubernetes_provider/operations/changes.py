@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .properties import Unknown
+from ..objects.properties import Unknown
 from .replacement import Path
 
 ADD, DELETE, UPDATE = "ADD", "DELETE", "UPDATE"

@@ -4,8 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import refused
-from .errors import Refused
+from .. import refused
 
 _PREFIX = "kubernetes:config:"
 
@@ -60,6 +59,3 @@ def refused_settings(properties: Mapping[str, object]) -> list[tuple[str, str]]:
     if properties.get("renderYamlToDirectory"):
         found.append(("renderYamlToDirectory", refused.message(refused.RENDER)))
     return found
-
-
-__all__ = ["Refused", "Settings", "from_variables", "refused_settings"]

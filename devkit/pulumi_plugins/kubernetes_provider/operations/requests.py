@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from . import kinds
-from .properties import Map
+from ..objects import kinds
+from ..objects.properties import Map
 
 
 @dataclass(frozen=True)

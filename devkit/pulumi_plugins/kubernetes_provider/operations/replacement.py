@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from . import kinds
-from .settings import Settings
+from ..cluster.settings import Settings
+from ..objects import kinds
 
 Path = tuple[str | int, ...]
 

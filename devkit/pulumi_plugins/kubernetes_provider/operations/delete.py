@@ -1,10 +1,11 @@
 """Delete: gone means gone."""
 
-from . import annotations, checkpoint
-from .cluster import Cluster
-from .errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..awaiting.waiting import waiter_for
+from ..cluster.connection import Cluster
+from ..errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..objects import annotations, checkpoint
+from ..objects.properties import Map
 from .host import Host
-from .properties import Map
 from .requests import Resource, Written
 
 _DEFAULT_SECONDS = 300.0
@@ -32,7 +33,7 @@ def delete(cluster: Cluster, host: Host, resource: Resource, state: Map, timeout
             seconds = annotations.timeout_seconds(
                 inputs, timeout, _SECONDS_BY_KIND.get(str(live.get("kind")), _DEFAULT_SECONDS)
             )
-            cluster.waiter().until_gone(
+            waiter_for(cluster).until_gone(
                 live, path, timeout_seconds=seconds, status=lambda line: host.status(resource.urn, line)
             )
     except NoMatchError:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import annotations, kinds
+from ..errors import ApiError, NoMatchError
+from ..objects import annotations, kinds
+from ..objects.kinds import GVK
 from .client import Client, segment
-from .errors import ApiError, NoMatchError
-from .kinds import GVK
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..objects.properties import Map, Unknown, plain
 from . import kubeconfig
-from .properties import Map, Unknown, plain
 
 _CLUSTER_KEYS = ("kubeconfig", "context", "cluster")
 _IDENTIFIER = "clusterIdentifier"

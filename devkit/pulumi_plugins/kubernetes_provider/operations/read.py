@@ -1,15 +1,16 @@
 """Read: refresh, get and import."""
 
-from . import annotations, checkpoint
-from .awaiting import Verdict, awaiter_for
-from .cluster import Cluster
-from .errors import ApiError, NoMatchError, PartialFailure, Refused, Unreachable
+from ..awaiting import Verdict, awaiter_for
+from ..awaiting.waiting import waiter_for
+from ..cluster.connection import Cluster
+from ..errors import ApiError, NoMatchError, PartialFailure, Refused, Unreachable
+from ..objects import annotations, checkpoint
+from ..objects.naming import random_suffix
+from ..objects.normalize import normalize, prune
+from ..objects.properties import Map, from_object, to_object
+from ..objects.secrets import annotate_secrets
 from .host import Host
-from .naming import random_suffix
-from .normalize import normalize, prune
-from .properties import Map, from_object, to_object
 from .requests import Resource, Written
-from .secrets import annotate_secrets
 
 GONE = Written("", {})
 """The object is not there."""
@@ -81,7 +82,7 @@ def _verdict(cluster: Cluster, last: Map, live: Map) -> Verdict:
         raise PartialFailure(str(error), live) from error
     if awaiter is None or not awaiter.waits_on_read:
         return Verdict(ready=True)
-    return cluster.waiter().judge_once(awaiter)
+    return waiter_for(cluster).judge_once(awaiter)
 
 
 def _foreign_inputs(live: Map) -> Map:

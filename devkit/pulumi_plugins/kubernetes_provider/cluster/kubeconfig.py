@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .errors import Unreachable
+from ..errors import Unreachable
 
 Config = dict[str, Any]
 

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import annotations, checkpoint, kinds, naming
-from .awaiting import awaiter_for
-from .cluster import Cluster
-from .diff import parse_path
-from .errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..awaiting import awaiter_for
+from ..awaiting.waiting import waiter_for
+from ..cluster.connection import Cluster
+from ..errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..objects import annotations, checkpoint, kinds, naming
+from ..objects.managed_fields import entries, owners, take_over
+from ..objects.normalize import normalize
+from ..objects.properties import Map, has_unknown, to_object
+from .changes import parse_path
 from .host import Host
-from .managed_fields import entries, owners, take_over
-from .normalize import normalize
-from .properties import Map, has_unknown, to_object
 from .requests import Resource, Written
 
 _TRIES = 5
@@ -183,7 +184,7 @@ class Writer:
             raise PartialFailure(str(error), written) from error
         if awaiter is not None:
             seconds = annotations.timeout_seconds(inputs, timeout, awaiter.default_timeout_seconds)
-            self._cluster.waiter().until_ready(
+            waiter_for(self._cluster).until_ready(
                 awaiter, timeout_seconds=seconds, status=lambda line: self._host.status(resource.urn, line)
             )
         if kinds.is_crd(inputs):
