@@ -1,4 +1,4 @@
-"""Delete: gone means gone."""
+"""Delete an object and wait until it is gone."""
 
 from ..awaiting.waiting import waiter_for
 from ..cluster.connection import Cluster
@@ -13,7 +13,7 @@ _SECONDS_BY_KIND = {"Deployment": 600.0, "StatefulSet": 600.0, "DaemonSet": 600.
 
 
 def delete(cluster: Cluster, host: Host, resource: Resource, state: Map, timeout: float) -> Written | None:
-    """Delete the object and wait until it is gone. The state to keep when it would not go, else None."""
+    """Delete the object and wait until it is gone. Returns the state to keep if it is still there, else None."""
     if cluster.unreachable:
         host.warn(resource.urn, f"configured Kubernetes cluster is unreachable: {cluster.unreachable}")
         if cluster.settings.delete_unreachable:

@@ -13,7 +13,7 @@ from .host import Host
 from .requests import Resource, Written
 
 GONE = Written("", {})
-"""The object is not there."""
+"""The object does not exist."""
 
 _NOT_INPUTS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 _NOT_INPUT_ANNOTATIONS = ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration")
@@ -40,11 +40,11 @@ def read(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: M
     manager = checkpoint.text_of(state, checkpoint.FIELD_MANAGER) or f"pulumi-kubernetes-{random_suffix()}"
     api_version = checkpoint.text_of(state, checkpoint.API_VERSION) or str(last.get("apiVersion") or "")
     packed = checkpoint.pack(live_inputs, live, inputs, api_version=api_version, field_manager=manager)
-    # What a program only looked at has no inputs, and a refresh must not give it any: that would be a change.
-    marked = {} if state and not inputs else from_object(live_inputs)
-    annotate_secrets(marked, inputs)
+    # An object that the program only read has no inputs, and a refresh must not add any: that would be a change.
+    new_inputs = {} if state and not inputs else from_object(live_inputs)
+    annotate_secrets(new_inputs, inputs)
     problem = "" if verdict.ready else f"Resource '{name}' was created but failed to initialize"
-    return Written(resource.id or annotations.full_name(live), packed, marked, problem, verdict.reasons)
+    return Written(resource.id or annotations.full_name(live), packed, new_inputs, problem, verdict.reasons)
 
 
 def _unreachable(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: Map) -> Written:
@@ -63,7 +63,7 @@ def _unreachable(cluster: Cluster, host: Host, resource: Resource, state: Map, i
 
 
 def _shape(resource: Resource, inputs: Map, namespace: str, name: str) -> tuple[Map, bool]:
-    """The inputs that made the object, as far as known, and whether nothing is known of them."""
+    """The inputs that made the object, as far as known, and whether nothing is known about them."""
     last = normalize(to_object(inputs))
     if last.get("kind"):
         return last, False

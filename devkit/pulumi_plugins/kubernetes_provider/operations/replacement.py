@@ -67,7 +67,7 @@ def immutable_fields(obj: dict[str, Any], settings: Settings) -> list[str]:
 
 
 def replaces(path: Path, value: Any, fields: Sequence[str]) -> bool:
-    """Whether a change of `value` at `path` touches one of `fields`: it is inside one, or has one inside."""
+    """Whether a change of `value` at `path` touches one of `fields`: it is inside one, or contains one."""
     return any(_touches(path, value, field.split(".")) for field in fields)
 
 
