@@ -110,7 +110,7 @@ def _one_line(part: object) -> str:
 def _env(_: argparse.Namespace) -> int:
     cluster = clusters.running()
     if cluster is None:
-        raise DevkitError("nothing is up", "run `make up` (or `python3 -m devkit up`) first")
+        raise DevkitError("nothing is up", "`make up` (or `python3 -m devkit up`) first")
     print(environment.export_lines(cluster))
     return 0
 

@@ -64,7 +64,7 @@ def problems(version: str, repository: Path) -> Iterator[str]:
     elif newest and _numbers(version) <= _numbers(newest):
         yield f"it is not newer than {newest}"
     if changed := _git(repository, "status", "--porcelain", "--untracked-files=all"):
-        yield f"there are uncommitted changes, the first in {changed.splitlines()[0].split()[-1]}"
+        yield f"there are changes that are not committed, the first of them {changed.splitlines()[0].split()[-1]}"
     section = _UNRELEASED.search(changelog)
     if section is None:
         yield f"{CHANGELOG} has no section Unreleased"
