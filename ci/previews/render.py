@@ -12,7 +12,7 @@ from previews.scrub import Scrubber
 LIMITS = {"github": 65_536, "gitlab": 1_000_000, "text": 1_000_000}
 """A comment's maximum size in bytes of UTF-8. The hosts count characters, which are never more."""
 _SHARE = 3
-"""Errors and the list of risks each take at most this fraction of the comment: one part in 3."""
+"""Errors and the list of risks each take at most a third of the comment."""
 _MAX_MESSAGE = 4000
 
 
