@@ -1,4 +1,4 @@
-"""What the serving image adds to its base, built on the local platform."""
+"""The size that the serving image adds to its base, built on the local platform."""
 
 import io
 import json
@@ -21,18 +21,18 @@ TYPES += (
 
 
 def beyond_its_base(target: str) -> tuple[float, float]:
-    """Megabytes of the target's layers without those of its base image: packed (gzip), unpacked.
+    """Megabytes of the target's layers without those of its base image: compressed (gzip), uncompressed.
 
     Raises BenchError when the local platform is not up.
     """
     facts_file = Path(os.environ.get("MODELOPS_PLATFORM") or state_root() / "platform.json")
     buildctl = state_root() / "bin" / "buildctl"
     if not facts_file.exists() or not buildctl.exists():
-        raise BenchError("the local platform is not up: `make up` first")
+        raise BenchError("the local platform is not up: run `make up` first")
     base = json.loads(facts_file.read_text())["base_image"]
     if not base:
         raise BenchError("the platform has no base image of its own to compare with")
-    of_the_base = len(_manifest(base)["layers"])
+    base_layers = len(_manifest(base)["layers"])
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "image.tar")
         context = str(REPOSITORY / "model")
@@ -47,10 +47,10 @@ def beyond_its_base(target: str) -> tuple[float, float]:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise BenchError(f"the image can't be built: {done.stderr.strip()[-500:]}")
-        return _sizes(archive, of_the_base)
+        return _sizes(archive, base_layers)
 
 
-def _sizes(archive: Path, of_the_base: int) -> tuple[float, float]:
+def _sizes(archive: Path, base_layers: int) -> tuple[float, float]:
     packed = unpacked = 0
     with tarfile.open(archive) as image:
 
@@ -64,7 +64,7 @@ def _sizes(archive: Path, of_the_base: int) -> tuple[float, float]:
         manifest = json.loads(blob(json.load(index)["manifests"][0]["digest"]))
         if "manifests" in manifest:
             manifest = json.loads(blob(manifest["manifests"][0]["digest"]))
-        for layer in manifest["layers"][of_the_base:]:
+        for layer in manifest["layers"][base_layers:]:
             packed += layer["size"]
             with tarfile.open(fileobj=io.BytesIO(blob(layer["digest"])), mode="r:gz") as files:
                 unpacked += sum(member.size for member in files)

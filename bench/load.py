@@ -1,4 +1,4 @@
-"""The load: h2load of nghttp2, written in C++, from Debian. On the last core; the server has the first."""
+"""The load generator: Debian's h2load (of nghttp2, in C++). It runs on the last core, the server on the first."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ LOAD_CORE = max(os.sched_getaffinity(0))
 
 
 class BenchError(Exception):
-    """A figure that can't be had, and why."""
+    """Why a figure can't be measured."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the callers saw in one run."""
+    """The clients' view of one run."""
 
     requests_per_second: float
     p50_ms: float
@@ -29,7 +29,7 @@ class Run:
 
 
 def install() -> str:
-    """h2load's version. Installs Debian's package where the program is missing, which needs root."""
+    """h2load's version. Installs Debian's package if the program is missing, which needs root."""
     if shutil.which("h2load") is None:
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
             raise SystemExit(f"the load generator is missing: install Debian's {PACKAGE}")
@@ -40,10 +40,10 @@ def install() -> str:
 
 
 def load(url: str, body: bytes, *, seconds: float, connections: int, rate: float | None = None) -> Run:
-    """Ask over kept connections, each asking again when it has its answer.
+    """Send requests over persistent connections, one at a time on each.
 
-    With `rate`, so many requests a second are aimed at, evenly on each connection. Raises BenchError when an answer is
-    not 200.
+    With `rate`, aims at that many requests per second, spread evenly over the connections. Raises BenchError when a
+    response is not 200.
     """
     with tempfile.TemporaryDirectory() as folder:
         data, log = Path(folder, "body"), Path(folder, "log")
@@ -62,14 +62,14 @@ def load(url: str, body: bytes, *, seconds: float, connections: int, rate: float
         if done.returncode != 0 or not log.exists():
             raise BenchError(f"h2load failed: {done.stdout[-500:]} {done.stderr[-500:]}")
         rows = [line.split("\t") for line in log.read_text().splitlines()]
-    # 0: an answer in two pieces whose head came before the warm-up ended, which h2load then hasn't noted.
-    unseen = [row for row in rows if row[1] == "0"]
-    if len(unseen) <= connections:
+    # 0: a response in two pieces whose head came before the warm-up ended, so that h2load recorded no status.
+    without_status = [row for row in rows if row[1] == "0"]
+    if len(without_status) <= connections:
         rows = [row for row in rows if row[1] != "0"]
     statuses = {row[1] for row in rows}
     if statuses != {"200"}:
-        raise BenchError(f"not every answer was 200: {sorted(statuses)}")
-    taken = [int(row[2]) / 1000 for row in rows]
+        raise BenchError(f"not every response was 200: {sorted(statuses)}")
+    latencies = [int(row[2]) / 1000 for row in rows]
     span = (max(int(row[0]) + int(row[2]) for row in rows) - min(int(row[0]) for row in rows)) / 1e6
-    percentiles = statistics.quantiles(taken, n=100)
+    percentiles = statistics.quantiles(latencies, n=100)
     return Run(len(rows) / span, percentiles[49], percentiles[98], len(rows))

@@ -1,4 +1,4 @@
-"""The models that are served: the sample itself, and a larger one for which batches may pay. Needs TensorFlow.
+"""The models that are served: the sample, and a larger one for which batching may pay off. Needs TensorFlow.
 
 python -m bench.models line|wide FOLDER
 """
@@ -16,21 +16,21 @@ WIDTH = 256
 
 
 def line(folder: Path) -> None:
-    """The sample itself, as the training container leaves it."""
+    """The sample, as the training container exports it."""
     with tempfile.TemporaryDirectory() as output:
-        told = {
+        variables = {
             "RUN_ID": "bench",
             "MODEL_NAME": "line",
             "OUTPUT_DIR": output,
             "CHECKPOINT_DIR": f"{output}/checkpoints",
         }
-        env = {**os.environ, **{f"MODELOPS_{name}": value for name, value in told.items()}}
+        env = {**os.environ, **{f"MODELOPS_{name}": value for name, value in variables.items()}}
         subprocess.run([sys.executable, "-m", "sample.train"], env=env, check=True)
         shutil.copytree(Path(output, "model"), folder, dirs_exist_ok=True)
 
 
 def wide(folder: Path) -> None:
-    """256 numbers through two layers of 1,024 to 10: 1.3 million weights, which a batch reads once for all its rows."""
+    """256 inputs, two layers of 1,024, 10 outputs: 1.3 million weights, which a batch reads once for all its rows."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -56,6 +56,6 @@ def wide(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[2])
-    place.mkdir(parents=True, exist_ok=True)
-    {"line": line, "wide": wide}[sys.argv[1]](place)
+    folder = Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    {"line": line, "wide": wide}[sys.argv[1]](folder)

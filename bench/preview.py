@@ -1,11 +1,11 @@
-"""How long a preview of the dev stack takes, by the clock and of the processor, with and without monitoring.
+"""How long a preview of the dev stack takes, in elapsed and in CPU time, with and without monitoring.
 
     eval "$(python3 -m devkit env)" && .venv/bin/python -m bench.preview [--runs 5]
 
 Three variants take turns: `off`, `metrics` (Prometheus, Alertmanager, node-exporter, kube-state-metrics) and `all`
-(with Grafana and the log pipeline, whether or not their images can be pulled: nothing is created). Each is the first
-preview of a stack with a back end of its own, so every object is new and nothing of a running stack is touched. Look at
-the differences: absolute figures depend on the machine.
+(with Grafana and the log pipeline, even if their images can't be pulled: nothing is created). Each is the first
+preview of a stack with its own back end, so every object is new and no running stack is touched. Look at the
+differences: absolute figures depend on the machine.
 """
 
 import argparse
@@ -29,9 +29,9 @@ STACK = "dev"
 
 
 class Project:
-    """A copy of the project with an empty back end, in which the parts of a variant are on."""
+    """A copy of the project with an empty back end and the parts of a variant enabled."""
 
-    def __init__(self, folder: Path, on: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, enabled: tuple[str, ...]) -> None:
         self._folder = folder
         for name in ("Pulumi.yaml", "__main__.py", "components", "model", "stacks"):
             source = REPOSITORY / name
@@ -45,11 +45,11 @@ class Project:
         document: dict[str, Any] = yaml.safe_load(config.read_text())
         monitoring = document["config"]["modelops:monitoring"]
         for part in VARIANTS["all"]:
-            monitoring[part] = {**monitoring.get(part, {}), "enabled": part in on}
+            monitoring[part] = {**monitoring.get(part, {}), "enabled": part in enabled}
         config.write_text(yaml.safe_dump(document, sort_keys=False))
         self._environment = {**os.environ, "PULUMI_BACKEND_URL": f"file://{folder / 'backend'}"}
         if platform := os.environ.get("MODELOPS_PLATFORM"):
-            # Nothing is pulled: every image may be asked for.
+            # Nothing is pulled: every image may be used.
             facts = json.loads(Path(platform).read_text()) | {"unavailable": {}}
             (folder / "platform.json").write_text(json.dumps(facts))
             self._environment["MODELOPS_PLATFORM"] = str(folder / "platform.json")
@@ -72,7 +72,7 @@ class Project:
         return int(json.loads(self._pulumi("preview", "--json", "--stack", STACK))["changeSummary"]["create"])
 
     def seconds(self) -> tuple[float, float]:
-        """How long a preview takes by the clock, and of the processor, plugins included."""
+        """Elapsed and CPU seconds of a preview, plugins included."""
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         self._pulumi("preview", "--stack", STACK)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -85,21 +85,21 @@ def main() -> None:
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as folder:
         projects = {}
-        for name, on in VARIANTS.items():
-            (own := Path(folder, name)).mkdir()
-            projects[name] = Project(own, on)
-        objects = {name: project.objects() for name, project in projects.items()}  # the first one also fills caches
-        took: dict[str, list[tuple[float, float]]] = {name: [] for name in projects}
+        for name, enabled in VARIANTS.items():
+            (copy := Path(folder, name)).mkdir()
+            projects[name] = Project(copy, enabled)
+        objects = {name: project.objects() for name, project in projects.items()}  # this also fills caches
+        timings: dict[str, list[tuple[float, float]]] = {name: [] for name in projects}
         for _ in range(runs):
             for name, project in projects.items():
-                took[name].append(project.seconds())
-    print(f"{runs} runs, load {os.getloadavg()[0]:.1f}: median (least), and the difference to off")
-    for index, kind in enumerate(("clock", "processor")):
-        for name, pairs in took.items():
-            times, off = [pair[index] for pair in pairs], [pair[index] for pair in took["off"]]
-            median, least = statistics.median(times), min(times)
-            more = f"{median - statistics.median(off):+.2f} ({least - min(off):+.2f})"
-            print(f"{kind:<9} {name:<7} {objects[name]:>3} objects  {median:6.2f} ({least:.2f}) s  {more} s")
+                timings[name].append(project.seconds())
+    print(f"{runs} runs, load {os.getloadavg()[0]:.1f}: median (minimum), and the difference from off")
+    for index, kind in enumerate(("elapsed", "CPU")):
+        for name, pairs in timings.items():
+            times, off = [pair[index] for pair in pairs], [pair[index] for pair in timings["off"]]
+            median, minimum = statistics.median(times), min(times)
+            difference = f"{median - statistics.median(off):+.2f} ({minimum - min(off):+.2f})"
+            print(f"{kind:<9} {name:<7} {objects[name]:>3} objects  {median:6.2f} ({minimum:.2f}) s  {difference} s")
 
 
 if __name__ == "__main__":

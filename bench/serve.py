@@ -1,9 +1,9 @@
-"""The model server against its goals and against others: `make bench`.
+"""Measures the model server against its goals and against other servers: `make bench`.
 
     python -m bench.serve [--seconds 5] [--rounds 5] [--connections 16] [--protocol]
 
 One worker on the first core, the load on the last. All servers are started, then measured in turn, round after round,
-while the others stand still: what else the machine does hits all alike. Figures are medians over the rounds.
+while the others are paused, so that the machine's other load affects all alike. Figures are medians over the rounds.
 """
 
 import argparse
@@ -43,15 +43,15 @@ class Options:
 
 def spread(values: Iterable[float]) -> dict[str, float]:
     """Median and quartiles."""
-    found = list(values)
-    low, middle, high = statistics.quantiles(found, n=4, method="inclusive") if len(found) > 1 else found * 3
+    numbers = list(values)
+    low, middle, high = statistics.quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else numbers * 3
     return {"median": round(middle, 3), "low": round(low, 3), "high": round(high, 3)}
 
 
 def row(
     name: str, unit: str, ours: Sequence[float], goal: str, met: Callable[[float], bool] | None, **more: Any
 ) -> Row:
-    """A line of the table. `met` judges the ratio where there is a reference, else our own median."""
+    """A row of the table. `met` judges the ratio if there is a reference, else our median."""
     mine = spread(ours)
     reference = more.pop("reference", None)
     ratio = round(mine["median"] / reference["median"], 2) if reference else None
@@ -70,7 +70,7 @@ def row(
 
 
 def failed(name: str, goal: str, error: Exception) -> Row:
-    """A line without a figure, and why."""
+    """A row without a figure, and the reason."""
     missing = {"ours": None, "reference": None, "ratio": None, "met": None if goal == "-" else False}
     return {"row": name, "unit": "", "goal": goal, **missing, "runs": {}, "error": str(error)[-1000:]}
 
@@ -84,28 +84,28 @@ def make_model(kind: str, folder: Path) -> Path:
     return folder / kind
 
 
-def started(wanted: Sequence[Callable[[], Server]], model: Path, folder: Path, stack: ExitStack) -> list[Any]:
-    """Each server, running and standing still; in place of one that can't be had the error."""
-    found: list[Any] = []
-    for number, make in enumerate(wanted):
+def started(factories: Sequence[Callable[[], Server]], model: Path, folder: Path, stack: ExitStack) -> list[Any]:
+    """Each server, started and paused; an error in place of a server that can't be started."""
+    started_servers: list[Any] = []
+    for number, make in enumerate(factories):
         try:
             server = make()
             print(f"starting {server.name}", flush=True)
             running = Running(server, model, FIRST_PORT + number, folder / f"server-{number}.log")
             stack.callback(running.stop)
-            load(running.url, server.body, seconds=1, connections=4)  # what is made on first use
+            load(running.url, server.body, seconds=1, connections=4)  # warms up what is created on first use
             running.pause()
-            found.append(running)
+            started_servers.append(running)
         except (BenchError, OSError) as error:
             print(f"  {error}", flush=True)
-            found.append(error)
-    return found
+            started_servers.append(error)
+    return started_servers
 
 
 def in_turn(
     running: Sequence[Any], options: Options, connections: int, rates: Mapping[str, float] | None = None
 ) -> dict[str, list[Run]]:
-    """Runs by server, round after round; at most at its own of the `rates`."""
+    """Runs by server, round after round, each limited to its rate in `rates`."""
     runs: dict[str, list[Run]] = {one.server.name: [] for one in running}
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", flush=True)
@@ -125,30 +125,30 @@ def raw(runs: Sequence[Run]) -> list[dict[str, float]]:
 
 
 def throughput(model: Path, folder: Path, options: Options) -> list[Row]:
-    """Ours against each of the others, and against the best of the three model servers."""
-    made = {name: folder / name for name in ("mlserver", "bentoml")}
-    for place in made.values():
-        place.mkdir()
+    """Our server against each of the others, and against the best of the three model servers."""
+    folders = {name: folder / name for name in ("mlserver", "bentoml")}
+    for each in folders.values():
+        each.mkdir()
     others: list[tuple[str, Callable[[], Server]]] = [
         ("FastAPI + Keras tf.function", servers.fastapi_keras),
         ("KServe", servers.kserve),
-        ("MLServer", lambda: servers.mlserver(made["mlserver"])),
-        ("BentoML", lambda: servers.bentoml(made["bentoml"])),
+        ("MLServer", lambda: servers.mlserver(folders["mlserver"])),
+        ("BentoML", lambda: servers.bentoml(folders["bentoml"])),
     ]
     with ExitStack() as stack:
-        wanted = [servers.ours, servers.ours_by_open_protocol, *(make for _name, make in others)]
-        found = started(wanted, model, folder, stack)
-        mine, protocol = found[:2]
+        factories = [servers.ours, servers.ours_by_open_protocol, *(make for _name, make in others)]
+        candidates = started(factories, model, folder, stack)
+        mine, protocol = candidates[:2]
         if not isinstance(mine, Running) or not isinstance(protocol, Running):
             raise SystemExit(f"our own server can't be measured: {mine} {protocol}")
-        runs = in_turn([one for one in found if isinstance(one, Running)], options, options.connections)
-        memory = {one.server.name: one.memory_mb() for one in found if isinstance(one, Running)}
-        noted = {one.server.name: servers.versions(one.server) for one in found if isinstance(one, Running)}
+        runs = in_turn([one for one in candidates if isinstance(one, Running)], options, options.connections)
+        memory = {one.server.name: one.memory_mb() for one in candidates if isinstance(one, Running)}
+        versions = {one.server.name: servers.versions(one.server) for one in candidates if isinstance(one, Running)}
         paced = _paced(mine, runs[mine.server.name], options)
     rates = {name: [run.requests_per_second for run in made] for name, made in runs.items()}
     ours = rates["modelops"]
     rows: list[Row] = []
-    for (name, _make), one in zip(others, found[2:], strict=True):
+    for (name, _make), one in zip(others, candidates[2:], strict=True):
         goal, met = ("≥ 10 ×", lambda ratio: ratio >= 10) if "Keras" in name else ("-", None)
         title = f"throughput against {name}"
         if isinstance(one, Exception):
@@ -157,7 +157,7 @@ def throughput(model: Path, folder: Path, options: Options) -> list[Row]:
         raws = {"runs": {"ours": raw(runs["modelops"]), "reference": raw(runs[name])}}
         more = {
             "reference": spread(rates[name]),
-            "versions": noted[name],
+            "versions": versions[name],
             "reference_memory_mb": round(memory[name], 1),
         }
         rows.append({**row(title, "requests/s", ours, goal, met, **more), **raws})
@@ -169,12 +169,12 @@ def throughput(model: Path, folder: Path, options: Options) -> list[Row]:
 
 
 def _best(names: Sequence[str], rates: dict[str, list[float]]) -> Row:
-    known = {name: statistics.median(rates[name]) for name in names if name in rates}
+    medians = {name: statistics.median(rates[name]) for name in names if name in rates}
     title = "throughput against the best model server"
-    if not known:
+    if not medians:
         return failed(title, "≥ 2 ×", BenchError("none of them could be measured"))
-    best = max(known, key=lambda name: known[name])
-    missing = sorted(set(names) - known.keys())
+    best = max(medians, key=lambda name: medians[name])
+    missing = sorted(set(names) - medians.keys())
     title += f" ({best})" + (f", without {' and '.join(missing)}" if missing else "")
     reference = spread(rates[best])
     return row(title, "requests/s", rates["modelops"], "≥ 2 ×", lambda ratio: ratio >= 2, reference=reference)
@@ -188,28 +188,28 @@ def _paced(mine: Running, peaks: Sequence[Run], options: Options) -> Row:
         for _round in range(options.rounds)
     ]
     values = [run.p99_ms for run in runs]
-    found = row("p99 at 70% of its own peak", "ms", values, "≤ 5 ms", lambda value: value <= 5, aimed_at=round(rate))
-    found["runs"]["ours"] = raw(runs)
-    return found
+    paced = row("p99 at 70% of its own peak", "ms", values, "≤ 5 ms", lambda value: value <= 5, aimed_at=round(rate))
+    paced["runs"]["ours"] = raw(runs)
+    return paced
 
 
 def protocols(model: Path, folder: Path, options: Options) -> list[Row]:
-    """Ours, and ours on uvicorn's own HTTP protocol: whether a protocol class of our own is still worth its lines."""
-    wanted = [servers.ours, servers.ours_on_the_stock_protocol, servers.fastapi_keras, servers.kserve]
+    """Our server on our protocol class and on uvicorn's own: whether ours is still worth its code."""
+    factories = [servers.ours, servers.ours_on_the_stock_protocol, servers.fastapi_keras, servers.kserve]
     with ExitStack() as stack:
-        found = started(wanted, model, folder, stack)
-        if errors := [one for one in found if not isinstance(one, Running)]:
+        running = started(factories, model, folder, stack)
+        if errors := [one for one in running if not isinstance(one, Running)]:
             raise SystemExit(f"not every server can be measured: {errors}")
-        ours = found[:2]
-        before = [processor_time(one) for one in ours]
-        runs = in_turn(found, options, options.connections)
-        spent = [_microseconds(earlier, processor_time(one)) for earlier, one in zip(before, ours, strict=True)]
+        ours = running[:2]
+        before = [cpu_time(one) for one in ours]
+        runs = in_turn(running, options, options.connections)
+        spent = [_microseconds(earlier, cpu_time(one)) for earlier, one in zip(before, ours, strict=True)]
         peaks = {name: statistics.median(run.requests_per_second for run in made) for name, made in runs.items()}
         rates = {one.server.name: PACED_SHARE * peaks[one.server.name] for one in ours}
         paced = in_turn(ours, options, options.connections, rates)
     peak = {name: [run.requests_per_second for run in made] for name, made in runs.items()}
     p99 = {name: [run.p99_ms for run in made] for name, made in paced.items()}
-    mine, stock, keras, best = (one.server.name for one in found)
+    mine, stock, keras, best = (one.server.name for one in running)
     rows = [
         row("our protocol against uvicorn's own", "requests/s", peak[mine], "-", None, reference=spread(peak[stock]))
     ]
@@ -226,8 +226,8 @@ def protocols(model: Path, folder: Path, options: Options) -> list[Row]:
     return rows
 
 
-def processor_time(one: Running) -> tuple[float, float]:
-    """What one of our servers has used so far, and for how many requests: steadier than the clock on a busy machine."""
+def cpu_time(one: Running) -> tuple[float, float]:
+    """CPU seconds of one of our servers so far, and its requests: steadier than elapsed time on a busy machine."""
     one.resume()
     try:
         return one.metric("process_cpu_seconds_total"), one.metric("modelops_requests_total")
@@ -241,7 +241,7 @@ def _microseconds(before: tuple[float, float], after: tuple[float, float]) -> fl
 
 
 def by_round(ours: Sequence[float], reference: Sequence[float]) -> float:
-    """The median of each round's ratio: a busy moment of the machine hits neighbours in a round alike."""
+    """The median of the rounds' ratios: other load affects servers measured in the same round alike."""
     return round(statistics.median(mine / other for mine, other in zip(ours, reference, strict=True)), 2)
 
 
@@ -267,7 +267,7 @@ def image_rows() -> list[Row]:
 
 
 def batching(line: Path, folder: Path, options: Options) -> list[Row]:
-    """Batches of waiting requests on and off, for a model where each costs next to nothing and for a larger one."""
+    """Batching of waiting requests on and off, for a tiny model and for a larger one."""
     rows = []
     for title, model, width in (("the sample", line, 1), ("1.3 million weights", make_model("wide", folder), WIDTH)):
         request = {"inputs": [[0.5] * width]}
@@ -278,12 +278,12 @@ def batching(line: Path, folder: Path, options: Options) -> list[Row]:
             return Server(name, lambda _port: command, "/api/predict", request, answer, env=env)
 
         with ExitStack() as stack:
-            wanted = [lambda: variant("on", MODELOPS_BATCH_ROWS=str(BATCHES)), lambda: variant("off")]
-            found = started(wanted, model, folder, stack)
-            if not all(isinstance(one, Running) for one in found):
-                rows.append(failed(f"batching, {title}", "-", BenchError(str(found))))
+            factories = [lambda: variant("on", MODELOPS_BATCH_ROWS=str(BATCHES)), lambda: variant("off")]
+            running = started(factories, model, folder, stack)
+            if not all(isinstance(one, Running) for one in running):
+                rows.append(failed(f"batching, {title}", "-", BenchError(str(running))))
                 continue
-            runs = in_turn(found, options, 32)
+            runs = in_turn(running, options, 32)
         on, off = ([run.requests_per_second for run in runs[name]] for name in ("on", "off"))
         latencies = {name: spread(run.p99_ms for run in runs[name]) for name in ("on", "off")}
         more = {"reference": spread(off), "p99_ms": latencies}
@@ -300,36 +300,36 @@ def show(rows: Sequence[Row]) -> None:
         return f"{value['median']:,.5g} ({value['low']:,.5g}-{value['high']:,.5g})" if value else "-"
 
     lines = [("row", "unit", "ours", "reference", "ratio", "goal", "met")]
-    for found in rows:
-        met = {None: "-", True: "yes", False: "NO"}[found["met"]]
-        ratio = "-" if found["ratio"] is None else f"{found['ratio']:g} ×"
+    for entry in rows:
+        met = {None: "-", True: "yes", False: "NO"}[entry["met"]]
+        ratio = "-" if entry["ratio"] is None else f"{entry['ratio']:g} ×"
         lines.append(
-            (found["row"], found["unit"], figure(found["ours"]), figure(found["reference"]), ratio, found["goal"], met)
+            (entry["row"], entry["unit"], figure(entry["ours"]), figure(entry["reference"]), ratio, entry["goal"], met)
         )
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    for found in rows:
-        if "error" in found:
-            print(f"{found['row']}: {found['error']}")
-        if "versions" in found:
-            print(f"{found['row'].removeprefix('throughput against ')}: {found['versions']}")
+    for entry in rows:
+        if "error" in entry:
+            print(f"{entry['row']}: {entry['error']}")
+        if "versions" in entry:
+            print(f"{entry['row'].removeprefix('throughput against ')}: {entry['versions']}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The model server against its goals and against others")
+    parser = argparse.ArgumentParser(description="The model server against its goals and against other servers")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--protocol", action="store_true", help="only: our HTTP protocol class against uvicorn's own")
-    given = parser.parse_args()
-    options = Options(given.seconds, given.rounds, given.connections)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # what was started is stopped
+    arguments = parser.parse_args()
+    options = Options(arguments.seconds, arguments.rounds, arguments.connections)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # so that started servers are stopped
     generator = install()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         line = make_model("line", folder)
-        if given.protocol:
+        if arguments.protocol:
             rows = protocols(line, folder, options)
         else:
             rows = throughput(line, folder, options)
@@ -337,9 +337,9 @@ def main() -> None:
             rows += image_rows()
             rows += batching(line, folder, options)
     conditions = {"load": generator, "python": platform.python_version(), **asdict(options)}
-    for found in rows:
-        found["conditions"] = conditions
-    results = RESULTS / ("protocol.json" if given.protocol else "latest.json")
+    for entry in rows:
+        entry["conditions"] = conditions
+    results = RESULTS / ("protocol.json" if arguments.protocol else "latest.json")
     results.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     print(f"\n{conditions}; medians (quartiles); written to {results.relative_to(REPOSITORY)}\n")
     show(rows)

@@ -1,4 +1,4 @@
-"""The servers under test, each in processes of its own on the first core."""
+"""The servers under test, each in its own processes on the first core."""
 
 import hashlib
 import http.client
@@ -24,18 +24,18 @@ START_SECONDS = 180
 
 @dataclass(frozen=True)
 class Server:
-    """How to start one, and how to ask it for the model's answer to 0.5."""
+    """How to start a server, and how to request its prediction for 0.5."""
 
     name: str
     command: Callable[[int], list[str]]
-    """By port."""
+    """The command for a port."""
     path: str
     request: dict[str, Any]
     answer: Callable[[Any], float]
-    """The prediction in its answer."""
+    """The prediction in its response."""
     python: Path = Path(sys.executable)
     packages: tuple[str, ...] = ()
-    """Whose versions are noted."""
+    """The packages whose versions are recorded."""
     env: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -44,12 +44,12 @@ class Server:
 
 
 def rows(name: str, command: Callable[[int], list[str]], path: str = "/api/predict", **more: Any) -> Server:
-    """One that takes `{"inputs": [[0.5]]}`."""
+    """A server that takes `{"inputs": [[0.5]]}`."""
     return Server(name, command, path, ROWS, lambda answer: float(answer["outputs"][0]), **more)
 
 
 def tensor(name: str, command: Callable[[int], list[str]], **more: Any) -> Server:
-    """One that takes an Open Inference Protocol request."""
+    """A server that takes an Open Inference Protocol request."""
     return Server(
         name, command, "/v2/models/line/infer", TENSOR, lambda answer: float(answer["outputs"][0]["data"][0]), **more
     )
@@ -89,7 +89,7 @@ def mlserver(folder: Path) -> Server:
 
     def command(port: int) -> list[str]:
         server = {"host": "127.0.0.1", "http_port": port, "grpc_port": port + 1000, "metrics_port": port + 2000}
-        # 0: predictions in the server's process; a pool of others costs it more than so small a model.
+        # 0: predictions in the server's process; a pool of workers would cost more than so small a model.
         (folder / "settings.json").write_text(json.dumps({**server, "parallel_workers": 0, "debug": False}))
         return [str(python.with_name("mlserver")), "start", str(folder)]
 
@@ -100,8 +100,8 @@ def bentoml(folder: Path) -> Server:
     python = venv("bentoml")
 
     def command(port: int) -> list[str]:
-        place = ["--working-dir", str(REFERENCES), "--host", "127.0.0.1", "--port", str(port)]
-        return [str(python.with_name("bentoml")), "serve", "bentoml_service:LineService", *place]
+        options = ["--working-dir", str(REFERENCES), "--host", "127.0.0.1", "--port", str(port)]
+        return [str(python.with_name("bentoml")), "serve", "bentoml_service:LineService", *options]
 
     return Server(
         "BentoML",
@@ -116,9 +116,9 @@ def bentoml(folder: Path) -> Server:
 
 
 def venv(name: str) -> Path:
-    """The interpreter of a virtual environment in the cache that has what `requirements-<name>.txt` asks for.
+    """The interpreter of a cached virtual environment with `requirements-<name>.txt` installed.
 
-    Raises BenchError with pip's last lines when it can't be made.
+    Raises BenchError with pip's last lines when it can't be created.
     """
     requirements = REFERENCES / f"requirements-{name}.txt"
     mark = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
@@ -136,7 +136,7 @@ def venv(name: str) -> Path:
 
 
 def versions(server: Server) -> dict[str, str]:
-    """Of the packages that make the server what it is."""
+    """Versions of Python and of the server's main packages."""
     program = (
         "import importlib.metadata as m, json, platform, sys;"
         "print(json.dumps({'python': platform.python_version(), **{n: m.version(n) for n in sys.argv[1:]}}))"
@@ -146,7 +146,7 @@ def versions(server: Server) -> dict[str, str]:
 
 
 class Running:
-    """A started server. It stands still while others are measured."""
+    """A started server, paused while others are measured."""
 
     def __init__(self, server: Server, model_dir: Path, port: int, log: Path) -> None:
         self.server = server
@@ -159,8 +159,8 @@ class Running:
             "OPENBLAS_NUM_THREADS": "1",
         }
         env |= {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_DRAIN_SECONDS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", **server.env}
-        own = [REPOSITORY, REPOSITORY / "model"] if server.python == Path(sys.executable) else []
-        env["PYTHONPATH"] = ":".join(map(str, [REFERENCES, *own]))
+        source_folders = [REPOSITORY, REPOSITORY / "model"] if server.python == Path(sys.executable) else []
+        env["PYTHONPATH"] = ":".join(map(str, [REFERENCES, *source_folders]))
         self._started = time.perf_counter()
         with log.open("w") as output:
             self._process = subprocess.Popen(
@@ -182,19 +182,19 @@ class Running:
         return f"http://127.0.0.1:{self.port}{self.server.path}"
 
     def _wait(self) -> float:
-        """Seconds from the start of the process to its first right answer."""
+        """Seconds from the start of the process to its first correct response."""
         while self._process.poll() is None and time.perf_counter() - self._started < START_SECONDS:
             try:
-                answer = self.ask()
+                answer = self.predict()
             except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError):
                 time.sleep(0.005)
                 continue
             if abs(answer - 2) > 0.3:
                 raise BenchError(f"{self.server.name} predicts {answer} for 0.5")
             return time.perf_counter() - self._started
-        raise BenchError(f"{self.server.name} does not answer: {self._log.read_text()[-800:]}")
+        raise BenchError(f"{self.server.name} does not respond: {self._log.read_text()[-800:]}")
 
-    def ask(self) -> float:
+    def predict(self) -> float:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("POST", self.server.path, self.server.body, {"Content-Type": "application/json"})
@@ -215,10 +215,10 @@ class Running:
             except OSError:
                 continue
             children.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-        found = [self._process.pid]
-        for pid in found:  # grows while it is walked
-            found += children.get(pid, [])
-        return found
+        pids = [self._process.pid]
+        for pid in pids:  # grows during the iteration
+            pids += children.get(pid, [])
+        return pids
 
     def memory_mb(self) -> float:
         """Resident memory of all its processes."""

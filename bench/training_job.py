@@ -2,12 +2,11 @@
 
     eval "$(python3 -m devkit env)" && .venv/bin/python -m bench.training_job [--runs 10] [--workers 4] [--only workers]
 
-`workers`: until the pods of all workers are created, counted from the Job's own creation and from the start of
-`pulumi up`. TrainingJob takes turns with a plain Indexed Job of the very same pods, which shows what the component
+`workers`: the time until the pods of all workers are created, from the Job's creation and from the start of
+`pulumi up`. TrainingJob takes turns with a plain Indexed Job of exactly the same pods, which shows what the component
 costs, and with one of as many bare pods (one container that sleeps), which shows what its containers cost. `creation`:
-until the Jobs of 1, 10 and 100 runs are created (suspended: no machine of ours runs that many), as components, as plain
-Jobs and as one sweep.
-Nothing is trained. Absolute figures depend on the machine: look at the ratios.
+the time until the Jobs of 1, 10 and 100 runs are created (suspended, because they need too large a machine), as
+components, as plain Jobs and as one sweep. Nothing is trained. Absolute figures depend on the machine: compare ratios.
 """
 
 import argparse
@@ -34,11 +33,11 @@ from tests.cluster.support import eventually, kubectl, objects
 
 COUNTS = (1, 10, 100)
 RESOURCES = {"cpu": "10m", "memory": "16Mi"}
-PATIENCE_SECONDS = 600
+TIMEOUT_SECONDS = 600
 
 
 class Arrivals:
-    """When the Jobs and pods of a namespace came to be, as a watch sees it, to the millisecond."""
+    """When the Jobs and pods of a namespace were created, as a watch sees it, to the millisecond."""
 
     def __init__(self, namespace: str) -> None:
         self.jobs: list[float] = []
@@ -62,7 +61,7 @@ class Arrivals:
                     arrivals.append(time.perf_counter())
 
     def stop(self) -> None:
-        """Takes no more notice."""
+        """Stops watching."""
         for watch in self._watches:
             watch.stop()
 
@@ -74,7 +73,7 @@ def image() -> str:
 
 
 def training(provider: k8s.Provider, name: str, namespace: str, **changes: Any) -> None:
-    """A TrainingJob whose registry does not matter: its pods are only created."""
+    """A TrainingJob with a fictitious registry: its pods are only created."""
     args: dict[str, Any] = {
         "namespace": namespace,
         "image": image(),
@@ -104,14 +103,14 @@ def bare_pod() -> dict[str, Any]:
 def plain(
     provider: k8s.Provider, name: str, namespace: str, workers: int, pod: Mapping[str, Any], *, suspend: bool = False
 ) -> None:
-    """What one would write by hand: an Indexed Job of such pods."""
+    """What a user would write by hand: an Indexed Job of such pods."""
     shape = {"completionMode": "Indexed", "completions": workers, "parallelism": workers, "backoffLimit": 0}
     spec: Any = {**shape, "suspend": suspend, "template": {"spec": pod}}
     k8s.batch.v1.Job(name, metadata={"namespace": namespace}, spec=spec, opts=pulumi.ResourceOptions(provider=provider))
 
 
 def pod_spec(namespace: str, workers: int) -> dict[str, Any]:
-    """What a TrainingJob's pods are made of, without the account that it makes for them."""
+    """The spec of a TrainingJob's pods, without the service account that it creates for them."""
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder, "stack"), namespace=namespace)
         running = stack.start(lambda provider: training(provider, "pods", namespace, workers=workers, suspend=True))
@@ -126,18 +125,18 @@ def pod_spec(namespace: str, workers: int) -> dict[str, Any]:
 
 
 def measure(namespace: str, program: Program, jobs: int, pods: int) -> tuple[float, float, float]:
-    """Seconds until the Jobs are there and until the pods are, from the start of `pulumi up`; and between the two."""
+    """Seconds from the start of `pulumi up` until the Jobs and until the pods exist; and between the two."""
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder, "stack"), namespace=namespace)
         arrivals = Arrivals(namespace)
         started = time.perf_counter()
-        # Of trainings that wait, Pulumi would otherwise start only four a core.
+        # Otherwise Pulumi would start only four waiting trainings per core.
         running = stack.start(program, "--parallel", str(2 * max(COUNTS)))
         try:
-            deadline = started + PATIENCE_SECONDS
+            deadline = started + TIMEOUT_SECONDS
             while len(arrivals.jobs) < jobs or len(arrivals.pods) < pods:
                 if time.perf_counter() > deadline:
-                    raise SystemExit(f"not all of it came to be:\n{running.text()}")
+                    raise SystemExit(f"not everything was created:\n{running.text()}")
                 time.sleep(0.01)
         finally:
             running.interrupt()
@@ -156,16 +155,18 @@ def bench_workers(namespace: str, runs: int, workers: int) -> None:
         "plain Indexed Job of bare pods": lambda provider: plain(provider, "bench", namespace, workers, bare_pod()),
         "TrainingJob": lambda provider: training(provider, "bench", namespace, workers=workers),
     }
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in programs}
+    results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in programs}
     for run in range(runs):
         for name in list(programs)[:: 1 if run % 2 else -1]:
-            found[name].append(measure(namespace, programs[name], 1, workers))
-            print(f"run {run + 1}: {name} {found[name][-1][2]:.3f} s after the Job, {found[name][-1][1]:.2f} s in all")
+            results[name].append(measure(namespace, programs[name], 1, workers))
+            print(
+                f"run {run + 1}: {name} {results[name][-1][2]:.3f} s after the Job, {results[name][-1][1]:.2f} s in all"
+            )
     print(
         f"\n| {workers} workers, median of {runs} | from the Job's creation | from the start of `up` |\n|---|---|---|"
     )
     medians = {}
-    for name, values in found.items():
+    for name, values in results.items():
         medians[name] = [statistics.median(value[column] for value in values) for column in (2, 1)]
         print(f"| {name} | {medians[name][0]:.3f} s | {medians[name][1]:.2f} s |")
     *plains, ours = medians.items()
@@ -202,19 +203,19 @@ def bench_creation(namespace: str) -> None:
 
 
 def main() -> None:
-    """Runs what was asked for in a namespace of its own."""
+    """Runs the selected benchmarks in a new namespace."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--only", choices=("workers", "creation"))
-    given = parser.parse_args()
+    options = parser.parse_args()
     kubernetes.config.load_kube_config()
     namespace = f"bench-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
     try:
-        if given.only != "creation":
-            bench_workers(namespace, given.runs, given.workers)
-        if given.only != "workers":
+        if options.only != "creation":
+            bench_workers(namespace, options.runs, options.workers)
+        if options.only != "workers":
             bench_creation(namespace)
     finally:
         kubectl("delete", "namespace", namespace, "--wait=false")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes one comment out of `pulumi preview --json`, and keeps it up to date on a pull request.
+"""Turns `pulumi preview --json` into one comment and keeps it up to date on a pull request.
 
-Needs Python 3.11 and nothing else. Exit codes: 0 done, 2 unusable input, 3 the host refused.
+Needs Python 3.11 and nothing else. Exit codes: 0 success, 2 unusable input, 3 refused by the host.
 """
 
 import argparse
@@ -31,21 +31,21 @@ environment of --post:
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
-    """The command. Prints the comment, or what became of it; returns the exit code."""
+    """The command. Prints the comment or, after posting, its status; returns the exit code."""
     parser = _parser()
-    chosen = parser.parse_args(arguments)
-    host = chosen.post or chosen.format
+    options = parser.parse_args(arguments)
+    host = options.post or options.format
     try:
-        scrubber = Scrubber(environment.get(name, "") for name in chosen.scrub_env)
-        previews = _previews(chosen)
-        key = chosen.key or ("drift" if chosen.drift else "preview")
-        title = chosen.title or ("Drift" if chosen.drift else "Preview")
-        body = render.render(previews, host, scrubber=scrubber, title=title, key=key, limit=chosen.limit)
-        if chosen.post is None:
+        scrubber = Scrubber(environment.get(name, "") for name in options.scrub_env)
+        previews = _previews(options)
+        key = options.key or ("drift" if options.drift else "preview")
+        title = options.title or ("Drift" if options.drift else "Preview")
+        body = render.render(previews, host, scrubber=scrubber, title=title, key=key, limit=options.limit)
+        if options.post is None:
             sys.stdout.write(body)
             return 0
         drifted = any(preview.steps or preview.errors for preview in previews)
-        print(_post(chosen, environment, render.marker(key), body, title, drifted))
+        print(_post(options, environment, render.marker(key), body, title, drifted))
     except PreviewError as error:
         print(f"preview_comment: {error}", file=sys.stderr)
         return 2
@@ -61,98 +61,104 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("previews", nargs="*", metavar="[STACK=]FILE", help="JSON of a preview; `-` is standard input")
     parser.add_argument(
-        "--failed", action="append", default=[], metavar="STACK=FILE", help="log of a preview that ended without JSON"
+        "--failed",
+        action="append",
+        default=[],
+        metavar="STACK=FILE",
+        help="log of a preview that failed before writing JSON",
     )
     parser.add_argument(
         "--events", action="append", default=[], metavar="STACK=FILE", help="event log of a preview: policy violations"
     )
     parser.add_argument("--format", choices=sorted(render.LIMITS), default="text", help="what to print (default: text)")
-    parser.add_argument("--post", choices=["github", "gitlab"], help="write it to the pull request instead of printing")
     parser.add_argument(
-        "--drift", action="store_true", help="the files are of `refresh --preview-only`: keep one issue"
+        "--post", choices=["github", "gitlab"], help="post it to the pull request instead of printing it"
     )
-    parser.add_argument("--project", help="owner/name, or GitLab's number or path")
-    parser.add_argument("--number", type=int, help="number of the pull or merge request")
-    parser.add_argument("--api", help="address of the host's API")
-    parser.add_argument("--author", help="login that the token writes as (GitHub's default: github-actions[bot])")
-    parser.add_argument("--key", help="tells several comments of one pull request apart (default: preview, or drift)")
-    parser.add_argument("--title", help="heading (default: Preview, or Drift)")
-    parser.add_argument("--limit", type=int, help="bytes that the comment may have (default: the host's own limit)")
     parser.add_argument(
-        "--scrub-env", action="append", default=[], metavar="NAME", help="hide this environment variable's value, too"
+        "--drift", action="store_true", help="the files come from `refresh --preview-only`: keep one issue up to date"
+    )
+    parser.add_argument("--project", help="owner/name, or a GitLab project's ID or path")
+    parser.add_argument("--number", type=int, help="number of the pull or merge request")
+    parser.add_argument("--api", help="URL of the host's API")
+    parser.add_argument("--author", help="login that owns the token (GitHub's default: github-actions[bot])")
+    parser.add_argument("--key", help="distinguishes several comments on one pull request (default: preview, or drift)")
+    parser.add_argument("--title", help="heading (default: Preview, or Drift)")
+    parser.add_argument("--limit", type=int, help="maximum size of the comment in bytes (default: the host's limit)")
+    parser.add_argument(
+        "--scrub-env", action="append", default=[], metavar="NAME", help="also hide this environment variable's value"
     )
     return parser
 
 
-def _previews(chosen: argparse.Namespace) -> list[Preview]:
-    """The previews in the order they were given, the failed ones last. Raises PreviewError."""
-    if chosen.limit is not None and chosen.limit < 1000:
-        raise PreviewError(f"--limit is {chosen.limit}, must be at least 1000")
+def _previews(options: argparse.Namespace) -> list[Preview]:
+    """The previews in the order of the arguments, the failed ones last. Raises PreviewError."""
+    if options.limit is not None and options.limit < 1000:
+        raise PreviewError(f"--limit is {options.limit}, must be at least 1000")
     previews = []
-    for given in chosen.previews:
-        stack, _, path = given.rpartition("=")
+    for argument in options.previews:
+        stack, _, path = argument.rpartition("=")
         if path == "-":
             previews.append(reading.read(sys.stdin.read(), source="standard input", stack=stack or None))
         else:
             previews.append(reading.read_file(Path(path), stack or None))
-    for given in chosen.failed:
-        stack, path = _pair(given, "--failed")
+    for argument in options.failed:
+        stack, path = _pair(argument, "--failed")
         previews.append(reading.failed(Path(path), stack))
     if not previews:
         raise PreviewError("no preview given; see --help")
     names = [preview.stack for preview in previews]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise PreviewError(f"the stack {twice[0]!r} is given twice")
-    for given in chosen.events:
-        stack, path = _pair(given, "--events")
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise PreviewError(f"the stack {duplicates[0]!r} is given twice")
+    for argument in options.events:
+        stack, path = _pair(argument, "--events")
         if stack not in names:
-            raise PreviewError(f"--events {given}: there is no preview of {stack!r}")
+            raise PreviewError(f"--events {argument}: there is no preview of {stack!r}")
         index = names.index(stack)
         previews[index] = replace(previews[index], violations=reading.read_violations(Path(path)))
     return previews
 
 
-def _pair(given: str, option: str) -> tuple[str, str]:
-    stack, separator, path = given.partition("=")
+def _pair(argument: str, option: str) -> tuple[str, str]:
+    stack, separator, path = argument.partition("=")
     if not (stack and separator and path):
-        raise PreviewError(f"{option} is {given!r}, must be STACK=FILE")
+        raise PreviewError(f"{option} is {argument!r}, must be STACK=FILE")
     return stack, path
 
 
 def _post(
-    chosen: argparse.Namespace, environment: Mapping[str, str], marker: str, body: str, title: str, drifted: bool
+    options: argparse.Namespace, environment: Mapping[str, str], marker: str, body: str, title: str, drifted: bool
 ) -> str:
-    host = _host(chosen, environment)
-    if chosen.drift:
+    host = _host(options, environment)
+    if options.drift:
         return f"issue {host.report(title, marker, body, open_=drifted)}"
-    number = chosen.number or _number(chosen.post, environment)
+    number = options.number or _number(options.post, environment)
     return f"comment {host.comment(number, marker, body)}"
 
 
-def _host(chosen: argparse.Namespace, environment: Mapping[str, str]) -> Host:
-    github = chosen.post == "github"
+def _host(options: argparse.Namespace, environment: Mapping[str, str]) -> Host:
+    github = options.post == "github"
     variables = ("GITHUB_TOKEN", "GITHUB_REPOSITORY") if github else ("GITLAB_TOKEN", "CI_PROJECT_ID")
     api = environment.get("GITHUB_API_URL" if github else "CI_API_V4_URL")
-    api = chosen.api or api or ("https://api.github.com" if github else "https://gitlab.com/api/v4")
-    token, project = environment.get(variables[0]), chosen.project or environment.get(variables[1])
+    api = options.api or api or ("https://api.github.com" if github else "https://gitlab.com/api/v4")
+    token, project = environment.get(variables[0]), options.project or environment.get(variables[1])
     if not token:
-        raise PreviewError(f"{variables[0]} is not set, it is required by --post {chosen.post}")
+        raise PreviewError(f"{variables[0]} is not set, it is required by --post {options.post}")
     if not project:
         raise PreviewError(f"--project is missing and {variables[1]} is not set")
     if not re.match(r"https://|http://(localhost|127\.0\.0\.1)[:/]", api):
-        raise PreviewError(f"--api is {api}, must be https://…: the token would be sent in clear")
-    author = chosen.author or ("github-actions[bot]" if github else None)
-    return Host(chosen.post, api, project, token, author)
+        raise PreviewError(f"--api is {api}, must be https://…: the token would be sent in plain text")
+    author = options.author or ("github-actions[bot]" if github else None)
+    return Host(options.post, api, project, token, author)
 
 
 def _number(kind: str, environment: Mapping[str, str]) -> int:
     if kind == "github":
-        found = re.fullmatch(r"refs/pull/(\d+)/\w+", environment.get("GITHUB_REF", ""))
-        number = found[1] if found else ""
+        match = re.fullmatch(r"refs/pull/(\d+)/\w+", environment.get("GITHUB_REF", ""))
+        number = match[1] if match else ""
     else:
         number = environment.get("CI_MERGE_REQUEST_IID", "")
     if not number.isdigit():
-        raise PreviewError("--number is missing and this is no job of a pull or merge request")
+        raise PreviewError("--number is missing and this is not a job of a pull or merge request")
     return int(number)
 
 

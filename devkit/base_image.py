@@ -20,7 +20,7 @@ RELEASE = "bookworm"
 PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
 REPOSITORY = "devkit/base"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-# Nothing here is read by a program in a container.
+# No program in a container reads any of this.
 UNWANTED = (
     "usr/share/doc",
     "usr/share/man",
@@ -35,17 +35,17 @@ UNWANTED = (
     "var/log",
     "debootstrap",
 )
-# What differs from one making to the next although nothing has changed.
+# What differs from one build to the next although nothing has changed.
 VOLATILE = ("etc/machine-id", "etc/resolv.conf", "etc/hostname")
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "timeout", "retries")
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 def ensure_base_image(registry: str, report: Report) -> str:
-    """Makes the base image once, keeps it in the cache and sees that `registry` has it. Returns name@sha256:….
+    """Builds the base image once, caches it and pushes it where `registry` lacks it. Returns name@sha256:….
 
-    The same packages on the same Debian release with the same pip settings give the same rootfs from the cache, and
-    with it the same digest. Raises DevkitError when Debian's packages or the registry can't be reached.
+    The same packages, Debian release and pip settings give the same rootfs from the cache, and so the same digest.
+    Raises DevkitError when Debian's packages or the registry can't be reached.
     """
     layout = Layout()
     key = cache_key()
@@ -78,21 +78,21 @@ def push_rootfs_image(
 
 
 def cache_key() -> str:
-    """Names a rootfs: changes with the package list, the Debian release, the CA bundle and pip's settings."""
-    parts = [RELEASE, *PACKAGES, *UNWANTED, *VOLATILE, oci.architecture(), pip_configuration(), _host_ca_bundle()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    """The key of a rootfs: changes with the package list, the Debian release, the CA bundle and pip's settings."""
+    inputs = [RELEASE, *PACKAGES, *UNWANTED, *VOLATILE, oci.architecture(), pip_configuration(), _host_ca_bundle()]
+    return hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:12]
 
 
 def pip_configuration() -> str:
-    """/etc/pip.conf for the image: the host's index settings, and the CA bundle that they need."""
+    """/etc/pip.conf for the image: the host's index settings, and the CA bundle for them."""
     host: dict[str, str] = {}
     for path in (Path("/etc/pip.conf"), Path.home() / ".pip/pip.conf", Path.home() / ".config/pip/pip.conf"):
         parser = configparser.ConfigParser(interpolation=None)
         parser.read(path)
         if parser.has_section("global"):
             host.update(parser.items("global"))
-    if waiting := os.environ.get("PIP_DEFAULT_TIMEOUT"):  # pip's other name for it
-        host["timeout"] = waiting
+    if timeout := os.environ.get("PIP_DEFAULT_TIMEOUT"):  # pip's other name for it
+        host["timeout"] = timeout
     for name in _PIP_SETTINGS:
         if value := os.environ.get("PIP_" + name.replace("-", "_").upper()):
             host[name] = value
@@ -101,10 +101,10 @@ def pip_configuration() -> str:
 
 
 def mirror() -> str:
-    """Where the host's apt takes Debian from. Raises DevkitError when it names no place for Debian's main archive."""
-    wanted = ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(ORIGIN)|$(COMPONENT)|$(CODENAME)|$(LABEL)",
+    """The Debian mirror of the host's apt. Raises DevkitError when apt has no source for Debian's main archive."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(ORIGIN)|$(COMPONENT)|$(CODENAME)|$(LABEL)",
               "Created-By: Packages"]  # fmt: skip
-    for line in subprocess.run(wanted, capture_output=True, text=True, check=False).stdout.splitlines():
+    for line in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
         address, origin, component, _, label = line.split("|")
         if origin == "Debian" and component == "main" and label == "Debian":
             return address
@@ -118,7 +118,7 @@ def _make_rootfs(layout: Layout, target: Path, report: Report) -> None:
         report(f"debootstrap {RELEASE}")
         _debootstrap(layout, root, target.parent / "packages")
         report("slimming")
-        _settle(root)
+        _configure(root)
         _slim(root)
         _compile(root)
         part = Path(folder, "rootfs.tar")
@@ -146,8 +146,8 @@ def _debootstrap(layout: Layout, root: Path, downloads: Path) -> None:
         raise DevkitError(f"debootstrap failed: {' / '.join(lines[-3:])}", "check that apt's sources can be reached")
 
 
-def _settle(root: Path) -> None:
-    """The host's CA bundle and pip settings: build steps reach package registries the way the host does."""
+def _configure(root: Path) -> None:
+    """Copies the host's CA bundle and pip settings, so that build steps reach package registries as the host does."""
     bundle = root / CA_BUNDLE[1:]
     bundle.parent.mkdir(parents=True, exist_ok=True)
     bundle.write_text(_host_ca_bundle())
@@ -164,7 +164,7 @@ def _slim(root: Path) -> None:
 
 
 def _compile(root: Path) -> None:
-    """Python's own library in byte code that needs no file times: they are all the same in the image, and containers
+    """Compiles Python's library to byte code that ignores file times, which are all the same in the image; containers
     with a read-only root can't write their own."""
     for compiled in root.rglob("__pycache__"):
         shutil.rmtree(compiled)
@@ -186,7 +186,7 @@ def _compile(root: Path) -> None:
 
 
 def write_tree(root: Path, target: Path) -> None:
-    """A tar archive of a folder: sorted, numeric owners, one fixed time, no device files (a runtime makes those)."""
+    """A tar archive of a folder: sorted, numeric owners, one fixed time, no device files (runtimes make those)."""
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as archive:
         for path in sorted(root.rglob("*"), key=lambda path: path.parts):
             entry = archive.gettarinfo(path, arcname=str(path.relative_to(root)))
@@ -201,7 +201,7 @@ def write_tree(root: Path, target: Path) -> None:
 
 
 def _compressed(rootfs: Path, report: Report) -> oci.Layer:
-    """The archive as a gzip layer, kept beside it: compressing takes longer than all the rest of a push."""
+    """The archive as a gzip layer, kept beside it: compressing takes longer than the rest of a push."""
     packed, facts = rootfs.with_suffix(".tar.gz"), rootfs.with_suffix(".json")
     if not (packed.exists() and facts.exists()):
         report("compressing")

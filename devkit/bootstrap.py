@@ -22,9 +22,9 @@ def python() -> Path:
 
 
 def ensure_virtualenv(report: Report, requirements: str = STACK_REQUIREMENTS) -> Path:
-    """Makes `.venv` hold what `requirements` (a file of this repository) asks for; returns its interpreter.
+    """Installs `requirements` (a file of this repository) into `.venv`; returns its interpreter.
 
-    Does nothing when that very file was installed before. Raises DevkitError with pip's last lines when it fails.
+    Does nothing when the file is already installed unchanged. Raises DevkitError with pip's last lines when it fails.
     """
     if python().exists() and any(_is_installed(file) for file in (requirements, ALL_REQUIREMENTS)):
         report("cached")
@@ -32,8 +32,8 @@ def ensure_virtualenv(report: Report, requirements: str = STACK_REQUIREMENTS) ->
     if not python().exists():
         _ensure_venv_module()
         shutil.rmtree(virtualenv(), ignore_errors=True)
-        report("making .venv")
-        _run([sys.executable, "-m", "venv", str(virtualenv())], "making the virtual environment .venv")
+        report("creating .venv")
+        _run([sys.executable, "-m", "venv", str(virtualenv())], "creating the virtual environment .venv")
     report(f"installing {requirements}")
     _run(
         [str(python()), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements],
@@ -53,7 +53,7 @@ def _stamp(requirements: str) -> Path:
 
 
 def main() -> int:
-    """`python3 -m devkit.bootstrap FILE`: what the Makefile's targets call before they use `.venv`."""
+    """`python3 -m devkit.bootstrap FILE`: what the Makefile's targets run before they use `.venv`."""
     try:
         ensure_virtualenv(lambda text: None if text == "cached" else print(text, flush=True), sys.argv[1])
     except DevkitError as error:
@@ -81,20 +81,20 @@ def _fingerprint(requirements: str) -> str:
 
 
 def _ensure_venv_module() -> None:
-    """Debian keeps what `python3 -m venv` needs in a package of its own."""
+    """Debian has a separate package for what `python3 -m venv` needs."""
     if importlib.util.find_spec("ensurepip"):
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise DevkitError("this Python can't make a virtual environment", "install Debian's python3-venv")
+        raise DevkitError("this Python can't create a virtual environment", "install Debian's python3-venv")
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "python3-venv"]):
         _run(command, "installing python3-venv")
 
 
-def _run(command: list[str], doing: str) -> None:
+def _run(command: list[str], task: str) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode != 0:
         tail = "\n  ".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise DevkitError(f"{doing} failed:\n  {tail}", "check the network and `pip config list`; then run this again")
+        raise DevkitError(f"{task} failed:\n  {tail}", "check the network and `pip config list`; then retry")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from devkit.paths import cache_root, state_root
 from devkit.up import Request, bring_up
 
 _DESCRIPTION = """\
-A Pulumi toolchain and a Kubernetes cluster on this machine: the best that it has or can get, built from package
-registries where nothing official is within reach. Caches live in {cache}, the running platform in {state}.
+A Pulumi toolchain and a Kubernetes cluster on this machine: the best available, built from package registries
+where official releases are out of reach. Caches live in {cache}, the running platform in {state}.
 """
 
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted — run the same command again, it goes on where it stopped", file=sys.stderr)
+        print("\ninterrupted — run the same command again to continue where it stopped", file=sys.stderr)
         return 130
 
 
@@ -41,19 +41,19 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    up = commands.add_parser("up", help="make the platform run; with --deploy, a stack on it as well")
+    up = commands.add_parser("up", help="start the platform; with --deploy, bring a stack up on it")
     up.add_argument(
         "--cluster",
         choices=clusters.KINDS,
         help="which cluster (default: the context that the stack's config names, else an installed Minikube or kind, "
         "else the embedded one)",
     )
-    up.add_argument("--deploy", metavar="STACK", help="then bring this stack up and ask it for a prediction")
-    up.add_argument("--stack", default="dev", help="whose config may name a context (default: %(default)s)")
+    up.add_argument("--deploy", metavar="STACK", help="then bring this stack up and send it a test prediction")
+    up.add_argument("--stack", default="dev", help="stack whose config may name a context (default: %(default)s)")
     up.set_defaults(run=_up)
-    down = commands.add_parser("down", help="remove what `up` made: cluster, processes, state; caches stay")
+    down = commands.add_parser("down", help="remove what `up` created: cluster, processes, state; caches stay")
     down.set_defaults(run=_down)
-    status = commands.add_parser("status", help="what runs, with process ids and memory")
+    status = commands.add_parser("status", help="what is running, with process ids and memory")
     status.add_argument("--json", action="store_true", help="as JSON")
     status.set_defaults(run=_status)
     env = commands.add_parser("env", help='print `export` lines: eval "$(python3 -m devkit env)"')
@@ -64,21 +64,21 @@ def _parser() -> argparse.ArgumentParser:
 def _up(options: argparse.Namespace) -> int:
     stack = options.deploy or options.stack
     cluster = clusters.choose(options.cluster, stack)
-    before = clusters.running()
-    if before is not None and before.kind != cluster.kind:
+    current = clusters.running()
+    if current is not None and current.kind != cluster.kind:
         if options.cluster is not None:
-            raise DevkitError(f"the {before.kind} cluster is up", "`make down` first, then choose another")
-        cluster = before
-    with _only_one():
+            raise DevkitError(f"the {current.kind} cluster is up", "run `make down` first, then choose another")
+        cluster = current
+    with _exclusive():
         bring_up(Request(cluster=cluster, deploy=options.deploy))
     return 0
 
 
 def _down(_: argparse.Namespace) -> int:
-    with _only_one():
+    with _exclusive():
         cluster = clusters.running()
         if cluster is None:
-            # A start that broke off early leaves no record, but may leave processes.
+            # A start that failed early leaves no record, but may leave processes.
             cluster = clusters.Embedded()
         cluster.stop(lambda text: print(f"  {text}", flush=True))
         shutil.rmtree(state_root(), ignore_errors=True)
@@ -116,8 +116,8 @@ def _env(_: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _only_one() -> Iterator[None]:
-    """Keeps a second `up` or `down` of the same caches out."""
+def _exclusive() -> Iterator[None]:
+    """Allows one `up` or `down` at a time on the same caches."""
     cache_root().mkdir(parents=True, exist_ok=True)
     with (cache_root() / "lock").open("a+") as lock:
         _lock(lock)
@@ -130,7 +130,7 @@ def _lock(lock: TextIO) -> None:
     except OSError as error:
         lock.seek(0)
         raise DevkitError(
-            f"another `devkit up` or `down` is at work (pid {lock.read().strip() or 'unknown'})", "wait for it to end"
+            f"another `devkit up` or `down` is running (pid {lock.read().strip() or 'unknown'})", "wait until it ends"
         ) from error
     lock.truncate(0)
     lock.write(str(os.getpid()))

@@ -1,7 +1,7 @@
 """The clusters that the devkit can work on, and how one is chosen.
 
-A cluster that a team already has is only ever used by the name that the stack's config gives. The others are made by
-the devkit under names of its own, with a kubeconfig of its own, and are deleted by `down`.
+The devkit uses a team's existing cluster only when the stack's config names its context. It creates the others itself,
+under its own names and with its own kubeconfig, and `down` deletes them.
 """
 
 import json
@@ -25,20 +25,20 @@ _BUILDER = "modelops"
 
 
 class Cluster(Protocol):
-    """What the rest of the devkit asks of a cluster."""
+    """What the rest of the devkit needs from a cluster."""
 
     kind: str
     needs_builds: bool
     """Whether its own programs have to be built first."""
 
     def start(self, report: Report) -> None:
-        """Makes it run, with a registry and a builder; does nothing where they already do."""
+        """Starts it, with a registry and a builder; does nothing where they already run."""
 
     def stop(self, report: Report) -> None:
-        """Removes whatever `start` made."""
+        """Removes whatever `start` created."""
 
     def status(self) -> dict[str, object]:
-        """What runs, part by part."""
+        """What is running, part by part."""
 
     def environment(self) -> dict[str, str]:
         """Variables that point `pulumi` and `kubectl` to it."""
@@ -48,7 +48,7 @@ class Cluster(Protocol):
 
 
 class Embedded:
-    """One node made of the programs that the devkit builds."""
+    """A single node, run from the programs that the devkit builds."""
 
     kind = "embedded"
     needs_builds = True
@@ -61,8 +61,8 @@ class Embedded:
 
     def status(self) -> dict[str, object]:
         """Each part's state and memory, then the sums, containers included; memory as proportional set size."""
-        found = embedded.status()
-        parts, memory = found["parts"], found["memory"]
+        status = embedded.status()
+        parts, memory = status["parts"], status["memory"]
         assert isinstance(parts, dict) and isinstance(memory, dict)
         lines = {
             name: {"ok": part["ok"], "pid": part["pid"], "memory_mebibytes": part["pss_kib"] // 1024}
@@ -78,7 +78,7 @@ class Embedded:
 
 
 class Context:
-    """A cluster that the stack's config names by its kubectl context. The devkit starts and stops nothing there."""
+    """A cluster that the stack's config names by its kubectl context. The devkit starts and stops nothing in it."""
 
     kind = "context"
     needs_builds = False
@@ -91,7 +91,7 @@ class Context:
         done = _run(["kubectl", "--context", self.name, "version", "--request-timeout=10s"], check=False)
         if done.returncode != 0:
             raise DevkitError(
-                f"the cluster of the context {self.name} does not answer: {done.stderr.strip().splitlines()[-1:]}",
+                f"the cluster of the context {self.name} does not respond: {done.stderr.strip().splitlines()[-1:]}",
                 "correct kubernetes:context in the stack's config, or the kubeconfig",
             )
 
@@ -116,7 +116,7 @@ class Kind:
     port = 5001
 
     def start(self, report: Report) -> None:
-        _need_docker("kind")
+        _require_docker("kind")
         registry = f"{_NAME}-registry"
         if _run(["docker", "inspect", registry], check=False).returncode != 0:
             report("starting a registry")
@@ -154,11 +154,11 @@ class Kind:
                     str(kubeconfig()),
                 ]
             )
-        self._teach_nodes(registry)
+        self._configure_registry(registry)
         _run(["kind", "export", "kubeconfig", "--name", _NAME, "--kubeconfig", str(kubeconfig())])
         _ensure_builder()
 
-    def _teach_nodes(self, registry: str) -> None:
+    def _configure_registry(self, registry: str) -> None:
         folder = f"/etc/containerd/certs.d/localhost:{self.port}"
         script = f"mkdir -p {folder} && echo '[host.\"http://{registry}:5000\"]' > {folder}/hosts.toml"
         for node in _run(["kind", "get", "nodes", "--name", _NAME]).stdout.split():
@@ -189,7 +189,7 @@ class Minikube:
     port = 5000
 
     def start(self, report: Report) -> None:
-        _need_docker("minikube")
+        _require_docker("minikube")
         report("starting Minikube")
         self._minikube("start", "--driver=docker", "--insecure-registry=localhost:5000")
         for addon in ("registry", "metrics-server"):
@@ -229,16 +229,16 @@ class Minikube:
         _run(["minikube", "--profile", _NAME, *arguments])
 
 
-_MADE_HERE: dict[str, Callable[[], Cluster]] = {"minikube": Minikube, "kind": Kind, "embedded": Embedded}
+_CREATED: dict[str, Callable[[], Cluster]] = {"minikube": Minikube, "kind": Kind, "embedded": Embedded}
 
 
-def choose(wanted: str | None, stack: str) -> Cluster:
-    """The cluster for `stack`: what `wanted` says, else the context in its config, else what the machine has.
+def choose(requested: str | None, stack: str) -> Cluster:
+    """The cluster for `stack`: the `requested` kind, else the context in its config, else what the machine has.
 
-    Raises DevkitError when `wanted` is asked for and can't be had.
+    Raises DevkitError when the requested kind is unavailable.
     """
     context = configured_context(stack)
-    kind = wanted or _best(context)
+    kind = requested or _best(context)
     if kind == "context":
         if context is None:
             raise DevkitError(
@@ -248,18 +248,18 @@ def choose(wanted: str | None, stack: str) -> Cluster:
         return Context(context)
     if kind in ("minikube", "kind") and shutil.which(kind) is None:
         raise DevkitError(f"--cluster {kind}: {kind} is not installed", "install it or choose another cluster")
-    return _MADE_HERE[kind]()
+    return _CREATED[kind]()
 
 
 def running() -> Cluster | None:
-    """The cluster that an earlier `up` chose and no `down` removed since; None where there is none."""
+    """The cluster that an earlier `up` started and no `down` has removed since; None if there is none."""
     try:
         record = json.loads(_record().read_text())
     except FileNotFoundError:
         return None
     if record["kind"] == "context":
         return Context(record["context"])
-    return _MADE_HERE[record["kind"]]()
+    return _CREATED[record["kind"]]()
 
 
 def remember(cluster: Cluster) -> None:
@@ -272,12 +272,12 @@ def configured_context(stack: str) -> str | None:
     """`kubernetes:context` of the stack's config file, read without a YAML library (none is installed yet)."""
     file = REPOSITORY / "stacks" / f"Pulumi.{stack}.yaml"
     if not file.exists():
-        known = sorted(path.name.split(".")[1] for path in (REPOSITORY / "stacks").glob("Pulumi.*.yaml"))
+        stacks = sorted(path.name.split(".")[1] for path in (REPOSITORY / "stacks").glob("Pulumi.*.yaml"))
         raise DevkitError(
-            f"there is no stack {stack}: {file.name} is not in stacks/", f"choose one of {', '.join(known)}"
+            f"there is no stack {stack}: {file.name} is not in stacks/", f"choose one of {', '.join(stacks)}"
         )
-    found = re.search(r"^\s+[\"']?kubernetes:context[\"']?:\s*[\"']?([^\s\"'#]+)", file.read_text(), re.MULTILINE)
-    return found.group(1) if found else None
+    match = re.search(r"^\s+[\"']?kubernetes:context[\"']?:\s*[\"']?([^\s\"'#]+)", file.read_text(), re.MULTILINE)
+    return match.group(1) if match else None
 
 
 def _best(context: str | None) -> str:
@@ -306,7 +306,7 @@ def _run(command: list[str], check: bool = True) -> subprocess.CompletedProcess[
     return done
 
 
-def _need_docker(kind: str) -> None:
+def _require_docker(kind: str) -> None:
     if _run(["docker", "info"], check=False).returncode != 0:
         raise DevkitError(
             f"{kind} needs a running Docker engine and `docker info` fails",
@@ -321,7 +321,7 @@ def _ensure_builder() -> None:
 
 
 def _end(pid_file: Path) -> None:
-    """Ends the port-forward that an earlier start left, if that process still is one."""
+    """Ends the port-forward that an earlier start left behind, if that process is still one."""
     try:
         pid = int(pid_file.read_text())
         if b"port-forward" in Path(f"/proc/{pid}/cmdline").read_bytes():

@@ -1,4 +1,4 @@
-"""Brings one stack up on the platform and shows that it answers."""
+"""Brings one stack up on the platform and sends it a test prediction."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ _ANSWER_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Answer:
-    """What the service said to the sample request."""
+    """The service's response to the sample request."""
 
     curl: str
     body: str
@@ -32,13 +32,13 @@ class Stack:
         self._environment = environment
 
     def select(self) -> None:
-        """Makes the stack in the state back end, unless it is there."""
+        """Selects the stack, creating it in the state back end if it is missing."""
         done = self._pulumi("stack", "select", "--create", self.name)
         if done.returncode != 0:
             raise DevkitError(f"selecting the stack {self.name} failed: {done.stderr.strip()[-800:]}")
 
-    def wanted_images(self, python: Path) -> list[str]:
-        """Upstream images that the stack's parts would run, as its settings say."""
+    def required_images(self, python: Path) -> list[str]:
+        """Upstream images that the stack's parts would run with its settings."""
         done = subprocess.run(
             [str(python), "-m", "stacks.images", self.name],
             cwd=REPOSITORY,
@@ -51,7 +51,7 @@ class Stack:
         return [str(image) for image in json.loads(done.stdout)]
 
     def up(self, say: Callable[[str], None]) -> None:
-        """`pulumi up`, its lines passed on to `say` as they come. Raises DevkitError when it fails."""
+        """`pulumi up`, its lines passed on to `say` as they arrive. Raises DevkitError when it fails."""
         command = [
             "pulumi",
             "up",
@@ -72,7 +72,7 @@ class Stack:
         if process.returncode != 0:
             raise DevkitError(
                 f"`pulumi up` of the stack {self.name} failed; the lines above say where",
-                "put it right and run this again: what is there already is kept",
+                "fix it and run this again: what exists already is kept",
             )
 
     def outputs(self) -> dict[str, object]:
@@ -92,11 +92,11 @@ class Stack:
         )
 
 
-def ask(predict_url: str) -> Answer:
-    """Sends the sample request and returns the answer with the `curl` line that repeats it.
+def send_sample(predict_url: str) -> Answer:
+    """Sends the sample request and returns the response with the `curl` line that repeats it.
 
-    A load balancer may need a moment after `pulumi up`, so a refused connection is tried again for a minute.
-    Raises DevkitError when there is no answer by then, or an error.
+    A load balancer may need a moment after `pulumi up`, so a refused connection is retried for a minute.
+    Raises DevkitError when there is no response by then, or an error.
     """
     body = json.dumps(SAMPLE_REQUEST)
     curl = f"curl -s -X POST {predict_url} -H 'Content-Type: application/json' -d '{body}'"
@@ -107,10 +107,10 @@ def ask(predict_url: str) -> Answer:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return Answer(curl, answer.read().decode().strip())
         except urllib.error.HTTPError as error:
-            raise DevkitError(f"{predict_url} answered {error.code}: {error.read().decode()[:300]}") from error
+            raise DevkitError(f"{predict_url} responded with {error.code}: {error.read().decode()[:300]}") from error
         except (urllib.error.URLError, OSError) as error:
             if time.monotonic() > deadline:
                 raise DevkitError(
-                    f"{predict_url} does not answer: {error}", "`python3 -m devkit status` shows what runs"
+                    f"{predict_url} does not respond: {error}", "`python3 -m devkit status` shows what is running"
                 ) from error
             time.sleep(0.5)

@@ -18,16 +18,16 @@ PACKAGES = {
     "policies": ("guard",),
     "ci": ("previews",),
 }
-"""The folders with a distribution each, and the packages that it must hold whole."""
+"""The folders with a distribution each, and the packages that it must contain completely."""
 _BUILD = "import sys, setuptools.build_meta as b; out = sys.argv[1]; b.build_wheel(out); b.build_sdist(out)"
 
 
 def build(out: Path, repository: Path = REPOSITORY) -> list[Path]:
-    """Builds all distributions into `out`, which it empties before; returns the files."""
+    """Empties `out`, builds all distributions into it and returns the files."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for folder in PACKAGES:
-        # Of a copy: what an earlier build left beside the sources would get into the wheel.
+        # From a copy: what an earlier build left beside the sources would get into the wheel.
         with tempfile.TemporaryDirectory() as temporary:
             source = Path(temporary) / folder
             ignored = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", ".venv")
@@ -40,8 +40,8 @@ def build(out: Path, repository: Path = REPOSITORY) -> list[Path]:
 
 
 def missing(out: Path, repository: Path = REPOSITORY) -> list[str]:
-    """What the archives in `out` lack: the licence, or a file of their packages."""
-    found = []
+    """What is missing from the archives in `out`: the licence, or a file of their packages."""
+    missing_files = []
     for folder, packages in PACKAGES.items():
         project = tomllib.loads((repository / folder / "pyproject.toml").read_text())["project"]
         stem = f"{project['name'].replace('-', '_')}-{project['version']}"
@@ -54,13 +54,17 @@ def missing(out: Path, repository: Path = REPOSITORY) -> list[str]:
             for path in (repository / folder / package).rglob("*")
             if path.is_file() and "__pycache__" not in path.parts
         }
-        found += [f"{wheel.name}: {name}" for name in (expected | {f"{stem}.dist-info/licenses/LICENSE"}) - in_wheel]
-        found += [f"{archive.name}: {name}" for name in expected | {"LICENSE"} if f"{stem}/{name}" not in in_archive]
-    return sorted(found)
+        missing_files += [
+            f"{wheel.name}: {name}" for name in (expected | {f"{stem}.dist-info/licenses/LICENSE"}) - in_wheel
+        ]
+        missing_files += [
+            f"{archive.name}: {name}" for name in expected | {"LICENSE"} if f"{stem}/{name}" not in in_archive
+        ]
+    return sorted(missing_files)
 
 
 def refused(files: list[Path]) -> str:
-    """What PyPI would refuse of the archives' metadata and descriptions, in twine's words; empty when it is nothing."""
+    """What PyPI would refuse in the archives' metadata and descriptions, as twine reports it; empty if nothing."""
     command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout + done.stderr if done.returncode else ""
@@ -78,9 +82,9 @@ def main() -> int:
         print(path.relative_to(REPOSITORY))
     if lacking := missing(out):
         print("error: not in the archives:", *lacking, sep="\n  ", file=sys.stderr)
-    if said := refused(files):
-        print("error: PyPI would refuse these:", said, sep="\n", file=sys.stderr)
-    return 1 if lacking or said else 0
+    if refusals := refused(files):
+        print("error: PyPI would refuse these:", refusals, sep="\n", file=sys.stderr)
+    return 1 if lacking or refusals else 0
 
 
 if __name__ == "__main__":

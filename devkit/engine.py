@@ -1,7 +1,7 @@
-"""The Pulumi engine and its plugins: the best that the machine has or can get.
+"""The Pulumi engine and its plugins: the best available on this machine.
 
 For the engine and for each plugin the order is the same: what an environment variable names, what is installed here,
-what the official installer can download, and last what the devkit builds itself.
+what the official installer can download, and finally what the devkit builds itself.
 """
 
 import json
@@ -28,8 +28,8 @@ _STAND_IN = "stand-in (docs/reference/provider.md)"
 
 
 @dataclass(frozen=True)
-class Found:
-    """Something to run, and in a few words where it comes from."""
+class Source:
+    """A program or plugin, and in a few words where it comes from."""
 
     path: Path
     origin: str
@@ -54,49 +54,49 @@ def executable_from(variable: str) -> Path | None:
     return path
 
 
-def find_engine(report: Report) -> Found:
-    """The `pulumi` executable to use; builds it when there is no other."""
+def find_engine(report: Report) -> Source:
+    """The `pulumi` executable to use; builds it if there is no other."""
     if named := executable_from(ENGINE_VARIABLE):
-        return Found(named, f"given by {ENGINE_VARIABLE}")
+        return Source(named, f"from {ENGINE_VARIABLE}")
     if installed := _on_path("pulumi"):
-        return Found(installed, "installed on this machine")
+        return Source(installed, "installed on this machine")
     group = toolchain.groups()["pulumi"]
-    # What was built once is taken again without another look at the network.
+    # An engine built earlier is used again without another attempt to download.
     if not toolchain.is_built(group):
         if downloaded := _download_engine(report):
-            return Found(downloaded, "official release")
-        report("no official release within reach, building from Go modules")
-    return Found(toolchain.build(group, report) / "pulumi", _BUILT)
+            return Source(downloaded, "official release")
+        report("the official release is out of reach, building from Go modules")
+    return Source(toolchain.build(group, report) / "pulumi", _BUILT)
 
 
-def install_engine(found: Found) -> Path:
+def install_engine(source: Source) -> Path:
     """Puts the engine into the platform's bin folder, with a Python language host beside it; returns its path.
 
-    An engine that brings its own Python language host is linked and keeps it. The others get the devkit's.
+    An engine with its own Python language host is linked and keeps it. Others get the devkit's.
     """
     folder = bin_folder()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "pulumi"
     target.unlink(missing_ok=True)
     (folder / "pulumi-language-python").unlink(missing_ok=True)
-    if found.path.with_name("pulumi-language-python").exists() or shutil.which("pulumi-language-python"):
-        target.symlink_to(found.path)
+    if source.path.with_name("pulumi-language-python").exists() or shutil.which("pulumi-language-python"):
+        target.symlink_to(source.path)
         return target
     # Not a symbolic link: the engine looks for language hosts beside the file that it was started from.
     try:
-        target.hardlink_to(found.path)
+        target.hardlink_to(source.path)
     except OSError:
-        shutil.copy2(found.path, target)
+        shutil.copy2(source.path, target)
     install_language_host(folder, python())
     return target
 
 
 def install_plugins(pulumi: Path, environment: dict[str, str], report: Report) -> dict[str, str]:
     """Installs the resource plugins into the devkit's PULUMI_HOME; returns where each came from, by name."""
-    given = executable_from(KUBERNETES_VARIABLE)
+    named = executable_from(KUBERNETES_VARIABLE)
     kubernetes = Plugin(
         "kubernetes",
-        Found(given, f"given by {KUBERNETES_VARIABLE}") if given else _installed_plugin("kubernetes"),
+        Source(named, f"from {KUBERNETES_VARIABLE}") if named else _installed_plugin("kubernetes"),
         f"{fingerprint()} {python()}",
         _stand_in_kubernetes,
     )
@@ -110,47 +110,49 @@ def install_plugins(pulumi: Path, environment: dict[str, str], report: Report) -
 
 
 def plugins_can_be_downloaded() -> bool:
-    """False once a plugin had to be made here because its official release was out of reach."""
+    """False once a plugin had to be built here because its official release was out of reach."""
     records = [json.loads(record.read_text()) for record in pulumi_home().glob("*.json")]
-    made = (_STAND_IN, _BUILT)
-    return not any(record.get("origin") in made for record in records)
+    built = (_STAND_IN, _BUILT)
+    return not any(record.get("origin") in built for record in records)
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A resource plugin, and the ways to come by it."""
+    """A resource plugin, and the ways to get it."""
 
     name: str
-    local: Found | None
-    """An executable that is here already."""
-    made_identity: str
-    """Tells one state of what `make` makes from another."""
-    make: Callable[[Report], Found]
-    """The last resort, where the official release is out of reach: a folder for `pulumi plugin install --file`."""
+    local: Source | None
+    """An executable that is already here."""
+    built_identity: str
+    """Identifies what `make` would build now."""
+    make: Callable[[Report], Source]
+    """The last resort when the official release is out of reach: builds a folder for `pulumi plugin install --file`."""
 
 
 def _install(plugin: Plugin, pulumi: Path, environment: dict[str, str], report: Report) -> str:
     version = versions.plugin(plugin.name)
     record = pulumi_home() / f"{plugin.name}.json"
-    before = json.loads(record.read_text()) if record.exists() else {}
+    installed = json.loads(record.read_text()) if record.exists() else {}
     if plugin.local:
-        usable = before == _record(plugin.local.origin, _file_identity(plugin.local.path))
+        usable = installed == _record(plugin.local.origin, _file_identity(plugin.local.path))
     else:
-        usable = before.get("identity") in ("official", plugin.made_identity)
+        usable = installed.get("identity") in ("official", plugin.built_identity)
     if usable:
         report("cached")
-        return str(before["origin"])
+        return str(installed["origin"])
     command = [str(pulumi), "plugin", "install", "resource", plugin.name, version, "--reinstall"]
     if plugin.local:
-        _must([*command, "--file", str(_as_folder(plugin.local.path, plugin.name))], environment, plugin.name)
+        _require_success(
+            [*command, "--file", str(_as_folder(plugin.local.path, plugin.name))], environment, plugin.name
+        )
         now = _record(plugin.local.origin, _file_identity(plugin.local.path))
-    elif _quiet(command, environment):
+    elif _succeeds(command, environment):
         now = _record("official release", "official")
     else:
-        report(f"no official release of the {plugin.name} plugin within reach")
-        made = plugin.make(report)
-        _must([*command, "--file", str(made.path)], environment, plugin.name)
-        now = _record(made.origin, plugin.made_identity)
+        report(f"the official release of the {plugin.name} plugin is out of reach")
+        built = plugin.make(report)
+        _require_success([*command, "--file", str(built.path)], environment, plugin.name)
+        now = _record(built.origin, plugin.built_identity)
     record.write_text(json.dumps(now))
     return now["origin"]
 
@@ -164,27 +166,27 @@ def _file_identity(path: Path) -> str:
     return f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
-def _installed_plugin(name: str) -> Found | None:
-    """The plugin on the PATH or in the user's own plugin cache, which is read and never written."""
+def _installed_plugin(name: str) -> Source | None:
+    """The plugin on the PATH or in the user's plugin cache, which is only read."""
     executable = f"pulumi-resource-{name}"
     if on_path := _on_path(executable):
-        return Found(on_path, "installed on this machine")
+        return Source(on_path, "installed on this machine")
     users = Path.home() / ".pulumi" / "plugins" / f"resource-{name}-v{versions.plugin(name)}" / executable
-    return Found(users, "installed on this machine") if users.is_file() else None
+    return Source(users, "installed on this machine") if users.is_file() else None
 
 
-def _stand_in_kubernetes(report: Report) -> Found:
+def _stand_in_kubernetes(report: Report) -> Source:
     folder = cache_root() / "plugins" / "kubernetes"
     write_kubernetes_plugin(folder, python())
-    return Found(folder, _STAND_IN)
+    return Source(folder, _STAND_IN)
 
 
-def _built_docker_build(report: Report) -> Found:
-    return Found(toolchain.build(toolchain.groups()["docker-build"], report), _BUILT)
+def _built_docker_build(report: Report) -> Source:
+    return Source(toolchain.build(toolchain.groups()["docker-build"], report), _BUILT)
 
 
 def _as_folder(executable: Path, name: str) -> Path:
-    """A folder holding just `executable` under the plugin's own name, as `pulumi plugin install --file` wants it."""
+    """A folder holding just `executable` under the plugin's own name, as `pulumi plugin install --file` expects it."""
     folder = cache_root() / "plugins" / f"given-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -193,42 +195,44 @@ def _as_folder(executable: Path, name: str) -> Path:
 
 
 def _download_engine(report: Report) -> Path | None:
-    """The official release through the SDK's own installer; None when it is out of reach."""
+    """The official release, by the SDK's own installer; None when it is out of reach."""
     root = cache_root() / f"pulumi-official-{versions.pulumi()}"
     executable = root / "bin" / "pulumi"
     if executable.exists():
         report("cached")
         return executable
-    report("asking for the official release")
+    report("trying the official release")
     program = (
         "import sys, semver; from pulumi.automation import PulumiCommand; "
         "PulumiCommand.install(root=sys.argv[1], version=semver.VersionInfo.parse(sys.argv[2]))"
     )
-    done = _quiet([str(python()), "-c", program, str(root), versions.pulumi()], dict(os.environ))
+    done = _succeeds([str(python()), "-c", program, str(root), versions.pulumi()], dict(os.environ))
     return executable if done and executable.exists() else None
 
 
 def _on_path(name: str) -> Path | None:
     """An executable on the PATH that is not the devkit's own."""
-    own = {str(bin_folder())}
-    path = os.pathsep.join(p for p in os.environ.get("PATH", "").split(os.pathsep) if p not in own)
-    found = shutil.which(name, path=path)
-    return Path(found).resolve() if found else None
+    devkit = {str(bin_folder())}
+    path = os.pathsep.join(p for p in os.environ.get("PATH", "").split(os.pathsep) if p not in devkit)
+    executable = shutil.which(name, path=path)
+    return Path(executable).resolve() if executable else None
 
 
 def engine_version(pulumi: Path) -> str:
-    """What `pulumi version` says, without the leading v. Raises DevkitError when it can't be run."""
+    """What `pulumi version` prints, without the leading v. Raises DevkitError when it can't be run."""
     environment = os.environ | {"PULUMI_HOME": str(pulumi_home()), "PULUMI_SKIP_UPDATE_CHECK": "true"}
     command = [str(pulumi), "version"]
     try:
         text = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise DevkitError(f"{pulumi} can't be run: {error}", "install it anew or unset what names it") from error
-    found = re.search(r"\d+\.\d+\.\d+\S*", text)
-    return found.group(0) if found else text.strip()
+        raise DevkitError(
+            f"{pulumi} can't be run: {error}", "reinstall it or unset the variable that names it"
+        ) from error
+    match = re.search(r"\d+\.\d+\.\d+\S*", text)
+    return match.group(0) if match else text.strip()
 
 
-def _quiet(command: list[str], environment: dict[str, str]) -> bool:
+def _succeeds(command: list[str], environment: dict[str, str]) -> bool:
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=_DOWNLOAD_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
@@ -236,7 +240,7 @@ def _quiet(command: list[str], environment: dict[str, str]) -> bool:
     return done.returncode == 0
 
 
-def _must(command: list[str], environment: dict[str, str], name: str) -> None:
+def _require_success(command: list[str], environment: dict[str, str], name: str) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         raise DevkitError(f"installing the Pulumi plugin {name} failed: {done.stderr.strip()[-600:]}")

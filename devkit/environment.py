@@ -8,15 +8,15 @@ from devkit.engine import bin_folder, plugins_can_be_downloaded
 from devkit.paths import platform_facts, pulumi_home, state_backend, virtualenv
 
 LOCAL_PASSPHRASE = "modelops-local"
-"""Encrypts the dev stack's state on one's own machine, where file permissions are the real protection. A stack that
-holds anything of value has a passphrase of its own: a PULUMI_CONFIG_PASSPHRASE that is set is left alone."""
+"""Encrypts the dev stack's state on a developer's machine, where file permissions are the real protection. A stack with
+anything of value has its own passphrase: a PULUMI_CONFIG_PASSPHRASE that is set is left alone."""
 
 
 def variables(cluster: Cluster) -> dict[str, str]:
-    """The variables that differ from the caller's, by name. PATH is complete, the devkit's folders first."""
+    """The variables to set, by name. PATH is complete, the devkit's folders first."""
     first = [str(bin_folder()), str(virtualenv() / "bin")]
     rest = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if entry not in first]
-    found = {
+    result = {
         "PATH": os.pathsep.join([*first, *rest]),
         "PULUMI_HOME": str(pulumi_home()),
         "PULUMI_BACKEND_URL": f"file://{state_backend()}",
@@ -26,14 +26,14 @@ def variables(cluster: Cluster) -> dict[str, str]:
     }
     if not plugins_can_be_downloaded():
         # Without this the engine tries, in vain, to download a plugin for every SDK in the virtual environment.
-        found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
+        result["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
     if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and "PULUMI_CONFIG_PASSPHRASE_FILE" not in os.environ:
-        found["PULUMI_CONFIG_PASSPHRASE"] = LOCAL_PASSPHRASE
-    return found
+        result["PULUMI_CONFIG_PASSPHRASE"] = LOCAL_PASSPHRASE
+    return result
 
 
 def complete(cluster: Cluster) -> dict[str, str]:
-    """The caller's environment with `variables` over it, for child processes."""
+    """The caller's environment with `variables` added, for child processes."""
     return dict(os.environ) | variables(cluster)
 
 

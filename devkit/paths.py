@@ -6,8 +6,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def _base(own: str, xdg: str, default: str) -> Path:
-    if value := os.environ.get(own):
+def _base(variable: str, xdg: str, default: str) -> Path:
+    if value := os.environ.get(variable):
         return Path(value).expanduser()
     return Path(os.environ.get(xdg) or Path.home() / default) / "modelops"
 
@@ -28,17 +28,17 @@ def virtualenv() -> Path:
 
 
 def kubeconfig() -> Path:
-    """The devkit's own kubeconfig; the user's is read at most, never written."""
+    """The devkit's own kubeconfig; the user's is never written."""
     return state_root() / "kubeconfig"
 
 
 def pulumi_home() -> Path:
-    """The devkit's own PULUMI_HOME: plugins and credentials apart from the user's."""
+    """The devkit's own PULUMI_HOME: plugins and credentials, separate from the user's."""
     return state_root() / "pulumi-home"
 
 
 def state_backend() -> Path:
-    """Folder of the file back end that holds the stacks' states."""
+    """The file back end's folder, with the stacks' states."""
     return state_root() / "backend"
 
 

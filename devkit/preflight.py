@@ -1,4 +1,4 @@
-"""What has to be true before the long work begins: every problem found, one clear line each, with what to do."""
+"""Checks before the long work begins: one line for each problem, with its remedy."""
 
 import importlib.util
 import os
@@ -15,16 +15,16 @@ from devkit.paths import cache_root, state_root
 
 PYTHON_MINIMUM = (3, 11)
 GO_MINIMUM = (1, 21)
-"""From 1.21 on, Go fetches by itself the newer toolchain that a module asks for."""
+"""From 1.21 on, Go downloads the newer toolchain that a module requires."""
 COLD_DISK_GIB = 24
-"""What a first `up` writes, measured (docs/reference/local-platform.md), with room to spare."""
+"""Measured size of what a first `up` writes (docs/reference/local-platform.md), with room to spare."""
 WARM_DISK_GIB = 6
 MEMORY_GIB = 4
 _GIB = 1 << 30
 
 
 def embedded_problems(warm: bool) -> list[str]:
-    """What keeps the embedded cluster from being built and started here. `warm`: its programs are in the cache."""
+    """What prevents building and starting the embedded cluster here. `warm`: its programs are in the cache."""
     if platform.system() != "Linux":
         return [
             f"this is {platform.system()}, and the embedded cluster needs Linux — "
@@ -32,10 +32,10 @@ def embedded_problems(warm: bool) -> list[str]:
         ]
     problems = []
     if os.geteuid() != 0:
-        problems.append("not root, and the embedded cluster needs it — run with sudo, or install Minikube or kind")
+        problems.append("not root, which the embedded cluster needs — run with sudo, or install Minikube or kind")
     if shutil.which("apt-get") is None:
         problems.append(
-            "no apt-get: the embedded cluster takes runc and others from Debian — use Debian 12, Minikube or kind"
+            "no apt-get: the embedded cluster takes runc and more from Debian — use Debian 12, Minikube or kind"
         )
     problems += [] if warm else go_problems()
     problems += disk_problems(WARM_DISK_GIB if warm else COLD_DISK_GIB)
@@ -45,7 +45,7 @@ def embedded_problems(warm: bool) -> list[str]:
 
 
 def python_problems() -> list[str]:
-    """What is wrong with the Python that runs this."""
+    """Problems with the Python that runs this."""
     if sys.version_info[:2] < PYTHON_MINIMUM:
         need = ".".join(map(str, PYTHON_MINIMUM))
         return [
@@ -55,24 +55,24 @@ def python_problems() -> list[str]:
 
 
 def missing_system_packages() -> list[str]:
-    """Debian packages to install: the embedded cluster's, and python3-venv where Python can't make one."""
+    """Debian packages to install: the embedded cluster's, and python3-venv where Python lacks it."""
     missing, _ = embedded.missing_packages()
     return missing if importlib.util.find_spec("ensurepip") else [*missing, "python3-venv"]
 
 
 def go_problems() -> list[str]:
-    """Whether a Go is there that can build the programs."""
+    """Whether there is a Go that can build the programs."""
     if shutil.which("go") is None:
-        return ["no Go, and the platform's programs are built with it — install Go (go.dev/dl or Debian's golang)"]
+        return ["no Go, which builds the platform's programs — install Go (go.dev/dl or Debian's golang)"]
     text = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, cwd="/").stdout
-    found = re.search(r"go(\d+)\.(\d+)", text)
-    if found and (int(found[1]), int(found[2])) < GO_MINIMUM:
+    match = re.search(r"go(\d+)\.(\d+)", text)
+    if match and (int(match[1]), int(match[2])) < GO_MINIMUM:
         return [f"{text.strip()} is too old, 1.{GO_MINIMUM[1]} or newer is needed — install a newer Go"]
     return []
 
 
 def registry_problems() -> list[str]:
-    """Which package registries are out of reach. Asked only when something has to be fetched."""
+    """Which package registries are out of reach. Checked only when something has to be downloaded."""
     problems = []
     checks = {
         "the Go module proxy": (["go", "list", "-m", "-versions", "golang.org/x/sys"], "check `go env GOPROXY`"),
@@ -94,12 +94,12 @@ def registry_problems() -> list[str]:
     }
     for name, (command, remedy) in checks.items():
         with tempfile.TemporaryDirectory() as folder:
-            filled = [part.replace("{folder}", folder) for part in command]
+            arguments = [part.replace("{folder}", folder) for part in command]
             try:
-                done = subprocess.run(filled, capture_output=True, text=True, timeout=60, cwd=folder)
+                done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, cwd=folder)
                 failure = done.stderr.strip().splitlines()[-1:] if done.returncode != 0 else None
             except subprocess.TimeoutExpired:
-                failure = ["no answer within 60 s"]
+                failure = ["no response within 60 s"]
             except FileNotFoundError:
                 continue  # no Go at all is reported by go_problems
         if failure is not None:

@@ -1,4 +1,4 @@
-"""`make release VERSION=x.y.z`: all that a release needs up to its commit and tag, or nothing. It pushes nothing."""
+"""`make release VERSION=x.y.z`: a complete release up to its commit and tag, or no change at all. It pushes nothing."""
 
 import argparse
 import re
@@ -19,24 +19,24 @@ TARGETS = ("generate", "record", "dist")
 _VERSION = r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)"
 _UNRELEASED = re.compile(r"^## Unreleased\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 _NEXT = """\
-{version} is committed and tagged. Nothing is pushed. Look at it, then publish it:
+{version} is committed and tagged. Nothing is pushed. Check it, then publish it:
   git show
   git push --atomic --follow-tags
-or take it back:
+or undo it:
   git tag --delete v{version} && git reset --hard HEAD~1"""
 
 
 def release(version: str, repository: Path = REPOSITORY) -> None:
     """Writes the version and the changelog's heading, renews what is generated, builds, commits and tags.
 
-    Raises DevkitError when it may not, or when a step fails; the repository is then as it was before.
+    Raises DevkitError when it refuses, or when a step fails; the repository is then unchanged.
     """
-    if found := list(problems(version, repository)):
-        raise DevkitError("\n  ".join([f"{version} can't be released:", *found]))
+    if reasons := list(problems(version, repository)):
+        raise DevkitError("\n  ".join([f"{version} can't be released:", *reasons]))
     before = _git(repository, "rev-parse", "HEAD")
     try:
         _write(version, repository)
-        # Not `venv`, which would install the new version: the archives are made of the sources alone.
+        # Not `venv`, which would install the new version: the archives are built from the sources alone.
         command = ["make", "--no-print-directory", "--old-file=venv", *TARGETS]
         if subprocess.run(command, cwd=repository).returncode:
             raise DevkitError(f"`make {' '.join(TARGETS)}` failed", "see above; nothing is changed")
@@ -44,14 +44,14 @@ def release(version: str, repository: Path = REPOSITORY) -> None:
         _git(repository, "commit", "--quiet", "--message", f"Release {version}")
         _git(repository, "tag", "--annotate", f"v{version}", "--message", f"Release {version}")
     except BaseException:
-        # The tree was clean: whatever differs is this release's.
+        # The tree was clean: whatever differs comes from this release.
         _git(repository, "reset", "--quiet", "--hard", before)
         _git(repository, "clean", "--quiet", "-d", "--force")
         raise
 
 
 def problems(version: str, repository: Path) -> Iterator[str]:
-    """What keeps the repository's present state from being released as `version`."""
+    """What prevents releasing the repository's present state as `version`."""
     if not re.fullmatch(_VERSION, version):
         yield "a version is three numbers, like 1.2.3"
         return
@@ -74,11 +74,11 @@ def problems(version: str, repository: Path) -> Iterator[str]:
 
 def check_tag(tag: str, repository: Path = REPOSITORY) -> None:
     """Raises DevkitError unless every distribution and the changelog have the version that the tag names."""
-    found = [f"{path} has {version}" for path, version in _versions(repository) if f"v{version}" != tag]
+    mismatches = [f"{path} has {version}" for path, version in _versions(repository) if f"v{version}" != tag]
     if tag.removeprefix("v") not in _headings((repository / CHANGELOG).read_text()):
-        found.append(f"{CHANGELOG} has no heading of it")
-    if found:
-        raise DevkitError("\n  ".join([f"the tag {tag} is not what stands here:", *found]))
+        mismatches.append(f"{CHANGELOG} has no heading for it")
+    if mismatches:
+        raise DevkitError("\n  ".join([f"the tag {tag} does not match this checkout:", *mismatches]))
 
 
 def _write(version: str, repository: Path) -> None:
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None, repository: Path = REPOSITORY) -> i
     what.add_argument(
         "version", nargs="?", metavar="VERSION", help="the version to release: x.y.z, newer than the last"
     )
-    what.add_argument("--check-tag", metavar="TAG", help="only check that TAG is v and the version that stands here")
+    what.add_argument("--check-tag", metavar="TAG", help="only check that TAG is v and the version of this checkout")
     options = parser.parse_args(arguments)
     try:
         if options.check_tag is not None:

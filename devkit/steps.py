@@ -1,4 +1,4 @@
-"""Progress that a person can follow: a numbered list of steps, each with its elapsed time and whether it was cached."""
+"""Progress output: a numbered list of steps, each with its elapsed time and whether it was cached."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ def elapsed(seconds: float) -> str:
 
 @dataclass
 class _Last:
-    """What a step said last."""
+    """A step's last detail."""
 
     shown: float
     text: str = ""
@@ -30,11 +30,11 @@ class _Last:
 
 
 class Steps:
-    """Runs named steps, from several threads if need be, and prints what happens as it happens.
+    """Runs named steps, from several threads if need be, and prints their progress.
 
-    A step is a function that takes `report`, to be called with one line of detail whenever there is news. A detail
-    equal to ``cached`` marks the step as such. While a step is silent, its last detail is shown again from time to
-    time, so that a long step never looks hung.
+    A step is a function that takes `report`, to be called with one line of detail on any progress. A detail
+    equal to ``cached`` marks the step as such. While a step is silent, its last detail is repeated from time to
+    time, so that a long step never looks stuck.
     """
 
     def __init__(self, total: int, out: TextIO | None = None) -> None:
@@ -42,13 +42,13 @@ class Steps:
         self._out = out or sys.stdout
         self._started = time.monotonic()
         self._count = 0
-        self._said = self._started
+        self._last_output = self._started
         self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
         """Prints a line as it is."""
         with self._lock:
-            self._said = time.monotonic()
+            self._last_output = time.monotonic()
             print(text, file=self._out, flush=True)
 
     def run(self, title: str, action: Callable[[Report], T]) -> T:
@@ -90,7 +90,7 @@ class Steps:
 
     def _heartbeat(self, stop: threading.Event, label: str, title: str, started: float, last: "_Last") -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
-            if time.monotonic() - self._said < HEARTBEAT_SECONDS:
+            if time.monotonic() - self._last_output < HEARTBEAT_SECONDS:
                 continue
             detail = f": {last.text}" if last.text else ""
-            self.say(f"{label}   still at {title}{detail} ({elapsed(time.monotonic() - started)})")
+            self.say(f"{label}   still working on {title}{detail} ({elapsed(time.monotonic() - started)})")

@@ -1,4 +1,4 @@
-"""`devkit up`, step by step: check, plan, build, start, deploy, ask."""
+"""`devkit up`, step by step: check, plan, build, start, deploy, test."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from devkit import base_image, bootstrap, embedded, engine, environment, images, preflight, toolchain, versions
 from devkit.clusters import Cluster, Embedded, remember
-from devkit.deploy import Answer, Stack, ask
-from devkit.engine import Found
+from devkit.deploy import Answer, Stack, send_sample
+from devkit.engine import Source
 from devkit.errors import DevkitError
 from devkit.paths import cache_root, platform_facts, state_backend, state_root
 from devkit.steps import Report, Steps
@@ -30,46 +30,46 @@ class Request:
 
 
 def bring_up(request: Request) -> None:
-    """Brings the platform up and, when asked, a stack on it. Safe to run again at any time.
+    """Brings the platform up and, on request, a stack on it. Safe to run again at any time.
 
-    Raises DevkitError, with everything that finished kept, when a step fails.
+    Raises DevkitError when a step fails; everything that finished is kept.
     """
     cluster = request.cluster
-    wanted = _wanted_builds(cluster)
-    steps = Steps(total=7 + cluster.needs_builds + len(wanted) + 2 * (request.deploy is not None))
+    groups_to_build = _required_builds(cluster)
+    steps = Steps(total=7 + cluster.needs_builds + len(groups_to_build) + 2 * (request.deploy is not None))
     missing = steps.run("check this machine", lambda report: _check(cluster, report))
-    _print_plan(steps, cluster, wanted, missing)
+    _print_plan(steps, cluster, groups_to_build, missing)
     for folder in (state_root(), state_backend()):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     remember(cluster)
     if cluster.needs_builds:
         steps.run("install Debian packages", embedded.install_packages)
     builds = Builds(steps)
-    for name in wanted:
+    for name in groups_to_build:
         builds.start(name)
     steps.run("install Python packages into .venv", bootstrap.ensure_virtualenv)
-    found = steps.run("find the Pulumi engine", engine.find_engine)
+    source = steps.run("find the Pulumi engine", engine.find_engine)
     if cluster.needs_builds:
         for name in _CLUSTER_GROUPS:
             link_programs(name, builds.folder(name))
-    pulumi = engine.install_engine(found)
+    pulumi = engine.install_engine(source)
     steps.run(f"start the {cluster.kind} cluster", cluster.start)
     variables = environment.complete(cluster)
     origins = steps.run("install Pulumi plugins", lambda report: engine.install_plugins(pulumi, variables, report))
-    base = steps.run("make the base image", lambda report: _base_image(cluster, report))
+    base = steps.run("build the base image", lambda report: _base_image(cluster, report))
     stack = Stack(request.deploy or "dev", variables)
     available = steps.run(
         "check which images can be pulled", lambda report: _images(stack, cluster, base, builds, report)
     )
     _write_facts(cluster, base, available)
-    _print_platform(steps, cluster, found, origins, available)
+    _print_platform(steps, cluster, source, origins, available)
     if request.deploy is None:
         steps.say(f'The platform is up after {steps.total_elapsed()}. For a shell: eval "$(python3 -m devkit env)"')
         return
     stack.select()
     steps.run(f"pulumi up, stack {stack.name}", lambda _: stack.up(steps.say))
     outputs = stack.outputs()
-    answer = steps.run("ask the service", lambda _: ask(str(outputs["predict_url"])))
+    answer = steps.run("send a test prediction", lambda _: send_sample(str(outputs["predict_url"])))
     _print_answer(steps, outputs, answer)
 
 
@@ -91,37 +91,37 @@ def _check(cluster: Cluster, report: Report) -> list[str]:
     return missing
 
 
-def _wanted_builds(cluster: Cluster) -> list[str]:
+def _required_builds(cluster: Cluster) -> list[str]:
     """The groups that will be built for the cluster, in the order in which they are needed."""
     if not cluster.needs_builds:
         return []
-    # Substitutes for upstream images are needed exactly where no image registry is within reach.
+    # Substitutes for upstream images are needed only where no image registry is within reach.
     return [*_CLUSTER_GROUPS, *(["prometheus", "kube-state-metrics"] if images.check([_UPSTREAM_BASE]) else [])]
 
 
-def _print_plan(steps: Steps, cluster: Cluster, wanted: list[str], missing: list[str]) -> None:
+def _print_plan(steps: Steps, cluster: Cluster, groups_to_build: list[str], missing: list[str]) -> None:
     steps.say(f"      cluster: {cluster.kind}")
     if cluster.needs_builds:
-        to_build = [name for name in wanted if not toolchain.is_built(toolchain.groups()[name])]
+        to_build = [name for name in groups_to_build if not toolchain.is_built(toolchain.groups()[name])]
         steps.say(f"      to build from Go modules: {', '.join(to_build) or 'nothing, all cached'}")
         steps.say(f"      to install on the system with apt-get: {' '.join(missing) or 'nothing'}")
     steps.say(f"      caches in {cache_root()}, state in {state_root()}")
 
 
 class Builds:
-    """Go builds beside the other steps, one after the other: each of them uses every core by itself."""
+    """Go builds in the background, one at a time: each of them uses every core."""
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        self._line = ThreadPoolExecutor(max_workers=1, thread_name_prefix="build")
+        self._queue = ThreadPoolExecutor(max_workers=1, thread_name_prefix="build")
         self._started: dict[str, Future[Path]] = {}
 
     def start(self, name: str) -> None:
-        """Puts a group into the line."""
+        """Queues a group."""
         group = toolchain.groups()[name]
         version = f" {versions.kubernetes()}" if name == "kubernetes" else ""
         build = partial(toolchain.build, group)
-        self._started[name] = self._line.submit(self._steps.run, f"build {name}{version}", build)
+        self._started[name] = self._queue.submit(self._steps.run, f"build {name}{version}", build)
 
     def folder(self, name: str) -> Path:
         """The folder of a group's programs, once it is built."""
@@ -140,7 +140,7 @@ def link_programs(group: str, folder: Path) -> None:
 
 
 def _base_image(cluster: Cluster, report: Report) -> str | None:
-    """The base for image builds: the configured one where it can be pulled, else one made here."""
+    """The base for image builds: the configured one where it can be pulled, else one built here."""
     if not images.check([_UPSTREAM_BASE]):
         report(f"{_UPSTREAM_BASE} can be pulled")
         return None
@@ -160,7 +160,7 @@ def _images(stack: Stack, cluster: Cluster, base: str | None, builds: Builds, re
             base,
             programs=builds.folder,
         )
-    return images.resolve(stack.wanted_images(bootstrap.python()), builder, report)
+    return images.resolve(stack.required_images(bootstrap.python()), builder, report)
 
 
 def _write_facts(cluster: Cluster, base: str | None, available: images.Availability) -> None:
@@ -177,9 +177,9 @@ def _write_facts(cluster: Cluster, base: str | None, available: images.Availabil
 
 
 def _print_platform(
-    steps: Steps, cluster: Cluster, found: Found, origins: dict[str, str], available: images.Availability
+    steps: Steps, cluster: Cluster, source: Source, origins: dict[str, str], available: images.Availability
 ) -> None:
-    steps.say(f"      Pulumi {engine.engine_version(found.path)}: {found.origin}")
+    steps.say(f"      Pulumi {engine.engine_version(source.path)}: {source.origin}")
     for name, origin in origins.items():
         steps.say(f"      plugin {name} {versions.plugin(name)}: {origin}")
     for upstream in available.images:

@@ -1,7 +1,7 @@
-"""The one place to look a version up.
+"""The one place to look up versions.
 
 Go programs are pinned by devkit/toolchain/*/go.mod (with go.sum, so that every download is verified), Python packages
-by requirements-stack.txt and requirements.txt. This module reads those files; it holds no version of its own.
+by requirements-stack.txt and requirements.txt. This module reads those files; it holds no versions itself.
 """
 
 import re
@@ -20,19 +20,19 @@ def go_module(group: str, module: str, home: Path = TOOLCHAIN) -> str:
     Raises LookupError when the module is not required there.
     """
     text = (home / group / "go.mod").read_text()
-    found = re.search(rf"^\s*(?:require\s+)?{re.escape(module)} v(\S+)", text, re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^\s*(?:require\s+)?{re.escape(module)} v(\S+)", text, re.MULTILINE)
+    if match is None:
         raise LookupError(f"{home / group}/go.mod does not require {module}")
-    return found.group(1)
+    return match.group(1)
 
 
 @cache
 def python_package(name: str) -> str:
     """Version of the Python distribution `name`, pinned in a requirement file. Raises LookupError if it is not."""
     for file in ("requirements-stack.txt", "requirements.txt"):
-        found = re.search(rf"^{re.escape(name)}==(\S+)", (REPOSITORY / file).read_text(), re.MULTILINE)
-        if found:
-            return found.group(1)
+        match = re.search(rf"^{re.escape(name)}==(\S+)", (REPOSITORY / file).read_text(), re.MULTILINE)
+        if match:
+            return match.group(1)
     raise LookupError(f"{name} is not pinned in requirements-stack.txt or requirements.txt")
 
 
@@ -52,9 +52,9 @@ def kubernetes() -> str:
 
 
 def prometheus() -> str:
-    """Version of Prometheus. Its Go module counts 3.13.5 as 0.313.5."""
-    _, counted, patch = go_module("prometheus", "github.com/prometheus/prometheus").split(".")
-    return f"{int(counted) // 100}.{int(counted) % 100}.{patch}"
+    """Version of Prometheus. Its Go module's version of 3.13.5 is 0.313.5."""
+    _, number, patch = go_module("prometheus", "github.com/prometheus/prometheus").split(".")
+    return f"{int(number) // 100}.{int(number) % 100}.{patch}"
 
 
 def kube_state_metrics() -> str:

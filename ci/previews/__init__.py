@@ -1,1 +1,1 @@
-"""What `pulumi preview --json` said, made into one comment on a pull request. Only the standard library is used."""
+"""Turns the output of `pulumi preview --json` into one comment on a pull request, with only the standard library."""

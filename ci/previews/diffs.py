@@ -1,4 +1,4 @@
-"""What changes in a resource, as lines of a diff."""
+"""The changes of a resource, as lines of a diff."""
 
 import difflib
 import json
@@ -9,9 +9,9 @@ from previews.reading import Step
 from previews.scrub import HIDDEN, Scrubber
 
 MAX_LINES = 60
-"""Lines that are shown of one resource."""
+"""Most lines shown of one resource."""
 MAX_WIDTH = 240
-"""Characters that are shown of one line."""
+"""Most characters shown of one line."""
 _NOISE = ("__fieldManager", "__initialApiVersion")
 
 
@@ -19,20 +19,20 @@ def lines(step: Step, scrubber: Scrubber) -> list[str]:
     """Lines that begin with `-` (before), `+` (after) or a space. Empty where nothing is known."""
     side = "outputs" if step.refreshed else "inputs"
     old, new = (_mapping(state.get(side)) for state in (step.old, step.new))
-    found = list(_compare((), old, new, step.kind, scrubber)) if step.old and step.new else []
-    # Values that are hidden on both sides look the same; the provider knows better.
-    shown = "\n".join(found)
-    found += [f"  {path}: {HIDDEN} changed" for path in step.changed if not found and path not in shown]
-    if len(found) > MAX_LINES:
-        found = [*found[:MAX_LINES], f"  … {len(found) - MAX_LINES} more lines"]
-    return [line if len(line) <= MAX_WIDTH else f"{line[:MAX_WIDTH]}…" for line in found]
+    entries = list(_compare((), old, new, step.kind, scrubber)) if step.old and step.new else []
+    # Values that are hidden on both sides look the same; the provider knows which changed.
+    shown = "\n".join(entries)
+    entries += [f"  {path}: {HIDDEN} changed" for path in step.changed if not entries and path not in shown]
+    if len(entries) > MAX_LINES:
+        entries = [*entries[:MAX_LINES], f"  … {len(entries) - MAX_LINES} more lines"]
+    return [line if len(line) <= MAX_WIDTH else f"{line[:MAX_WIDTH]}…" for line in entries]
 
 
 def leaves(step: Step) -> dict[str, tuple[Any, Any]]:
-    """Changed leaves by path, before and after, unscrubbed: to reason about, not to show."""
+    """Changed leaves by path, before and after, unscrubbed: for analysis, not for display."""
     side = "outputs" if step.refreshed else "inputs"
-    found = _leaves((), _mapping(step.old.get(side)), _mapping(step.new.get(side)))
-    return {_shown(path): (old, new) for path, old, new in found}
+    changes = _leaves((), _mapping(step.old.get(side)), _mapping(step.new.get(side)))
+    return {_shown(path): (old, new) for path, old, new in changes}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -60,7 +60,7 @@ _ABSENT = _Absent()
 
 
 def _leaves(path: tuple[str, ...], old: Any, new: Any) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """Paths at which the two differ, as deep as both have the same shape."""
+    """Paths at which the two differ, as deep as their shapes agree."""
     if type(old) is type(new) and old == new:
         return
     left, right = _children(old), _children(new)
@@ -81,7 +81,7 @@ def _named(value: Any) -> bool:
 
 
 def _children(value: Any) -> dict[str, Any] | None:
-    """What is inside of an object, or of a list by name or position; None for everything else."""
+    """The children of an object, or of a list by name or position; None for everything else."""
     if isinstance(value, Mapping):
         return {str(key): item for key, item in value.items()}
     if _named(value):
@@ -103,11 +103,11 @@ def _value(value: Any, path: tuple[str, ...], kind: str, scrubber: Scrubber) -> 
 
 
 def _without_secrets(value: Any, path: tuple[str, ...], kind: str, scrubber: Scrubber) -> Any:
-    """A value that is shown whole, with each part of it that is a secret hidden."""
+    """A value that is shown whole, with its secret parts hidden."""
     if scrubber.hides(path, kind) and not isinstance(value, bool):
         return HIDDEN
     if isinstance(value, Mapping):
-        # An environment variable's value has to be known by its name.
+        # An environment variable's name decides whether its value is secret.
         name = (str(value["name"]),) if "name" in value and "value" in value else ()
         return {key: _without_secrets(item, (*path, *name, str(key)), kind, scrubber) for key, item in value.items()}
     if isinstance(value, list):
@@ -120,7 +120,7 @@ def _multiline(old: Any, new: Any) -> bool:
 
 
 def _hunk(old: str, new: str, scrubber: Scrubber) -> Iterator[str]:
-    """The changed lines of a text. It is scrubbed before it is cut up, for a secret may be longer than a line."""
+    """The changed lines of a text. Scrubbed before it is split, because a secret may span several lines."""
     before, after = (scrubber.text(text).splitlines() for text in (old, new))
     changed = list(difflib.unified_diff(before, after, n=1, lineterm=""))[2:]
     yield from (f"{line[:1]}   {line[1:]}" for line in changed if not line.startswith("@@"))

@@ -1,4 +1,4 @@
-"""Writes one comment, or one issue, through the host's HTTP API, and finds it again the next time."""
+"""Writes one comment, or one issue, through the host's HTTP API, and finds it again on the next run."""
 
 import json
 import time
@@ -12,14 +12,14 @@ from typing import IO, Any
 
 TIMEOUT_SECONDS = 30
 ATTEMPTS = 3
-"""How often a request is tried while the host is busy or out of reach."""
+"""How often to try a request while the host is busy or out of reach."""
 MAX_WAIT_SECONDS = 60
 _PAGE = 100
 _MAX_PAGES = 50
 
 
 class HostError(Exception):
-    """The host refused; the message says what and what to do, and never has the token."""
+    """The host refused; the message says what and what to do, and never contains the token."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -40,43 +40,43 @@ class Host:
     api: str
     """`https://api.github.com`, or `https://gitlab.example.com/api/v4`."""
     project: str
-    """`owner/name`, or GitLab's number or path."""
+    """`owner/name`, or a GitLab project's ID or path."""
     token: str = field(repr=False)
     author: str | None = None
-    """Whose comments are looked at: anybody could write the marker into one. GitLab's is asked from the host."""
+    """Only this author's comments count: anybody could write the marker into one. On GitLab the API names it."""
 
     def comment(self, number: int, marker: str, body: str) -> str:
-        """Updates the tool's comment on a pull request, or makes it: `created`, `updated` or `unchanged`."""
+        """Updates the tool's comment on a pull request, or creates it: `created`, `updated` or `unchanged`."""
         if self.kind == "github":
             listing, parent = f"{self._base}/issues/{number}/comments", f"{self._base}/issues/comments"
         else:
             listing = parent = f"{self._base}/merge_requests/{number}/notes"
-        own = self._own(listing, marker)
-        if own is None:
+        existing = self._find_own(listing, marker)
+        if existing is None:
             self._request("POST", listing, {"body": body})
             return "created"
-        if own["body"].strip() == body.strip():
+        if existing["body"].strip() == body.strip():
             return "unchanged"
-        self._request("PATCH" if self.kind == "github" else "PUT", f"{parent}/{own['id']}", {"body": body})
+        self._request("PATCH" if self.kind == "github" else "PUT", f"{parent}/{existing['id']}", {"body": body})
         return "updated"
 
     def report(self, title: str, marker: str, body: str, *, open_: bool) -> str:
-        """Keeps one issue: opened or updated while there is something to say, closed when there is not."""
+        """Keeps one issue: opened or updated while there is something to report, closed when there is not."""
         text = "body" if self.kind == "github" else "description"
         state = "open" if self.kind == "github" else "opened"
-        own = self._own(f"{self._base}/issues", marker, text=text, query={"state": state})
-        if own is None:
+        existing = self._find_own(f"{self._base}/issues", marker, text=text, query={"state": state})
+        if existing is None:
             if not open_:
                 return "nothing to report"
             self._request("POST", f"{self._base}/issues", {"title": title, text: body})
             return "opened"
-        identity = own["number"] if self.kind == "github" else own["iid"]
+        number = existing["number"] if self.kind == "github" else existing["iid"]
         change: dict[str, str] = {text: body}
         if not open_:
             change.update({"state": "closed"} if self.kind == "github" else {"state_event": "close"})
-        elif (own[text] or "").strip() == body.strip():
+        elif (existing[text] or "").strip() == body.strip():
             return "unchanged"
-        self._request("PATCH" if self.kind == "github" else "PUT", f"{self._base}/issues/{identity}", change)
+        self._request("PATCH" if self.kind == "github" else "PUT", f"{self._base}/issues/{number}", change)
         return "updated" if open_ else "closed"
 
     @property
@@ -85,27 +85,27 @@ class Host:
             return f"/repos/{urllib.parse.quote(self.project)}"
         return f"/projects/{urllib.parse.quote(self.project, safe='')}"
 
-    def _own(
+    def _find_own(
         self, path: str, marker: str, *, text: str = "body", query: dict[str, str] | None = None
     ) -> dict[str, Any] | None:
-        """The oldest one that the tool wrote itself."""
+        """The oldest entry that the tool itself wrote."""
         author = self.author
         if author is None and self.kind == "gitlab":
             author = self._request("GET", "/user")[0]["username"]
-        found = []
+        matches = []
         for entry in self._pages(path, query or {}):
-            who = entry.get("user") or entry.get("author") or {}
-            name = who.get("login") or who.get("username")
+            user = entry.get("user") or entry.get("author") or {}
+            name = user.get("login") or user.get("username")
             if str(entry.get(text) or "").startswith(marker) and author in (None, name):
-                found.append(entry)
-        return min(found, key=lambda entry: int(entry["id"]), default=None)
+                matches.append(entry)
+        return min(matches, key=lambda entry: int(entry["id"]), default=None)
 
     def _pages(self, path: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
         for page in range(1, _MAX_PAGES + 1):
-            asked = urllib.parse.urlencode({**query, "per_page": _PAGE, "page": page})
-            entries, _ = self._request("GET", f"{path}?{asked}")
+            parameters = urllib.parse.urlencode({**query, "per_page": _PAGE, "page": page})
+            entries, _ = self._request("GET", f"{path}?{parameters}")
             if not isinstance(entries, list):
-                raise HostError(f"GET {path}: the host answered with no list")
+                raise HostError(f"GET {path}: the host did not return a list")
             yield from entries
             if len(entries) < _PAGE:
                 return
@@ -132,9 +132,9 @@ class Host:
                 if wait is None:
                     raise HostError(self._explain(method, path, error)) from None
             except ValueError as error:
-                raise HostError(f"{method} {path}: the answer is not JSON ({error})") from None
+                raise HostError(f"{method} {path}: the response is not JSON ({error})") from None
             except OSError as error:
-                # A POST that got lost may have been taken: a second one could be a second comment.
+                # A POST without a response may have succeeded: a second one could create a second comment.
                 if attempt == ATTEMPTS or method == "POST":
                     raise HostError(f"{method} {path}: {self.api} is out of reach ({error})") from None
                 wait = attempt
@@ -143,24 +143,24 @@ class Host:
 
     def _explain(self, method: str, path: str, error: urllib.error.HTTPError) -> str:
         hints = {
-            401: "the token is not valid there",
-            403: "the token may not do this: GitHub wants `pull-requests: write` (`issues: write` for a report), "
+            401: "the token is not valid",
+            403: "the token may not do this: GitHub requires `pull-requests: write` (`issues: write` for a report), "
             "GitLab a token with the scope `api`",
             404: "no such project or number, or the token may not see it",
-            413: "the comment is too long for this host, give a smaller --limit",
+            413: "the comment is too long for this host, use a smaller --limit",
             422: "the host refused the text",
         }
         if 300 <= error.code < 400:
-            hint = "the host redirects, give --api its real address"
+            hint = "the host redirects, set --api to its real URL"
         else:
             hint = hints.get(error.code, "the host failed")
         return f"{method} {path}: {error.code} {error.reason}: {hint}"
 
 
 def _wait(error: urllib.error.HTTPError, method: str, attempt: int) -> float | None:
-    """Seconds until the next attempt; None where another one makes no sense."""
+    """Seconds until the next attempt; None if there is no point in one."""
     limited = error.code == 429 or (error.code == 403 and error.headers.get("Retry-After") is not None)
     if attempt == ATTEMPTS or not (limited or (error.code >= 500 and method != "POST")):
         return None
-    given = error.headers.get("Retry-After", "")
-    return min(float(given), MAX_WAIT_SECONDS) if given.isdigit() else float(attempt)
+    retry_after = error.headers.get("Retry-After", "")
+    return min(float(retry_after), MAX_WAIT_SECONDS) if retry_after.isdigit() else float(attempt)

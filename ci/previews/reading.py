@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 CHANGES = ("delete", "replace", "update", "import", "create")
-"""The operations that change something, the most drastic one first."""
+"""The operations that change something, the most drastic first."""
 _REPLACEMENT_PARTS = ("create-replacement", "delete-replaced")
 
 
@@ -29,7 +29,7 @@ class Step:
     changed: tuple[str, ...] = ()
     """Paths of changed properties, as the provider gave them."""
     refreshed: bool = False
-    """Whether this is drift: the cluster's state against the last known one, not a wish of the program."""
+    """Whether this is drift: the cluster's state against the last known one, not a change of the program."""
 
     @property
     def type(self) -> str:
@@ -73,7 +73,7 @@ class Preview:
 
 @dataclass(frozen=True, order=True)
 class Violation:
-    """A policy that a resource doesn't keep."""
+    """A policy that a resource violates."""
 
     level: str
     """`mandatory`, `advisory` or `remediate`."""
@@ -85,7 +85,7 @@ class Violation:
 def read(text: str, *, source: str, stack: str | None = None) -> Preview:
     """A preview from its JSON. `stack` overrides the name in the resources' URNs. Raises PreviewError."""
     if not text.strip():
-        raise PreviewError(f"{source} is empty: the preview ended before it wrote JSON; give its log with --failed")
+        raise PreviewError(f"{source} is empty: the preview ended before it wrote JSON; pass its log with --failed")
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -96,13 +96,13 @@ def read(text: str, *, source: str, stack: str | None = None) -> Preview:
     if not isinstance(raw, list):
         raise PreviewError(f"{source}: `steps` is {type(raw).__name__}, must be a list")
     steps = [_step(entry, f"{source}: steps[{index}]") for index, entry in enumerate(raw)]
-    found = stack or next((step.urn.split("::")[0].rsplit(":", 1)[-1] for step in steps), None)
-    if found is None:
+    name = stack or next((step.urn.split("::")[0].rsplit(":", 1)[-1] for step in steps), None)
+    if name is None:
         raise PreviewError(f"{source} names no stack, must be given as NAME={source}")
     refreshed = any(entry.get("op") == "refresh" for entry in raw)
     errors, warnings = _diagnostics(document.get("diagnostics") or [], source)
     return Preview(
-        found,
+        name,
         _changes(steps, refreshed),
         _count(document.get("changeSummary"), "same"),
         errors,
@@ -116,14 +116,14 @@ def read_file(path: Path, stack: str | None = None) -> Preview:
 
 
 def failed(path: Path, stack: str) -> Preview:
-    """A preview that ended without JSON, from what it wrote on standard error. Raises PreviewError."""
-    said = _text(path).strip()
-    return Preview(stack, (), errors=(said or "the preview failed without a word",))
+    """A preview that ended without JSON, from its standard error. Raises PreviewError."""
+    log = _text(path).strip()
+    return Preview(stack, (), errors=(log or "the preview failed without a message",))
 
 
 def read_violations(path: Path) -> tuple[Violation, ...]:
-    """Policy violations from an event log (`--event-log`); the preview's JSON leaves them out. Raises PreviewError."""
-    found = set()
+    """Policy violations from an event log (`--event-log`); the preview's JSON lacks them. Raises PreviewError."""
+    violations = set()
     for number, line in enumerate(_text(path).splitlines(), 1):
         try:
             event = json.loads(line).get("policyEvent") if line.strip() else None
@@ -132,8 +132,10 @@ def read_violations(path: Path) -> tuple[Violation, ...]:
         if event:
             name = str(event.get("resourceUrn", "")).split("::", 3)[-1]
             level = str(event.get("enforcementLevel", "advisory"))
-            found.add(Violation(level, str(event.get("policyName", "")), name, str(event.get("message", "")).strip()))
-    return tuple(sorted(found, key=lambda violation: (violation.level != "mandatory", violation)))
+            violations.add(
+                Violation(level, str(event.get("policyName", "")), name, str(event.get("message", "")).strip())
+            )
+    return tuple(sorted(violations, key=lambda violation: (violation.level != "mandatory", violation)))
 
 
 def _text(path: Path) -> str:
@@ -144,8 +146,8 @@ def _text(path: Path) -> str:
 
 
 def _count(summary: Any, op: str) -> int:
-    found = summary.get(op, 0) if isinstance(summary, dict) else 0
-    return found if isinstance(found, int) else 0
+    count = summary.get(op, 0) if isinstance(summary, dict) else 0
+    return count if isinstance(count, int) else 0
 
 
 def _step(entry: Any, where: str) -> Step:
@@ -165,7 +167,7 @@ def _step(entry: Any, where: str) -> Step:
 
 
 def _changes(steps: list[Step], refreshed: bool) -> tuple[Step, ...]:
-    """One step a resource. A replacement may come as one step or as its two halves."""
+    """One step for each resource. A replacement may come as one step or in two parts."""
     chosen: dict[str, Step] = {}
     for step in steps:
         op = "replace" if step.op in _REPLACEMENT_PARTS else step.op
@@ -177,12 +179,12 @@ def _changes(steps: list[Step], refreshed: bool) -> tuple[Step, ...]:
 
 def _diagnostics(entries: list[Any], source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Errors and warnings, each once and in a stable order: parallel steps report in any order."""
-    found: dict[str, set[str]] = {"error": set(), "warning": set()}
+    messages: dict[str, set[str]] = {"error": set(), "warning": set()}
     for entry in entries:
         if not isinstance(entry, dict):
             raise PreviewError(f"{source}: a diagnostic is {type(entry).__name__}, must be an object")
         severity = "error" if str(entry.get("severity", "")).startswith("error") else entry.get("severity")
         message = str(entry.get("message", "")).strip().removeprefix(f"{severity}: ")
-        if severity in found and message:
-            found[severity].add(message)
-    return tuple(sorted(found["error"])), tuple(sorted(found["warning"]))
+        if severity in messages and message:
+            messages[severity].add(message)
+    return tuple(sorted(messages["error"])), tuple(sorted(messages["warning"]))

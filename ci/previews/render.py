@@ -10,9 +10,9 @@ from previews.risks import LEVELS, Risk, risks, summary
 from previews.scrub import Scrubber
 
 LIMITS = {"github": 65_536, "gitlab": 1_000_000, "text": 1_000_000}
-"""Bytes of UTF-8 that a comment may have. The hosts count characters, of which there are never more."""
+"""A comment's maximum size in bytes of UTF-8. The hosts count characters, which are never more."""
 _SHARE = 3
-"""Errors and the list of risks each take at most one part in so many of the comment."""
+"""Errors and the list of risks each take at most a third of the comment."""
 _MAX_MESSAGE = 4000
 
 
@@ -26,7 +26,7 @@ class _Block:
 
 
 def marker(key: str) -> str:
-    """The line by which the tool finds its own comment again."""
+    """The line that identifies the tool's own comment."""
     return f"<!-- preview-comment:{re.sub(r'[^A-Za-z0-9_.-]', '-', key)} -->"
 
 
@@ -39,33 +39,33 @@ def render(
     key: str = "preview",
     limit: int | None = None,
 ) -> str:
-    """The comment. The same previews give the same bytes; what does not fit is counted, never cut in two."""
+    """The comment. The same previews give the same bytes; blocks that don't fit are counted, never truncated."""
     scrubber = scrubber or Scrubber()
     limit = LIMITS[host] if limit is None else limit
     page = _Text() if host == "text" else _Markdown()
-    found = {preview.stack: risks(preview) for preview in previews}
+    risks_by_stack = {preview.stack: risks(preview) for preview in previews}
     head = [] if host == "text" else [marker(key)]
     head.append(page.heading(title))
     head += [page.item(f"{page.strong(p.stack)}: {page.prose(scrubber.text(summary(p)))}") for p in previews]
     head += _failures(previews, page, scrubber, limit // _SHARE)
-    head += _risk_lines(found, page, scrubber, limit // _SHARE)
+    head += _risk_lines(risks_by_stack, page, scrubber, limit // _SHARE)
     blocks = [block for index, preview in enumerate(previews) for block in _blocks(preview, index, page, scrubber)]
     return _fitted("\n".join(head), blocks, page, limit)
 
 
 def _fitted(head: str, blocks: list[_Block], page: "_Markdown", limit: int) -> str:
-    """Adds blocks, the most important ones first, as long as they fit; shows them stack by stack."""
+    """Adds blocks, the most important ones first, as long as they fit; shows them by stack."""
     reserve = _size(page.omitted(len(blocks))) + 2
     if _size(head) + reserve > limit:
         head = head.encode()[: max(0, limit - reserve)].decode(errors="ignore").rsplit("\n", 1)[0]
-    left, chosen, named = limit - _size(head) - reserve, set(), set()
+    left, chosen, with_heading = limit - _size(head) - reserve, set(), set()
     for index in sorted(range(len(blocks)), key=lambda index: blocks[index].priority):
         block = blocks[index]
-        heading = 0 if block.stack in named else _size(page.subheading(block.stack)) + 1
+        heading = 0 if block.stack in with_heading else _size(page.subheading(block.stack)) + 1
         if (cost := _size(block.text) + 1 + heading) <= left:
             left -= cost
             chosen.add(index)
-            named.add(block.stack)
+            with_heading.add(block.stack)
     parts, stack = [head], ""
     for index, block in enumerate(blocks):
         if index in chosen:
@@ -93,15 +93,15 @@ def _failures(previews: Sequence[Preview], page: "_Markdown", scrubber: Scrubber
     return shown
 
 
-def _cut(text: str, most: int = _MAX_MESSAGE) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+def _cut(text: str, limit: int = _MAX_MESSAGE) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def _risk_lines(found: dict[str, list[Risk]], page: "_Markdown", scrubber: Scrubber, budget: int) -> list[str]:
+def _risk_lines(risks_by_stack: dict[str, list[Risk]], page: "_Markdown", scrubber: Scrubber, budget: int) -> list[str]:
     """The worst first over all stacks."""
     ordered = sorted(
-        ((risk, stack) for stack, several in found.items() for risk in several),
-        key=lambda entry: (LEVELS.index(entry[0].level), list(found).index(entry[1]), entry[0].order),
+        ((risk, stack) for stack, several in risks_by_stack.items() for risk in several),
+        key=lambda entry: (LEVELS.index(entry[0].level), list(risks_by_stack).index(entry[1]), entry[0].order),
     )
     if not ordered:
         return []

@@ -1,4 +1,4 @@
-"""What a reviewer has to know first: what a preview would do, and what of it can hurt."""
+"""What a reviewer has to know first: what a preview would do, and its risks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Risk:
-    """Something that can hurt."""
+    """A change that can do harm."""
 
     level: str
     text: str
@@ -56,7 +56,7 @@ def is_promotion(step: Step) -> bool:
 
 
 def rolls(step: Step) -> bool:
-    """Whether the step replaces a workload's pods by new ones, one after the other."""
+    """Whether the step rolls out new pods of a workload."""
     if step.kind not in _WORKLOADS or step.op != "update" or step.refreshed:
         return False
     return any(path.startswith("spec.template") for path in (*step.changed, *diffs.leaves(step)))
@@ -81,8 +81,8 @@ def summary(preview: Preview) -> str:
         ("promotes", "version", is_promotion),
         ("rolls", "workload", rolls),
     ):
-        if found := [step for step in steps if test(step)]:
-            parts.append(f"{verb} {_plural(len(found), noun)} {_names(found)}")
+        if matching := [step for step in steps if test(step)]:
+            parts.append(f"{verb} {_plural(len(matching), noun)} {_names(matching)}")
     for verb, op in (("replaces", "replace"), ("deletes", "delete"), ("adopts", "import"), ("creates", "create")):
         if count := sum(1 for step in steps if step.op == op):
             parts.append(f"{verb} {count}")
@@ -92,23 +92,23 @@ def summary(preview: Preview) -> str:
 
 
 def risks(preview: Preview) -> list[Risk]:
-    """Everything that can hurt, the worst first."""
-    found = [
+    """All risks, the worst first."""
+    all_risks = [
         Risk("policy", f"{v.level} policy {v.policy} on {v.resource}: {v.message}", blocking=v.level == "mandatory")
         for v in preview.violations
     ]
     for step in preview.steps:
-        found += _risks(step)
-    return sorted(set(found), key=lambda risk: risk.order)
+        all_risks += _risks(step)
+    return sorted(set(all_risks), key=lambda risk: risk.order)
 
 
 def _risks(step: Step) -> Iterable[Risk]:
     what, urn = f"{step.kind} {step.name}", step.urn
     if step.refreshed:
         if step.op == "delete":
-            yield Risk(_level(step), f"{what} is gone from the cluster; the next `up` makes it anew", urn)
+            yield Risk(_level(step), f"{what} is gone from the cluster; the next `up` recreates it", urn)
         elif step.kind in _VOLUMES | _ROUTES | _WORKLOADS | _ACCESS:
-            yield Risk(_level(step), f"{what} was changed outside of Pulumi ({_few(diffs.leaves(step))})", urn)
+            yield Risk(_level(step), f"{what} was changed outside of Pulumi ({_abbreviated(diffs.leaves(step))})", urn)
         return
     if step.op == "delete":
         yield from _deletion(step, what)
@@ -132,7 +132,7 @@ def _deletion(step: Step, what: str) -> Iterable[Risk]:
 
 
 def _replacement(step: Step, what: str) -> Iterable[Risk]:
-    reason = f" ({_few(step.reasons)})" if step.reasons else ""
+    reason = f" ({_abbreviated(step.reasons)})" if step.reasons else ""
     if step.old.get("protect"):
         yield Risk(_level(step), f"{what} is protected: replacing it makes the update fail{reason}", step.urn)
     elif step.kind in _VOLUMES:
@@ -146,7 +146,7 @@ def _replacement(step: Step, what: str) -> Iterable[Risk]:
     elif step.kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"):
         yield Risk("access", f"{what} is replaced{reason}", step.urn)
     elif step.type.startswith("pulumi:providers:"):
-        yield Risk("workload", f"provider {step.name} is replaced{reason}, and all it made with it", step.urn)
+        yield Risk("workload", f"provider {step.name} is replaced{reason}, and everything it manages with it", step.urn)
 
 
 def _update(step: Step, what: str) -> Iterable[Risk]:
@@ -155,7 +155,7 @@ def _update(step: Step, what: str) -> Iterable[Risk]:
         old, new = changed["spec.resources.requests.storage"]
         yield Risk("data", f"{what} is resized from {old} to {new}: a volume never shrinks again", step.urn)
     if step.kind in _ROUTES and any(path.startswith("spec") or "weight" in path for path in changed):
-        yield Risk("traffic", f"{what} moves traffic ({_few(changed)})", step.urn)
+        yield Risk("traffic", f"{what} moves traffic ({_abbreviated(changed)})", step.urn)
     for path, (old, new) in changed.items():
         if step.kind in _WORKLOADS and path.endswith(f".{_MODEL}.value"):
             yield Risk("traffic", f"{what} serves {new} instead of {old}", step.urn)
@@ -164,7 +164,7 @@ def _update(step: Step, what: str) -> Iterable[Risk]:
         if isinstance(old, int | float) and isinstance(new, int | float) and new < old:
             yield Risk("traffic", f"{what} goes from {old} to {new} replicas", step.urn)
     if step.kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "NetworkPolicy"):
-        yield Risk("access", f"{what} changes ({_few(changed or step.changed)})", step.urn)
+        yield Risk("access", f"{what} changes ({_abbreviated(changed or step.changed)})", step.urn)
 
 
 def _level(step: Step) -> str:
@@ -174,13 +174,13 @@ def _level(step: Step) -> str:
     return "access" if step.kind in _ACCESS else "workload"
 
 
-def _few(paths: Iterable[str]) -> str:
-    found = sorted(paths)
-    return ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+def _abbreviated(paths: Iterable[str]) -> str:
+    names = sorted(paths)
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _names(steps: list[Step]) -> str:
-    return f"({_few(step.name for step in steps)})"
+    return f"({_abbreviated(step.name for step in steps)})"
 
 
 def _plural(count: int, noun: str) -> str:

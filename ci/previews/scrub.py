@@ -1,4 +1,4 @@
-"""Takes secrets out of what is shown. In doubt a value is hidden: a comment stays in mailboxes for good."""
+"""Removes secrets from the output. When in doubt it hides a value: a comment stays in mailboxes forever."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 _WORD = r"(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|credential|authorization)"
 _SENSITIVE = re.compile(_WORD, re.IGNORECASE)
-# A reference to a secret is no secret, and a reviewer has to see it.
+# A reference to a secret is not secret, and reviewers need it.
 _REFERENCE = re.compile(
     r"(?:name|ref|references?|path|file|dir|uri|mount|selector|namespace|claim|provider|secret)s?$", re.IGNORECASE
 )
@@ -32,11 +32,11 @@ class Scrubber:
     """Hides what looks like a secret, and every value that the caller names."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        # Short values would take whole words out of the text; the longest first, for one may be a part of another.
+        # Short values would remove whole words from the text; the longest first, because one may be part of another.
         self._values = sorted({value for value in values if len(value) >= 6}, key=lambda value: (-len(value), value))
 
     def text(self, text: str) -> str:
-        """The text without secrets; what is only known after the update is said so."""
+        """The text without secrets, and with a readable mark for values known only after the update."""
         for value in self._values:
             text = text.replace(value, HIDDEN)
         for pattern in _PATTERNS:
@@ -47,7 +47,7 @@ class Scrubber:
         return text.replace(UNKNOWN, "(known after up)")
 
     def hides(self, path: tuple[str, ...], kind: str) -> bool:
-        """Whether whatever is at a path of a resource of this kind is hidden, whatever it looks like."""
+        """Whether whatever is at a path of a resource of this kind is hidden, regardless of its value."""
         if kind == "Secret" and path[:1] in (("data",), ("stringData",)):
             return True
         # The value of an environment variable stands beside its name: `env`, `DB_PASSWORD`, `value`.

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Makes one comment of all previews in $PREVIEWS and keeps it up to date: comment.sh github|gitlab|text. Fails where one failed.
+# Turns all previews in $PREVIEWS into one comment and keeps it up to date: comment.sh github|gitlab|text. Fails if a preview failed.
 source "$(dirname "$0")/common.sh"
 host=${1:?comment.sh github|gitlab|text}
-given=()
+arguments=()
 failed=
 for stack in $STACKS; do
     path=$PREVIEWS/$stack
     [ -e "$path.log" ] || continue
     if [ -s "$path.json" ]; then
-        given+=("$stack=$path.json")
-        [ ! -s "$path.events" ] || given+=(--events "$stack=$path.events")
+        arguments+=("$stack=$path.json")
+        [ ! -s "$path.events" ] || arguments+=(--events "$stack=$path.events")
     else
-        given+=(--failed "$stack=$path.log")
+        arguments+=(--failed "$stack=$path.log")
     fi
     [ ! -e "$path.failed" ] || failed="$failed $stack"
 done
 if [ "$host" = text ]; then
-    python3 ci/preview_comment.py "${given[@]}"
+    python3 ci/preview_comment.py "${arguments[@]}"
 else
-    python3 ci/preview_comment.py --post "$host" --scrub-env PULUMI_CONFIG_PASSPHRASE "${given[@]}"
+    python3 ci/preview_comment.py --post "$host" --scrub-env PULUMI_CONFIG_PASSPHRASE "${arguments[@]}"
 fi
 if [ -n "$failed" ]; then
     echo "failed:$failed" >&2

@@ -1,11 +1,11 @@
-# What the steps share. They run from the repository's root; everything they need comes by environment.
+# What the steps share. They run in the repository's root and take their settings from the environment.
 # shellcheck shell=bash
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # The stacks of the project, in the order in which a change reaches them.
 STACKS=${STACKS:-dev staging prod}
-# Where previews and their logs are kept for the comment.
+# The folder for previews and their logs, which the comment reads.
 PREVIEWS=${PREVIEWS:-.previews}
 
 require() {

@@ -5,7 +5,7 @@ source "$(dirname "$0")/common.sh"
 version=$(sed -n 's/^pulumi==//p' requirements-stack.txt)
 bin=${BIN:-.pulumi-bin}
 if [ "$("$bin/pulumi" version 2>/dev/null || true)" = "v$version" ]; then
-    echo "pulumi $version is there"
+    echo "pulumi $version is already installed"
     exit
 fi
 archive=$(mktemp)

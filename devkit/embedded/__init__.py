@@ -42,20 +42,20 @@ def install_packages(report: Report) -> None:
 
 
 def port_problems() -> list[str]:
-    """One line for each taken port of the parts that do not run: port, part, holder, what to do. Empty: all is well."""
+    """One line for each taken port that a stopped part needs: port, part, holder, remedy. Empty if there is none."""
     return lifecycle.port_problems(Layout())
 
 
 def start(binaries: Path, report: Report) -> None:
-    """Starts what isn't running, from the programs in the folder `binaries`, and waits until all of it answers.
+    """Starts what isn't running, from the programs in the folder `binaries`, and waits until everything responds.
 
-    Raises DevkitError naming the part that failed, with the end of its log; or the port that is taken, and by whom.
+    Raises DevkitError with the part that failed and the end of its log, or with the port that is taken and its holder.
     """
     lifecycle.start(Layout(), binaries, report)
 
 
 def stop(report: Report) -> None:
-    """Ends the cluster, removes its state and every trace on the host; caches stay. Raises DevkitError if it can't."""
+    """Stops the cluster, removes its state and every trace on the host; caches stay. Raises DevkitError on failure."""
     lifecycle.stop(Layout(), report)
 
 

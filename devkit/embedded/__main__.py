@@ -1,4 +1,4 @@
-"""``python3 -m devkit.embedded start|stop|status``: the embedded cluster by itself, for work on it."""
+"""``python3 -m devkit.embedded start|stop|status``: only the embedded cluster, for developing it."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Our cgroups, in version 1 or 2: everything containerised lives below them, and is found through them."""
+"""Our cgroups, in version 1 or 2: the parent of all containers and image builds, which are found through them."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from devkit.embedded import layout as at
 from devkit.errors import DevkitError
 
 CGROUPS = Path("/sys/fs/cgroup")
-# The kubelet insists on every one of the first five that the kernel has (cgroup v2).
+# The kubelet requires each of the first five that the kernel has (cgroup v2).
 CONTROLLERS = ("cpu", "cpuset", "hugetlb", "memory", "pids", "io")
 
 
@@ -27,26 +27,26 @@ def folders() -> list[Path]:
 
 
 def ensure() -> None:
-    """Makes the cgroup that everything containerised lives below; the kubelet insists that it is there."""
+    """Creates the parent cgroup of all containers and image builds; the kubelet requires it."""
     for folder in folders():
         folder.mkdir(exist_ok=True)
-        for name in ("cpuset.cpus", "cpuset.mems"):  # cgroup v1 starts with none, and then takes no process
+        for name in ("cpuset.cpus", "cpuset.mems"):  # empty at first in cgroup v1, which then accepts no process
             if (folder / name).exists() and not (folder / name).read_text().strip():
                 (folder / name).write_text((folder.parent / name).read_text())
         if (CGROUPS / "cgroup.controllers").exists():
             available = (CGROUPS / "cgroup.controllers").read_text().split()
-            wanted = " ".join(f"+{name}" for name in CONTROLLERS if name in available)
-            (CGROUPS / "cgroup.subtree_control").write_text(wanted)
+            enabled = " ".join(f"+{name}" for name in CONTROLLERS if name in available)
+            (CGROUPS / "cgroup.subtree_control").write_text(enabled)
 
 
 def contained_processes() -> set[int]:
     """Every process inside our cgroups: those of containers and of image builds."""
-    found: set[int] = set()
+    pids: set[int] = set()
     for folder in folders():
         for path in folder.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
-                found.update(int(line) for line in path.read_text().split())
-    return found - {0, os.getpid()}
+                pids.update(int(line) for line in path.read_text().split())
+    return pids - {0, os.getpid()}
 
 
 def kill_contained_processes(timeout_seconds: float = 10) -> None:
@@ -57,7 +57,7 @@ def kill_contained_processes(timeout_seconds: float = 10) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
-            raise DevkitError(f"processes {sorted(left)} of the cluster's containers do not die")
+            raise DevkitError(f"processes {sorted(left)} of the cluster's containers can't be killed")
         time.sleep(0.05)
 
 
@@ -72,14 +72,14 @@ def remove() -> None:
 
 
 def restore_controllers(before: list[str]) -> None:
-    """Takes back what `ensure` turned on at the top of cgroup v2, unless someone else uses it by now."""
+    """Turns off what `ensure` turned on at the top of cgroup v2, unless others use it by now."""
     for name in set(subtree_controllers()) - set(before):
         with contextlib.suppress(OSError):
             (CGROUPS / "cgroup.subtree_control").write_text(f"-{name}")
 
 
 def subtree_controllers() -> list[str]:
-    """The controllers that the top of cgroup v2 hands down; none with version 1."""
+    """The controllers that the top of cgroup v2 delegates; none with version 1."""
     try:
         return (CGROUPS / "cgroup.subtree_control").read_text().split()
     except OSError:

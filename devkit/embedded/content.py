@@ -1,4 +1,4 @@
-"""What goes into a running cluster before it is of use: the pause image and the objects that pods rely on."""
+"""What a running cluster needs before it is usable: the pause image and the objects that pods rely on."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def ensure_pause_archive(layout: Layout) -> Path:
-    """The pause image as an archive in the cache, built with Go when it isn't there yet."""
+    """The pause image as an archive in the cache, built with Go when it is missing."""
     source = (HERE / "pause" / "main.go").read_bytes()
     key = hashlib.sha256(source + oci.architecture().encode()).hexdigest()[:12]
     archive = layout.cache / "pause" / f"{key}.tar"
@@ -45,22 +45,22 @@ def _build_pause(target: Path) -> None:
     try:
         done = subprocess.run(command, cwd=HERE / "pause", env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError as problem:
-        raise DevkitError("there is no Go", "install Go and put it on the PATH") from problem
+        raise DevkitError("Go is missing", "install Go and put it on the PATH") from problem
     if done.returncode:
         raise DevkitError(f"building the pause program failed: {done.stderr.strip()[-300:]}")
 
 
 def import_pause(layout: Layout, binaries: Path, archive: Path) -> None:
-    """Hands the pause image to containerd, unless it has it."""
+    """Imports the pause image into containerd, unless it is there."""
     ctr = (binary(binaries, "ctr"), "--address", str(layout.containerd_socket), "--namespace", "k8s.io")
     if at.PAUSE_IMAGE not in host.run(*ctr, "images", "list", "--quiet").split():
         host.run(*ctr, "images", "import", str(archive))
-        label = "io.cri-containerd.pinned=pinned"  # the kubelet's image cleaning leaves pinned images alone
+        label = "io.cri-containerd.pinned=pinned"  # the kubelet's image garbage collection keeps pinned images
         host.run(*ctr, "images", "label", at.PAUSE_IMAGE, label)
 
 
 def kubectl(layout: Layout, binaries: Path) -> tuple[str, ...]:
-    """kubectl for our cluster, leaving the user's folder alone."""
+    """kubectl for our cluster, with its cache outside the user's folder."""
     cache = f"--cache-dir={layout.kubectl_cache}"
     return binary(binaries, "kubectl"), f"--kubeconfig={layout.kubeconfig}", cache
 
@@ -79,6 +79,6 @@ def manifests(layout: Layout) -> str:
 
 
 def apply_manifests(layout: Layout, binaries: Path) -> None:
-    """Applies those objects; nothing changes when they are as they should be."""
-    how = ("--server-side", "--force-conflicts", "--field-manager=modelops-devkit", "-f", "-")
-    host.run(*kubectl(layout, binaries), "apply", *how, stdin=manifests(layout))
+    """Applies these objects; changes nothing when they are up to date."""
+    flags = ("--server-side", "--force-conflicts", "--field-manager=modelops-devkit", "-f", "-")
+    host.run(*kubectl(layout, binaries), "apply", *flags, stdin=manifests(layout))

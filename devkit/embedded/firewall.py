@@ -1,4 +1,4 @@
-"""Our packet filter rules, and the removal of every rule that the cluster's parts left behind."""
+"""Our packet filter rules, and the removal of all rules that the cluster's parts leave behind."""
 
 import re
 import shutil
@@ -6,10 +6,10 @@ import shutil
 from devkit.embedded import host
 from devkit.embedded import layout as at
 
-# kube-proxy and the kubelet make KUBE-, the port mapping plugin makes CNI-, this module makes MODELOPS- chains.
+# kube-proxy and the kubelet create KUBE- chains, the port mapping plugin CNI- and this module MODELOPS- chains.
 OURS = re.compile(r"^(KUBE|CNI|MODELOPS)-")
 
-# Host programs speak to the API server at 127.0.0.1, pods at the bridge; it listens at the bridge only. Nothing outside
+# Host programs reach the API server at 127.0.0.1, pods at the bridge; it listens on the bridge only. Nothing outside
 # this machine may use the host as a way to pods, Services or anything that listens on loopback.
 RULES = f"""\
 *raw
@@ -47,7 +47,7 @@ HOOKS = (
 
 
 def ensure_rules() -> None:
-    """Puts our rules in place, once, however often it is called."""
+    """Adds our rules; calling it again changes nothing."""
     host.run("iptables-restore", "--noflush", "--wait", "5", stdin=RULES)
     present = host.run("iptables-save").splitlines()
     for table, hook, chain in HOOKS:
@@ -58,7 +58,7 @@ def ensure_rules() -> None:
 def remove_rules(before: dict[str, object]) -> None:
     """Removes every rule and chain of the cluster; `before` is `host.remembered(...)["packet_filter"]`.
 
-    Chains that were there before the first start stay, and a table that only the cluster made goes.
+    Chains that were there before the first start stay, and a table that only the cluster created is removed.
     """
     for family, key in (("iptables", "ip"), ("ip6tables", "ip6")):
         if shutil.which(f"{family}-save") is None:
@@ -73,7 +73,7 @@ def remove_rules(before: dict[str, object]) -> None:
 
 
 def removal_script(saved: str, before: dict[str, list[str]]) -> str:
-    """What to feed to iptables-restore so that `saved` (from iptables-save) loses everything of ours."""
+    """The iptables-restore input that removes everything of ours from `saved` (from iptables-save)."""
     script: list[str] = []
     for table, lines in _split(saved).items():
         kept = set(before.get(table, ()))
@@ -99,8 +99,8 @@ def _drop_empty_table(family: str, key: str, name: str) -> None:
 
 
 def _target(rule: str) -> str:
-    found = re.search(r" -[jg] (\S+)", rule)
-    return found.group(1) if found else ""
+    match = re.search(r" -[jg] (\S+)", rule)
+    return match.group(1) if match else ""
 
 
 def _split(saved: str) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""What the cluster changes on its host (sysctls, packet filter, bridge, cgroups) and how each is put back."""
+"""What the cluster changes on its host (sysctls, packet filter, bridge, cgroups) and how each is restored."""
 
 import contextlib
 import ipaddress
@@ -14,7 +14,7 @@ from devkit.embedded import layout as at
 from devkit.embedded.layout import NETWORK_NAME, Layout
 from devkit.errors import DevkitError
 
-# Those that we set, then those that the kubelet, kube-proxy and the bridge plugin set by themselves.
+# First the ones that we set, then those that the kubelet, kube-proxy and the bridge plugin set.
 SYSCTLS_SET = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1"}
 SYSCTLS_KEPT = (
     *SYSCTLS_SET,
@@ -28,8 +28,8 @@ SYSCTLS_KEPT = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
-# Folders outside ours whose place is built into the kubelet and the network library: whatever appears there is ours,
-# except that the network library's folder may serve other container engines too.
+# Folders outside ours whose paths are fixed in the kubelet and the network library: whatever appears there is ours,
+# except that other container engines may share the network library's folder.
 KEPT_FOLDERS = (
     Path("/var/log/pods"),
     Path("/var/log/containers"),
@@ -41,16 +41,16 @@ KEPT_FOLDERS = (
 
 
 def run(*command: str, check: bool = True, stdin: str | None = None) -> str:
-    """Runs a short command and returns what it printed. Raises DevkitError with the command's last words."""
+    """Runs a short command and returns what it printed. Raises DevkitError with the command's last line of output."""
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if check and done.returncode:
-        words = (done.stderr or done.stdout).strip().splitlines()
-        raise DevkitError(f"{' '.join(command[:4])} failed: {words[-1] if words else f'exit code {done.returncode}'}")
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise DevkitError(f"{' '.join(command[:4])} failed: {lines[-1] if lines else f'exit code {done.returncode}'}")
     return done.stdout
 
 
 def remember(layout: Layout) -> None:
-    """Writes down the host's own settings before the first start; a later start leaves the record alone."""
+    """Records the host's own settings before the first start; later starts leave the record alone."""
     if layout.host_facts.exists():
         return
     facts = {
@@ -65,7 +65,7 @@ def remember(layout: Layout) -> None:
 
 
 def remembered(layout: Layout) -> dict[str, object]:
-    """The record that `remember` left, empty when there is none."""
+    """The record that `remember` wrote, empty when there is none."""
     if not layout.host_facts.exists():
         return {}
     facts: dict[str, object] = json.loads(layout.host_facts.read_text())
@@ -73,7 +73,7 @@ def remembered(layout: Layout) -> dict[str, object]:
 
 
 def prepare_sysctls() -> None:
-    """Lets the host forward packets, and shows packets inside the bridge to the packet filter (Services need it)."""
+    """Lets the host forward packets, and the packet filter see those inside the bridge (Services need it)."""
     if not Path("/proc/sys/net/bridge").exists():
         for module in ("br_netfilter", "overlay"):
             if shutil.which("modprobe"):
@@ -85,7 +85,7 @@ def prepare_sysctls() -> None:
 
 
 def restore_sysctls(layout: Layout) -> None:
-    """Puts every setting back to what it was before the first start."""
+    """Restores every setting to its value before the first start."""
     kept = remembered(layout).get("sysctls", {})
     assert isinstance(kept, dict)
     for name, value in kept.items():
@@ -95,7 +95,7 @@ def restore_sysctls(layout: Layout) -> None:
 
 
 def clear_kept_folders(layout: Layout) -> None:
-    """Removes what the kubelet and the network library left at fixed places; what was there before stays."""
+    """Removes what the kubelet and the network library left in fixed folders; what was there before stays."""
     before = remembered(layout).get("folders", {})
     assert isinstance(before, dict)
     for folder, names in before.items():
@@ -113,7 +113,7 @@ def clear_kept_folders(layout: Layout) -> None:
 
 
 def outward_mtu() -> int:
-    """The packet size of the host's default route, or 1500 when it has none. Pods use the same."""
+    """The MTU of the host's default route, or 1500 when it has none. Pods use the same."""
     for route in json.loads(run("ip", "-j", "-4", "route", "show", "default") or "[]"):
         with contextlib.suppress(OSError, ValueError):
             return int(Path("/sys/class/net", route["dev"], "mtu").read_text())
@@ -121,7 +121,7 @@ def outward_mtu() -> int:
 
 
 def resolver() -> str | None:
-    """The resolv.conf with resolvers that are more than a stub on loopback, if any; None when it names none."""
+    """The resolv.conf that names more than a stub resolver on loopback; None when there is none."""
     for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
         with contextlib.suppress(OSError):
             lines = [line.split() for line in Path(path).read_text().splitlines()]
@@ -141,28 +141,28 @@ def refuse_address_clash() -> None:
             if taken.overlaps(ipaddress.ip_network(ours)):
                 raise DevkitError(
                     f"the address range {ours} of the embedded cluster is routed to {route.get('dev')} ({taken})",
-                    "take that route away or use another cluster (--cluster)",
+                    "remove that route or use another cluster (--cluster)",
                 )
 
 
 def owner() -> str | None:
-    """The state folder of the cluster that has this host; None when none has. It is written on the bridge itself."""
+    """The state folder of the cluster that occupies this host, from the bridge's alias; None when there is none."""
     if not Path("/sys/class/net", at.BRIDGE).exists():
         return None
     return Path("/sys/class/net", at.BRIDGE, "ifalias").read_text().strip()
 
 
 def is_ours(layout: Layout) -> bool:
-    """Whether this cluster is the one that changed the host. Without the bridge (after a reboot) its record says so."""
+    """Whether this cluster changed the host. Without the bridge (after a reboot) its record decides."""
     holder = owner()
     return layout.host_facts.exists() if holder is None else holder in ("", str(layout.state))
 
 
 def ensure_bridge(layout: Layout) -> None:
-    """Makes the pods' bridge with the node's address on it: everything that pods must reach listens there.
+    """Creates the pods' bridge with the node's address: everything that pods must reach listens there.
 
-    The first thing that a start makes and the last that a stop removes: while it is there, the host is taken. Raises
-    DevkitError when it belongs to a cluster with another state folder.
+    A start creates it first and a stop removes it last: while it exists, the host is taken. Raises DevkitError when it
+    belongs to a cluster with another state folder.
     """
     holder = owner()
     if holder is None:
@@ -170,7 +170,7 @@ def ensure_bridge(layout: Layout) -> None:
         run("ip", "link", "set", at.BRIDGE, "alias", str(layout.state))
     elif holder not in ("", str(layout.state)):
         raise DevkitError(
-            f"an embedded cluster with its state in {holder} has this machine",
+            f"an embedded cluster with its state in {holder} occupies this machine",
             f"MODELOPS_STATE={holder} python3 -m devkit down",
         )
     address = f"{at.BRIDGE_ADDRESS}/{at.POD_PREFIX_LENGTH}"
@@ -179,9 +179,9 @@ def ensure_bridge(layout: Layout) -> None:
 
 
 def remove_bridge() -> None:
-    """Removes the bridge and whatever virtual cable is still plugged into it."""
-    for cable in _names(Path("/sys/class/net", at.BRIDGE, "brif")) or []:
-        run("ip", "link", "delete", cable, check=False)
+    """Removes the bridge and the virtual interfaces that are still attached to it."""
+    for interface in _names(Path("/sys/class/net", at.BRIDGE, "brif")) or []:
+        run("ip", "link", "delete", interface, check=False)
     if Path("/sys/class/net", at.BRIDGE).exists():
         run("ip", "link", "delete", at.BRIDGE)
 
@@ -202,12 +202,12 @@ def saved_tables(family: str) -> dict[str, list[str]]:
 def mounts_below(*folders: Path) -> list[str]:
     """Mount points at or below `folders`, innermost first."""
     tops = [str(folder) for folder in folders]
-    found = []
+    points = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         point = line.split()[4].encode().decode("unicode_escape")
         if any(point == top or point.startswith(top + "/") for top in tops):
-            found.append(point)
-    return found[::-1]
+            points.append(point)
+    return points[::-1]
 
 
 def unmount_below(*folders: Path) -> None:

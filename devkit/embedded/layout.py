@@ -1,4 +1,4 @@
-"""Where every part of the embedded cluster keeps its things, and the addresses and ports that it uses."""
+"""The folders, addresses and ports of the embedded cluster's parts."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ SERVICE_CIDR = "10.203.128.0/18"
 KUBERNETES_SERVICE = "10.203.128.1"
 DNS_SERVICE = "10.203.128.10"
 
-# Names in a shape that says whose they are, so that `stop` can tell its own from others'.
+# Names that identify their owner, so that `stop` can tell the cluster's own from others.
 CGROUP = "/modelops"
 NETWORK_NAME = "modelops"
 STORAGE_CLASS = "local-path"
@@ -72,7 +72,7 @@ class Layout:
 
     @property
     def pki(self) -> Path:
-        """Keys, certificates and the kubeconfigs made of them."""
+        """Keys, certificates and the kubeconfigs made from them."""
         return self.cluster / "pki"
 
     @property
@@ -92,7 +92,7 @@ class Layout:
 
     @property
     def host_facts(self) -> Path:
-        """What the host looked like before the first start, so that `stop` can put it back."""
+        """The host's settings before the first start, so that `stop` can restore them."""
         return self.cluster / "host-before.json"
 
     @property
@@ -122,7 +122,7 @@ class Layout:
 
     @property
     def kubectl_cache(self) -> Path:
-        """Where kubectl keeps what it learnt of the API, in place of the user's own folder."""
+        """kubectl's discovery cache, in place of the user's own folder."""
         return self.cluster / "kubectl-cache"
 
     @property

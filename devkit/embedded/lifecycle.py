@@ -17,8 +17,8 @@ GIBIBYTE = 1024**3
 
 
 def start(layout: Layout, binaries: Path, report: Report) -> None:
-    """Starts what isn't running and waits until the cluster is of use."""
-    with processes.alone(layout), ThreadPoolExecutor(max_workers=1) as pool:
+    """Starts what isn't running and waits until the cluster is usable."""
+    with processes.exclusive(layout), ThreadPoolExecutor(max_workers=1) as pool:
         if os.geteuid() != 0:
             raise DevkitError("the embedded cluster needs root", "run it as root, or name a cluster with --cluster")
         for line in port_problems(layout):
@@ -33,17 +33,17 @@ def start(layout: Layout, binaries: Path, report: Report) -> None:
                 content.import_pause(layout, binaries, pause.result())
             if "kube-apiserver" in stage:
                 content.apply_manifests(layout, binaries)
-        readiness.wait_until_useful(layout, binaries, report)
+        readiness.wait_until_usable(layout, binaries, report)
 
 
 def port_problems(layout: Layout) -> list[str]:
-    """One line for each port that a part which isn't running would need but can't have: port, holder, what to do."""
+    """One line for each taken port that a stopped part needs: port, holder, remedy."""
     dead = [name for name in parts.PART_NAMES if processes.running_pid(layout, name) is None]
     return [line for name in dead for line in ports.taken(parts.ports_of(name), name)]
 
 
 def prepare_host(layout: Layout) -> None:
-    """Folders, kernel settings, bridge, packet filter and cgroups. Raises DevkitError when the host won't have it."""
+    """Folders, kernel settings, bridge, packet filter and cgroups. Raises DevkitError if the host refuses."""
     folders = (layout.logs, layout.pids, layout.pki, layout.config, layout.volumes, layout.kubelet, layout.run,
                layout.run / "s", layout.cluster / "tmp", layout.buildkit_data, layout.registry_data)  # fmt: skip
     for folder in folders:
@@ -59,7 +59,7 @@ def prepare_host(layout: Layout) -> None:
 
 
 def configure(layout: Layout) -> None:
-    """Keys, kubeconfigs and configuration files, written anew at every start; keys only when missing."""
+    """Keys, kubeconfigs and configuration files, rewritten at every start; keys only when missing."""
     pki.ensure_pki(layout)
     server = f"https://{at.LOOPBACK}:{at.API_PORT}"
     for certificate in pki.CERTIFICATES:
@@ -103,11 +103,11 @@ def _start_stage(layout: Layout, binaries: Path, stage: list[Part], report: Repo
 
 
 def stop(layout: Layout, report: Report) -> None:
-    """Ends everything and puts the host back as it was. Works on a half-started or half-dead cluster too."""
-    with processes.alone(layout):
+    """Stops everything and restores the host. Works on a half-started or half-stopped cluster, too."""
+    with processes.exclusive(layout):
         report("stopping the parts")
         processes.stop_parts(layout, parts.PART_NAMES)
-        report("stopping what is left of containers and builds")
+        report("stopping leftover containers and builds")
         processes.kill_all(processes.strays(layout))
         ours = host.is_ours(layout)
         if ours:
@@ -115,7 +115,7 @@ def stop(layout: Layout, report: Report) -> None:
         report("unmounting what containers and builds used")
         host.unmount_below(layout.cluster, layout.run, layout.buildkit_data)
         if ours:
-            _give_host_back(layout, report)
+            _restore_host(layout, report)
         report("removing the cluster's state")
         for folder in (layout.run, layout.buildx, layout.cluster):
             if folder.exists():
@@ -123,8 +123,8 @@ def stop(layout: Layout, report: Report) -> None:
         layout.kubeconfig.unlink(missing_ok=True)
 
 
-def _give_host_back(layout: Layout, report: Report) -> None:
-    """The bridge goes last: until then the host counts as taken, also for a second try after a failed one."""
+def _restore_host(layout: Layout, report: Report) -> None:
+    """The bridge goes last: until then the host counts as taken, even after a failed stop."""
     before = host.remembered(layout)
     controllers, packet_filter = before.get("cgroup_controllers", []), before.get("packet_filter", {})
     assert isinstance(controllers, list) and isinstance(packet_filter, dict)
@@ -133,7 +133,7 @@ def _give_host_back(layout: Layout, report: Report) -> None:
     cgroups.restore_controllers(controllers)
     report("removing packet filter rules")
     firewall.remove_rules(packet_filter)
-    report("putting the host's settings back")
+    report("restoring the host's settings")
     host.restore_sysctls(layout)
     host.clear_kept_folders(layout)
     report("removing the pod network")
@@ -142,13 +142,13 @@ def _give_host_back(layout: Layout, report: Report) -> None:
 
 def status(layout: Layout) -> dict[str, object]:
     """Each part with pid, memory in KiB and whether it runs; then the sums, containers included."""
-    found: dict[str, object] = {}
+    entries: dict[str, object] = {}
     total = 0
     for name in parts.PART_NAMES:
         pid = processes.running_pid(layout, name)
         memory = processes.memory_kibibytes(pid) if pid else {"rss": 0, "pss": 0}
         total += memory["pss"]
-        found[name] = {"ok": pid is not None, "pid": pid, "rss_kib": memory["rss"], "pss_kib": memory["pss"]}
+        entries[name] = {"ok": pid is not None, "pid": pid, "rss_kib": memory["rss"], "pss_kib": memory["pss"]}
     shims = processes.shims(layout)
     contained = cgroups.contained_processes()
     sums = {
@@ -156,13 +156,13 @@ def status(layout: Layout) -> dict[str, object]:
         "shims_pss_kib": sum(processes.memory_kibibytes(pid)["pss"] for pid in shims),
         "containers_pss_kib": sum(processes.memory_kibibytes(pid)["pss"] for pid in contained),
     }
-    return {"parts": found, "memory": sums}
+    return {"parts": entries, "memory": sums}
 
 
 def print_status(layout: Layout) -> bool:
     """Prints the status as JSON; returns whether every part runs."""
-    answer = status(layout)
-    print(json.dumps(answer, indent=1))
-    found = answer["parts"]
-    assert isinstance(found, dict)
-    return all(entry["ok"] for entry in found.values())
+    current = status(layout)
+    print(json.dumps(current, indent=1))
+    entries = current["parts"]
+    assert isinstance(entries, dict)
+    return all(entry["ok"] for entry in entries.values())

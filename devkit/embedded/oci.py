@@ -38,7 +38,7 @@ class Image:
 
     @property
     def digest(self) -> str:
-        """What the image is known by: sha256:…"""
+        """The image's digest: sha256:…"""
         return digest_of(self.manifest)
 
 
@@ -68,21 +68,25 @@ def image_of(layer: Layer, settings: dict[str, object]) -> Image:
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         }
     )
-    stored = {"mediaType": layer.media_type, "digest": file_digest(layer.file), "size": layer.file.stat().st_size}
+    layer_descriptor = {
+        "mediaType": layer.media_type,
+        "digest": file_digest(layer.file),
+        "size": layer.file.stat().st_size,
+    }
     manifest = _json(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": len(config)},
-            "layers": [stored],
+            "layers": [layer_descriptor],
         }
     )
     return Image(layer, config, manifest)
 
 
 def write_archive(image: Image, name: str, target: Path) -> None:
-    """Writes an OCI archive that `ctr images import` takes; the image is then called `name`."""
-    described = {
+    """Writes an OCI archive for `ctr images import`, which then calls the image `name`."""
+    descriptor = {
         "mediaType": MANIFEST_TYPE,
         "digest": image.digest,
         "size": len(image.manifest),
@@ -90,13 +94,13 @@ def write_archive(image: Image, name: str, target: Path) -> None:
     }
     with tarfile.open(target, "w") as archive:
         _add(archive, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": [described]}))
+        _add(archive, "index.json", _json({"schemaVersion": 2, "manifests": [descriptor]}))
         for content in (image.config, image.manifest, image.layer.file.read_bytes()):
             _add(archive, "blobs/" + digest_of(content).replace(":", "/"), content)
 
 
 def push(image: Image, registry: str, repository: str, tag: str) -> str:
-    """Pushes to a registry that speaks plain HTTP; blobs that it has are not sent again. Returns name@digest."""
+    """Pushes to a registry that speaks plain HTTP; blobs that it has are not sent. Returns name@digest."""
     host, _, port = registry.partition(":")
     connection = http.client.HTTPConnection("127.0.0.1" if host == "localhost" else host, int(port or 80), timeout=120)
     try:
@@ -115,7 +119,7 @@ def push(image: Image, registry: str, repository: str, tag: str) -> str:
 
 
 def has(registry: str, repository: str, digest: str) -> bool:
-    """Whether a registry that speaks plain HTTP has that very image."""
+    """Whether a registry that speaks plain HTTP has exactly this image."""
     host, _, port = registry.partition(":")
     connection = http.client.HTTPConnection("127.0.0.1" if host == "localhost" else host, int(port or 80), timeout=10)
     try:
@@ -131,9 +135,9 @@ def _push_blob(
     connection: http.client.HTTPConnection, repository: str, digest: str, content: BinaryIO, size: int
 ) -> None:
     connection.request("HEAD", f"/v2/{repository}/blobs/{digest}")
-    known = connection.getresponse()
-    known.read()
-    if known.status == 200:
+    existing = connection.getresponse()
+    existing.read()
+    if existing.status == 200:
         return
     location = _expect(connection, "POST", f"/v2/{repository}/blobs/uploads/", None, {"Content-Length": "0"}, 202)
     path = location.split("://", 1)[-1]
@@ -154,9 +158,9 @@ def _expect(
     connection.blocksize = _CHUNK
     connection.request(method, path, body=body, headers=headers)
     answer = connection.getresponse()
-    words = answer.read().decode(errors="replace")[:300]
+    text = answer.read().decode(errors="replace")[:300]
     if answer.status != status:
-        raise DevkitError(f"the registry answered {answer.status} to {method} {path.split('?')[0]}: {words}")
+        raise DevkitError(f"the registry responded with {answer.status} to {method} {path.split('?')[0]}: {text}")
     return answer.getheader("Location", "")
 
 

@@ -11,7 +11,7 @@ from devkit.embedded.layout import Layout
 from devkit.errors import DevkitError
 from devkit.steps import Report
 
-# Only what works from nowhere but its own place on the system.
+# Only what has to be installed on the system to work.
 SYSTEM_PACKAGES: tuple[str, ...] = (
     "ca-certificates",
     "debian-archive-keyring",
@@ -28,7 +28,7 @@ EXTRACTED_PACKAGES: tuple[str, ...] = (
     "docker-registry",
     "runc",
 )
-_PROOF = {
+_EXPECTED_FILES = {
     "containernetworking-plugins": "usr/lib/cni/bridge",
     "debootstrap": "usr/sbin/debootstrap",
     "docker-registry": "usr/bin/docker-registry",
@@ -43,19 +43,19 @@ def root(layout: Layout) -> Path:
 
 def tool(layout: Layout, package: str) -> Path:
     """The program (for the network plugins: one of them) that `package` was extracted for."""
-    return root(layout) / _PROOF[package]
+    return root(layout) / _EXPECTED_FILES[package]
 
 
 def search_path(layout: Layout) -> str:
     """A PATH with the extracted programs first, then the caller's, then the system's."""
-    own = [root(layout) / "usr/sbin", root(layout) / "usr/bin"]
-    return ":".join([*map(str, own), os.environ.get("PATH", ""), "/usr/sbin:/usr/bin:/sbin:/bin"])
+    extracted = [root(layout) / "usr/sbin", root(layout) / "usr/bin"]
+    return ":".join([*map(str, extracted), os.environ.get("PATH", ""), "/usr/sbin:/usr/bin:/sbin:/bin"])
 
 
 def missing_system_packages() -> list[str]:
     """Those of SYSTEM_PACKAGES that are not installed."""
     if shutil.which("dpkg-query") is None:
-        raise DevkitError("dpkg-query is not there", "the embedded cluster needs Debian or one of its derivatives")
+        raise DevkitError("dpkg-query is missing", "the embedded cluster needs Debian or one of its derivatives")
     command = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *SYSTEM_PACKAGES]
     answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     installed = {line.split()[0] for line in answer.splitlines() if line.endswith(" installed")}
@@ -68,7 +68,7 @@ def missing_extracted_packages(layout: Layout) -> list[str]:
 
 
 def install_packages(layout: Layout, report: Report) -> None:
-    """Installs and extracts what is missing; does nothing when nothing is. Raises DevkitError with apt's own words."""
+    """Installs and extracts what is missing; does nothing if nothing is. Raises DevkitError with apt's own error."""
     install, extract = missing_system_packages(), missing_extracted_packages(layout)
     if not install and not extract:
         report("cached")
@@ -84,19 +84,19 @@ def install_packages(layout: Layout, report: Report) -> None:
 
 
 def extract_packages(layout: Layout, names: Sequence[str], report: Report) -> None:
-    """Extracts those of `names` that are missing, and installs nothing. Raises DevkitError with apt's own words."""
+    """Extracts those of `names` that are missing, and installs nothing. Raises DevkitError with apt's own error."""
     if unknown := set(names) - set(EXTRACTED_PACKAGES):
         raise ValueError(f"not among EXTRACTED_PACKAGES: {sorted(unknown)}")
-    wanted = [name for name in missing_extracted_packages(layout) if name in names]
-    if not wanted:
+    missing = [name for name in missing_extracted_packages(layout) if name in names]
+    if not missing:
         report("cached")
         return
-    report(f"fetching {' '.join(wanted)}")
+    report(f"fetching {' '.join(missing)}")
     try:
-        _extract(layout, wanted)
-    except DevkitError:  # perhaps only because the package lists are old or not there
+        _extract(layout, missing)
+    except DevkitError:  # perhaps only because the package lists are old or missing
         _apt(["apt-get", "update", "-qq"])
-        _extract(layout, wanted)
+        _extract(layout, missing)
 
 
 def _extract(layout: Layout, names: Sequence[str]) -> None:
@@ -107,8 +107,8 @@ def _extract(layout: Layout, names: Sequence[str]) -> None:
         for name in names:
             archive = next(Path(folder).glob(f"{name}_*.deb"))
             _apt(["dpkg-deb", "-x", str(archive), str(root(layout))])
-            if not (root(layout) / _PROOF[name]).exists():
-                raise DevkitError(f"the Debian package {name} has no {_PROOF[name]}", "use Debian 12")
+            if not (root(layout) / _EXPECTED_FILES[name]).exists():
+                raise DevkitError(f"the Debian package {name} has no {_EXPECTED_FILES[name]}", "use Debian 12")
             _mark(layout, name).write_text(archive.name + "\n")
 
 
@@ -118,9 +118,11 @@ def _mark(layout: Layout, name: str) -> Path:
 
 def _apt(command: list[str], cwd: str | None = None) -> None:
     if shutil.which(command[0]) is None:
-        raise DevkitError(f"{command[0]} is not there", "the embedded cluster needs Debian or one of its derivatives")
+        raise DevkitError(f"{command[0]} is missing", "the embedded cluster needs Debian or one of its derivatives")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        words = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "W:", "dpkg"))]
-        raise DevkitError(f"{' '.join(command[:3])} failed: {(words or ['no reason given'])[0]}", "see apt's sources")
+        errors = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "W:", "dpkg"))]
+        raise DevkitError(
+            f"{' '.join(command[:3])} failed: {(errors or ['no reason given'])[0]}", "check apt's sources"
+        )

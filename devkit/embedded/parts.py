@@ -1,4 +1,4 @@
-"""The long-running parts: how each is started, what it listens on, how it shows that it answers."""
+"""The long-running parts: how each is started, what it listens on and how its readiness is checked."""
 
 import os
 import sys
@@ -14,11 +14,11 @@ from devkit.embedded.processes import AGENT
 from devkit.errors import DevkitError
 from devkit.paths import REPOSITORY
 
-# Go names etcd's server after its module; a build may have given it its usual name.
+# Go names etcd's server after its module; a build may have renamed it to its usual name.
 ALIASES = {"etcd": ("etcd", "server", "v3")}
-NEVER_BY_PROXY = ("localhost", "127.0.0.0/8", at.POD_CIDR, at.SERVICE_CIDR, ".svc", f".{at.CLUSTER_DOMAIN}")
+NO_PROXY = ("localhost", "127.0.0.0/8", at.POD_CIDR, at.SERVICE_CIDR, ".svc", f".{at.CLUSTER_DOMAIN}")
 
-# Started in this order, those of one row side by side.
+# Started in this order, those of one row in parallel.
 STAGES = (
     ("etcd", "containerd", "registry", "buildkitd"),
     ("kube-apiserver",),
@@ -46,9 +46,9 @@ _BRIDGE_PORTS = {
 
 def ports_of(name: str) -> list[Port]:
     """Everything that part `name` listens on."""
-    found = [Port(number, at.LOOPBACK) for number in _LOOPBACK_PORTS.get(name, ())]
-    found += [Port(number, at.BRIDGE_ADDRESS) for number in _BRIDGE_PORTS.get(name, ())]
-    return found + ([Port(at.DNS_PORT, at.BRIDGE_ADDRESS, "udp")] if name == "coredns" else [])
+    ports = [Port(number, at.LOOPBACK) for number in _LOOPBACK_PORTS.get(name, ())]
+    ports += [Port(number, at.BRIDGE_ADDRESS) for number in _BRIDGE_PORTS.get(name, ())]
+    return ports + ([Port(at.DNS_PORT, at.BRIDGE_ADDRESS, "udp")] if name == "coredns" else [])
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Part:
 
 
 def binary(binaries: Path, name: str) -> str:
-    """Path of program `name` in the folder `binaries`. Raises DevkitError when it isn't there."""
+    """Path of program `name` in the folder `binaries`. Raises DevkitError when it is missing."""
     for alias in ALIASES.get(name, (name,)):
         if (binaries / alias).exists():
             return str(binaries / alias)
@@ -70,15 +70,15 @@ def binary(binaries: Path, name: str) -> str:
 
 
 def environment(layout: Layout, binaries: Path) -> dict[str, str]:
-    """Variables that every part starts with: our programs first on the PATH, no user's Kubernetes settings."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "MODELOPS_PLATFORM")}
-    direct = [kept.get("NO_PROXY", kept.get("no_proxy", "")), *NEVER_BY_PROXY]
+    """Environment of every part: our programs first on the PATH, without the user's Kubernetes settings."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("KUBECONFIG", "MODELOPS_PLATFORM")}
+    direct = [inherited.get("NO_PROXY", inherited.get("no_proxy", "")), *NO_PROXY]
     no_proxy = ",".join(entry for entry in direct if entry)
     return {
-        **kept,
+        **inherited,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
-        "GOGC": kept.get("GOGC", "50"),  # small heaps: half the memory on top costs more than the collector does
+        "GOGC": inherited.get("GOGC", "50"),  # small heaps: memory is scarcer than the garbage collector's time
         "PATH": f"{binaries}:{packages.search_path(layout)}",
         "TMPDIR": str(layout.cluster / "tmp"),
     }
@@ -86,7 +86,7 @@ def environment(layout: Layout, binaries: Path) -> dict[str, str]:
 
 def all_parts(layout: Layout, binaries: Path) -> dict[str, Part]:
     """Every part by its name."""
-    made = [
+    parts = [
         _etcd(layout, binaries),
         _containerd(layout, binaries),
         _registry(layout),
@@ -100,7 +100,7 @@ def all_parts(layout: Layout, binaries: Path) -> dict[str, Part]:
         _agent(layout),
         _kubelet(layout, binaries),
     ]
-    return {part.name: part for part in made}
+    return {part.name: part for part in parts}
 
 
 def _etcd(layout: Layout, binaries: Path) -> Part:
@@ -232,7 +232,7 @@ def _kubelet(layout: Layout, binaries: Path) -> Part:
         "cert-dir": layout.kubelet / "pki",
         "hostname-override": at.NODE_NAME,
         "node-ip": at.BRIDGE_ADDRESS,
-        # For cAdvisor, which else looks in containerd's usual place and then knows pods, but no containers.
+        # For cAdvisor, which otherwise looks for containerd's default socket and then sees pods but no containers.
         "containerd": layout.containerd_socket,
     }
     ready = probes.plain(at.LOOPBACK, at.KUBELET_HEALTH_PORT, "/healthz")
@@ -263,11 +263,11 @@ def _agent(layout: Layout) -> Part:
 
 
 def _delegated(layout: Layout, name: str) -> dict[str, object]:
-    own = layout.kubeconfig_of(name)
+    kubeconfig = layout.kubeconfig_of(name)
     return {
-        "kubeconfig": own,
-        "authentication-kubeconfig": own,
-        "authorization-kubeconfig": own,
+        "kubeconfig": kubeconfig,
+        "authentication-kubeconfig": kubeconfig,
+        "authorization-kubeconfig": kubeconfig,
         "bind-address": at.LOOPBACK,
     }
 

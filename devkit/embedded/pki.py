@@ -12,7 +12,7 @@ from devkit.embedded.layout import Layout
 from devkit.errors import DevkitError
 
 DAYS = 3650
-# The certificate authorities. etcd and the request headers have their own: a certificate for the API must open neither.
+# etcd and the request headers have their own authorities: a certificate for the API must not be valid for them.
 AUTHORITIES = ("ca", "etcd-ca", "front-proxy-ca")
 SERVICE_ACCOUNT_KEY = "service-account"
 ENCRYPTION_KEY = "secrets-encryption.key"
@@ -20,7 +20,7 @@ ENCRYPTION_KEY = "secrets-encryption.key"
 
 @dataclass(frozen=True)
 class Certificate:
-    """One certificate: who it names, who signs it, what it may be used for."""
+    """One certificate: its subject, its authority and its alternative names."""
 
     name: str
     common_name: str
@@ -64,7 +64,7 @@ CERTIFICATES = (
 
 
 def ensure_pki(layout: Layout) -> None:
-    """Makes whatever is missing; what is there stays as it is, so that a restart changes no identity."""
+    """Creates whatever is missing; existing files stay, so that a restart changes no identity."""
     layout.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in AUTHORITIES:
         if not (layout.pki / f"{name}.crt").exists():
@@ -85,7 +85,7 @@ def ensure_pki(layout: Layout) -> None:
 
 
 def private_write(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
+    """Writes a file that only its owner may read, atomically."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -104,9 +104,9 @@ def _sign(folder: Path, certificate: Certificate) -> None:
     extensions = ["keyUsage=critical,digitalSignature", "extendedKeyUsage=serverAuth,clientAuth"]
     if certificate.alternative_names:
         extensions.append(f"subjectAltName={certificate.alternative_names}")
-    wanted = [part for extension in extensions for part in ("-addext", extension)]
+    options = [part for extension in extensions for part in ("-addext", extension)]
     request = _openssl("req", "-new", "-key", f"{name}.key", "-subj", f"{subject}/CN={certificate.common_name}",
-                       *wanted, cwd=folder)  # fmt: skip
+                       *options, cwd=folder)  # fmt: skip
     serial = "0x" + secrets.token_hex(16)
     signed = _openssl("x509", "-req", "-CA", f"{authority}.crt", "-CAkey", f"{authority}.key", "-set_serial", serial,
                       "-days", str(DAYS), "-copy_extensions", "copyall", cwd=folder, stdin=request)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Finds out, before anything starts, who already holds a port that the cluster needs."""
+"""Finds, before anything starts, which programs hold ports that the cluster needs."""
 
 import contextlib
 import errno
@@ -28,7 +28,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Listener:
-    """A socket in the kernel's table of listening ones."""
+    """A listening socket in the kernel's table."""
 
     address: str
     number: int
@@ -38,10 +38,10 @@ class Listener:
 REMEDY = "stop that program, or use another cluster (--cluster)"
 
 
-def taken(wanted: Iterable[Port], needed_by: str) -> list[str]:
-    """One line for each of `wanted` that is in use: the port, who needs it, who holds it, what to do."""
+def taken(required: Iterable[Port], needed_by: str) -> list[str]:
+    """One line for each of `required` that is in use: the port, the part that needs it, its holder, the remedy."""
     lines = []
-    for port in wanted:
+    for port in required:
         for listener in listeners(port.protocol):
             if listener.number == port.number and _covers(listener.address, port.address) and not _free(port):
                 lines.append(f"port {port} is needed by {needed_by} but in use by {holder(listener.inode)} — {REMEDY}")
@@ -52,34 +52,34 @@ def taken(wanted: Iterable[Port], needed_by: str) -> list[str]:
 def listeners(protocol: str) -> list[Listener]:
     """Every listening socket of `protocol` (tcp or udp), IPv4 and IPv6."""
     state = _TCP_LISTEN if protocol == "tcp" else _UDP_BOUND
-    found: list[Listener] = []
+    sockets: list[Listener] = []
     for table in (protocol, protocol + "6"):
         with contextlib.suppress(OSError):
-            found += parse_table(Path("/proc/net", table).read_text(), state)
-    return found
+            sockets += parse_table(Path("/proc/net", table).read_text(), state)
+    return sockets
 
 
 def parse_table(text: str, state: str) -> list[Listener]:
-    """Sockets in `state` of one of the kernel's tables (/proc/net/tcp and its kin)."""
-    found = []
+    """Sockets in `state` of one of the kernel's tables (/proc/net/tcp and the like)."""
+    sockets = []
     for line in text.splitlines()[1:]:
         fields = line.split()
         if fields[3] == state:
             address, _, number = fields[1].partition(":")
-            found.append(Listener(_address(address), int(number, 16), fields[9]))
-    return found
+            sockets.append(Listener(_address(address), int(number, 16), fields[9]))
+    return sockets
 
 
 def holder(inode: str) -> str:
-    """Who has the socket open: name and pid of the process, or "another program" when that can't be seen."""
-    wanted = f"socket:[{inode}]"
+    """The process that has the socket open: name and pid, or "another program" when that can't be seen."""
+    target = f"socket:[{inode}]"
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             for descriptor in (process / "fd").iterdir():
                 with contextlib.suppress(OSError):
-                    if os.readlink(descriptor) == wanted:
+                    if os.readlink(descriptor) == target:
                         return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
     return "another program"
 
@@ -94,7 +94,7 @@ def _address(text: str) -> str:
 
 
 def _free(port: Port) -> bool:
-    """Whether it can be had after all: `::` may or may not stand for the IPv4 addresses too."""
+    """Whether the port can be bound after all: `::` may or may not include the IPv4 addresses."""
     kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as trial:
         if port.protocol == "tcp":
@@ -104,9 +104,9 @@ def _free(port: Port) -> bool:
         except OSError as problem:
             if problem.errno != errno.EADDRNOTAVAIL:
                 return False
-            return _free(Port(port.number, "0.0.0.0", port.protocol))  # the bridge isn't there yet
+            return _free(Port(port.number, "0.0.0.0", port.protocol))  # the bridge doesn't exist yet
     return True
 
 
-def _covers(listening: str, wanted: str) -> bool:
-    return listening in ("0.0.0.0", "::") or listening == wanted
+def _covers(listening: str, required: str) -> bool:
+    return listening in ("0.0.0.0", "::") or listening == required

@@ -1,4 +1,4 @@
-"""Questions that show whether a part answers."""
+"""Readiness probes of the parts."""
 
 import http.client
 import socket
@@ -12,7 +12,7 @@ Probe = Callable[[], bool]
 
 
 def listens(path: Path) -> Probe:
-    """Whether someone listens on a Unix socket."""
+    """Whether a process listens on a Unix socket."""
 
     def ready() -> bool:
         with socket.socket(socket.AF_UNIX) as trial:
@@ -22,12 +22,12 @@ def listens(path: Path) -> Probe:
 
 
 def plain(address: str, port: int, path: str) -> Probe:
-    """Whether HTTP GET gives 200."""
+    """Whether HTTP GET returns 200."""
     return lambda: _answers(http.client.HTTPConnection(address, port, timeout=3), path)
 
 
 def encrypted(address: str, port: int, path: str, context: Callable[[], ssl.SSLContext]) -> Probe:
-    """Whether HTTPS GET gives 200."""
+    """Whether HTTPS GET returns 200."""
     return lambda: _answers(http.client.HTTPSConnection(address, port, timeout=5, context=context()), path)
 
 
@@ -42,23 +42,23 @@ def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
 
 
 def tls(layout: Layout, authority: str, client: str) -> Callable[[], ssl.SSLContext]:
-    """Trusts one of our authorities only, and shows one of our certificates."""
+    """Trusts only one of our authorities, and presents one of our client certificates."""
 
     def context() -> ssl.SSLContext:
-        made = ssl.create_default_context(cafile=str(layout.pki / f"{authority}.crt"))
-        made.load_cert_chain(layout.pki / f"{client}.crt", layout.pki / f"{client}.key")
-        return made
+        result = ssl.create_default_context(cafile=str(layout.pki / f"{authority}.crt"))
+        result.load_cert_chain(layout.pki / f"{client}.crt", layout.pki / f"{client}.key")
+        return result
 
     return context
 
 
 def unverified() -> Callable[[], ssl.SSLContext]:
-    """For parts that make their own certificate; only asked whether they are alive."""
+    """For parts that generate their own certificate; these probes only check that they are alive."""
 
     def context() -> ssl.SSLContext:
-        made = ssl.create_default_context()
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
-        return made
+        result = ssl.create_default_context()
+        result.check_hostname = False
+        result.verify_mode = ssl.CERT_NONE
+        return result
 
     return context

@@ -1,4 +1,4 @@
-"""Long-running parts as child processes: started in their own sessions, found again later, stopped for certain."""
+"""Long-running parts as child processes: started in their own sessions, found again later, stopped reliably."""
 
 import contextlib
 import fcntl
@@ -15,18 +15,18 @@ from devkit.embedded.layout import Layout
 from devkit.errors import DevkitError
 
 LOG_LINES_SHOWN = 8
-# What a part's process may be called; etcd's program is called after its Go module when nothing renamed it.
+# Names that a part's process may have; etcd's program is named after its Go module unless renamed.
 PROGRAMS = frozenset(
     "etcd server v3 containerd docker-registry buildkitd coredns metrics-server kubelet kube-apiserver "
     "kube-controller-manager kube-scheduler kube-proxy".split()
 )
-# The module that our own controllers run from; its process is a Python like many others.
+# The module of our own controllers; their process has no name of its own.
 AGENT = "devkit.embedded.agent.main"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One started process. The start time and the boot make sure that a reused pid is never taken for it."""
+    """One started process. The start time and the boot id guard against reused pids."""
 
     pid: int
     start_ticks: int
@@ -49,7 +49,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Writes a record, whole or not at all."""
+    """Writes a record, atomically."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(asdict(record)))
     part.replace(path)
@@ -64,7 +64,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def is_alive(record: Record | None) -> bool:
-    """Whether that very process still runs."""
+    """Whether exactly this process is still running."""
     return record is not None and record.boot == boot_id() and start_ticks(record.pid) == record.start_ticks
 
 
@@ -80,12 +80,12 @@ def running_pid(layout: Layout, name: str) -> int | None:
 
 
 def spawn(layout: Layout, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Starts part `name` with `command`, in a session of its own. Its last log is kept beside the new one as `.old`."""
+    """Starts part `name` with `command`, in a session of its own. Its previous log is kept as `.old`."""
     log = layout.log_of(name)
     if log.exists():
         log.replace(log.with_suffix(".log.old"))
     with log.open("ab") as output:
-        child = subprocess.Popen(  # it outlives us on purpose
+        child = subprocess.Popen(  # outlives this process on purpose
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -103,7 +103,7 @@ _CHILDREN: dict[str, "subprocess.Popen[bytes]"] = {}
 
 
 def wait_for(layout: Layout, name: str, ready: Callable[[], bool], timeout_seconds: float) -> None:
-    """Waits until part `name` answers. Raises DevkitError with its last log lines when it died or took too long."""
+    """Waits until part `name` is ready. Raises DevkitError with its last log lines when it ended or took too long."""
     deadline = time.monotonic() + timeout_seconds
     while not ready():
         if running_pid(layout, name) is None:
@@ -130,7 +130,7 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 
 def stop_parts(layout: Layout, names: Sequence[str], grace_seconds: float = 2) -> None:
-    """Ends the named parts: asked first, killed when they don't listen. Their records go once they are gone."""
+    """Stops the named parts with SIGTERM, then SIGKILL. Their records go once they are gone."""
     alive = {name: pid for name in names if (pid := running_pid(layout, name)) is not None}
     for pid in alive.values():
         _signal(pid, signal.SIGTERM)
@@ -149,7 +149,7 @@ def stop_parts(layout: Layout, names: Sequence[str], grace_seconds: float = 2) -
 def _gone(layout: Layout, name: str) -> bool:
     child = _CHILDREN.get(name)
     if child is not None:
-        child.poll()  # reaps it when it is ours
+        child.poll()  # reaps it if it is our child
     return running_pid(layout, name) is None
 
 
@@ -164,15 +164,15 @@ def strays(layout: Layout) -> list[int]:
 
 
 def shims(layout: Layout) -> list[int]:
-    """The processes that containerd keeps beside each pod."""
+    """The containerd shim of each pod."""
     socket = str(layout.containerd_socket)
     return [pid for pid, arguments in _command_lines() if socket in arguments and "-namespace" in arguments]
 
 
 def _is_part(layout: Layout, arguments: list[str]) -> bool:
-    ours = (f"{layout.cluster}/", f"{layout.run}/")
-    known = os.path.basename(arguments[0]) in PROGRAMS or any(f"from {AGENT} import" in text for text in arguments)
-    return known and any(mark in text for mark in ours for text in arguments)
+    folders = (f"{layout.cluster}/", f"{layout.run}/")
+    is_program = os.path.basename(arguments[0]) in PROGRAMS or any(f"from {AGENT} import" in text for text in arguments)
+    return is_program and any(folder in text for folder in folders for text in arguments)
 
 
 def _command_lines() -> Iterator[tuple[int, list[str]]]:
@@ -184,8 +184,8 @@ def _command_lines() -> Iterator[tuple[int, list[str]]]:
 
 
 @contextlib.contextmanager
-def alone(layout: Layout) -> Iterator[None]:
-    """Holds the cluster for one start or stop. Raises DevkitError when another one is under way."""
+def exclusive(layout: Layout) -> Iterator[None]:
+    """Allows one start or stop at a time. Raises DevkitError when another is under way."""
     layout.cache.mkdir(parents=True, exist_ok=True)
     with (layout.cache / "cluster.lock").open("w") as lock:
         try:

@@ -1,4 +1,4 @@
-"""Configuration files of the parts, as text. Pure: nothing here reads or writes the host."""
+"""Configuration files of the parts, as text. Nothing here changes the host."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def secrets_encryption(key: str) -> str:
 
 
 def kubelet(layout: Layout, resolver: str) -> str:
-    """The kubelet's configuration; `resolver` is the resolv.conf for pods that want the host's own."""
+    """The kubelet's configuration; `resolver` is the resolv.conf for pods that use the host's DNS."""
     pki = layout.pki
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -68,11 +68,11 @@ def kubelet(layout: Layout, resolver: str) -> str:
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": at.CGROUP,
         "failCgroupV1": False,
-        # Lowering a score needs CAP_SYS_RESOURCE, which a container or sandbox may not have.
+        # Lowering the score needs CAP_SYS_RESOURCE, which a container or sandbox may lack.
         "oomScoreAdj": 0,
         "failSwapOn": False,
         "clusterDomain": at.CLUSTER_DOMAIN,
-        # CoreDNS itself, not its Service: name resolution then depends on no packet filter rule.
+        # CoreDNS itself, not its Service: name resolution then needs no packet filter rule.
         "clusterDNS": [at.BRIDGE_ADDRESS],
         "resolvConf": resolver,
         "containerRuntimeEndpoint": f"unix://{layout.containerd_socket}",
@@ -121,7 +121,7 @@ def kube_proxy(layout: Layout) -> str:
 
 
 def containerd(layout: Layout, runc: Path, network_plugins: Path) -> str:
-    """containerd's configuration; everything that it would put outside our folders is turned off or moved."""
+    """containerd's configuration; everything that it would put outside our folders is disabled or moved."""
     return f"""\
 version = 3
 root = "{layout.cluster}/containerd"
@@ -153,7 +153,7 @@ sandbox = "{at.PAUSE_IMAGE}"
 config_path = "{layout.config}/registries"
 
 [plugins."io.containerd.cri.v1.runtime"]
-# Without CAP_SYS_RESOURCE runc may not lower a score; with it this changes nothing that matters here.
+# Without CAP_SYS_RESOURCE runc may not lower the score; with it this setting doesn't matter here.
 restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 cdi_spec_dirs = []
@@ -177,7 +177,7 @@ SystemdCgroup = false
 
 
 def registry_hosts(address: str) -> str:
-    """containerd's hosts.toml that has it speak plain HTTP with the local registry."""
+    """containerd's hosts.toml: plain HTTP for the local registry."""
     return f'server = "http://{address}"\n\n[host."http://{address}"]\ncapabilities = ["pull", "resolve", "push"]\n'
 
 
@@ -236,7 +236,7 @@ def registry(layout: Layout) -> str:
 
 
 def buildkit_runc(layout: Layout, runc: Path) -> str:
-    """The runtime that BuildKit calls: runc with its state among ours, which BuildKit has no setting for."""
+    """The runtime that BuildKit calls: runc with its state in our folder, which BuildKit has no setting for."""
     return f'#!/bin/sh\nexec {runc} --root {layout.run}/runc-build "$@"\n'
 
 
@@ -272,7 +272,7 @@ minFreeSpace = "3GB"
 
 
 def builder(layout: Layout) -> str:
-    """The file that tells buildx, and with it the docker-build provider, of the builder."""
+    """The file that describes the builder to buildx, and so to the docker-build provider."""
     node = {
         "Name": f"{at.BUILDER}0",
         "Endpoint": f"unix://{layout.buildkit_socket}",

@@ -1,4 +1,4 @@
-"""Which upstream images the cluster can pull, and substitutes for those that it can't."""
+"""Which upstream images the cluster can pull, and substitutes for the others."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ SUBSTITUTES = (
     "versitygw",
 )
 """Targets of the Dockerfile beside this file: repository names (last path component), `-full` for tags that end so."""
-_BUILT_HERE = {
+_TOOLCHAIN_GROUPS = {
     "contour": "gateway",
     "jobset": "jobset",
     "kube-state-metrics": "kube-state-metrics",
@@ -51,7 +51,7 @@ _MANIFEST_TYPES = (
 
 @dataclass
 class Availability:
-    """What became of the images that a stack asks for; those in neither mapping are pulled from upstream."""
+    """Availability of the images that a stack needs; those in neither mapping are pulled from upstream."""
 
     images: dict[str, str] = field(default_factory=dict)
     """Upstream image → substitute, by digest."""
@@ -68,29 +68,29 @@ class Builder:
     registry: str
     base_image: str
     programs: Callable[[str], Path]
-    """Gives the folder of a toolchain group's programs, for the targets that copy one."""
+    """Returns the folder of a toolchain group's programs, for the targets that copy one."""
 
 
-def check(wanted: Iterable[str]) -> dict[str, str]:
-    """Images of `wanted` that can't be pulled from here → why. One request each, side by side."""
-    images = sorted(set(wanted))
+def check(required: Iterable[str]) -> dict[str, str]:
+    """The `required` images that can't be pulled from here → why. One request each, in parallel."""
+    images = sorted(set(required))
     with ThreadPoolExecutor(max_workers=8) as pool:
-        reasons = pool.map(_why_not, images)
+        reasons = pool.map(_pull_problem, images)
     return {image: reason for image, reason in zip(images, reasons, strict=True) if reason}
 
 
-def resolve(wanted: Iterable[str], builder: Builder | None, report: Report) -> Availability:
+def resolve(required: Iterable[str], builder: Builder | None, report: Report) -> Availability:
     """Checks each image and builds a substitute where one is needed and known."""
-    found = Availability()
-    for image, reason in check(wanted).items():
+    availability = Availability()
+    for image, reason in check(required).items():
         _, repository, tag = split(image)
         name = repository.rsplit("/", 1)[-1] + ("-full" if tag.endswith("-full") else "")
         if builder is not None and name in SUBSTITUTES:
             report(f"building a substitute for {image}")
-            found.images[image] = _substitute(name, tag.removesuffix("-full"), builder)
+            availability.images[image] = _substitute(name, tag.removesuffix("-full"), builder)
         else:
-            found.unavailable[image] = reason
-    return found
+            availability.unavailable[image] = reason
+    return availability
 
 
 def split(image: str) -> tuple[str, str, str]:
@@ -110,8 +110,8 @@ def split(image: str) -> tuple[str, str, str]:
     return host, repository, digest or tag
 
 
-def _why_not(image: str) -> str | None:
-    """None when the image's manifest can be had, else the reason in a few words."""
+def _pull_problem(image: str) -> str | None:
+    """None when the image's manifest can be fetched, else the reason in a few words."""
     host, repository, reference = split(image)
     scheme = "http" if host.startswith(("localhost:", "127.0.0.1:")) else "https"
     request = urllib.request.Request(
@@ -126,14 +126,14 @@ def _why_not(image: str) -> str | None:
             request.add_header("Authorization", f"Bearer {_anonymous_token(error.headers['WWW-Authenticate'])}")
             urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
     except urllib.error.HTTPError as error:
-        return f"{host} answers {error.code}"
+        return f"{host} responds with {error.code}"
     except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
         return f"{host} is out of reach: {getattr(error, 'reason', error)}"
     return None
 
 
 def _anonymous_token(challenge: str) -> str:
-    """A pull token for a public image, by the registry's own challenge (Docker registry token authentication)."""
+    """A pull token for a public image, as the registry's challenge asks (Docker registry token authentication)."""
     fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     query = urllib.parse.urlencode({key: fields[key] for key in ("service", "scope") if key in fields})
     with urllib.request.urlopen(f"{fields['realm']}?{query}", timeout=_TIMEOUT_SECONDS) as answer:
@@ -142,8 +142,8 @@ def _anonymous_token(challenge: str) -> str:
 
 
 def _substitute(target: str, version: str, builder: Builder) -> str:
-    """Builds and pushes the target, unless the registry has it; returns its reference by digest."""
-    programs = builder.programs(_BUILT_HERE[target]) if target in _BUILT_HERE else _FOLDER
+    """Builds and pushes the target unless the registry has it; returns its reference by digest."""
+    programs = builder.programs(_TOOLCHAIN_GROUPS[target]) if target in _TOOLCHAIN_GROUPS else _FOLDER
     inputs = "\0".join([target, version, builder.base_image, programs.name])
     requirements = _FOLDER / f"requirements-{target}.txt"
     text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
@@ -162,7 +162,7 @@ def build(
 ) -> str:
     """Builds and pushes a target of `folder`'s Dockerfile, unless the registry has it; its reference by digest.
 
-    `content` is what tells one state of the image from another; `contexts` are further folders to copy from.
+    `content` identifies the image's inputs; `contexts` are further folders to copy from.
     """
     repository = f"{builder.registry}/devkit/{target}"
     tag = hashlib.sha256(content).hexdigest()[:16]
@@ -189,7 +189,7 @@ def build(
 
 
 def _digest(image: str) -> str | None:
-    """Digest of an image in the local registry, or None when it is not there."""
+    """Digest of an image in the local registry, or None when it is missing."""
     host, repository, tag = split(image)
     request = urllib.request.Request(
         f"http://{host}/v2/{repository}/manifests/{tag}", method="HEAD", headers={"Accept": _MANIFEST_TYPES}

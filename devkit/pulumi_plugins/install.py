@@ -1,6 +1,6 @@
-"""Puts the plugins where Pulumi finds them.
+"""Installs the plugins where Pulumi finds them.
 
-The installed copies don't depend on this checkout: an engine that still runs keeps the code it started with.
+The installed copies don't depend on this checkout: a running engine keeps the code it started with.
 """
 
 import compileall
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 KUBERNETES_PLUGIN_VERSION = "4.34.2"
-"""The version of the official plugin that the stand-in takes the place of."""
+"""The version of the official plugin that the stand-in replaces."""
 
 _HERE = Path(__file__).resolve().parent
 _LANGUAGE_HOST = "pulumi-language-python"
@@ -21,8 +21,8 @@ _KUBERNETES = "pulumi-resource-kubernetes"
 def install_language_host(bin_dir: Path, python: Path) -> Path:
     """Write the executable `pulumi-language-python` into `bin_dir` and return its path.
 
-    `bin_dir` is the folder of the `pulumi` binary: the engine takes a language host beside itself as bundled.
-    `python` runs the host, and the programs whose project names no environment of its own; it needs `pulumi`.
+    `bin_dir` is the folder of the `pulumi` binary: the engine treats a language host beside it as bundled.
+    `python` runs the host, and programs whose project names no environment; it needs `pulumi`.
     """
     return _write(bin_dir, _LANGUAGE_HOST, "language_host", python)
 
@@ -37,7 +37,7 @@ def write_kubernetes_plugin(plugin_dir: Path, python: Path) -> Path:
 
 
 def fingerprint() -> str:
-    """A hash of the plugins' source: a changed value means that installed copies are old."""
+    """A hash of the plugins' source: a changed value means that installed copies are outdated."""
     digest = hashlib.sha256()
     for path in _sources(_HERE):
         digest.update(str(path.relative_to(_HERE)).encode())
@@ -58,7 +58,7 @@ def _write(folder: Path, executable: str, package: str, python: Path) -> Path:
     (library / "__main__.py").write_text(
         f"import sys\n\nfrom {package}.serve import main\n\nsys.exit(main(sys.argv[1:]))\n"
     )
-    # Bytecode is made now: the folder may not be writable when the engine starts the plugin.
+    # Compiled now: the folder may not be writable when the engine starts the plugin.
     compileall.compile_dir(str(library), quiet=2)
     start = folder / executable
     start.write_text(f'#!/bin/sh\nself=$(readlink -f -- "$0")\nexec {shlex.quote(str(python))} -u "$self.d" "$@"\n')

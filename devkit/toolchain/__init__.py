@@ -1,8 +1,8 @@
 """Builds the programs of the local platform from Go modules: pinned, verified by go.sum, cached, resumable.
 
 Each folder beside this file is one Go module whose `tool` directives name the programs. Programs that agree on their
-dependencies' versions share a module, because Go then compiles a shared package once. A finished build lies in the
-cache under a fingerprint of everything that went into it; an interrupted one goes on from Go's own build cache.
+dependencies' versions share a module, because Go then compiles a shared package once. A finished build is cached
+under a fingerprint of all its inputs; an interrupted one continues from Go's own build cache.
 """
 
 import fcntl
@@ -37,7 +37,7 @@ class Group:
     linker_versions: Mapping[str, str] = field(default_factory=dict)
     """Go variable → version that the linker writes into it."""
     home: Path = _FOLDER
-    """Where the module's folder is."""
+    """The folder that contains the module's folder."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def _kubernetes_versions() -> dict[str, str]:
 
 def groups() -> dict[str, Group]:
     """The groups by name."""
-    found = [
+    all_groups = [
         Group(
             "containers",
             _same("containerd", "containerd-shim-runc-v2", "ctr", "buildkitd", "buildctl"),
@@ -80,7 +80,7 @@ def groups() -> dict[str, Group]:
             tags="netgo,remove_all_sd,enable_kubernetes_sd",
             linker_versions={_PROMETHEUS_VERSION: versions.prometheus()},
         ),
-        # Its image here has no other file, upstream's has the time zones: without them a CronJob's ends the program.
+        # Unlike upstream's, its image here has no time zone files; without them a CronJob's time zone ends the program.
         Group(
             "kube-state-metrics",
             _same("kube-state-metrics"),
@@ -94,22 +94,22 @@ def groups() -> dict[str, Group]:
             linker_versions={_DOCKER_BUILD_VERSION: versions.plugin("docker-build")},
         ),
     ]
-    return {group.name: group for group in found}
+    return {group.name: group for group in all_groups}
 
 
 def is_built(group: Group) -> bool:
-    """Whether the cache has `group` as it is pinned now."""
+    """Whether the cache has the currently pinned `group`."""
     return _target(group).is_dir()
 
 
 def build(group: Group, report: Report) -> Path:
     """Builds `group` unless the cache has it; returns the folder of its programs.
 
-    Where another process is building it, that build is waited for. Raises DevkitError with the compiler's last lines
+    Waits for another process that is building it. Raises DevkitError with the compiler's last lines
     when the build fails.
     """
     target = _target(group)
-    with _alone(target, report):
+    with _locked(target, report):
         if target.is_dir():
             report("cached")
             return target
@@ -124,14 +124,14 @@ def build(group: Group, report: Report) -> Path:
 
 
 @contextmanager
-def _alone(target: Path, report: Report) -> Iterator[None]:
-    """Keeps other processes, such as a test beside an `up`, from building the same. A process that dies lets go."""
+def _locked(target: Path, report: Report) -> Iterator[None]:
+    """Keeps other processes, such as a test beside an `up`, from building the same. The lock ends with its process."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_name(target.name + ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("another process is building it: waiting")
+            report("waiting for another process that is building it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -166,14 +166,14 @@ def _go_build(group: Group, output: Path, report: Report) -> None:
     if process.returncode != 0:
         tail = "\n  ".join(last)
         raise DevkitError(
-            f"building {group.name} from Go modules failed (all of it: {log}):\n  {tail}",
-            "if the Go module proxy is out of reach, check `go env GOPROXY` and the network; then run this again, "
-            "the build goes on where it stopped",
+            f"building {group.name} from Go modules failed (full log: {log}):\n  {tail}",
+            "if the Go module proxy is out of reach, check `go env GOPROXY` and the network; then run this again: "
+            "the build continues where it stopped",
         )
 
 
 def identity(group: Group) -> str:
-    """Tells one state of a group's pins and flags from another."""
+    """Identifies a group's pins and flags."""
     return f"{group.name}-{_fingerprint(group)}"
 
 

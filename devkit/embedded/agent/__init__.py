@@ -1,4 +1,4 @@
 """The cluster's own controller process: addresses for LoadBalancer Services, folders for volumes.
 
-It runs beside the cluster as an ordinary program of the host, with nothing but the standard library.
+It runs beside the cluster as an ordinary host process, with only the standard library.
 """

@@ -1,4 +1,4 @@
-"""A very small Kubernetes API client: get, post, patch, delete and watch over one kubeconfig of ours."""
+"""A very small Kubernetes API client: get, post, patch, delete and watch with one of our kubeconfigs."""
 
 import base64
 import http.client
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-# Objects of the API are plain JSON; their shape is Kubernetes' own affair.
+# Objects of the API as plain JSON.
 Object = dict[str, Any]
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -26,7 +26,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """Speaks to one API server with one client certificate. Each request has its own connection."""
+    """One API server, with one client certificate. Each request has its own connection."""
 
     def __init__(self, kubeconfig: Path) -> None:
         settings = json.loads(kubeconfig.read_text())
@@ -35,7 +35,7 @@ class Api:
         self._host, self._port = address.hostname or "", address.port or 443
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         self._context = ssl.create_default_context(cadata=authority)
-        with tempfile.NamedTemporaryFile() as both:  # ssl takes files only; this one is readable by its owner only
+        with tempfile.NamedTemporaryFile() as both:  # ssl only takes files; only the owner can read this one
             both.write(base64.b64decode(user["client-certificate-data"]))
             both.write(base64.b64decode(user["client-key-data"]))
             both.flush()
@@ -61,7 +61,7 @@ class Api:
         return result
 
     def watch(self, path: str, resource_version: str) -> Iterator[Object]:
-        """Events from `resource_version` on; ends after a few minutes, or when the server wants a fresh list."""
+        """Events from `resource_version` on; ends after a few minutes, or when the server requires a new list."""
         query = {"watch": "1", "resourceVersion": resource_version, "timeoutSeconds": str(WATCH_SECONDS)}
         connection = self._connect(timeout_seconds=WATCH_SECONDS + 30)
         try:

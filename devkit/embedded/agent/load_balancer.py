@@ -1,4 +1,4 @@
-"""Gives each LoadBalancer Service an address of its own on loopback; kube-proxy then serves it on this machine."""
+"""Gives each LoadBalancer Service its own loopback address; kube-proxy then serves it on this machine."""
 
 import ipaddress
 from collections.abc import Iterable, Iterator
@@ -13,36 +13,36 @@ FIRST = 2
 def assignments(services: Iterable[Object]) -> dict[tuple[str, str], str]:
     """Namespace and name of each LoadBalancer Service → its address.
 
-    A Service keeps the address that it has; when two claim one, the older keeps it. The rest get what their
-    `spec.loadBalancerIP` asks for, if free, else the lowest free address, the oldest Service first.
+    A Service keeps its address; if two have the same one, the older keeps it. The rest get their
+    `spec.loadBalancerIP`, if free, else the lowest free address, the oldest Service first.
     """
-    wanting = sorted((service for service in services if _is_ours(service)), key=_age)
-    given: dict[tuple[str, str], str] = {}
+    candidates = sorted((service for service in services if _is_ours(service)), key=_age)
+    addresses: dict[tuple[str, str], str] = {}
     used: set[str] = set()
-    for current in (_present_address, _wished_address):
-        for service in wanting:
+    for current in (_present_address, _requested_address):
+        for service in candidates:
             address = current(service)
-            if _key(service) not in given and _is_usable(address) and address not in used:
-                given[_key(service)] = address
+            if _key(service) not in addresses and _is_usable(address) and address not in used:
+                addresses[_key(service)] = address
                 used.add(address)
     free = _free_addresses(used)
-    for service in wanting:
-        if _key(service) not in given:
-            given[_key(service)] = next(free)
-    return given
+    for service in candidates:
+        if _key(service) not in addresses:
+            addresses[_key(service)] = next(free)
+    return addresses
 
 
 def reconcile(api: Api, services: list[Object]) -> None:
-    """Writes into every LoadBalancer Service's status the address that it is to have, and clears the others'."""
-    given = assignments(services)
+    """Writes its address into every LoadBalancer Service's status, and clears ours from the others'."""
+    addresses = assignments(services)
     for service in services:
-        address = given.get(_key(service))
-        wanted = [{"ip": address, "ipMode": "VIP"}] if address else []
-        if _ingress(service) == wanted or (not address and not _held_ours(service)):
+        address = addresses.get(_key(service))
+        ingress = [{"ip": address, "ipMode": "VIP"}] if address else []
+        if _ingress(service) == ingress or (not address and not _has_stale_address(service)):
             continue
         namespace, name = _key(service)
         path = f"/api/v1/namespaces/{namespace}/services/{name}/status"
-        api.call("PATCH", path, {"status": {"loadBalancer": {"ingress": wanted or None}}}, MERGE_PATCH)
+        api.call("PATCH", path, {"status": {"loadBalancer": {"ingress": ingress or None}}}, MERGE_PATCH)
         print(f"service {namespace}/{name}: {address or 'address freed'}", flush=True)
 
 
@@ -68,7 +68,7 @@ def _is_usable(address: str) -> bool:
     return POOL[FIRST] <= parsed < POOL.broadcast_address
 
 
-def _held_ours(service: Object) -> bool:
+def _has_stale_address(service: Object) -> bool:
     return service["spec"].get("type") != "LoadBalancer" and _is_usable(_present_address(service))
 
 
@@ -81,7 +81,7 @@ def _present_address(service: Object) -> str:
     return next((str(entry.get("ip", "")) for entry in _ingress(service)), "")
 
 
-def _wished_address(service: Object) -> str:
+def _requested_address(service: Object) -> str:
     return str(service["spec"].get("loadBalancerIP", ""))
 
 

@@ -1,4 +1,4 @@
-"""Starts the controllers and keeps them going: list, put right, watch for the next change, again."""
+"""Runs the controllers: list, reconcile, watch for changes, again."""
 
 import sys
 import threading
@@ -13,7 +13,7 @@ PAUSE_AFTER_ERROR_SECONDS = 1.0
 
 
 def main() -> None:
-    """Arguments: kubeconfig, folder for volumes, file to make once every controller has seen its objects."""
+    """Arguments: kubeconfig, folder for volumes, file to create once every controller has seen its objects."""
     kubeconfig, folder, ready = (Path(argument) for argument in sys.argv[1:4])
     api = Api(kubeconfig)
     ready.unlink(missing_ok=True)
@@ -41,7 +41,7 @@ def _forever(api: Api, path: str, reconcile: Callable[[list[Object]], None], see
 
 
 def _once(api: Api, path: str, reconcile: Callable[[list[Object]], None], seen: threading.Event) -> None:
-    """One list and the watch that follows it; the objects are kept by uid meanwhile."""
+    """One list and the watch that follows it, with the objects by uid."""
     listed = api.call("GET", path)
     objects = {item["metadata"]["uid"]: item for item in listed["items"]}
     reconcile(list(objects.values()))

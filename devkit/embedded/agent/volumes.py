@@ -14,19 +14,19 @@ _OWNER = "pv.kubernetes.io/provisioned-by"
 
 
 def reconcile_claims(api: Api, claims: list[Object], folder: Path) -> None:
-    """Makes a volume for every waiting claim of our classes, once the scheduler has chosen the node for its pod."""
-    if not any(_is_waiting(claim) for claim in claims):
+    """Creates a volume for every pending claim of our classes, once the scheduler has chosen the node for its pod."""
+    if not any(_is_pending(claim) for claim in claims):
         return
     classes = {entry["metadata"]["name"]: entry for entry in api.call("GET", CLASSES)["items"]}
     for claim in claims:
         kind = classes.get(claim["spec"].get("storageClassName", ""))
-        if not _is_waiting(claim) or kind is None or kind["provisioner"] != PROVISIONER:
+        if not _is_pending(claim) or kind is None or kind["provisioner"] != PROVISIONER:
             continue
-        late = kind.get("volumeBindingMode") == "WaitForFirstConsumer"
+        waits_for_consumer = kind.get("volumeBindingMode") == "WaitForFirstConsumer"
         node = claim["metadata"].get("annotations", {}).get(_NODE)
-        if late and not node:
+        if waits_for_consumer and not node:
             continue
-        _provide(api, claim, kind, node, folder)
+        _provision(api, claim, kind, node, folder)
 
 
 def reconcile_volumes(api: Api, volumes: list[Object], folder: Path) -> None:
@@ -49,7 +49,7 @@ def reconcile_volumes(api: Api, volumes: list[Object], folder: Path) -> None:
 
 
 def volume_for(claim: Object, kind: Object, node: str, path: Path) -> Object:
-    """The PersistentVolume that answers `claim`."""
+    """The PersistentVolume for `claim`."""
     terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]
     metadata = claim["metadata"]
     return {
@@ -75,12 +75,12 @@ def volume_for(claim: Object, kind: Object, node: str, path: Path) -> Object:
     }
 
 
-def _provide(api: Api, claim: Object, kind: Object, node: str | None, folder: Path) -> None:
+def _provision(api: Api, claim: Object, kind: Object, node: str | None, folder: Path) -> None:
     metadata = claim["metadata"]
     problem = _refusal(claim)
     if problem:
         print(f"claim {metadata['namespace']}/{metadata['name']}: {problem}", flush=True)
-        _tell(api, claim, problem)
+        _record_event(api, claim, problem)
         return
     path = folder / f"pvc-{metadata['uid']}"
     path.mkdir(parents=True, exist_ok=True)
@@ -89,20 +89,20 @@ def _provide(api: Api, claim: Object, kind: Object, node: str | None, folder: Pa
     try:
         api.call("POST", VOLUMES, volume_for(claim, kind, chosen, path))
     except ApiError as refused:
-        if refused.status != 409:  # it was made before
+        if refused.status != 409:  # created before
             raise
     print(f"claim {metadata['namespace']}/{metadata['name']}: volume pvc-{metadata['uid']}", flush=True)
 
 
 def _refusal(claim: Object) -> str:
     if claim["spec"].get("volumeMode", "Filesystem") != "Filesystem":
-        return "only volumeMode Filesystem is offered here"
+        return "only volumeMode Filesystem is supported here"
     if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
         return "volumes can't be made from snapshots or other volumes here"
     return ""
 
 
-def _tell(api: Api, claim: Object, message: str) -> None:
+def _record_event(api: Api, claim: Object, message: str) -> None:
     metadata = claim["metadata"]
     event = {
         "apiVersion": "v1",
@@ -123,10 +123,10 @@ def _tell(api: Api, claim: Object, message: str) -> None:
     try:
         api.call("POST", f"/api/v1/namespaces/{metadata['namespace']}/events", event)
     except ApiError as problem:
-        if problem.status != 409:  # said before
+        if problem.status != 409:  # reported before
             raise
 
 
-def _is_waiting(claim: Object) -> bool:
+def _is_pending(claim: Object) -> bool:
     spec, metadata = claim["spec"], claim["metadata"]
     return not spec.get("volumeName") and "deletionTimestamp" not in metadata

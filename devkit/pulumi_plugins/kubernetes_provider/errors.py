@@ -5,7 +5,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """An error answer of the API server."""
+    """An error response of the API server."""
 
     def __init__(self, code: int, message: str, *, reason: str = "", details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -26,17 +26,17 @@ class ApiError(Exception):
 
     @property
     def not_found(self) -> bool:
-        """Whether the object, or something it needs, is not there."""
+        """Whether the object, or something it needs, does not exist."""
         return self.code == 404
 
     @property
     def missing_namespace(self) -> bool:
-        """Whether it is the object's namespace that is not there."""
+        """Whether it is the object's namespace that does not exist."""
         return self.code == 404 and self.details.get("kind") == "namespaces"
 
     @property
     def conflict(self) -> bool:
-        """Whether another writer owns a field, or was faster."""
+        """Whether another writer owns a field, or wrote first."""
         return self.code == 409
 
     @property
@@ -66,7 +66,7 @@ class Refused(Exception):
 
 
 class PartialFailure(Exception):
-    """The object was written, but the operation on it did not come to its end."""
+    """The object was written, but the operation on it did not complete."""
 
     def __init__(self, message: str, obj: Mapping[str, Any], reasons: Sequence[str] = ()) -> None:
         super().__init__(message)

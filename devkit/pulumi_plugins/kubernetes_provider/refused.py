@@ -12,9 +12,9 @@ class Feature:
     """A feature that is refused."""
 
     name: str
-    """As it is called in errors."""
+    """Its name in errors."""
     instead: str
-    """What does the same here."""
+    """What to use here."""
 
 
 HELM = Feature("Helm releases and charts", "plain resources")
@@ -40,7 +40,7 @@ def refuse(feature: Feature) -> Refused:
 
 
 def refused_type(type_token: str) -> Feature | None:
-    """The feature that a resource type or function belongs to, when it is one that is refused."""
+    """The feature that a resource type or function belongs to, if that feature is refused."""
     parts = type_token.split(":")
     module, kind = (parts[1], parts[2]) if len(parts) == 3 else ("", "")
     if module.startswith("helm"):
@@ -51,7 +51,7 @@ def refused_type(type_token: str) -> Feature | None:
         return YAML
     if "/" not in module:
         return None
-    # Only built-in groups have generated Patch and List kinds; a custom resource may be called what it likes.
+    # Only built-in groups have generated Patch and List kinds; a custom resource may have any name.
     group = module.split("/")[0]
     if group.count(".") == 0 or group.endswith(".k8s.io"):
         if kind.endswith("Patch"):

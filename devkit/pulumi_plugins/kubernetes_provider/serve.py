@@ -1,4 +1,4 @@
-"""The plugin's server: prints its port, serves, and ends quietly when told to."""
+"""The plugin's server: prints its port, serves, and exits quietly when told to."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from .servicer import KubernetesProvider
 
 MAX_CALLS = 512
-"""Calls served at once. A wait holds a thread, and must not keep others from their turn."""
+"""Calls served at once. A wait holds a thread, and must not block other calls."""
 
 ENGINE_CHECK_SECONDS = 2
-"""How often to look whether the engine that started the plugin is still there: one that was killed can say nothing."""
+"""How often to check that the engine that started the plugin still runs: a killed engine stops no plugins."""
 
 
 def main(argv: list[str]) -> int:
@@ -41,5 +41,5 @@ def main(argv: list[str]) -> int:
     while not ended.wait(ENGINE_CHECK_SECONDS) and os.getppid() == engine:
         pass
     server.stop(grace=None)
-    # Calls that still wait must not hold the process up.
+    # Calls that are still waiting must not keep the process alive.
     os._exit(0)

@@ -11,17 +11,19 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import ResourceProviderServicer, plugin_pb2, provider_pb2, status_pb2
 
-from . import config, refused, settings
-from .checking import check
-from .cluster import Cluster, connect
-from .deleting import delete
-from .diffing import diff
+from . import refused
+from .cluster import settings
+from .cluster.config_diff import diff_config
+from .cluster.connection import Cluster, connect
 from .errors import ApiError, NoMatchError, Refused, Unreachable
-from .host import Host
-from .properties import decode, encode
-from .reading import GONE, read
-from .requests import Naming, Resource, Written
-from .writing import Writer
+from .objects.properties import decode, encode
+from .operations.check import check
+from .operations.delete import delete
+from .operations.diff import diff
+from .operations.host import Host
+from .operations.read import GONE, read
+from .operations.requests import Naming, Resource, Written
+from .operations.write import Writer
 
 VERSION = "4.34.2"
 
@@ -33,8 +35,8 @@ class _Status(grpc.Status):
     trailing_metadata: Any = None
 
 
-def _answered(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the errors of a method into answers of the service."""
+def _report_errors(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn a method's errors into gRPC errors."""
 
     @functools.wraps(method)
     def call(self: "KubernetesProvider", request: Any, context: grpc.ServicerContext) -> Any:
@@ -47,7 +49,7 @@ def _answered(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _abort_partial(context: grpc.ServicerContext, message: str, written: Written) -> None:
-    """Report that the resource is there, but not as it should be: the engine keeps it with the reasons."""
+    """Report that the resource exists but failed to initialize: the engine keeps it with the reasons."""
     detail = provider_pb2.ErrorResourceInitFailed(
         id=written.id,
         properties=encode(written.state),
@@ -96,49 +98,49 @@ class KubernetesProvider(ResourceProviderServicer):
         failures = [provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in problems]
         return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
 
-    @_answered
+    @_report_errors
     def DiffConfig(self, request: Any, context: grpc.ServicerContext) -> Any:
-        diffs, replaces = config.diff_config(decode(request.olds), decode(request.news))
+        diffs, replaces = diff_config(decode(request.olds), decode(request.news))
         kind = provider_pb2.DiffResponse.DIFF_SOME if diffs else provider_pb2.DiffResponse.DIFF_NONE
         return provider_pb2.DiffResponse(changes=kind, diffs=diffs, replaces=replaces)
 
-    @_answered
+    @_report_errors
     def Configure(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._configured = connect(settings.from_variables(dict(request.variables)), self._cancelled)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
 
-    @_answered
+    @_report_errors
     def Parameterize(self, request: Any, context: grpc.ServicerContext) -> Any:
         raise refused.refuse(refused.PARAMETERIZE)
 
-    @_answered
+    @_report_errors
     def Invoke(self, request: Any, context: grpc.ServicerContext) -> Any:
         feature = refused.refused_type(request.tok)
         raise refused.refuse(feature) if feature else Refused(f'unknown Invoke type "{request.tok}"')
 
-    @_answered
+    @_report_errors
     def Construct(self, request: Any, context: grpc.ServicerContext) -> Any:
         feature = refused.refused_type(request.type)
         raise refused.refuse(feature) if feature else Refused(f'unknown component type "{request.type}"')
 
-    @_answered
+    @_report_errors
     def Check(self, request: Any, context: grpc.ServicerContext) -> Any:
         options = request.autonaming
         modes = provider_pb2.CheckRequest.AutonamingOptions
-        wanted = Naming(
+        autonaming = Naming(
             seed=request.randomSeed,
             proposed=options.proposed_name if request.HasField("autonaming") else "",
             disabled=request.HasField("autonaming") and options.mode == modes.DISABLE,
         )
         olds = decode(request.olds) or None
-        checked = check(self._cluster, Resource(request.urn), olds, decode(request.news), wanted)
+        checked = check(self._cluster, Resource(request.urn), olds, decode(request.news), autonaming)
         return provider_pb2.CheckResponse(inputs=encode(checked))
 
-    @_answered
+    @_report_errors
     def Diff(self, request: Any, context: grpc.ServicerContext) -> Any:
-        found = diff(
+        difference = diff(
             self._cluster,
             self._host,
             Resource(request.urn, request.id),
@@ -146,21 +148,21 @@ class KubernetesProvider(ResourceProviderServicer):
             decode(request.news),
             list(request.ignoreChanges),
         )
-        some = provider_pb2.DiffResponse.DIFF_SOME if found.any else provider_pb2.DiffResponse.DIFF_NONE
+        some = provider_pb2.DiffResponse.DIFF_SOME if difference.any else provider_pb2.DiffResponse.DIFF_NONE
         return provider_pb2.DiffResponse(
             changes=some,
-            replaces=found.replaces,
-            deleteBeforeReplace=found.delete_before_replace,
+            replaces=difference.replaces,
+            deleteBeforeReplace=difference.delete_before_replace,
             detailedDiff={
                 path: provider_pb2.PropertyDiff(
                     kind=provider_pb2.PropertyDiff.Kind.Value(kind), inputDiff=kind.startswith("DELETE")
                 )
-                for path, kind in found.changes.items()
+                for path, kind in difference.changes.items()
             },
             hasDetailedDiff=True,
         )
 
-    @_answered
+    @_report_errors
     def Create(self, request: Any, context: grpc.ServicerContext) -> Any:
         resource, news = Resource(request.urn), decode(request.properties)
         if request.preview and self._cluster.unreachable:
@@ -184,7 +186,7 @@ class KubernetesProvider(ResourceProviderServicer):
             _abort_partial(context, message, written)
         return provider_pb2.CreateResponse(id=written.id, properties=encode(written.state))
 
-    @_answered
+    @_report_errors
     def Update(self, request: Any, context: grpc.ServicerContext) -> Any:
         resource = Resource(request.urn, request.id)
         if request.preview and self._cluster.unreachable:
@@ -205,23 +207,23 @@ class KubernetesProvider(ResourceProviderServicer):
             _abort_partial(context, message, written)
         return provider_pb2.UpdateResponse(properties=encode(written.state))
 
-    @_answered
+    @_report_errors
     def Read(self, request: Any, context: grpc.ServicerContext) -> Any:
-        found = read(
+        result = read(
             self._cluster,
             self._host,
             Resource(request.urn, request.id),
             decode(request.properties),
             decode(request.inputs),
         )
-        if found is GONE:
-            # Without properties: the engine takes empty ones for an object.
+        if result is GONE:
+            # Without properties: the engine would take empty ones for an object.
             return provider_pb2.ReadResponse()
-        if found.problem:
-            _abort_partial(context, found.problem, found)
-        return provider_pb2.ReadResponse(id=found.id, properties=encode(found.state), inputs=encode(found.inputs))
+        if result.problem:
+            _abort_partial(context, result.problem, result)
+        return provider_pb2.ReadResponse(id=result.id, properties=encode(result.state), inputs=encode(result.inputs))
 
-    @_answered
+    @_report_errors
     def Delete(self, request: Any, context: grpc.ServicerContext) -> Any:
         kept = delete(
             self._cluster, self._host, Resource(request.urn, request.id), decode(request.properties), request.timeout

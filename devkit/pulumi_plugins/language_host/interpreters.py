@@ -21,7 +21,7 @@ def environment_dir(root: Path, options: Mapping[str, object], *, is_plugin: boo
 
 
 def environment_python(environment: Path) -> Path | None:
-    """The interpreter of a virtual environment, or None when there is none at that place."""
+    """The interpreter of a virtual environment, or None when there is none there."""
     for candidate in (environment / "bin" / "python", environment / "bin" / "python3"):
         if candidate.exists():
             return candidate

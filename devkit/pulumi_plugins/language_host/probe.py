@@ -1,4 +1,4 @@
-"""Reports, as JSON on stdout, what the Python that runs this file has installed. Standard library only.
+"""Reports, as JSON on stdout, what is installed in the Python that runs this file. Standard library only.
 
 It runs under the program's interpreter, which need not be the host's.
 """
@@ -19,8 +19,8 @@ def _plugin_file(distribution: metadata.Distribution) -> dict[str, Any] | None:
     """The `pulumi-plugin.json` that a Pulumi package carries in its module's folder."""
     module = distribution.metadata["Name"].replace("-", "_")
     try:
-        place = str(distribution.locate_file(f"{module}/pulumi-plugin.json"))
-        text = Path(place).read_text(encoding="utf-8")
+        file = str(distribution.locate_file(f"{module}/pulumi-plugin.json"))
+        text = Path(file).read_text(encoding="utf-8")
     except OSError:
         return None
     loaded = json.loads(text)
@@ -29,31 +29,31 @@ def _plugin_file(distribution: metadata.Distribution) -> dict[str, Any] | None:
 
 def required_plugins() -> list[dict[str, Any]]:
     """The resource plugins that the installed Pulumi packages ask for: name, version, server, parameterization."""
-    found = {}
+    plugins = {}
     for distribution in metadata.distributions():
         name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
         if not name or name in _NO_PLUGIN:
             continue
-        described = _plugin_file(distribution)
-        if described is None and not name.startswith("pulumi-"):
+        plugin = _plugin_file(distribution)
+        if plugin is None and not name.startswith("pulumi-"):
             continue
-        described = described or {"resource": True}
-        if not described.get("resource"):
+        plugin = plugin or {"resource": True}
+        if not plugin.get("resource"):
             continue
-        version = str(described.get("version") or distribution.version)
-        found[name] = {
-            "name": described.get("name") or name.removeprefix("pulumi-"),
+        version = str(plugin.get("version") or distribution.version)
+        plugins[name] = {
+            "name": plugin.get("name") or name.removeprefix("pulumi-"),
             "version": version if version.startswith("v") else f"v{version}",
-            "server": described.get("server") or "",
-            "parameterization": described.get("parameterization"),
+            "server": plugin.get("server") or "",
+            "parameterization": plugin.get("parameterization"),
         }
-    return [found[name] for name in sorted(found)]
+    return [plugins[name] for name in sorted(plugins)]
 
 
 def dependencies() -> list[dict[str, str]]:
     """Every installed distribution with its version."""
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
-    return [{"name": name, "version": found[name]} for name in sorted(found)]
+    versions = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return [{"name": name, "version": versions[name]} for name in sorted(versions)]
 
 
 def main(what: str) -> None:

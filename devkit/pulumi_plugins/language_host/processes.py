@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 GRACE_SECONDS = 3.0
-"""How long a child may take to end after it was asked to."""
+"""How long a child may take to end after SIGINT."""
 
 
 class Children:
@@ -33,7 +33,7 @@ class Children:
         env: Mapping[str, str],
         on_start: Callable[["subprocess.Popen[bytes]"], object] | None = None,
     ) -> Iterator[tuple[str, Any]]:
-        """Run `command`; give ("stdout" | "stderr", bytes) as it comes and ("exitcode", number) at the end.
+        """Run `command`; yield ("stdout" | "stderr", bytes) as it arrives and ("exitcode", number) at the end.
 
         `on_start` is called with the process. Closing the iterator ends it.
         """
@@ -52,7 +52,7 @@ class Children:
             yield "exitcode", process.wait()
 
     def end_all(self) -> None:
-        """Ask every child to end, then make it."""
+        """Ask every child to end, then kill it."""
         with self._lock:
             running = list(self._running)
         for process in running:
@@ -96,7 +96,7 @@ def _relay(process: "subprocess.Popen[bytes]") -> Iterator[tuple[str, bytes]]:
     chunks: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
 
     def pump(name: str, pipe: IO[bytes]) -> None:
-        # os.read hands on what is there: the port number must not wait for a full buffer.
+        # os.read returns what has arrived: the port number must not wait for a full buffer.
         while chunk := os.read(pipe.fileno(), 65536):
             chunks.put((name, chunk))
         chunks.put(None)

@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 REPORTED = 23
-"""Exit code of a program whose failure the engine has already been told."""
+"""Exit code of a program whose failure the engine already knows."""
 
 _MISSING_SDK = (
     "The Pulumi SDK is not installed in {python}. Run `pulumi install`, or install the project's requirements "
@@ -166,7 +166,7 @@ def main(argv: list[str]) -> int:
     try:
         _run(path, args.parallel)
     except BaseException as error:
-        # Whatever the program raises is its user's to read.
+        # Whatever the program raises is for its user to read.
         return _report(error)
     finally:
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The host's server: prints its port, serves, and ends quietly when told to."""
+"""The host's server: prints its port, serves, and exits quietly when told to."""
 
 import os
 import signal
@@ -42,5 +42,5 @@ def main(argv: list[str]) -> int:
     ended.wait()
     children.end_all()
     server.stop(grace=None)
-    # Calls that still wait on a thread of their own must not hold the process up.
+    # Calls that are still waiting on their threads must not keep the process alive.
     os._exit(0)

@@ -33,8 +33,8 @@ def _python(info: Any, *, is_plugin: bool = False) -> Path:
     return choose_python(Path(info.root_directory or "."), _options(info), is_plugin=is_plugin)
 
 
-def ask(python: Path, what: str) -> Any:
-    """The probe's answer for the environment of `python`."""
+def query_probe(python: Path, what: str) -> Any:
+    """The probe's output for the environment of `python`."""
     if python.parent == Path(sys.executable).parent:
         # The same environment: no need to start another interpreter for it.
         return {"plugins": probe.required_plugins, "dependencies": probe.dependencies}[what]()
@@ -58,9 +58,9 @@ def distribution_name(directory: Path) -> str:
         name = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {}).get("name")
         if name:
             return str(name)
-    described = directory / "PulumiPlugin.yaml"
-    if described.exists():
-        loaded = yaml.safe_load(described.read_text(encoding="utf-8")) or {}
+    plugin_file = directory / "PulumiPlugin.yaml"
+    if plugin_file.exists():
+        loaded = yaml.safe_load(plugin_file.read_text(encoding="utf-8")) or {}
         if isinstance(loaded, dict) and loaded.get("name"):
             return str(loaded["name"])
     return directory.name
@@ -101,19 +101,21 @@ class LanguageHost(LanguageRuntimeServicer):
         return language_pb2.AboutResponse(**json.loads(done.stdout))
 
     def GetProgramDependencies(self, request: Any, context: grpc.ServicerContext) -> Any:
-        found = [language_pb2.DependencyInfo(**entry) for entry in ask(_python(request.info), "dependencies")]
-        return language_pb2.GetProgramDependenciesResponse(dependencies=found)
+        dependencies = [
+            language_pb2.DependencyInfo(**entry) for entry in query_probe(_python(request.info), "dependencies")
+        ]
+        return language_pb2.GetProgramDependenciesResponse(dependencies=dependencies)
 
     def GetRequiredPlugins(self, request: Any, context: grpc.ServicerContext) -> Any:
         return language_pb2.GetRequiredPluginsResponse()
 
     def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:
         is_plugin = Path(request.info.program_directory, "PulumiPlugin.yaml").exists()
-        found = ask(_python(request.info, is_plugin=is_plugin), "plugins")
+        plugins = query_probe(_python(request.info, is_plugin=is_plugin), "plugins")
         if os.environ.get("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION") == "true":
-            # The engine may not fetch any: those that it would have to fetch can only make it fail.
-            found = [entry for entry in found if installed(entry)]
-        return language_pb2.GetRequiredPackagesResponse(packages=[_package(entry) for entry in found])
+            # The engine may not download any: a plugin that is missing could only make it fail.
+            plugins = [entry for entry in plugins if installed(entry)]
+        return language_pb2.GetRequiredPackagesResponse(packages=[_package(entry) for entry in plugins])
 
     def RuntimeOptionsPrompts(self, request: Any, context: grpc.ServicerContext) -> Any:
         return language_pb2.RuntimeOptionsResponse()
@@ -178,13 +180,13 @@ class LanguageHost(LanguageRuntimeServicer):
         )
         python = Path(sys.executable)
         steps: list[list[str]] = []
-        wanted = _requirements(directory, request.is_plugin)
+        requirements = _requirements(directory, request.is_plugin)
         # A plugin without requirements gets no environment of its own: it would be an empty one.
-        if environment is not None and (wanted or not request.is_plugin):
+        if environment is not None and (requirements or not request.is_plugin):
             if environment_python(environment) is None:
                 steps.append([str(python), "-m", "venv", str(environment)])
             python = environment / "bin" / "python"
-        steps += [[str(python), "-m", "pip", "install", *what] for what in wanted]
+        steps += [[str(python), "-m", "pip", "install", *what] for what in requirements]
         for command in steps:
             for name, value in self._children.stream(command, cwd=str(directory), env=os.environ):
                 if name == "exitcode" and value:
@@ -195,11 +197,11 @@ class LanguageHost(LanguageRuntimeServicer):
 
 def _requirements(directory: Path, is_plugin: bool) -> list[list[str]]:
     """What pip is to install for the project in `directory`."""
-    found = [["-r", "requirements.txt"]] if (directory / "requirements.txt").exists() else []
+    requirements = [["-r", "requirements.txt"]] if (directory / "requirements.txt").exists() else []
     packaged = (directory / "pyproject.toml").exists()
-    if packaged and (is_plugin or not found):
-        found.append(["-e", "."])
-    return found
+    if packaged and (is_plugin or not requirements):
+        requirements.append(["-e", "."])
+    return requirements
 
 
 def _exit_message(code: int) -> str:

@@ -158,4 +158,4 @@ def test_pulumi_is_fetched_once_in_the_pinned_version(folder: Path, step: Callab
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert step("install_pulumi", PULUMI_SHA256=digest, **mirror).stdout == f"pulumi {version} installed\n"
     archive.unlink()
-    assert step("install_pulumi", **mirror).stdout == f"pulumi {version} is there\n"
+    assert step("install_pulumi", **mirror).stdout == f"pulumi {version} is already installed\n"

@@ -52,7 +52,11 @@ def test_another_cluster_than_the_one_that_is_up_is_refused(capsys: pytest.Captu
 
 
 def test_a_second_up_at_the_same_time_is_refused(tmp_path: Path) -> None:
-    with cli._only_one(), pytest.raises(DevkitError, match="another `devkit up` or `down` is at work"), cli._only_one():
+    with (
+        cli._exclusive(),
+        pytest.raises(DevkitError, match="another `devkit up` or `down` is running"),
+        cli._exclusive(),
+    ):
         pass
 
 

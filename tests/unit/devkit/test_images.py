@@ -58,7 +58,7 @@ def test_images_that_a_registry_has_are_available(registry: str) -> None:
 
 def test_an_image_that_a_registry_lacks_is_named_with_its_answer(registry: str) -> None:
     image = f"{registry}/team/absent:1"
-    assert images.check([image]) == {image: f"{registry} answers 404"}
+    assert images.check([image]) == {image: f"{registry} responds with 404"}
 
 
 def test_a_registry_out_of_reach_is_named() -> None:

@@ -216,7 +216,7 @@ def test_a_distribution_with_another_version_and_a_missing_heading_are_named(
     (project / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n")
     assert release.main(["--check-tag", "v1.0.0"], project) == 1
     said = capsys.readouterr().err.splitlines()
-    assert said[1:] == ["  ci/pyproject.toml has 0.9.0", "  CHANGELOG.md has no heading of it"]
+    assert said[1:] == ["  ci/pyproject.toml has 0.9.0", "  CHANGELOG.md has no heading for it"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["1.1.0", "--check-tag", "v1.1.0"]])

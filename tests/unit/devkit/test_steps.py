@@ -34,7 +34,7 @@ def test_a_silent_step_is_seen_to_be_alive(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("devkit.steps.HEARTBEAT_SECONDS", 0.02)
     out = io.StringIO()
     Steps(1, out).run("build", lambda report: time.sleep(0.2))
-    assert "still at build" in out.getvalue()
+    assert "still working on build" in out.getvalue()
 
 
 @pytest.mark.parametrize(

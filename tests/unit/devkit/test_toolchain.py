@@ -54,7 +54,7 @@ def test_two_that_want_the_same_build_it_once(monkeypatch: pytest.MonkeyPatch) -
         second = pool.submit(toolchain.build, group, report)
         assert first.result(20) == second.result(20)
     assert len(builds) == 1
-    assert said == ["another process is building it: waiting", "cached"]
+    assert said == ["waiting for another process that is building it", "cached"]
 
 
 def test_a_broken_off_build_is_not_taken_for_a_finished_one(monkeypatch: pytest.MonkeyPatch) -> None:

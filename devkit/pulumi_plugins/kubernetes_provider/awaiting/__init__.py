@@ -1,6 +1,6 @@
 """Waits: until an object is ready, and until it is gone."""
 
-from .. import annotations, kinds
+from ..objects import annotations, kinds
 from . import conditions
 from .base import Awaiter, Object, Verdict
 from .jobs import JobAwaiter
@@ -35,8 +35,8 @@ def awaiter_for(inputs: Object, obj: Object, last: Object | None = None) -> Awai
     if expressions:
         return conditions.ConditionsAwaiter(obj, expressions)
     gvk = kinds.of_object(obj)
-    found = _AWAITERS.get((gvk.group, gvk.kind))
-    return found(obj, last) if found else None
+    awaiter = _AWAITERS.get((gvk.group, gvk.kind))
+    return awaiter(obj, last) if awaiter else None
 
 
 __all__ = ["Awaiter", "Object", "Verdict", "awaiter_for"]

@@ -1,4 +1,4 @@
-"""What a wait for readiness looks at, and what it concludes."""
+"""What a wait for readiness looks at, and its verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Verdict:
 
     ready: bool = False
     failed: bool = False
-    """It will not become ready any more: no use in waiting."""
+    """It can no longer become ready: waiting is pointless."""
     status: str = ""
     """One line on what is missing, for the progress display."""
     reasons: list[str] = field(default_factory=list)
@@ -44,14 +44,14 @@ class Awaiter:
         self.last = last
         """The live object before it was written; None for a new one."""
         self.patient = True
-        """Whether things may still settle; False for a refresh, which takes what is there."""
+        """Whether to let things settle; False for a refresh, which judges the current state."""
 
     def feeds(self) -> list[Feed]:
         """The other objects to look at."""
         return []
 
     def observe(self, feed: str, obj: Object) -> None:
-        """Take note of one state of an object of a feed: it may be gone when `judge` is called."""
+        """Record one state of a feed's object, which may be gone when `judge` is called."""
 
     def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
         """The verdict on `obj` as it is now, with the current objects of each feed by the feed's name."""

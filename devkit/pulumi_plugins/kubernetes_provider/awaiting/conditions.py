@@ -1,7 +1,7 @@
 """Waits that a program spells out in the `pulumi.com/waitFor` annotation.
 
 `condition=TYPE[=STATUS]` looks at a status condition; `jsonpath={.a.b[0]}[=VALUE]` at a field: its value, or that it
-is there. Paths are those of `kubectl wait`: keys, indexes, `[*]` and filters `[?(@.key=="value")]`.
+exists. Paths are those of `kubectl wait`: keys, indexes, `[*]` and filters `[?(@.key=="value")]`.
 """
 
 import json
@@ -36,7 +36,7 @@ class Expression:
     text: str
     steps: tuple[Step, ...] = ()
     condition: str = ""
-    wanted: str | None = None
+    expected: str | None = None
 
 
 def parse_steps(path: str) -> tuple[Step, ...]:
@@ -47,24 +47,24 @@ def parse_steps(path: str) -> tuple[Step, ...]:
     inner = inner[1:-1]
     steps, position = [], 0
     while position < len(inner):
-        found = _TOKEN.match(inner, position)
-        if found is None:
+        match = _TOKEN.match(inner, position)
+        if match is None:
             raise ValueError(f"can't read {inner[position:]!r} in path {path!r}")
-        steps.append(_step(found))
-        position = found.end()
+        steps.append(_step(match))
+        position = match.end()
     if not steps:
         raise ValueError(f"path {path!r} is empty")
     return tuple(steps)
 
 
-def _step(found: re.Match[str]) -> Step:
-    if found["index"] is not None:
-        return Step("index", found["index"])
-    if found["all"]:
+def _step(match: re.Match[str]) -> Step:
+    if match["index"] is not None:
+        return Step("index", match["index"])
+    if match["all"]:
         return Step("all", "*")
-    if found["field"]:
-        return Step("filter", found["field"], found["value"].strip().strip("\"'"))
-    name = found["key"] or found["quoted"] or found["double"] or ""
+    if match["field"]:
+        return Step("filter", match["field"], match["value"].strip().strip("\"'"))
+    name = match["key"] or match["quoted"] or match["double"] or ""
     return Step("key", name.replace("\\.", "."))
 
 
@@ -72,23 +72,23 @@ def parse(text: str) -> Expression:
     """The expression that `text` writes. Raises ValueError when it writes none."""
     if text.startswith("condition="):
         kind, _, status = text.removeprefix("condition=").partition("=")
-        return Expression(text, condition=kind, wanted=status or "True")
+        return Expression(text, condition=kind, expected=status or "True")
     if text.startswith("jsonpath="):
         path, closing, rest = text.removeprefix("jsonpath=").rpartition("}")
         if not closing:
             raise ValueError(f"expected a path in braces, got {text!r}")
         if rest and not rest.startswith("="):
             raise ValueError(f"expected = after the path in {text!r}")
-        return Expression(text, steps=parse_steps(path + closing), wanted=rest[1:] if rest else None)
+        return Expression(text, steps=parse_steps(path + closing), expected=rest[1:] if rest else None)
     raise ValueError(f'expected a "jsonpath=" or "condition=" prefix, got "{text}"')
 
 
 def find(obj: Any, steps: tuple[Step, ...]) -> list[Any]:
     """The values at a path."""
-    found = [obj]
+    values = [obj]
     for step in steps:
-        found = [value for item in found for value in _take(item, step)]
-    return found
+        values = [value for item in values for value in _take(item, step)]
+    return values
 
 
 def _take(item: Any, step: Step) -> list[Any]:
@@ -113,22 +113,22 @@ def written(value: Any) -> str:
 
 
 def holds(expression: Expression, obj: Object) -> bool:
-    """Whether the object is as the expression wants it."""
+    """Whether the object satisfies the expression."""
     if expression.condition:
         states = [entry for entry in (condition(obj, expression.condition),) if entry]
         if not states:
-            wanted = expression.condition.lower()
+            kind = expression.condition.lower()
             entries = (obj.get("status") or {}).get("conditions") or []
-            states = [entry for entry in entries if str(entry.get("type")).lower() == wanted]
-        return any(str(state.get("status")).lower() == str(expression.wanted).lower() for state in states)
+            states = [entry for entry in entries if str(entry.get("type")).lower() == kind]
+        return any(str(state.get("status")).lower() == str(expression.expected).lower() for state in states)
     values = find(obj, expression.steps)
-    if expression.wanted is None:
+    if expression.expected is None:
         return bool(values)
-    return any(written(value) == expression.wanted for value in values)
+    return any(written(value) == expression.expected for value in values)
 
 
 class ConditionsAwaiter(Awaiter):
-    """An object is as its annotation wants it."""
+    """An object satisfies its annotation."""
 
     waits_on_read = False
 

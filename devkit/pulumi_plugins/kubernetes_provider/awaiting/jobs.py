@@ -1,4 +1,4 @@
-"""Job: run to its end, and ended well."""
+"""Job: run to completion."""
 
 from collections.abc import Mapping
 
@@ -27,11 +27,11 @@ def job_verdict(job: Object) -> Verdict:
 
 
 class JobAwaiter(Awaiter):
-    """A Job, with what its pods said along the way: they may be gone when it fails."""
+    """A Job, with the errors of its pods along the way: the pods may be gone when it fails."""
 
     def __init__(self, obj: Object, last: Object | None = None) -> None:
         super().__init__(obj, last)
-        self._said: dict[str, None] = {}
+        self._pod_reasons: dict[str, None] = {}
 
     def feeds(self) -> list[Feed]:
         name = at(self.first, "metadata", "name")
@@ -39,8 +39,8 @@ class JobAwaiter(Awaiter):
 
     def observe(self, feed: str, obj: Object) -> None:
         if owned_by(obj, self.first):
-            self._said |= dict.fromkeys(pod_verdict(obj).reasons)
+            self._pod_reasons |= dict.fromkeys(pod_verdict(obj).reasons)
 
     def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
         verdict = job_verdict(obj)
-        return Verdict(verdict.ready, verdict.failed, verdict.status, [*self._said, *verdict.reasons])
+        return Verdict(verdict.ready, verdict.failed, verdict.status, [*self._pod_reasons, *verdict.reasons])

@@ -1,4 +1,4 @@
-"""What is wrong with a pod, in the words of its conditions and containers."""
+"""What is wrong with a pod, according to its conditions and containers."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -48,21 +48,21 @@ def _trim(message: Any) -> str:
 
 
 def container_errors(pod: Object) -> list[str]:
-    """What the containers that are not ready say. Init containers are not asked, as in the official provider."""
-    found: list[str] = []
+    """The errors of containers that are not ready. Init containers are left out, as in the official provider."""
+    errors: list[str] = []
     for status in at(pod, "status", "containerStatuses") or []:
         if not status.get("ready"):
-            found += [*_waiting(status), *_terminated(status), *_ended_before(status)]
-    return found
+            errors += [*_waiting(status), *_terminated(status), *_ended_before(status)]
+    return errors
 
 
-def _complaint(pod: Object, kind: str) -> list[str]:
+def _condition_reasons(pod: Object, kind: str) -> list[str]:
     state = condition(pod, kind)
     errors = container_errors(pod)
     if not errors and not state.get("message"):
         return []
-    said = str(state["message"]) if state.get("reason") and state.get("message") else ""
-    return [f"[Pod {full_name(pod)}]: {said}" + "\n".join(errors)]
+    message = str(state["message"]) if state.get("reason") and state.get("message") else ""
+    return [f"[Pod {full_name(pod)}]: {message}" + "\n".join(errors)]
 
 
 def pod_verdict(pod: Object) -> Verdict:
@@ -70,26 +70,26 @@ def pod_verdict(pod: Object) -> Verdict:
     name = full_name(pod)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") != "True":
-        said = str(scheduled.get("message") or "")
-        return Verdict(status=said or f'Waiting for Pod "{name}" to be scheduled')
+        message = str(scheduled.get("message") or "")
+        return Verdict(status=message or f'Waiting for Pod "{name}" to be scheduled')
     initialized = condition(pod, "Initialized")
     if initialized.get("status") != "True":
-        reasons = _complaint(pod, "Initialized") if initialized else []
+        reasons = _condition_reasons(pod, "Initialized") if initialized else []
         return Verdict(status=f'Waiting for Pod "{name}" to be initialized', reasons=reasons)
     ready = condition(pod, "Ready")
     if ready and (ready.get("status") == "True" or at(pod, "status", "phase") == "Succeeded"):
         return Verdict(ready=True)
-    reasons = _complaint(pod, "Ready") if ready else []
+    reasons = _condition_reasons(pod, "Ready") if ready else []
     return Verdict(status=f'Waiting for Pod "{name}" to be ready', reasons=reasons)
 
 
 def pod_reasons(pods: Iterable[Object]) -> list[str]:
-    """The complaints of all of `pods`."""
+    """What is wrong with each of `pods`."""
     return [reason for pod in pods for reason in pod_verdict(pod).reasons]
 
 
 class PodAwaiter(Awaiter):
-    """A pod by itself: ready, or ended well."""
+    """A bare pod: ready, or completed."""
 
     def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
         return pod_verdict(obj)

@@ -1,4 +1,4 @@
-"""Service and Ingress: something to send traffic to, and an address to send it from."""
+"""Service and Ingress: endpoints for the traffic, and an address."""
 
 import time
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ _NO_PODS = (
 _NO_ADDRESS = "Service was not allocated an IP address; does your cloud provider support this?"
 
 SETTLE_SECONDS = 10.0
-"""How long endpoints that are not there are waited for: they may never come."""
+"""How long to wait for missing endpoints: they may never come."""
 
 READY_SECONDS = 1.0
-"""How long endpoints must have been quiet when all that are there are ready."""
+"""How long endpoints must have been unchanged once all of them are ready."""
 
 
 class ServiceAwaiter(Awaiter):
     """A Service has no endpoint that is not ready, and, as LoadBalancer, an address.
 
-    No endpoints at all is fine, too, once none came for a while. A Service that is headless, external or without a
-    selector is not asked for endpoints.
+    No endpoints at all is fine, too, once none have come for a while. A Service that is headless, external or without
+    a selector needs none.
     """
 
     def __init__(self, obj: Object, last: Object | None = None) -> None:
@@ -51,7 +51,7 @@ class ServiceAwaiter(Awaiter):
         return kind != "ExternalName" and at(obj, "spec", "clusterIP") != "None" and bool(at(obj, "spec", "selector"))
 
     def _endpoints_ready(self, slices: list[Object]) -> bool:
-        states = [at(endpoint, "conditions") or {} for found in slices for endpoint in at(found, "endpoints") or []]
+        states = [at(endpoint, "conditions") or {} for each in slices for endpoint in at(each, "endpoints") or []]
         live = [state for state in states if not state.get("terminating")]
         if any(state.get("ready") is False for state in live):
             return False
@@ -60,7 +60,7 @@ class ServiceAwaiter(Awaiter):
 
 
 class IngressAwaiter(Awaiter):
-    """An Ingress has an address, and every path has a service with endpoints, or has none for a while."""
+    """An Ingress has an address, and every path a service with endpoints; a missing one is accepted after a while."""
 
     def __init__(self, obj: Object, last: Object | None = None) -> None:
         super().__init__(obj, last)
@@ -71,12 +71,12 @@ class IngressAwaiter(Awaiter):
 
     def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
         external = {
-            at(found, "metadata", "name")
-            for found in related["services"]
-            if at(found, "spec", "type") == "ExternalName"
+            at(service, "metadata", "name")
+            for service in related["services"]
+            if at(service, "spec", "type") == "ExternalName"
         }
-        known = {at(found, "metadata", "labels", "kubernetes.io/service-name") for found in related["slices"]}
-        missing = [name for name in self._backends(obj) if name not in external and name not in known]
+        targeted = {at(each, "metadata", "labels", "kubernetes.io/service-name") for each in related["slices"]}
+        missing = [name for name in self._backends(obj) if name not in external and name not in targeted]
         settled = not self.patient or time.monotonic() - self._began >= SETTLE_SECONDS
         addressed = bool(at(obj, "status", "loadBalancer", "ingress"))
         if addressed and (not missing or settled):
@@ -91,9 +91,9 @@ class IngressAwaiter(Awaiter):
 
     @staticmethod
     def _backends(obj: Object) -> list[str]:
-        found = []
+        names = []
         for rule in at(obj, "spec", "rules") or []:
             for path in at(rule, "http", "paths") or []:
                 if name := at(path, "backend", "service", "name"):
-                    found.append(str(name))
-        return found
+                    names.append(str(name))
+        return names

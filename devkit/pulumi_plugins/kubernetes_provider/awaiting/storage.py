@@ -16,12 +16,12 @@ class ClaimAwaiter(Awaiter):
 
     def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
         phase = at(obj, "status", "phase")
-        wanted = at(obj, "spec", "storageClassName")
-        late = any(
-            at(found, "metadata", "name") == wanted and found.get("volumeBindingMode") == "WaitForFirstConsumer"
-            for found in related["classes"]
+        class_name = at(obj, "spec", "storageClassName")
+        waits_for_consumer = any(
+            at(each, "metadata", "name") == class_name and each.get("volumeBindingMode") == "WaitForFirstConsumer"
+            for each in related["classes"]
         )
-        if phase == "Bound" or (late and phase == "Pending"):
+        if phase == "Bound" or (waits_for_consumer and phase == "Pending"):
             return Verdict(ready=True)
         return Verdict(status=f"Waiting for the claim to be bound ({phase})", reasons=[f"claim is {phase}, not Bound"])
 

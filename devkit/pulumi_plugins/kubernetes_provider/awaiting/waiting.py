@@ -1,19 +1,20 @@
-"""The loops that wait: for readiness, for the end of an object."""
+"""The loops that wait until an object is ready, or gone."""
 
 import threading
 import time
 from collections.abc import Callable
 
-from .. import annotations, kinds
-from ..client import Client
-from ..discovery import Discovery
+from ..cluster.client import Client
+from ..cluster.connection import Cluster
+from ..cluster.discovery import Discovery
 from ..errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..objects import annotations, kinds
 from .base import Awaiter, Feed, Object, Verdict, at
 from .watching import Follower, View
 
 _SELF = "self"
-_LOOK_SECONDS = 1.0
-"""A wait looks again at least this often: some verdicts depend on time alone."""
+_RECHECK_SECONDS = 1.0
+"""A wait judges again at least this often: some verdicts depend on time alone."""
 
 Status = Callable[[str], None]
 
@@ -44,9 +45,9 @@ class Waiter:
         name = annotations.name(awaiter.first)
         while True:
             if view.filled(names):
-                found = view.of(_SELF)
-                current = found[0] if found else current
-                if found:
+                objects = view.of(_SELF)
+                current = objects[0] if objects else current
+                if objects:
                     verdict = awaiter.judge(current, {feed: view.of(feed) for feed in names})
                 if verdict.ready:
                     return
@@ -61,20 +62,20 @@ class Waiter:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise PartialFailure(f"'{name}' timed out waiting to be Ready", current, verdict.reasons)
-            seen = view.wait(seen, min(left, _LOOK_SECONDS))
+            seen = view.wait(seen, min(left, _RECHECK_SECONDS))
 
     def judge_once(self, awaiter: Awaiter) -> Verdict:
         """The verdict on the object as it is now, without a wait."""
         awaiter.patient = False
         related: dict[str, list[Object]] = {}
         for feed in awaiter.feeds():
-            listed = self._client.list_objects(
+            listing = self._client.list_objects(
                 self._collection(feed, awaiter.first),
                 label_selector=feed.label_selector,
                 field_selector=feed.field_selector,
             )
             kind = {"apiVersion": feed.api_version, "kind": feed.kind}
-            related[feed.name] = [{**kind, **item} for item in listed.get("items") or []]
+            related[feed.name] = [{**kind, **item} for item in listing.get("items") or []]
             for obj in related[feed.name]:
                 awaiter.observe(feed.name, obj)
         return awaiter.judge(awaiter.first, related)
@@ -102,14 +103,14 @@ class Waiter:
             pause = min(pause * 1.5, 1.0)
 
     def _follow_self(self, view: View, obj: Object) -> None:
-        place = self._discovery.place_of(obj)
+        resource = self._discovery.lookup_object(obj)
         namespace = annotations.namespace(obj)
         selector = f"metadata.name={annotations.name(obj)}"
-        Follower(view, _SELF, self._client, place.collection(namespace), field_selector=selector).start()
+        Follower(view, _SELF, self._client, resource.collection(namespace), field_selector=selector).start()
 
     def _collection(self, feed: Feed, obj: Object) -> str:
         gvk = kinds.of_object({"apiVersion": feed.api_version, "kind": feed.kind})
-        return self._discovery.place(gvk).collection(annotations.namespace(obj))
+        return self._discovery.lookup(gvk).collection(annotations.namespace(obj))
 
     def _follow(self, view: View, feed: Feed, awaiter: Awaiter) -> None:
         try:
@@ -120,6 +121,11 @@ class Waiter:
         Follower(view, feed.name, self._client, path, feed.label_selector, feed.field_selector, awaiter.observe).start()
 
 
+def waiter_for(cluster: Cluster) -> Waiter:
+    """A waiter on `cluster`. Raises Unreachable."""
+    return Waiter(cluster.client, cluster.discovery, cluster.cancelled)
+
+
 def _finalizers(obj: Object) -> list[str]:
-    found = at(obj, "metadata", "finalizers")
-    return [f"finalizers might be preventing deletion ({', '.join(found)})"] if found else []
+    finalizers = at(obj, "metadata", "finalizers")
+    return [f"finalizers might be preventing deletion ({', '.join(finalizers)})"] if finalizers else []

@@ -1,16 +1,16 @@
-"""Keeps a set of objects up to date while somebody waits for them."""
+"""Keeps a set of objects up to date while a wait needs them."""
 
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..client import Client
+from ..cluster.client import Client
 from ..errors import ApiError, Unreachable
 from .base import Object, at
 
 _SILENCE_SECONDS = 5.0
-"""How long a watch listens before it looks whether it is still needed."""
+"""How long a watch listens before it checks whether it is still needed."""
 
 
 class View:
@@ -31,11 +31,11 @@ class View:
     def change(self, feed: str, event: str, obj: Object) -> None:
         """Take one change."""
         with self._condition:
-            known = self._objects.setdefault(feed, {})
+            objects = self._objects.setdefault(feed, {})
             if event == "DELETED":
-                known.pop(_key(obj), None)
+                objects.pop(_key(obj), None)
             else:
-                known[_key(obj)] = obj
+                objects[_key(obj)] = obj
             self._bump()
 
     def _bump(self) -> None:
@@ -43,12 +43,12 @@ class View:
         self._condition.notify_all()
 
     def wake(self) -> None:
-        """Make a waiting thread look again."""
+        """Wake the waiting thread."""
         with self._condition:
             self._bump()
 
     def wait(self, seen: int, seconds: float) -> int:
-        """Wait until something changed after `seen`, at most `seconds`; what has been seen then."""
+        """Wait until something changed after `seen`, at most `seconds`; returns the number of changes so far."""
         with self._condition:
             self._condition.wait_for(lambda: self._changes != seen, seconds)
             return self._changes
@@ -79,12 +79,12 @@ class Follower:
     label_selector: str = ""
     field_selector: str = ""
     observe: Callable[[str, Object], None] = lambda feed, obj: None
-    """Sees every state, also those that the view has no longer."""
+    """Called with every state, including those that the view no longer has."""
 
     def start(self) -> None:
         """Follow in a thread of its own."""
         thread = threading.Thread(target=self._run, name=f"follow {self.feed} {self.path}", daemon=True)
-        # At the end of the process no thread can be started any more, and none is needed.
+        # While the process ends no thread can be started, and none is needed.
         with suppress(RuntimeError):
             thread.start()
 
@@ -96,24 +96,24 @@ class Follower:
             except (ApiError, Unreachable) as error:
                 version = ""
                 if isinstance(error, ApiError) and error.forbidden:
-                    # Who may not look at pods can still wait for their Deployment.
+                    # A user who may not list pods can still wait for their Deployment.
                     self.view.replace(self.feed, [])
                 self.view.wake()
                 self.view.stopped.wait(1.0)
 
     def _list(self) -> str:
-        """Read all objects; the version that they are of."""
-        listed = self.client.list_objects(
+        """List all objects; returns the list's resource version."""
+        listing = self.client.list_objects(
             self.path, label_selector=self.label_selector, field_selector=self.field_selector
         )
-        items = _items(listed)
+        items = _items(listing)
         for obj in items:
             self.observe(self.feed, obj)
         self.view.replace(self.feed, items)
-        return str(at(listed, "metadata", "resourceVersion") or "")
+        return str(at(listing, "metadata", "resourceVersion") or "")
 
     def _listen(self, version: str) -> str:
-        """Take changes until there is silence; the version to go on from, empty when all is to be read again."""
+        """Take changes until there is silence; returns the version to go on from, empty to list all again."""
         for event, obj in self.client.watch(
             self.path,
             resource_version=version,
@@ -124,7 +124,7 @@ class Follower:
             if self.view.stopped.is_set():
                 return version
             if event == "ERROR":
-                # Most often: the version is too old.
+                # Usually because the version is too old.
                 return ""
             version = str(at(obj, "metadata", "resourceVersion") or version)
             if event != "BOOKMARK":

@@ -21,10 +21,10 @@ class DeploymentAwaiter(Awaiter):
 
     def feeds(self) -> list[Feed]:
         selector = selector_text(at(self.first, "spec", "selector"))
-        found = [Feed("replica_sets", "apps/v1", "ReplicaSet", selector), Feed("pods", "v1", "Pod", selector)]
+        feeds = [Feed("replica_sets", "apps/v1", "ReplicaSet", selector), Feed("pods", "v1", "Pod", selector)]
         if self._claim_names():
-            found.append(Feed("claims", "v1", "PersistentVolumeClaim"))
-        return found
+            feeds.append(Feed("claims", "v1", "PersistentVolumeClaim"))
+        return feeds
 
     def _claim_names(self) -> set[str]:
         volumes = at(self.first, "spec", "template", "spec", "volumes") or []
@@ -38,18 +38,18 @@ class DeploymentAwaiter(Awaiter):
         unbound = self._unbound(related)
         if current is not None and not unbound and self._rolled_out(obj) and self._complete(obj, current):
             return Verdict(ready=True)
-        wanted = number(current, "spec", "replicas", default=1)
+        desired = number(current, "spec", "replicas", default=1)
         have = number(current, "status", "readyReplicas")
         return Verdict(
-            status=f"Waiting for app ReplicaSet to be available ({have}/{wanted} Pods available)",
+            status=f"Waiting for app ReplicaSet to be available ({have}/{desired} Pods available)",
             reasons=self._reasons(obj, current, related),
         )
 
     def _current(self, obj: Object, related: Mapping[str, list[Object]]) -> Object | None:
         revision = _revision(obj)
-        for found in related["replica_sets"]:
-            if revision and owned_by(found, obj) and _revision(found) == revision:
-                return found
+        for replica_set in related["replica_sets"]:
+            if revision and owned_by(replica_set, obj) and _revision(replica_set) == revision:
+                return replica_set
         return None
 
     @staticmethod
@@ -62,9 +62,9 @@ class DeploymentAwaiter(Awaiter):
         return available and progress.get("status") == "True" and progress.get("reason") == "NewReplicaSetAvailable"
 
     def _complete(self, obj: Object, current: Object) -> bool:
-        wanted = number(current, "spec", "replicas", default=1)
+        desired = number(current, "spec", "replicas", default=1)
         ready = at(current, "status", "readyReplicas")
-        return wanted == 0 if ready is None else number(current, "status", "readyReplicas") >= wanted
+        return desired == 0 if ready is None else number(current, "status", "readyReplicas") >= desired
 
     def _unbound(self, related: Mapping[str, list[Object]]) -> list[str]:
         names = self._claim_names()
@@ -75,20 +75,20 @@ class DeploymentAwaiter(Awaiter):
         ]
 
     def _reasons(self, obj: Object, current: Object | None, related: Mapping[str, list[Object]]) -> list[str]:
-        found = []
+        reasons = []
         for kind in ("Progressing", "Available"):
             state = condition(obj, kind)
             if state and state.get("status") != "True" and state.get("reason") and state.get("message"):
-                found.append(f"[{state['reason']}] {state['message']}")
+                reasons.append(f"[{state['reason']}] {state['message']}")
         if unbound := self._unbound(related):
-            found.append(f'Failed to bind PersistentVolumeClaim(s): "{",".join(unbound)}"')
+            reasons.append(f'Failed to bind PersistentVolumeClaim(s): "{",".join(unbound)}"')
         if condition(obj, "Available").get("status") != "True":
-            found.append("Minimum number of live Pods was not attained")
+            reasons.append("Minimum number of live Pods was not attained")
         elif current is None or not self._complete(obj, current):
-            found.append("Minimum number of Pods to consider the application live was not attained")
+            reasons.append("Minimum number of Pods to consider the application live was not attained")
         if current is not None:
-            found += pod_reasons(pod for pod in related["pods"] if owned_by(pod, current))
-        return found
+            reasons += pod_reasons(pod for pod in related["pods"] if owned_by(pod, current))
+        return reasons
 
 
 class StatefulSetAwaiter(Awaiter):
@@ -98,7 +98,7 @@ class StatefulSetAwaiter(Awaiter):
         return [Feed("pods", "v1", "Pod", selector_text(at(self.first, "spec", "selector")))]
 
     def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
-        wanted = number(obj, "spec", "replicas")
+        desired = number(obj, "spec", "replicas")
         status = {field: number(obj, "status", field) for field in ("replicas", "readyReplicas", "currentReplicas")}
         updated = number(obj, "metadata", "generation") > 1
         on_delete = updated and at(obj, "spec", "updateStrategy", "type") == "OnDelete"
@@ -106,19 +106,19 @@ class StatefulSetAwaiter(Awaiter):
         target = at(obj, "status", "updateRevision") or ""
         revised = on_delete or (revision != "" and revision == target)
         counted = ("replicas", "readyReplicas") if on_delete else tuple(status)
-        complete = all(status[field] == wanted for field in counted)
+        complete = all(status[field] == desired for field in counted)
         if revised and complete and _observed(obj):
             return Verdict(ready=True)
         have = status["readyReplicas"]
         if not revised:
             have = min(have, number(obj, "status", "updatedReplicas"))
-        reasons = [] if complete else [f"{have} out of {wanted} replicas succeeded readiness checks"]
+        reasons = [] if complete else [f"{have} out of {desired} replicas succeeded readiness checks"]
         if not revised:
             reasons.append(
                 f'StatefulSet controller failed to advance from revision "{revision}" to revision "{target}"'
             )
         reasons += pod_reasons(pod for pod in related["pods"] if owned_by(pod, obj))
-        return Verdict(status=f"Waiting for StatefulSet to create Pods ({have}/{wanted} Pods ready)", reasons=reasons)
+        return Verdict(status=f"Waiting for StatefulSet to create Pods ({have}/{desired} Pods ready)", reasons=reasons)
 
 
 class DaemonSetAwaiter(Awaiter):
@@ -128,16 +128,16 @@ class DaemonSetAwaiter(Awaiter):
         return [Feed("pods", "v1", "Pod", selector_text(at(self.first, "spec", "selector")))]
 
     def judge(self, obj: Object, related: Mapping[str, list[Object]]) -> Verdict:
-        wanted = number(obj, "status", "desiredNumberScheduled", default=-1)
+        desired = number(obj, "status", "desiredNumberScheduled", default=-1)
         counts = {
             "scheduled": number(obj, "status", "currentNumberScheduled"),
             "updated": number(obj, "status", "updatedNumberScheduled"),
             "available": number(obj, "status", "numberAvailable"),
             "ready": number(obj, "status", "numberReady"),
         }
-        if _observed(obj) and wanted >= 0 and all(count >= wanted for count in counts.values()):
+        if _observed(obj) and desired >= 0 and all(count >= desired for count in counts.values()):
             return Verdict(ready=True)
-        lacking = next((word for word, count in counts.items() if count < wanted), "scheduled")
-        status = f"{lacking.capitalize()}: {counts[lacking]}/{max(wanted, 0)}"
+        lacking = next((word for word, count in counts.items() if count < desired), "scheduled")
+        status = f"{lacking.capitalize()}: {counts[lacking]}/{max(desired, 0)}"
         reasons = pod_reasons(pod for pod in related["pods"] if owned_by(pod, obj))
         return Verdict(status=status, reasons=[status, *reasons])

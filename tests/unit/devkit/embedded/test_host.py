@@ -61,14 +61,14 @@ def test_failed_command_is_quoted() -> None:
 
 def test_stop_without_a_cluster_leaves_the_host_alone(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "owner", lambda: None)
-    monkeypatch.setattr(lifecycle, "_give_host_back", lambda *arguments: pytest.fail("touched the host"))
+    monkeypatch.setattr(lifecycle, "_restore_host", lambda *arguments: pytest.fail("touched the host"))
     monkeypatch.setattr(cgroups, "kill_contained_processes", lambda: pytest.fail("killed processes"))
     lifecycle.stop(layout, print)
 
 
 def test_stop_leaves_another_clusters_host_alone(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "owner", lambda: "/somewhere/else")
-    monkeypatch.setattr(lifecycle, "_give_host_back", lambda *arguments: pytest.fail("touched the host"))
+    monkeypatch.setattr(lifecycle, "_restore_host", lambda *arguments: pytest.fail("touched the host"))
     monkeypatch.setattr(cgroups, "kill_contained_processes", lambda: pytest.fail("killed processes"))
     layout.cluster.mkdir(parents=True)
     layout.host_facts.write_text("{}")

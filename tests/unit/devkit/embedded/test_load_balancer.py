@@ -51,11 +51,11 @@ def test_freed_address_goes_to_the_next_service() -> None:
     assert found == {"b": "127.0.0.3", "new": "127.0.0.2"}
 
 
-def test_wished_address_is_given_when_free() -> None:
+def test_a_requested_address_is_given_when_free() -> None:
     assert addresses(service("a", loadBalancerIP="127.0.0.77")) == {"a": "127.0.0.77"}
 
 
-def test_wished_address_of_another_service_is_not_given() -> None:
+def test_a_requested_address_of_another_service_is_not_given() -> None:
     found = addresses(service("a", "127.0.0.77"), service("b", age=1, loadBalancerIP="127.0.0.77"))
     assert found == {"a": "127.0.0.77", "b": "127.0.0.2"}
 

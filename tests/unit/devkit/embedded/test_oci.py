@@ -97,7 +97,7 @@ def test_second_push_sends_no_blob_again(registry: tuple[str, type[Registry]], i
 def test_refusal_of_the_registry_is_an_error(registry: tuple[str, type[Registry]], image: oci.Image) -> None:
     address, handler = registry
     handler.refuse = True
-    with pytest.raises(DevkitError, match="registry answered 500"):
+    with pytest.raises(DevkitError, match="registry responded with 500"):
         oci.push(image, address, "team/base", "latest")
 
 

@@ -114,7 +114,7 @@ def test_part_without_a_record_is_found_by_its_command_line(made: Layout) -> Non
 
 
 def test_second_start_at_the_same_time_is_refused(layout: Layout) -> None:
-    with processes.alone(layout), pytest.raises(DevkitError, match="under way"), processes.alone(layout):
+    with processes.exclusive(layout), pytest.raises(DevkitError, match="under way"), processes.exclusive(layout):
         pass
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from devkit.pulumi_plugins.kubernetes_provider import kubeconfig, settings
-from devkit.pulumi_plugins.kubernetes_provider.config import diff_config
+from devkit.pulumi_plugins.kubernetes_provider.cluster import kubeconfig, settings
+from devkit.pulumi_plugins.kubernetes_provider.cluster.config_diff import diff_config
 from devkit.pulumi_plugins.kubernetes_provider.errors import Refused, Unreachable
-from devkit.pulumi_plugins.kubernetes_provider.properties import UNKNOWN
+from devkit.pulumi_plugins.kubernetes_provider.objects.properties import UNKNOWN
 
 
 def _config(server: str = "https://one", user: str = "u", **context: Any) -> dict[str, Any]:

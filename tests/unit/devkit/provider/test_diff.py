@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from devkit.pulumi_plugins.kubernetes_provider.diff import (
+from devkit.pulumi_plugins.kubernetes_provider.objects.normalize import normalize, prune
+from devkit.pulumi_plugins.kubernetes_provider.objects.properties import UNKNOWN
+from devkit.pulumi_plugins.kubernetes_provider.operations.changes import (
     Change,
     changes,
     ignored,
@@ -12,8 +14,6 @@ from devkit.pulumi_plugins.kubernetes_provider.diff import (
     path_text,
     without_ignored,
 )
-from devkit.pulumi_plugins.kubernetes_provider.normalize import normalize, prune
-from devkit.pulumi_plugins.kubernetes_provider.properties import UNKNOWN
 
 
 def _found(old: Any, new: Any, last: Any = None) -> dict[str, str]:

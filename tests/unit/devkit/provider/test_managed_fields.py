@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from devkit.pulumi_plugins.kubernetes_provider.managed_fields import owners, take_over
+from devkit.pulumi_plugins.kubernetes_provider.objects.managed_fields import owners, take_over
 
 
 def _entry(manager: str, operation: str, fields: dict[str, Any], **more: str) -> dict[str, Any]:

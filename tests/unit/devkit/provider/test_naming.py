@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from devkit.pulumi_plugins.kubernetes_provider import naming
-from devkit.pulumi_plugins.kubernetes_provider.properties import UNKNOWN
+from devkit.pulumi_plugins.kubernetes_provider.objects import naming
+from devkit.pulumi_plugins.kubernetes_provider.objects.properties import UNKNOWN
 
 
 def test_a_name_is_the_resource_name_and_eight_hex_digits() -> None:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from devkit.pulumi_plugins.kubernetes_provider.checkpoint import FIELD_MANAGER, INPUTS, pack, unpack
-from devkit.pulumi_plugins.kubernetes_provider.properties import (
+from devkit.pulumi_plugins.kubernetes_provider.objects.checkpoint import FIELD_MANAGER, INPUTS, pack, unpack
+from devkit.pulumi_plugins.kubernetes_provider.objects.properties import (
     UNKNOWN,
     Secret,
     decode,
@@ -12,7 +12,7 @@ from devkit.pulumi_plugins.kubernetes_provider.properties import (
     has_unknown,
     to_object,
 )
-from devkit.pulumi_plugins.kubernetes_provider.secrets import annotate_secrets
+from devkit.pulumi_plugins.kubernetes_provider.objects.secrets import annotate_secrets
 
 
 def test_values_come_back_as_they_went() -> None:

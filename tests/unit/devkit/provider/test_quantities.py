@@ -2,7 +2,7 @@
 
 import pytest
 
-from devkit.pulumi_plugins.kubernetes_provider.quantities import canonical
+from devkit.pulumi_plugins.kubernetes_provider.objects.quantities import canonical
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from devkit.pulumi_plugins.kubernetes_provider.replacement import Path, immutable_fields, replaces
-from devkit.pulumi_plugins.kubernetes_provider.settings import Settings
+from devkit.pulumi_plugins.kubernetes_provider.cluster.settings import Settings
+from devkit.pulumi_plugins.kubernetes_provider.operations.replacement import Path, immutable_fields, replaces
 
 
 def _replaces(kind: tuple[str, str], path: Path, value: object = "x", **fields: object) -> bool:

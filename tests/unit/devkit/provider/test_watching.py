@@ -10,7 +10,7 @@ import pytest
 from devkit.pulumi_plugins.kubernetes_provider.awaiting.base import Awaiter, Feed, Object, Verdict
 from devkit.pulumi_plugins.kubernetes_provider.awaiting.waiting import Waiter
 from devkit.pulumi_plugins.kubernetes_provider.awaiting.watching import Follower, View
-from devkit.pulumi_plugins.kubernetes_provider.discovery import Discovery
+from devkit.pulumi_plugins.kubernetes_provider.cluster.discovery import Discovery
 from devkit.pulumi_plugins.kubernetes_provider.errors import ApiError, PartialFailure
 
 

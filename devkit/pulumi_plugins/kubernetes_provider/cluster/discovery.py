@@ -1,19 +1,19 @@
-"""Where the objects of a kind live on the server. Asked group by group, only when needed, and remembered."""
+"""The paths of each kind's objects on the server. Queried group by group, only when needed, and cached."""
 
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import annotations, kinds
+from ..errors import ApiError, NoMatchError
+from ..objects import annotations, kinds
+from ..objects.kinds import GVK
 from .client import Client, segment
-from .errors import ApiError, NoMatchError
-from .kinds import GVK
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the objects of one kind are."""
+class ApiResource:
+    """Where the API serves the objects of one kind."""
 
     base: str
     """`/api/v1` or `/apis/GROUP/VERSION`."""
@@ -37,62 +37,62 @@ class Discovery:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._lock = threading.Lock()
-        self._versions: dict[str, dict[str, Place]] = {}
+        self._versions: dict[str, dict[str, ApiResource]] = {}
 
     def reset(self) -> None:
-        """Forget everything: a definition came or went."""
+        """Clear the cache: a definition was added or removed."""
         with self._lock:
             self._versions.clear()
 
-    def place(self, gvk: GVK) -> Place:
-        """Where objects of `gvk` are. Raises NoMatchError when the server does not know it."""
+    def lookup(self, gvk: GVK) -> ApiResource:
+        """Where objects of `gvk` are served. Raises NoMatchError when the server does not know it."""
         with self._lock:
-            known = self._versions.get(gvk.api_version)
-            if known is None or gvk.kind not in known:
-                known = self._fetch(gvk)
-                # A version that is not there yet may come with the next definition: not remembered.
-                if known:
-                    self._versions[gvk.api_version] = known
-        if gvk.kind not in known:
+            resources = self._versions.get(gvk.api_version)
+            if resources is None or gvk.kind not in resources:
+                resources = self._fetch(gvk)
+                # A version that is missing may come with the next definition: not cached.
+                if resources:
+                    self._versions[gvk.api_version] = resources
+        if gvk.kind not in resources:
             raise NoMatchError(gvk.api_version, gvk.kind)
-        return known[gvk.kind]
+        return resources[gvk.kind]
 
-    def place_of(self, obj: Mapping[str, Any]) -> Place:
-        """Where `obj` is."""
-        return self.place(kinds.of_object(obj))
+    def lookup_object(self, obj: Mapping[str, Any]) -> ApiResource:
+        """Where objects of `obj`'s kind are served."""
+        return self.lookup(kinds.of_object(obj))
 
     def path_of(self, obj: Mapping[str, Any], name: str = "") -> str:
         """The path of `obj`."""
-        return self.place_of(obj).object(annotations.namespace(obj), name or annotations.name(obj))
+        return self.lookup_object(obj).object(annotations.namespace(obj), name or annotations.name(obj))
 
     def knows(self, gvk: GVK) -> bool:
         """Whether the server knows the kind."""
         try:
-            self.place(gvk)
+            self.lookup(gvk)
         except NoMatchError:
             return False
         return True
 
     def namespaced(self, gvk: GVK) -> bool:
-        """Whether objects of the kind have a namespace. A kind nobody knows yet is taken for namespaced."""
+        """Whether objects of the kind have a namespace. An unknown kind counts as namespaced."""
         if gvk.known_scope is not None:
             return gvk.known_scope
         try:
-            return self.place(gvk).namespaced
+            return self.lookup(gvk).namespaced
         except NoMatchError:
             return True
 
-    def _fetch(self, gvk: GVK) -> dict[str, Place]:
+    def _fetch(self, gvk: GVK) -> dict[str, ApiResource]:
         base = f"/apis/{gvk.api_version}" if gvk.group else f"/api/{gvk.version}"
         try:
-            listed = self._client.get(base)
+            listing = self._client.get(base)
         except ApiError as error:
             if error.not_found:
                 return {}
             raise
         return {
-            entry["kind"]: Place(base, entry["name"], bool(entry.get("namespaced")))
-            for entry in listed.get("resources") or []
+            entry["kind"]: ApiResource(base, entry["name"], bool(entry.get("namespaced")))
+            for entry in listing.get("resources") or []
             # Subresources (`pods/log`) have kinds of their own, or their parent's again.
             if "/" not in entry["name"]
         }

@@ -14,7 +14,7 @@ class Host:
     def __init__(self, address: str) -> None:
         self._stub = None
         self._lock = threading.Lock()
-        self._said: dict[str, str] = {}
+        self._last_status: dict[str, str] = {}
         if address:
             channel = grpc.insecure_channel(address, options=_GRPC_CHANNEL_OPTIONS)
             self._stub = engine_pb2_grpc.EngineStub(channel)
@@ -28,11 +28,11 @@ class Host:
         self._log(engine_pb2.INFO, urn, message)
 
     def status(self, urn: str, message: str) -> None:
-        """What is going on right now; shown in the progress line, once for each change."""
+        """The current activity, shown in the progress line; a repeated message is not sent again."""
         with self._lock:
-            if self._said.get(urn, "") == message:
+            if self._last_status.get(urn, "") == message:
                 return
-            self._said[urn] = message
+            self._last_status[urn] = message
         self._log(engine_pb2.INFO, urn, message, ephemeral=True)
 
     def _log(

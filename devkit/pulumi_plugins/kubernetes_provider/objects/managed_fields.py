@@ -42,8 +42,8 @@ def _owns(fields: Any, path: Sequence[str]) -> bool:
 def take_over(live: Mapping[str, Any], manager: str) -> list[dict[str, Any]]:
     """The JSON patch that gives `manager` the fields of kubectl and of client-side writers; empty when there are none.
 
-    The official provider does this before each update, so that what it applies doesn't conflict with them. What they
-    own and the program does not have is gone after the update.
+    The official provider does this before each update, so that what it applies doesn't conflict with them. Fields
+    that they own and the program lacks are removed by the update.
     """
     taken = [entry for entry in entries(live) if _is_taken_over(entry)]
     if not taken:
@@ -58,7 +58,7 @@ def take_over(live: Mapping[str, Any], manager: str) -> list[dict[str, Any]]:
     value = [entry for entry in kept if entry not in mine] + [record]
     return [
         {"op": "replace", "path": "/metadata/managedFields", "value": value},
-        # Somebody else may have written meanwhile: then the patch is refused.
+        # The server refuses the patch if the object was written in the meantime.
         {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
     ]
 

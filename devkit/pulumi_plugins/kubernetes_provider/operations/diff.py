@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from . import annotations, checkpoint, kinds, naming
-from .awaiting.jobs import job_verdict
-from .checking import set_default_namespace
-from .cluster import Cluster
-from .diff import Change, changes, path_text, without_ignored
-from .errors import ApiError, NoMatchError, Unreachable
+from ..awaiting.jobs import job_verdict
+from ..cluster.connection import Cluster
+from ..errors import ApiError, NoMatchError, Unreachable
+from ..objects import annotations, checkpoint, kinds, naming
+from ..objects.normalize import normalize, prune
+from ..objects.properties import Map, to_object
+from .changes import Change, changes, path_text, without_ignored
+from .check import set_default_namespace
 from .host import Host
-from .normalize import normalize, prune
-from .properties import Map, to_object
 from .replacement import immutable_fields, replaces
 from .requests import Difference, Resource
 
@@ -28,9 +28,9 @@ def diff(
         set_default_namespace(cluster, obj, kinds.of_object(new))
     if annotations.name(new):
         old["metadata"]["name"] = annotations.name(live)
-    found = without_ignored(changes(old, new, last), ignore_changes)
+    changed = without_ignored(changes(old, new, last), ignore_changes)
     fields = immutable_fields(new, cluster.settings)
-    kinds_of_change = {path_text(change.path): _kind(change, fields) for change in found}
+    kinds_of_change = {path_text(change.path): _kind(change, fields) for change in changed}
     replaced = [path for path, kind in kinds_of_change.items() if kind.endswith("_REPLACE")]
     if annotations.is_true(new, annotations.REPLACE_UNREADY) and _unready(cluster, host, resource, live):
         replaced.append(_UNREADY_PATH)
@@ -46,7 +46,7 @@ def _kind(change: Change, fields: Sequence[str]) -> str:
 
 
 def _same_name(new: Map, live: Map) -> bool:
-    """Whether a replacement would meet the old object: the program named it, and the name and place stay."""
+    """Whether a replacement would collide with the old object: the program named it, and name and namespace stay."""
     return (
         naming.has_name(new)
         and not naming.is_autonamed(new)
@@ -56,7 +56,7 @@ def _same_name(new: Map, live: Map) -> bool:
 
 
 def _unready(cluster: Cluster, host: Host, resource: Resource, live: Map) -> bool:
-    """Whether a Job that asks for it is to be replaced because it has not succeeded."""
+    """Whether a Job with the replaceUnready annotation is to be replaced because it has not succeeded."""
     if cluster.unreachable:
         host.warn(resource.urn, "Cluster is unreachable, skipping replaceUnready check")
         return False

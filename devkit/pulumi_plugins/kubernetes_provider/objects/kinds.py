@@ -1,4 +1,4 @@
-"""Kinds: their group and version, and what is known of them without asking a server."""
+"""Kinds: their group and version, and what is known about them without a server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class GVK:
 
     @property
     def api_version(self) -> str:
-        """As objects write it."""
+        """As written in objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
@@ -50,7 +50,7 @@ def of_object(obj: Mapping[str, Any]) -> GVK:
 
 
 def of_type(type_token: str) -> GVK:
-    """Those that a resource type names: `kubernetes:apps/v1:Deployment`."""
+    """The group, version and kind that a resource type names: `kubernetes:apps/v1:Deployment`."""
     parts = type_token.split(":")
     group, _, version = parts[1].partition("/") if len(parts) == 3 else ("", "", "")
     if not version:

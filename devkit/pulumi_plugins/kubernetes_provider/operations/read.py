@@ -1,18 +1,19 @@
 """Read: refresh, get and import."""
 
-from . import annotations, checkpoint
-from .awaiting import Verdict, awaiter_for
-from .cluster import Cluster
-from .errors import ApiError, NoMatchError, PartialFailure, Refused, Unreachable
+from ..awaiting import Verdict, awaiter_for
+from ..awaiting.waiting import waiter_for
+from ..cluster.connection import Cluster
+from ..errors import ApiError, NoMatchError, PartialFailure, Refused, Unreachable
+from ..objects import annotations, checkpoint
+from ..objects.naming import random_suffix
+from ..objects.normalize import normalize, prune
+from ..objects.properties import Map, from_object, to_object
+from ..objects.secrets import annotate_secrets
 from .host import Host
-from .naming import random_suffix
-from .normalize import normalize, prune
-from .properties import Map, from_object, to_object
 from .requests import Resource, Written
-from .secrets import annotate_secrets
 
 GONE = Written("", {})
-"""The object is not there."""
+"""The object does not exist."""
 
 _NOT_INPUTS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 _NOT_INPUT_ANNOTATIONS = ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration")
@@ -39,11 +40,11 @@ def read(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: M
     manager = checkpoint.text_of(state, checkpoint.FIELD_MANAGER) or f"pulumi-kubernetes-{random_suffix()}"
     api_version = checkpoint.text_of(state, checkpoint.API_VERSION) or str(last.get("apiVersion") or "")
     packed = checkpoint.pack(live_inputs, live, inputs, api_version=api_version, field_manager=manager)
-    # What a program only looked at has no inputs, and a refresh must not give it any: that would be a change.
-    marked = {} if state and not inputs else from_object(live_inputs)
-    annotate_secrets(marked, inputs)
+    # An object that the program only read has no inputs, and a refresh must not add any: that would be a change.
+    new_inputs = {} if state and not inputs else from_object(live_inputs)
+    annotate_secrets(new_inputs, inputs)
     problem = "" if verdict.ready else f"Resource '{name}' was created but failed to initialize"
-    return Written(resource.id or annotations.full_name(live), packed, marked, problem, verdict.reasons)
+    return Written(resource.id or annotations.full_name(live), packed, new_inputs, problem, verdict.reasons)
 
 
 def _unreachable(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: Map) -> Written:
@@ -62,7 +63,7 @@ def _unreachable(cluster: Cluster, host: Host, resource: Resource, state: Map, i
 
 
 def _shape(resource: Resource, inputs: Map, namespace: str, name: str) -> tuple[Map, bool]:
-    """The inputs that made the object, as far as known, and whether nothing is known of them."""
+    """The inputs that made the object, as far as known, and whether nothing is known about them."""
     last = normalize(to_object(inputs))
     if last.get("kind"):
         return last, False
@@ -81,7 +82,7 @@ def _verdict(cluster: Cluster, last: Map, live: Map) -> Verdict:
         raise PartialFailure(str(error), live) from error
     if awaiter is None or not awaiter.waits_on_read:
         return Verdict(ready=True)
-    return cluster.waiter().judge_once(awaiter)
+    return waiter_for(cluster).judge_once(awaiter)
 
 
 def _foreign_inputs(live: Map) -> Map:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from . import kinds
-from .settings import Settings
+from ..cluster.settings import Settings
+from ..objects import kinds
 
 Path = tuple[str | int, ...]
 
@@ -67,7 +67,7 @@ def immutable_fields(obj: dict[str, Any], settings: Settings) -> list[str]:
 
 
 def replaces(path: Path, value: Any, fields: Sequence[str]) -> bool:
-    """Whether a change of `value` at `path` touches one of `fields`: it is inside one, or has one inside."""
+    """Whether a change of `value` at `path` touches one of `fields`: it is inside one, or contains one."""
     return any(_touches(path, value, field.split(".")) for field in fields)
 
 

@@ -1,16 +1,17 @@
 """Check: the program's inputs, named, put in a namespace and normalized."""
 
-from . import annotations, kinds, naming, refused
-from .cluster import Cluster
-from .errors import Refused
-from .normalize import normalize
-from .properties import Map, Unknown, from_object, to_object
+from .. import refused
+from ..cluster.connection import Cluster
+from ..errors import Refused
+from ..objects import annotations, kinds, naming
+from ..objects.normalize import normalize
+from ..objects.properties import Map, Unknown, from_object, to_object
+from ..objects.secrets import annotate_secrets
 from .requests import Naming, Resource
-from .secrets import annotate_secrets
 
 
-def check(cluster: Cluster, resource: Resource, olds: Map | None, news: Map, wanted: Naming) -> Map:
-    """The inputs to go on with. `olds` are those of an existing resource that stays, None for a new one."""
+def check(cluster: Cluster, resource: Resource, olds: Map | None, news: Map, autonaming: Naming) -> Map:
+    """The checked inputs. `olds` are those of an existing resource that stays, None for a new one."""
     feature = refused.refused_type(resource.type)
     if feature is not None:
         raise refused.refuse(feature)
@@ -20,22 +21,22 @@ def check(cluster: Cluster, resource: Resource, olds: Map | None, news: Map, wan
     if olds:
         naming.adopt_name(inputs, to_object(olds))
     else:
-        _name(inputs, resource, wanted)
+        _name(inputs, resource, autonaming)
     if naming.generates_name(inputs):
         raise Refused("the `.metadata.generateName` field is not supported in Server-Side Apply mode")
-    _place(cluster, resource, inputs)
+    _assign_namespace(cluster, resource, inputs)
     checked = from_object(inputs)
     annotate_secrets(checked, news)
     return checked
 
 
-def _name(inputs: Map, resource: Resource, wanted: Naming) -> None:
-    if wanted.disabled and not naming.has_name(inputs):
+def _name(inputs: Map, resource: Resource, autonaming: Naming) -> None:
+    if autonaming.disabled and not naming.has_name(inputs):
         raise Refused("autonaming is disabled, resource requires the `.metadata.name` field to be set")
-    naming.assign_name(inputs, resource.name, wanted.seed, wanted.proposed)
+    naming.assign_name(inputs, resource.name, autonaming.seed, autonaming.proposed)
 
 
-def _place(cluster: Cluster, resource: Resource, inputs: Map) -> None:
+def _assign_namespace(cluster: Cluster, resource: Resource, inputs: Map) -> None:
     """Put `inputs` in the provider's namespace, unless they name one or their kind has none."""
     meta = inputs.setdefault("metadata", {})
     if not cluster.namespace or not isinstance(meta, dict):
@@ -53,7 +54,7 @@ def _namespaced(cluster: Cluster, gvk: kinds.GVK) -> bool:
 
 
 def set_default_namespace(cluster: Cluster, obj: Map, gvk: kinds.GVK) -> None:
-    """Name the namespace that `obj` is in anyway, so that comparisons see the same."""
+    """Write out the namespace that `obj` is in by default, so that comparisons see no difference."""
     meta = obj.setdefault("metadata", {})
     if not isinstance(meta, dict) or isinstance(meta.get("namespace"), Unknown):
         return

@@ -1,10 +1,11 @@
-"""Delete: gone means gone."""
+"""Delete an object and wait until it is gone."""
 
-from . import annotations, checkpoint
-from .cluster import Cluster
-from .errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..awaiting.waiting import waiter_for
+from ..cluster.connection import Cluster
+from ..errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..objects import annotations, checkpoint
+from ..objects.properties import Map
 from .host import Host
-from .properties import Map
 from .requests import Resource, Written
 
 _DEFAULT_SECONDS = 300.0
@@ -12,7 +13,7 @@ _SECONDS_BY_KIND = {"Deployment": 600.0, "StatefulSet": 600.0, "DaemonSet": 600.
 
 
 def delete(cluster: Cluster, host: Host, resource: Resource, state: Map, timeout: float) -> Written | None:
-    """Delete the object and wait until it is gone. The state to keep when it would not go, else None."""
+    """Delete the object and wait until it is gone. Returns the state to keep if it is still there, else None."""
     if cluster.unreachable:
         host.warn(resource.urn, f"configured Kubernetes cluster is unreachable: {cluster.unreachable}")
         if cluster.settings.delete_unreachable:
@@ -32,7 +33,7 @@ def delete(cluster: Cluster, host: Host, resource: Resource, state: Map, timeout
             seconds = annotations.timeout_seconds(
                 inputs, timeout, _SECONDS_BY_KIND.get(str(live.get("kind")), _DEFAULT_SECONDS)
             )
-            cluster.waiter().until_gone(
+            waiter_for(cluster).until_gone(
                 live, path, timeout_seconds=seconds, status=lambda line: host.status(resource.urn, line)
             )
     except NoMatchError:

@@ -50,7 +50,7 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that must not be shown or stored in clear."""
+    """A value that must not be shown or stored in plain text."""
 
     value: Any
 

@@ -1,4 +1,4 @@
-"""Metadata of objects, and the annotations by which a program steers the provider."""
+"""Metadata of objects, and the annotations that steer the provider."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ PATCH_FORCE = PREFIX + "patchForce"
 FIELD_MANAGER = PREFIX + "patchFieldManager"
 DELETION_PROPAGATION = PREFIX + "deletionPropagationPolicy"
 
-# Kinds whose deletion is not waited for either when an object skips the wait.
+# Kinds for which skipAwait also skips the wait for deletion.
 _SKIPS_DELETION_TOO = {
     "Namespace",
     "Pod",
@@ -28,8 +28,8 @@ _SKIPS_DELETION_TOO = {
 
 def metadata(obj: Mapping[str, Any]) -> Mapping[str, Any]:
     """The object's metadata; empty when it is absent or unknown."""
-    found = obj.get("metadata")
-    return found if isinstance(found, Mapping) else {}
+    meta = obj.get("metadata")
+    return meta if isinstance(meta, Mapping) else {}
 
 
 def text(value: Any) -> str:
@@ -60,8 +60,8 @@ def parse_id(resource_id: str) -> tuple[str, str]:
 
 def annotation(obj: Mapping[str, Any], key: str) -> str:
     """The annotation's value; empty when absent or unknown."""
-    found = metadata(obj).get("annotations")
-    return text(found.get(key)) if isinstance(found, Mapping) else ""
+    annotations = metadata(obj).get("annotations")
+    return text(annotations.get(key)) if isinstance(annotations, Mapping) else ""
 
 
 def is_true(obj: Mapping[str, Any], key: str) -> bool:
@@ -74,9 +74,9 @@ def set_annotation(obj: dict[str, Any], key: str, value: str) -> None:
     meta = obj.setdefault("metadata", {})
     if not isinstance(meta, dict):
         return
-    found = meta.setdefault("annotations", {})
-    if isinstance(found, dict):
-        found[key] = value
+    annotations = meta.setdefault("annotations", {})
+    if isinstance(annotations, dict):
+        annotations[key] = value
 
 
 def timeout_seconds(obj: Mapping[str, Any], custom: float, default: float) -> float:
@@ -91,12 +91,12 @@ def timeout_seconds(obj: Mapping[str, Any], custom: float, default: float) -> fl
 
 def propagation_policy(obj: Mapping[str, Any]) -> str:
     """How dependents are deleted: Foreground unless the annotation says Background or Orphan."""
-    wanted = annotation(obj, DELETION_PROPAGATION).lower()
-    return {"orphan": "Orphan", "background": "Background"}.get(wanted, "Foreground")
+    policy = annotation(obj, DELETION_PROPAGATION).lower()
+    return {"orphan": "Orphan", "background": "Background"}.get(policy, "Foreground")
 
 
 def skips_deletion_wait(obj: Mapping[str, Any]) -> bool:
-    """Whether the object's deletion is not waited for."""
+    """Whether to skip the wait for the object's deletion."""
     return is_true(obj, SKIP_AWAIT) and obj.get("kind") in _SKIPS_DELETION_TOO
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..objects.properties import Map, Unknown, plain
 from . import kubeconfig
-from .properties import Map, Unknown, plain
 
 _CLUSTER_KEYS = ("kubeconfig", "context", "cluster")
 _IDENTIFIER = "clusterIdentifier"
@@ -25,15 +25,15 @@ def diff_config(olds: Map, news: Map) -> tuple[list[str], list[str]]:
 
 
 def _replaced(olds: Map, news: Map, diffs: list[str]) -> list[str]:
-    found = [_IDENTIFIER] if _IDENTIFIER in diffs and _IDENTIFIER in olds and _IDENTIFIER in news else []
+    replaced = [_IDENTIFIER] if _IDENTIFIER in diffs and _IDENTIFIER in olds and _IDENTIFIER in news else []
     for key in _CLUSTER_KEYS:
         if isinstance(news.get(key), Unknown):
-            # It can't be told whether the cluster changes: the careful guess.
-            return [*found, key] if key in diffs else found
+            # Whether the cluster changes is unknown: assume that it does.
+            return [*replaced, key] if key in diffs else replaced
     old, new = _active(olds), _active(news)
     if old is not None and new is not None and old != new:
-        found += [key for key in _CLUSTER_KEYS if key in diffs]
-    return found
+        replaced += [key for key in _CLUSTER_KEYS if key in diffs]
+    return replaced
 
 
 def _active(properties: Map) -> Mapping[str, Any] | None:

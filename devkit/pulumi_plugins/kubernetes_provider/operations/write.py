@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from . import annotations, checkpoint, kinds, naming
-from .awaiting import awaiter_for
-from .cluster import Cluster
-from .diff import parse_path
-from .errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..awaiting import awaiter_for
+from ..awaiting.waiting import waiter_for
+from ..cluster.connection import Cluster
+from ..errors import ApiError, NoMatchError, PartialFailure, Unreachable
+from ..objects import annotations, checkpoint, kinds, naming
+from ..objects.managed_fields import entries, owners, take_over
+from ..objects.normalize import normalize
+from ..objects.properties import Map, has_unknown, to_object
+from .changes import parse_path
 from .host import Host
-from .managed_fields import entries, owners, take_over
-from .normalize import normalize
-from .properties import Map, has_unknown, to_object
 from .requests import Resource, Written
 
 _TRIES = 5
@@ -29,7 +30,7 @@ class Writer:
         self._host = host
 
     def create(self, resource: Resource, news: Map, timeout: float, *, preview: bool) -> Written:
-        """Create the object; in a preview, let the server say what would become of it."""
+        """Create the object; in a preview, have the server show the result by a dry run."""
         inputs = to_object(news)
         if preview and (has_unknown(inputs) or not self._knows(inputs)):
             return Written("", news)
@@ -41,7 +42,7 @@ class Writer:
                 return Written("", news)
             raise
         if kinds.is_crd(inputs) and not preview:
-            # The next custom resource finds its kind.
+            # So that the next custom resource finds its kind.
             self._cluster.discovery.reset()
         return self._finish(resource, inputs, news, written, None, timeout, manager=manager, preview=preview)
 
@@ -64,7 +65,7 @@ class Writer:
                 return Written(resource.id, news)
             if preview:
                 raise
-            # The object is as it was: keep that, with the error, so that the next update tries again.
+            # The object is unchanged: keep its state with the error, so that the next update tries again.
             problem = f"update of resource failed: {self._explain(error, manager)}"
             return self._written(inputs, news, last, manager, api_version, problem=problem)
         return self._finish(
@@ -99,14 +100,14 @@ class Writer:
                 return send({**inputs, "metadata": {**inputs["metadata"], "name": name}})
 
         try:
-            return self._again(resource, attempt, preview=preview)
+            return self._retry(resource, attempt, preview=preview)
         except ApiError as error:
             if error.conflict:
                 raise self._explain(error, manager) from error
             raise
 
-    def _again(self, resource: Resource, attempt: Callable[[], Map], *, preview: bool) -> Map:
-        """Try several times: the namespace or the kind may be about to come."""
+    def _retry(self, resource: Resource, attempt: Callable[[], Map], *, preview: bool) -> Map:
+        """Try several times: the namespace or the kind may be about to appear."""
         pause = 0.5
         for number in range(1, _TRIES + 1):
             try:
@@ -139,11 +140,11 @@ class Writer:
     def _explain(error: ApiError, manager: str) -> ApiError:
         if not error.conflict:
             return error
-        said = (
+        message = (
             "Server-Side Apply field conflict detected. The resource managed by field manager "
             f'"{manager}" had an apply conflict: {error.message}'
         )
-        return ApiError(error.code, said, reason=error.reason, details=error.details)
+        return ApiError(error.code, message, reason=error.reason, details=error.details)
 
     def _finish(
         self,
@@ -183,7 +184,7 @@ class Writer:
             raise PartialFailure(str(error), written) from error
         if awaiter is not None:
             seconds = annotations.timeout_seconds(inputs, timeout, awaiter.default_timeout_seconds)
-            self._cluster.waiter().until_ready(
+            waiter_for(self._cluster).until_ready(
                 awaiter, timeout_seconds=seconds, status=lambda line: self._host.status(resource.urn, line)
             )
         if kinds.is_crd(inputs):
@@ -216,7 +217,7 @@ class Writer:
 
 
 def _forced(inputs: Map, preview: bool, last: Map | None = None) -> bool:
-    """Whether fields that others own are taken over."""
+    """Whether to take over fields that others own."""
     if annotations.is_true(inputs, annotations.PATCH_FORCE):
         return True
     if (named := os.environ.get("PULUMI_K8S_ENABLE_PATCH_FORCE")) is not None:
@@ -224,7 +225,7 @@ def _forced(inputs: Map, preview: bool, last: Map | None = None) -> bool:
     if not preview:
         return False
     if last is None:
-        # It may be a replacement: the fields of the object that goes are no conflict.
+        # This may be a replacement: the old object's fields are no conflict.
         return True
     return any(
         entry.get("operation") == "Update" and entry.get("manager") in _OWN_CLIENT_SIDE_MANAGERS
@@ -233,19 +234,19 @@ def _forced(inputs: Map, preview: bool, last: Map | None = None) -> bool:
 
 
 def _keep_ignored(inputs: Map, last: Map, manager: str, ignore: Sequence[str]) -> None:
-    """Leave what `ignore_changes` names as it is: unsaid where only others own it, else with its live value."""
+    """Keep the fields that `ignore_changes` names: left out where only others own them, else with their live values."""
     for text in ignore:
         path = parse_path(text)
         mine, theirs = owners(last, path, manager)
         if theirs and not mine:
             _remove(inputs, path)
             continue
-        found, value = _look(last, path)
-        if found:
+        exists, value = _lookup(last, path)
+        if exists:
             _put(inputs, path, value)
 
 
-def _look(obj: Any, path: Sequence[str]) -> tuple[bool, Any]:
+def _lookup(obj: Any, path: Sequence[str]) -> tuple[bool, Any]:
     for step in path:
         if not isinstance(obj, Mapping) or step not in obj:
             return False, None
@@ -254,8 +255,8 @@ def _look(obj: Any, path: Sequence[str]) -> tuple[bool, Any]:
 
 
 def _remove(obj: Any, path: Sequence[str]) -> None:
-    found, parent = _look(obj, path[:-1])
-    if found and isinstance(parent, dict):
+    exists, parent = _lookup(obj, path[:-1])
+    if exists and isinstance(parent, dict):
         parent.pop(path[-1], None)
 
 

@@ -13,10 +13,10 @@ def canonical(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
     text = format(Decimal(str(value)), "f") if isinstance(value, int | float) else value
-    found = _FORM.match(text)
-    if found is None:
+    match = _FORM.match(text)
+    if match is None:
         return value
-    number, binary, decimal, exponent = found.groups()
+    number, binary, decimal, exponent = match.groups()
     amount = Decimal(number)
     if binary:
         return _binary(amount * 1024 ** _BINARY[binary])
@@ -26,7 +26,7 @@ def canonical(value: object) -> object:
 
 
 def _rounded(amount: Decimal) -> Decimal:
-    # Nothing is smaller than a nano; the server rounds up.
+    # Nano is the smallest unit; the server rounds up.
     return amount.quantize(Decimal("1e-9"), rounding=ROUND_UP)
 
 
@@ -44,7 +44,7 @@ def _binary(amount: Decimal) -> str:
 
 
 def _scaled(amount: Decimal) -> tuple[int, int]:
-    """The whole number and the power of 1000 that write `amount`, the power as large as can be."""
+    """The whole number and the power of 1000 that write `amount`, with the power as large as possible."""
     power = 0
     while not _is_whole(amount) and power > -3:
         amount, power = amount * 1000, power - 1

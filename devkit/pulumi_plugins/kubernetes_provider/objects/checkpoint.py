@@ -14,23 +14,23 @@ FIELD_MANAGER = "__fieldManager"
 def pack(
     inputs: Mapping[str, Any],
     live: Mapping[str, Any],
-    given: Mapping[str, Any],
+    marked: Mapping[str, Any],
     *,
     api_version: str,
     field_manager: str,
 ) -> dict[str, Any]:
-    """The state for `live`, made from `inputs`; what is secret in `given` (inputs with their marks) stays secret."""
-    outputs, kept = from_object(live), from_object(inputs)
-    annotate_secrets(outputs, given)
-    annotate_secrets(kept, given)
-    outputs[INPUTS] = kept
+    """The state for `live`, made from `inputs`; secrets in `marked` (the inputs with their marks) stay secret."""
+    outputs, stored = from_object(live), from_object(inputs)
+    annotate_secrets(outputs, marked)
+    annotate_secrets(stored, marked)
+    outputs[INPUTS] = stored
     outputs[API_VERSION] = api_version
     outputs[FIELD_MANAGER] = field_manager
     return outputs
 
 
 def unpack(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The inputs and the live object in a state, in clear."""
+    """The inputs and the live object in a state, in plain text."""
     live = to_object(state)
     inputs = live.pop(INPUTS, {})
     for key in (API_VERSION, FIELD_MANAGER):
@@ -39,7 +39,7 @@ def unpack(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def text_of(state: Mapping[str, Any], key: str) -> str:
-    """A string that the provider kept in the state; empty when it is not there."""
+    """A string that the provider stored in the state; empty when it is absent."""
     value = state.get(key)
     value = value.value if isinstance(value, Secret) else value
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""Names of objects whose program gives them none."""
+"""Names for objects that the program leaves unnamed."""
 
 import random
 from typing import Any
@@ -23,14 +23,14 @@ def is_autonamed(obj: dict[str, Any]) -> bool:
 
 def has_name(obj: dict[str, Any]) -> bool:
     """Whether the object has a name, known or not."""
-    found = annotations.metadata(obj).get("name")
-    return isinstance(found, Unknown) or bool(found)
+    name = annotations.metadata(obj).get("name")
+    return isinstance(name, Unknown) or bool(name)
 
 
 def generates_name(obj: dict[str, Any]) -> bool:
     """Whether the API server is to choose the name."""
-    found = annotations.metadata(obj).get("generateName")
-    return not has_name(obj) and (isinstance(found, Unknown) or bool(found))
+    prefix = annotations.metadata(obj).get("generateName")
+    return not has_name(obj) and (isinstance(prefix, Unknown) or bool(prefix))
 
 
 def assign_name(obj: dict[str, Any], resource_name: str, seed: bytes, proposed: str = "") -> None:

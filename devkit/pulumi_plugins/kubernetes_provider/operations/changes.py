@@ -1,11 +1,11 @@
-"""What changes between the live object as the program last shaped it and the new inputs."""
+"""The changes between the live object, pruned to the inputs that made it, and the new inputs."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .properties import Unknown
+from ..objects.properties import Unknown
 from .replacement import Path
 
 ADD, DELETE, UPDATE = "ADD", "DELETE", "UPDATE"
@@ -22,7 +22,7 @@ MISSING: Any = _Missing()
 _FREE_FORM = frozenset(
     "annotations binaryData data hard labels matchLabels nodeSelector parameters selector stringData".split()
 )
-# Fields where "not there" and "empty" differ, so that the server keeps an empty value.
+# Fields where "absent" and "empty" differ, so that the server keeps an empty value.
 _KEPT_EMPTY = frozenset(
     """
     activeDeadlineSeconds allocateLoadBalancerNodePorts allowPrivilegeEscalation automountServiceAccountToken
@@ -48,8 +48,8 @@ class Change:
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], last: Mapping[str, Any]) -> list[Change]:
     """The changes from `old` to `new`.
 
-    `old` is the live object pruned to the shape of `last`, the inputs that made it. A value that the inputs have both
-    times and the live object lacks is one that the server dropped (an empty value, a field it doesn't know): no
+    `old` is the live object pruned to the shape of `last`, the inputs that made it. A value that the old and
+    the new inputs have and the live object lacks was dropped by the server (an empty value, an unknown field): no
     change.
     """
     return list(_compare((), old, new, last))
@@ -92,7 +92,7 @@ def _item(value: Any, index: int) -> Any:
 
 
 def _equal(old: Any, new: Any) -> bool:
-    # Python would take True for 1.
+    # In Python True equals 1.
     return isinstance(old, bool) == isinstance(new, bool) and bool(old == new)
 
 
@@ -126,7 +126,7 @@ def ignored(path: Path, patterns: Iterable[tuple[str, ...]]) -> bool:
     )
 
 
-def without_ignored(found: Iterable[Change], ignore_changes: Iterable[str]) -> list[Change]:
+def without_ignored(changed: Iterable[Change], ignore_changes: Iterable[str]) -> list[Change]:
     """The changes that no pattern of `ignore_changes` covers."""
     patterns = [parse_path(text) for text in ignore_changes]
-    return [change for change in found if not ignored(change.path, patterns)]
+    return [change for change in changed if not ignored(change.path, patterns)]

@@ -4,8 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from . import refused
-from .errors import Refused
+from .. import refused
 
 _PREFIX = "kubernetes:config:"
 
@@ -53,13 +52,10 @@ def from_variables(variables: Mapping[str, str]) -> Settings:
 
 
 def refused_settings(properties: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Those of a provider's inputs that are not supported, each with the error that says so."""
-    found = []
+    """The provider's inputs that are not supported, each with its error."""
+    problems = []
     if properties.get("enableServerSideApply") in (False, "false"):
-        found.append(("enableServerSideApply", refused.message(refused.CLIENT_SIDE_APPLY)))
+        problems.append(("enableServerSideApply", refused.message(refused.CLIENT_SIDE_APPLY)))
     if properties.get("renderYamlToDirectory"):
-        found.append(("renderYamlToDirectory", refused.message(refused.RENDER)))
-    return found
-
-
-__all__ = ["Refused", "Settings", "from_variables", "refused_settings"]
+        problems.append(("renderYamlToDirectory", refused.message(refused.RENDER)))
+    return problems

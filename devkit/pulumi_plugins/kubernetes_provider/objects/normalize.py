@@ -1,4 +1,4 @@
-"""Inputs in the form in which the server gives them back, so that only real differences show."""
+"""Inputs in the form in which the server returns them, so that only real differences show."""
 
 import base64
 import binascii
@@ -42,7 +42,7 @@ def _normalize_built_in(obj: dict[str, Any]) -> dict[str, Any]:
         return _normalize_secret(obj)
     if kinds.is_crd(obj):
         return _normalize_definition(obj)
-    # The data of a ConfigMap is the program's own, whatever its keys are called.
+    # A ConfigMap's data is free-form: none of its keys name quantities.
     return {key: value if key in ("data", "metadata") else _walk(value) for key, value in obj.items()}
 
 
@@ -66,12 +66,12 @@ def _normalize_secret(obj: dict[str, Any]) -> dict[str, Any]:
         del obj["stringData"]
         obj["data"] = data
     elif data:
-        obj["data"] = {key: _encoded_again(value) for key, value in data.items()}
+        obj["data"] = {key: _canonical_base64(value) for key, value in data.items()}
     return obj
 
 
-def _encoded_again(value: Any) -> Any:
-    """Base64 without the blanks and line ends that the server drops."""
+def _canonical_base64(value: Any) -> Any:
+    """Base64 without the whitespace that the server drops."""
     if not isinstance(value, str):
         return value
     try:
@@ -89,7 +89,7 @@ def _normalize_definition(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def prune(live: Any, shape: Any) -> Any:
-    """The part of `live` that `shape` has, too; lists item by item."""
+    """The part of `live` that `shape` also has; lists item by item."""
     if isinstance(live, Mapping) and isinstance(shape, Mapping):
         return {key: prune(value, shape[key]) for key, value in live.items() if key in shape}
     if isinstance(live, list) and isinstance(shape, list):

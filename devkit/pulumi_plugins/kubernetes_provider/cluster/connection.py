@@ -3,11 +3,10 @@
 import threading
 from dataclasses import dataclass, field
 
+from ..errors import Unreachable
 from . import kubeconfig
-from .awaiting.waiting import Waiter
 from .client import Client
 from .discovery import Discovery
-from .errors import Unreachable
 from .settings import Settings
 
 
@@ -37,10 +36,6 @@ class Cluster:
         if self._discovery is None or self.unreachable:
             raise Unreachable(f"configured Kubernetes cluster is unreachable: {self.unreachable}")
         return self._discovery
-
-    def waiter(self) -> Waiter:
-        """Waits on this cluster."""
-        return Waiter(self.client, self.discovery, self.cancelled)
 
 
 def connect(settings: Settings, cancelled: threading.Event) -> Cluster:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from .errors import ApiError, Unreachable
+from ..errors import ApiError, Unreachable
 from .kubeconfig import Config
 
 Object = dict[str, Any]
@@ -46,7 +46,7 @@ class Client:
         headers = {"Accept": "application/json", "User-Agent": "modelops-kubernetes-provider"}
         if content_type:
             headers["Content-Type"] = content_type
-        # Asked for each request: tokens of exec plugins and files get refreshed.
+        # Read for each request: exec plugins and token files refresh their tokens.
         for setting in self._configuration.auth_settings().values():
             if setting.get("in") == "header" and setting.get("value"):
                 headers[setting["key"]] = setting["value"]
@@ -78,7 +78,7 @@ class Client:
             raise Unreachable(f"{self._host}: {_cause(error)}") from error
 
     def request(self, method: str, path: str, **arguments: Any) -> Object:
-        """One request; the answer as data. Raises ApiError or Unreachable."""
+        """Send one request; the response as data. Raises ApiError or Unreachable."""
         response = self._send(method, path, **arguments)
         try:
             data = response.data
@@ -86,21 +86,21 @@ class Client:
             raise Unreachable(f"{self._host}: {_cause(error)}") from error
         finally:
             response.release_conn()
-        answer: Any = {}
+        content: Any = {}
         with suppress(ValueError):
-            answer = json.loads(data) if data else {}
+            content = json.loads(data) if data else {}
         if response.status >= 400:
-            if not isinstance(answer, dict) or answer.get("kind") != "Status":
-                answer = {"message": data.decode(errors="replace").strip() or f"HTTP {response.status}"}
-            raise ApiError.from_status(response.status, answer)
-        return answer if isinstance(answer, dict) else {}
+            if not isinstance(content, dict) or content.get("kind") != "Status":
+                content = {"message": data.decode(errors="replace").strip() or f"HTTP {response.status}"}
+            raise ApiError.from_status(response.status, content)
+        return content if isinstance(content, dict) else {}
 
     def ping(self) -> None:
-        """Find out whether the server answers at all; one try."""
+        """Check in one attempt whether the server responds at all."""
         try:
             self.request("GET", "/version", read_seconds=CONNECT_SECONDS, retries=False)
         except ApiError:
-            # An error is an answer, too.
+            # An error is a response, too.
             return
 
     def get(self, path: str) -> Object:
@@ -119,16 +119,16 @@ class Client:
         return self.request("PATCH", path, query=query, body=obj, content_type=_APPLY)
 
     def replace(self, path: str, obj: Object, *, field_manager: str, dry_run: bool) -> Object:
-        """Put `obj` in the place of what is at `path`."""
+        """Replace the object at `path` with `obj`."""
         query = {"fieldManager": field_manager, **({"dryRun": "All"} if dry_run else {})}
         return self.request("PUT", path, query=query, body=obj, content_type="application/json")
 
     def patch(self, path: str, operations: list[Object]) -> Object:
-        """Apply JSON patch operations to what is at `path`."""
+        """Apply JSON patch operations to the object at `path`."""
         return self.request("PATCH", path, body=operations, content_type="application/json-patch+json")
 
     def delete(self, path: str, *, propagation: str) -> Object:
-        """Begin to delete what is at `path`."""
+        """Start deleting the object at `path`."""
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         return self.request("DELETE", path, body=body, content_type="application/json")
 
@@ -148,16 +148,16 @@ class Client:
                 raise ApiError(response.status, response.data.decode(errors="replace"))
             yield from _events(response)
         except HTTPError:
-            # Silence, or a lost connection: the caller watches again from where it was.
+            # Silence, or a lost connection: the caller watches again from where it stopped.
             return
         finally:
-            # Not released: what is left of the stream must not be read by the next user of the connection.
+            # Not released: the next user of the connection must not read the rest of the stream.
             response.close()
 
 
 def _events(response: urllib3.BaseHTTPResponse) -> Iterator[tuple[str, Object]]:
     rest = b""
-    # read1 hands on what is there; a fixed amount would wait for later events.
+    # read1 returns what has arrived; read would wait for later events.
     while chunk := response.read1(65536):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in filter(None, lines):
@@ -180,18 +180,18 @@ def _load(config: Config, configuration: Any) -> urllib3.PoolManager:
 
     loader: Any = kube_config
     with _LOADING, tempfile.TemporaryDirectory(prefix="modelops-") as folder:
-        # The loader writes keys that the kubeconfig holds into files. They are read below, and must not stay.
+        # The loader writes the kubeconfig's keys into files, which are read below and must not be left behind.
         try:
             loader.load_kube_config_from_dict(config, client_configuration=configuration, temp_file_path=folder)
             return _pool(configuration)
-        except Exception as error:  # the loader raises whatever it meets
+        except Exception as error:  # the loader raises errors of any type
             raise Unreachable(f"unable to load Kubernetes client configuration from kubeconfig: {error}") from error
         finally:
             loader._cleanup_temp_files()
 
 
 def _pool(configuration: Any) -> urllib3.PoolManager:
-    # One context for all connections: to load the CA for each would cost more than the requests.
+    # One context for all connections: loading the CA for each would cost more than the requests.
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
     if not configuration.verify_ssl:
         context.check_hostname = False

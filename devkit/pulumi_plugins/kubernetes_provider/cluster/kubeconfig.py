@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from .errors import Unreachable
+from ..errors import Unreachable
 
 Config = dict[str, Any]
 
@@ -46,8 +46,8 @@ def ambient() -> tuple[Config, Path | None]:
 def _merge(into: Config, config: Config) -> None:
     # As kubectl: the first file that names a thing wins.
     for section in ("clusters", "users", "contexts"):
-        known = {item.get("name") for item in into.setdefault(section, [])}
-        into[section] += [item for item in config.get(section) or [] if item.get("name") not in known]
+        existing = {item.get("name") for item in into.setdefault(section, [])}
+        into[section] += [item for item in config.get(section) or [] if item.get("name") not in existing]
     if not into.get("current-context"):
         into["current-context"] = config.get("current-context") or ""
 
@@ -74,30 +74,30 @@ def load(path_or_contents: Any) -> Config:
 def _named(config: Config, section: str, name: str) -> Mapping[str, Any] | None:
     for item in config.get(section) or []:
         if item.get("name") == name:
-            found = item.get(section[:-1])
-            return found if isinstance(found, Mapping) else {}
+            value = item.get(section[:-1])
+            return value if isinstance(value, Mapping) else {}
     return None
 
 
 def select(config: Config, *, context: str = "", cluster: str = "") -> Config:
     """The kubeconfig with `context` current and that context's cluster overridden by `cluster`."""
     chosen = context or str(config.get("current-context") or "")
-    found = _named(config, "contexts", chosen)
-    if found is None:
+    named = _named(config, "contexts", chosen)
+    if named is None:
         raise Unreachable(f'context "{chosen}" does not exist' if chosen else "no configuration has been provided")
-    entry = {**found, "cluster": cluster or found.get("cluster")}
+    entry = {**named, "cluster": cluster or named.get("cluster")}
     return {**config, "current-context": chosen, "contexts": [{"name": chosen, "context": entry}]}
 
 
 def active_cluster(config: Config, *, context: str = "", cluster: str = "") -> Mapping[str, Any] | None:
-    """What the kubeconfig says of the cluster in use; None when it does not say."""
-    found = _named(config, "contexts", context or str(config.get("current-context") or ""))
-    if found is None:
+    """The kubeconfig's entry of the cluster in use; None when it has none."""
+    entry = _named(config, "contexts", context or str(config.get("current-context") or ""))
+    if entry is None:
         return None
-    return _named(config, "clusters", cluster or str(found.get("cluster") or ""))
+    return _named(config, "clusters", cluster or str(entry.get("cluster") or ""))
 
 
 def namespace(config: Config) -> str:
     """The current context's namespace, `default` when it names none."""
-    found = _named(config, "contexts", str(config.get("current-context") or "")) or {}
-    return str(found.get("namespace") or "default")
+    entry = _named(config, "contexts", str(config.get("current-context") or "")) or {}
+    return str(entry.get("namespace") or "default")

@@ -1,9 +1,9 @@
-"""What the engine asks for, in plain data."""
+"""The engine's requests and their results, as plain data."""
 
 from dataclasses import dataclass, field
 
-from . import kinds
-from .properties import Map
+from ..objects import kinds
+from ..objects.properties import Map
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Written:
     state: Map
     inputs: Map = field(default_factory=dict)
     problem: str = ""
-    """Why the resource is not ready, although it is there; empty when it is."""
+    """Why the resource exists but is not ready; empty when it is ready."""
     reasons: list[str] = field(default_factory=list)
 
 

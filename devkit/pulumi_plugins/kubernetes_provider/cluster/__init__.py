@@ -1,0 +1,1 @@
+"""The cluster that the provider is configured for: settings, kubeconfig, requests and the kinds that it serves."""

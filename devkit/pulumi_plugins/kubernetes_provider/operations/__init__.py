@@ -1,0 +1,1 @@
+"""What the engine has the provider do with one resource: check, diff, read, write, delete."""
