@@ -54,7 +54,9 @@ def test_an_installed_command_explains_itself(environment: Path, command: str) -
 
 
 def test_the_rules_of_the_policy_pack_need_nothing_else(environment: Path) -> None:
-    done = run(environment / "python", "-c", "from guard import RESOURCE_RULES; print(RESOURCE_RULES[0].name)")
+    done = run(
+        environment / "python", "-c", "from modelops_policies import RESOURCE_RULES; print(RESOURCE_RULES[0].name)"
+    )
     assert done.stdout == "image-by-digest\n", done.stderr
 
 

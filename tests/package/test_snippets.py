@@ -19,7 +19,7 @@ import yaml
 
 import preview_comment
 from devkit import cli
-from guard import RESOURCE_RULES, STACK_RULES, Level
+from modelops_policies import RESOURCE_RULES, STACK_RULES, Level
 from modelops_runtime.data.pipeline import Pipeline
 from stacks.models import Settings
 from tests.unit.components import test_docs
