@@ -91,7 +91,7 @@ class Elasticsearch:
             raise OSError(f"no answer yet: {error}") from error
 
     def ask(self, path: str, body: object = None) -> Any:
-        """Asks the node itself, without the front."""
+        """Queries the node itself, past the proxy."""
         arguments = ["curl", "-s", "-m", "60", f"http://127.0.0.1:9200{path}"]
         if body is not None:
             arguments += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]

@@ -22,8 +22,8 @@ from modelops import DataPipeline, ModelImage, ModelService, MonitoringStack, Tr
 from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import EMPTY, ask, over_time, queries
 from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.canary_support import faulty_image
 from tests.cluster.serving.support import Serving, image_args
-from tests.cluster.serving.watching import faulty_image
 from tests.cluster.support import eventually, exposure, kubectl, platform_facts
 from tests.cluster.training.registry import stand_in
 from tests.load import INPUTS, load

@@ -14,8 +14,8 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.canary_support import CanarySetup, analysis_record, prometheus_program
 from tests.cluster.serving.support import Serving, versions
-from tests.cluster.serving.watching import Watch, record, watch_program
 from tests.cluster.support import eventually, platform_facts
 from tests.load import INPUTS, Seen, load, take
 
@@ -30,16 +30,16 @@ SECONDS = 300
 
 
 @pytest.fixture(scope="module")
-def watch(serving: Serving, platform_env: dict[str, str]) -> Watch:
+def setup(serving: Serving, platform_env: dict[str, str]) -> CanarySetup:
     stack = serving.new_stack()
-    stack.up(watch_program(serving, platform_facts()))
-    return Watch(**stack.outputs())
+    stack.up(prometheus_program(serving, platform_facts()))
+    return CanarySetup(**stack.outputs())
 
 
-def canary_of(kind: str, serving: Serving, watch: Watch) -> dict[str, Any]:
-    images = {"errors": watch.errors, "slow": watch.slow}
+def canary_of(kind: str, serving: Serving, setup: CanarySetup) -> dict[str, Any]:
+    images = {"errors": setup.errors, "slow": setup.slow}
     analysis = {
-        "prometheus_url": watch.prometheus_url,
+        "prometheus_url": setup.prometheus_url,
         "min_requests": 150,
         "min_seconds": 45,
         "interval_seconds": 5,
@@ -73,14 +73,14 @@ def program(serving: Serving, services: Mapping[str, Mapping[str, Any]]) -> Prog
     return build
 
 
-def with_canaries(serving: Serving, watch: Watch, **instead: Mapping[str, Any]) -> Program:
+def with_canaries(serving: Serving, setup: CanarySetup, **instead: Mapping[str, Any]) -> Program:
     """Each service with its canary, or as `instead` says."""
-    return program(serving, {**{kind: {"canary": canary_of(kind, serving, watch)} for kind in FINAL}, **instead})
+    return program(serving, {**{kind: {"canary": canary_of(kind, serving, setup)} for kind in FINAL}, **instead})
 
 
 @pytest.fixture(scope="module")
-def canaries(serving: Serving, watch: Watch) -> Program:
-    return with_canaries(serving, watch)
+def canaries(serving: Serving, setup: CanarySetup) -> Program:
+    return with_canaries(serving, setup)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def final_records(serving: Serving) -> Records:
     found: Records = {}
 
     def final() -> bool:
-        found.update({kind: record(serving.namespace, kind) for kind in FINAL})
+        found.update({kind: analysis_record(serving.namespace, kind) for kind in FINAL})
         return all(entry.get("verdict", "hold") != "hold" for entry in found.values())
 
     with suppress(AssertionError):  # what is missing is told below
@@ -222,10 +222,10 @@ def test_the_same_verdicts_again_change_nothing(stack: Stack, canaries: Program)
 
 @pytest.mark.usefixtures("decided")
 def test_naming_the_promoted_version_ends_the_canary_without_a_rollout(
-    serving: Serving, stack: Stack, watch: Watch, under_load: dict[str, Seen]
+    serving: Serving, stack: Stack, setup: CanarySetup, under_load: dict[str, Seen]
 ) -> None:
     before = {pod["metadata"]["uid"] for pod in serving.pods("good", track="stable")}
-    stack.up(with_canaries(serving, watch, good={"alias": "twin"}))
+    stack.up(with_canaries(serving, setup, good={"alias": "twin"}))
     assert {pod["metadata"]["uid"] for pod in serving.pods("good", track="stable")} == before
     assert serving.pods("good", track="canary") == []
     assert not under_load["good"].failed

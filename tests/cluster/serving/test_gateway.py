@@ -12,8 +12,8 @@ import pytest
 
 from modelops.kubernetes import certificates
 from tests.cluster.serving import gateway
+from tests.cluster.serving.canary_support import write_analysis_record
 from tests.cluster.serving.support import WRONG_SLOPE, Serving
-from tests.cluster.serving.watching import write_record
 from tests.cluster.support import apply, eventually
 from tests.load import INPUTS, Seen, load, take
 
@@ -90,7 +90,7 @@ class TestWeights:
     ) -> None:
         stack.up(self.program(serving, 40))
         old, new = serving.uri("double"), serving.uri("wrong")
-        write_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
+        write_analysis_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
         with load(url(address), callers=2, pause_seconds=0.01, inputs=INPUTS, host=HOST) as meanwhile:
             stack.up(self.program(serving, 40))
             eventually(lambda: set(self.shared(address, 50).answers) <= OLD, 60)

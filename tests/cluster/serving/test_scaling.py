@@ -9,8 +9,8 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.serving import adapter
+from tests.cluster.serving.canary_support import prometheus_program
 from tests.cluster.serving.support import Serving
-from tests.cluster.serving.watching import watch_program
 from tests.cluster.support import eventually, kubectl, platform_facts
 from tests.load import load
 
@@ -43,8 +43,8 @@ def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: C
 def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapter(
     serving: Serving, platform_env: dict[str, str], figure: Callable[[str], None]
 ) -> None:
-    watch, stack = serving.new_stack(), serving.new_stack()
-    watch.up(watch_program(serving, platform_facts(), faults=()))
+    prometheus, stack = serving.new_stack(), serving.new_stack()
+    prometheus.up(prometheus_program(serving, platform_facts(), faults=()))
     bounds = {
         "min_replicas": 1,
         "max_replicas": 3,
@@ -56,7 +56,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
     without = serving.program("measured", exposed=True)
     shape = {"exposed": True, "autoscaling": bounds}
     try:
-        with adapter.installed(watch.outputs()["prometheus_url"]):
+        with adapter.installed(prometheus.outputs()["prometheus_url"]):
             stack.up(without)
             with load(stack.outputs()["predict_url"], callers=6, kept=3, pause_seconds=0.1) as seen:
                 # Both metrics are what `up` waits for.
@@ -73,7 +73,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
             assert latency < 60
             stack.destroy()
     finally:
-        watch.destroy()
+        prometheus.destroy()
 
 
 def impatient(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.canary_support import write_analysis_record
 from tests.cluster.serving.support import BROKEN, WRONG_SLOPE, Serving, versions
-from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl
 from tests.load import INPUTS, Seen, load, take
 
@@ -50,7 +50,9 @@ def test_an_autoscaled_canary_goes_and_the_next_one_comes(serving: Serving) -> N
     # By now the number of pods is the autoscaler's own field.
     eventually(lambda: count() == 2, 90)
     old = serving.uri("double")
-    write_record(serving.namespace, "scaled", "roll back", declared=old, stable=old, canary=serving.uri("twin"))
+    write_analysis_record(
+        serving.namespace, "scaled", "roll back", declared=old, stable=old, canary=serving.uri("twin")
+    )
     stack.up(program("twin"))
     eventually(lambda: count() == 0, 60)
     stack.unchanged(program("twin"))

@@ -117,7 +117,7 @@ def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iter
             "training": {
                 "namespace": namespace,
                 "image": image,
-                "model_name": "light",
+                "model_name": "line",
                 "framework": "other",
                 "command": ["python3", "-c", done],
                 "publisher": {"command": ["python3", "-c", "print('published')"]},

@@ -15,7 +15,7 @@ import modelops
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import REPOSITORY, exposure, get_json, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.light import program_text
+from tests.cluster.training.plain_trainings import program_text
 from tests.cluster.training.registry import TINY, Program, stand_in
 
 pytestmark = [pytest.mark.training, pytest.mark.long]

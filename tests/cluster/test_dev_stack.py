@@ -1,4 +1,4 @@
-"""From source to a served and watched model, and what happens when something changes or breaks.
+"""The dev stack, from source to a served and monitored model, and what happens when something changes or breaks.
 
 The tests share one stack. Each takes it as it is, up and serving, and leaves it so; the last one takes it down.
 """
@@ -13,9 +13,9 @@ import pytest
 from tests.cluster.support import REPOSITORY, ProjectStack, eventually, get_json, kubectl, objects, post
 from tests.load import load
 
-pytestmark = pytest.mark.first_light
+pytestmark = pytest.mark.dev_stack
 
-STACK = "firstlight"
+STACK = "devtest"
 NAMESPACE = f"modelops-{STACK}"
 ALWAYS = {
     "url",
