@@ -18,7 +18,7 @@ from tests.cluster.data.pipelines import CLAIM, MAIL, PERSON, SALT, STEPS, TYPES
 from tests.cluster.provider.harness import Program, Stack
 from tests.cluster.support import apply, eventually, exposure, get_json, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.registry import TINY, stand_in
+from tests.cluster.training.registry import TINY, platform_image
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 
@@ -93,7 +93,7 @@ def stack(pipelines: Pipelines) -> Iterator[Stack]:
     metadata = {"name": "alerts", "namespace": pipelines.namespace, "labels": {"app": "alerts"}}
     container = {
         "name": "alertmanager",
-        "image": stand_in(platform_facts(), "alertmanager"),
+        "image": platform_image(platform_facts(), "alertmanager"),
         "args": ["--config.file=/etc/alertmanager/config.json", "--storage.path=/tmp", "--cluster.listen-address="],
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/alertmanager"},
@@ -136,7 +136,7 @@ def program(pipelines: Pipelines, train_image: str, **gate: dict[str, float]) ->
 
     def build(provider: k8s.Provider) -> Mapping[str, Any]:
         there = pulumi.ResourceOptions(provider=provider)
-        settings: dict[str, Any] = {"image": stand_in(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
+        settings: dict[str, Any] = {"image": platform_image(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
         registry = modelops.ModelRegistry(
             "flow-registry",
             {"namespace": pipelines.namespace, "expose": exposed, **settings},

@@ -84,7 +84,7 @@ def test_a_schedule_prepares_what_is_new_and_nothing_else(pipelines: Pipelines) 
 def test_an_object_store_is_source_and_destination(pipelines: Pipelines, object_store: ObjectStore) -> None:
     raw = "import pathlib; f = pathlib.Path('/data/{}/raw'); f.mkdir(); (f / 'a.csv').write_text('a,y\\n' + rows)"
     script = "rows = ''.join(f'{n},{n % 2}\\n' for n in range(50)); " + raw.format(object_store.bucket)
-    arguments = ("--namespace", object_store.namespace, "s3", "--container", "volume")
+    arguments = ("--namespace", object_store.namespace, "s3", "--container", "shell")
     kubectl("exec", *arguments, "--", "python3", "-c", script)
     stack = pipelines.new_stack()
     changes = {

@@ -20,7 +20,7 @@ from tests.cluster.data.pipelines import CLAIM, Pipelines
 from tests.cluster.provider.harness import Program
 from tests.cluster.support import REPOSITORY, eventually, exposure, get_json, kubectl, objects, platform_facts, post
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.registry import TINY, stand_in
+from tests.cluster.training.registry import TINY, platform_image
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 
@@ -59,7 +59,7 @@ def program(pipelines: Pipelines, images: dict[str, str], name: str, **changes: 
 
     def build(provider: k8s.Provider) -> Mapping[str, Any]:
         there = pulumi.ResourceOptions(provider=provider)
-        settings: dict[str, Any] = {"image": stand_in(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
+        settings: dict[str, Any] = {"image": platform_image(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
         registry = modelops.ModelRegistry(
             f"{name}-registry",
             {"namespace": pipelines.namespace, "expose": exposed, **settings},  # type: ignore[typeddict-item]

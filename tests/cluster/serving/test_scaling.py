@@ -31,12 +31,12 @@ def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: C
     shape = {"exposed": True, "autoscaling": bounds, "resources": {"cpu": "20m", "memory": "96Mi"}}
     stack.up(serving.program("scaled", **shape))
     assert len(serving.pods("scaled")) == 1
-    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0) as seen:
+    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0) as result:
         most = eventually(lambda: (found := len(serving.pods("scaled"))) >= 2 and found, 5 * MINUTES)
         # The count is the autoscaler's: an update leaves it alone.
         stack.unchanged(serving.program("scaled", **shape))
     eventually(lambda: len(serving.pods("scaled")) == 1, 6 * MINUTES)
-    figure(f"autoscaler: 1 → {most} → 1 pods, {seen.answered} requests answered, {len(seen.failed)} failed")
+    figure(f"autoscaler: 1 → {most} → 1 pods, {result.answered} requests answered, {len(result.failed)} failed")
     stack.destroy()
 
 
@@ -58,7 +58,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
     try:
         with adapter.installed(prometheus.outputs()["prometheus_url"]):
             stack.up(without)
-            with load(stack.outputs()["predict_url"], callers=6, kept=3, pause_seconds=0.1) as seen:
+            with load(stack.outputs()["predict_url"], callers=6, kept=3, pause_seconds=0.1) as result:
                 # Both metrics are what `up` waits for.
                 stack.up(serving.program("measured", **shape))
                 most = eventually(lambda: (found := len(serving.pods("measured"))) >= 2 and found, 5 * MINUTES)
@@ -68,7 +68,7 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
             eventually(lambda: len(serving.pods("measured")) == 1, 6 * MINUTES)
             figure(
                 f"autoscaler by requests per second: 1 → {most} → 1 pods at {rate:.0f} a second and pod, "
-                f"p99 {1000 * latency:.1f} ms, {seen.answered} answered, {len(seen.failed)} failed"
+                f"p99 {1000 * latency:.1f} ms, {result.answered} answered, {len(result.failed)} failed"
             )
             assert latency < 60
             stack.destroy()

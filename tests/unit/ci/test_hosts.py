@@ -18,7 +18,7 @@ TOKEN = "the-token-of-the-test"
 BOT = "github-actions[bot]"
 
 
-class Forge:
+class FakeHost:
     """Comments and issues of one project."""
 
     def __init__(self) -> None:
@@ -44,8 +44,8 @@ class Forge:
             wanted = [issue for issue in self.issues if issue["state"] == query.get("state", issue["state"])]
             return self._many(method, self.issues if method == "POST" else wanted, query, body)
         if one and method in ("PATCH", "PUT"):
-            place = self.issues if re.fullmatch(r"issues/\d+", path) else self.notes
-            [entry] = [entry for entry in place if entry["id"] == int(one[1])]
+            entries = self.issues if re.fullmatch(r"issues/\d+", path) else self.notes
+            [entry] = [entry for entry in entries if entry["id"] == int(one[1])]
             if body.pop("state_event", None) == "close":
                 body["state"] = "closed"
             entry.update(body)
@@ -53,37 +53,37 @@ class Forge:
         return 404, {}
 
     def _many(
-        self, method: str, place: list[dict[str, Any]], query: dict[str, str], body: dict[str, Any]
+        self, method: str, entries: list[dict[str, Any]], query: dict[str, str], body: dict[str, Any]
     ) -> tuple[int, Any]:
         if method == "GET":
             size, page = int(query["per_page"]), int(query["page"])
-            return 200, place[(page - 1) * size : page * size]
-        number = len(place) + 1
-        place.append({"id": number, "number": number, "iid": number, "user": {"login": BOT}, "state": "open", **body})
-        return 201, place[-1]
+            return 200, entries[(page - 1) * size : page * size]
+        number = len(entries) + 1
+        entries.append({"id": number, "number": number, "iid": number, "user": {"login": BOT}, "state": "open", **body})
+        return 201, entries[-1]
 
 
 @pytest.fixture
-def forge() -> Forge:
-    return Forge()
+def host() -> FakeHost:
+    return FakeHost()
 
 
 @pytest.fixture
-def address(forge: Forge) -> Iterator[str]:
+def address(host: FakeHost) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or b"{}")
             parts = urllib.parse.urlsplit(self.path)
-            forge.requests.append((self.command, parts.path))
+            host.requests.append((self.command, parts.path))
             authorization = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            forge.tokens.append(authorization or self.headers.get("PRIVATE-TOKEN", ""))
+            host.tokens.append(authorization or self.headers.get("PRIVATE-TOKEN", ""))
             headers: dict[str, str] = {}
-            if forge.failures:
-                (status, headers), answer = forge.failures.pop(0), {}
+            if host.failures:
+                (status, headers), answer = host.failures.pop(0), {}
             else:
                 query = dict(urllib.parse.parse_qsl(parts.query))
-                status, answer = forge.answer(self.command, parts.path, query, body)
+                status, answer = host.answer(self.command, parts.path, query, body)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -129,40 +129,40 @@ def post(kind: str, address: str) -> Callable[..., int]:
 
 
 def test_one_comment_is_made_and_then_updated_in_place(
-    forge: Forge, post: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    host: FakeHost, post: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [post(name) for name in ("create", "retrain", "retrain")] == [0, 0, 0]
     assert capsys.readouterr().out.split("\n") == ["comment created", "comment updated", "comment unchanged", ""]
-    [note] = forge.notes
+    [note] = host.notes
     assert "trains 1 run" in note["body"]
-    assert set(forge.tokens) == {TOKEN}
+    assert set(host.tokens) == {TOKEN}
 
 
-def test_its_comment_is_found_behind_hundreds_of_others(forge: Forge, post: Callable[..., int]) -> None:
-    forge.notes = [{"id": n, "user": {"login": "somebody"}, "body": f"word {n}"} for n in range(1, 251)]
+def test_its_comment_is_found_behind_hundreds_of_others(host: FakeHost, post: Callable[..., int]) -> None:
+    host.notes = [{"id": n, "user": {"login": "somebody"}, "body": f"word {n}"} for n in range(1, 251)]
     assert [post("create"), post("retrain")] == [0, 0]
-    assert len(forge.notes) == 251
+    assert len(host.notes) == 251
 
 
-def test_a_comment_of_somebody_else_with_its_marker_is_left_alone(forge: Forge, post: Callable[..., int]) -> None:
-    forge.notes = [{"id": 1, "user": {"login": "mallory"}, "body": "<!-- preview-comment:preview --> mine"}]
+def test_a_comment_of_somebody_else_with_its_marker_is_left_alone(host: FakeHost, post: Callable[..., int]) -> None:
+    host.notes = [{"id": 1, "user": {"login": "mallory"}, "body": "<!-- preview-comment:preview --> mine"}]
     assert post("create") == 0
-    assert forge.notes[0]["body"].endswith("mine") and len(forge.notes) == 2
+    assert host.notes[0]["body"].endswith("mine") and len(host.notes) == 2
 
 
-def test_two_keys_are_two_comments(forge: Forge, post: Callable[..., int]) -> None:
+def test_two_keys_are_two_comments(host: FakeHost, post: Callable[..., int]) -> None:
     assert [post("create"), post("create", "--key", "other"), post("create")] == [0, 0, 0]
-    assert len(forge.notes) == 2
+    assert len(host.notes) == 2
 
 
 def test_drift_keeps_one_issue_and_closes_it_when_it_is_gone(
-    kind: str, forge: Forge, post: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    kind: str, host: FakeHost, post: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened = "open" if kind == "github" else "opened"
     assert post("unchanged", "--drift") == 0
-    assert forge.issues == []
+    assert host.issues == []
     assert post("drift", "--drift") == 0
-    forge.issues[0]["state"] = opened
+    host.issues[0]["state"] = opened
     assert [post("drift", "--drift"), post("unchanged", "--drift")] == [0, 0]
     assert capsys.readouterr().out.split("\n")[:4] == [
         "issue nothing to report",
@@ -170,30 +170,30 @@ def test_drift_keeps_one_issue_and_closes_it_when_it_is_gone(
         "issue unchanged",
         "issue closed",
     ]
-    [issue] = forge.issues
+    [issue] = host.issues
     assert issue["title"] == "Drift" and issue["state"] == "closed"
 
 
-def test_a_busy_host_is_asked_again(forge: Forge, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_host_is_asked_again(host: FakeHost, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
-    forge.failures = [(503, {}), (429, {"Retry-After": "7"})]
+    host.failures = [(503, {}), (429, {"Retry-After": "7"})]
     assert post("create") == 0
-    assert waited == [1, 7] and len(forge.notes) == 1
+    assert waited == [1, 7] and len(host.notes) == 1
 
 
 def test_a_comment_that_may_have_been_taken_is_not_sent_twice(
-    forge: Forge, post: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    host: FakeHost, post: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = forge.answer
+    taken = host.answer
 
     def flaky(method: str, *rest: Any) -> tuple[int, Any]:
         status, answer = taken(method, *rest)
         return (502, {}) if method == "POST" else (status, answer)
 
-    monkeypatch.setattr(forge, "answer", flaky)
+    monkeypatch.setattr(host, "answer", flaky)
     assert post("create") == 3
-    assert len(forge.notes) == 1
+    assert len(host.notes) == 1
 
 
 @pytest.mark.parametrize(
@@ -209,15 +209,15 @@ def test_a_refusal_says_what_to_do_and_never_the_token(
     status: int,
     headers: dict[str, str],
     message: str,
-    forge: Forge,
+    host: FakeHost,
     post: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    forge.failures = [(status, headers)]
+    host.failures = [(status, headers)]
     assert post("create") == 3
     said = capsys.readouterr().err
     assert message in said and TOKEN not in said
-    assert len(forge.requests) == 1
+    assert len(host.requests) == 1
 
 
 def test_a_host_out_of_reach_is_named(
@@ -229,7 +229,7 @@ def test_a_host_out_of_reach_is_named(
 
 
 def test_a_token_is_never_sent_in_clear(post: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert post("create", "--api", "http://forge.example.com") == 2
+    assert post("create", "--api", "http://git.example.com") == 2
     assert "must be https://" in capsys.readouterr().err
 
 
