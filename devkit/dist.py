@@ -15,7 +15,7 @@ from devkit.paths import REPOSITORY
 PACKAGES = {
     "components": ("modelops", "modelops_pulumi"),
     "model": ("modelops_runtime",),
-    "policies": ("guard",),
+    "policies": ("modelops_policies",),
     "ci": ("previews",),
 }
 """The folders with a distribution each, and the packages that it must contain completely."""

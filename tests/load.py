@@ -1,4 +1,4 @@
-"""Load on a model service, and what its clients saw: no request is tried again, and every failure is kept."""
+"""Load on a model service and its results: no request is retried, and every failure is recorded."""
 
 import http.client
 import itertools
@@ -26,8 +26,8 @@ class Failure(NamedTuple):
 
 
 @dataclass
-class Seen:
-    """What clients got."""
+class LoadResult:
+    """Predictions and failures of all clients."""
 
     answers: Counter[tuple[float, float]] = field(default_factory=Counter)
     """Predictions, by input and output."""
@@ -58,16 +58,16 @@ class Seen:
             self.closed += closed
 
 
-class Caller:
-    """Asks one service, over a connection that it keeps or a new one each time."""
+class Client:
+    """Sends requests to one service, over a keep-alive connection or a new one each time."""
 
-    def __init__(self, url: str, seen: Seen, *, keeps: bool = False, host: str | None = None) -> None:
+    def __init__(self, url: str, result: LoadResult, *, keeps: bool = False, host: str | None = None) -> None:
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
-        self._path, self._seen, self._keeps = parts.path, seen, keeps
+        self._path, self._result, self._keeps = parts.path, result, keeps
         self._headers = {"Content-Type": "application/json", **({"Host": host} if host else {})}
 
-    def ask(self, value: float) -> None:
+    def send(self, value: float) -> None:
         """One request."""
         kind, status = "kept" if self._keeps else "new", None
         try:
@@ -77,9 +77,9 @@ class Caller:
             status = answer.status
             if status != 200:
                 raise ValueError(f"{status} {content[:200]!r}")
-            self._seen.note((value, json.loads(content)["outputs"][0]), answer.will_close)
+            self._result.note((value, json.loads(content)["outputs"][0]), answer.will_close)
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-            self._seen.failed.append(Failure(status, f"{kind} connection: {error!r}"))
+            self._result.failed.append(Failure(status, f"{kind} connection: {error!r}"))
             if status is None:
                 self._connection.close()
         if not self._keeps:
@@ -95,31 +95,31 @@ def load(
     pause_seconds: float = 0.02,
     inputs: Sequence[float] = (0.5,),
     host: str | None = None,
-) -> Iterator[Seen]:
-    """Callers that ask for as long as the block runs; `kept` of them keep their connections."""
-    seen, stop = Seen(), threading.Event()
+) -> Iterator[LoadResult]:
+    """Clients that send requests while the block runs; `kept` of them keep their connections alive."""
+    result, stop = LoadResult(), threading.Event()
 
-    def ask_on(number: int) -> None:
-        caller, values = Caller(url, seen, keeps=number < kept, host=host), itertools.cycle(inputs)
+    def send_until_stopped(number: int) -> None:
+        client, values = Client(url, result, keeps=number < kept, host=host), itertools.cycle(inputs)
         while not stop.wait(pause_seconds):
-            caller.ask(next(values))
+            client.send(next(values))
 
     with ThreadPoolExecutor(callers) as pool:
-        running = [pool.submit(ask_on, number) for number in range(callers)]
+        running = [pool.submit(send_until_stopped, number) for number in range(callers)]
         try:
-            yield seen
+            yield result
         finally:
             stop.set()
     for each in running:
         each.result()
 
 
-def take(
+def send_requests(
     url: str, requests: int, *, callers: int = 8, inputs: Sequence[float] = INPUTS, host: str | None = None
-) -> Seen:
-    """What that many requests got, each over a connection of its own."""
-    seen = Seen()
+) -> LoadResult:
+    """Sends that many requests, each over a connection of its own."""
+    result = LoadResult()
     with ThreadPoolExecutor(callers) as pool:
         values = itertools.islice(itertools.cycle(inputs), requests)
-        list(pool.map(lambda value: Caller(url, seen, host=host).ask(value), values))
-    return seen
+        list(pool.map(lambda value: Client(url, result, host=host).send(value), values))
+    return result

@@ -46,16 +46,16 @@ class ObjectStore:
     def objects(self, prefix: str = "") -> list[str]:
         """The keys of the bucket's objects that start with `prefix`."""
         folder = f"/data/{self.bucket}"
-        found = self._look("find", folder, "-type", "f", "-not", "-path", "*/.*").splitlines()
+        found = self._exec("find", folder, "-type", "f", "-not", "-path", "*/.*").splitlines()
         keys = sorted(path.removeprefix(f"{folder}/") for path in found)
         return [key for key in keys if key.startswith(prefix)]
 
     def remove(self, prefix: str) -> None:
         """Deletes everything under a prefix that is a folder, as a lost bucket would."""
-        self._look("rm", "-rf", f"/data/{self.bucket}/{prefix}")
+        self._exec("rm", "-rf", f"/data/{self.bucket}/{prefix}")
 
-    def _look(self, *command: str) -> str:
-        return kubectl("exec", "--namespace", self.namespace, "s3", "--container", "look", "--", *command)
+    def _exec(self, *command: str) -> str:
+        return kubectl("exec", "--namespace", self.namespace, "s3", "--container", "shell", "--", *command)
 
 
 def upstream_image() -> str:
@@ -125,7 +125,7 @@ def _manifests(store: ObjectStore, shell_image: str) -> list[dict[str, Any]]:
         "initContainers": [first],
         "containers": [
             server,
-            {"name": "look", "command": ["sleep", "infinity"], "volumeMounts": [data], **shell},
+            {"name": "shell", "command": ["sleep", "infinity"], "volumeMounts": [data], **shell},
         ],
     }
     ports = [{"port": _PORT, "targetPort": _PORT}]

@@ -16,7 +16,7 @@ from pulumi.provider.experimental.component import ComponentProvider
 import modelops
 from modelops.__main__ import COMPONENTS
 from tests.package import consumer
-from tests.package.outside import outside
+from tests.package.clean_environment import clean_environment
 from tests.unit.components.harness import IMAGE, Program, Resource, provider, run
 
 HERE = Path(__file__).parent
@@ -137,7 +137,7 @@ def test_pyright_takes_a_choice_as_its_text_too_and_finds_a_wrong_one(installed:
     program = (HERE / "consumer.py").read_text()
     for framework, problems in (("modelops.Framework.PYTORCH", 0), ('"tensorflow"', 0), ('"tensorflow 2"', 1)):
         (installed / "consumer.py").write_text(program.replace("modelops.Framework.TENSORFLOW", framework))
-        done = subprocess.run(pyright, cwd=installed, env=outside(), capture_output=True, text=True)
+        done = subprocess.run(pyright, cwd=installed, env=clean_environment(), capture_output=True, text=True)
         assert (done.returncode, done.stdout.count("error:")) == (problems, problems), done.stdout
 
 

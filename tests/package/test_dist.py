@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devkit import dist
-from tests.package.outside import outside
+from tests.package.clean_environment import clean_environment
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +23,12 @@ def environment(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     command = [sys.executable, "-m", "pip", "--python", folder, "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*command, *built.glob("*.whl")], check=True, env=outside())
+    subprocess.run([*command, *built.glob("*.whl")], check=True, env=clean_environment())
     return folder / "bin"
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, cwd="/", env=outside())
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", env=clean_environment())
 
 
 def test_each_archive_has_the_licence_and_every_file_of_its_packages(built: Path) -> None:
@@ -54,7 +54,9 @@ def test_an_installed_command_explains_itself(environment: Path, command: str) -
 
 
 def test_the_rules_of_the_policy_pack_need_nothing_else(environment: Path) -> None:
-    done = run(environment / "python", "-c", "from guard import RESOURCE_RULES; print(RESOURCE_RULES[0].name)")
+    done = run(
+        environment / "python", "-c", "from modelops_policies import RESOURCE_RULES; print(RESOURCE_RULES[0].name)"
+    )
     assert done.stdout == "image-by-digest\n", done.stderr
 
 

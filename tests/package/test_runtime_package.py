@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelops_runtime.__main__ import COMMANDS
-from tests.package.outside import outside
+from tests.package.clean_environment import clean_environment
 
 MODEL = Path(__file__).resolve().parents[2] / "model"
 CORE = [
@@ -34,13 +34,15 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [wheel] = folder.glob("*.whl")
     python = folder / "venv" / "bin" / "python"
     subprocess.run(
-        [*pip, "--python", python, "install", "-q", "--no-deps", "--no-index", wheel], check=True, env=outside()
+        [*pip, "--python", python, "install", "-q", "--no-deps", "--no-index", wheel],
+        check=True,
+        env=clean_environment(),
     )
     return python.parent
 
 
 def run(command: list[str | Path], **variables: str) -> "subprocess.CompletedProcess[str]":
-    kept = {key: value for key, value in outside().items() if not key.startswith(("MODELOPS_", "MLFLOW_"))}
+    kept = {key: value for key, value in clean_environment().items() if not key.startswith(("MODELOPS_", "MLFLOW_"))}
     return subprocess.run(command, cwd="/", env=kept | variables, capture_output=True, text=True, timeout=60)
 
 

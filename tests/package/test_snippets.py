@@ -19,7 +19,7 @@ import yaml
 
 import preview_comment
 from devkit import cli
-from guard import RESOURCE_RULES, STACK_RULES, Level
+from modelops_policies import RESOURCE_RULES, STACK_RULES, Level
 from modelops_runtime.data.pipeline import Pipeline
 from stacks.models import Settings
 from tests.unit.components import test_docs
@@ -39,8 +39,8 @@ ELSEWHERE = {
 }
 """Pages whose Python another test runs."""
 RUN_BY = {
-    "curl": "tests/cluster/test_first_light.py",
-    "kubectl get configmap": "tests/cluster/serving/watching.py",
+    "curl": "tests/cluster/test_dev_stack.py",
+    "kubectl get configmap": "tests/cluster/serving/canary_support.py",
     "kubectl -n NS create job": "tests/cluster/training/test_registry_production.py",
     "kubectl -n NS rollout restart": "tests/cluster/training/registry.py",
     "pulumi preview --json": "ci/steps/preview.sh",

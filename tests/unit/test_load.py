@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.load import INPUTS, load, take
+from tests.load import INPUTS, load, send_requests
 
 
 class Server(ThreadingHTTPServer):
@@ -56,26 +56,26 @@ def server() -> Iterator[Server]:
 
 def test_answers_errors_and_broken_connections_are_counted_apart(server: Server) -> None:
     server.statuses = itertools.cycle([200, 500, 0])
-    seen = take(server.url, 30, callers=1)
-    assert Counter(failure.status for failure in seen.failed) == {500: 10, None: 10}
-    assert (seen.answered, seen.outputs, seen.total) == (10, {2.0}, 30)
+    result = send_requests(server.url, 30, callers=1)
+    assert Counter(failure.status for failure in result.failed) == {500: 10, None: 10}
+    assert (result.answered, result.outputs, result.total) == (10, {2.0}, 30)
 
 
 def test_a_share_counts_predictions_by_input_and_output(server: Server) -> None:
-    seen = take(server.url, len(INPUTS))
-    assert (seen.share((0.5, 2.0)), seen.share((0.25, 2.0), (0.75, 2.0)), seen.share((0.5, 9.0))) == (60, 40, 0)
+    result = send_requests(server.url, len(INPUTS))
+    assert (result.share((0.5, 2.0)), result.share((0.25, 2.0), (0.75, 2.0)), result.share((0.5, 9.0))) == (60, 40, 0)
 
 
 @pytest.mark.parametrize("kept", [0, 1])
 def test_a_caller_keeps_its_connection_or_opens_a_new_one_each_time(server: Server, kept: int) -> None:
-    with load(server.url, callers=1, kept=kept, pause_seconds=0) as seen:
+    with load(server.url, callers=1, kept=kept, pause_seconds=0) as result:
         time.sleep(0.5)
-    assert seen.answered > 1 and not seen.failed
-    assert server.connections == (1 if kept else seen.answered)
+    assert result.answered > 1 and not result.failed
+    assert server.connections == (1 if kept else result.answered)
 
 
 def test_a_connection_that_breaks_under_a_kept_caller_is_a_failure_and_is_opened_again(server: Server) -> None:
     server.statuses = itertools.chain([200, 0], itertools.repeat(200))
-    with load(server.url, callers=1, kept=1, pause_seconds=0) as seen:
+    with load(server.url, callers=1, kept=1, pause_seconds=0) as result:
         time.sleep(0.5)
-    assert [failure.status for failure in seen.failed] == [None] and server.connections == 2
+    assert [failure.status for failure in result.failed] == [None] and server.connections == 2

@@ -1,11 +1,11 @@
-"""The pipeline's image, one namespace with a volume that has raw data, and a pod that looks into the volume."""
+"""The pipeline's image, one namespace with a volume that has raw data, and a pod that mounts the volume."""
 
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.data.place import Place
+from tests.cluster.data.pipelines import Pipelines
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import apply, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
@@ -19,10 +19,10 @@ def prepare_image(platform_env: dict[str, str], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="package")
-def place(
+def pipelines(
     platform_env: dict[str, str], test_image: str, prepare_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
-    """Where pipelines run."""
+) -> Iterator[Pipelines]:
+    """Runs pipelines in a namespace with raw data."""
     namespace = f"data-{uuid.uuid4().hex[:8]}"
     folder = tmp_path_factory.mktemp("data")
     made: list[Stack] = []
@@ -33,10 +33,10 @@ def place(
 
     kubectl("create", "namespace", namespace)
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    found = Place(namespace, prepare_image, new_stack)
+    found = Pipelines(namespace, prepare_image, new_stack)
     try:
-        apply(found.claim(), found.looker(test_image), found.salt())
-        kubectl("wait", "--namespace", namespace, "--for=condition=Ready", "pod/look", "--timeout=180s")
+        apply(found.claim(), found.volume_pod(test_image), found.salt_secret())
+        kubectl("wait", "--namespace", namespace, "--for=condition=Ready", "pod/volume", "--timeout=180s")
         found.write_raw_data()
         yield found
     finally:

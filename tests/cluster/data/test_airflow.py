@@ -14,11 +14,11 @@ import pytest
 import modelops
 from modelops.core.images import AIRFLOW_IMAGE
 from tests.cluster import s3
-from tests.cluster.data.place import CLAIM, MAIL, PERSON, SALT, STEPS, TYPES, Place
+from tests.cluster.data.pipelines import CLAIM, MAIL, PERSON, SALT, STEPS, TYPES, Pipelines
 from tests.cluster.provider.harness import Program, Stack
 from tests.cluster.support import apply, eventually, exposure, get_json, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.registry import TINY, stand_in
+from tests.cluster.training.registry import TINY, platform_image
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 
@@ -87,13 +87,13 @@ class Airflow:
 
 
 @pytest.fixture(scope="module")
-def stack(place: Place) -> Iterator[Stack]:
-    made = place.new_stack()
+def stack(pipelines: Pipelines) -> Iterator[Stack]:
+    made = pipelines.new_stack()
     config = {"route": {"receiver": "none"}, "receivers": [{"name": "none"}]}
-    metadata = {"name": "alerts", "namespace": place.namespace, "labels": {"app": "alerts"}}
+    metadata = {"name": "alerts", "namespace": pipelines.namespace, "labels": {"app": "alerts"}}
     container = {
         "name": "alertmanager",
-        "image": stand_in(platform_facts(), "alertmanager"),
+        "image": platform_image(platform_facts(), "alertmanager"),
         "args": ["--config.file=/etc/alertmanager/config.json", "--storage.path=/tmp", "--cluster.listen-address="],
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/alertmanager"},
@@ -121,7 +121,7 @@ def stack(place: Place) -> Iterator[Stack]:
     )
     yield made
     made.destroy(succeed=None)
-    kubectl("delete", "pod,service,configmap", "alerts", "--namespace", place.namespace, "--ignore-not-found")
+    kubectl("delete", "pod,service,configmap", "alerts", "--namespace", pipelines.namespace, "--ignore-not-found")
 
 
 @pytest.fixture(scope="module")
@@ -129,27 +129,27 @@ def train_image(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathF
     return TrainingImages(tmp_path_factory.mktemp("train"), platform_facts()).target("train")
 
 
-def program(place: Place, train_image: str, **gate: dict[str, float]) -> Program:
+def program(pipelines: Pipelines, train_image: str, **gate: dict[str, float]) -> Program:
     """A registry, an Airflow and the DAG."""
     facts = platform_facts()
     exposed = exposure()
 
     def build(provider: k8s.Provider) -> Mapping[str, Any]:
         there = pulumi.ResourceOptions(provider=provider)
-        settings: dict[str, Any] = {"image": stand_in(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
+        settings: dict[str, Any] = {"image": platform_image(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
         registry = modelops.ModelRegistry(
             "flow-registry",
-            {"namespace": place.namespace, "expose": exposed, **settings},
+            {"namespace": pipelines.namespace, "expose": exposed, **settings},
             there,  # type: ignore[typeddict-item]
         )
         small = {"cpu": "20m", "memory": "128Mi", "memory_limit": "2Gi"}
         sources = [{"uri": "/data/raw/part-*.csv", "types": TYPES}]
         steps = [*STEPS[:3], {"drop": {"columns": ["who", "note"]}}, *STEPS[3:]]
         args: dict[str, Any] = {
-            "namespace": place.namespace,
+            "namespace": pipelines.namespace,
             "claim": CLAIM,
             "data": {
-                "image": place.image,
+                "image": pipelines.image,
                 "sources": sources,
                 "steps": steps,
                 "target": "y",
@@ -185,20 +185,20 @@ def program(place: Place, train_image: str, **gate: dict[str, float]) -> Program
     return build
 
 
-def airflow(place: Place, stack: Stack) -> Airflow:
+def airflow(pipelines: Pipelines, stack: Stack) -> Airflow:
     said = stack.outputs()
-    secret = json.loads(kubectl("get", "secret", said["admin"], "--namespace", place.namespace, "--output", "json"))
+    secret = json.loads(kubectl("get", "secret", said["admin"], "--namespace", pipelines.namespace, "--output", "json"))
     login = [base64.b64decode(secret["data"][key]).decode() for key in ("username", "password")]
     # Its only pod was replaced, and on a busy machine Airflow takes minutes to start.
     return eventually(lambda: Airflow(said["url"], *login), timeout_seconds=400)  # type: ignore[no-any-return]
 
 
-def alerts(place: Place) -> list[str]:
+def alerts(pipelines: Pipelines) -> list[str]:
     """Names of the alerts that Alertmanager holds as active."""
     script = (
         f"import urllib.request; print(urllib.request.urlopen('{ALERTS}/api/v2/alerts?active=true').read().decode())"
     )
-    return [alert["labels"]["alertname"] for alert in json.loads(place.look("python3", "-c", script))]
+    return [alert["labels"]["alertname"] for alert in json.loads(pipelines.exec("python3", "-c", script))]
 
 
 def versions(url: str) -> list[str]:
@@ -206,8 +206,10 @@ def versions(url: str) -> list[str]:
     return [version["version"] for version in found.get("model_versions", [])]
 
 
-def test_the_dag_runs_to_its_end_and_registers_a_model_once(place: Place, stack: Stack, train_image: str) -> None:
-    made = program(place, train_image)
+def test_the_dag_runs_to_its_end_and_registers_a_model_once(
+    pipelines: Pipelines, stack: Stack, train_image: str
+) -> None:
+    made = program(pipelines, train_image)
     stack.up(made)
     stack.unchanged(made)
     said = stack.outputs()
@@ -215,24 +217,24 @@ def test_the_dag_runs_to_its_end_and_registers_a_model_once(place: Place, stack:
         get_json(f"{said['url']}/api/v2/dags/{NAME}")
     assert refused.value.code == 401
 
-    client = airflow(place, stack)
+    client = airflow(pipelines, stack)
     state, tasks = client.run()
     assert (state, tasks) == ("success", dict.fromkeys(TASKS, "success")), client.why()
     assert versions(said["registry"]) == ["1"]
-    latest = json.loads(place.look("cat", "/data/prepared/latest.json"))["data_version"]
-    assert latest in place.look("ls", "/data/prepared").split()
+    latest = json.loads(pipelines.exec("cat", "/data/prepared/latest.json"))["data_version"]
+    assert latest in pipelines.exec("ls", "/data/prepared").split()
 
     # Over the same data nothing is prepared, trained or registered anew.
     assert client.run()[0] == "success"
     assert versions(said["registry"]) == ["1"]
-    assert alerts(place) == []
+    assert alerts(pipelines) == []
 
 
 @pytest.fixture
-def registered(place: Place, stack: Stack, train_image: str) -> Airflow:
+def registered(pipelines: Pipelines, stack: Stack, train_image: str) -> Airflow:
     """An Airflow whose DAG has run: version 1 of the model is in the registry."""
-    stack.up(program(place, train_image))
-    client = airflow(place, stack)
+    stack.up(program(pipelines, train_image))
+    client = airflow(pipelines, stack)
     if not versions(stack.outputs()["registry"]):
         assert client.run()[0] == "success", client.why()
     return client
@@ -252,27 +254,29 @@ def test_a_date_is_made_up_for(registered: Airflow) -> None:
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_gate_that_is_not_met_ends_the_run_and_raises_an_alert(place: Place, stack: Stack, train_image: str) -> None:
-    stack.up(program(place, train_image, accuracy={"min": 1.01}))
-    client = airflow(place, stack)
+def test_a_gate_that_is_not_met_ends_the_run_and_raises_an_alert(
+    pipelines: Pipelines, stack: Stack, train_image: str
+) -> None:
+    stack.up(program(pipelines, train_image, accuracy={"min": 1.01}))
+    client = airflow(pipelines, stack)
     state, tasks = client.run()
     assert state == "failed"
     assert (tasks["train"], tasks["evaluate"], tasks["register"]) == ("success", "failed", "upstream_failed")
-    assert alerts(place) == ["ModelPipelineFailed"]
+    assert alerts(pipelines) == ["ModelPipelineFailed"]
     assert versions(stack.outputs()["registry"]) == ["1"]
 
-    stack.up(program(place, train_image))
-    assert airflow(place, stack).run()[0] == "success"
-    eventually(lambda: alerts(place) == [], timeout_seconds=60)
+    stack.up(program(pipelines, train_image))
+    assert airflow(pipelines, stack).run()[0] == "success"
+    eventually(lambda: alerts(pipelines) == [], timeout_seconds=60)
 
 
-def test_airflow_keeps_no_planted_identifier(place: Place, stack: Stack, registered: Airflow) -> None:
+def test_airflow_keeps_no_planted_identifier(pipelines: Pipelines, stack: Stack, registered: Airflow) -> None:
     client = registered
     runs = [run["dag_run_id"] for run in client.ask(f"/api/v2/dags/{NAME}/dagRuns")["dag_runs"]]
     logs = "".join(client.log(run, task) for run in runs for task in ("prepare", "train"))
     # What the steps' own programs said: a run that made its version, or one that found it there.
     assert "data_version" in logs or "is there already: nothing to do" in logs
-    pods = json.loads(kubectl("get", "pods,jobs,configmaps", "--namespace", place.namespace, "--output", "json"))
+    pods = json.loads(kubectl("get", "pods,jobs,configmaps", "--namespace", pipelines.namespace, "--output", "json"))
     state = "".join(path.read_text(errors="replace") for path in stack.folder.rglob("*") if path.is_file())
     for planted in (PERSON, MAIL, SALT):
         assert planted not in logs + json.dumps(pods) + state

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cluster.data.place import Place
+from tests.cluster.data.pipelines import Pipelines
 from tests.cluster.data.test_data_pipeline import run_in_image
 from tests.cluster.support import platform_facts
 from tests.cluster.training.images import TrainingImages
@@ -56,10 +56,10 @@ print("RESULT " + json.dumps([files, found, refused]))
 
 
 def test_an_encoder_s_vectors_are_its_own_and_each_row_s_alone(
-    place: Place, tmp_path_factory: pytest.TempPathFactory
+    pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     image = TrainingImages(tmp_path_factory.mktemp("text"), platform_facts()).target("prepare-text")
-    said = run_in_image(Place(place.namespace, image, place.new_stack), SCRIPT, seconds=180)
+    said = run_in_image(Pipelines(pipelines.namespace, image, pipelines.new_stack), SCRIPT, seconds=180)
     [line] = [line for line in said.splitlines() if line.startswith("RESULT ")]
     files, found, refused = json.loads(line.removeprefix("RESULT "))
     assert "model.safetensors" in files

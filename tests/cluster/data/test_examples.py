@@ -16,11 +16,11 @@ import pytest
 
 import modelops
 from examples.data.raw_data import EXAMPLES
-from tests.cluster.data.place import CLAIM, Place
+from tests.cluster.data.pipelines import CLAIM, Pipelines
 from tests.cluster.provider.harness import Program
 from tests.cluster.support import REPOSITORY, eventually, exposure, get_json, kubectl, objects, platform_facts, post
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.registry import TINY, stand_in
+from tests.cluster.training.registry import TINY, platform_image
 
 pytestmark = [pytest.mark.data, pytest.mark.long]
 
@@ -28,17 +28,28 @@ PROGRAM = (REPOSITORY / "examples" / "data" / "__main__.py").read_text()
 SMALL = {"cpu": "50m", "memory": "256Mi", "memory_limit": "3Gi"}
 
 
-def put(place: Place, folder: Path, destination: str) -> None:
+def put(pipelines: Pipelines, folder: Path, destination: str) -> None:
     """Copies a folder's files onto the volume."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         archive.add(folder, ".")
     script = f"import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('{destination}')"
-    command = ["kubectl", "exec", "--stdin", "--namespace", place.namespace, "look", "--", "python3", "-c", script]
+    command = [
+        "kubectl",
+        "exec",
+        "--stdin",
+        "--namespace",
+        pipelines.namespace,
+        "volume",
+        "--",
+        "python3",
+        "-c",
+        script,
+    ]
     subprocess.run(command, input=content.getvalue(), check=True, capture_output=True)
 
 
-def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> Program:
+def program(pipelines: Pipelines, images: dict[str, str], name: str, **changes: Any) -> Program:
     """The program for one of the models, with a registry and in the test's namespace."""
     facts = platform_facts()
     exposed = exposure()
@@ -48,16 +59,16 @@ def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> 
 
     def build(provider: k8s.Provider) -> Mapping[str, Any]:
         there = pulumi.ResourceOptions(provider=provider)
-        settings: dict[str, Any] = {"image": stand_in(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
+        settings: dict[str, Any] = {"image": platform_image(facts, "mlflow"), "storage_size": "1Gi", "resources": TINY}
         registry = modelops.ModelRegistry(
             f"{name}-registry",
-            {"namespace": place.namespace, "expose": exposed, **settings},  # type: ignore[typeddict-item]
+            {"namespace": pipelines.namespace, "expose": exposed, **settings},  # type: ignore[typeddict-item]
             there,
         )
 
         def in_place(component: Any, **more: Any) -> Any:
             def make(given: str, args: dict[str, Any]) -> Any:
-                args = {**args, "namespace": place.namespace, "resources": SMALL, **more}
+                args = {**args, "namespace": pipelines.namespace, "resources": SMALL, **more}
                 if "volume" in args:
                     args |= {"volume": {"claim": CLAIM}, "destination": f"/data/{name}", **changes}
                 return component(f"{name}-{given}", args, there)
@@ -65,7 +76,7 @@ def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> 
             return make
 
         chosen = {
-            "namespace": place.namespace,
+            "namespace": pipelines.namespace,
             "example": name,
             "claim": CLAIM,
             "tracking_uri": registry.tracking_uri,
@@ -85,12 +96,12 @@ def program(place: Place, images: dict[str, str], name: str, **changes: Any) -> 
     return build
 
 
-def quality(place: Place, name: str) -> dict[str, float]:
+def quality(pipelines: Pipelines, name: str) -> dict[str, float]:
     """What the registry's exporter tells Prometheus of an example's data."""
     selected = f"app.kubernetes.io/component=model-registry,app.kubernetes.io/instance={name}-registry"
-    [pod] = objects("pods", place.namespace, "--selector", selected)
+    [pod] = objects("pods", pipelines.namespace, "--selector", selected)
     port = pod["metadata"]["annotations"]["prometheus.io/port"]
-    address = f"/api/v1/namespaces/{place.namespace}/pods/{pod['metadata']['name']}:{port}/proxy/metrics"
+    address = f"/api/v1/namespaces/{pipelines.namespace}/pods/{pod['metadata']['name']}:{port}/proxy/metrics"
     told = kubectl("get", "--raw", address)
     found = re.findall(
         rf'^modelops_run_metric{{(?=.*model="{name}-data").*metric="(.*?)".*}} (.*)$', told, re.MULTILINE
@@ -106,18 +117,18 @@ def images(prepare_image: str, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_an_example_goes_from_raw_files_to_a_served_prediction(
-    place: Place, images: dict[str, str], name: str, tmp_path: Path
+    pipelines: Pipelines, images: dict[str, str], name: str, tmp_path: Path
 ) -> None:
-    example, stack = EXAMPLES[name], place.new_stack()
+    example, stack = EXAMPLES[name], pipelines.new_stack()
     example.write(tmp_path)
-    put(place, tmp_path, f"/data/raw-{name}")
-    made = program(place, images, name)
+    put(pipelines, tmp_path, f"/data/raw-{name}")
+    made = program(pipelines, images, name)
     stack.up(made)
     stack.unchanged(made)
     said = stack.outputs()
     for metric, bounds in example.gate.items():
         assert said["metrics"][metric] >= bounds["min"]
-    measured = eventually(lambda: quality(place, name), 60, 3)
+    measured = eventually(lambda: quality(pipelines, name), 60, 3)
     assert measured["data_rows_read"] >= measured["data_rows"] > 0
     assert measured["data_violations"] == 0
     assert (measured["data_missing"] > 0) == (name == "tabular")
@@ -132,6 +143,6 @@ def test_an_example_goes_from_raw_files_to_a_served_prediction(
     if name == "tabular":
         # A new version of the data is a new training, and the preview shows both.
         steps = [step for step in example.steps if "outliers" not in step]
-        planned = stack.preview(program(place, images, name, steps=steps))
+        planned = stack.preview(program(pipelines, images, name, steps=steps))
         assert {"tabular-data", "tabular-training"} <= planned.changed().keys()
     stack.destroy()

@@ -15,7 +15,7 @@ from modelops import UPSTREAM_IMAGES
 from modelops.kubernetes.certificates import make
 from tests import toolchain
 from tests.cluster.support import eventually, exposure, kubectl, platform_facts
-from tests.cluster.training.registry import stand_in
+from tests.cluster.training.registry import platform_image
 
 HERE = Path(__file__).resolve().parent
 PASSWORDS = {"admin": "an admin of tests", "writer": "a writer of tests"}
@@ -57,7 +57,7 @@ def log_images(platform_env: Mapping[str, str]) -> Images:
     if images.check([filebeat]):
         programs = toolchain.build("beats")
         filebeat = build("filebeat", base, {"programs": programs})
-    return Images(filebeat, build("elasticsearch", base, {}), stand_in(facts, "prometheus"), exposure())
+    return Images(filebeat, build("elasticsearch", base, {}), platform_image(facts, "prometheus"), exposure())
 
 
 class Elasticsearch:
@@ -91,7 +91,7 @@ class Elasticsearch:
             raise OSError(f"no answer yet: {error}") from error
 
     def ask(self, path: str, body: object = None) -> Any:
-        """Asks the node itself, without the front."""
+        """Queries the node itself, past the proxy."""
         arguments = ["curl", "-s", "-m", "60", f"http://127.0.0.1:9200{path}"]
         if body is not None:
             arguments += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]

@@ -11,7 +11,7 @@ import pytest
 from modelops import MonitoringStack
 from modelops.core.assets import assets
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.definitions import PROMETHEUS_OPERATOR, definitions, installed
+from tests.cluster.serving.crds import PROMETHEUS_OPERATOR, crds, has_crds
 from tests.cluster.support import kubectl, objects
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
@@ -35,7 +35,7 @@ def attached(namespace: str) -> Any:
 
 
 def test_without_the_operators_definitions_plan_and_update_name_what_is_missing(namespace: str, stack: Stack) -> None:
-    if installed(PROMETHEUS_OPERATOR):
+    if has_crds(PROMETHEUS_OPERATOR):
         pytest.fail("the definitions are installed here: what happens without them can't be shown")
     for operation in (stack.preview, stack.up):
         outcome = operation(attached(namespace), succeed=False)
@@ -45,7 +45,7 @@ def test_without_the_operators_definitions_plan_and_update_name_what_is_missing(
 
 
 def test_the_operators_definitions_accept_what_is_made_and_nothing_runs(namespace: str, stack: Stack) -> None:
-    with definitions(PROMETHEUS_OPERATOR):
+    with crds(PROMETHEUS_OPERATOR):
         stack.preview(attached(namespace))
         stack.up(attached(namespace))
         rules = objects("prometheusrules.monitoring.coreos.com", namespace, "--selector", "release=kps")

@@ -22,7 +22,7 @@ from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import ask
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, exposure, get_json, objects, platform_facts
-from tests.cluster.training.registry import stand_in
+from tests.cluster.training.registry import platform_image
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 
@@ -32,7 +32,7 @@ ALERT = "TargetMissing"
 
 
 @dataclass
-class Watched:
+class Monitoring:
     """A monitoring stack whose receivers a test may change."""
 
     namespace: str
@@ -100,13 +100,14 @@ class Watched:
 
 
 @pytest.fixture
-def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_path: Path) -> Iterator[Watched]:
+def monitoring(namespace: str, platform_env: dict[str, str], test_image: str, tmp_path: Path) -> Iterator[Monitoring]:
     facts = platform_facts()
     hook = receiver.start(namespace, test_image)
 
     def program(token: str, **settings: Any) -> Callable[[k8s.Provider], Mapping[str, Any]]:
         parts: dict[str, Any] = {
-            part: {"image": stand_in(facts, part), "retain_volume": False} for part in ("prometheus", "alertmanager")
+            part: {"image": platform_image(facts, part), "retain_volume": False}
+            for part in ("prometheus", "alertmanager")
         }
 
         def build(provider: k8s.Provider) -> Mapping[str, Any]:
@@ -128,18 +129,18 @@ def watched(namespace: str, platform_env: dict[str, str], test_image: str, tmp_p
     stack = Stack(tmp_path / "stack", namespace=namespace)
     try:
         stack.up(program("the first token"))
-        yield Watched(namespace, stack, program)
+        yield Monitoring(namespace, stack, program)
     finally:
         stack.destroy(succeed=None)
 
 
 def test_a_changed_rule_reaches_prometheus_which_keeps_its_metrics(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
+    monitoring: Monitoring, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
 ) -> None:
-    eventually(lambda: ask(watched.url("prometheus"), UP), 60)
-    [before] = ask(watched.url("prometheus"), f"timestamp({UP})")
-    volumes, pods = watched.volumes(), watched.pods()
-    assert watched.waits_for() == 300
+    eventually(lambda: ask(monitoring.url("prometheus"), UP), 60)
+    [before] = ask(monitoring.url("prometheus"), f"timestamp({UP})")
+    volumes, pods = monitoring.volumes(), monitoring.pods()
+    assert monitoring.waits_for() == 300
     rules = assets("monitoring/assets/rules")
     changed = rules | {"platform.yaml": rules["platform.yaml"].replace("for: 5m", "for: 7m")}
     monkeypatch.setattr(
@@ -147,84 +148,84 @@ def test_a_changed_rule_reaches_prometheus_which_keeps_its_metrics(
     )
 
     start = time.monotonic()
-    outcome = watched.stack.up(watched.program("the first token"))
+    outcome = monitoring.stack.up(monitoring.program("the first token"))
     assert outcome.changed().keys() == {"watch-prometheus"}
-    watched.replaced("prometheus", pods)
-    eventually(lambda: watched.waits_for() == 420, 60)
+    monitoring.replaced("prometheus", pods)
+    eventually(lambda: monitoring.waits_for() == 420, 60)
     figure(f"monitoring: a changed rule was in Prometheus {time.monotonic() - start:.0f} s after the start of the `up`")
-    assert watched.volumes() == volumes
+    assert monitoring.volumes() == volumes
     # What was scraped by the pod before, at its own time.
     asked = {"query": UP, "time": before["value"][1]}
-    answer = get_json(f"{watched.url('prometheus')}/api/v1/query?{urllib.parse.urlencode(asked)}")
+    answer = get_json(f"{monitoring.url('prometheus')}/api/v1/query?{urllib.parse.urlencode(asked)}")
     assert [each["value"][1] for each in answer["data"]["result"]] == ["1"]
-    eventually(lambda: ask(watched.url("prometheus"), UP), 60)
-    watched.stack.unchanged(watched.program("the first token"))
+    eventually(lambda: ask(monitoring.url("prometheus"), UP), 60)
+    monitoring.stack.unchanged(monitoring.program("the first token"))
 
 
-def test_a_volume_that_stayed_is_no_obstacle_and_is_taken_up_again_by_its_name(watched: Watched) -> None:
+def test_a_volume_that_stayed_is_no_obstacle_and_is_taken_up_again_by_its_name(monitoring: Monitoring) -> None:
     def claims() -> set[str]:
-        return {name for name in watched.volumes() if name.startswith("watch-prometheus-")}
+        return {name for name in monitoring.volumes() if name.startswith("watch-prometheus-")}
 
-    kept = watched.program("a token", retain_volume=True)
-    watched.stack.up(kept)
-    eventually(lambda: ask(watched.url("prometheus"), UP), 60)
-    [before] = ask(watched.url("prometheus"), f"timestamp({UP})")
+    kept = monitoring.program("a token", retain_volume=True)
+    monitoring.stack.up(kept)
+    eventually(lambda: ask(monitoring.url("prometheus"), UP), 60)
+    [before] = ask(monitoring.url("prometheus"), f"timestamp({UP})")
     [left] = claims()
-    watched.stack.destroy()
+    monitoring.stack.destroy()
     assert claims() == {left}
 
-    watched.stack.up(kept)
+    monitoring.stack.up(kept)
     assert len(claims()) == 2, "a stack that is made again has a volume of its own"
 
-    watched.stack.up(watched.program("a token", claim=left))
+    monitoring.stack.up(monitoring.program("a token", claim=left))
     asked = {"query": UP, "time": before["value"][1]}
 
     def of_then() -> list[str]:
-        answer = get_json(f"{watched.url('prometheus')}/api/v1/query?{urllib.parse.urlencode(asked)}")
+        answer = get_json(f"{monitoring.url('prometheus')}/api/v1/query?{urllib.parse.urlencode(asked)}")
         return [each["value"][1] for each in answer["data"]["result"]]
 
     eventually(lambda: of_then() == ["1"], 90)
-    watched.stack.unchanged(watched.program("a token", claim=left))
+    monitoring.stack.unchanged(monitoring.program("a token", claim=left))
 
 
-def test_another_storage_class_is_another_volume_and_the_old_one_goes_last(watched: Watched) -> None:
-    claims = objects("persistentvolumeclaims", watched.namespace)
+def test_another_storage_class_is_another_volume_and_the_old_one_goes_last(monitoring: Monitoring) -> None:
+    claims = objects("persistentvolumeclaims", monitoring.namespace)
     [claim] = [each for each in claims if each["metadata"]["name"].startswith("watch-prometheus-")]
     # To name the cluster's default is to name another one than none, as far as Pulumi knows.
     old, storage_class = claim["metadata"]["name"], claim["spec"]["storageClassName"]
-    pods = watched.pods()
-    watched.stack.up(watched.program("the first token", storage_class=storage_class))
-    watched.replaced("prometheus", pods)
-    eventually(lambda: old not in watched.volumes(), 60)
-    [new] = [name for name in watched.volumes() if name.startswith("watch-prometheus-")]
+    pods = monitoring.pods()
+    monitoring.stack.up(monitoring.program("the first token", storage_class=storage_class))
+    monitoring.replaced("prometheus", pods)
+    eventually(lambda: old not in monitoring.volumes(), 60)
+    [new] = [name for name in monitoring.volumes() if name.startswith("watch-prometheus-")]
     assert new != old
-    watched.stack.unchanged(watched.program("the first token", storage_class=storage_class))
+    monitoring.stack.unchanged(monitoring.program("the first token", storage_class=storage_class))
 
 
 def test_changed_receivers_reach_alertmanager_which_keeps_its_silences(
-    watched: Watched, figure: Callable[[str], None]
+    monitoring: Monitoring, figure: Callable[[str], None]
 ) -> None:
     def sent_with(name: str) -> str:
         """The credentials with which an alert came to the receiver."""
-        [found, *_] = eventually(lambda: receiver.alerts(watched.namespace, name), 90, 2)
+        [found, *_] = eventually(lambda: receiver.alerts(monitoring.namespace, name), 90, 2)
         return str(found["authorization"])
 
     quiet = f"Quiet{uuid.uuid4().hex[:4]}"
-    silence = watched.silence(quiet)
-    watched.raise_alert("Before")
+    silence = monitoring.silence(quiet)
+    monitoring.raise_alert("Before")
     assert sent_with("Before") == "Bearer the first token"
-    volumes, pods = watched.volumes(), watched.pods()
+    volumes, pods = monitoring.volumes(), monitoring.pods()
 
     start = time.monotonic()
-    outcome = watched.stack.up(watched.program("the second token"))
+    outcome = monitoring.stack.up(monitoring.program("the second token"))
     assert outcome.changed().keys() == {"watch-alertmanager"}
-    watched.replaced("alertmanager", pods)
-    assert watched.volumes() == volumes
-    eventually(lambda: watched.silences() == [silence], 60)
+    monitoring.replaced("alertmanager", pods)
+    assert monitoring.volumes() == volumes
+    eventually(lambda: monitoring.silences() == [silence], 60)
     figure(f"monitoring: Alertmanager had its receivers {time.monotonic() - start:.0f} s after the start of the `up`")
-    watched.raise_alert(quiet)
-    watched.raise_alert("After")
+    monitoring.raise_alert(quiet)
+    monitoring.raise_alert("After")
     assert sent_with("After") == "Bearer the second token"
-    assert receiver.alerts(watched.namespace, quiet) == []
-    assert "the second token" not in watched.stack.state_text()
-    watched.stack.unchanged(watched.program("the second token"))
+    assert receiver.alerts(monitoring.namespace, quiet) == []
+    assert "the second token" not in monitoring.stack.state_text()
+    monitoring.stack.unchanged(monitoring.program("the second token"))

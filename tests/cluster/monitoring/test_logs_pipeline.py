@@ -57,8 +57,8 @@ for number in itertools.count():
 
 
 @dataclass
-class World:
-    """Where the tests run."""
+class LogPipeline:
+    """Filebeat and a test Elasticsearch in a namespace of their own."""
 
     namespace: str
     elasticsearch: Elasticsearch
@@ -69,7 +69,7 @@ class World:
     """An image with Python."""
 
 
-def program(world_images: Images, namespace: str, authority: str, **passwords: str) -> Callable[..., Any]:
+def program(images: Images, namespace: str, authority: str, **passwords: str) -> Callable[..., Any]:
     """One component that sets Elasticsearch up as its administrator, and one that ships lines with fewer rights."""
 
     def elk(user: str, **more: Any) -> dict[str, Any]:
@@ -82,20 +82,22 @@ def program(world_images: Images, namespace: str, authority: str, **passwords: s
         on = pulumi.ResourceOptions(provider=provider)
         setup = MonitoringStack(
             "setup",
-            elk("admin", filebeat={"enabled": False}, elasticsearch={"image": world_images.elasticsearch}),  # type: ignore[arg-type]
+            elk("admin", filebeat={"enabled": False}, elasticsearch={"image": images.elasticsearch}),  # type: ignore[arg-type]
             on,
         )
-        filebeat = {"image": world_images.filebeat, "queue_size": QUEUE, "resources": TINY}
+        filebeat = {"image": images.filebeat, "queue_size": QUEUE, "resources": TINY}
         after = pulumi.ResourceOptions(provider=provider, depends_on=[setup])
-        prometheus = {"image": world_images.prometheus, "storage_size": "1Gi", "retain_volume": False}
-        args = {**elk("writer", filebeat=filebeat), "prometheus": prometheus, "expose": world_images.expose}
+        prometheus = {"image": images.prometheus, "storage_size": "1Gi", "retain_volume": False}
+        args = {**elk("writer", filebeat=filebeat), "prometheus": prometheus, "expose": images.expose}
         return {"prometheus_url": MonitoringStack("ship", args, after).prometheus_url}  # type: ignore[arg-type]
 
     return build
 
 
 @pytest.fixture(scope="module")
-def world(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def pipeline(
+    platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LogPipeline]:
     found = log_images(platform_env)
     namespace = f"mon-logs-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
@@ -106,13 +108,13 @@ def world(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytes
         elasticsearch = Elasticsearch(namespace, found.elasticsearch)
         built = partial(program, found, namespace, elasticsearch.authority)
         stack.up(built())
-        yield World(namespace, elasticsearch, stack, built, test_image)
+        yield LogPipeline(namespace, elasticsearch, stack, built, test_image)
     finally:
         stack.destroy(succeed=None)
         kubectl("delete", "namespace", namespace, "--wait=false", check=False)
 
 
-def speak(world: World, name: str, script: str, *arguments: str, restart: str = "Always") -> None:
+def start_pod(pipeline: LogPipeline, name: str, script: str, *arguments: str, restart: str = "Always") -> None:
     """Starts a pod of this library's kind that runs a Python script."""
     labels = {
         "app.kubernetes.io/name": "speaker",
@@ -124,7 +126,7 @@ def speak(world: World, name: str, script: str, *arguments: str, restart: str = 
     }
     container = {
         "name": "speak",
-        "image": world.image,
+        "image": pipeline.image,
         "command": ["python3", "-u", "-c", script, *arguments],
         "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}},
     }
@@ -132,29 +134,30 @@ def speak(world: World, name: str, script: str, *arguments: str, restart: str = 
     document = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": world.namespace, "labels": labels},
+        "metadata": {"name": name, "namespace": pipeline.namespace, "labels": labels},
         "spec": spec,
     }
     subprocess.run(["kubectl", "apply", "-f", "-"], input=json.dumps(document), text=True, check=True)
 
 
-def said(name: str) -> dict[str, Any]:
+def lines_of(name: str) -> dict[str, Any]:
+    """A query for the lines of a pod."""
     return {"term": {"service.name": name}}
 
 
-def test_setup_puts_template_lifecycle_and_pipeline(world: World) -> None:
-    assert "modelops-logs" in world.elasticsearch.ask("/_ingest/pipeline")
-    templates = world.elasticsearch.ask("/_index_template/modelops-logs")["index_templates"]
+def test_setup_puts_template_lifecycle_and_pipeline(pipeline: LogPipeline) -> None:
+    assert "modelops-logs" in pipeline.elasticsearch.ask("/_ingest/pipeline")
+    templates = pipeline.elasticsearch.ask("/_index_template/modelops-logs")["index_templates"]
     assert templates[0]["index_template"]["index_patterns"] == ["modelops-logs-*"]
-    asked = [entry for entry in world.elasticsearch.control("record") if entry["path"].startswith("/_ilm/")]
+    asked = [entry for entry in pipeline.elasticsearch.control("record") if entry["path"].startswith("/_ilm/")]
     assert json.loads(asked[-1]["body"])["policy"]["phases"]["delete"]["min_age"] == "14d"
 
 
-def test_an_unchanged_program_changes_nothing(world: World) -> None:
-    world.stack.unchanged(world.program())
+def test_an_unchanged_program_changes_nothing(pipeline: LogPipeline) -> None:
+    pipeline.stack.unchanged(pipeline.program())
 
 
-def test_json_lines_arrive_with_their_fields_and_where_they_come_from(world: World) -> None:
+def test_json_lines_arrive_with_their_fields_and_where_they_come_from(pipeline: LogPipeline) -> None:
     line = {
         "ts": "2026-01-02T03:04:05.678Z",
         "level": "INFO",
@@ -168,8 +171,8 @@ def test_json_lines_arrive_with_their_fields_and_where_they_come_from(world: Wor
         "model_version": "run-1",
         "extra": {"anything": [1, "x"]},
     }
-    speak(world, "one-line", f"import time; print({json.dumps(json.dumps(line))}, flush=True); time.sleep(600)")
-    found = eventually(lambda: world.elasticsearch.lines(said("one-line")), 120)
+    start_pod(pipeline, "one-line", f"import time; print({json.dumps(json.dumps(line))}, flush=True); time.sleep(600)")
+    found = eventually(lambda: pipeline.elasticsearch.lines(lines_of("one-line")), 120)
     assert len(found) == 1
     document = found[0]
     assert document["_index"] == "modelops-logs-model-service"
@@ -179,10 +182,10 @@ def test_json_lines_arrive_with_their_fields_and_where_they_come_from(world: Wor
     assert document["modelops"] == fields
     assert json.loads(document["message"]) == line
     assert document["service"] == {"name": "one-line", "type": "model-service", "version": "v7", "track": "canary"}
-    assert document["kubernetes"]["namespace"] == world.namespace
+    assert document["kubernetes"]["namespace"] == pipeline.namespace
     assert document["kubernetes"]["pod"]["name"] == "one-line"
     assert document["kubernetes"]["container"]["name"] == "speak"
-    node = json.loads(kubectl("-n", world.namespace, "get", "pod", "one-line", "-o", "json"))["spec"]["nodeName"]
+    node = json.loads(kubectl("-n", pipeline.namespace, "get", "pod", "one-line", "-o", "json"))["spec"]["nodeName"]
     assert document["kubernetes"]["node"]["name"] == node
 
 
@@ -201,204 +204,204 @@ AWKWARD = [
 ]
 
 
-def test_no_line_is_refused_however_awkward(world: World) -> None:
-    speak(world, "awkward", f"import time\nfor line in {AWKWARD!r}: print(line, flush=True)\ntime.sleep(600)")
-    eventually(lambda: world.elasticsearch.count(said("awkward")) == len(AWKWARD), 120)
-    found = {document["message"]: document for document in world.elasticsearch.lines(said("awkward"))}
+def test_no_line_is_refused_however_awkward(pipeline: LogPipeline) -> None:
+    start_pod(pipeline, "awkward", f"import time\nfor line in {AWKWARD!r}: print(line, flush=True)\ntime.sleep(600)")
+    eventually(lambda: pipeline.elasticsearch.count(lines_of("awkward")) == len(AWKWARD), 120)
+    found = {document["message"]: document for document in pipeline.elasticsearch.lines(lines_of("awkward"))}
     assert set(found) == set(AWKWARD)
     assert found["ERROR: something broke"]["log"]["level"] == "error"
     assert found[AWKWARD[2]]["log"]["level"] == "warn"
     assert found[AWKWARD[4]]["modelops"] == {"model": "{a=1}"}
 
 
-def test_the_lines_of_a_pod_that_is_gone_at_once_arrive_too(world: World) -> None:
-    speak(world, "short", "for number in range(200): print('line', number)", restart="Never")
-    eventually(lambda: world.elasticsearch.count(said("short")) == 200, 120)
+def test_the_lines_of_a_pod_that_is_gone_at_once_arrive_too(pipeline: LogPipeline) -> None:
+    start_pod(pipeline, "short", "for number in range(200): print('line', number)", restart="Never")
+    eventually(lambda: pipeline.elasticsearch.count(lines_of("short")) == 200, 120)
 
 
-def test_what_ships_asks_only_for_what_its_role_allows(world: World) -> None:
-    speak(world, "allowed", "import time; print('a line', flush=True); time.sleep(600)")
-    eventually(lambda: world.elasticsearch.count(said("allowed")), 120)
-    asked = [entry for entry in world.elasticsearch.control("record") if entry["user"] == "writer"]
+def test_what_ships_asks_only_for_what_its_role_allows(pipeline: LogPipeline) -> None:
+    start_pod(pipeline, "allowed", "import time; print('a line', flush=True); time.sleep(600)")
+    eventually(lambda: pipeline.elasticsearch.count(lines_of("allowed")), 120)
+    asked = [entry for entry in pipeline.elasticsearch.control("record") if entry["user"] == "writer"]
     assert all(entry["allowed"] for entry in asked), [entry for entry in asked if not entry["allowed"]]
     requests = {(entry["method"], entry["path"].partition("?")[0]) for entry in asked}
     assert requests == {("GET", "/"), ("GET", "/_license"), ("POST", "/_bulk")}
 
 
-def write(world: World, name: str, *, pause: float, more: int = 0) -> None:
-    """Starts a pod that writes numbered lines, `more` characters longer than they need be, until it is told to stop."""
-    speak(world, name, WRITER, name, str(pause), str(more))
-    eventually(lambda: world.elasticsearch.count(said(name)) > 0, 120)
+def start_writer(pipeline: LogPipeline, name: str, *, pause: float, more: int = 0) -> None:
+    """Starts a pod that writes numbered lines, `more` characters longer than they need be, until it is stopped."""
+    start_pod(pipeline, name, WRITER, name, str(pause), str(more))
+    eventually(lambda: pipeline.elasticsearch.count(lines_of(name)) > 0, 120)
 
 
-def arrived(world: World, name: str, most: int) -> set[int]:
+def arrived_numbers(pipeline: LogPipeline, name: str, most: int) -> set[int]:
     """The numbers, below `most`, of a writer's lines that are there."""
     numbers: set[int] = set()
     for first in range(0, most, 5000):
         ids = {"terms": {"modelops.request_id": [str(number) for number in range(first, first + 5000)]}}
-        part = {"bool": {"filter": [said(name), ids]}}
-        found = world.elasticsearch.lines(part, 10_000, only=["modelops.request_id"])
+        part = {"bool": {"filter": [lines_of(name), ids]}}
+        found = pipeline.elasticsearch.lines(part, 10_000, only=["modelops.request_id"])
         numbers |= {int(document["modelops"]["request_id"]) for document in found}
     return numbers
 
 
-def queued(world: World) -> float:
+def queued_mebibytes(pipeline: LogPipeline) -> float:
     """How many mebibytes wait on the node."""
-    held = Held()
-    held.look(world)
-    return held.queue_mebibytes
+    peak = PeakUsage()
+    peak.sample(pipeline)
+    return peak.queue_mebibytes
 
 
-def stop(world: World, name: str) -> int:
-    """Has a writer write no more; how many lines it wrote."""
+def stop_writer(pipeline: LogPipeline, name: str) -> int:
+    """Stops a writer; returns how many lines it wrote."""
 
     def inside(*command: str) -> str:
-        return kubectl("-n", world.namespace, "exec", name, "--", *command, check=False)
+        return kubectl("-n", pipeline.namespace, "exec", name, "--", *command, check=False)
 
     inside("touch", "/tmp/stop")
     return int(eventually(lambda: inside("sh", "-c", "cat /tmp/written 2>/dev/null"), 60))
 
 
-def everything_arrives_once(world: World, name: str, timeout_seconds: float = 240) -> int:
+def everything_arrives_once(pipeline: LogPipeline, name: str, timeout_seconds: float = 240) -> int:
     """Stops a writer and compares what it wrote with what arrived; how many lines that are."""
-    written = stop(world, name)
+    written = stop_writer(pipeline, name)
     with suppress(AssertionError):  # what is missing is told below
-        eventually(lambda: world.elasticsearch.count(said(name)) >= written, timeout_seconds, 3)
-    kubectl("-n", world.namespace, "delete", "pod", name, "--wait=true")
-    missing = sorted(set(range(written)) - arrived(world, name, written))
+        eventually(lambda: pipeline.elasticsearch.count(lines_of(name)) >= written, timeout_seconds, 3)
+    kubectl("-n", pipeline.namespace, "delete", "pod", name, "--wait=true")
+    missing = sorted(set(range(written)) - arrived_numbers(pipeline, name, written))
     assert not missing, f"{len(missing)} of {written} lines are missing: {missing[:5]} … {missing[-5:]}"
-    assert world.elasticsearch.count(said(name)) == written, "lines came twice"
+    assert pipeline.elasticsearch.count(lines_of(name)) == written, "lines came twice"
     return written
 
 
-def test_a_restarted_filebeat_goes_on_where_it_was(world: World) -> None:
-    write(world, "through", pause=0.05)
-    kubectl("-n", world.namespace, "rollout", "restart", "daemonset/ship-filebeat")
-    kubectl("-n", world.namespace, "rollout", "status", "daemonset/ship-filebeat", "--timeout=240s")
-    everything_arrives_once(world, "through")
+def test_a_restarted_filebeat_goes_on_where_it_was(pipeline: LogPipeline) -> None:
+    start_writer(pipeline, "through", pause=0.05)
+    kubectl("-n", pipeline.namespace, "rollout", "restart", "daemonset/ship-filebeat")
+    kubectl("-n", pipeline.namespace, "rollout", "status", "daemonset/ship-filebeat", "--timeout=240s")
+    everything_arrives_once(pipeline, "through")
 
 
 @dataclass
-class Held:
-    """What waited on the node, and what Filebeat took for it."""
+class PeakUsage:
+    """The largest queue on the node, and the most memory that Filebeat used."""
 
     queue_mebibytes: float = 0
     memory_mebibytes: float = 0
     """The most that was resident at any time since Filebeat's start."""
 
-    def look(self, world: World) -> None:
-        """Notes the largest so far."""
+    def sample(self, pipeline: LogPipeline) -> None:
+        """Measures both, and keeps the larger values."""
         ask = "du -sk /data/diskqueue 2>/dev/null || echo 0; grep VmHWM /proc/1/status"
-        found = kubectl("-n", world.namespace, "exec", "daemonset/ship-filebeat", "--", "sh", "-c", ask)
+        found = kubectl("-n", pipeline.namespace, "exec", "daemonset/ship-filebeat", "--", "sh", "-c", ask)
         queue, memory = (int(number) / 1024 for number in re.findall(r"^\D*(\d+)", found, re.MULTILINE))
         self.queue_mebibytes = max(self.queue_mebibytes, queue)
         self.memory_mebibytes = max(self.memory_mebibytes, memory)
 
 
 @contextmanager
-def outage(world: World, seconds: float) -> Iterator[Held]:
-    """Elasticsearch is away for that long, before what is in the block; what Filebeat holds meanwhile."""
-    held, end = Held(), time.monotonic() + seconds
-    world.elasticsearch.control("stop")
+def outage(pipeline: LogPipeline, seconds: float) -> Iterator[PeakUsage]:
+    """Stops Elasticsearch for that long before the block runs; yields Filebeat's peak usage."""
+    peak, end = PeakUsage(), time.monotonic() + seconds
+    pipeline.elasticsearch.control("stop")
     try:
         while time.monotonic() < end:
             time.sleep(5)
-            held.look(world)
+            peak.sample(pipeline)
     finally:
-        world.elasticsearch.control("start")
-    yield held
-    held.look(world)
+        pipeline.elasticsearch.control("start")
+    yield peak
+    peak.sample(pipeline)
 
 
-def within_bounds(held: Held) -> None:
+def within_bounds(peak: PeakUsage) -> None:
     # One segment, a tenth of the queue, may be begun and one not yet be deleted.
-    assert held.queue_mebibytes <= bytes_of(QUEUE) / 2**20 * 1.25
-    assert held.memory_mebibytes <= bytes_of(TINY["memory_limit"]) / 2**20 / 2
+    assert peak.queue_mebibytes <= bytes_of(QUEUE) / 2**20 * 1.25
+    assert peak.memory_mebibytes <= bytes_of(TINY["memory_limit"]) / 2**20 / 2
 
 
-def filebeat_ready(world: World) -> bool:
-    status = json.loads(kubectl("-n", world.namespace, "get", "daemonset", "ship-filebeat", "-o", "json"))["status"]
+def filebeat_ready(pipeline: LogPipeline) -> bool:
+    status = json.loads(kubectl("-n", pipeline.namespace, "get", "daemonset", "ship-filebeat", "-o", "json"))["status"]
     return int(status.get("numberReady", 0)) == int(status["desiredNumberScheduled"])
 
 
-def test_an_outage_of_a_minute_loses_nothing(world: World, figure: Callable[[str], None]) -> None:
-    write(world, "minute", pause=0.02)
-    with outage(world, 60):
-        lines = everything_arrives_once(world, "minute")
+def test_an_outage_of_a_minute_loses_nothing(pipeline: LogPipeline, figure: Callable[[str], None]) -> None:
+    start_writer(pipeline, "minute", pause=0.02)
+    with outage(pipeline, 60):
+        lines = everything_arrives_once(pipeline, "minute")
     figure(f"logs: Elasticsearch away for 60 s, {lines} lines of one pod all there, each once")
 
 
-def test_what_fits_into_the_queue_outlives_its_file(world: World, figure: Callable[[str], None]) -> None:
+def test_what_fits_into_the_queue_outlives_its_file(pipeline: LogPipeline, figure: Callable[[str], None]) -> None:
     """The kubelet rotates the container's file meanwhile, and keeps little of it."""
-    write(world, "rotated-away", pause=0.01, more=10_000)
-    with outage(world, 30) as held:
-        lines = everything_arrives_once(world, "rotated-away", 400)
-    assert held.queue_mebibytes < 0.9 * bytes_of(QUEUE) / 2**20, "the queue was full: another test's matter"
+    start_writer(pipeline, "rotated-away", pause=0.01, more=10_000)
+    with outage(pipeline, 30) as peak:
+        lines = everything_arrives_once(pipeline, "rotated-away", 400)
+    assert peak.queue_mebibytes < 0.9 * bytes_of(QUEUE) / 2**20, "the queue was full: another test's matter"
     figure(f"logs: {lines * 10_000 / 2**20:.0f} MiB written around 30 s without Elasticsearch, all there, each once")
 
 
-def test_a_full_queue_stays_within_its_bounds_and_goes_on(world: World, figure: Callable[[str], None]) -> None:
+def test_a_full_queue_stays_within_its_bounds_and_goes_on(pipeline: LogPipeline, figure: Callable[[str], None]) -> None:
     """More than the queue holds may be lost; what it holds and what comes later may not."""
-    write(world, "much", pause=0.005, more=10_000)
-    with outage(world, 60) as held:
-        written = stop(world, "much")
+    start_writer(pipeline, "much", pause=0.005, more=10_000)
+    with outage(pipeline, 60) as peak:
+        written = stop_writer(pipeline, "much")
         # All but the segments at work.
-        eventually(lambda: queued(world) < 16, 480, 5)
-    assert held.queue_mebibytes > 0.9 * bytes_of(QUEUE) / 2**20, "the queue was never full"
-    within_bounds(held)
-    write(world, "after", pause=0.1)
-    everything_arrives_once(world, "after")
-    kubectl("-n", world.namespace, "delete", "pod", "much", "--wait=true")
-    found = arrived(world, "much", written)
+        eventually(lambda: queued_mebibytes(pipeline) < 16, 480, 5)
+    assert peak.queue_mebibytes > 0.9 * bytes_of(QUEUE) / 2**20, "the queue was never full"
+    within_bounds(peak)
+    start_writer(pipeline, "after", pause=0.1)
+    everything_arrives_once(pipeline, "after")
+    kubectl("-n", pipeline.namespace, "delete", "pod", "much", "--wait=true")
+    found = arrived_numbers(pipeline, "much", written)
     fitted = next(number for number in range(written + 1) if number not in found)
     figure(
         f"logs: {written * 10_000 / 2**20:.0f} MiB written around 60 s without Elasticsearch: queue of {QUEUE} held "
-        f"{held.queue_mebibytes:.0f} MiB, Filebeat {held.memory_mebibytes:.0f} MiB of memory; "
+        f"{peak.queue_mebibytes:.0f} MiB, Filebeat {peak.memory_mebibytes:.0f} MiB of memory; "
         f"the first {fitted * 10_000 / 2**20:.0f} MiB are there, of {written} lines {written - len(found)} are lost"
     )
     # The queue is the node's: other pods' lines are in it as well.
     assert fitted * 10_000 > bytes_of(QUEUE) / 2
 
 
-def test_a_changed_password_reaches_what_ships_and_no_line_is_lost(world: World) -> None:
-    write(world, "rotated", pause=0.05)
-    changed = world.program(writer="anothers")
-    world.elasticsearch.control("password/writer/anothers")
-    outcome = world.stack.up(changed)
+def test_a_changed_password_reaches_what_ships_and_no_line_is_lost(pipeline: LogPipeline) -> None:
+    start_writer(pipeline, "rotated", pause=0.05)
+    changed = pipeline.program(writer="anothers")
+    pipeline.elasticsearch.control("password/writer/anothers")
+    outcome = pipeline.stack.up(changed)
     assert outcome.changed().keys() == {"ship-elk", "ship-filebeat"}
-    everything_arrives_once(world, "rotated")
-    refused = [entry for entry in world.elasticsearch.control("record") if entry["user"] is None]
+    everything_arrives_once(pipeline, "rotated")
+    refused = [entry for entry in pipeline.elasticsearch.control("record") if entry["user"] is None]
     assert refused, "Filebeat's old password was good until the end: nothing was shown"
-    world.stack.unchanged(changed)
-    world.elasticsearch.control(f"password/writer/{quote(PASSWORDS['writer'])}")
-    world.stack.up(world.program())
+    pipeline.stack.unchanged(changed)
+    pipeline.elasticsearch.control(f"password/writer/{quote(PASSWORDS['writer'])}")
+    pipeline.stack.up(pipeline.program())
 
 
-def test_filebeat_is_unready_while_nothing_takes_its_lines(world: World) -> None:
-    write(world, "stalled", pause=0.2)
-    world.elasticsearch.control("stop")
+def test_filebeat_is_unready_while_nothing_takes_its_lines(pipeline: LogPipeline) -> None:
+    start_writer(pipeline, "stalled", pause=0.2)
+    pipeline.elasticsearch.control("stop")
     try:
-        eventually(lambda: not filebeat_ready(world), 240)
+        eventually(lambda: not filebeat_ready(pipeline), 240)
     finally:
-        world.elasticsearch.control("start")
-    eventually(lambda: filebeat_ready(world), 240)
-    everything_arrives_once(world, "stalled")
+        pipeline.elasticsearch.control("start")
+    eventually(lambda: filebeat_ready(pipeline), 240)
+    everything_arrives_once(pipeline, "stalled")
 
 
-def test_an_outage_of_ten_minutes_loses_nothing(world: World, figure: Callable[[str], None]) -> None:
-    write(world, "outage", pause=0.01)
-    with outage(world, 600) as held:
+def test_an_outage_of_ten_minutes_loses_nothing(pipeline: LogPipeline, figure: Callable[[str], None]) -> None:
+    start_writer(pipeline, "outage", pause=0.01)
+    with outage(pipeline, 600) as peak:
         start = time.monotonic()
-        lines = everything_arrives_once(world, "outage", 480)
+        lines = everything_arrives_once(pipeline, "outage", 480)
         took = time.monotonic() - start
-    within_bounds(held)
+    within_bounds(peak)
     figure(
         f"logs: Elasticsearch away for 10 min, {lines} lines all there, each once, {took:.0f} s after its return; "
-        f"queue of {QUEUE} held {held.queue_mebibytes:.1f} MiB, Filebeat {held.memory_mebibytes:.0f} MiB of memory"
+        f"queue of {QUEUE} held {peak.queue_mebibytes:.1f} MiB, Filebeat {peak.memory_mebibytes:.0f} MiB of memory"
     )
 
 
-def test_the_requests_of_a_real_service_arrive(world: World, serving: Any) -> None:
+def test_the_requests_of_a_real_service_arrive(pipeline: LogPipeline, serving: Any) -> None:
     stack = serving.new_stack()
     stack.up(serving.program("logged", replicas=1, exposed=True))
     url = stack.outputs()["predict_url"]
@@ -407,18 +410,22 @@ def test_the_requests_of_a_real_service_arrive(world: World, serving: Any) -> No
     assert post(url, {"inputs": "wrong"})[0] == 422
     asked = {
         "bool": {
-            "filter": [said("logged"), {"term": {"modelops.event": "request"}}, {"term": {"modelops.method": "POST"}}]
+            "filter": [
+                lines_of("logged"),
+                {"term": {"modelops.event": "request"}},
+                {"term": {"modelops.method": "POST"}},
+            ]
         }
     }
-    eventually(lambda: world.elasticsearch.count(asked) == 6, 120)
-    found = world.elasticsearch.lines(asked)
+    eventually(lambda: pipeline.elasticsearch.count(asked) == 6, 120)
+    found = pipeline.elasticsearch.lines(asked)
     assert sorted(document["modelops"]["status"] for document in found) == [200] * 5 + [422]
     assert {document["modelops"]["path"] for document in found} == {"/api/predict"}
     assert {document["service"]["version"] for document in found} == {"double"}
     assert {document["kubernetes"]["namespace"] for document in found} == {serving.namespace}
     assert all(document["modelops"]["latency_ms"] > 0 for document in found)
     per_status = {"size": 0, "query": asked, "aggs": {"statuses": {"terms": {"field": "modelops.status"}}}}
-    answer = world.elasticsearch.ask("/modelops-logs-*/_search", per_status)
+    answer = pipeline.elasticsearch.ask("/modelops-logs-*/_search", per_status)
     assert {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["statuses"]["buckets"]} == {
         200: 5,
         422: 1,
@@ -426,19 +433,19 @@ def test_the_requests_of_a_real_service_arrive(world: World, serving: Any) -> No
 
 
 def test_every_panel_of_lines_has_data_beside_those_of_metrics(
-    world: World, serving: Any, figure: Callable[[str], None]
+    pipeline: LogPipeline, serving: Any, figure: Callable[[str], None]
 ) -> None:
     """The dashboard of lines beside metrics: each query is asked of the real Elasticsearch, or the real Prometheus."""
-    since, prometheus = time.time(), world.stack.outputs()["prometheus_url"]
+    since, prometheus = time.time(), pipeline.stack.outputs()["prometheus_url"]
     stack = serving.new_stack()
     stack.up(serving.program("beside", replicas=1, exposed=True))
     url = stack.outputs()["predict_url"]
-    speak(world, "complains", COMPLAINS)
+    start_pod(pipeline, "complains", COMPLAINS)
     in_lines, in_metrics = (
         [query for query in queries(".*", source) if query.dashboard == "logs"]
         for source in ("elasticsearch", "prometheus")
     )
-    find = partial(world.elasticsearch.ask, f"/{PREFIX}*/_search")
+    find = partial(pipeline.elasticsearch.ask, f"/{PREFIX}*/_search")
 
     def without_data() -> set[str]:
         now = time.time()

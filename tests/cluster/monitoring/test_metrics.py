@@ -4,9 +4,6 @@ One stack for all the tests: monitoring, a service that can be made to fail, a t
 registry that the serving tests have.
 """
 
-import base64
-import io
-import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +19,12 @@ from modelops import DataPipeline, ModelImage, ModelService, MonitoringStack, Tr
 from tests.cluster.monitoring import receiver
 from tests.cluster.monitoring.panels import EMPTY, ask, over_time, queries
 from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.canary_support import faulty_image
 from tests.cluster.serving.support import Serving, image_args
-from tests.cluster.serving.watching import faulty_image
 from tests.cluster.support import eventually, exposure, kubectl, platform_facts
-from tests.cluster.training.registry import stand_in
+from tests.cluster.training.registry import platform_image
 from tests.load import INPUTS, load
-from tests.models import write_model
+from tests.models import model_archive
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 
@@ -39,7 +36,7 @@ PREPARING = ["python3", "-c", "import time; end = time.time() + 40\nwhile time.t
 
 
 @dataclass
-class Watched:
+class MonitoredStack:
     """Where everything is."""
 
     serving: Serving
@@ -64,15 +61,6 @@ class Watched:
         return float(found[0]["value"][1])
 
 
-def packed(folder: Path) -> str:
-    write_model(folder, name="watched")
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:xz") as target:
-        for file in folder.iterdir():
-            target.add(file, file.name)
-    return base64.b64encode(archive.getvalue()).decode()
-
-
 def training(serving: Serving, image: pulumi.Input[str], model: str, **changes: Any) -> dict[str, Any]:
     return {
         "image": image,
@@ -89,20 +77,20 @@ def training(serving: Serving, image: pulumi.Input[str], model: str, **changes: 
 
 
 @pytest.fixture(scope="module")
-def watched(
+def monitored(
     serving: Serving, platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Watched]:
+) -> Iterator[MonitoredStack]:
     facts = platform_facts()
     namespace = f"watching-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged")
-    model = packed(tmp_path_factory.mktemp("model") / "model")
+    model = model_archive(tmp_path_factory.mktemp("model") / "model", "watched")
     hook = receiver.start(namespace, test_image)
     expose = exposure()
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         there: Any = pulumi.ResourceOptions(provider=provider)
-        parts: dict[str, Any] = {part: {"image": stand_in(facts, part)} for part in PROGRAMS}
+        parts: dict[str, Any] = {part: {"image": platform_image(facts, part)} for part in PROGRAMS}
         parts["prometheus"] |= {"storage_size": "1Gi", "retain_volume": False}
         webhook = {"url": hook, "token": pulumi.Output.secret(receiver.TOKEN)}
         parts["alertmanager"] |= {"receivers": {"webhook": webhook}, "retain_volume": False}
@@ -112,7 +100,7 @@ def watched(
         service = ModelService("failing", faulty, there)
         image = ModelImage("train", image_args(facts, "train")).ref  # type: ignore[arg-type]
         run: Any = training(serving, image, model, parameters={"mse": 0.2, "hold": 40})
-        TrainingJob("told", run, there)
+        TrainingJob("train", run, there)
         pipeline: Any = {
             "image": test_image,
             "namespace": serving.namespace,
@@ -132,7 +120,7 @@ def watched(
         stack.up(program)
         found = stack.outputs()
         urls = found["prometheus_url"], found["predict_url"]
-        yield Watched(serving, namespace, model, found["image"], *urls, since)
+        yield MonitoredStack(serving, namespace, model, found["image"], *urls, since)
     finally:
         stack.destroy(succeed=None)
         kubectl("delete", "namespace", namespace, "--wait=false", check=False)
@@ -142,8 +130,8 @@ def labels(component: str) -> str:
     return f'label_app_kubernetes_io_part_of="modelops", label_app_kubernetes_io_component="{component}"'
 
 
-def test_every_component_is_found_without_a_word(watched: Watched) -> None:
-    here = f'namespace="{watched.serving.namespace}"'
+def test_every_component_is_found_without_a_word(monitored: MonitoredStack) -> None:
+    here = f'namespace="{monitored.serving.namespace}"'
     wanted = {
         "service": f'up{{component="model-service", service="failing", {here}}} == 1',
         "registry": f'up{{component="model-registry", {here}}} == 1',
@@ -157,23 +145,23 @@ def test_every_component_is_found_without_a_word(watched: Watched) -> None:
         "nodes": "node_load5",
         "Alertmanager": "alertmanager_build_info",
     }
-    eventually(lambda: all(watched.ask(query) for query in wanted.values()), 90, 3)
-    assert [name for name, query in wanted.items() if not watched.ask(query)] == []
-    assert watched.ask("up == 0") == []
+    eventually(lambda: all(monitored.ask(query) for query in wanted.values()), 90, 3)
+    assert [name for name, query in wanted.items() if not monitored.ask(query)] == []
+    assert monitored.ask("up == 0") == []
 
 
-def test_what_a_job_measured_is_still_scraped_when_it_is_gone(watched: Watched) -> None:
-    namespace, measured = watched.serving.namespace, 'modelops_run_metric{model="watched", metric="mse"}'
-    kubectl("delete", "pods", "--namespace", namespace, "--selector", "app.kubernetes.io/instance=told", "--wait=true")
+def test_what_a_job_measured_is_still_scraped_when_it_is_gone(monitored: MonitoredStack) -> None:
+    namespace, measured = monitored.serving.namespace, 'modelops_run_metric{model="watched", metric="mse"}'
+    kubectl("delete", "pods", "--namespace", namespace, "--selector", "app.kubernetes.io/instance=train", "--wait=true")
     gone = time.time()
-    eventually(lambda: watched.value(f"timestamp({measured})") > gone, 60)
-    assert watched.value(measured) == pytest.approx(0.2)
-    assert watched.value('modelops_run_duration_seconds{model="watched"}') > 30
+    eventually(lambda: monitored.value(f"timestamp({measured})") > gone, 60)
+    assert monitored.value(measured) == pytest.approx(0.2)
+    assert monitored.value('modelops_run_duration_seconds{model="watched"}') > 30
 
 
-def test_every_panel_has_data(watched: Watched, figure: Callable[[str], None]) -> None:
-    with load(watched.predict_url, callers=1):
-        found = list(queries(watched.serving.namespace))
+def test_every_panel_has_data(monitored: MonitoredStack, figure: Callable[[str], None]) -> None:
+    with load(monitored.predict_url, callers=1):
+        found = list(queries(monitored.serving.namespace))
 
         def without_data() -> set[tuple[str, str]]:
             """Panels that would be empty on a page that shows the time since all this began."""
@@ -181,7 +169,7 @@ def test_every_panel_has_data(watched: Watched, figure: Callable[[str], None]) -
             return {
                 (each.dashboard, each.panel)
                 for each in found
-                if not over_time(watched.prometheus_url, each.expression, watched.since, now)
+                if not over_time(monitored.prometheus_url, each.expression, monitored.since, now)
             }
 
         end = time.monotonic() + 120
@@ -195,15 +183,15 @@ def test_every_panel_has_data(watched: Watched, figure: Callable[[str], None]) -
 
 
 def test_a_service_that_fails_reaches_the_receiver_within_the_alerts_time(
-    watched: Watched, figure: Callable[[str], None]
+    monitored: MonitoredStack, figure: Callable[[str], None]
 ) -> None:
     name = "ModelServiceErrorBudgetBurning"
-    assert receiver.alerts(watched.namespace, name) == []
+    assert receiver.alerts(monitored.namespace, name) == []
     start = time.time()
     with load(
-        watched.predict_url, callers=2, pause_seconds=0.05, inputs=INPUTS
+        monitored.predict_url, callers=2, pause_seconds=0.05, inputs=INPUTS
     ):  # every fifth request is one that fails
-        (found, *_) = eventually(lambda: receiver.alerts(watched.namespace, name), 300, 3)
+        (found, *_) = eventually(lambda: receiver.alerts(monitored.namespace, name), 300, 3)
     took = found["at"] - start
     figure(f"alert: {name} at the webhook {took:.0f} s after the service began to fail")
     # Two minutes of its own, half a minute in which Alertmanager collects, and a scrape and an evaluation before each.
@@ -211,14 +199,16 @@ def test_a_service_that_fails_reaches_the_receiver_within_the_alerts_time(
     assert found["labels"]["service"] == "failing" and found["labels"]["severity"] == "critical"
     assert found["labels"]["window"] == "1h"
     assert found["authorization"] == f"Bearer {receiver.TOKEN}"
-    assert not receiver.alerts(watched.namespace, "Watchdog")
+    assert not receiver.alerts(monitored.namespace, "Watchdog")
 
 
-def test_a_model_that_its_gate_refuses_reaches_the_receiver(watched: Watched, figure: Callable[[str], None]) -> None:
+def test_a_model_that_its_gate_refuses_reaches_the_receiver(
+    monitored: MonitoredStack, figure: Callable[[str], None]
+) -> None:
     refused: Any = training(
-        watched.serving,
-        watched.train_image,
-        watched.model,
+        monitored.serving,
+        monitored.train_image,
+        monitored.model,
         parameters={"mse": 0.3},
         gate={"mse": {"max": 0.1}},
     )
@@ -227,10 +217,10 @@ def test_a_model_that_its_gate_refuses_reaches_the_receiver(watched: Watched, fi
         TrainingJob("refused", refused, pulumi.ResourceOptions(provider=provider))
         return {}
 
-    outcome = watched.serving.new_stack().up(program, succeed=False)
+    outcome = monitored.serving.new_stack().up(program, succeed=False)
     start = time.time()
     assert "0.1" in outcome.text
     for name in ("TrainingJobFailed", "TrainingGateFailed"):
-        (found, *_) = eventually(lambda name=name: receiver.alerts(watched.namespace, name), 240, 3)
+        (found, *_) = eventually(lambda name=name: receiver.alerts(monitored.namespace, name), 240, 3)
         assert found["labels"]["job_name"].startswith("refused")
         figure(f"alert: {name} at the webhook {found['at'] - start:.0f} s after the update had failed")

@@ -12,7 +12,7 @@ import yaml
 
 from tests import toolchain
 from tests.cluster import s3
-from tests.cluster.serving.definitions import definitions, sources
+from tests.cluster.serving.crds import crds, sources
 from tests.cluster.support import apply, eventually, kubectl, objects, remove
 
 CLASS = "contour"
@@ -36,7 +36,7 @@ def installed(gateway: Mapping[str, str] | None = None) -> Iterator[str]:
     """
     settings = {"gateway": {"gatewayRef": gateway}} if gateway else {}
     manifests = [*_rights(), *_servers(json.dumps(settings))]
-    with definitions(_GATEWAY_API):
+    with crds(_GATEWAY_API):
         try:
             apply(*_own_definitions())
             apply(*manifests)

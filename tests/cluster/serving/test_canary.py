@@ -14,10 +14,10 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.canary_support import CanarySetup, analysis_record, prometheus_program
 from tests.cluster.serving.support import Serving, versions
-from tests.cluster.serving.watching import Watch, record, watch_program
 from tests.cluster.support import eventually, platform_facts
-from tests.load import INPUTS, Seen, load, take
+from tests.load import INPUTS, LoadResult, load, send_requests
 
 pytestmark = pytest.mark.serving
 
@@ -30,16 +30,16 @@ SECONDS = 300
 
 
 @pytest.fixture(scope="module")
-def watch(serving: Serving, platform_env: dict[str, str]) -> Watch:
+def canary_setup(serving: Serving, platform_env: dict[str, str]) -> CanarySetup:
     stack = serving.new_stack()
-    stack.up(watch_program(serving, platform_facts()))
-    return Watch(**stack.outputs())
+    stack.up(prometheus_program(serving, platform_facts()))
+    return CanarySetup(**stack.outputs())
 
 
-def canary_of(kind: str, serving: Serving, watch: Watch) -> dict[str, Any]:
-    images = {"errors": watch.errors, "slow": watch.slow}
+def canary_of(kind: str, serving: Serving, canary_setup: CanarySetup) -> dict[str, Any]:
+    images = {"errors": canary_setup.errors, "slow": canary_setup.slow}
     analysis = {
-        "prometheus_url": watch.prometheus_url,
+        "prometheus_url": canary_setup.prometheus_url,
         "min_requests": 150,
         "min_seconds": 45,
         "interval_seconds": 5,
@@ -73,14 +73,14 @@ def program(serving: Serving, services: Mapping[str, Mapping[str, Any]]) -> Prog
     return build
 
 
-def with_canaries(serving: Serving, watch: Watch, **instead: Mapping[str, Any]) -> Program:
+def with_canaries(serving: Serving, canary_setup: CanarySetup, **instead: Mapping[str, Any]) -> Program:
     """Each service with its canary, or as `instead` says."""
-    return program(serving, {**{kind: {"canary": canary_of(kind, serving, watch)} for kind in FINAL}, **instead})
+    return program(serving, {**{kind: {"canary": canary_of(kind, serving, canary_setup)} for kind in FINAL}, **instead})
 
 
 @pytest.fixture(scope="module")
-def canaries(serving: Serving, watch: Watch) -> Program:
-    return with_canaries(serving, watch)
+def canaries(serving: Serving, canary_setup: CanarySetup) -> Program:
+    return with_canaries(serving, canary_setup)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def stack(serving: Serving, plain: Program) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def under_load(stack: Stack) -> Iterator[dict[str, Seen]]:
+def under_load(stack: Stack) -> Iterator[dict[str, LoadResult]]:
     """What clients of every service get, for as long as the tests go on."""
     outputs = stack.outputs()
     with ExitStack() as clients:
@@ -120,7 +120,7 @@ def final_records(serving: Serving) -> Records:
     found: Records = {}
 
     def final() -> bool:
-        found.update({kind: record(serving.namespace, kind) for kind in FINAL})
+        found.update({kind: analysis_record(serving.namespace, kind) for kind in FINAL})
         return all(entry.get("verdict", "hold") != "hold" for entry in found.values())
 
     with suppress(AssertionError):  # what is missing is told below
@@ -130,7 +130,9 @@ def final_records(serving: Serving) -> Records:
 
 
 @pytest.fixture
-def judged(serving: Serving, stack: Stack, plain: Program, canaries: Program, under_load: dict[str, Seen]) -> Records:
+def judged(
+    serving: Serving, stack: Stack, plain: Program, canaries: Program, under_load: dict[str, LoadResult]
+) -> Records:
     """The verdicts on all canaries, on which no `up` has acted yet."""
     if at_work(serving) != set(FINAL):
         stack.up(plain)
@@ -139,7 +141,7 @@ def judged(serving: Serving, stack: Stack, plain: Program, canaries: Program, un
 
 
 @pytest.fixture
-def decided(serving: Serving, stack: Stack, canaries: Program, under_load: dict[str, Seen]) -> None:
+def decided(serving: Serving, stack: Stack, canaries: Program, under_load: dict[str, LoadResult]) -> None:
     """An `up` has acted on all verdicts."""
     told = stack.outputs()
     if {kind: (told.get(f"{kind}_status") or {}).get("verdict") for kind in FINAL} != FINAL:
@@ -149,19 +151,19 @@ def decided(serving: Serving, stack: Stack, canaries: Program, under_load: dict[
             stack.up(canaries)
 
 
-def only_old(seen: Seen) -> bool:
-    return not seen.failed and set(seen.answers) <= OLD
+def only_old(result: LoadResult) -> bool:
+    return not result.failed and set(result.answers) <= OLD
 
 
 def test_a_canary_joins_without_a_failed_request(
-    stack: Stack, plain: Program, canaries: Program, under_load: dict[str, Seen]
+    stack: Stack, plain: Program, canaries: Program, under_load: dict[str, LoadResult]
 ) -> None:
     stack.up(plain)
-    before = {kind: seen.total for kind, seen in under_load.items()}
+    before = {kind: result.total for kind, result in under_load.items()}
     stack.up(canaries)
-    for kind, seen in under_load.items():
-        assert seen.total > before[kind]
-        assert {each.status for each in seen.failed} <= {500}, seen.failed
+    for kind, result in under_load.items():
+        assert result.total > before[kind]
+        assert {each.status for each in result.failed} <= {500}, result.failed
     assert stack.outputs()["good_status"]["verdict"] == "hold"
 
 
@@ -193,7 +195,7 @@ def test_the_preview_tells_what_the_verdicts_do(stack: Stack, canaries: Program)
 
 @pytest.mark.usefixtures("judged")
 def test_the_next_up_rolls_back_the_bad_and_promotes_the_good(
-    serving: Serving, stack: Stack, canaries: Program, under_load: dict[str, Seen]
+    serving: Serving, stack: Stack, canaries: Program, under_load: dict[str, LoadResult]
 ) -> None:
     good = under_load["good"].failed.copy()
     stack.up(canaries)
@@ -207,11 +209,11 @@ def test_the_next_up_rolls_back_the_bad_and_promotes_the_good(
 
 
 @pytest.mark.usefixtures("decided")
-def test_after_a_roll_back_clients_get_the_old_version_alone(stack: Stack, under_load: dict[str, Seen]) -> None:
+def test_after_a_roll_back_clients_get_the_old_version_alone(stack: Stack, under_load: dict[str, LoadResult]) -> None:
     outputs = stack.outputs()
     for kind in FINAL:
-        assert only_old(take(outputs[f"{kind}_url"], 100, callers=4))
-    statuses = {each.status for seen in under_load.values() for each in seen.failed}
+        assert only_old(send_requests(outputs[f"{kind}_url"], 100, callers=4))
+    statuses = {each.status for result in under_load.values() for each in result.failed}
     assert statuses <= {500}, "only the faulty canary's own errors may have reached anyone"
 
 
@@ -222,10 +224,10 @@ def test_the_same_verdicts_again_change_nothing(stack: Stack, canaries: Program)
 
 @pytest.mark.usefixtures("decided")
 def test_naming_the_promoted_version_ends_the_canary_without_a_rollout(
-    serving: Serving, stack: Stack, watch: Watch, under_load: dict[str, Seen]
+    serving: Serving, stack: Stack, canary_setup: CanarySetup, under_load: dict[str, LoadResult]
 ) -> None:
     before = {pod["metadata"]["uid"] for pod in serving.pods("good", track="stable")}
-    stack.up(with_canaries(serving, watch, good={"alias": "twin"}))
+    stack.up(with_canaries(serving, canary_setup, good={"alias": "twin"}))
     assert {pod["metadata"]["uid"] for pod in serving.pods("good", track="stable")} == before
     assert serving.pods("good", track="canary") == []
     assert not under_load["good"].failed

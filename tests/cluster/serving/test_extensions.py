@@ -15,9 +15,9 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from modelops import ModelService, ModelServiceArgs
-from tests.cluster.serving.definitions import GATEWAY_API, KEDA, LEADER_WORKER_SET, Source, definitions, installed
+from tests.cluster.serving.canary_support import write_analysis_record
+from tests.cluster.serving.crds import GATEWAY_API, KEDA, LEADER_WORKER_SET, Source, crds, has_crds
 from tests.cluster.serving.support import Serving
-from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl, objects
 
 pytestmark = pytest.mark.serving
@@ -97,7 +97,7 @@ def certificate(serving: Serving) -> str:
 def test_an_extension_that_the_cluster_lacks_is_named(
     serving: Serving, source: Source, shape: dict[str, Any], kind: str
 ) -> None:
-    if installed(source):
+    if has_crds(source):
         pytest.skip(f"this cluster has {kind}")
     stack = serving.new_stack()
     failed = stack.up(serving.program("lacking", **{"replicas": 1, **shape}), succeed=False)
@@ -126,7 +126,7 @@ def test_an_ingress_with_tls(serving: Serving, certificate: str) -> None:
 def test_a_gateway_with_tls_and_its_route(serving: Serving, certificate: str) -> None:
     stack = serving.new_stack()
     route = {"host": HOST, "gateway_class": "any", "tls_secret": certificate}
-    with definitions(GATEWAY_API):
+    with crds(GATEWAY_API):
         answers = {"gateways": ("gated", {"conditions": [accepted()]}), "httproutes": ("gated", ROUTE_STATUS)}
         with answering(serving.namespace, answers):
             stack.up(serving.program("gated", replicas=1, route=route))
@@ -157,7 +157,7 @@ def test_a_route_with_the_weights_of_a_canary_and_copies_for_a_shadow(serving: S
     def weights() -> dict[str, int]:
         return {ref["name"]: ref["weight"] for ref in rule()["backendRefs"]}
 
-    with definitions(GATEWAY_API):
+    with crds(GATEWAY_API):
         with answering(serving.namespace, {"httproutes": ("weighed", ROUTE_STATUS)}):
             stack.up(program)
             assert weights() == {"weighed": 75, "weighed-canary": 25}
@@ -165,7 +165,7 @@ def test_a_route_with_the_weights_of_a_canary_and_copies_for_a_shadow(serving: S
             assert (mirror["backendRef"]["name"], mirror["percent"]) == ("weighed-shadow", 50)
             stack.unchanged(program)
             old, new = serving.uri("double"), serving.uri("twin")
-            write_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
+            write_analysis_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
             stack.up(program)
         assert weights() == {"weighed": 100, "weighed-canary": 0}
         assert serving.pods("weighed", track="canary") == []
@@ -190,7 +190,7 @@ def test_an_ingress_with_the_weight_of_a_canary(serving: Serving) -> None:
 
 def test_scale_to_zero_by_keda(serving: Serving) -> None:
     stack = serving.new_stack()
-    with definitions(KEDA):
+    with crds(KEDA):
         stack.up(serving.program("sleepy", **SCALED))
         stack.unchanged(serving.program("sleepy", **SCALED))
         spec = get("scaledobjects", "sleepy", serving.namespace)["spec"]
@@ -247,7 +247,7 @@ def test_a_model_over_several_nodes_is_a_leader_worker_set(serving: Serving) -> 
     stack = serving.new_stack()
     shape: dict[str, Any] = {"vllm": {"nodes": 2}, "replicas": None, "cache": None}
     scaled = {"autoscaling": {"max_replicas": 2, "target_cpu_percent": 50}}
-    with definitions(LEADER_WORKER_SET):
+    with crds(LEADER_WORKER_SET):
         stack.up(large(serving, "wide", **shape, **scaled))
         stack.unchanged(large(serving, "wide", **shape, **scaled))
         [found] = objects("leaderworkersets", serving.namespace)
@@ -258,7 +258,7 @@ def test_a_model_over_several_nodes_is_a_leader_worker_set(serving: Serving) -> 
 
 
 def test_several_nodes_without_leader_worker_set_are_refused_by_name(serving: Serving) -> None:
-    if installed(LEADER_WORKER_SET):
+    if has_crds(LEADER_WORKER_SET):
         pytest.skip("this cluster has LeaderWorkerSet")
     stack = serving.new_stack()
     failed = stack.up(large(serving, "wide", vllm={"nodes": 2}, cache=None), succeed=False)

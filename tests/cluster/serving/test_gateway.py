@@ -12,10 +12,10 @@ import pytest
 
 from modelops.kubernetes import certificates
 from tests.cluster.serving import gateway
+from tests.cluster.serving.canary_support import write_analysis_record
 from tests.cluster.serving.support import WRONG_SLOPE, Serving
-from tests.cluster.serving.watching import write_record
 from tests.cluster.support import apply, eventually
-from tests.load import INPUTS, Seen, load, take
+from tests.load import INPUTS, LoadResult, load, send_requests
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -28,7 +28,7 @@ ANALYSIS = {"prometheus_url": "http://prometheus:9090", "interval_seconds": 3600
 
 def answered(address: str, requests: int = 20) -> bool:
     """Whether the route works: a proxy learns of one some moments after it was accepted."""
-    return not take(url(address), requests, host=HOST).failed
+    return not send_requests(url(address), requests, host=HOST).failed
 
 
 def url(address: str) -> str:
@@ -61,42 +61,42 @@ class TestWeights:
         route = {"host": HOST, "gateway_class": gateway.CLASS}
         return serving.program("weighed", replicas=1, drain_seconds=5, route=route, canary=canary)
 
-    def shared(self, address: str, requests: int) -> Seen:
-        return take(url(address), requests, host=HOST)
+    def shared(self, address: str, requests: int) -> LoadResult:
+        return send_requests(url(address), requests, host=HOST)
 
     def test_a_tenth_of_the_requests_is_the_canarys(
         self, serving: Serving, address: str, stack: Any, figure: Callable[[str], None]
     ) -> None:
         stack.up(self.program(serving, 10))
         assert stack.outputs()["url"] == f"http://{HOST}"
-        seen = self.shared(address, 5000)
-        share = seen.share(*NEW)
+        result = self.shared(address, 5000)
+        share = result.share(*NEW)
         figure(f"split by a Gateway's weights: {share:.2f} % of 5,000 requests to a canary of 10 %")
-        assert not seen.failed
+        assert not result.failed
         assert abs(share - 10) <= POINTS
 
     def test_another_weight_moves_the_share_and_loses_no_request(
         self, serving: Serving, address: str, stack: Any
     ) -> None:
-        with load(url(address), callers=2, pause_seconds=0.01, inputs=INPUTS, host=HOST) as meanwhile:
+        with load(url(address), callers=2, pause_seconds=0.01, inputs=INPUTS, host=HOST) as background_load:
             stack.up(self.program(serving, 40))
             eventually(lambda: abs(self.shared(address, 300).share(*NEW) - 40) <= 10, 60)
-            seen = self.shared(address, 3000)
-        assert abs(seen.share(*NEW) - 40) <= POINTS
-        assert not seen.failed and not meanwhile.failed, (seen.failed, meanwhile.failed)
+            result = self.shared(address, 3000)
+        assert abs(result.share(*NEW) - 40) <= POINTS
+        assert not result.failed and not background_load.failed, (result.failed, background_load.failed)
 
     def test_a_canary_that_is_rolled_back_gets_none_and_its_end_loses_none(
         self, serving: Serving, address: str, stack: Any, figure: Callable[[str], None]
     ) -> None:
         stack.up(self.program(serving, 40))
         old, new = serving.uri("double"), serving.uri("wrong")
-        write_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
-        with load(url(address), callers=2, pause_seconds=0.01, inputs=INPUTS, host=HOST) as meanwhile:
+        write_analysis_record(serving.namespace, "weighed", "roll back", declared=old, stable=old, canary=new)
+        with load(url(address), callers=2, pause_seconds=0.01, inputs=INPUTS, host=HOST) as background_load:
             stack.up(self.program(serving, 40))
             eventually(lambda: set(self.shared(address, 50).answers) <= OLD, 60)
         assert serving.pods("weighed", track="canary") == []
-        assert not meanwhile.failed, meanwhile.failed
-        figure(f"rolled back behind a Gateway: {meanwhile.total} requests meanwhile, none failed")
+        assert not background_load.failed, background_load.failed
+        figure(f"rolled back behind a Gateway: {background_load.total} requests background_load, none failed")
         stack.unchanged(self.program(serving, 40))
 
 
@@ -120,8 +120,8 @@ def test_a_gateway_that_is_there_mirrors_requests_to_a_shadow(serving: Serving, 
         stack.up(serving.program("mirrored", replicas=1, route=route, shadow=shadow))
         eventually(lambda: answered(address), 60)
         before = serving.predictions("mirrored", track="shadow")
-        seen = take(url(address), 300, host=HOST)
-        assert set(seen.answers) <= OLD and not seen.failed
+        result = send_requests(url(address), 300, host=HOST)
+        assert set(result.answers) <= OLD and not result.failed
         eventually(lambda: serving.predictions("mirrored", track="shadow") - before >= 300, 60)
         copies = serving.predictions("mirrored", track="shadow") - before
         figure(f"shadow by a Gateway: {copies:.0f} copies of 300 requests")

@@ -13,7 +13,7 @@ from modelops import ModelService
 from tests.cluster.provider.harness import Outcome, Stack
 from tests.cluster.serving.support import BROKEN, Serving, versions
 from tests.cluster.support import eventually, objects, post
-from tests.load import Seen, load
+from tests.load import LoadResult, load
 
 pytestmark = pytest.mark.serving
 
@@ -31,28 +31,28 @@ def stack(serving: Serving) -> Iterator[Stack]:
     made.destroy(succeed=None)
 
 
-def release(serving: Serving, stack: Stack, rollouts: int, callers: int) -> Seen:
+def release(serving: Serving, stack: Stack, rollouts: int, callers: int) -> LoadResult:
     """Releases one version after the other under load."""
-    with load(stack.outputs()["predict_url"], callers=callers, kept=callers // 2) as seen:
+    with load(stack.outputs()["predict_url"], callers=callers, kept=callers // 2) as result:
         for alias in itertools.islice(itertools.cycle(VERSIONS), rollouts):
             stack.up(serving.program(NAME, alias=alias, **SHAPE))
             assert versions(serving.pods(NAME, track="stable")) == {alias}
-    return seen
+    return result
 
 
 def test_releases_lose_no_request(serving: Serving, stack: Stack, figure: Figure) -> None:
-    seen = release(serving, stack, rollouts=4, callers=4)
-    figure(f"4 rollouts under load: {seen.answered} answered, {len(seen.failed)} failed")
-    assert not seen.failed, seen.failed[:5]
-    assert seen.outputs == {2.0, 2.5}, "the load went to both versions"
+    result = release(serving, stack, rollouts=4, callers=4)
+    figure(f"4 rollouts under load: {result.answered} answered, {len(result.failed)} failed")
+    assert not result.failed, result.failed[:5]
+    assert result.outputs == {2.0, 2.5}, "the load went to both versions"
 
 
 @pytest.mark.long
 def test_fifty_releases_lose_no_request(serving: Serving, stack: Stack, figure: Figure) -> None:
-    seen = release(serving, stack, rollouts=50, callers=8)
-    figure(f"50 rollouts under load: {seen.answered} answered, {len(seen.failed)} failed")
-    assert not seen.failed, seen.failed[:5]
-    assert seen.outputs == {2.0, 2.5}
+    result = release(serving, stack, rollouts=50, callers=8)
+    figure(f"50 rollouts under load: {result.answered} answered, {len(result.failed)} failed")
+    assert not result.failed, result.failed[:5]
+    assert result.outputs == {2.0, 2.5}
 
 
 def without_drain(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
@@ -81,13 +81,13 @@ def test_without_the_drain_settings_the_same_load_sees_failures(serving: Serving
         return build
 
     stack.up(program("double"))
-    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0.002) as seen:
+    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0.002) as result:
         for alias in itertools.islice(itertools.cycle(VERSIONS), 6):
             stack.up(program(alias))
-            if seen.failed:
+            if result.failed:
                 break
-    figure(f"rollouts without the drain settings: {seen.answered} answered, {len(seen.failed)} failed")
-    assert seen.failed
+    figure(f"rollouts without the drain settings: {result.answered} answered, {len(result.failed)} failed")
+    assert result.failed
     stack.destroy()
 
 
@@ -124,10 +124,10 @@ def stopped(serving: Serving, stack: Stack) -> Outcome:
 def test_a_version_that_answers_wrongly_is_stopped_before_it_takes_traffic(serving: Serving, stack: Stack) -> None:
     settled(serving, stack, "double", **SMOKE)
     before = {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")}
-    with load(stack.outputs()["predict_url"], kept=2) as seen:
+    with load(stack.outputs()["predict_url"], kept=2) as result:
         failed = stopped(serving, stack)
     assert "outputs[0] is 2.5, must be 2 within" in failed.text, failed.text
-    assert not seen.failed and seen.outputs == {2.0}
+    assert not result.failed and result.outputs == {2.0}
     assert {pod["metadata"]["uid"] for pod in serving.pods(NAME, track="stable")} == before
 
 
@@ -144,16 +144,16 @@ def test_after_a_failed_smoke_test_the_next_good_version_goes_out(serving: Servi
 
 def test_a_version_that_never_gets_ready_leaves_the_old_one_serving(serving: Serving, stack: Stack) -> None:
     settled(serving, stack, "double")
-    with load(stack.outputs()["predict_url"], kept=2) as seen:
+    with load(stack.outputs()["predict_url"], kept=2) as result:
         failed = stack.up(serving.program(NAME, alias=BROKEN, **SHAPE, startup_timeout_seconds=10), succeed=False)
     assert "golden" in failed.text, failed.text
-    assert not seen.failed and seen.outputs == {2.0}
+    assert not result.failed and result.outputs == {2.0}
 
 
 def test_a_release_without_a_spare_pod_takes_one_at_a_time(serving: Serving, stack: Stack) -> None:
     low = {**SHAPE, "rollout": {"max_surge": 0}}
     stack.up(serving.program(NAME, alias="double", **low))
-    with load(stack.outputs()["predict_url"], kept=2) as seen:
+    with load(stack.outputs()["predict_url"], kept=2) as result:
         stack.up(serving.program(NAME, alias="triple", **low))
-    assert not seen.failed, seen.failed[:5]
+    assert not result.failed, result.failed[:5]
     assert versions(serving.pods(NAME, track="stable")) == {"triple"}

@@ -9,8 +9,8 @@ import pytest
 
 from modelops import ModelService
 from tests.cluster.serving import adapter
+from tests.cluster.serving.canary_support import prometheus_program
 from tests.cluster.serving.support import Serving
-from tests.cluster.serving.watching import watch_program
 from tests.cluster.support import eventually, kubectl, platform_facts
 from tests.load import load
 
@@ -31,20 +31,20 @@ def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: C
     shape = {"exposed": True, "autoscaling": bounds, "resources": {"cpu": "20m", "memory": "96Mi"}}
     stack.up(serving.program("scaled", **shape))
     assert len(serving.pods("scaled")) == 1
-    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0) as seen:
+    with load(stack.outputs()["predict_url"], callers=8, kept=4, pause_seconds=0) as result:
         most = eventually(lambda: (found := len(serving.pods("scaled"))) >= 2 and found, 5 * MINUTES)
         # The count is the autoscaler's: an update leaves it alone.
         stack.unchanged(serving.program("scaled", **shape))
     eventually(lambda: len(serving.pods("scaled")) == 1, 6 * MINUTES)
-    figure(f"autoscaler: 1 → {most} → 1 pods, {seen.answered} requests answered, {len(seen.failed)} failed")
+    figure(f"autoscaler: 1 → {most} → 1 pods, {result.answered} requests answered, {len(result.failed)} failed")
     stack.destroy()
 
 
 def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapter(
     serving: Serving, platform_env: dict[str, str], figure: Callable[[str], None]
 ) -> None:
-    watch, stack = serving.new_stack(), serving.new_stack()
-    watch.up(watch_program(serving, platform_facts(), faults=()))
+    prometheus, stack = serving.new_stack(), serving.new_stack()
+    prometheus.up(prometheus_program(serving, platform_facts(), faults=()))
     bounds = {
         "min_replicas": 1,
         "max_replicas": 3,
@@ -56,9 +56,9 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
     without = serving.program("measured", exposed=True)
     shape = {"exposed": True, "autoscaling": bounds}
     try:
-        with adapter.installed(watch.outputs()["prometheus_url"]):
+        with adapter.installed(prometheus.outputs()["prometheus_url"]):
             stack.up(without)
-            with load(stack.outputs()["predict_url"], callers=6, kept=3, pause_seconds=0.1) as seen:
+            with load(stack.outputs()["predict_url"], callers=6, kept=3, pause_seconds=0.1) as result:
                 # Both metrics are what `up` waits for.
                 stack.up(serving.program("measured", **shape))
                 most = eventually(lambda: (found := len(serving.pods("measured"))) >= 2 and found, 5 * MINUTES)
@@ -68,12 +68,12 @@ def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapt
             eventually(lambda: len(serving.pods("measured")) == 1, 6 * MINUTES)
             figure(
                 f"autoscaler by requests per second: 1 → {most} → 1 pods at {rate:.0f} a second and pod, "
-                f"p99 {1000 * latency:.1f} ms, {seen.answered} answered, {len(seen.failed)} failed"
+                f"p99 {1000 * latency:.1f} ms, {result.answered} answered, {len(result.failed)} failed"
             )
             assert latency < 60
             stack.destroy()
     finally:
-        watch.destroy()
+        prometheus.destroy()
 
 
 def impatient(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.canary_support import write_analysis_record
 from tests.cluster.serving.support import BROKEN, WRONG_SLOPE, Serving, versions
-from tests.cluster.serving.watching import write_record
 from tests.cluster.support import eventually, kubectl
-from tests.load import INPUTS, Seen, load, take
+from tests.load import INPUTS, LoadResult, load, send_requests
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -25,11 +25,11 @@ def test_a_plain_cluster_splits_by_pods_within_three_points(serving: Serving, fi
     stack.up(serving.program("split", replicas=9, exposed=True, canary=canary))
     url = stack.outputs()["predict_url"]
     # A node may take a moment to learn of a new address.
-    eventually(lambda: not take(url, 40).failed, 60)
-    seen = take(url, 5000)
-    share = seen.share(*NEW)
-    figure(f"split by pods, 9 and 1: {share:.2f} % of 5,000 requests to a canary of 10 %, {len(seen.failed)} failed")
-    assert not seen.failed
+    eventually(lambda: not send_requests(url, 40).failed, 60)
+    result = send_requests(url, 5000)
+    share = result.share(*NEW)
+    figure(f"split by pods, 9 and 1: {share:.2f} % of 5,000 requests to a canary of 10 %, {len(result.failed)} failed")
+    assert not result.failed
     assert abs(share - 10) <= POINTS
     stack.destroy()
 
@@ -50,7 +50,9 @@ def test_an_autoscaled_canary_goes_and_the_next_one_comes(serving: Serving) -> N
     # By now the number of pods is the autoscaler's own field.
     eventually(lambda: count() == 2, 90)
     old = serving.uri("double")
-    write_record(serving.namespace, "scaled", "roll back", declared=old, stable=old, canary=serving.uri("twin"))
+    write_analysis_record(
+        serving.namespace, "scaled", "roll back", declared=old, stable=old, canary=serving.uri("twin")
+    )
     stack.up(program("twin"))
     eventually(lambda: count() == 0, 60)
     stack.unchanged(program("twin"))
@@ -61,7 +63,7 @@ def test_an_autoscaled_canary_goes_and_the_next_one_comes(serving: Serving) -> N
 
 
 @pytest.fixture(scope="class")
-def coloured(serving: Serving) -> Iterator[Stack]:
+def blue_green(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
     made.up(TestBlueGreen().before(serving))
     yield made
@@ -69,10 +71,10 @@ def coloured(serving: Serving) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="class")
-def meanwhile(coloured: Stack) -> Iterator[Seen]:
+def background_load(blue_green: Stack) -> Iterator[LoadResult]:
     """What clients get for as long as the tests go on."""
-    with load(coloured.outputs()["predict_url"], callers=3, inputs=INPUTS) as seen:
-        yield seen
+    with load(blue_green.outputs()["predict_url"], callers=3, inputs=INPUTS) as result:
+        yield result
 
 
 class TestBlueGreen:
@@ -99,67 +101,67 @@ class TestBlueGreen:
         return self.program(serving, "double", live="blue", standby_model_uri=serving.uri("wrong"))
 
     def test_a_release_switches_all_requests_and_loses_none(
-        self, serving: Serving, coloured: Stack, meanwhile: Seen, figure: Callable[[str], None]
+        self, serving: Serving, blue_green: Stack, background_load: LoadResult, figure: Callable[[str], None]
     ) -> None:
-        coloured.up(self.before(serving))
-        coloured.up(self.released(serving))
-        coloured.unchanged(self.released(serving))
-        seen = take(coloured.outputs()["predict_url"], 200)
-        assert set(seen.answers) <= NEW and not seen.failed
-        assert set(meanwhile.answers) & OLD and not meanwhile.failed
-        figure(f"blue/green: {meanwhile.total} requests over the switch, {len(meanwhile.failed)} failed")
+        blue_green.up(self.before(serving))
+        blue_green.up(self.released(serving))
+        blue_green.unchanged(self.released(serving))
+        result = send_requests(blue_green.outputs()["predict_url"], 200)
+        assert set(result.answers) <= NEW and not result.failed
+        assert set(background_load.answers) & OLD and not background_load.failed
+        figure(f"blue/green: {background_load.total} requests over the switch, {len(background_load.failed)} failed")
 
-    def test_the_old_track_stays(self, serving: Serving, coloured: Stack) -> None:
-        coloured.up(self.released(serving))
+    def test_the_old_track_stays(self, serving: Serving, blue_green: Stack) -> None:
+        blue_green.up(self.released(serving))
         assert versions(serving.pods("colours", track="blue")) == {"double"}
         assert len(serving.pods("colours", track="blue")) == len(serving.pods("colours", track="green")) == 2
 
     def test_switching_back_touches_the_service_alone(
-        self, serving: Serving, coloured: Stack, meanwhile: Seen, figure: Callable[[str], None]
+        self, serving: Serving, blue_green: Stack, background_load: LoadResult, figure: Callable[[str], None]
     ) -> None:
-        coloured.up(self.released(serving))
+        blue_green.up(self.released(serving))
         back = self.switched_back(serving)
-        assert coloured.preview(back).changed() == {"colours": ["update"]}
+        assert blue_green.preview(back).changed() == {"colours": ["update"]}
         pods = {pod["metadata"]["uid"] for pod in serving.pods("colours")}
         started = time.monotonic()
-        coloured.up(back)
+        blue_green.up(back)
         figure(f"blue/green: switched back in {time.monotonic() - started:.1f} s")
         assert {pod["metadata"]["uid"] for pod in serving.pods("colours")} == pods
-        seen = take(coloured.outputs()["predict_url"], 200)
-        assert set(seen.answers) <= OLD and not seen.failed
-        assert not meanwhile.failed
+        result = send_requests(blue_green.outputs()["predict_url"], 200)
+        assert set(result.answers) <= OLD and not result.failed
+        assert not background_load.failed
 
     def test_a_version_that_does_not_start_never_gets_a_request(
-        self, serving: Serving, coloured: Stack, meanwhile: Seen
+        self, serving: Serving, blue_green: Stack, background_load: LoadResult
     ) -> None:
-        coloured.up(self.switched_back(serving))
+        blue_green.up(self.switched_back(serving))
         broken = self.program(serving, BROKEN, live="green", standby_model_uri=serving.uri("double"))
-        coloured.up(broken, succeed=False)
-        seen = take(coloured.outputs()["predict_url"], 100)
-        assert set(seen.answers) <= OLD and not seen.failed
-        assert not meanwhile.failed
+        blue_green.up(broken, succeed=False)
+        result = send_requests(blue_green.outputs()["predict_url"], 100)
+        assert set(result.answers) <= OLD and not result.failed
+        assert not background_load.failed
 
 
 @pytest.fixture(scope="class")
-def shaded(serving: Serving) -> Iterator[Stack]:
+def shadowed(serving: Serving) -> Iterator[Stack]:
     made = serving.new_stack()
-    made.up(serving.program("shaded", replicas=1, exposed=True, shadow={"model_uri": serving.uri("wrong")}))
+    made.up(serving.program("shadowed", replicas=1, exposed=True, shadow={"model_uri": serving.uri("wrong")}))
     yield made
     made.destroy(succeed=None)
 
 
 class TestShadow:
     def test_the_shadow_gets_the_requests_and_clients_see_only_the_stable_answers(
-        self, serving: Serving, shaded: Stack, figure: Callable[[str], None]
+        self, serving: Serving, shadowed: Stack, figure: Callable[[str], None]
     ) -> None:
-        seen = take(shaded.outputs()["predict_url"], 300, callers=4)
-        assert set(seen.answers) <= OLD and not seen.failed
-        eventually(lambda: serving.predictions("shaded", track="shadow") >= 300, 60)
-        copies = serving.predictions("shaded", track="shadow")
-        figure(f"shadow: {copies:.0f} copies of {seen.total} requests, none of its answers seen")
+        result = send_requests(shadowed.outputs()["predict_url"], 300, callers=4)
+        assert set(result.answers) <= OLD and not result.failed
+        eventually(lambda: serving.predictions("shadowed", track="shadow") >= 300, 60)
+        copies = serving.predictions("shadowed", track="shadow")
+        figure(f"shadow: {copies:.0f} copies of {result.total} requests, none of its answers seen")
 
-    def test_a_shadow_that_is_gone_costs_no_answer(self, serving: Serving, shaded: Stack) -> None:
-        kubectl("scale", "deployment", "shaded-shadow", "--replicas=0", "--namespace", serving.namespace)
-        eventually(lambda: not serving.pods("shaded", track="shadow"), 60)
-        seen = take(shaded.outputs()["predict_url"], 200, callers=4)
-        assert set(seen.answers) <= OLD and not seen.failed
+    def test_a_shadow_that_is_gone_costs_no_answer(self, serving: Serving, shadowed: Stack) -> None:
+        kubectl("scale", "deployment", "shadowed-shadow", "--replicas=0", "--namespace", serving.namespace)
+        eventually(lambda: not serving.pods("shadowed", track="shadow"), 60)
+        result = send_requests(shadowed.outputs()["predict_url"], 200, callers=4)
+        assert set(result.answers) <= OLD and not result.failed

@@ -13,13 +13,13 @@ from tests.cluster.serving.support import image_args
 from tests.cluster.support import platform_facts
 from tests.cluster.teams import environments
 from tests.cluster.teams.environments import Environment
-from tests.cluster.training.registry import stand_in
+from tests.cluster.training.registry import platform_image
 
 __all__ = ["serving"]
 
 
 @pytest.fixture(scope="package")
-def two(
+def staging_and_prod(
     platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Environment, Environment]]:
     """`staging`, which has trained, and `prod`, which has not been brought up yet."""
@@ -28,7 +28,7 @@ def two(
             patch.setenv(name, "")
         patch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
         project = environments.copy_of_the_project(tmp_path_factory.mktemp("teams") / "project")
-        mlflow = stand_in(platform_facts(), "mlflow_full")
+        mlflow = platform_image(platform_facts(), "mlflow_full")
         run = uuid.uuid4().hex[:6]
         staging = environments.staging(project, f"promotion-{run}-staging", mlflow)
         prod = environments.prod(project, f"promotion-{run}-prod", staging)

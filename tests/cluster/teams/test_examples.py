@@ -17,7 +17,7 @@ from modelops import UPSTREAM_IMAGES
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import Serving, image_args
 from tests.cluster.support import REPOSITORY, eventually, kubectl, objects, platform_facts, post
-from tests.package.outside import outside
+from tests.package.clean_environment import clean_environment
 
 pytestmark = [pytest.mark.teams, pytest.mark.long]
 
@@ -31,7 +31,7 @@ class Example:
         (folder / "backend").mkdir()
         self.folder = folder
         self.environment = {
-            **outside(),
+            **clean_environment(),
             "PULUMI_BACKEND_URL": f"file://{folder / 'backend'}",
             "PULUMI_CONFIG_PASSPHRASE": "teams",
         }
@@ -73,7 +73,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     venv.create(folder / "venv", with_pip=True)
     command = [folder / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", wheel]
-    subprocess.run(command, env=outside(), check=True)
+    subprocess.run(command, env=clean_environment(), check=True)
     return folder / "venv"
 
 

@@ -14,9 +14,9 @@ pytestmark = [pytest.mark.teams, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
-def promoted(two: tuple[Environment, Environment]) -> tuple[Environment, Environment]:
+def promoted(staging_and_prod: tuple[Environment, Environment]) -> tuple[Environment, Environment]:
     """Both up. The namespace comes with the stack; the Job in it waits for the Secret that the team puts there."""
-    staging, prod = two
+    staging, prod = staging_and_prod
     with ThreadPoolExecutor() as pool:
         up = pool.submit(prod.up)
         eventually(lambda: up.done() or kubectl("get", "namespace", prod.namespace, check=False))

@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.teams, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
-def staging(two: tuple[Environment, Environment]) -> Environment:
-    return two[0]
+def staging(staging_and_prod: tuple[Environment, Environment]) -> Environment:
+    return staging_and_prod[0]
 
 
 @pytest.fixture(scope="module")

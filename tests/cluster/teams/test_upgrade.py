@@ -19,7 +19,7 @@ import pytest
 
 from tests.cluster.serving.support import MODEL, SMALL, publish
 from tests.cluster.support import REPOSITORY, eventually, exposure, objects, platform_facts, post
-from tests.cluster.training.registry import stand_in
+from tests.cluster.training.registry import platform_image
 
 pytestmark = [pytest.mark.teams, pytest.mark.long]
 
@@ -44,7 +44,7 @@ if "service" in given:
 
 
 @dataclass
-class Filled:
+class UpgradeStack:
     """A stack that runs on either library."""
 
     folder: Path
@@ -82,7 +82,7 @@ def last_release() -> str:
 
 
 @pytest.fixture
-def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iterator[Filled]:
+def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iterator[UpgradeStack]:
     archive = subprocess.run(
         ["git", "archive", last_release(), "components/modelops"], cwd=REPOSITORY, capture_output=True, check=True
     )
@@ -94,11 +94,11 @@ def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iter
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "backend").mkdir()
     facts = platform_facts()
-    watched = {name: {"image": stand_in(facts, name)} for name in ("prometheus", "alertmanager")}
+    watched = {name: {"image": platform_image(facts, name)} for name in ("prometheus", "alertmanager")}
     off = {name: {"enabled": False} for name in ("node_exporter", "kube_state_metrics")}
     image = str(facts["base_image"])
     done = "import os; open(os.environ['MODELOPS_OUTPUT_DIR'] + '/metrics.json', 'w').write('{}')"
-    made = Filled(
+    made = UpgradeStack(
         tmp_path,
         {
             **os.environ,
@@ -108,7 +108,7 @@ def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iter
         {
             "registry": {
                 "namespace": namespace,
-                "image": stand_in(facts, "mlflow"),
+                "image": platform_image(facts, "mlflow"),
                 "storage_size": "1Gi",
                 "expose": exposure(),
                 "resources": {"cpu": "50m"},
@@ -117,7 +117,7 @@ def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iter
             "training": {
                 "namespace": namespace,
                 "image": image,
-                "model_name": "light",
+                "model_name": "line",
                 "framework": "other",
                 "command": ["python3", "-c", done],
                 "publisher": {"command": ["python3", "-c", "print('published')"]},
@@ -132,7 +132,7 @@ def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iter
     made.pulumi("destroy", "--yes", "--skip-preview", succeed=False)
 
 
-def test_a_filled_stack_goes_on_with_the_new_library(filled: Filled, serving_image: str) -> None:
+def test_a_filled_stack_goes_on_with_the_new_library(filled: UpgradeStack, serving_image: str) -> None:
     namespace = filled.given["registry"]["namespace"]
     found = filled.up(old=True)
     assert found["library"].startswith(str(filled.folder / "released"))
@@ -171,7 +171,7 @@ def test_a_filled_stack_goes_on_with_the_new_library(filled: Filled, serving_ima
     filled.pulumi("preview", "--expect-no-changes")
 
 
-def test_a_renamed_component_keeps_its_volume(filled: Filled) -> None:
+def test_a_renamed_component_keeps_its_volume(filled: UpgradeStack) -> None:
     """The registry under a new name, with an alias: the engine finds everything again."""
     for part in ("monitoring", "training"):
         del filled.given[part]

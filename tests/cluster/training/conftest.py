@@ -10,13 +10,15 @@ import pytest
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.light import Light, registry_objects
+from tests.cluster.training.plain_trainings import PlainTrainings, registry_objects
 
 
 @pytest.fixture(scope="package")
-def light(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Light]:
-    """Where light trainings run."""
-    folder = tmp_path_factory.mktemp("light")
+def trainings(
+    platform_env: dict[str, str], test_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PlainTrainings]:
+    """Runs trainings without a framework, in a namespace with a small registry."""
+    folder = tmp_path_factory.mktemp("trainings")
     namespace = f"training-{uuid.uuid4().hex[:8]}"
     made: list[Stack] = []
 
@@ -30,7 +32,7 @@ def light(platform_env: dict[str, str], test_image: str, tmp_path_factory: pytes
         objects = json.dumps(registry_objects(namespace, test_image))
         subprocess.run(["kubectl", "apply", "--filename", "-"], input=objects, text=True, check=True)
         kubectl("wait", "--namespace", namespace, "--for=condition=Ready", "pod/registry", "--timeout=180s")
-        yield Light(namespace, test_image, new_stack)
+        yield PlainTrainings(namespace, test_image, new_stack)
     finally:
         for stack in reversed(made):
             stack.destroy(succeed=None)

@@ -20,8 +20,8 @@ NAME = "registry"
 Program = Callable[[k8s.Provider], Mapping[str, Any]]
 
 
-def stand_in(facts: Mapping[str, Any], program: str) -> str:
-    """The image of an upstream program, or the one that takes its place here."""
+def platform_image(facts: Mapping[str, Any], program: str) -> str:
+    """The image of an upstream program, or the platform's substitute for it."""
     upstream = UPSTREAM_IMAGES[program]
     known = facts.get("images", {}).get(upstream)
     return str(known) if known else s3.image(upstream)
@@ -89,10 +89,10 @@ class Registry:
 
 def production_args(namespace: str, facts: Mapping[str, Any], store: s3.ObjectStore) -> dict[str, Any]:
     """Arguments of a registry for production, as small as it can be."""
-    postgres = stand_in(facts, "postgres")
+    postgres = platform_image(facts, "postgres")
     return {
         "namespace": namespace,
-        "image": stand_in(facts, "mlflow_full"),
+        "image": platform_image(facts, "mlflow_full"),
         "database": {
             "image": postgres,
             "storage_size": "1Gi",

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.s3 import ObjectStore
 from tests.cluster.support import eventually, kubectl
 from tests.cluster.training.images import TARGETS, TrainingImages
-from tests.cluster.training.light import Light, command
+from tests.cluster.training.plain_trainings import PlainTrainings, command
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 
@@ -18,31 +18,31 @@ MORE = [pytest.param(name, marks=pytest.mark.long) for name in ("pytorch", "mxne
 Train = Callable[..., dict[str, Any]]
 
 
-def job(light: Light, images: TrainingImages, name: str, framework: str, **changes: Any) -> Any:
+def job(trainings: PlainTrainings, images: TrainingImages, name: str, framework: str, **changes: Any) -> Any:
     """A program of one TrainingJob with the framework's own image."""
     args = {
         "image": images[framework],
         "framework": framework,
         "command": ["python", "-m", "sample.train"],
-        "runtime_image": light.image,
+        "runtime_image": trainings.image,
         "publisher": {"command": command("publish_outputs")},
         "parameters": PARAMETERS,
         "resources": {"cpu": "20m", "memory": "400Mi", "memory_limit": "2Gi"},
         "timeout_seconds": 1800,
         **changes,
     }
-    return light.program(name, "count", **args)
+    return trainings.program(name, "count", **args)
 
 
 @pytest.fixture
-def train(light: Light, training_images: TrainingImages) -> Train:
+def train(trainings: PlainTrainings, training_images: TrainingImages) -> Train:
     """Trains, and gives what was published."""
 
     def run(name: str, framework: str, **changes: Any) -> dict[str, Any]:
-        stack = light.new_stack()
+        stack = trainings.new_stack()
         try:
-            stack.up(job(light, training_images, name, framework, **changes))
-            [published] = light.results(stack)
+            stack.up(job(trainings, training_images, name, framework, **changes))
+            [published] = trainings.results(stack)
         finally:
             stack.destroy(succeed=None)
         found: dict[str, Any] = json.loads(published)
@@ -69,26 +69,26 @@ def test_several_workers_train_the_model_that_one_trains(train: Train, framework
 
 @pytest.mark.parametrize("framework", list(TARGETS))
 def test_a_killed_worker_ends_the_others_and_all_go_on(
-    light: Light, training_images: TrainingImages, framework: str
+    trainings: PlainTrainings, training_images: TrainingImages, framework: str
 ) -> None:
     name, epochs = f"{framework}-killed", 400
-    stack = light.new_stack()
+    stack = trainings.new_stack()
     changes = {
         "workers": 2,
         "retries": 2,
         "parameters": {**PARAMETERS, "epochs": epochs},
         "checkpoints": {"storage_size": "100Mi", "interval_steps": 10},
     }
-    running = stack.start(job(light, training_images, name, framework, **changes))
+    running = stack.start(job(trainings, training_images, name, framework, **changes))
 
     def worker(index: int) -> str | None:
-        for pod in light.pods(name, active=True):
+        for pod in trainings.pods(name, active=True):
             if pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] == str(index):
                 return str(pod["metadata"]["name"])
         return None
 
     def chief_is_at_work() -> bool:
-        return any(f"/{epochs}" in light.logs(pod) for pod in light.pods(name, active=True))
+        return any(f"/{epochs}" in trainings.logs(pod) for pod in trainings.pods(name, active=True))
 
     try:
         eventually(chief_is_at_work, 900)
@@ -101,39 +101,39 @@ def test_a_killed_worker_ends_the_others_and_all_go_on(
             "    if not own and b'sample.train' in (entry / 'cmdline').read_bytes():\n"
             "        os.kill(int(entry.name), 9)\n"
         )
-        kubectl("exec", "-n", light.namespace, victim, "-c", "train", "--", "python", "-c", script, check=False)
+        kubectl("exec", "-n", trainings.namespace, victim, "-c", "train", "--", "python", "-c", script, check=False)
         assert running.end(1500) == 0, running.text()
-        chiefs = "\n".join(light.logs(pod) for pod in light.pods(name))
+        chiefs = "\n".join(trainings.logs(pod) for pod in trainings.pods(name))
         assert "resuming after epoch" in chiefs
-        [published] = light.results(stack)
+        [published] = trainings.results(stack)
         found = json.loads(published)
         assert [row["epoch"] for row in found["history"]] == list(range(1, epochs + 1))
         assert found["metrics"]["accuracy"] > 0.9
     finally:
         stack.destroy(succeed=None)
-    assert light.pods(name, active=True) == []
+    assert trainings.pods(name, active=True) == []
 
 
 def test_a_checkpoint_in_an_object_store_outlives_the_pod(
-    light: Light, training_images: TrainingImages, object_store: ObjectStore
+    trainings: PlainTrainings, training_images: TrainingImages, object_store: ObjectStore
 ) -> None:
     name, epochs = "in-a-store", 400
     uri = f"s3://{object_store.bucket}/checkpoints"
-    secret = object_store.credentials(light.namespace)
+    secret = object_store.credentials(trainings.namespace)
     changes = {
         "parameters": {**PARAMETERS, "epochs": epochs},
         "checkpoints": {"uri": uri, "secret": secret, "interval_steps": 10},
         "environment": object_store.variables,
     }
-    stack = light.new_stack()
-    running = stack.start(job(light, training_images, name, "pytorch", **changes))
+    stack = trainings.new_stack()
+    running = stack.start(job(trainings, training_images, name, "pytorch", **changes))
     try:
         eventually(lambda: object_store.objects("checkpoints/"), 600)
-        (pod,) = light.pods(name, active=True)
-        kubectl("delete", "pod", pod["metadata"]["name"], "--namespace", light.namespace, "--wait=false")
+        (pod,) = trainings.pods(name, active=True)
+        kubectl("delete", "pod", pod["metadata"]["name"], "--namespace", trainings.namespace, "--wait=false")
         assert running.end(900) == 0, running.text()
-        assert "resuming after epoch" in "\n".join(light.logs(pod) for pod in light.pods(name))
-        (published,) = light.results(stack)
+        assert "resuming after epoch" in "\n".join(trainings.logs(pod) for pod in trainings.pods(name))
+        (published,) = trainings.results(stack)
         assert [row["epoch"] for row in json.loads(published)["history"]] == list(range(1, epochs + 1))
         assert object_store.secret_key not in running.text()
     finally:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.provider.harness import Running, Stack
 from tests.cluster.support import eventually, kubectl, objects
-from tests.cluster.training.light import Light
+from tests.cluster.training.plain_trainings import PlainTrainings
 
 pytestmark = pytest.mark.training
 
@@ -18,26 +18,26 @@ STEPS = 30
 
 
 @pytest.fixture
-def stack(light: Light) -> Iterator[Stack]:
-    made = light.new_stack()
+def stack(trainings: PlainTrainings) -> Iterator[Stack]:
+    made = trainings.new_stack()
     yield made
     made.destroy(succeed=None)
 
 
-def counting(light: Light, name: str, holds: str, **changes: Any) -> Any:
+def counting(trainings: PlainTrainings, name: str, holds: str, **changes: Any) -> Any:
     """A training of STEPS steps whose processes wait at the given steps to be disturbed."""
     parameters = {"steps": STEPS, "pause": 0.01, "name": name, "holds": holds}
-    return light.program(
+    return trainings.program(
         name, "count", **{"parameters": parameters, "checkpoints": {"storage_size": "100Mi"}, **changes}
     )
 
 
-def pod_at_step(light: Light, name: str, step: int) -> str:
+def pod_at_step(trainings: PlainTrainings, name: str, step: int) -> str:
     """The pod whose training is at that step."""
 
     def look() -> str | None:
-        for pod in light.pods(name, active=True):
-            if f"epoch {step}/{STEPS}" in light.logs(pod):
+        for pod in trainings.pods(name, active=True):
+            if f"epoch {step}/{STEPS}" in trainings.logs(pod):
                 return str(pod["metadata"]["name"])
         return None
 
@@ -45,14 +45,14 @@ def pod_at_step(light: Light, name: str, step: int) -> str:
     return found
 
 
-def delete(light: Light, pod: str) -> None:
+def delete(trainings: PlainTrainings, pod: str) -> None:
     """`kubectl delete pod`."""
-    kubectl("delete", "pod", pod, "--namespace", light.namespace, "--wait=false")
+    kubectl("delete", "pod", pod, "--namespace", trainings.namespace, "--wait=false")
 
 
-def drain(light: Light, pod: str) -> None:
+def drain(trainings: PlainTrainings, pod: str) -> None:
     """`kubectl drain`, of this pod's node and for this pod alone; then the node is back."""
-    (found,) = [each for each in objects("pods", light.namespace) if each["metadata"]["name"] == pod]
+    (found,) = [each for each in objects("pods", trainings.namespace) if each["metadata"]["name"] == pod]
     node, labels = found["spec"]["nodeName"], found["metadata"]["labels"]
     selector = f"app.kubernetes.io/instance={labels['app.kubernetes.io/instance']},app.kubernetes.io/name=training-job"
     try:
@@ -61,7 +61,7 @@ def drain(light: Light, pod: str) -> None:
         kubectl("uncordon", node)
 
 
-def kill(light: Light, pod: str) -> None:
+def kill(trainings: PlainTrainings, pod: str) -> None:
     """SIGKILL for the training process, as the kernel does when memory runs out."""
     script = (
         "import os, pathlib\n"
@@ -70,27 +70,27 @@ def kill(light: Light, pod: str) -> None:
         "        os.kill(int(entry.name), 9)\n"
     )
     # With the training its container ends, and with that this command, before it can say that it did well.
-    arguments = ("exec", "--namespace", light.namespace, pod, "--container", "train", "--", "python3", "-c", script)
+    arguments = ("exec", "--namespace", trainings.namespace, pod, "--container", "train", "--", "python3", "-c", script)
     kubectl(*arguments, check=False)
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
 def test_a_pod_that_is_deleted_drained_or_killed_is_followed_by_one_that_goes_on(
-    light: Light, stack: Stack, seed: int
+    trainings: PlainTrainings, stack: Stack, seed: int
 ) -> None:
     """At seeded steps. Only what was killed counts as a failure."""
     chance = random.Random(seed)
-    disturbances: list[Callable[[Light, str], None]] = [delete, drain, kill]
+    disturbances: list[Callable[[PlainTrainings, str], None]] = [delete, drain, kill]
     chance.shuffle(disturbances)
     name = f"interrupted-{seed}"
     holds = sorted(chance.sample(range(2, STEPS), len(disturbances)))
-    running = stack.start(counting(light, name, str(holds), retries=1))
+    running = stack.start(counting(trainings, name, str(holds), retries=1))
     for step, disturb in zip(holds, disturbances, strict=True):
-        disturb(light, pod_at_step(light, name, step))
+        disturb(trainings, pod_at_step(trainings, name, step))
     assert running.end(400) == 0, running.text()
     # A checkpoint is written after every step here: none is done twice.
-    assert light.results(stack) == [f"begun at {[0, *holds]}"]
-    (job,) = light.jobs(name)
+    assert trainings.results(stack) == [f"begun at {[0, *holds]}"]
+    (job,) = trainings.jobs(name)
     assert job["status"]["failed"] == 1
 
 
@@ -106,21 +106,21 @@ def kill_pulumi(running: Running) -> None:
 
 @pytest.mark.parametrize("how", [interrupt, kill_pulumi])
 def test_an_up_stopped_half_way_is_continued_by_the_next_one(
-    light: Light, stack: Stack, how: Callable[[Running], None]
+    trainings: PlainTrainings, stack: Stack, how: Callable[[Running], None]
 ) -> None:
     """Without any checkpoint: the training itself was never stopped, and the next `up` finds it and waits for it."""
     name = f"up-{how.__name__.replace('_', '-')}"
-    program = counting(light, name, "[3]", checkpoints=None)
+    program = counting(trainings, name, "[3]", checkpoints=None)
     running = stack.start(program)
-    pod = pod_at_step(light, name, 3)
+    pod = pod_at_step(trainings, name, 3)
     how(running)
     assert running.end(120) != 0
     if how is kill_pulumi:
         # What died could not give its lock back.
         stack.cancel()
     again = stack.start(program)
-    eventually(lambda: len(light.jobs(name)) == 2, 120)
-    kubectl("exec", "--namespace", light.namespace, pod, "--container", "train", "--", "touch", "/tmp/go")
+    eventually(lambda: len(trainings.jobs(name)) == 2, 120)
+    kubectl("exec", "--namespace", trainings.namespace, pod, "--container", "train", "--", "touch", "/tmp/go")
     assert again.end(400) == 0, again.text()
-    assert light.results(stack) == ["begun at [0]"]
+    assert trainings.results(stack) == ["begun at [0]"]
     stack.unchanged(program)

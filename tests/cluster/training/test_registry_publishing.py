@@ -6,9 +6,6 @@ passes gates, fetches and moves the alias by `runtime_image` alone.
 The tests share one stack, and each brings it first to where it begins: what it is at already costs seconds.
 """
 
-import base64
-import io
-import tarfile
 import urllib.error
 import urllib.parse
 import uuid
@@ -25,29 +22,19 @@ from modelops import ModelImage, ModelRegistry, ModelService, TrainingJob
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import image_args
 from tests.cluster.support import eventually, exposure, get_json, kubectl, objects, platform_facts, post
-from tests.cluster.training.registry import TINY, Program, stand_in
-from tests.models import write_model
+from tests.cluster.training.registry import TINY, Program, platform_image
+from tests.models import model_archive
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 
-MODEL = "told"
+MODEL = "tiny"
 TRAINING = (Path(__file__).parent / "tiny_training.py").read_text()
 SERVER = (Path(__file__).parent / "foreign_server.py").read_text()
 SMALL = {"cpu": "20m", "memory": "96Mi", "memory_limit": "512Mi"}
 
 
-def packed(folder: Path, golden_error: float = 0.0) -> str:
-    """A model of y = 2x + 1 as a variable takes it. With a `golden_error` its server never gets ready."""
-    write_model(folder, name=MODEL, golden_error=golden_error)
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:xz") as target:
-        for file in folder.iterdir():
-            target.add(file, file.name)
-    return base64.b64encode(archive.getvalue()).decode()
-
-
 @dataclass
-class Setting:
+class PublishingStack:
     """A registry, and programs that train and serve with it."""
 
     namespace: str
@@ -80,7 +67,7 @@ class Setting:
                 "registry",
                 {
                     "namespace": self.namespace,
-                    "image": stand_in(self.facts, "mlflow"),
+                    "image": platform_image(self.facts, "mlflow"),
                     "storage_size": "1Gi",
                     "resources": TINY,  # type: ignore[typeddict-item]
                     "expose": exposure(),  # type: ignore[typeddict-item]
@@ -91,11 +78,11 @@ class Setting:
             publish, fetch, server = (self.image(target) for target in ("publish", "registry", "serve"))
             if training is None:
                 return outputs
-            run = TrainingJob("told", self._training(training, publish, registry, broken), there)  # type: ignore[arg-type]
+            run = TrainingJob("train", self._training(training, publish, registry, broken), there)  # type: ignore[arg-type]
             outputs |= {key: getattr(run, key) for key in ("run_id", "model_uri", "metrics", "run_url")}
             if serve:
                 args = {**self._service(server, fetch, registry, run), **(service or {})}
-                outputs["predict_url"] = ModelService("told-serve", args, there).predict_url  # type: ignore[arg-type]
+                outputs["predict_url"] = ModelService("serve", args, there).predict_url  # type: ignore[arg-type]
             return outputs
 
         return build
@@ -144,14 +131,14 @@ class Setting:
 
 
 @pytest.fixture(scope="module")
-def setting(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+def publishing(platform_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[PublishingStack]:
     folder = tmp_path_factory.mktemp("publishing")
     namespace = f"publishing-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     stack = Stack(folder / "stack", namespace=namespace)
-    model, broken = packed(folder / "good"), packed(folder / "broken", golden_error=1.0)
-    made = Setting(namespace, stack, model, broken, platform_facts())
+    model, broken = model_archive(folder / "good", MODEL), model_archive(folder / "broken", MODEL, golden_error=1.0)
+    made = PublishingStack(namespace, stack, model, broken, platform_facts())
     try:
         stack.up(made.program())
         yield made
@@ -169,38 +156,38 @@ FIRST: Mapping[str, Any] = {"parameters": {"mse": 0.2, "hold": 40}}
 
 
 @pytest.fixture
-def trained(setting: Setting) -> dict[str, Any]:
+def trained(publishing: PublishingStack) -> dict[str, Any]:
     """The outputs of the stack with the first run."""
-    setting.stack.up(setting.program(FIRST))
-    return setting.stack.outputs()
+    publishing.stack.up(publishing.program(FIRST))
+    return publishing.stack.outputs()
 
 
 @pytest.fixture
-def served(setting: Setting) -> str:
+def served(publishing: PublishingStack) -> str:
     """MLflow run of the first version, which serves."""
-    setting.stack.up(setting.program(FIRST, serve=True))
-    return setting.serving()
+    publishing.stack.up(publishing.program(FIRST, serve=True))
+    return publishing.serving()
 
 
-def test_a_person_sees_the_training_in_the_registry_while_it_goes_on(setting: Setting) -> None:
-    going = setting.stack.start(setting.program({"parameters": {"mse": 0.21, "hold": 40}}))
+def test_a_person_sees_the_training_in_the_registry_while_it_goes_on(publishing: PublishingStack) -> None:
+    update = publishing.stack.start(publishing.program({"parameters": {"mse": 0.21, "hold": 40}}))
 
-    def seen() -> Any:
-        experiments = setting.mlflow("experiments/search", max_results="10")["experiments"]
+    def running() -> Any:
+        experiments = publishing.mlflow("experiments/search", max_results="10")["experiments"]
         home = [each["experiment_id"] for each in experiments if each["name"] == MODEL]
-        jobs = [each for each in objects("jobs", setting.namespace) if each["status"].get("active")]
+        jobs = [each for each in objects("jobs", publishing.namespace) if each["status"].get("active")]
         if not home or not jobs:
             return None
-        found = post_search(setting, home[0])
+        found = post_search(publishing, home[0])
         return [run for run in found if run["info"]["status"] == "RUNNING" and "modelops.progress" in tags(run)]
 
-    (run,) = eventually(seen, timeout_seconds=400, every_seconds=1)
+    (run,) = eventually(running, timeout_seconds=400, every_seconds=1)
     assert tags(run)["modelops.progress"].startswith("epoch 1/2, ")
-    assert going.end(600) == 0, going.text()
+    assert update.end(600) == 0, update.text()
 
 
-def post_search(setting: Setting, experiment: str) -> list[dict[str, Any]]:
-    url = f"{setting.stack.outputs()['registry_url']}/api/2.0/mlflow/runs/search"
+def post_search(publishing: PublishingStack, experiment: str) -> list[dict[str, Any]]:
+    url = f"{publishing.stack.outputs()['registry_url']}/api/2.0/mlflow/runs/search"
     return list(post(url, {"experiment_ids": [experiment]})[1].get("runs", []))
 
 
@@ -208,92 +195,96 @@ def tags(run: Mapping[str, Any]) -> dict[str, str]:
     return {tag["key"]: tag["value"] for tag in run["data"].get("tags", [])}
 
 
-def test_metrics_and_the_runs_page_are_outputs(setting: Setting, trained: dict[str, Any]) -> None:
+def test_metrics_and_the_runs_page_are_outputs(publishing: PublishingStack, trained: dict[str, Any]) -> None:
     outputs = trained
     assert outputs["metrics"] == {"mse": 0.2}
     assert outputs["run_url"].startswith(f"{outputs['registry_url']}/#/experiments/")
-    run = setting.mlflow("runs/get", run_id=run_of(outputs))["run"]
+    run = publishing.mlflow("runs/get", run_id=run_of(outputs))["run"]
     assert run["info"]["status"] == "FINISHED"
     expected = {"modelops.run_id": outputs["run_id"], "modelops.git_commit": "c0ffee", "modelops.data_version": "v5"}
     assert expected.items() <= tags(run).items()
     assert "@sha256:" in tags(run)["modelops.image"]
-    history = setting.mlflow("metrics/get-history", run_id=run_of(outputs), metric_key="loss")["metrics"]
+    history = publishing.mlflow("metrics/get-history", run_id=run_of(outputs), metric_key="loss")["metrics"]
     assert {point["step"]: point["value"] for point in history} == {1: 0.5, 2: 0.25}
     assert len(history) == 2
 
 
 @pytest.mark.usefixtures("trained")
-def test_what_the_pod_reported_is_no_drift_and_is_not_taken_back(setting: Setting) -> None:
-    program = setting.program(FIRST)
-    setting.stack.unchanged(program)
-    assert setting.stack.refresh().changed() == {}
-    setting.stack.unchanged(program)
-    assert setting.stack.up(program).changed() == {}
-    assert setting.stack.outputs()["metrics"] == {"mse": 0.2}
+def test_what_the_pod_reported_is_no_drift_and_is_not_taken_back(publishing: PublishingStack) -> None:
+    program = publishing.program(FIRST)
+    publishing.stack.unchanged(program)
+    assert publishing.stack.refresh().changed() == {}
+    publishing.stack.unchanged(program)
+    assert publishing.stack.up(program).changed() == {}
+    assert publishing.stack.outputs()["metrics"] == {"mse": 0.2}
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_plan_that_would_train_does_not_promise_the_old_metrics(setting: Setting) -> None:
-    before = objects("jobs", setting.namespace)
-    planned = setting.stack.preview(setting.program({"parameters": {"mse": 0.24}}))
-    assert planned.operations("told")
+def test_a_plan_that_would_train_does_not_promise_the_old_metrics(publishing: PublishingStack) -> None:
+    before = objects("jobs", publishing.namespace)
+    planned = publishing.stack.preview(publishing.program({"parameters": {"mse": 0.24}}))
+    assert planned.operations("train")
     assert "0.2}" not in planned.text
-    assert objects("jobs", setting.namespace) == before
+    assert objects("jobs", publishing.namespace) == before
 
 
-def test_the_alias_stands_for_the_version_that_serves_and_is_not_moved_before(setting: Setting) -> None:
-    before = setting.program({"parameters": {"mse": 0.22}, "model_name": "unserved"})
-    setting.stack.up(before)
+def test_the_alias_stands_for_the_version_that_serves_and_is_not_moved_before(publishing: PublishingStack) -> None:
+    before = publishing.program({"parameters": {"mse": 0.22}, "model_name": "unserved"})
+    publishing.stack.up(before)
     with pytest.raises(urllib.error.HTTPError):
-        setting.mlflow("registered-models/alias", name="unserved", alias="serving")
-    setting.stack.up(setting.program(FIRST, serve=True))
-    assert setting.serving() == run_of(setting.stack.outputs())
+        publishing.mlflow("registered-models/alias", name="unserved", alias="serving")
+    publishing.stack.up(publishing.program(FIRST, serve=True))
+    assert publishing.serving() == run_of(publishing.stack.outputs())
 
 
-def test_a_model_that_is_too_much_worse_than_the_serving_one_stops_the_release(setting: Setting, served: str) -> None:
+def test_a_model_that_is_too_much_worse_than_the_serving_one_stops_the_release(
+    publishing: PublishingStack, served: str
+) -> None:
     gate = {"mse": {"max_delta": 0.05}}
-    stopped = setting.stack.up(setting.program({"parameters": {"mse": 0.3}, "gate": gate}, serve=True), succeed=False)
+    stopped = publishing.stack.up(
+        publishing.program({"parameters": {"mse": 0.3}, "gate": gate}, serve=True), succeed=False
+    )
     assert "gate not met: mse is 0.3, must be at most 0.25 (max_delta 0.05; version " in stopped.text
     assert "which serves now, has 0.2)" in stopped.text
-    assert setting.serving() == served
+    assert publishing.serving() == served
 
-    setting.stack.up(setting.program({"parameters": {"mse": 0.24}, "gate": gate}, serve=True))
-    outputs = setting.stack.outputs()
+    publishing.stack.up(publishing.program({"parameters": {"mse": 0.24}, "gate": gate}, serve=True))
+    outputs = publishing.stack.outputs()
     assert outputs["metrics"] == {"mse": 0.24}
-    assert setting.serving() == run_of(outputs) != served
+    assert publishing.serving() == run_of(outputs) != served
 
 
-def test_a_rollout_that_failed_does_not_claim_to_serve(setting: Setting, served: str) -> None:
+def test_a_rollout_that_failed_does_not_claim_to_serve(publishing: PublishingStack, served: str) -> None:
     def versions() -> int:
-        found = setting.mlflow("registered-models/get", name=MODEL)["registered_model"]["aliases"]
+        found = publishing.mlflow("registered-models/get", name=MODEL)["registered_model"]["aliases"]
         return len([each for each in found if each["alias"].startswith("run-")])
 
     before = versions()
-    program = setting.program({"parameters": {"mse": 0.1}}, serve=True, broken=True)
-    setting.stack.up(program, succeed=False)
+    program = publishing.program({"parameters": {"mse": 0.1}}, serve=True, broken=True)
+    publishing.stack.up(program, succeed=False)
     assert versions() == before + 1
-    assert setting.serving() == served
+    assert publishing.serving() == served
 
 
-def test_the_best_of_a_sweep_is_registered_and_reported(setting: Setting) -> None:
+def test_the_best_of_a_sweep_is_registered_and_reported(publishing: PublishingStack) -> None:
     sweep = {"sweep": {"mse": [0.3, 0.05, 0.2]}, "sweep_metric": "mse", "gate": {"mse": {"max": 0.1}}}
-    setting.stack.up(setting.program(sweep))
-    outputs = setting.stack.outputs()
+    publishing.stack.up(publishing.program(sweep))
+    outputs = publishing.stack.outputs()
     assert outputs["metrics"] == {"mse": 0.05}
-    run = setting.mlflow("runs/get", run_id=run_of(outputs))["run"]
-    parent = setting.mlflow("runs/get", run_id=tags(run)["mlflow.parentRunId"])["run"]
+    run = publishing.mlflow("runs/get", run_id=run_of(outputs))["run"]
+    parent = publishing.mlflow("runs/get", run_id=tags(run)["mlflow.parentRunId"])["run"]
     assert tags(parent)["modelops.best_trial"] == tags(run)["modelops.trial"]
     experiment = run["info"]["experiment_id"]
-    parents = [tags(each).get("mlflow.parentRunId") for each in post_search(setting, experiment)]
+    parents = [tags(each).get("mlflow.parentRunId") for each in post_search(publishing, experiment)]
     assert parents.count(parent["info"]["run_id"]) == 3
-    setting.stack.unchanged(setting.program(sweep))
+    publishing.stack.unchanged(publishing.program(sweep))
 
 
-def test_a_server_of_a_teams_own_in_an_image_of_its_own_serves_and_gets_the_alias(setting: Setting) -> None:
-    own = {"image": setting.foreign_image, "serve_command": ["python3", "-c", SERVER], "expose": exposure()}
+def test_a_server_of_a_teams_own_in_an_image_of_its_own_serves_and_gets_the_alias(publishing: PublishingStack) -> None:
+    own = {"image": publishing.foreign_image, "serve_command": ["python3", "-c", SERVER], "expose": exposure()}
     training = {"parameters": {"mse": 0.01}, "gate": {"mse": {"max_delta": 0}}}
-    setting.stack.up(setting.program(training, serve=True, service=own))
-    outputs = setting.stack.outputs()
-    assert setting.serving() == run_of(outputs)
+    publishing.stack.up(publishing.program(training, serve=True, service=own))
+    outputs = publishing.stack.outputs()
+    assert publishing.serving() == run_of(outputs)
     status, answer = eventually(lambda: post(outputs["predict_url"], {"inputs": [[1.0]]}))
     assert (status, answer) == (200, {"served_by": "a server of its own", "model": MODEL})

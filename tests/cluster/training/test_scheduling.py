@@ -8,21 +8,23 @@ from typing import Any
 import pytest
 
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.definitions import KUEUE, TRAINER, definitions
+from tests.cluster.serving.crds import KUEUE, TRAINER, crds
 from tests.cluster.support import apply, eventually, kubectl, objects
-from tests.cluster.training.light import Light
+from tests.cluster.training.plain_trainings import PlainTrainings
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 
 
 @pytest.fixture
-def stack(light: Light) -> Iterator[Stack]:
-    made = light.new_stack()
+def stack(trainings: PlainTrainings) -> Iterator[Stack]:
+    made = trainings.new_stack()
     yield made
     made.destroy(succeed=None)
 
 
-def test_shared_memory_selectors_tolerations_affinity_and_priority_reach_the_pod(light: Light, stack: Stack) -> None:
+def test_shared_memory_selectors_tolerations_affinity_and_priority_reach_the_pod(
+    trainings: PlainTrainings, stack: Stack
+) -> None:
     node = objects("nodes", "default")[0]["metadata"]["name"]
     hostname = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     affinity = {
@@ -35,7 +37,7 @@ def test_shared_memory_selectors_tolerations_affinity_and_priority_reach_the_pod
         "pathlib.Path(os.environ['HF_HOME'], 'weights').write_text('weights')\n"
         "pathlib.Path(os.environ['MODELOPS_OUTPUT_DIR'], 'result').write_text(text)\n"
     )
-    program = light.program(
+    program = trainings.program(
         "placed",
         "count",
         command=["python3", "-c", script],
@@ -47,30 +49,30 @@ def test_shared_memory_selectors_tolerations_affinity_and_priority_reach_the_pod
         priority_class="system-cluster-critical",
     )
     stack.up(program)
-    assert light.results(stack) == ["96 MiB, /cache"]
+    assert trainings.results(stack) == ["96 MiB, /cache"]
     stack.unchanged(program)
 
 
-def test_a_suspended_training_starts_when_somebody_lets_it(light: Light, stack: Stack) -> None:
-    program = light.program("held", "count", suspend=True, parameters={"steps": 1, "pause": 0.1, "name": "held"})
+def test_a_suspended_training_starts_when_somebody_lets_it(trainings: PlainTrainings, stack: Stack) -> None:
+    program = trainings.program("held", "count", suspend=True, parameters={"steps": 1, "pause": 0.1, "name": "held"})
     running = stack.start(program)
-    (job,) = eventually(lambda: light.jobs("held"), 120)
+    (job,) = eventually(lambda: trainings.jobs("held"), 120)
     assert job["spec"]["suspend"] is True
-    assert light.pods("held") == []
+    assert trainings.pods("held") == []
     patch = json.dumps({"spec": {"suspend": False}})
-    kubectl("patch", "job", job["metadata"]["name"], "--namespace", light.namespace, "--patch", patch)
+    kubectl("patch", "job", job["metadata"]["name"], "--namespace", trainings.namespace, "--patch", patch)
     assert running.end(300) == 0, running.text()
-    assert light.results(stack) == ["begun at [0]"]
+    assert trainings.results(stack) == ["begun at [0]"]
     stack.refresh()
     stack.unchanged(program)
 
 
-def test_a_training_beyond_its_deadline_fails_and_leaves_no_survivor(light: Light, stack: Stack) -> None:
+def test_a_training_beyond_its_deadline_fails_and_leaves_no_survivor(trainings: PlainTrainings, stack: Stack) -> None:
     parameters = {"steps": 10_000, "pause": 0.1, "name": "late"}
-    program = light.program("late", "count", timeout_seconds=30, parameters=parameters)
+    program = trainings.program("late", "count", timeout_seconds=30, parameters=parameters)
     outcome = stack.up(program, succeed=False)
     assert "DeadlineExceeded" in outcome.text
-    eventually(lambda: not light.pods("late", active=True), 120)
+    eventually(lambda: not trainings.pods("late", active=True), 120)
 
 
 @pytest.mark.parametrize(
@@ -81,41 +83,41 @@ def test_a_training_beyond_its_deadline_fails_and_leaves_no_survivor(light: Ligh
     ],
 )
 def test_without_what_was_asked_for_plan_and_update_say_what_is_missing(
-    light: Light, stack: Stack, name: str, change: dict[str, Any], missing: str
+    trainings: PlainTrainings, stack: Stack, name: str, change: dict[str, Any], missing: str
 ) -> None:
-    program = light.program(name, "count", **change)
+    program = trainings.program(name, "count", **change)
     for operation in (stack.preview, stack.up):
         outcome = operation(program, succeed=False)
         assert missing in outcome.text
         assert "does not exist" in outcome.text
-    assert light.pods(name) == []
+    assert trainings.pods(name) == []
 
 
-def test_a_queued_training_waits_until_it_is_admitted(light: Light, stack: Stack) -> None:
+def test_a_queued_training_waits_until_it_is_admitted(trainings: PlainTrainings, stack: Stack) -> None:
     """With Kueue's own definitions; what admits it is this test."""
-    with definitions(KUEUE):
-        metadata = {"name": "team-a", "namespace": light.namespace}
+    with crds(KUEUE):
+        metadata = {"name": "team-a", "namespace": trainings.namespace}
         queue = {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "LocalQueue", "metadata": metadata}
         apply({**queue, "spec": {"clusterQueue": "all"}})
         parameters = {"steps": 1, "pause": 0.1, "name": "queued"}
-        running = stack.start(light.program("queued", "count", queue="team-a", parameters=parameters))
-        (job,) = eventually(lambda: light.jobs("queued"), 120)
+        running = stack.start(trainings.program("queued", "count", queue="team-a", parameters=parameters))
+        (job,) = eventually(lambda: trainings.jobs("queued"), 120)
         assert job["spec"]["suspend"] is True
         assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
         patch = json.dumps({"spec": {"suspend": False}})
-        kubectl("patch", "job", job["metadata"]["name"], "--namespace", light.namespace, "--patch", patch)
+        kubectl("patch", "job", job["metadata"]["name"], "--namespace", trainings.namespace, "--patch", patch)
         assert running.end(300) == 0, running.text()
-        assert light.results(stack) == ["begun at [0]"]
+        assert trainings.results(stack) == ["begun at [0]"]
         stack.destroy()
-        kubectl("delete", "localqueue", "team-a", "--namespace", light.namespace)
+        kubectl("delete", "localqueue", "team-a", "--namespace", trainings.namespace)
 
 
-def test_kubeflow_trainer_gets_what_its_definitions_accept(light: Light, stack: Stack) -> None:
+def test_kubeflow_trainer_gets_what_its_definitions_accept(trainings: PlainTrainings, stack: Stack) -> None:
     """With its own definitions; in place of its controller this test says that the TrainJob is done."""
-    with definitions(TRAINER):
-        running = stack.start(light.program("trained", "count", workers=2, backend="trainer"))
-        (job,) = eventually(lambda: objects("trainjobs", light.namespace), 120)
-        (runtime,) = objects("trainingruntimes", light.namespace)
+    with crds(TRAINER):
+        running = stack.start(trainings.program("trained", "count", workers=2, backend="trainer"))
+        (job,) = eventually(lambda: objects("trainjobs", trainings.namespace), 120)
+        (runtime,) = objects("trainingruntimes", trainings.namespace)
         assert job["spec"]["runtimeRef"]["name"] == runtime["metadata"]["name"]
         assert job["spec"]["trainer"]["numNodes"] == 2
         (replicated,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
@@ -124,7 +126,7 @@ def test_kubeflow_trainer_gets_what_its_definitions_accept(light: Light, stack: 
         assert [each["name"] for each in spec["template"]["spec"]["containers"]] == ["train", "publish"]
         done = {"type": "Complete", "status": "True", "reason": "JobsCompleted", "message": "all jobs are done"}
         status = {"status": {"conditions": [{**done, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}
-        arguments = ("--namespace", light.namespace, "--subresource=status", "--type=merge", "--patch")
+        arguments = ("--namespace", trainings.namespace, "--subresource=status", "--type=merge", "--patch")
         kubectl("patch", "trainjob", job["metadata"]["name"], *arguments, json.dumps(status))
         assert running.end(300) == 0, running.text()
         stack.destroy()
@@ -146,14 +148,16 @@ LARGE: dict[str, Any] = {
 }
 
 
-def test_the_manifest_of_a_large_model_is_complete_for_the_real_api_server(light: Light, stack: Stack) -> None:
+def test_the_manifest_of_a_large_model_is_complete_for_the_real_api_server(
+    trainings: PlainTrainings, stack: Stack
+) -> None:
     """Two workers of eight GPUs with RDMA: created suspended, for no machine of ours has them."""
-    running = stack.start(light.program("large", "count", **LARGE))
-    (job,) = eventually(lambda: light.jobs("large"), 120)
+    running = stack.start(trainings.program("large", "count", **LARGE))
+    (job,) = eventually(lambda: trainings.jobs("large"), 120)
     running.interrupt()
     running.end(120)
     template = {"apiVersion": "v1", "kind": "Pod", **job["spec"]["template"]}
-    template["metadata"] = {"name": "large", "namespace": light.namespace, "labels": template["metadata"]["labels"]}
+    template["metadata"] = {"name": "large", "namespace": trainings.namespace, "labels": template["metadata"]["labels"]}
     admitted = subprocess.run(
         ["kubectl", "create", "--dry-run=server", "--output=json", "--filename=-"],
         input=json.dumps(template),

@@ -32,7 +32,7 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Seen:
+class OutputValue:
     """An output after the program ended."""
 
     value: Any
@@ -47,7 +47,7 @@ class Program(pulumi.runtime.Mocks):
     """The resources and outputs of one run."""
 
     resources: list[Resource] = field(default_factory=list)
-    outputs: dict[str, Seen] = field(default_factory=dict)
+    outputs: dict[str, OutputValue] = field(default_factory=dict)
     digest: str | None = DIGEST
     load_balancer: str | None = "127.0.0.2"
     records: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -166,7 +166,7 @@ def run(
                 known = await output.is_known()
                 resources = frozenset({resource._name for resource in await output.resources()})
                 value = await output.future() if known else None
-                program.outputs[key] = Seen(value, known, await output.is_secret(), resources)
+                program.outputs[key] = OutputValue(value, known, await output.is_secret(), resources)
 
         return pulumi.Output.from_input(asyncio.ensure_future(look()))
 

@@ -126,7 +126,7 @@ def test_a_caller_who_goes_away_is_no_error(model_dir: Path, tmp_path: Path) -> 
 def test_sigterm_drains_without_a_failed_request(model_dir: Path, tmp_path: Path) -> None:
     """Four callers ask throughout, each on kept connections; a request is half sent when SIGTERM comes."""
     with start_server(model_dir, tmp_path / "log", MODELOPS_DRAIN_SECONDS=2) as server:
-        with load(f"http://127.0.0.1:{server.port}/api/predict", kept=4, pause_seconds=0) as seen:
+        with load(f"http://127.0.0.1:{server.port}/api/predict", kept=4, pause_seconds=0) as result:
             waiting = half_a_request(server)
             time.sleep(0.3)
             server.process.terminate()
@@ -141,7 +141,7 @@ def test_sigterm_drains_without_a_failed_request(model_dir: Path, tmp_path: Path
         assert b'{"outputs":[2.0]}' in read_all(waiting)
         waiting.close()
         assert server.process.wait(15) == 0
-    assert seen.failed == []
-    assert 0 < seen.closed < seen.answered
-    assert seen.answered > 100
+    assert result.failed == []
+    assert 0 < result.closed < result.answered
+    assert result.answered > 100
     assert [line["event"] for line in server.log() if line["event"] != "request"][-2:] == ["draining", "stopped"]

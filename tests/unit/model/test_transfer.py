@@ -19,14 +19,14 @@ URI = "models:/moved@run-abc123def456"
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
+def target_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
     """The registry that a version goes to. It comes up while the other one is filled."""
     with mlflow_server(tmp_path_factory.mktemp("elsewhere")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def source(mlflow_url: str, elsewhere: Mlflow, tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
+def source(mlflow_url: str, target_server: Mlflow, tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     """The registry that has the version: the model's files, metrics, parameters and tags as training leaves them."""
     folder = tmp_path_factory.mktemp("model")
     write_model(folder, name="moved")
@@ -50,16 +50,16 @@ def source(mlflow_url: str, elsewhere: Mlflow, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def target(elsewhere: Mlflow) -> MlflowClient:
-    return MlflowClient(answering(elsewhere))
+def target(target_server: Mlflow) -> MlflowClient:
+    return MlflowClient(answering(target_server))
 
 
 @pytest.fixture
-def go(source: MlflowClient, target: MlflowClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+def run_transfer(source: MlflowClient, target: MlflowClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs the program as its container does."""
 
     def run(**variables: object) -> Any:
-        told = {
+        settings = {
             "MODELOPS_MODEL_NAME": "moved",
             "MODELOPS_RUN_ID": "abc123def456",
             "MODELOPS_SOURCE_URI": source.tracking_uri,
@@ -67,7 +67,7 @@ def go(source: MlflowClient, target: MlflowClient, tmp_path: Path, capsys: pytes
             "MODELOPS_REGISTRY_WAIT_SECONDS": 0,
             "MLFLOW_TRACKING_URI": target.tracking_uri,
         }
-        return run_here(transfer.main, capsys, **{**told, **variables})
+        return run_here(transfer.main, capsys, **{**settings, **variables})
 
     return run
 
@@ -76,21 +76,23 @@ def versions(client: MlflowClient) -> list[Any]:
     return list(client.search_model_versions("name = 'moved'"))
 
 
-def test_a_gate_that_is_not_met_leaves_the_other_registry_as_it_was(go: Any, target: MlflowClient) -> None:
-    done = go(MODELOPS_GATE='{"mse": {"max": 0.01}}')
+def test_a_gate_that_is_not_met_leaves_the_other_registry_as_it_was(run_transfer: Any, target: MlflowClient) -> None:
+    done = run_transfer(MODELOPS_GATE='{"mse": {"max": 0.01}}')
     assert done.returncode == Exit.GATE
     assert "gate not met: mse is 0.04, must be at most 0.01" in done.stderr
     assert versions(target) == [] and target.search_runs(["0"]) == []
 
 
-def test_a_version_that_is_not_there_is_an_error(go: Any) -> None:
-    done = go(MODELOPS_RUN_ID="ffffffffffff")
+def test_a_version_that_is_not_there_is_an_error(run_transfer: Any) -> None:
+    done = run_transfer(MODELOPS_RUN_ID="ffffffffffff")
     assert done.returncode == Exit.FAILURE
     assert "has no models:/moved@run-ffffffffffff" in done.stderr
 
 
-def test_a_version_arrives_as_it_was(go: Any, source: MlflowClient, target: MlflowClient, tmp_path: Path) -> None:
-    done = go(MODELOPS_GATE='{"mse": {"max": 0.1, "max_delta": 0.0}}')
+def test_a_version_arrives_as_it_was(
+    run_transfer: Any, source: MlflowClient, target: MlflowClient, tmp_path: Path
+) -> None:
+    done = run_transfer(MODELOPS_GATE='{"mse": {"max": 0.1, "max_delta": 0.0}}')
     assert done.returncode == Exit.DONE, done.stderr
     assert "gate met: mse is 0.04, must be at most 0.1" in done.stdout
     assert f"{URI} is here as version 1" in done.stdout
@@ -114,35 +116,37 @@ def test_a_version_arrives_as_it_was(go: Any, source: MlflowClient, target: Mlfl
     assert set(files[0]) == {f"model/{name}" for name in names}
 
 
-def test_a_version_that_is_there_is_judged_again_and_not_copied(go: Any, target: MlflowClient) -> None:
-    done = go()
+def test_a_version_that_is_there_is_judged_again_and_not_copied(run_transfer: Any, target: MlflowClient) -> None:
+    done = run_transfer()
     assert (done.returncode, done.stdout) == (Exit.DONE, f"{URI} is already there as version 1: nothing to do\n")
     assert len(versions(target)) == 1
     # Its registry of origin is not asked any more.
-    assert go(MODELOPS_SOURCE_URI="http://127.0.0.1:9").returncode == Exit.DONE
-    assert go(MODELOPS_GATE='{"mse": {"max": 0.01}}').returncode == Exit.GATE
+    assert run_transfer(MODELOPS_SOURCE_URI="http://127.0.0.1:9").returncode == Exit.DONE
+    assert run_transfer(MODELOPS_GATE='{"mse": {"max": 0.01}}').returncode == Exit.GATE
 
 
-def test_one_cut_off_before_its_alias_is_gone_on_with(go: Any, target: MlflowClient) -> None:
+def test_one_cut_off_before_its_alias_is_gone_on_with(run_transfer: Any, target: MlflowClient) -> None:
     target.delete_registered_model_alias("moved", "run-abc123def456")
-    assert go().returncode == Exit.DONE
+    assert run_transfer().returncode == Exit.DONE
     assert len(versions(target)) == 1
     assert len(target.search_runs([target.get_experiment_by_name("moved").experiment_id])) == 1
 
 
-def test_it_is_compared_with_the_version_that_serves(go: Any, source: MlflowClient, target: MlflowClient) -> None:
+def test_it_is_compared_with_the_version_that_serves(
+    run_transfer: Any, source: MlflowClient, target: MlflowClient
+) -> None:
     run = target.create_run("0").info
     target.log_metric(run.run_id, "mse", 0.02)
     better = target.create_model_version("moved", f"{run.artifact_uri}/model", run.run_id)
     target.set_registered_model_alias("moved", "serving", better.version)
     target.delete_registered_model_alias("moved", "run-abc123def456")
-    done = go(MODELOPS_GATE='{"mse": {"max_delta": 0.01}}')
+    done = run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0.01}}')
     assert done.returncode == Exit.GATE
     assert "mse is 0.04, must be at most 0.03 (max_delta 0.01; version 2, which serves now, has 0.02)" in done.stderr
 
 
-def test_wrong_settings_are_told_all_at_once(go: Any) -> None:
-    done = go(MODELOPS_MODEL_NAME="", MODELOPS_SOURCE_URI="staging", MODELOPS_GATE='{"mse": {}}')
+def test_wrong_settings_are_told_all_at_once(run_transfer: Any) -> None:
+    done = run_transfer(MODELOPS_MODEL_NAME="", MODELOPS_SOURCE_URI="staging", MODELOPS_GATE='{"mse": {}}')
     assert done.returncode == Exit.CONFIGURATION
     assert [line.split(" ")[1] for line in done.stderr.splitlines()] == [
         "MODELOPS_MODEL_NAME",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from guard import RESOURCE_RULES, STACK_RULES, UNKNOWN, Resource, Rule, plain
+from modelops_policies import RESOURCE_RULES, STACK_RULES, UNKNOWN, Resource, Rule, plain
 
 RULES = {rule.name: rule for rule in (*RESOURCE_RULES, *STACK_RULES)}
 LABELS = {f"app.kubernetes.io/{word}": "x" for word in ("name", "instance", "part-of", "managed-by")}

@@ -37,6 +37,6 @@ def config_of(stack: str) -> dict[str, str]:
     return values | {key: SECRETS[key] for key in given}
 
 
-def own(config: dict[str, str]) -> dict[str, str]:
+def program_config(config: dict[str, str]) -> dict[str, str]:
     """The program's own values, by short key."""
     return {key.removeprefix("modelops:"): value for key, value in config.items() if key.startswith("modelops:")}

@@ -11,7 +11,7 @@ from modelops import UPSTREAM_IMAGES
 from stacks.images import images_of
 from stacks.platform import Platform, required_images
 from stacks.settings import SettingsError, read
-from tests.unit.stacks.support import REGISTRY, REPOSITORY, STACKS, config_of, own
+from tests.unit.stacks.support import REGISTRY, REPOSITORY, STACKS, config_of, program_config
 
 WHY = "host could not be resolved"
 
@@ -22,7 +22,7 @@ def load(unavailable: tuple[str, ...] = (), images: dict[str, str] | None = None
         images=images or {},
         unavailable={UPSTREAM_IMAGES.get(name, name): WHY for name in unavailable},
     )
-    return read("dev", {**own(config_of("dev")), **values}, context="kind-test", platform=platform)
+    return read("dev", {**program_config(config_of("dev")), **values}, context="kind-test", platform=platform)
 
 
 def test_substitutes_are_used() -> None:
@@ -83,7 +83,7 @@ def test_the_stack_cannot_do_without_its_registry() -> None:
 
 def test_without_a_load_balancer_services_are_at_node_ports() -> None:
     platform = Platform(registry=REGISTRY, load_balancer=False, node_host="192.0.2.7")
-    loaded = read("dev", own(config_of("dev")), context="kind-test", platform=platform)
+    loaded = read("dev", program_config(config_of("dev")), context="kind-test", platform=platform)
     for group in (loaded.settings.service, loaded.settings.registry, loaded.settings.monitoring):
         assert (group.expose, group.host) == ("NodePort", "192.0.2.7")
     assert [line.partition(" ")[0] for line in loaded.warnings] == ["service", "registry", "monitoring"]

@@ -14,7 +14,7 @@ from stacks import arguments, models
 from stacks.models import ModelSettings
 from stacks.platform import Platform
 from stacks.settings import Loaded, SettingsError, read
-from tests.unit.stacks.support import REGISTRY, SECRETS, STACKS, config_of, own
+from tests.unit.stacks.support import REGISTRY, SECRETS, STACKS, config_of, program_config
 
 PLATFORM = Platform(registry=REGISTRY)
 MODEL = {"framework": "tensorflow"}
@@ -36,7 +36,9 @@ def problems_of(values: dict[str, Any], **how: Any) -> list[str]:
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_stack_has_valid_settings(stack: str) -> None:
     config = config_of(stack)
-    loaded = read(stack, own(config), context=config.get("kubernetes:context", "kind-test"), platform=PLATFORM)
+    loaded = read(
+        stack, program_config(config), context=config.get("kubernetes:context", "kind-test"), platform=PLATFORM
+    )
     assert loaded.settings.model.gate["mse"].max is not None
     assert loaded.settings.namespace == f"modelops-{stack}"
     assert loaded.warnings == ()
@@ -44,7 +46,7 @@ def test_each_stack_has_valid_settings(stack: str) -> None:
 
 def test_production_is_careful() -> None:
     config = config_of("prod")
-    settings = read("prod", own(config), context="prod", platform=Platform()).settings
+    settings = read("prod", program_config(config), context="prod", platform=Platform()).settings
     assert settings.production
     assert settings.registry.protect
     assert settings.service.autoscaling is not None
@@ -53,12 +55,14 @@ def test_production_is_careful() -> None:
 # Elasticsearch's password is made up where none is given.
 @pytest.mark.parametrize("secret", sorted(set(SECRETS) - {"modelops:elastic_password"}))
 def test_production_needs_each_secret(secret: str) -> None:
-    values = own({key: value for key, value in config_of("prod").items() if key != secret})
+    values = program_config({key: value for key, value in config_of("prod").items() if key != secret})
     assert any(f"{secret} is missing, it is required" in problem for problem in problems_of(values))
 
 
 def test_a_cluster_with_its_own_alertmanager_has_its_receivers_there() -> None:
-    values = own({key: value for key, value in config_of("prod").items() if key != "modelops:alertmanager_config"})
+    values = program_config(
+        {key: value for key, value in config_of("prod").items() if key != "modelops:alertmanager_config"}
+    )
     monitoring = values["monitoring"] if isinstance(values["monitoring"], dict) else json.loads(values["monitoring"])
     monitoring = {**monitoring, "grafana": {"enabled": False}, "attach": {"prometheus_operator": {}, "grafana": {}}}
     settings = load({**values, "monitoring": monitoring}, context="prod").settings

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from guard._resources import UNKNOWN, Level, Resource, Rule, at
+from modelops_policies.resources import UNKNOWN, Level, Resource, Rule, at
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 _LABELS = tuple(f"app.kubernetes.io/{word}" for word in ("name", "instance", "part-of", "managed-by"))

@@ -15,8 +15,8 @@ import modelops
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import REPOSITORY, exposure, get_json, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
-from tests.cluster.training.light import program_text
-from tests.cluster.training.registry import TINY, Program, stand_in
+from tests.cluster.training.plain_trainings import program_text
+from tests.cluster.training.registry import TINY, Program, platform_image
 
 pytestmark = [pytest.mark.training, pytest.mark.long]
 
@@ -65,7 +65,7 @@ def program(stack: Stack, training_images: TrainingImages) -> Callable[[str], Pr
                 "registry",
                 {
                     "namespace": str(stack.namespace),
-                    "image": stand_in(facts, "mlflow"),
+                    "image": platform_image(facts, "mlflow"),
                     "storage_size": "1Gi",
                     "resources": TINY,  # type: ignore[typeddict-item]
                     "expose": exposure(),  # type: ignore[typeddict-item]

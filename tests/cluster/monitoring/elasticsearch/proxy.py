@@ -1,4 +1,4 @@
-"""In front of the test's Elasticsearch: TLS, users with rights, a record of what was asked, and a switch.
+"""A proxy before the test's Elasticsearch: TLS, users with rights, a record of what was asked, and a switch.
 
 The node behind it has the open-source modules only. What those lack is dealt with here, so that the programs under
 test are the same as against a full one: requests to the basic licence's APIs are recorded and acknowledged, and a
@@ -38,7 +38,7 @@ def writer_may(method: str, path: str, body: bytes) -> bool:
     )
 
 
-class Front(BaseHTTPRequestHandler):
+class Proxy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _serve(self) -> None:
@@ -128,7 +128,7 @@ class Node:
         while not answers():
             time.sleep(0.5)
         if self._server is None:
-            self._server = ThreadingHTTPServer(("0.0.0.0", 9243), Front)
+            self._server = ThreadingHTTPServer(("0.0.0.0", 9243), Proxy)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain("/certificates/server.crt", "/certificates/server.key")
             self._server.socket = context.wrap_socket(

@@ -15,7 +15,7 @@ import pytest
 from modelops import MonitoringStack
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, exposure, platform_facts
-from tests.cluster.training.registry import stand_in
+from tests.cluster.training.registry import platform_image
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
 
@@ -33,7 +33,9 @@ def test_web_ends_speak_tls_and_whoever_asks_trusts_them(
     namespace: str, stack: Stack, platform_env: dict[str, str]
 ) -> None:
     facts = platform_facts()
-    parts = {part: {"image": stand_in(facts, part), "retain_volume": False} for part in ("prometheus", "alertmanager")}
+    parts = {
+        part: {"image": platform_image(facts, part), "retain_volume": False} for part in ("prometheus", "alertmanager")
+    }
     args: Any = {
         "namespace": namespace,
         "watched_namespaces": [namespace],

@@ -28,8 +28,8 @@ def command(name: str) -> list[str]:
 
 
 @dataclass
-class Light:
-    """Where the light trainings run."""
+class PlainTrainings:
+    """Trainings without a framework, in a namespace with a small registry."""
 
     namespace: str
     image: str
@@ -40,7 +40,7 @@ class Light:
         return {
             "namespace": self.namespace,
             "image": self.image,
-            "model_name": "light",
+            "model_name": "plain",
             "framework": "pytorch",
             "tracking_uri": f"http://registry.{self.namespace}.svc:5000",
             "command": command(training),

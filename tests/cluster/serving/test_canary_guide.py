@@ -11,10 +11,10 @@ import pytest
 
 import modelops
 from tests.cluster.provider.harness import Stack
+from tests.cluster.serving.canary_support import analysis_record, prometheus_program
 from tests.cluster.serving.support import SMALL, Serving, versions
-from tests.cluster.serving.watching import record, watch_program
 from tests.cluster.support import REPOSITORY, eventually, platform_facts
-from tests.load import INPUTS, load, take
+from tests.load import INPUTS, load, send_requests
 
 pytestmark = [pytest.mark.serving, pytest.mark.long]
 
@@ -27,7 +27,7 @@ Program = Callable[[k8s.Provider], Mapping[str, Any]]
 @pytest.fixture(scope="module")
 def prometheus_url(serving: Serving, platform_env: dict[str, str]) -> str:
     stack = serving.new_stack()
-    stack.up(watch_program(serving, platform_facts(), faults=()))
+    stack.up(prometheus_program(serving, platform_facts(), faults=()))
     return str(stack.outputs()["prometheus_url"])
 
 
@@ -73,11 +73,11 @@ def test_a_canary_from_ten_percent_to_promoted(
     serving: Serving, stack: Stack, program: Callable[[str], Program], figure: Callable[[str], None]
 ) -> None:
     url = stack.outputs()["predict_url"]
-    with load(url, callers=4, inputs=INPUTS) as seen:
+    with load(url, callers=4, inputs=INPUTS) as result:
         stack.up(program(JOINS))
         assert stack.outputs()["canary"]["verdict"] == "hold"
         assert len(serving.pods("linear", track="canary")) == 1
-        eventually(lambda: record(serving.namespace, "linear").get("verdict") == "promote", 300, 3)
+        eventually(lambda: analysis_record(serving.namespace, "linear").get("verdict") == "promote", 300, 3)
         assert stack.preview(program(JOINS)).changed() == {"linear": ["update"], "linear-canary": ["update"]}
         stack.up(program(JOINS))
         said = stack.outputs()["canary"]
@@ -89,6 +89,6 @@ def test_a_canary_from_ten_percent_to_promoted(
         pods = {pod["metadata"]["uid"] for pod in serving.pods("linear")}
         stack.up(program(AFTER))
         assert {pod["metadata"]["uid"] for pod in serving.pods("linear")} == pods
-        take(url, 100)
-    figure(f"worked canary: {seen.total} requests all along, {len(seen.failed)} failed")
-    assert not seen.failed
+        send_requests(url, 100)
+    figure(f"worked canary: {result.total} requests all along, {len(result.failed)} failed")
+    assert not result.failed

@@ -1,4 +1,4 @@
-"""The policy pack: runs the rules in guard/ on Pulumi's resources and reports their findings.
+"""The policy pack: checks Pulumi's resources against the rules and reports violations. Importing it registers the pack.
 
 To make your own pack, create a folder with a PulumiPolicy.yaml and a `__main__.py` that imports this module.
 """
@@ -17,7 +17,7 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-from guard import RESOURCE_RULES, STACK_RULES, Resource, Rule, plain
+from modelops_policies import RESOURCE_RULES, STACK_RULES, Resource, Rule, plain
 
 EXEMPT = PolicyConfigSchema(
     properties={"exempt": {"type": "array", "items": {"type": "string"}, "default": []}},

@@ -39,16 +39,16 @@ def files(source: Source) -> list[Path]:
     return [file for kind in kinds for file in found.glob(f"*_{kind}.yaml")]
 
 
-def installed(source: Source) -> bool:
+def has_crds(source: Source) -> bool:
     """Whether the cluster has the first of the kinds."""
     names = kubectl("get", "customresourcedefinitions", "--output", "name")
     return any(f"/{kind}." in names for kind in source[2])
 
 
 @contextmanager
-def definitions(source: Source) -> Iterator[None]:
+def crds(source: Source) -> Iterator[None]:
     """The cluster has the kinds; those that it had not are removed again, unless somebody else came to use them."""
-    had = installed(source)
+    had = has_crds(source)
     for file in files(source):
         kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(file))
     for file in files(source):

@@ -1,4 +1,4 @@
-"""From source to a served and watched model, and what happens when something changes or breaks.
+"""The dev stack, from source to a served and monitored model, and what happens when something changes or breaks.
 
 The tests share one stack. Each takes it as it is, up and serving, and leaves it so; the last one takes it down.
 """
@@ -13,9 +13,9 @@ import pytest
 from tests.cluster.support import REPOSITORY, ProjectStack, eventually, get_json, kubectl, objects, post
 from tests.load import load
 
-pytestmark = pytest.mark.first_light
+pytestmark = pytest.mark.dev_stack
 
-STACK = "firstlight"
+STACK = "devtest"
 NAMESPACE = f"modelops-{STACK}"
 ALWAYS = {
     "url",
@@ -158,15 +158,15 @@ def test_a_changed_hyperparameter_trains_once_and_rolls_without_a_failed_request
     assert sum("kubernetes:apps/v1:Deployment::" in urn for urn in updated) == 1, updated
 
     before = job_ids()
-    with load(outputs["predict_url"], callers=1) as seen:
+    with load(outputs["predict_url"], callers=1) as result:
         stack.up()
     after = stack.outputs()
-    assert not seen.failed
-    assert seen.answered > 100
+    assert not result.failed
+    assert result.answered > 100
     assert after["run_id"] != outputs["run_id"]
     assert len(set(job_ids()) - set(before)) == 1
     assert run_of(after)["params"]["epochs"] == "310"
-    figure(f"requests while a changed model rolled out: {seen.answered} answered, {len(seen.failed)} failed")
+    figure(f"requests while a changed model rolled out: {result.answered} answered, {len(result.failed)} failed")
 
 
 def test_a_failing_training_names_job_and_reason_and_leaves_the_old_model(
@@ -176,15 +176,15 @@ def test_a_failing_training_names_job_and_reason_and_leaves_the_old_model(
     good = script.read_text()
     script.write_text('import sys\nprint("the data is upside down", file=sys.stderr)\nsys.exit(1)\n')
     try:
-        with load(outputs["predict_url"], callers=1) as seen:
+        with load(outputs["predict_url"], callers=1) as result:
             failed = stack.pulumi("up", "--yes", "--skip-preview")
     finally:
         script.write_text(good)
     text = failed.stdout + failed.stderr
     assert failed.returncode != 0
     assert "Job" in text and "the data is upside down" in text, text
-    assert not seen.failed and seen.answered > 0
-    assert len(seen.outputs) == 1
+    assert not result.failed and result.answered > 0
+    assert len(result.outputs) == 1
 
     stack.up()
     status, _ = post(stack.outputs()["predict_url"], {"inputs": [[0.5]]})

@@ -1,4 +1,4 @@
-"""Where the pipelines of these tests run: a namespace, a volume, raw data with planted identifiers."""
+"""Pipelines for these tests: a namespace, a volume, raw data with planted identifiers."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ STEPS: list[dict[str, Any]] = [
 
 
 @dataclass
-class Place:
+class Pipelines:
     """A namespace with the raw data."""
 
     namespace: str
@@ -74,9 +74,9 @@ class Place:
 
     def program(self, name: str, destination: str, **changes: Any) -> Program:
         """A program of one DataPipeline that exports its outputs."""
-        return self.program_of(name, self.args(destination, **changes))
+        return self.program_with(name, self.args(destination, **changes))
 
-    def program_of(self, name: str, args: Mapping[str, Any]) -> Program:
+    def program_with(self, name: str, args: Mapping[str, Any]) -> Program:
         """The same for arguments of any kind."""
 
         def build(provider: k8s.Provider) -> Mapping[str, Any]:
@@ -85,19 +85,19 @@ class Place:
 
         return build
 
-    def look(self, *command: str) -> str:
-        """What a command says in the pod that has the volume."""
-        return kubectl("exec", "--namespace", self.namespace, "look", "--", *command)
+    def exec(self, *command: str) -> str:
+        """Runs a command in the pod that mounts the volume; returns its output."""
+        return kubectl("exec", "--namespace", self.namespace, "volume", "--", *command)
 
     def digests(self, folder: str) -> dict[str, str]:
         """SHA-256 of every file under a folder, by its path."""
-        said = self.look("sh", "-c", f"cd '{folder}' && find . -type f -exec sha256sum {{}} +")
+        said = self.exec("sh", "-c", f"cd '{folder}' && find . -type f -exec sha256sum {{}} +")
         return {path: digest for digest, path in (line.split(maxsplit=1) for line in said.splitlines())}
 
     def write_raw_data(self) -> None:
         """Two files with ROWS rows, and one with a bad row."""
         script = _WRITE.format(half=ROWS // 2, person=PERSON, mail=MAIL, card=CARD)
-        self.look("python3", "-c", script)
+        self.exec("python3", "-c", script)
 
     def claim(self) -> dict[str, Any]:
         return {
@@ -107,15 +107,15 @@ class Place:
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
         }
 
-    def salt(self) -> dict[str, Any]:
+    def salt_secret(self) -> dict[str, Any]:
         data = {"salt": base64.b64encode(SALT.encode()).decode()}
         metadata = {"name": "salt", "namespace": self.namespace}
         return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
 
-    def looker(self, image: str) -> dict[str, Any]:
-        """A pod that has the volume, as the user that the pipeline's pods are."""
+    def volume_pod(self, image: str) -> dict[str, Any]:
+        """A pod that mounts the volume, with the user id of the pipeline's pods."""
         container = {
-            "name": "look",
+            "name": "volume",
             "image": image,
             "command": ["sleep", "infinity"],
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
@@ -135,5 +135,5 @@ class Place:
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}],
             "containers": [container],
         }
-        metadata = {"name": "look", "namespace": self.namespace}
+        metadata = {"name": "volume", "namespace": self.namespace}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.batching import predictor
 from modelops_runtime.serving.http import Refusal
+from tests.unit.model.support import start_server
 
 
 class Doubling:
@@ -118,3 +120,12 @@ def test_a_prediction_that_takes_too_long_is_given_up(executor: ThreadPoolExecut
 
     asyncio.run(ask())
     assert 2 <= sum(model.batches) <= 3 + 3
+
+
+def test_batches_and_a_thread_of_its_own_change_no_answer(model_dir: Path, tmp_path: Path) -> None:
+    with start_server(model_dir, tmp_path / "log", MODELOPS_BATCH_ROWS=8) as server:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda number: server.post({"inputs": [[number], [1]]}).json(), range(100)))
+        assert answers == [{"outputs": [2.0 * number + 1, 3.0]} for number in range(100)]
+        refused = server.post({"inputs": [[3e38]]})
+        assert (refused.status, refused.json()["error"]["rule"]) == (422, "finite")

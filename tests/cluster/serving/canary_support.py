@@ -1,4 +1,4 @@
-"""What the tests of releases share: a Prometheus that sees the serving pods, and images with faults."""
+"""What the tests of canaries share: a Prometheus that scrapes the serving pods, faulty images, the analysis record."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +18,8 @@ OFF = {"enabled": False}
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Where the analysts ask, and what canaries with a fault are made of."""
+class CanarySetup:
+    """The Prometheus that analyses query, and the images of canaries with a fault."""
 
     prometheus_url: str
     errors: str
@@ -38,7 +38,7 @@ def faulty_image(base: str, facts: Mapping[str, Any], fault: str) -> pulumi.Outp
     return ModelImage(fault, build).ref  # type: ignore[arg-type]
 
 
-def watch_program(
+def prometheus_program(
     serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ("errors", "slow")
 ) -> Callable[[k8s.Provider], Mapping[str, Any]]:
     """Prometheus alone, and an image for each of the faults."""
@@ -55,7 +55,7 @@ def watch_program(
     }
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
-        stack = MonitoringStack("watch", monitoring, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+        stack = MonitoringStack("monitoring", monitoring, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
         return {
             "prometheus_url": stack.prometheus_url,
             **{fault: faulty_image(serving.image, facts, fault) for fault in faults},
@@ -64,14 +64,14 @@ def watch_program(
     return program
 
 
-def record(namespace: str, service: str) -> dict[str, Any]:
-    """What the analyst of a service has written down so far."""
+def analysis_record(namespace: str, service: str) -> dict[str, Any]:
+    """The record of a service's analysis so far."""
     found = json.loads(kubectl("get", "configmap", f"{service}-canary", "--namespace", namespace, "--output", "json"))
     return dict(json.loads((found.get("data") or {}).get("analysis.json", "{}")))
 
 
-def write_record(namespace: str, service: str, verdict: str, **versions: str) -> None:
-    """Writes what an analyst would; `versions` are the model URIs `declared`, `stable` and `canary`."""
+def write_analysis_record(namespace: str, service: str, verdict: str, **versions: str) -> None:
+    """Writes what the analysis would; `versions` are the model URIs `declared`, `stable` and `canary`."""
     entry: dict[str, Any] = {key: {"model_uri": uri, "image": ""} for key, uri in versions.items()}
     entry |= {"verdict": verdict, "reason": "the test says so", "figures": {}}
     patch = json.dumps({"data": {"analysis.json": json.dumps(entry)}})
