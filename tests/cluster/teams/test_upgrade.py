@@ -161,7 +161,7 @@ def test_a_filled_stack_goes_on_with_the_new_library(filled: UpgradeStack, servi
         for step in steps
         if step["op"] not in ("same", "update", "create", "read", "refresh")
     }
-    # Files are immutable and named by their content: a changed rule is a new ConfigMap, as Alertmanager's file is a Secret.
+    # Files are immutable and named by their content: a changed rule is a new ConfigMap, Alertmanager's file a Secret.
     files = ("core/v1:ConfigMap::", "core/v1:Secret::watch-alertmanager")
     assert {(op, name) for op, name in drastic if not any(kind in name for kind in files)} == set()
 
