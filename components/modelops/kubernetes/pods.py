@@ -112,12 +112,13 @@ def pod_template(
 
     Scheduling and the image pull secret come from a component's `args`. `fields` are further fields of PodSpecArgs.
     """
+    pull_secret = args.get("image_pull_secret")
     spec = core.PodSpecArgs(
         service_account_name=account,
         automount_service_account_token=token,
         enable_service_links=False,
         security_context=security or restricted_pod(),
-        image_pull_secrets=pull_secrets(args.get("image_pull_secret")),
+        image_pull_secrets=None if pull_secret is None else [core.LocalObjectReferenceArgs(name=pull_secret)],
         containers=containers,
         **_scheduling(args),
         **fields,
@@ -270,11 +271,6 @@ def name_of(resource: Any) -> pulumi.Output[str]:
     """The name of a Kubernetes object, with a dependency on it."""
     name: pulumi.Output[str] = resource.metadata.apply(lambda metadata: metadata["name"])
     return name
-
-
-def pull_secrets(secret: pulumi.Input[str] | None) -> list[core.LocalObjectReferenceArgs] | None:
-    """A reference to the Secret with which nodes pull from a private registry."""
-    return None if secret is None else [core.LocalObjectReferenceArgs(name=secret)]
 
 
 def env_from_secret(secret: pulumi.Input[str]) -> core.EnvFromSourceArgs:

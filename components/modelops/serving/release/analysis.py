@@ -113,12 +113,14 @@ def _settings(service: str, args: ModelServiceArgs, record: core.ConfigMap) -> d
     """The script's settings. Its versions come from the arguments, not the plan, so a verdict changes nothing here."""
     canary = args["canary"]
     analysis = canary["analysis"]
+    ca = analysis.get("prometheus_ca_certificate")
+    trust = {} if ca is None else {"prometheus_ca_certificate": ca}
     return {
         "namespace": args["namespace"],
         "service": service,
         "config_map": name_of(record),
         "prometheus_url": analysis["prometheus_url"],
-        **{key: analysis[key] for key in ("prometheus_ca_certificate",) if key in analysis},
+        **trust,
         "interval_seconds": analysis.get("interval_seconds", defaults.DEFAULT_INTERVAL_SECONDS),
         "declared": {"model_uri": args["model_uri"], "image": ""},
         "canary": {"model_uri": canary["model_uri"], "image": canary.get("image", "")},
