@@ -34,10 +34,9 @@ name: pulumi.Input[str] = settings.model.name
 image: pulumi.Output[str]
 model: TrainingJob | ModelPromotion
 if settings.promote is None:
-    image = ModelImage("serve", arguments.image(settings, "serve")).ref
-    train, publish = (ModelImage(target, arguments.image(settings, target)).ref for target in ("train", "publish"))
+    train, image = (ModelImage(target, arguments.image(settings, target)).ref for target in ("train", "serve"))
     commit = commit_of(settings.model.context)
-    model = TrainingJob("training", arguments.training(settings, ns, train, publish, registry, commit), on_cluster)
+    model = TrainingJob("training", arguments.training(settings, ns, train, registry, commit), on_cluster)
 else:
     release = promotion.release(settings.promote)
     name, image = release["model_name"], release["image"]

@@ -32,6 +32,8 @@ def build(out: Path, repository: Path = REPOSITORY) -> list[Path]:
             source = Path(temporary) / folder
             ignored = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", ".venv")
             shutil.copytree(repository / folder, source, ignore=ignored)
+            if folder == "components":
+                (Path(temporary) / "model").symlink_to(repository / "model")
             command = [sys.executable, "-c", _BUILD, str(out.resolve())]
             done = subprocess.run(command, cwd=source, capture_output=True, text=True)
             if done.returncode:

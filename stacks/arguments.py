@@ -55,15 +55,13 @@ def training(
     settings: Settings,
     namespace: pulumi.Input[str],
     image: pulumi.Input[str],
-    runtime_image: pulumi.Input[str],
     registry: ModelRegistry,
     commit: str,
 ) -> TrainingJobArgs:
     """Arguments of the training. `commit` is that of the model's sources; empty without one."""
     fields = _set_values(settings.model, exclude=("name", "context"))
     fields |= {"model_name": settings.model.name, "namespace": namespace, "git_commit": commit}
-    fields |= {"image": image, "runtime_image": runtime_image}
-    fields |= {"tracking_uri": registry.tracking_uri, "tracking_url": registry.url}
+    fields |= {"image": image, "tracking_uri": registry.tracking_uri, "tracking_url": registry.url}
     if registry.writer_secret is not None:
         fields["tracking_secret"] = registry.writer_secret
     return cast(TrainingJobArgs, fields)
@@ -80,14 +78,13 @@ def promotion(
     assert promote is not None
     fields: dict[str, Any] = {
         "namespace": namespace,
-        "image": release["image"],
         "model_name": release["model_name"],
         "run_id": release["run_id"],
         "source_uri": promote.tracking_uri or release["tracking_uri"],
         "tracking_uri": registry.tracking_uri,
         "tracking_url": registry.url,
         **_set_values(settings.model, only=("gate",)),
-        **_set_values(promote, only=("experiment_name", "resources", "image_pull_secret", "timeout_seconds")),
+        **_set_values(promote, only=("image", "experiment_name", "resources", "image_pull_secret", "timeout_seconds")),
     }
     if promote.tracking_secret:
         fields["source_secret"] = promote.tracking_secret
@@ -104,7 +101,7 @@ def service(
     model_uri: pulumi.Input[str],
 ) -> ModelServiceArgs:
     """Arguments of the service."""
-    fields = {"image": image, "runtime_image": image, **_set_values(settings.service)}
+    fields = {"image": image, **_set_values(settings.service)}
     fields |= {"namespace": namespace, "model_uri": model_uri, "tracking_uri": registry.tracking_uri}
     if registry.reader_secret is not None:
         fields["tracking_secret"] = registry.reader_secret

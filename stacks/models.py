@@ -101,6 +101,7 @@ class ModelSettings(Model):
     command: list[str] | None = Field(default=None, min_length=1)
     parameters: dict[str, Any] = {}
     publisher: PublisherSettings | None = None
+    runtime_image: Host | None = None
     experiment_name: str | None = None
     image_pull_secret: Host | None = None
     sweep: dict[str, list[Any]] | None = None
@@ -145,6 +146,8 @@ class PromotionSettings(Model):
     """Address at which pods reach that environment's MLflow. Default: the release's own."""
     tracking_secret: Host | None = None
     """Secret in the namespace with `username` and `password` of an account there. Default: none."""
+    image: Host | None = None
+    """Image with Python for the container that copies. Default: Python's own image."""
     experiment_name: str | None = None
     resources: ResourceSettings | None = None
     image_pull_secret: Host | None = None
@@ -269,7 +272,7 @@ class ServiceSettings(Model):
     image: Host | None = None
     """Image that serves the model. Default: the one built from the target `serve`."""
     runtime_image: Host | None = None
-    """Image that fetches the model. Default: the one built from the target `serve`."""
+    """Image with Python for the library's own programs in the service. Default: Python's own image."""
     fetch_command: list[str] | None = Field(default=None, min_length=1)
     serve_command: list[str] | None = Field(default=None, min_length=1)
     image_pull_secret: Host | None = None

@@ -10,7 +10,12 @@ from typing import Any
 from modelops import UPSTREAM_IMAGES
 
 VARIABLE = "MODELOPS_PLATFORM"
-_REQUIRED = {"mlflow": "registry.image", "mlflow_full": "registry.image", "postgres": "registry.database.image"}
+_REQUIRED = {
+    "python": "service.runtime_image",
+    "mlflow": "registry.image",
+    "mlflow_full": "registry.image",
+    "postgres": "registry.database.image",
+}
 """Part that can't be turned off → the setting with its image."""
 _DEPENDENTS = {"prometheus": ("grafana",), "elasticsearch": ("elk",)}
 """Part → the parts that are useless without it."""
@@ -75,7 +80,9 @@ def parts(raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     registry = _section(raw, "registry")
     database = registry.get("database")
     settings = {
-        "mlflow": registry,
+        # Where a substitute is used, the cluster finds it under the upstream image's name.
+        "python": _own_image("service", raw),
+        "mlflow": _own_image("model", raw) if _needs_full_image(raw) else registry,
         "mlflow_full": registry,
         "postgres": database if isinstance(database, dict) else {},
         "elk": elk,
@@ -94,9 +101,10 @@ def required_images(raw: Mapping[str, Any]) -> dict[str, str]:
     """Program → image, for each program that these settings would run."""
     settings = parts(raw)
     enabled = [name for name in UPSTREAM_IMAGES if _enabled(name, settings)]
-    # The registry's features decide which of MLflow's two images it needs.
-    full = bool(raw.get("registry_admin_password")) or bool({"database", "artifacts"} & settings["mlflow"].keys())
-    enabled.remove("mlflow" if full else "mlflow_full")
+    if not _needs_full_image(raw):
+        enabled.remove("mlflow_full")
+    elif "promote" in raw:
+        enabled.remove("mlflow")  # nothing is trained and published
     return {name: str(settings[name].get("image") or UPSTREAM_IMAGES[name]) for name in enabled}
 
 
@@ -111,7 +119,8 @@ def substitute(raw: dict[str, Any], platform: Platform) -> tuple[list[str], list
         elif image in platform.unavailable and _enabled(name, settings):
             reason = f"{image} can't be pulled ({platform.unavailable[image]})"
             if name in _REQUIRED:
-                setting = f"modelops:{_REQUIRED[name]}"
+                publishes = name == "mlflow" and _needs_full_image(raw)
+                setting = f"modelops:{'model.runtime_image' if publishes else _REQUIRED[name]}"
                 problems.append(f"{setting} is {image!r}, must be an image that the cluster can pull: {reason}")
             else:
                 _turn_off(name, reason, settings, warnings)
@@ -142,14 +151,25 @@ def _turn_off(name: str, reason: str, settings: Mapping[str, dict[str, Any]], wa
 
 
 def _enabled(name: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
-    if name in ("mlflow", "mlflow_full"):
+    if name in ("python", "mlflow", "mlflow_full"):
         return True
     if name == "postgres":
         # Even with an existing database server: backups need PostgreSQL's programs.
-        return "database" in settings["mlflow"]
+        return "database" in settings["mlflow_full"]
     if name in ("elasticsearch", "logstash", "kibana", "filebeat") and not settings["elk"].get("enabled", False):
         return False
     return bool(settings[name].get("enabled", name not in ("grafana", "elk")))
+
+
+def _needs_full_image(raw: Mapping[str, Any]) -> bool:
+    """Whether the registry's features need the larger of MLflow's images. What publishes needs the smaller one."""
+    return bool(raw.get("registry_admin_password")) or bool(
+        {"database", "artifacts"} & _section(raw, "registry").keys()
+    )
+
+
+def _own_image(section: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {"image": _section(raw, section).get("runtime_image")}
 
 
 def _section(raw: Any, key: str) -> dict[str, Any]:

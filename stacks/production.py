@@ -85,5 +85,5 @@ def _images(raw: Mapping[str, Any], *path: str) -> Iterator[tuple[str, str]]:
     for key, value in sorted(raw.items()):
         if isinstance(value, Mapping):
             yield from _images(value, *path, key)
-        elif key in ("image", "base_image") and isinstance(value, str):
+        elif key in ("image", "base_image", "runtime_image") and isinstance(value, str):
             yield ".".join((*path, key)), value

@@ -8,6 +8,8 @@ from devkit.paths import cache_root, state_root
 
 REGISTRY_PORT = 5000
 REGISTRY = f"localhost:{REGISTRY_PORT}"
+MIRROR = "upstream"
+"""Where the registry has substitutes for upstream images: below it, the upstream repository's path."""
 BUILDER = "modelops"
 NODE_NAME = "modelops"
 CLUSTER_DOMAIN = "cluster.local"

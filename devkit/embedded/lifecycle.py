@@ -80,6 +80,7 @@ def configure(layout: Layout) -> None:
         "registry.yml": render.registry(layout),
         "buildkit-runc": render.buildkit_runc(layout, runc),
         "buildkitd.toml": render.buildkit(layout, layout.config / "buildkit-runc", keep),
+        "registries/_default/hosts.toml": render.mirror_hosts(at.REGISTRY, at.MIRROR),
         **{f"registries/{name}:{at.REGISTRY_PORT}/hosts.toml": render.registry_hosts(at.REGISTRY)
            for name in ("localhost", at.LOOPBACK)},
     }  # fmt: skip

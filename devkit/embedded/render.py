@@ -181,6 +181,12 @@ def registry_hosts(address: str) -> str:
     return f'server = "http://{address}"\n\n[host."http://{address}"]\ncapabilities = ["pull", "resolve", "push"]\n'
 
 
+def mirror_hosts(address: str, prefix: str) -> str:
+    """containerd's hosts.toml for every other registry: what the local one has below `prefix` is taken from there."""
+    host = f"http://{address}/v2/{prefix}"
+    return f'[host."{host}"]\ncapabilities = ["pull", "resolve"]\noverride_path = true\n'
+
+
 def network(layout: Layout, mtu: int) -> str:
     """The pod network: one bridge, addresses from one range, host ports. Masquerading is firewall.py's."""
     bridge = {

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from devkit.embedded.layout import MIRROR
 from devkit.errors import DevkitError
 from devkit.steps import Report
 
@@ -30,6 +31,7 @@ SUBSTITUTES = (
     "postgres",
     "prometheus",
     "prometheus-adapter",
+    "python",
     "versitygw",
 )
 """Targets of the Dockerfile beside this file: repository names (last path component), `-full` for tags that end so."""
@@ -87,7 +89,7 @@ def resolve(required: Iterable[str], builder: Builder | None, report: Report) ->
         name = repository.rsplit("/", 1)[-1] + ("-full" if tag.endswith("-full") else "")
         if builder is not None and name in SUBSTITUTES:
             report(f"building a substitute for {image}")
-            availability.images[image] = _substitute(name, tag.removesuffix("-full"), builder)
+            availability.images[image] = _substitute(name, repository, tag, builder)
         else:
             availability.unavailable[image] = reason
     return availability
@@ -141,15 +143,22 @@ def _anonymous_token(challenge: str) -> str:
     return str(body.get("token") or body["access_token"])
 
 
-def _substitute(target: str, version: str, builder: Builder) -> str:
-    """Builds and pushes the target unless the registry has it; returns its reference by digest."""
+def _substitute(target: str, upstream: str, tag: str, builder: Builder) -> str:
+    """Builds and pushes the target unless the registry has it; returns its reference by digest.
+
+    It gets the upstream image's tag too, in the repository that the cluster tries before upstream's.
+    """
     programs = builder.programs(_TOOLCHAIN_GROUPS[target]) if target in _TOOLCHAIN_GROUPS else _FOLDER
+    version = tag.removesuffix("-full")
     inputs = "\0".join([target, version, builder.base_image, programs.name])
     requirements = _FOLDER / f"requirements-{target}.txt"
     text = (_FOLDER / "Dockerfile").read_bytes() + inputs.encode()
     text += requirements.read_bytes() if requirements.exists() else b""
     arguments = {"BASE_IMAGE": builder.base_image, f"{target.split('-')[0].upper()}_VERSION": version.removeprefix("v")}
-    return build(_FOLDER, target, text, arguments, {"programs": programs}, builder)
+    repository = f"{builder.registry}/{MIRROR}/{upstream}"
+    found = build(_FOLDER, target, text, arguments, {"programs": programs}, builder, repository)
+    _add_tag(found, tag)
+    return found
 
 
 def build(
@@ -159,12 +168,14 @@ def build(
     arguments: Mapping[str, str],
     contexts: Mapping[str, Path],
     builder: Builder,
+    repository: str | None = None,
 ) -> str:
     """Builds and pushes a target of `folder`'s Dockerfile, unless the registry has it; its reference by digest.
 
-    `content` identifies the image's inputs; `contexts` are further folders to copy from.
+    `content` identifies the image's inputs; `contexts` are further folders to copy from. The default repository is
+    named after the target.
     """
-    repository = f"{builder.registry}/devkit/{target}"
+    repository = repository or f"{builder.registry}/devkit/{target}"
     tag = hashlib.sha256(content).hexdigest()[:16]
     if digest := _digest(f"{repository}:{tag}"):
         return f"{repository}@{digest}"
@@ -186,6 +197,17 @@ def build(
             raise DevkitError(f"building the image {target} failed:\n  {tail}", "run this again")
         digest = json.loads(Path(metadata.name).read_text())["containerimage.digest"]
     return f"{repository}@{digest}"
+
+
+def _add_tag(image: str, tag: str) -> None:
+    """Gives an image in the local registry, named by digest, another tag in its repository."""
+    host, repository, digest = split(image)
+    manifests = f"http://{host}/v2/{repository}/manifests"
+    request = urllib.request.Request(f"{manifests}/{digest}", headers={"Accept": _MANIFEST_TYPES})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
+        kind, manifest = answer.headers["Content-Type"], answer.read()
+    request = urllib.request.Request(f"{manifests}/{tag}", manifest, {"Content-Type": kind}, method="PUT")
+    urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
 
 
 def _digest(image: str) -> str | None:

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from devkit import dist
+from modelops.kubernetes.runtime import runtime_files
 from tests.package.clean_environment import clean_environment
 
 
@@ -34,6 +36,13 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 def test_each_archive_has_the_licence_and_every_file_of_its_packages(built: Path) -> None:
     assert len(list(built.iterdir())) == 2 * len(dist.PACKAGES)
     assert dist.missing(built) == []
+
+
+def test_the_library_brings_the_program_of_its_pods(built: Path) -> None:
+    [wheel] = built.glob("modelops_pulumi-*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        for path, text in runtime_files("fetch", "promote", "transfer", "publish", "watch", "select").items():
+            assert opened.read(f"modelops/kubernetes/assets/runtime/{path}").decode() == text
 
 
 def test_a_file_that_no_pattern_packs_is_noticed(built: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pulumi_kubernetes as k8s
 from modelops.airflow import server
 from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
+from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json
@@ -36,6 +37,7 @@ from modelops.kubernetes.pods import (
     secret_key,
     tracking_credentials,
 )
+from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
 from modelops.training.args import Framework
 from modelops.training.pod import PUBLISHER_RESOURCES, TRAINING_RESOURCES
 
@@ -78,10 +80,12 @@ class AirflowPipeline(pulumi.ComponentResource):
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
         # The ServiceAccount of the steps' pods has no permissions, and they get no token.
         account = with_dependencies(name, service_account(name, metadata, child_opts))
+        runtime = runtime_volume(name, args["namespace"], labels, ("publish",), child_opts)
+        document = _document(name, args, account, runtime)
         module = name.replace("-", "_")
         files: Mapping[str, pulumi.Input[str]] = {
             f"{module}.py": asset("airflow/assets/model_pipeline.py"),
-            f"{module}.json": pulumi.Output.json_dumps(_document(name, args, account), indent=2, sort_keys=True),
+            f"{module}.json": pulumi.Output.json_dumps(document, indent=2, sort_keys=True),
             "modelops_run_id.py": asset("core/run_id.py"),
         }
         dags = config_map(f"{name}-dag", args["namespace"], labels, files, child_opts)
@@ -162,7 +166,9 @@ def _allow_jobs(
     return grant(f"{name}-jobs", metadata, rules, account, opts, namespace)
 
 
-def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> dict[str, Any]:
+def _document(
+    name: str, args: AirflowPipelineArgs, account: pulumi.Input[str], runtime: "core.VolumeArgs"
+) -> dict[str, Any]:
     """The DAG's JSON file."""
     training = args["training"]
     return {
@@ -185,11 +191,13 @@ def _document(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) 
             "command": list(TRAINING_TOKEN),
             "parameters": training.get("parameters", {}),
         },
-        "steps": _steps(name, args, account),
+        "steps": _steps(name, args, account, runtime),
     }
 
 
-def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> dict[str, Any]:
+def _steps(
+    name: str, args: AirflowPipelineArgs, account: pulumi.Input[str], runtime: "core.VolumeArgs"
+) -> dict[str, Any]:
     """The pod template of each step."""
     data, training = args["data"], args["training"]
     declaration = {key: data[key] for key in ("sources", "steps", "target") if key in data}
@@ -204,7 +212,9 @@ def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> 
     pod = _StepPod(name, args, account)
     salt = [secret_key("MODELOPS_SALT", data["salt_secret"], "salt")] if "salt_secret" in data else []
     tracking = tracking_credentials(training.get("tracking_secret"))
-    publish = ["python", "-m", "modelops_runtime", "publish"]
+    publish = runtime_command("publish")
+    publisher_image = training.get("runtime_image", UPSTREAM_IMAGES["mlflow"])
+    published = {**model, **VARIABLES}
     return {
         "prepare": pod.template(
             data["image"],
@@ -224,8 +234,12 @@ def _steps(name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> 
         "train": pod.template(
             training["image"], list(TRAIN_COMMAND), model, [], training.get("resources"), TRAINING_RESOURCES
         ),
-        "evaluate": pod.template(training["image"], [*publish, "--gate"], model, [], None, PUBLISHER_RESOURCES),
-        "register": pod.template(training["image"], publish, model, tracking, None, PUBLISHER_RESOURCES),
+        "evaluate": pod.template(
+            publisher_image, [*publish, "--gate"], published, [], None, PUBLISHER_RESOURCES, runtime=runtime
+        ),
+        "register": pod.template(
+            publisher_image, publish, published, tracking, None, PUBLISHER_RESOURCES, runtime=runtime
+        ),
     }
 
 
@@ -244,6 +258,7 @@ class _StepPod:
         resources: Resources | None,
         defaults: DefaultResources,
         env_secret: pulumi.Input[str] | None = None,
+        runtime: "core.VolumeArgs | None" = None,
     ) -> Any:
         step = container(
             "step",
@@ -253,7 +268,7 @@ class _StepPod:
             env_from=None if env_secret is None else [env_from_secret(env_secret)],
             command=command,
             resources=resource_requirements(resources, defaults),
-            volume_mounts=[mount("data", DATA), mount("tmp", "/tmp")],
+            volume_mounts=[mount("data", DATA), mount("tmp", "/tmp"), *([runtime_mount()] if runtime else [])],
         )
         template = pod_template(
             standard_labels(COMPONENT, COMPONENT, self._name),
@@ -261,6 +276,6 @@ class _StepPod:
             [step],
             self._args,
             restart_policy="Never",
-            volumes=[claimed("data", self._args["claim"]), scratch()],
+            volumes=[claimed("data", self._args["claim"]), scratch(), *([runtime] if runtime else [])],
         )
         return as_document(template)

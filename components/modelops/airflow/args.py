@@ -45,6 +45,9 @@ class PipelineTraining(TypedDict):
     """Bounds by metric name; a run that misses them ends at `evaluate`. Default: no gate."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` for MLflow. Default: none."""
+    runtime_image: NotRequired[pulumi.Input[str]]
+    """Image, with Python 3.11 or newer and MLflow's client, of the pods that judge the gate and register the model; the
+    library brings the program. Default: MLflow's own image."""
     resources: NotRequired[Resources]
     """Resources of this pod. Default: 500m CPU, 1Gi memory, limited to 2Gi."""
 

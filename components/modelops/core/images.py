@@ -8,6 +8,7 @@ _MLFLOW = "ghcr.io/mlflow/mlflow:v3.17.2"
 
 UPSTREAM_IMAGES: Mapping[str, str] = MappingProxyType(
     {
+        "python": "docker.io/library/python:3.12.12-slim-bookworm",
         "mlflow": _MLFLOW,
         # Adds database drivers, object store SDKs and the forms of the account pages.
         "mlflow_full": f"{_MLFLOW}-full",

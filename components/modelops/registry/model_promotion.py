@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import canonical_json
@@ -28,6 +29,7 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.run_report import RunReport
+from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
 from modelops.training.args import GateBounds
 from modelops.training.checks import check_gate
 
@@ -46,8 +48,9 @@ class ModelPromotionArgs(TypedDict):
 
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
-    image: pulumi.Input[str]
-    """Image with the program that copies, `modelops-transfer`; the serving image has it."""
+    image: NotRequired[pulumi.Input[str]]
+    """Image, with Python 3.11 or newer, of the container that copies; the library brings the program. Default: Python's
+    own image."""
     model_name: pulumi.Input[str]
     """Name of the registered model, the same in both registries."""
     run_id: pulumi.Input[str]
@@ -109,13 +112,14 @@ class ModelPromotion(pulumi.ComponentResource):
         ports = [pulumi.Output.from_input(args[uri]).apply(port_of) for uri in ("source_uri", "tracking_uri")]
         egress_only_policy(name, NAME, name, namespace, child_opts, *ports, *API_SERVER_PORTS)
         report = RunReport(name, namespace, labels, name, child_opts)
+        runtime = runtime_volume(name, namespace, labels, ("transfer",), child_opts)
         job = registry_job(
             name,
             NAME,
             name,
             namespace,
             _transfer_container(args, report),
-            [scratch("tmp"), scratch("model"), api_access("account")],
+            [scratch("tmp"), scratch("model"), api_access("account"), runtime],
             child_opts,
             account=with_dependencies(name, account),
             args=args,
@@ -148,21 +152,23 @@ def _transfer_container(args: ModelPromotionArgs, report: RunReport) -> "core.Co
         "MLFLOW_TRACKING_URI": args["tracking_uri"],
         "MLFLOW_EXPERIMENT_NAME": args.get("experiment_name", args["model_name"]),
         **report.variables,
+        **VARIABLES,
     }
     return container(
         "transfer",
-        args["image"],
+        args.get("image", UPSTREAM_IMAGES["python"]),
         variables=variables,
         secrets=[
             *tracking_credentials(args.get("tracking_secret")),
             *tracking_credentials(args.get("source_secret"), "MODELOPS_SOURCE"),
         ],
-        command=["python", "-m", "modelops_runtime", "transfer"],
+        command=runtime_command("transfer"),
         resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
         volume_mounts=[
             mount("tmp", "/tmp"),
             mount("model", _MODEL_FOLDER),
             mount("account", ACCOUNT_FOLDER, read_only=True),
+            runtime_mount(),
         ],
     )
 

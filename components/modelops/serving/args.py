@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
+from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import AnyExpose, Resources, Toleration
 from modelops.serving.release.args import BlueGreen, Canary, Shadow
 
@@ -105,7 +106,7 @@ class SmokeTest(TypedDict):
     tolerance: NotRequired[float]
     """How far each number may be off. Default 1e-6; at least 0."""
     image: NotRequired[pulumi.Input[str]]
-    """Image with `python`, to run the test. Default: the serving image."""
+    """Image with Python to run the test. Default: the service's `runtime_image`."""
 
 
 class ServingCache(TypedDict):
@@ -190,8 +191,8 @@ class ModelServiceArgs(TypedDict):
     """Name of a Secret in the namespace with `username` and `password` of an account that may move the alias, such as
     ModelRegistry's `writer_secret`. Default: none, for a server without accounts."""
     runtime_image: NotRequired[pulumi.Input[str]]
-    """Image with `modelops_runtime`, which fetches the model and moves the alias: the target `registry` or `publish`,
-    for example. Default: `image`."""
+    """Image, with Python 3.11 or newer, of the containers that fetch the model, run the smoke test, move the alias and
+    analyse a canary; the library brings the programs. Default: Python's own image, or `image` for a `fetch_command`."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
     runtime: NotRequired[AnyRuntime]
@@ -251,6 +252,11 @@ class ModelServiceArgs(TypedDict):
 def is_vllm(args: ModelServiceArgs) -> bool:
     """Whether vLLM serves."""
     return args.get("runtime") is Runtime.VLLM
+
+
+def runtime_image(args: ModelServiceArgs) -> pulumi.Input[str]:
+    """The image of the containers that run the library's own programs."""
+    return args.get("runtime_image", UPSTREAM_IMAGES["python"])
 
 
 def nodes(args: ModelServiceArgs) -> int:

@@ -21,6 +21,7 @@ from modelops.kubernetes.network import (
     service_url,
 )
 from modelops.kubernetes.pods import core
+from modelops.kubernetes.runtime import runtime_volume
 from modelops.kubernetes.volumes import volume_claim
 from modelops.serving.args import (
     DEFAULT_CACHE_SIZE,
@@ -68,15 +69,15 @@ class ModelService(pulumi.ComponentResource):
         )
         account = service_account(name, metadata, child_opts)
         _network_policy(name, metadata, args, child_opts)
-        base = Track(name, args, with_dependencies(name, account), _cache_claim(name, args, child_opts))
+        runtime = _runtime(name, args, child_opts)
+        base = Track(name, args, with_dependencies(name, account), _cache_claim(name, args, child_opts), runtime)
         release = deploy_tracks(base, child_opts)
         # After the pods: Pulumi waits for a Service's endpoints, and its pods may be waiting for a training.
         service_opts = merged(child_opts, depends_on=[*release.answering])
         service = make_service(name, metadata, args, release.selector, service_opts)
         # A version serves only once the address leads to it.
-        move_serving_alias(
-            name, args, release.version, with_dependencies(name, account), [*release.answering, service], child_opts
-        )
+        after = [*release.answering, service]
+        move_serving_alias(name, args, release.version, with_dependencies(name, account), runtime, after, child_opts)
         deploy_standby(base, service, child_opts)
         self.url = _url(name, metadata, args, service, release, child_opts)
         self.predict_url = pulumi.Output.concat(self.url, CHAT_PATH if is_vllm(args) else PREDICT_PATH)
@@ -104,6 +105,13 @@ def _url(
         host=args.get("host"),
         ready=release.answering,
     )
+
+
+def _runtime(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> "core.VolumeArgs | None":
+    """The volume with the programs that fetch the model and move the alias, unless neither is to run."""
+    if is_vllm(args) or ("fetch_command" in args and "serving_alias" not in args):
+        return None
+    return runtime_volume(name, args["namespace"], standard_labels(NAME, NAME, name), ("fetch", "promote"), opts)
 
 
 def _cache_claim(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:

@@ -22,7 +22,8 @@ from modelops.kubernetes.pods import (
     scratch,
     tracking_credentials,
 )
-from modelops.serving.args import ModelServiceArgs, drain_seconds, startup_seconds
+from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
+from modelops.serving.args import ModelServiceArgs, drain_seconds, runtime_image, startup_seconds
 
 NAME = "model-service"
 PORT = 8080
@@ -65,6 +66,8 @@ class PodIdentity:
     """Claim of the model cache's volume."""
     variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """Extra environment variables of the server."""
+    runtime: core.VolumeArgs | None = None
+    """The volume with the program that fetches; None if the arguments have another one."""
 
     def labels(self, version: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
         """The pod's labels."""
@@ -81,7 +84,7 @@ def template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateS
         [serve(args, cached=cached, variables=identity.variables)],
         annotations=scrape(PORT),
         volumes=volumes(identity),
-        init_containers=[fetch(args, cached=cached)],
+        init_containers=[fetch(args, identity)],
     )
 
 
@@ -104,9 +107,10 @@ def serving_template(
 
 
 def volumes(identity: PodIdentity) -> list[core.VolumeArgs]:
-    """The volumes of the model, scratch files and the cache, if there is one."""
+    """The volumes of the model, scratch files, the program that fetches, and the cache, if there is one."""
     cache = [] if identity.cache_claim is None else [claimed("cache", identity.cache_claim)]
-    return [scratch("model"), scratch("tmp"), *cache]
+    runtime = [] if identity.runtime is None else [identity.runtime]
+    return [scratch("model"), scratch("tmp"), *cache, *runtime]
 
 
 def version_of(args: ModelServiceArgs) -> pulumi.Output[str]:
@@ -142,25 +146,29 @@ def _spread(identity: PodIdentity) -> core.TopologySpreadConstraintArgs:
     )
 
 
-def fetch(args: ModelServiceArgs, *, cached: bool) -> core.ContainerArgs:
+def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
     """The init container that downloads the model version."""
+    cached = identity.cache_claim is not None
+    own_command = args.get("fetch_command")
     variables: Mapping[str, pulumi.Input[str]] = {
         "MODELOPS_MODEL_DIR": _MODEL_FOLDER,
         "MODELOPS_MODEL_URI": args["model_uri"],
         "MLFLOW_TRACKING_URI": args["tracking_uri"],
         **({"MODELOPS_MODEL_CACHE_DIR": CACHE} if cached else {}),
+        **({} if own_command else VARIABLES),
     }
     return container(
         "fetch",
-        args.get("runtime_image", args["image"]),
+        args.get("runtime_image", args["image"]) if own_command else runtime_image(args),
         variables=variables,
         secrets=tracking_credentials(args.get("tracking_secret")),
-        command=args.get("fetch_command") or ["python", "-m", "modelops_runtime", "fetch"],
+        command=own_command or runtime_command("fetch"),
         resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[
             mount("model", _MODEL_FOLDER),
             mount("tmp", "/tmp"),
             *([mount("cache", CACHE)] if cached else []),
+            *([] if own_command else [runtime_mount()]),
         ],
     )
 

@@ -16,12 +16,14 @@ from modelops.kubernetes.network import port_of
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
+    core,
     mount,
     resource_requirements,
     scratch,
     tracking_credentials,
 )
-from modelops.serving.args import ModelServiceArgs
+from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
+from modelops.serving.args import ModelServiceArgs, runtime_image
 
 NAME = "serving-alias"
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
@@ -33,27 +35,29 @@ def move_serving_alias(
     args: ModelServiceArgs,
     version: pulumi.Input[str],
     account: pulumi.Input[str],
+    runtime: core.VolumeArgs | None,
     after: Sequence[pulumi.Resource],
     opts: pulumi.ResourceOptions,
 ) -> None:
     """Runs the Job `<name>-alias` once `after` exist, if `serving_alias` is set. A new `version` makes a new Job."""
-    if "serving_alias" not in args:
+    if "serving_alias" not in args or runtime is None:
         return
     job = f"{name}-alias"
     port = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
     egress_only_policy(job, NAME, name, args["namespace"], opts, port)
     promote = container(
         "promote",
-        args.get("runtime_image", args["image"]),
+        runtime_image(args),
         variables={
+            **VARIABLES,
             "MODELOPS_MODEL_URI": version,
             "MODELOPS_SERVING_ALIAS": args["serving_alias"],
             "MLFLOW_TRACKING_URI": args["tracking_uri"],
         },
         secrets=tracking_credentials(args.get("serving_alias_secret")),
-        command=["python", "-m", "modelops_runtime", "promote"],
+        command=runtime_command("promote"),
         resources=resource_requirements(None, DEFAULT_RESOURCES),
-        volume_mounts=[mount("tmp", "/tmp")],
+        volume_mounts=[mount("tmp", "/tmp"), runtime_mount()],
     )
     registry_job(
         job,
@@ -61,7 +65,7 @@ def move_serving_alias(
         name,
         args["namespace"],
         promote,
-        [scratch()],
+        [scratch(), runtime],
         merged(opts, depends_on=list(after)),
         account=account,
         args=args,

@@ -14,7 +14,7 @@ from modelops.core.assets import asset
 from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
-from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, startup_seconds
+from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, runtime_image, startup_seconds
 from modelops.serving.pod import PORT, PodIdentity, fetch, serve, serving_template, volumes
 
 ROLE = "smoke"
@@ -59,7 +59,7 @@ def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplate
         restart_policy="Never",
         volumes=volumes(identity),
         init_containers=[
-            fetch(args, cached=cached),
+            fetch(args, identity),
             serve(args, cached=cached, drains=False, restart_policy="Always"),
         ],
     )
@@ -74,12 +74,12 @@ def _check(args: ModelServiceArgs) -> core.ContainerArgs:
     }
     return container(
         "check",
-        test.get("image", args["image"]),
+        test.get("image", runtime_image(args)),
         variables={
             "MODELOPS_SMOKE_TEST": canonical_json(case),
             "MODELOPS_SMOKE_URL": f"http://127.0.0.1:{PORT}/api/predict",
         },
-        command=["python", "-c", asset("serving/assets/smoke_test.py")],
+        command=["python3", "-c", asset("serving/assets/smoke_test.py")],
         resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[mount("tmp", "/tmp")],
     )

@@ -43,6 +43,8 @@ class Track:
     """Name of the pods' ServiceAccount."""
     cache_claim: pulumi.Input[str] | None = None
     """Claim of the model cache's volume, which all tracks share."""
+    runtime: k8s.core.v1.VolumeArgs | None = None
+    """The volume with the program that fetches the model, if the library's does."""
     role: str = STABLE
     """Value of the label `modelops.dev/track`."""
     live: bool = True
@@ -60,7 +62,9 @@ class Track:
     @property
     def identity(self) -> PodIdentity:
         """Identity of the track's pods."""
-        return PodIdentity(self.service, self.role, self.account, self.live, self.cache_claim, self.variables)
+        return PodIdentity(
+            self.service, self.role, self.account, self.live, self.cache_claim, self.variables, self.runtime
+        )
 
     @property
     def selector(self) -> k8s.meta.v1.LabelSelectorArgs:

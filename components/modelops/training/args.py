@@ -223,8 +223,9 @@ class TrainingJobArgs(TypedDict):
     """Kind of object that runs the pods. Default `job`. With any other, the component's name has at most 40
     characters."""
     runtime_image: NotRequired[pulumi.Input[str]]
-    """Image with `modelops_runtime`, the target `publish`: it checks whether the run is already published, judges the
-    gate and registers the model. Default: `image`."""
+    """Image, with Python 3.11 or newer and MLflow's client, of the containers that check whether the run is already
+    published, judge the gate and register the model; the library brings the program. Default: MLflow's own image, or
+    `image` if `publisher` has a command."""
     publisher: NotRequired[Publisher]
     """How to publish the model. Default: `modelops-publish` in the training image."""
     image_pull_secret: NotRequired[pulumi.Input[str]]

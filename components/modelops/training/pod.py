@@ -14,6 +14,7 @@ from typing import Any
 import pulumi
 
 from modelops.core.assets import asset
+from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import with_dependencies
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.labels import selector, standard_labels
@@ -33,13 +34,11 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.run_report import RunReport
+from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
 from modelops.training.args import Framework, Goal, TrainingJobArgs
 
 COMPONENT = "training-job"
 DEFAULT_COMMAND = ("python", "-m", "sample.train")
-DEFAULT_PUBLISH_COMMAND = ("python", "-m", "modelops_runtime", "publish")
-DEFAULT_WATCH_COMMAND = ("python", "-m", "modelops_runtime", "watch")
-DEFAULT_SELECT_COMMAND = ("python", "-m", "modelops_runtime", "select")
 DEFAULT_REGISTRY_WAIT_SECONDS = 120
 TRAINING_RESOURCES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="2Gi")
 PUBLISHER_RESOURCES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
@@ -68,6 +67,8 @@ class Run:
     checkpoint_claim: pulumi.Input[str] | None
     cache_claim: pulumi.Input[str] | None
     report: RunReport
+    runtime: core.VolumeArgs
+    """The volume with the program that publishes."""
 
     @property
     def workers(self) -> int:
@@ -87,17 +88,17 @@ class Run:
 def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArgs:
     """The pod template of the Job that registers the best run of `sweep`, once that is done."""
     account: pulumi.Output[str] = with_dependencies(run.service_account, sweep)
-    command = (run.args.get("publisher") or {}).get("select_command") or DEFAULT_SELECT_COMMAND
+    command = (run.args.get("publisher") or {}).get("select_command") or runtime_command("select")
     select = container(
         "select",
         _publisher_image(run),
-        variables={**_publishing(run), **run.report.variables},
+        variables={**_publishing(run), **run.report.variables, **VARIABLES},
         secrets=tracking_credentials(run.args.get("tracking_secret")),
         command=pulumi.Output.from_input(command).apply(list),
         resources=resource_requirements(None, PUBLISHER_RESOURCES),
-        volume_mounts=[mount("tmp", "/tmp"), _token_mount()],
+        volume_mounts=[mount("tmp", "/tmp"), _token_mount(), runtime_mount()],
     )
-    volumes = [scratch("tmp"), api_access("account")]
+    volumes = [scratch("tmp"), api_access("account"), run.runtime]
     return _template(dataclasses.replace(run, service_account=account), [select], [], volumes)
 
 
@@ -126,7 +127,7 @@ def _template(
 
 
 def _volumes(run: Run) -> list[core.VolumeArgs]:
-    volumes = [scratch("work"), scratch("tmp"), api_access("account")]
+    volumes = [scratch("work"), scratch("tmp"), api_access("account"), run.runtime]
     if run.checkpoint_claim is not None:
         volumes.append(claimed("checkpoints", run.checkpoint_claim))
     if run.cache_claim is not None:
@@ -202,20 +203,20 @@ def _publish(run: Run) -> core.ContainerArgs:
     if run.checkpoint_claim is not None and not checkpoints.get("keep_after_publish"):
         variables["MODELOPS_DELETE_CHECKPOINTS"] = "true"
     if "command" not in publisher:
-        variables["MODELOPS_WATCH"] = " ".join(DEFAULT_WATCH_COMMAND)
+        variables["MODELOPS_WATCH"] = " ".join(runtime_command("watch"))
     if not run.trials:
         variables |= run.report.variables
     return container(
         "publish",
         _publisher_image(run),
-        variables=variables,
+        variables={**variables, **VARIABLES},
         secrets=[
             field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
-        command=_wrapped("publish", publisher.get("command") or DEFAULT_PUBLISH_COMMAND, "contract", "publish"),
+        command=_wrapped("publish", publisher.get("command") or runtime_command("publish"), "contract", "publish"),
         resources=resource_requirements(None, PUBLISHER_RESOURCES),
-        volume_mounts=[*_mounts(run), _token_mount()],
+        volume_mounts=[*_mounts(run), _token_mount(), runtime_mount()],
     )
 
 
@@ -225,7 +226,9 @@ def _token_mount() -> core.VolumeMountArgs:
 
 
 def _publisher_image(run: Run) -> pulumi.Input[str]:
-    return run.args.get("runtime_image", run.args["image"])
+    """A publisher's own command is in the training image, unless the arguments say otherwise."""
+    own_command = (run.args.get("publisher") or {}).keys() & {"command", "select_command"}
+    return run.args.get("runtime_image", run.args["image"] if own_command else UPSTREAM_IMAGES["mlflow"])
 
 
 def _wrapped(

@@ -12,6 +12,7 @@ from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, r
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.run_report import RunReport
+from modelops.kubernetes.runtime import runtime_volume
 from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import names_of_workers, worker_network_policy
 from modelops.training.args import Framework, Goal, TrainingJobArgs
@@ -123,6 +124,7 @@ def _prerequisites(name: str, args: TrainingJobArgs, run: pulumi.Output[str], op
         checkpoint_claim=optional_claim(f"{name}-checkpoints", args["namespace"], labels, checkpoints, workers, opts),
         cache_claim=optional_claim(f"{name}-cache", args["namespace"], labels, cache, workers, opts),
         report=report,
+        runtime=runtime_volume(name, args["namespace"], labels, ("publish", "watch", "select"), opts),
     )
 
 

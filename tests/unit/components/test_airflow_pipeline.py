@@ -9,8 +9,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from modelops import AirflowPipeline, ArgumentsError
+from modelops import UPSTREAM_IMAGES, AirflowPipeline, ArgumentsError
 from modelops.core.assets import asset
+from modelops.kubernetes.runtime import runtime_command
 from tests.unit.components.harness import (
     IMAGE,
     Program,
@@ -45,7 +46,7 @@ def deploy(args: Any, **how: Any) -> Program:
 
 
 def document(program: Program) -> dict[str, Any]:
-    files = program.one("ConfigMap").inputs["data"]
+    files = program.one("ConfigMap", "nightly-dag").inputs["data"]
     assert sorted(files) == ["modelops_run_id.py", "nightly.json", "nightly.py"]
     return dict(json.loads(files["nightly.json"]))
 
@@ -64,7 +65,14 @@ def test_the_dag_has_the_steps_in_pods_without_rights() -> None:
     assert json.loads(variables["MODELOPS_PIPELINE"])["target"] == "y"
     assert variables["MODELOPS_VERSION_FILE"] == "/dev/termination-log"
     commands = {name: step["spec"]["containers"][0]["command"] for name, step in found["steps"].items()}
-    assert commands["evaluate"] == ["python", "-m", "modelops_runtime", "publish", "--gate"]
+    assert commands["evaluate"] == runtime_command("publish", "--gate")
+    images = {name: step["spec"]["containers"][0]["image"] for name, step in found["steps"].items()}
+    assert images == {
+        "prepare": IMAGE,
+        "train": IMAGE,
+        "evaluate": UPSTREAM_IMAGES["mlflow"],
+        "register": UPSTREAM_IMAGES["mlflow"],
+    }
     # The identity of a run hashes these words, whatever the command is called.
     assert found["training"]["command"] == ["python", "-m", "model.train"]
     assert commands["train"] == ["python", "-m", "sample.train"]
@@ -161,7 +169,7 @@ def test_every_child_is_on_the_given_provider() -> None:
 
 def test_a_run_has_the_identity_that_a_training_job_has(tmp_path: Path) -> None:
     """By the DAG's own code, with stand-ins for Airflow, which is not installed here."""
-    files = deploy(ARGS).one("ConfigMap").inputs["data"]
+    files = deploy(ARGS).one("ConfigMap", "nightly-dag").inputs["data"]
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     stand_ins = {

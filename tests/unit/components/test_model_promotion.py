@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from modelops import ArgumentsError, ModelPromotion
+from modelops import UPSTREAM_IMAGES, ArgumentsError, ModelPromotion
+from modelops.kubernetes.runtime import runtime_command
 from tests.unit.components.harness import (
-    IMAGE,
     Program,
     breaks_restricted,
     container,
@@ -20,7 +20,6 @@ from tests.unit.components.harness import (
 
 ARGS: dict[str, Any] = {
     "namespace": "ml",
-    "image": IMAGE,
     "model_name": "linear",
     "run_id": "0123456789ab",
     "source_uri": "https://mlflow.staging.example.com",
@@ -47,7 +46,8 @@ def refused(**changes: Any) -> str:
 def test_one_job_copies_the_version() -> None:
     program = promote()
     job = program.one("Job")
-    assert container(job, "transfer")["command"] == ["python", "-m", "modelops_runtime", "transfer"]
+    assert container(job, "transfer")["command"] == runtime_command("transfer")
+    assert container(job, "transfer")["image"] == UPSTREAM_IMAGES["python"]
     told = environment(job, "transfer")
     assert told["MODELOPS_SOURCE_URI"] == "https://mlflow.staging.example.com"
     assert told["MLFLOW_TRACKING_URI"] == "http://registry.ml.svc:5000"

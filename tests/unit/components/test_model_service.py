@@ -5,7 +5,8 @@ from typing import Any, cast
 import pulumi
 import pytest
 
-from modelops import ArgumentsError, ModelService, ModelServiceArgs
+from modelops import UPSTREAM_IMAGES, ArgumentsError, ModelService, ModelServiceArgs
+from modelops.kubernetes.runtime import runtime_command
 from modelops.serving.track import Track, deploy
 from tests.unit.components.harness import (
     breaks_restricted,
@@ -24,7 +25,8 @@ def test_defaults() -> None:
     program = serve(ARGS)
     deployment = program.one("Deployment")
     assert deployment.inputs["spec"]["replicas"] == 2
-    assert container(deployment, "fetch")["command"] == ["python", "-m", "modelops_runtime", "fetch"]
+    assert container(deployment, "fetch")["command"] == runtime_command("fetch")
+    assert container(deployment, "fetch")["image"] == UPSTREAM_IMAGES["python"]
     assert "command" not in container(deployment, "serve"), "the image's own command serves"
     assert container(deployment, "serve")["resources"] == {
         "requests": {"cpu": "100m", "memory": "128Mi"},
@@ -35,6 +37,13 @@ def test_defaults() -> None:
     assert program.of("HorizontalPodAutoscaler") == []
     assert program.outputs["url"].value == "http://demo.ml.svc"
     assert program.outputs["predict_url"].value == "http://demo.ml.svc/api/predict"
+
+
+def test_a_fetch_command_of_ones_own_is_in_the_serving_image_and_gets_no_program() -> None:
+    program = serve({**ARGS, "fetch_command": ["./fetch"]})
+    fetch = container(program.one("Deployment"), "fetch")
+    assert (fetch["image"], fetch["command"]) == (ARGS["image"], ["./fetch"])
+    assert program.of("ConfigMap") == []
 
 
 def test_everything_set_is_kept() -> None:

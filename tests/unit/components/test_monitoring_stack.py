@@ -73,7 +73,7 @@ def test_defaults() -> None:
 
 def test_every_part_runs_its_upstream_image() -> None:
     found = {each["image"] for resource in workloads(watch(ALL)).values() for each in pod(resource)["containers"]}
-    others = {"mlflow", "mlflow_full", "postgres"}
+    others = {"python", "mlflow", "mlflow_full", "postgres"}
     assert found == {image for name, image in UPSTREAM_IMAGES.items() if name not in others}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import modelops
+from modelops import UPSTREAM_IMAGES
 from tests.models import write_model
 from tests.unit.components.harness import Program, breaks_restricted, container, environment, pod
 from tests.unit.components.service import ARGS, serve
@@ -58,7 +59,7 @@ def test_the_check_knows_what_to_ask_and_what_to_expect() -> None:
     job = smoke_tested(tolerance=0.5).one("Job")
     assert json.loads(environment(job, "check")["MODELOPS_SMOKE_TEST"]) == {**TEST, "tolerance": 0.5}
     assert environment(job, "check")["MODELOPS_SMOKE_URL"] == "http://127.0.0.1:8080/api/predict"
-    assert container(job, "check")["image"] == ARGS["image"]
+    assert container(job, "check")["image"] == UPSTREAM_IMAGES["python"]
     assert container(smoke_tested(image="python:3").one("Job"), "check")["image"] == "python:3"
 
 

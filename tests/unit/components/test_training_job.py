@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from modelops import ArgumentsError, TrainingJob
+from modelops import UPSTREAM_IMAGES, ArgumentsError, TrainingJob
 from modelops.core.run_id import run_id
+from modelops.kubernetes.runtime import runtime_command
 from tests.unit.components.harness import (
     DIGEST,
     IMAGE,
@@ -60,8 +61,8 @@ def test_defaults() -> None:
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 3600)
     assert "ttlSecondsAfterFinished" not in spec
     assert container(job, "train")["command"][-4:] == ["train", "python", "-m", "sample.train"]
-    assert container(job, "publish")["command"][-5:] == ["publish", "python", "-m", "modelops_runtime", "publish"]
-    assert container(job, "publish")["image"] == IMAGE
+    assert container(job, "publish")["command"][-6:] == ["publish", *runtime_command("publish")]
+    assert container(job, "publish")["image"] == container(job, "check")["image"] == UPSTREAM_IMAGES["mlflow"]
     assert container(job, "train")["resources"] == {
         "requests": {"cpu": "500m", "memory": "1Gi"},
         "limits": {"memory": "2Gi"},
@@ -77,6 +78,11 @@ def test_the_default_command_may_change_its_name_without_training_again() -> Non
     first_name = ["python", "-m", "model.train"]
     found = [train(args).outputs["run_id"].value for args in (ARGS, {**ARGS, "command": first_name})]
     assert found[0] == found[1]
+
+
+def test_a_publisher_of_ones_own_is_in_the_training_image() -> None:
+    job = train({**ARGS, "publisher": {"command": ["./publish.sh"]}}).one("Job")
+    assert container(job, "publish")["image"] == container(job, "check")["image"] == IMAGE
 
 
 def test_everything_set_is_kept() -> None:
@@ -389,7 +395,7 @@ def test_a_sweep_is_one_job_with_a_run_for_each_combination_and_one_that_selects
         found = environment(each, "publish" if each is job else "select")
         sweep = {key: found[f"MODELOPS_SWEEP_{key}"] for key in ("METRIC", "GOAL", "RUNS")}
         assert sweep == {"METRIC": "mse", "GOAL": "min", "RUNS": "4"}
-    assert container(select, "select")["command"] == ["python", "-m", "modelops_runtime", "select"]
+    assert container(select, "select")["command"] == runtime_command("select")
     assert program.outputs["model_uri"].depends_on >= {"demo-select"}
 
 

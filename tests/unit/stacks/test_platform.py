@@ -13,6 +13,7 @@ from stacks.platform import Platform, required_images
 from stacks.settings import SettingsError, read
 from tests.unit.stacks.support import REGISTRY, REPOSITORY, STACKS, config_of, program_config
 
+FULL = {"artifacts": {"uri": "s3://models"}}
 WHY = "host could not be resolved"
 
 
@@ -67,7 +68,7 @@ def test_an_image_that_config_names_is_the_one_that_counts() -> None:
 
 def test_parts_that_the_clusters_operator_replaces_need_no_image() -> None:
     wanted = required_images({"monitoring": {"attach": {"prometheus_operator": {}}}})
-    assert set(wanted) == {"mlflow"}
+    assert set(wanted) == {"python", "mlflow"}
 
 
 def test_a_part_that_is_off_anyway_is_not_mentioned() -> None:
@@ -104,14 +105,39 @@ def test_required_images_are_those_of_the_parts_that_are_on() -> None:
 
 def test_the_registrys_image_depends_on_what_it_has_to_do() -> None:
     for raw in ({"registry": {"artifacts": {"uri": "s3://a"}}}, {"registry_admin_password": "x"}):
-        assert {"mlflow_full"} == set(required_images(raw)) & {"mlflow", "mlflow_full", "postgres"}
+        # What publishes a training needs MLflow's smaller image whatever the registry does.
+        assert {"mlflow", "mlflow_full"} == set(required_images(raw)) & {"mlflow", "mlflow_full", "postgres"}
+        assert "mlflow" not in required_images({**raw, "promote": {"stack": "o/p/s"}})
     found = required_images({"registry": {"database": {"image": "mirror/postgres:15"}}})
-    assert (found["postgres"], "mlflow_full" in found, "mlflow" in found) == ("mirror/postgres:15", True, False)
+    assert (found["postgres"], "mlflow_full" in found) == ("mirror/postgres:15", True)
+
+
+def test_a_runtime_image_of_ones_own_takes_the_place_of_the_upstream_one() -> None:
+    wanted = required_images(
+        {"service": {"runtime_image": "mirror/python:3.12"}, "model": {"runtime_image": "m/mlflow:3"}, "registry": FULL}
+    )
+    assert (wanted["python"], wanted["mlflow"]) == ("mirror/python:3.12", "m/mlflow:3")
+
+
+@pytest.mark.parametrize(
+    ("missing", "registry", "setting"),
+    [
+        ("python", {}, "service.runtime_image"),
+        ("mlflow", FULL, "model.runtime_image"),
+        ("mlflow", {}, "registry.image"),
+    ],
+)
+def test_the_setting_for_an_image_that_the_pods_need_is_named(
+    missing: str, registry: dict[str, Any], setting: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"modelops:{setting} is .*must be an image that the cluster can pull"):
+        load((missing,), registry=registry)
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_stack_lists_its_images(stack: str) -> None:
-    other = {"mlflow_full", "postgres"} if stack == "dev" else {"mlflow"}
+    # Staging's registry needs the full image, and its training's publisher the other; prod trains nothing.
+    other = {"dev": {"mlflow_full", "postgres"}, "staging": set(), "prod": {"mlflow"}}[stack]
     assert set(images_of(stack)) == {image for name, image in UPSTREAM_IMAGES.items() if name not in other}
 
 

@@ -31,7 +31,7 @@ from modelops.kubernetes.pods import (
     scratch,
     single_replica,
 )
-from modelops.serving.args import ModelServiceArgs
+from modelops.serving.args import ModelServiceArgs, runtime_image
 from modelops.serving.pod import NAME
 from modelops.serving.release import args as defaults
 from modelops.serving.release.args import CanaryAnalysis
@@ -98,7 +98,7 @@ def _deployment_spec(
 ) -> k8s.apps.v1.DeploymentSpecArgs:
     analyst = container(
         "analyst",
-        args["canary"]["analysis"].get("image", args["image"]),
+        args["canary"]["analysis"].get("image", runtime_image(args)),
         variables={"MODELOPS_ANALYSIS": pulumi.Output.json_dumps(_settings(service, args, record))},
         command=["python3", f"{_FOLDER}/analyst.py"],
         resources=resource_requirements(None, _DEFAULT_RESOURCES),

@@ -85,7 +85,7 @@ class CanaryAnalysis(TypedDict):
     interval_seconds: NotRequired[int]
     """Interval between queries to Prometheus, in seconds. Default 15; 1 to 3600."""
     image: NotRequired[pulumi.Input[str]]
-    """Image with `python3` (3.10 or later) to run the analysis. Default: the service's own."""
+    """Image with `python3` (3.10 or later) to run the analysis. Default: the service's `runtime_image`."""
 
 
 class Canary(TypedDict):

@@ -1,0 +1,113 @@
+"""The program of the pods, `modelops_runtime`, brought by a ConfigMap into any image with Python 3.11 or newer.
+
+Publishing, fetching and promoting thus work beside every image that trains or serves, in the library's own version.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import io
+import zipfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.outputs import merged, short_hash
+from modelops.kubernetes.pods import core, from_config_map, mount
+
+PACKAGE = "modelops_runtime"
+VOLUME = "runtime"
+_FOLDER = "/opt/modelops"
+_ARCHIVE = f"{PACKAGE}.zip"
+_CHECKOUT = Path(__file__).resolve().parents[3] / "model"
+_INSTALLED = Path(__file__).resolve().parent / "assets" / "runtime"
+"""Where setup.py copies the package, so that the library's wheel has it."""
+
+VARIABLES: Mapping[str, pulumi.Input[str]] = {"PYTHONPATH": f"{_FOLDER}/{_ARCHIVE}"}
+"""Environment of a container that runs the program."""
+
+
+def runtime_command(command: str, *arguments: str) -> list[str]:
+    """Runs one of the program's commands, such as `fetch`. The image's own copy, if it has one, is left aside."""
+    return ["python3", "-P", "-m", PACKAGE, command, *arguments]
+
+
+def runtime_mount() -> core.VolumeMountArgs:
+    """The mount of the program in a container."""
+    return mount(VOLUME, _FOLDER, read_only=True)
+
+
+def runtime_volume(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    commands: tuple[str, ...],
+    opts: pulumi.ResourceOptions,
+) -> core.VolumeArgs:
+    """The volume with the program, as far as `commands` need it, and its ConfigMap `<name>-runtime-<hash>`."""
+    files = runtime_files(*commands)
+    digest = short_hash(*(part for path, text in files.items() for part in (path, text)))
+    config_map = core.ConfigMap(
+        f"{name}-runtime",
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=f"{name}-runtime-{digest}", namespace=namespace, labels=labels),
+        immutable=True,
+        binary_data={_ARCHIVE: _zipped(files)},
+        # The name says what is in it. Compressed bytes differ from one zlib to another.
+        opts=merged(opts, ignore_changes=["binaryData"]),
+    )
+    return from_config_map(VOLUME, config_map)
+
+
+@cache
+def runtime_files(*commands: str) -> dict[str, str]:
+    """The modules that the commands import, directly or not: path → source.
+
+    Raises FileNotFoundError if this library was installed without them.
+    """
+    root = _CHECKOUT if (_CHECKOUT / PACKAGE).is_dir() else _INSTALLED
+    if not (root / PACKAGE).is_dir():
+        raise FileNotFoundError(
+            f"{root / PACKAGE} is missing, which the pods run: install modelops-pulumi from its wheel, or from a "
+            "whole checkout of the repository"
+        )
+    files: dict[str, str] = {}
+    found = [f"{PACKAGE}.__main__", *(f"{PACKAGE}.registry.{command}" for command in commands)]
+    while found:
+        file = _file_of(root, found.pop())
+        if file is None or (path := file.relative_to(root).as_posix()) in files:
+            continue
+        files[path] = file.read_text(encoding="utf-8")
+        if path != f"{PACKAGE}/__init__.py":  # what it offers to training programs, no command needs
+            found += _imported(ast.parse(files[path]))
+    return dict(sorted(files.items()))
+
+
+def _file_of(root: Path, module: str) -> Path | None:
+    """The file of a module or package; None for a name that is neither."""
+    base = root / module.replace(".", "/")
+    return next((file for file in (base / "__init__.py", base.with_suffix(".py")) if file.is_file()), None)
+
+
+def _imported(source: ast.Module) -> list[str]:
+    """The names in the package that a module imports, wherever it does, with the packages that they are in."""
+    names: list[str] = []
+    for node in ast.walk(source):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    parts = [name.split(".") for name in names if name.partition(".")[0] == PACKAGE]
+    return [".".join(words[:length]) for words in parts for length in range(1, len(words) + 1)]
+
+
+def _zipped(files: Mapping[str, str]) -> str:
+    """The files as a zip archive in base64, the same for the same files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path, text in files.items():
+            archive.writestr(zipfile.ZipInfo(path), text, zipfile.ZIP_DEFLATED, 9)
+    return base64.b64encode(buffer.getvalue()).decode()
