@@ -1,7 +1,7 @@
 """What a run leaves in the registry and in the outputs: progress, metrics, gates, sweeps, the version that serves.
 
-The image that trains, and at the end the one that serves, know nothing of this project: a plain Python image publishes,
-passes gates, fetches and moves the alias by `runtime_image` alone.
+The image that trains, and at the end the one that serves, know nothing of this project: the library itself brings what
+publishes, judges the gate, fetches and moves the alias.
 
 The tests share one stack, and each brings it first to where it begins: what it is at already costs seconds.
 """
@@ -48,9 +48,6 @@ class PublishingStack:
         """A Python image without anything of this project."""
         return str(self.facts["base_image"])
 
-    def image(self, target: str) -> pulumi.Output[str]:
-        return ModelImage(target, image_args(self.facts, target)).ref  # type: ignore[arg-type]
-
     def program(
         self,
         training: Mapping[str, Any] | None = None,
@@ -75,24 +72,20 @@ class PublishingStack:
                 there,
             )
             outputs: dict[str, Any] = {"registry_url": registry.url}
-            publish, fetch, server = (self.image(target) for target in ("publish", "registry", "serve"))
             if training is None:
                 return outputs
-            run = TrainingJob("train", self._training(training, publish, registry, broken), there)  # type: ignore[arg-type]
+            run = TrainingJob("train", self._training(training, registry, broken), there)  # type: ignore[arg-type]
             outputs |= {key: getattr(run, key) for key in ("run_id", "model_uri", "metrics", "run_url")}
             if serve:
-                args = {**self._service(server, fetch, registry, run), **(service or {})}
+                args = {**self._service(registry, run), **(service or {})}
                 outputs["predict_url"] = ModelService("serve", args, there).predict_url  # type: ignore[arg-type]
             return outputs
 
         return build
 
-    def _training(
-        self, changes: Mapping[str, Any], runtime_image: Any, registry: ModelRegistry, broken: bool
-    ) -> dict[str, Any]:
+    def _training(self, changes: Mapping[str, Any], registry: ModelRegistry, broken: bool) -> dict[str, Any]:
         return {
             "image": self.foreign_image,
-            "runtime_image": runtime_image,
             "model_name": MODEL,
             "framework": "other",
             "namespace": self.namespace,
@@ -107,10 +100,9 @@ class PublishingStack:
             **changes,
         }
 
-    def _service(self, image: Any, runtime_image: Any, registry: ModelRegistry, run: TrainingJob) -> dict[str, Any]:
+    def _service(self, registry: ModelRegistry, run: TrainingJob) -> dict[str, Any]:
         return {
-            "image": image,
-            "runtime_image": runtime_image,
+            "image": ModelImage("serve", image_args(self.facts, "serve")).ref,  # type: ignore[arg-type]
             "namespace": self.namespace,
             "model_uri": run.model_uri,
             "tracking_uri": registry.tracking_uri,
