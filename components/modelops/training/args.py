@@ -227,6 +227,6 @@ class TrainingJobArgs(TypedDict):
     published, judge the gate and register the model; the library brings the program. Default: MLflow's own image, or
     `image` if `publisher` has a command."""
     publisher: NotRequired[Publisher]
-    """How to publish the model. Default: `modelops-publish` in the training image."""
+    """How to publish the model. Default: `modelops-publish`, which the library brings."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
