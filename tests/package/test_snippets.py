@@ -97,7 +97,7 @@ def commands(text: str) -> Iterator[str]:
 
 def test_there_are_snippets_and_their_languages_are_known() -> None:
     assert len(ALL) > 40
-    assert {snippet.language for snippet in ALL} == {"", "dockerfile", "json", "python", "yaml"}
+    assert {snippet.language for snippet in ALL} == {"", "json", "python", "yaml"}
 
 
 @of("python")
