@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-MAX_SHOWN_BYTES = 500
+MAX_BYTES = 500
 TIMEOUT_SECONDS = 30
 
 
@@ -36,15 +36,13 @@ def predict(url: str, inputs: Any) -> Any:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             content = response.read()
     except urllib.error.HTTPError as error:
-        raise ValueError(
-            f"{url} answered {error.code}: {error.read(MAX_SHOWN_BYTES).decode(errors='replace')}"
-        ) from None
+        raise ValueError(f"{url} answered {error.code}: {error.read(MAX_BYTES).decode(errors='replace')}") from None
     except OSError as error:
         raise ValueError(f"{url} did not answer: {error}") from None
     try:
         return json.loads(content)["outputs"]
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{url} answered without outputs: {content[:MAX_SHOWN_BYTES]!r}") from None
+        raise ValueError(f"{url} answered without outputs: {content[:MAX_BYTES]!r}") from None
 
 
 def main() -> None:
