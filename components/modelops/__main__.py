@@ -6,14 +6,14 @@ from pulumi.provider.experimental.host import component_provider_host
 import modelops
 
 COMPONENTS = [
-    found
-    for found in (getattr(modelops, name) for name in modelops.__all__)
-    if isinstance(found, type) and issubclass(found, ComponentResource)
+    export
+    for export in (getattr(modelops, name) for name in modelops.__all__)
+    if isinstance(export, type) and issubclass(export, ComponentResource)
 ]
 
 
 def main() -> None:
-    """Serves the components until the engine ends it. Their types begin with this name, not with the distribution's."""
+    """Serves the components until the engine stops it. Their types start with this name, not the distribution's."""
     component_provider_host(name="modelops", components=COMPONENTS)
 
 

@@ -75,14 +75,14 @@ def runtime_files(*commands: str) -> dict[str, str]:
             "whole checkout of the repository"
         )
     files: dict[str, str] = {}
-    found = [f"{PACKAGE}.__main__", *(f"{PACKAGE}.registry.{command}" for command in commands)]
-    while found:
-        file = _file_of(root, found.pop())
+    modules = [f"{PACKAGE}.__main__", *(f"{PACKAGE}.registry.{command}" for command in commands)]
+    while modules:
+        file = _file_of(root, modules.pop())
         if file is None or (path := file.relative_to(root).as_posix()) in files:
             continue
         files[path] = file.read_text(encoding="utf-8")
         if path != f"{PACKAGE}/__init__.py":  # what it offers to training programs, no command needs
-            found += _imported(ast.parse(files[path]))
+            modules += _imported(ast.parse(files[path]))
     return dict(sorted(files.items()))
 
 

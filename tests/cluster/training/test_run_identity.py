@@ -61,7 +61,7 @@ def test_after_a_refresh_the_job_is_there_again_and_trains_nothing(
     assert stack.up(identical(trainings)).changed() == {"identity": ["create"]}
     figure(f"`pulumi up` for a published run whose Job is gone: {time.monotonic() - started:.1f} s")
     (said,) = said_by_training(trainings, "identity")
-    assert said.endswith("nothing is trained")
+    assert said.endswith("training skipped")
     assert trainings.results(stack) == ["begun at [0]"]
     stack.unchanged(identical(trainings))
 
@@ -79,7 +79,7 @@ def test_another_stack_with_the_same_inputs_finds_the_version(trainings: PlainTr
     other = trainings.new_stack()
     other.up(identical(trainings, "elsewhere"))
     assert other.outputs()["model_uri"] == stack.outputs()["model_uri"]
-    assert all(said.endswith("nothing is trained") for said in said_by_training(trainings, "elsewhere"))
+    assert all(said.endswith("training skipped") for said in said_by_training(trainings, "elsewhere"))
     assert trainings.results(stack) == ["begun at [0]"]
     other.destroy()
 
@@ -104,8 +104,8 @@ def test_nothing_is_trained_for_a_registry_that_does_not_answer(trainings: Plain
     publisher = {**trainings.args("count")["publisher"], "registry_wait_seconds": 3}
     program = identical(trainings, "nowhere", tracking_uri=uri, publisher=publisher)
     outcome = failing.up(program, succeed=False)
-    assert f"the registry {uri} could not be asked" in outcome.text
-    assert "nothing is trained" in outcome.text
+    assert f"the registry {uri} could not be queried" in outcome.text
+    assert "training skipped" in outcome.text
     failing.destroy()
 
 

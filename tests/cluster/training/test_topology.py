@@ -77,5 +77,5 @@ def test_a_first_worker_that_is_lost_when_the_others_are_done_fails_at_once_and_
     (pod,) = trainings.pods("lost", active=True)
     kubectl("delete", "pod", pod["metadata"]["name"], "--namespace", trainings.namespace, "--wait=false")
     assert running.end(180) != 0
-    assert "this worker was lost when those with the index 1 were done" in running.text()
+    assert "this worker was lost after others (index 1) completed" in running.text()
     eventually(lambda: not trainings.pods("lost", active=True), 120)

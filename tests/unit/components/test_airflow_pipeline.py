@@ -185,7 +185,7 @@ def test_a_run_has_the_identity_that_a_training_job_has(tmp_path: Path) -> None:
     for name, text in stand_ins.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    script = "import nightly; print(nightly.of_run('v1')['MODELOPS_RUN_ID'])"
+    script = "import nightly; print(nightly.run_variables('v1')['MODELOPS_RUN_ID'])"
     found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
 
     from modelops import TrainingJob

@@ -124,8 +124,8 @@ def test_with_accounts_it_asks_as_a_reader(metrics: Any, monkeypatch: pytest.Mon
 
 
 def test_however_often_it_is_scraped_the_registry_is_asked_once(metrics: Any) -> None:
-    remembered = metrics.Remembered()
-    first = remembered.text()
+    cached = metrics.CachedMetrics()
+    first = cached.text()
     asked = len(Mlflow.seen)
-    assert remembered.text() == first
+    assert cached.text() == first
     assert len(Mlflow.seen) == asked

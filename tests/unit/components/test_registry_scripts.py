@@ -55,12 +55,12 @@ def test_a_database_of_an_older_version_is_copied_and_migrated(
     assert set(Base.metadata.tables) <= set(sqlalchemy.inspect(engine).get_table_names())
     with engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("select name from experiments")).scalar() == "kept"
-    assert f"the database goes from {OLDER} to " in capsys.readouterr().out
+    assert f"migrating the database from {OLDER} to " in capsys.readouterr().out
     with sqlite3.connect(tmp_path / f"mlflow.db.{OLDER}") as before:
         assert before.execute("select version_num from alembic_version").fetchone() == (OLDER,)
 
     script("prepare").migrate(url)
-    assert "as it should be" in capsys.readouterr().out
+    assert "the latest revision" in capsys.readouterr().out
 
 
 def test_an_empty_database_is_left_to_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +89,9 @@ def test_files_come_back_from_the_mirror(backup: Any, tmp_path: Path, capsys: py
     backup.save(get_artifact_repository(str(store)), mirror, 7)
     write(store, d="three")
     backup.save(get_artifact_repository(str(store)), mirror, 7)
-    assert capsys.readouterr().out == "copied 2 new files, 0 were there\ncopied 1 new files, 2 were there\n"
+    assert capsys.readouterr().out == (
+        "copied 2 new files, 0 were in the mirror\ncopied 1 new files, 2 were in the mirror\n"
+    )
 
     other = tmp_path / "other"
     write(other, d="three")

@@ -97,7 +97,7 @@ def test_a_right_answer_passes(server: RunningServer) -> None:
     ("test", "said"),
     [
         ({"outputs": [2.1]}, "outputs[0] is 2.0, must be 2.1 within 1e-06"),
-        ({"outputs": [2.0, 3.0]}, "outputs is 1 entries, must have 2 entries"),
+        ({"outputs": [2.0, 3.0]}, "outputs has 1 entries, must have 2 entries"),
         ({"outputs": [[2.0]]}, "outputs[0] is 2.0, must have 1 entries"),
         ({"inputs": [["x"]]}, "answered 422"),
     ],

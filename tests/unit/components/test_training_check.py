@@ -68,7 +68,7 @@ def verdict(uri: str, **variables: str) -> tuple[str, str]:
 def test_a_published_run_is_not_trained_again(registry: tuple[str, type[Registry]]) -> None:
     uri, handler = registry
     handler.answers = [(200, {"model_version": {"version": "3"}})]
-    assert verdict(uri)[0] == "published this run is in the registry as run-1a2b"
+    assert verdict(uri)[0] == "published this run is already registered as run-1a2b"
     assert handler.asked == [(ALIAS, None)]
 
 
@@ -82,7 +82,7 @@ def test_a_run_that_the_registry_does_not_know_is_trained(registry: tuple[str, t
 def test_a_registry_that_refuses_us_is_wrong_configuration(registry: tuple[str, type[Registry]]) -> None:
     uri, handler = registry
     handler.answers = [(401, {})]
-    assert verdict(uri)[0].startswith(f"2 the registry {uri} refuses us")
+    assert verdict(uri)[0].startswith(f"2 the registry {uri} denies access")
 
 
 def test_credentials_are_those_of_mlflows_own_clients(registry: tuple[str, type[Registry]]) -> None:
@@ -100,7 +100,7 @@ def test_a_registry_that_comes_up_late_is_waited_for(registry: tuple[str, type[R
 
 def test_nothing_is_trained_for_a_registry_that_is_not_there() -> None:
     said = verdict("http://127.0.0.1:9")[0]
-    assert said.startswith("1 the registry http://127.0.0.1:9 could not be asked")
+    assert said.startswith("1 the registry http://127.0.0.1:9 could not be queried")
 
 
 def job(name: str, created: str, *, ended: str | None = None, suspended: bool = False) -> dict[str, Any]:
@@ -131,21 +131,21 @@ def test_only_older_jobs_that_are_still_at_work_are_waited_for(program: Any) -> 
         job("own", "2026-01-01T00:00:01Z"),
         job("younger", "2026-01-01T00:00:02Z"),
     ]
-    assert program.older("own", jobs) == ["older"]
+    assert program.older_active_jobs("own", jobs) == ["older"]
 
 
 def test_workers_of_this_job_that_are_done_are_told_from_those_of_others(program: Any) -> None:
     own, other = job("own", "2026-01-01T00:00:01Z"), job("other", "2026-01-01T00:00:00Z")
     other["status"]["completedIndexes"] = "0-2"
-    assert program.workers_done("own", [own, other]) == ""
+    assert program.completed_workers("own", [own, other]) == ""
     own["status"]["completedIndexes"] = "1,3"
-    assert program.workers_done("own", [own, other]) == "1,3"
-    assert program.workers_done("own", []) == ""
+    assert program.completed_workers("own", [own, other]) == "1,3"
+    assert program.completed_workers("own", []) == ""
 
 
 def test_of_two_jobs_of_the_same_second_only_one_waits(program: Any) -> None:
     jobs = [job("a", "2026-01-01T00:00:00Z"), job("b", "2026-01-01T00:00:00Z")]
-    assert (program.older("a", jobs), program.older("b", jobs)) == ([], ["a"])
+    assert (program.older_active_jobs("a", jobs), program.older_active_jobs("b", jobs)) == ([], ["a"])
 
 
 def test_the_verdict_is_left_for_the_training_container(tmp_path: Path) -> None:

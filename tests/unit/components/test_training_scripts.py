@@ -73,7 +73,7 @@ def test_a_failed_training_is_not_published_and_keeps_its_exit_code(pod: Pod, co
     publish = pod.start("publish", "echo", "published")
     train = pod.start("train", "sh", "-c", f"exit {code}")
     assert finish(train)[0] == code
-    assert finish(publish) == (code, "", f"the training ended with {code}: nothing is published")
+    assert finish(publish) == (code, "", f"training failed (exit code {code}): publishing skipped")
 
 
 def test_a_killed_training_is_not_published(pod: Pod) -> None:
@@ -208,7 +208,7 @@ def test_the_verdict_before_the_training_is_kept_to(pod: Pod, verdict: str, code
     found, out, err = finish(train)
     assert found == code
     assert (out == "trained") is (verdict == "train")
-    assert ("nothing is trained" in out + err) is (verdict != "train")
+    assert ("training skipped" in out + err) is (verdict != "train")
     assert finish(publish)[:2] == (code, "published" if code == 0 else "")
 
 
@@ -234,7 +234,7 @@ def test_what_was_trained_already_is_only_published(pod: Pod) -> None:
 
     assert once() == ("trained", 1)
     again, code = once()
-    assert again.startswith("trained already")
+    assert again.startswith("already trained")
     assert code == 1
 
 

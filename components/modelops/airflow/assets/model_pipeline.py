@@ -1,7 +1,7 @@
-"""A DAG: prepare → train → evaluate → register → notify, each a Kubernetes Job of the image that does it elsewhere too.
+"""The DAG prepare → train → evaluate → register → notify; each step but the last is a Kubernetes Job.
 
-Beside this file are `<its name>.json`, which AirflowPipeline writes (what each Job is, schedule, retries), and
-`modelops_run_id.py`, by which a run here has the identity that a TrainingJob with the same inputs has.
+Beside this file are `<its name>.json`, which AirflowPipeline writes (the Jobs, the schedule, retries), and
+`modelops_run_id.py`, which gives a run the same identity as a TrainingJob with the same inputs.
 """
 
 import json
@@ -17,27 +17,27 @@ from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 from kubernetes import client, config
 
-HERE = Path(__file__)
-PIPELINE: dict[str, Any] = json.loads(HERE.with_suffix(".json").read_text())
+DAG_FILE = Path(__file__)
+PIPELINE: dict[str, Any] = json.loads(DAG_FILE.with_suffix(".json").read_text())
 NAME, NAMESPACE = PIPELINE["name"], PIPELINE["namespace"]
-IDENTITY = runpy.run_path(str(HERE.with_name("modelops_run_id.py")))
-FINAL = (2, 3, 10, 11, 13, 14, 15)
-"""Exit codes after which another try would end the same: configuration, gate, data (docs/model.md)."""
+RUN_ID = runpy.run_path(str(DAG_FILE.with_name("modelops_run_id.py")))
+FINAL_EXIT_CODES = (2, 3, 10, 11, 13, 14, 15)
+"""Exit codes after which a retry would fail again: configuration, gate, data (docs/model.md)."""
 POLL_SECONDS = 2
-JOB_KEPT_SECONDS = 86_400
+JOB_TTL_SECONDS = 86_400
 DATA_VERSION = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def kubernetes() -> tuple[Any, Any]:
-    """Clients for Jobs, and for pods."""
+    """Clients for Jobs and for pods."""
     config.load_incluster_config()  # type: ignore[no-untyped-call]
     return client.BatchV1Api(), client.CoreV1Api()
 
 
 def run(step: str, variables: dict[str, str]) -> str:
-    """Runs the Job of a step to its end, with further variables; returns what its container left as its message.
+    """Runs the Job of a step with additional variables and returns its container's termination message.
 
-    Raises AirflowFailException where another try would end the same, RuntimeError otherwise.
+    Raises AirflowFailException if a retry would fail again, otherwise RuntimeError.
     """
     batch, core = kubernetes()
     ti = get_current_context()["ti"]
@@ -50,7 +50,7 @@ def run(step: str, variables: dict[str, str]) -> str:
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": PIPELINE["timeout_seconds"],
-            "ttlSecondsAfterFinished": JOB_KEPT_SECONDS,
+            "ttlSecondsAfterFinished": JOB_TTL_SECONDS,
             "template": template,
         },
     }
@@ -61,30 +61,30 @@ def run(step: str, variables: dict[str, str]) -> str:
         while not ended:
             time.sleep(POLL_SECONDS)
             status = batch.read_namespaced_job_status(name, NAMESPACE).status
-            ended = any(
-                each.type in ("Complete", "Failed") and each.status == "True" for each in status.conditions or []
-            )
+            true_types = {condition.type for condition in status.conditions or [] if condition.status == "True"}
+            ended = bool(true_types & {"Complete", "Failed"})
     finally:
-        if not ended:  # this task was killed, or the cluster is away: nobody would look at the Job's end
+        if not ended:  # this task was killed, or the cluster is unreachable: nobody would see the Job end
             batch.delete_namespaced_job(name, NAMESPACE, propagation_policy="Background")
     pods = core.list_namespaced_pod(NAMESPACE, label_selector=f"batch.kubernetes.io/job-name={name}").items
     if not pods:
         raise RuntimeError(f"{step}: Job {name} has no pod: {status.conditions[0].message}")
-    said = core.read_namespaced_pod_log(pods[-1].metadata.name, NAMESPACE, _preload_content=False)
-    print(said.data.decode(errors="replace"), flush=True)  # decoded here: the client's own text is that of bytes
+    log = core.read_namespaced_pod_log(pods[-1].metadata.name, NAMESPACE, _preload_content=False)
+    print(log.data.decode(errors="replace"), flush=True)  # the client itself would return the repr of bytes
     states = pods[-1].status.container_statuses or []
-    end = states[0].state.terminated if states else None
+    terminated = states[0].state.terminated if states else None
+    message = (terminated.message if terminated else None) or ""
     if status.succeeded:
-        return (end.message if end else None) or ""
-    code = end.exit_code if end else None
-    problem = f"{step}: Job {name} ended with exit code {code}: {(end.message if end else None) or 'no message'}"
-    raise AirflowFailException(problem) if code in FINAL else RuntimeError(problem)
+        return message
+    code = terminated.exit_code if terminated else None
+    problem = f"{step}: Job {name} ended with exit code {code}: {message or 'no message'}"
+    raise AirflowFailException(problem) if code in FINAL_EXIT_CODES else RuntimeError(problem)
 
 
 def run_id(data_uri: str, data_version: str) -> str:
     training = PIPELINE["training"]
-    found: str = IDENTITY["run_id"](
-        image_digest=IDENTITY["image_digest"](training["image"]),
+    identity: str = RUN_ID["run_id"](
+        image_digest=RUN_ID["image_digest"](training["image"]),
         command=training["command"],
         parameters=training["parameters"],
         data_uri=data_uri,
@@ -92,11 +92,11 @@ def run_id(data_uri: str, data_version: str) -> str:
         framework=training["framework"],
         workers=1,
     )
-    return found
+    return identity
 
 
-def of_run(data_version: str) -> dict[str, str]:
-    """What training, evaluation and registration are told of the run: docs/model.md."""
+def run_variables(data_version: str) -> dict[str, str]:
+    """The run's environment variables for training, evaluation and registration: docs/model.md."""
     data_uri = f"{PIPELINE['destination']}/{data_version}"
     identity = run_id(data_uri, data_version)
     folder = f"{PIPELINE['runs']}/{identity}"
@@ -110,12 +110,12 @@ def of_run(data_version: str) -> dict[str, str]:
     }
 
 
-def post_alert(*, firing: bool, words: str) -> None:
-    """Tells Alertmanager; a firing alert ends by itself a day after its last run."""
+def post_alert(*, firing: bool, text: str) -> None:
+    """Posts the alert to Alertmanager. A firing alert expires a day after its last run."""
     now = datetime.now(UTC)
     alert = {
         "labels": {"alertname": "ModelPipelineFailed", "severity": "warning", "pipeline": NAME, "namespace": NAMESPACE},
-        "annotations": {"summary": f"The pipeline {NAME} failed", "description": words, "runbook": PIPELINE["runbook"]},
+        "annotations": {"summary": f"The pipeline {NAME} failed", "description": text, "runbook": PIPELINE["runbook"]},
         "endsAt": (now + timedelta(days=1) if firing else now).isoformat(),
     }
     request = urllib.request.Request(
@@ -147,36 +147,34 @@ with DAG(
 
     @task
     def train(data_version: str) -> str:
-        run("train", of_run(data_version))
+        run("train", run_variables(data_version))
         return data_version
 
     @task
     def evaluate(data_version: str) -> str:
-        run("evaluate", of_run(data_version))
+        run("evaluate", run_variables(data_version))
         return data_version
 
     @task
     def register(data_version: str) -> str:
-        told = of_run(data_version)
-        run("register", told)
-        return f"models:/{PIPELINE['training']['model_name']}@{told['MODELOPS_ALIAS']}"
+        variables = run_variables(data_version)
+        run("register", variables)
+        return f"models:/{PIPELINE['training']['model_name']}@{variables['MODELOPS_ALIAS']}"
 
     @task(trigger_rule="all_done", retries=3)
     def notify() -> None:
-        """Says how the run ended, and ends as it did."""
+        """Reports how the run ended, and fails if it failed."""
         context = get_current_context()
         dag_run = context["dag_run"]
         states = context["ti"].get_task_states(
             dag_id=NAME, run_ids=[dag_run.run_id], task_ids=["prepare", "train", "evaluate", "register"]
         )
-        bad = [step for step, state in states[dag_run.run_id].items() if state == "failed"]
-        words = (
-            f"Run {dag_run.run_id} failed in {', '.join(bad) or 'a step'}." if bad else f"Run {dag_run.run_id} is done."
-        )
-        print(words, flush=True)
+        failed = [step for step, state in states[dag_run.run_id].items() if state == "failed"]
+        outcome = f"Run {dag_run.run_id} " + (f"failed in {', '.join(failed)}." if failed else "succeeded.")
+        print(outcome, flush=True)
         if PIPELINE["alertmanager_url"]:
-            post_alert(firing=bool(bad), words=words)
-        if bad:
-            raise AirflowFailException(words)
+            post_alert(firing=bool(failed), text=outcome)
+        if failed:
+            raise AirflowFailException(outcome)
 
     register(evaluate(train(prepare()))) >> notify()

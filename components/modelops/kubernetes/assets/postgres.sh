@@ -1,11 +1,11 @@
-# Runs before the PostgreSQL server, in its image: makes the database on an empty volume, and gives its user the password of
-# the Secret on any other, so that a changed password holds from this start on. Nobody else can connect meanwhile.
+# Runs before the PostgreSQL server, in its image: creates the database on an empty volume, and otherwise sets its user's
+# password from the Secret, so that a changed password takes effect at this start. Nobody else can connect meanwhile.
 set -eu
 umask 077
 role=$POSTGRES_ROLE
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-    # Under another name first: what was broken off half-way must not look like a database.
+    # Under another name first: an interrupted start must not leave what looks like a database.
     rm -rf "$PGDATA.partial"
     printf '%s' "$POSTGRES_PASSWORD" >/tmp/password
     initdb --pgdata "$PGDATA.partial" --username "$role" --pwfile /tmp/password --auth scram-sha-256 \

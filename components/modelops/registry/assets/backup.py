@@ -1,8 +1,7 @@
 """Copies MLflow's files between its store (a folder or an object store) and the back-up volume. Runs in MLflow's image.
 
-`save` copies what the volume lacks: MLflow writes a file of a run once, so one mirror serves every dump of the
-database. `restore` copies what the store lacks. SQLite's files are saved and restored here as well, by SQLite's own
-online back-up.
+`save` copies the files that the volume lacks: MLflow writes a run's file only once, so one mirror serves every dump of
+the database. `restore` copies the files that the store lacks. Both include SQLite's files, by its online backup API.
 """
 
 import os
@@ -19,47 +18,47 @@ BACKUP = Path("/backup")
 DATABASES = ("mlflow.db", "auth.db")
 
 
-def sizes(store: Any, folder: str | None = None) -> dict[str, int]:
+def store_sizes(store: Any, folder: str | None = None) -> dict[str, int]:
     """Size by path of every file in the store."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for entry in store.list_artifacts(folder):
-        found.update(sizes(store, entry.path) if entry.is_dir else {entry.path: entry.file_size})
-    return found
+        sizes.update(store_sizes(store, entry.path) if entry.is_dir else {entry.path: entry.file_size})
+    return sizes
 
 
-def mirrored(mirror: Path) -> dict[str, int]:
+def mirror_sizes(mirror: Path) -> dict[str, int]:
     """Size by path of every file in the mirror."""
     return {str(path.relative_to(mirror)): path.stat().st_size for path in mirror.rglob("*") if path.is_file()}
 
 
 def save(store: Any, mirror: Path, keep: int) -> None:
-    """What is new in the store goes into the mirror; of the dumps the newest `keep` stay."""
+    """Copies new files of the store into the mirror and keeps the newest `keep` dumps."""
     mirror.mkdir(parents=True, exist_ok=True)
-    there = mirrored(mirror)
-    new = [path for path, size in sizes(store).items() if there.get(path) != size]
+    mirrored = mirror_sizes(mirror)
+    new = [path for path, size in store_sizes(store).items() if mirrored.get(path) != size]
     with tempfile.TemporaryDirectory(dir=BACKUP) as scratch:
         for path in new:
-            got = Path(store.download_artifacts(path, scratch))
+            download = Path(store.download_artifacts(path, scratch))
             target = mirror / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            got.replace(target)
-    print(f"copied {len(new)} new files, {len(there)} were there", flush=True)
+            download.replace(target)
+    print(f"copied {len(new)} new files, {len(mirrored)} were in the mirror", flush=True)
     for suffix in ("dump", *DATABASES):
-        for old in sorted((BACKUP / "database").glob(f"*.{suffix}"))[:-keep]:
-            old.unlink()
+        for dump in sorted((BACKUP / "database").glob(f"*.{suffix}"))[:-keep]:
+            dump.unlink()
 
 
 def restore(store: Any, mirror: Path) -> None:
-    """What the store lacks comes from the mirror."""
-    there = sizes(store)
-    missing = [path for path, size in mirrored(mirror).items() if there.get(path) != size]
+    """Copies files that the store lacks from the mirror."""
+    stored = store_sizes(store)
+    missing = [path for path, size in mirror_sizes(mirror).items() if stored.get(path) != size]
     for path in missing:
         store.log_artifact(str(mirror / path), str(Path(path).parent) if "/" in path else None)
-    print(f"restored {len(missing)} files, {len(there)} were there", flush=True)
+    print(f"restored {len(missing)} files, {len(stored)} were in the store", flush=True)
 
 
 def dump_sqlite(folder: Path) -> None:
-    """A consistent copy of each database that is there, also while the server writes."""
+    """Makes a consistent copy of each existing database, even while the server writes."""
     (BACKUP / "database").mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
     for name in filter(lambda name: (folder / name).exists(), DATABASES):
@@ -70,7 +69,7 @@ def dump_sqlite(folder: Path) -> None:
 
 
 def load_sqlite(folder: Path) -> None:
-    """The newest copy, or the one that MODELOPS_BACKUP names by its time."""
+    """Restores the newest copy of each database, or the one whose time is MODELOPS_BACKUP."""
     for name in DATABASES:
         copies = sorted((BACKUP / "database").glob(f"{os.environ.get('MODELOPS_BACKUP', '')}*.{name}"))
         if copies:
@@ -79,8 +78,8 @@ def load_sqlite(folder: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with sqlite3.connect(source) as old, sqlite3.connect(target) as new:
-        old.backup(new)
+    with sqlite3.connect(source) as database, sqlite3.connect(target) as copy:
+        database.backup(copy)
 
 
 if __name__ == "__main__":

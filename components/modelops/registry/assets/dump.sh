@@ -1,5 +1,5 @@
-# Dumps a PostgreSQL database into the back-up volume, or loads one back. Runs in PostgreSQL's image, for which of its programs
-# must be as new as the server. SQLAlchemy's names of drivers mean nothing to libpq: postgresql+psycopg2:// …
+# Dumps a PostgreSQL database into the back-up volume, or loads a dump. Runs in PostgreSQL's image: pg_dump must be at
+# least as new as the server. libpq does not know SQLAlchemy's driver names, as in postgresql+psycopg2://…
 set -eu
 umask 077
 url=$(printf '%s' "$MLFLOW_BACKEND_STORE_URI" | sed 's|^postgresql+[a-z0-9]*://|postgresql://|; s|^postgres://|postgresql://|')

@@ -1,8 +1,8 @@
-"""What the registry knows, for Prometheus: whether it answers, how many models it has, what its newest runs measured.
+"""Exports the registry's state to Prometheus: whether it answers, its number of models, the metrics of its newest runs.
 
-Runs beside the MLflow server, in its image, which exports no metrics of its own. Trainings log to MLflow while they go
-on, and a run stays there: so the figures of a Job that lasted seconds are there to be scraped for as long as its run is
-among the newest. Asks the server at most once in REFRESH_SECONDS. Needs nothing but Python itself.
+Runs beside the MLflow server, in its image, because MLflow exports no such metrics. Trainings log to MLflow and their
+runs stay there, so even the metrics of a Job that lasted seconds can be scraped while its run is among the newest.
+Queries the server at most once in REFRESH_SECONDS. Standard library only.
 """
 
 import base64
@@ -19,9 +19,9 @@ from typing import Any
 
 SERVER = os.environ.get("MODELOPS_REGISTRY", "http://127.0.0.1:5000")
 PORT = int(os.environ.get("MODELOPS_METRICS_PORT", "9105"))
-RUNS = 50
-"""How many runs are told of: what Prometheus keeps stays small, however many runs there ever were."""
-METRICS_OF_A_RUN = 50
+MAX_RUNS = 50
+"""Number of newest runs to export: bounds the number of series in Prometheus."""
+MAX_METRICS_PER_RUN = 50
 REFRESH_SECONDS = 10.0
 TIMEOUT_SECONDS = 5.0
 _PAGE = 1000
@@ -29,64 +29,63 @@ _PAGE = 1000
 Sample = tuple[Mapping[str, str], float]
 
 
-def ask(path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """The server's answer to a GET, or to a POST of `body`."""
+def call(path: str, body: Mapping[str, Any] | None = None) -> Any:
+    """The server's response to a GET, or to a POST of `body`."""
     headers = {"Content-Type": "application/json"}
     name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     if name and password:
         headers["Authorization"] = f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{SERVER}/api/2.0/mlflow/{path}", data, headers)
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        return json.load(response)
 
 
-def models() -> int:
-    """How many models are registered."""
+def model_count() -> int:
+    """The number of registered models."""
     count, token = 0, ""
     while True:
-        page = ask(f"registered-models/search?max_results={_PAGE}&page_token={token}")
+        page = call(f"registered-models/search?max_results={_PAGE}&page_token={token}")
         count += len(page.get("registered_models", []))
         if not (token := page.get("next_page_token", "")):
             return count
 
 
 def newest_runs() -> list[dict[str, Any]]:
-    """The runs that started last, of all experiments."""
-    experiments = ask("experiments/search", {"max_results": _PAGE}).get("experiments", [])
-    ids = [found["experiment_id"] for found in experiments]
+    """The runs of all experiments that started last."""
+    experiments = call("experiments/search", {"max_results": _PAGE}).get("experiments", [])
+    ids = [experiment["experiment_id"] for experiment in experiments]
     if not ids:
         return []
-    wanted = {"experiment_ids": ids, "max_results": RUNS, "order_by": ["attributes.start_time DESC"]}
-    found: list[dict[str, Any]] = ask("runs/search", wanted).get("runs", [])
-    return found
+    query = {"experiment_ids": ids, "max_results": MAX_RUNS, "order_by": ["attributes.start_time DESC"]}
+    return list(call("runs/search", query).get("runs", []))
 
 
 def samples(runs: Iterable[Mapping[str, Any]], now: float) -> dict[str, list[Sample]]:
-    """What runs say, by the name of the metric."""
-    found: dict[str, list[Sample]] = {name: [] for name in _RUN_FAMILIES}
+    """The samples of `runs` by metric family."""
+    families: dict[str, list[Sample]] = {name: [] for name in _RUN_FAMILIES}
     for run in runs:
         info, data = run["info"], run.get("data", {})
         tags = {tag["key"]: tag["value"] for tag in data.get("tags", [])}
-        own = {
+        labels = {
             "model": tags.get("modelops.model", ""),
             "run": info.get("run_name") or info["run_id"],
             "mlflow_run_id": info["run_id"],
         }
         start = int(info.get("start_time") or 0) / 1000
-        # A run that failed may have no end.
+        # A failed run may have no end time.
         end = int(info.get("end_time") or 0) / 1000 or now
-        found["modelops_run_info"].append(({**own, "status": info.get("status", "")}, 1))
-        found["modelops_run_start_time_seconds"].append((own, start))
-        found["modelops_run_duration_seconds"].append((own, max(0.0, end - start)))
-        for metric in data.get("metrics", [])[:METRICS_OF_A_RUN]:
-            found["modelops_run_metric"].append(({**own, "metric": metric["key"]}, float(metric["value"])))
-    return found
+        families["modelops_run_info"].append(({**labels, "status": info.get("status", "")}, 1))
+        families["modelops_run_start_time_seconds"].append((labels, start))
+        families["modelops_run_duration_seconds"].append((labels, max(0.0, end - start)))
+        for metric in data.get("metrics", [])[:MAX_METRICS_PER_RUN]:
+            families["modelops_run_metric"].append(({**labels, "metric": metric["key"]}, float(metric["value"])))
+    return families
 
 
 _RUN_FAMILIES = {
     "modelops_run_info": "A run of the registry and its status.",
-    "modelops_run_start_time_seconds": "When a run began, in seconds since 1970.",
+    "modelops_run_start_time_seconds": "When a run started, in seconds since 1970.",
     "modelops_run_duration_seconds": "How long a run took, or has taken so far.",
     "modelops_run_metric": "The latest value of a run's metric.",
 }
@@ -98,19 +97,19 @@ _FAMILIES = {
 
 
 def collect(now: Callable[[], float] = time.time) -> str:
-    """Everything in Prometheus' text format. A registry that does not answer is a value, not an error."""
-    found: dict[str, list[Sample]]
+    """All metrics in Prometheus' text format. A registry that does not answer is a value, not an error."""
+    families: dict[str, list[Sample]]
     try:
-        found = {"modelops_registry_models": [({}, models())], **samples(newest_runs(), now())}
-        found["modelops_registry_up"] = [({}, 1)]
+        families = {"modelops_registry_models": [({}, model_count())], **samples(newest_runs(), now())}
+        families["modelops_registry_up"] = [({}, 1)]
     except (OSError, ValueError, KeyError) as error:
         print(f"the registry does not answer: {error}", file=sys.stderr, flush=True)
-        found = {"modelops_registry_up": [({}, 0)]}
+        families = {"modelops_registry_up": [({}, 0)]}
     lines = []
-    for name, meaning in _FAMILIES.items():
-        if name in found:
-            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-            lines += [f"{name}{_labels(labels)} {_number(value)}" for labels, value in found[name]]
+    for name, description in _FAMILIES.items():
+        if name in families:
+            lines += [f"# HELP {name} {description}", f"# TYPE {name} gauge"]
+            lines += [f"{name}{_labels(labels)} {_number(value)}" for labels, value in families[name]]
     return "\n".join(lines) + "\n"
 
 
@@ -124,41 +123,41 @@ def _escaped(value: str) -> str:
 
 
 def _number(value: float) -> str:
-    """As Prometheus reads it; Python's `nan` and `inf` are its own as well."""
+    """As Prometheus reads it, which accepts Python's `nan` and `inf`."""
     return repr(float(value))
 
 
-class Remembered:
-    """The text, renewed at most once in REFRESH_SECONDS, however many Prometheis ask."""
+class CachedMetrics:
+    """The metrics, collected at most once in REFRESH_SECONDS, however many Prometheus servers scrape."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._text, self._until = "", 0.0
+        self._text, self._expiry = "", 0.0
 
     def text(self) -> str:
         with self._lock:
-            if time.monotonic() >= self._until:
+            if time.monotonic() >= self._expiry:
                 self._text = collect()
-                self._until = time.monotonic() + REFRESH_SECONDS
+                self._expiry = time.monotonic() + REFRESH_SECONDS
             return self._text
 
 
 def serve(port: int = PORT) -> http.server.ThreadingHTTPServer:
     """A server of `/metrics`, not started yet."""
-    remembered = Remembered()
+    metrics = CachedMetrics()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            known = {"/metrics": remembered.text, "/healthz": lambda: "ok\n"}.get(self.path)
-            body = known().encode() if known else b"not found\n"
-            self.send_response(200 if known else 404)
+            page = {"/metrics": metrics.text, "/healthz": lambda: "ok\n"}.get(self.path)
+            body = page().encode() if page else b"not found\n"
+            self.send_response(200 if page else 404)
             self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Scrapes are not worth a line each."""
+            """Scrapes are not logged."""
 
     return http.server.ThreadingHTTPServer(("", port), Handler)
 

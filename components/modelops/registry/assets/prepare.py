@@ -1,7 +1,7 @@
-"""Runs before the MLflow server, in its image: brings the database up to the image's version, and its users in order.
+"""Runs before the MLflow server, in its image: migrates the database to the image's version and sets up the users.
 
-The database's address and the passwords come from the environment, out of Secrets; a password that has changed there
-holds from this start on. An empty database is left to the server, which fills it at its own start.
+The database's address and the passwords come from Secrets, through the environment; a changed password takes effect at
+this start. An empty database is left to the server, which creates the tables when it starts.
 """
 
 import configparser
@@ -17,25 +17,25 @@ CONFIG = Path("/run/mlflow/auth.ini")
 
 
 def migrate(url: str) -> None:
-    """What `mlflow db upgrade` does, if it is needed. SQLite's file is copied first; migrations can't be taken back."""
+    """Upgrades as `mlflow db upgrade` does, if needed. Copies SQLite's file first: migrations can't be undone."""
     engine = utils.create_sqlalchemy_engine_with_retry(url)
     tables = [name for name in sqlalchemy.inspect(engine).get_table_names() if not name.startswith("alembic_")]
     if "experiments" not in tables:
         print("the database is empty", flush=True)
         return
-    found, wanted = utils._get_schema_version(engine), utils._get_latest_schema_revision()
-    if found == wanted:
-        print(f"the database is at {found}, as it should be", flush=True)
+    current, latest = utils._get_schema_version(engine), utils._get_latest_schema_revision()
+    if current == latest:
+        print(f"the database is at {current}, the latest revision", flush=True)
         return
     if url.startswith("sqlite:///"):
         file = urlsplit(url).path.removeprefix("/")
-        shutil.copy2(file, f"{file}.{found}")
-    print(f"the database goes from {found} to {wanted}", flush=True)
+        shutil.copy2(file, f"{file}.{current}")
+    print(f"migrating the database from {current} to {latest}", flush=True)
     utils._upgrade_db(engine)
 
 
 def set_users(database: str) -> None:
-    """Writes the server's settings for authentication, and gives each account its password."""
+    """Writes the server's authentication settings and sets each account's password."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     accounts = {
@@ -46,9 +46,9 @@ def set_users(database: str) -> None:
     settings = configparser.ConfigParser(interpolation=None)
     settings["mlflow"] = {
         "default_permission": "READ",
-        "database_uri": database.replace("%", "%%"),  # the server's parser knows interpolation
+        "database_uri": database.replace("%", "%%"),  # the server's parser interpolates
         "admin_username": os.environ["MODELOPS_ADMIN_USERNAME"],
-        # The credentials come with every request, and checking a password takes 50 ms: remembered for a while.
+        # Every request carries credentials, and checking a password takes 50 ms.
         "auth_cache_ttl_seconds": "30",
     }
     with open(CONFIG, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as target:
@@ -60,12 +60,12 @@ def set_users(database: str) -> None:
             store.create_user(name, password, is_admin=is_admin)
         elif not store.authenticate_user(name, password):
             store.update_user(name, password=password)
-            print(f"{name} has a new password", flush=True)
+            print(f"changed the password of {name}", flush=True)
 
 
 if __name__ == "__main__":
     backend = os.environ["MLFLOW_BACKEND_STORE_URI"]
     migrate(backend)
     if "MODELOPS_ADMIN_PASSWORD" in os.environ:
-        # One file for the accounts beside SQLite's own, which the server locks; a server-side database holds both.
+        # With SQLite, accounts get a file of their own, because the server locks its database; PostgreSQL holds both.
         set_users("sqlite:////mlflow/auth.db" if backend.startswith("sqlite:") else backend)

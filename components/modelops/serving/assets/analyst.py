@@ -1,9 +1,9 @@
-"""Watches a canary beside the stable track and writes down what is to become of it.
+"""Compares a canary with the stable track and records whether to promote it or roll it back.
 
-Runs in the cluster, on Python's standard library alone. Every `interval_seconds` it asks Prometheus how both tracks did
-since the canary came, and keeps one record in a ConfigMap: the versions compared, the verdict (hold, promote, roll
-back), the reason and the figures. A verdict other than hold is final for these versions. Nothing else in the cluster is
-changed: the next `pulumi up` reads the record and acts on it.
+Runs in the cluster, on Python's standard library alone. Every `interval_seconds` it queries Prometheus for both tracks'
+figures since the canary started, and updates one record in a ConfigMap: the versions compared, the verdict (hold,
+promote, roll back), the reason and the figures. A verdict other than hold is final for these versions. It changes
+nothing else in the cluster: the next `pulumi up` reads the record and acts on it.
 """
 
 import itertools
@@ -19,15 +19,15 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-Entry = dict[str, Any]
+JsonObject = dict[str, Any]
 Buckets = list[tuple[float, float]]
-"""(upper bound, cumulative count) of a histogram, rising."""
+"""(upper bound, cumulative count) of each bucket of a histogram, in ascending order."""
 
 RECORD = "analysis.json"
 PROMOTE, HOLD, ROLL_BACK = "promote", "hold", "roll back"
 SLACK_SECONDS = 0.005
-"""Differences in latency that small don't count: at a millisecond a busy node makes them."""
-SMALLEST_SHARE = 1e-4
+"""Latency differences up to this are ignored: on a busy node they are noise."""
+MIN_SHARE = 1e-4
 """An empty bin would make the population stability index infinite."""
 TIMEOUT_SECONDS = 10
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -35,55 +35,55 @@ NOT_PREDICTIONS = "/healthz.*|/v2/health.*|/metrics"
 
 
 def version(uri: str) -> str:
-    """What a model URI ends with: the pods' version label."""
+    """The end of a model URI: the pods' version label."""
     path = uri.removeprefix("models:/")
     return path.partition("@")[2] if "@" in path else path.rpartition("/")[2]
 
 
-def begin(settings: Entry, record: Entry | None, now: float) -> Entry:
-    """The record to go on with: the one there is, where it is about these versions, else a new one."""
+def begin(settings: JsonObject, record: JsonObject | None, now: float) -> JsonObject:
+    """The record to continue: the existing one if it is about these versions, otherwise a new one."""
     declared, canary = settings["declared"], settings["canary"]
     stable = declared
     if record and record.get("declared") == declared:
         stable = record["canary"] if record["verdict"] == PROMOTE else record["stable"]
         if record["canary"] == canary:
             return record
-    entry = {"declared": declared, "stable": stable, "canary": canary, "started": now, "figures": {}}
+    new = {"declared": declared, "stable": stable, "canary": canary, "started": now, "figures": {}}
     if stable == canary:
-        return {**entry, "verdict": PROMOTE, "reason": "both tracks are the same"}
-    return {**entry, "verdict": HOLD, "reason": "no figures yet"}
+        return {**new, "verdict": PROMOTE, "reason": "both tracks are the same"}
+    return {**new, "verdict": HOLD, "reason": "no figures yet"}
 
 
 class Prometheus:
     """Instant queries about one service."""
 
-    def __init__(self, url: str, namespace: str, service: str, authority: str | None = None) -> None:
+    def __init__(self, url: str, namespace: str, service: str, ca_certificate: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self.trust = ssl.create_default_context(cadata=authority) if authority else None
+        self.tls = ssl.create_default_context(cadata=ca_certificate) if ca_certificate else None
         self.labels = f'namespace="{namespace}", service="{service}"'
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """(labels, value) of each series; NaN and infinity are left out."""
+        """(labels, value) of each series; NaN and infinity are dropped."""
         body = urllib.parse.urlencode({"query": expression}).encode()
         address = f"{self.url}/api/v1/query"
-        with urllib.request.urlopen(address, body, timeout=TIMEOUT_SECONDS, context=self.trust) as answer:
-            result = json.load(answer)["data"]["result"]
-        found = [(series["metric"], float(series["value"][1])) for series in result]
-        return [(labels, value) for labels, value in found if math.isfinite(value)]
+        with urllib.request.urlopen(address, body, timeout=TIMEOUT_SECONDS, context=self.tls) as response:
+            result = json.load(response)["data"]["result"]
+        samples = [(series["metric"], float(series["value"][1])) for series in result]
+        return [(labels, value) for labels, value in samples if math.isfinite(value)]
 
     def number(self, expression: str) -> float | None:
         """The value of the only series, or None."""
-        found = self.query(expression)
-        return found[0][1] if found else None
+        samples = self.query(expression)
+        return samples[0][1] if samples else None
 
-    def track(self, name: str, model_uri: str, seconds: float) -> Entry:
+    def track(self, name: str, model_uri: str, seconds: float) -> JsonObject:
         """Requests, error rate, 99th percentile and restarts of a track in the last `seconds`."""
         window = f"[{max(60, math.ceil(seconds))}s]"
         pods = f'{self.labels}, track="{name}", version="{version(model_uri)}"'
-        asked = f'{pods}, path!~"{NOT_PREDICTIONS}"'
-        requests = self.number(f"sum(increase(modelops_requests_total{{{asked}}}{window}))") or 0
-        errors = self.number(f'sum(increase(modelops_requests_total{{{asked}, code=~"5.."}}{window}))') or 0
-        buckets = f"sum by (le) (rate(modelops_request_duration_seconds_bucket{{{asked}}}{window}))"
+        calls = f'{pods}, path!~"{NOT_PREDICTIONS}"'
+        requests = self.number(f"sum(increase(modelops_requests_total{{{calls}}}{window}))") or 0
+        errors = self.number(f'sum(increase(modelops_requests_total{{{calls}, code=~"5.."}}{window}))') or 0
+        buckets = f"sum by (le) (rate(modelops_request_duration_seconds_bucket{{{calls}}}{window}))"
         restarts = self.number(f"sum(changes(process_start_time_seconds{{{pods}}}{window}))") or 0
         return {
             "requests": round(requests),
@@ -93,57 +93,57 @@ class Prometheus:
         }
 
     def predictions(self, name: str, model_uri: str, seconds: float) -> dict[str, Buckets]:
-        """Output → the buckets of what a track predicted, as (upper bound, cumulative count)."""
+        """Histogram of a track's predictions in the last `seconds`, by output."""
         window = f"[{max(60, math.ceil(seconds))}s]"
         pods = f'{self.labels}, track="{name}", version="{version(model_uri)}"'
         series = self.query(f"sum by (le, output) (increase(modelops_prediction_value_bucket{{{pods}}}{window}))")
-        found: dict[str, Buckets] = {}
+        histograms: dict[str, Buckets] = {}
         for labels, value in series:
-            found.setdefault(labels.get("output", ""), []).append((float(labels["le"]), value))
-        return {output: sorted(buckets) for output, buckets in found.items()}
+            histograms.setdefault(labels.get("output", ""), []).append((float(labels["le"]), value))
+        return {output: sorted(buckets) for output, buckets in histograms.items()}
 
 
 def cumulative_share(buckets: Buckets, at: float) -> float:
-    """Share of the values up to `at`, by straight lines between the buckets' bounds.
+    """Share of the values up to `at`, interpolated linearly within each bucket.
 
-    What lies under the first bound or above the last finite one is taken to lie at that bound.
+    Values below the first bound or above the last finite one count as equal to that bound.
     """
     total = buckets[-1][1]
     finite = [(bound, count / total) for bound, count in buckets if math.isfinite(bound)]
     if not finite or at < finite[0][0]:
         return 0.0
-    for (low, before), (high, after) in itertools.pairwise(finite):
+    for (low, share_at_low), (high, share_at_high) in itertools.pairwise(finite):
         if at < high:
-            return before + (after - before) * (at - low) / (high - low)
+            return share_at_low + (share_at_high - share_at_low) * (at - low) / (high - low)
     return finite[-1][1] if at == finite[-1][0] else 1.0
+
+
+def bin_shares(buckets: Buckets, edges: list[float]) -> list[float]:
+    """Share of the values in each bin between `edges`, at least MIN_SHARE."""
+    cumulative = [0.0, *(cumulative_share(buckets, edge) for edge in edges), 1.0]
+    return [max(upper - lower, MIN_SHARE) for lower, upper in itertools.pairwise(cumulative)]
 
 
 def stability_index(expected: Buckets | None, actual: Buckets | None) -> float | None:
     """Population stability index of `actual` against `expected`, in the bins of `expected`; None without values.
 
-    Models with baselines of their own have other bins: then the values are spread evenly within each of theirs.
+    A model with its own baseline has other bins; its values are then assumed to be spread evenly within each.
     """
     if not expected or not actual or not expected[-1][1] or not actual[-1][1]:
         return None
-    bounds = [bound for bound, _ in expected if math.isfinite(bound)]
-    index = last_wanted = last_found = 0.0
-    for bound in [*bounds, math.inf]:
-        wanted, found = (1.0 if bound == math.inf else cumulative_share(side, bound) for side in (expected, actual))
-        share_wanted = max(wanted - last_wanted, SMALLEST_SHARE)
-        share_found = max(found - last_found, SMALLEST_SHARE)
-        index += (share_found - share_wanted) * math.log(share_found / share_wanted)
-        last_wanted, last_found = wanted, found
-    return index
+    edges = [bound for bound, _ in expected if math.isfinite(bound)]
+    shares = zip(bin_shares(expected, edges), bin_shares(actual, edges), strict=True)
+    return sum((actual_share - share) * math.log(actual_share / share) for share, actual_share in shares)
 
 
 def drift(stable: dict[str, Buckets], canary: dict[str, Buckets]) -> float | None:
-    """The output that differs most between the tracks says how far predictions drifted; None without values."""
+    """The stability index of the output that differs most between the tracks; None without values."""
     indices = [stability_index(stable.get(output), buckets) for output, buckets in canary.items()]
     known = [index for index in indices if index is not None]
     return rounded(max(known)) if known else None
 
 
-def measure(prometheus: Prometheus, record: Entry, now: float) -> Entry:
+def measure(prometheus: Prometheus, record: JsonObject, now: float) -> JsonObject:
     """The figures of both tracks since the record began."""
     seconds = now - record["started"]
     tracks = {name: record[name]["model_uri"] for name in ("stable", "canary")}
@@ -152,108 +152,107 @@ def measure(prometheus: Prometheus, record: Entry, now: float) -> Entry:
     return {"seconds": round(seconds), **figures, "prediction_drift": drift(*values)}
 
 
-def judge(bounds: dict[str, float], figures: Entry) -> tuple[str, str]:
-    """(verdict, reason). Too few requests decide nothing; enough bad ones decide at once; good ones after a time."""
+def judge(bounds: dict[str, float], figures: JsonObject) -> tuple[str, str]:
+    """(verdict, reason). With enough requests, a broken bound rolls back at once; promotion takes `min_seconds`."""
     stable, canary = figures["stable"], figures["canary"]
-    least = bounds["min_requests"]
     for name, track in (("canary", canary), ("stable track", stable)):
-        if track["requests"] < least:
-            return HOLD, f"the {name} had {track['requests']} of {least} requests"
+        if track["requests"] < bounds["min_requests"]:
+            return HOLD, f"the {name} has served {track['requests']} of {bounds['min_requests']} requests"
     broken, unknown = [], []
     extra = canary["error_percent"] - stable["error_percent"]
     if extra > bounds["max_extra_error_percent"]:
         broken.append(
             f"error rate {canary['error_percent']:g} % against {stable['error_percent']:g} %,"
-            f" at most {bounds['max_extra_error_percent']:g} points more are allowed"
+            f" limit +{bounds['max_extra_error_percent']:g} points"
         )
     if canary["p99_seconds"] is None or stable["p99_seconds"] is None:
         unknown.append("latency")
     elif canary["p99_seconds"] > bounds["max_p99_ratio"] * stable["p99_seconds"] + SLACK_SECONDS:
         broken.append(
             f"p99 latency {1000 * canary['p99_seconds']:.4g} ms against {1000 * stable['p99_seconds']:.4g} ms,"
-            f" at most {bounds['max_p99_ratio']:g} times as long is allowed"
+            f" limit {bounds['max_p99_ratio']:g} times the stable track's"
         )
     if canary["restarts"] > bounds["max_restarts"]:
-        broken.append(f"{canary['restarts']} restarts, at most {bounds['max_restarts']} are allowed")
+        broken.append(f"{canary['restarts']} restarts, limit {bounds['max_restarts']}")
     if bounds["max_prediction_drift"]:
         if figures["prediction_drift"] is None:
             unknown.append("predicted values")
         elif figures["prediction_drift"] > bounds["max_prediction_drift"]:
-            drifted, allowed = figures["prediction_drift"], bounds["max_prediction_drift"]
-            broken.append(f"prediction drift {drifted:g}, at most {allowed:g} is allowed")
+            drift_index, limit = figures["prediction_drift"], bounds["max_prediction_drift"]
+            broken.append(f"prediction drift {drift_index:g}, limit {limit:g}")
     if broken:
         return ROLL_BACK, "; ".join(broken)
     if unknown:
-        return HOLD, f"no figures of {' and '.join(unknown)}"
+        return HOLD, f"no figures for {' and '.join(unknown)}"
     if figures["seconds"] < bounds["min_seconds"]:
-        return HOLD, f"all bounds are kept since {figures['seconds']} of {bounds['min_seconds']} seconds"
-    return PROMOTE, f"all bounds are kept over {canary['requests']} requests in {figures['seconds']} seconds"
+        return HOLD, f"within all bounds for {figures['seconds']} of {bounds['min_seconds']} seconds"
+    return PROMOTE, f"within all bounds over {canary['requests']} requests in {figures['seconds']} seconds"
 
 
 def rounded(value: float | None) -> float | None:
-    """Four digits say all there is to say."""
+    """Four significant digits suffice."""
     return None if value is None else float(f"{value:.4g}")
 
 
-def step(settings: Entry, prometheus: Prometheus, record: Entry | None, now: float) -> Entry:
-    """The record after one look."""
+def step(settings: JsonObject, prometheus: Prometheus, record: JsonObject | None, now: float) -> JsonObject:
+    """The record after one measurement."""
     record = begin(settings, record, now)
     if record["verdict"] != HOLD:
         return record
     try:
         figures = measure(prometheus, record, now)
     except (OSError, ValueError, KeyError) as error:
-        return {**record, "reason": f"Prometheus gives no figures: {error}"}
+        return {**record, "reason": f"the query to Prometheus failed: {error}"}
     verdict, reason = judge(settings["bounds"], figures)
     return {**record, "verdict": verdict, "reason": reason, "figures": figures}
 
 
 class ConfigMap:
-    """The record's place."""
+    """The ConfigMap that holds the record."""
 
     def __init__(self, namespace: str, name: str) -> None:
         base = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
         self.url = f"{base}/api/v1/namespaces/{namespace}/configmaps/{name}"
-        self.trust = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
+        self.tls = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
 
     def _call(self, url: str, **more: Any) -> Any:
         with open(f"{ACCOUNT}/token", encoding="ascii") as token:
             request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token.read().strip()}"}, **more)
         if request.data:
             request.add_header("Content-Type", "application/merge-patch+json")
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=self.trust) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=self.tls) as response:
+            return json.load(response)
 
-    def read(self) -> Entry | None:
-        """The record, or None where there is none that can be read."""
+    def read(self) -> JsonObject | None:
+        """The record, or None if it is missing or unreadable."""
         text = (self._call(self.url).get("data") or {}).get(RECORD)
         try:
-            found: Entry | None = json.loads(text) if text else None
+            record: JsonObject | None = json.loads(text) if text else None
         except ValueError:
             return None
-        return found
+        return record
 
-    def write(self, record: Entry) -> None:
-        """Only the record's key, under a field manager of its own: the rest of the object is Pulumi's."""
+    def write(self, record: JsonObject) -> None:
+        """Patches the record's key under its own field manager: the rest of the object is Pulumi's."""
         data = json.dumps({"data": {RECORD: json.dumps(record, sort_keys=True)}}).encode()
         self._call(f"{self.url}?fieldManager=modelops-analyst", data=data, method="PATCH")
 
 
 def main() -> None:
-    """Looks again and again until told to stop."""
+    """Measures and records until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = json.loads(os.environ["MODELOPS_ANALYSIS"])
     namespace, service = settings["namespace"], settings["service"]
-    place = ConfigMap(namespace, settings["config_map"])
+    config_map = ConfigMap(namespace, settings["config_map"])
     prometheus = Prometheus(settings["prometheus_url"], namespace, service, settings.get("prometheus_ca_certificate"))
     while True:
         try:
-            before = place.read()
-            record = step(settings, prometheus, before, time.time())
-            if record != before:
-                place.write(record)
-                said = {"event": "analysis", **{key: record[key] for key in ("verdict", "reason", "figures")}}
-                print(json.dumps(said), flush=True)
+            previous = config_map.read()
+            record = step(settings, prometheus, previous, time.time())
+            if record != previous:
+                config_map.write(record)
+                event = {"event": "analysis", **{key: record[key] for key in ("verdict", "reason", "figures")}}
+                print(json.dumps(event), flush=True)
         except OSError as error:
             print(json.dumps({"event": "error", "reason": str(error)}), file=sys.stderr, flush=True)
         time.sleep(settings["interval_seconds"])

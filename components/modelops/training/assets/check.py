@@ -1,11 +1,11 @@
-"""Says on stdout, in one line, whether this run is to be trained.
+"""Prints on stdout, in one line, whether to train this run.
 
-That is `train`, `published <why>`, `alone <why>` (other workers are done: only what is trained already is of use) or
-`<exit code> <why>`.
+The line is `train`, `published <reason>`, `alone <reason>` (other workers have completed: only a model that is already
+trained is of use) or `<exit code> <reason>`.
 
-A run that is published already is not trained again: its Job may be a new one only because the old one was removed
-(time to live, another machine's state). A run that an older Job is at work on is waited for: that Job may be what an
-interrupted `pulumi up` left behind. Needs nothing but Python itself.
+A published run is not trained again: its Job may be new only because the old one was removed (time to live, another
+machine's state). While an older Job is still at this run, this one waits: an interrupted `pulumi up` may have left that
+Job behind. Standard library only.
 """
 
 import base64
@@ -27,72 +27,70 @@ PAUSE_SECONDS = float(os.environ.get("MODELOPS_CHECK_PAUSE_SECONDS") or 3)
 FAILURE, WRONG_CONFIGURATION = 1, 2
 
 
-def said(text: str) -> None:
-    """Says something in the container's log."""
+def log(text: str) -> None:
+    """Prints a line to the container's log; stdout is for the verdict."""
     print(text, file=sys.stderr, flush=True)
 
 
 def get(url: str, headers: Mapping[str, str], context: ssl.SSLContext | None = None) -> Any:
-    """The JSON at an address."""
-    with urllib.request.urlopen(
-        urllib.request.Request(url, headers=dict(headers)), timeout=10, context=context
-    ) as found:
-        return json.load(found)
+    """The JSON at a URL."""
+    request = urllib.request.Request(url, headers=dict(headers))
+    with urllib.request.urlopen(request, timeout=10, context=context) as response:
+        return json.load(response)
 
 
 def same_run_jobs() -> list[dict[str, Any]]:
-    """The Jobs of this very run, our own among them."""
-    address = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}"
+    """The Jobs of this run, including this one."""
+    server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}"
     namespace = os.environ["MODELOPS_NAMESPACE"]
     query = urllib.parse.urlencode({"labelSelector": os.environ["MODELOPS_SAME_RUN"]})
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
     token = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}
-    found: list[dict[str, Any]] = get(f"{address}/apis/batch/v1/namespaces/{namespace}/jobs?{query}", token, context)[
-        "items"
-    ]
-    return found
+    jobs = get(f"{server}/apis/batch/v1/namespaces/{namespace}/jobs?{query}", token, context)
+    return list(jobs["items"])
 
 
-def older(own: str, jobs: list[dict[str, Any]]) -> list[str]:
-    """Of `jobs`, those that came before the one named `own` and have pods at work or still ending."""
+def older_active_jobs(name: str, jobs: list[dict[str, Any]]) -> list[str]:
+    """Names of the active Jobs in `jobs` that are older than the Job `name`."""
     ages = {job["metadata"]["name"]: (job["metadata"]["creationTimestamp"], job["metadata"]["name"]) for job in jobs}
-    return [name for job in jobs if own in ages and ages[name := job["metadata"]["name"]] < ages[own] and at_work(job)]
+    return [
+        older for job in jobs if name in ages and ages[older := job["metadata"]["name"]] < ages[name] and active(job)
+    ]
 
 
-def at_work(job: dict[str, Any]) -> bool:
-    """Whether a Job still has something to do, suspended ones apart: nobody knows whether they ever go on."""
+def active(job: dict[str, Any]) -> bool:
+    """Whether a Job has yet to end. A suspended one does not count, because it may never resume."""
     conditions = job.get("status", {}).get("conditions") or []
-    ended = any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions)
-    return not ended and not job["spec"].get("suspend")
+    true_types = {condition["type"] for condition in conditions if condition["status"] == "True"}
+    return not true_types & {"Complete", "Failed"} and not job["spec"].get("suspend")
 
 
-def workers_done(own: str, jobs: list[dict[str, Any]]) -> str:
-    """Indexes of the workers of the Job named `own` that are done and never started again, in Kubernetes' words."""
-    done = [job.get("status", {}).get("completedIndexes", "") for job in jobs if job["metadata"]["name"] == own]
-    return str(done[0]) if done else ""
+def completed_workers(name: str, jobs: list[dict[str, Any]]) -> str:
+    """Indexes of the workers of the Job `name` that have completed and never start again, as Kubernetes writes them."""
+    indexes = [job.get("status", {}).get("completedIndexes", "") for job in jobs if job["metadata"]["name"] == name]
+    return str(indexes[0]) if indexes else ""
 
 
-def published() -> bool:
+def is_published() -> bool:
     """Whether the registry has a version under this run's alias. Raises what urllib raises."""
-    name = os.environ["MODELOPS_MODEL_NAME"]
-    query = urllib.parse.urlencode({"name": name, "alias": os.environ["MODELOPS_ALIAS"]})
-    base = os.environ["MLFLOW_TRACKING_URI"].rstrip("/")
+    model = os.environ["MODELOPS_MODEL_NAME"]
+    base = f"{os.environ['MLFLOW_TRACKING_URI'].rstrip('/')}/api/2.0/mlflow/registered-models"
+    alias_query = urllib.parse.urlencode({"name": model, "alias": os.environ["MODELOPS_ALIAS"]})
     try:
-        found = get(f"{base}/api/2.0/mlflow/registered-models/alias?{query}", credentials())
+        alias_version = get(f"{base}/alias?{alias_query}", auth_header())
     except urllib.error.HTTPError as error:
-        # MLflow's answer for an alias that is not there (400), and for a model that is not (404).
+        # MLflow's answers for an alias (400) and a model (404) that do not exist.
         if error.code in (400, 404):
             return False
-        # A server with accounts refuses to speak of a model that is not there.
-        wanted = urllib.parse.urlencode({"filter": f"name = '{name}'"})
-        search = f"{base}/api/2.0/mlflow/registered-models/search?{wanted}"
-        if error.code == 403 and not get(search, credentials()).get("registered_models"):
+        # With accounts, the server answers 403 for a model that does not exist.
+        model_query = urllib.parse.urlencode({"filter": f"name = '{model}'"})
+        if error.code == 403 and not get(f"{base}/search?{model_query}", auth_header()).get("registered_models"):
             return False
         raise
-    return isinstance(found, dict) and "model_version" in found
+    return isinstance(alias_version, dict) and "model_version" in alias_version
 
 
-def credentials() -> dict[str, str]:
+def auth_header() -> dict[str, str]:
     """The header that MLflow's own clients would send, from the same variables."""
     name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     if name and password:
@@ -103,34 +101,35 @@ def credentials() -> dict[str, str]:
 
 
 def verdict() -> str:
-    """The line, after waiting for older Jobs and for a registry that does not answer yet."""
-    deadline, waited_for = time.monotonic() + WAIT_SECONDS, None
-    own, done = os.environ.get("MODELOPS_JOB_NAME", ""), ""
+    """The line to print. Waits for older Jobs to end and, up to WAIT_SECONDS, for the registry to answer."""
+    deadline, waiting_for = time.monotonic() + WAIT_SECONDS, None
+    job_name, completed = os.environ.get("MODELOPS_JOB_NAME", ""), ""
+    registry = f"the registry {os.environ['MLFLOW_TRACKING_URI']}"
     while True:
         try:
-            same_run = same_run_jobs()
+            jobs = same_run_jobs()
             if int(os.environ["MODELOPS_WORKERS"]) > 1:
-                done = workers_done(own, same_run)
-            if jobs := older(own, same_run):
-                if jobs != waited_for:
-                    said(f"waiting for {', '.join(jobs)}: the same run, started before this one")
-                waited_for, deadline = jobs, time.monotonic() + WAIT_SECONDS
+                completed = completed_workers(job_name, jobs)
+            if older := older_active_jobs(job_name, jobs):
+                if older != waiting_for:
+                    log(f"waiting for an older Job of the same run: {', '.join(older)}")
+                waiting_for, deadline = older, time.monotonic() + WAIT_SECONDS
                 time.sleep(PAUSE_SECONDS)
                 continue
         except (OSError, KeyError, ValueError) as error:
-            said(f"other Jobs of this run are not looked up: {error}")
+            log(f"cannot look up other Jobs of this run: {error}")
         try:
-            if published():
-                return f"published this run is in the registry as {os.environ['MODELOPS_ALIAS']}"
-            return f"alone this worker was lost when those with the index {done} were done" if done else "train"
+            if is_published():
+                return f"published this run is already registered as {os.environ['MODELOPS_ALIAS']}"
+            return f"alone this worker was lost after others (index {completed}) completed" if completed else "train"
         except urllib.error.HTTPError as error:
             problem: object = error
             if error.code in (401, 403):
-                return f"{WRONG_CONFIGURATION} the registry {os.environ['MLFLOW_TRACKING_URI']} refuses us ({error})"
+                return f"{WRONG_CONFIGURATION} {registry} denies access ({error})"
         except (OSError, ValueError) as error:
             problem = error
         if time.monotonic() > deadline:
-            return f"{FAILURE} the registry {os.environ['MLFLOW_TRACKING_URI']} could not be asked ({problem})"
+            return f"{FAILURE} {registry} could not be queried ({problem})"
         time.sleep(PAUSE_SECONDS)
 
 

@@ -1,5 +1,5 @@
-# What both containers of a training pod agree on; it stands before their own scripts, in the same shell.
-# MODELOPS_FOLDER is where this run's files are: on the checkpoint volume where there is one, else as long as the pod.
+# What both containers of a training pod share: runs before their own scripts, in the same shell.
+# MODELOPS_FOLDER holds this run's files: on the checkpoint volume if there is one, otherwise only as long as the pod.
 set -u
 work=${MODELOPS_WORK:-/modelops}
 folder=$MODELOPS_FOLDER
@@ -18,7 +18,7 @@ fi
 MODELOPS_WORKER_INDEX=$index
 MODELOPS_CHECKPOINT_DIR=$folder/checkpoints
 MODELOPS_OUTPUT_DIR=$folder/output
-# Of several workers only the first one's results count; the others' must not lie in their way.
+# Only the first worker's output is published; the others' must not overwrite it.
 [ "$index" = 0 ] || MODELOPS_OUTPUT_DIR=$work/output
 export MODELOPS_WORKER_INDEX MODELOPS_CHECKPOINT_DIR MODELOPS_OUTPUT_DIR
-trained=$folder/trained
+trained_marker=$folder/trained

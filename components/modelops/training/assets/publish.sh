@@ -1,21 +1,21 @@
-# Waits until the training in the container beside this one has ended, then publishes its model.
-# The pipe closes without a code when that container was killed: then there is nothing to trust, and nothing is published.
-# Of several workers only the first one publishes.
+# Waits for the training in the other container to end, then publishes its model.
+# If that container is killed, the pipe closes without an exit code, and nothing is published.
+# Only the first of several workers publishes.
 [ "$index" = 0 ] || exit 0
 mkfifo "$work/ended" 2>/dev/null || true
 MODELOPS_TRAINING_CODE=${TMPDIR:-/tmp}/training-code
 export MODELOPS_TRAINING_CODE
-watcher=
+watch_pid=
 if [ -n "${MODELOPS_WATCH:-}" ]; then
-    # Shows the training in the registry while it goes on; how that ends makes no difference here.
+    # Shows the training's progress in the registry; its own failure is ignored.
     $MODELOPS_WATCH &
-    watcher=$!
+    watch_pid=$!
 fi
 stop_watching() {
-    [ -z "$watcher" ] || { kill -TERM "$watcher"; wait "$watcher"; } 2>/dev/null
-    watcher=
+    [ -z "$watch_pid" ] || { kill -TERM "$watch_pid"; wait "$watch_pid"; } 2>/dev/null
+    watch_pid=
 }
-# In the background, because a shell runs its traps only between commands, and while it waits for a child.
+# In the background, because a shell runs traps only between commands and during `wait`.
 trap 'stop_watching; exit 143' TERM INT
 cat "$work/ended" >"$MODELOPS_TRAINING_CODE" &
 wait $!
@@ -23,25 +23,25 @@ code=$(cat "$MODELOPS_TRAINING_CODE")
 stop_watching
 
 if [ "$code" != 0 ]; then
-    echo "the training ended with ${code:-no exit code (it was killed)}: nothing is published" >&2
+    echo "training failed (exit code ${code:-unknown, it was killed}): publishing skipped" >&2
     exit "${code:-1}"
 fi
 
-# A registry that can't be reached is tried again here, where the trained model is, and not by training anew.
-tries=${MODELOPS_PUBLISH_RETRIES:-0}
+# Retries an unreachable registry here, where the trained model is, instead of training again.
+retries=${MODELOPS_PUBLISH_RETRIES:-0}
 while :; do
     "$@" &
-    publishing=$!
-    trap 'kill -TERM "$publishing" 2>/dev/null' TERM INT
-    wait "$publishing"
+    publish_pid=$!
+    trap 'kill -TERM "$publish_pid" 2>/dev/null' TERM INT
+    wait "$publish_pid"
     code=$?
-    while kill -0 "$publishing" 2>/dev/null; do
-        wait "$publishing"
+    while kill -0 "$publish_pid" 2>/dev/null; do
+        wait "$publish_pid"
         code=$?
     done
-    [ "$code" = 1 ] && [ "$tries" -gt 0 ] || break
-    tries=$((tries - 1))
-    echo "publishing failed, it is tried again in ${MODELOPS_PUBLISH_PAUSE_SECONDS:-10} s" >&2
+    [ "$code" = 1 ] && [ "$retries" -gt 0 ] || break
+    retries=$((retries - 1))
+    echo "publishing failed, retrying in ${MODELOPS_PUBLISH_PAUSE_SECONDS:-10} s" >&2
     sleep "${MODELOPS_PUBLISH_PAUSE_SECONDS:-10}" &
     trap 'exit 143' TERM INT
     wait $!
@@ -49,11 +49,11 @@ done
 
 case $code in
 0)
-    # The registry has it all now.
+    # The registry now has everything.
     [ "${MODELOPS_DELETE_CHECKPOINTS:-false}" != true ] || rm -rf "$folder"
     ;;
 1)
-    # The other workers are done and can't be started again for this one alone; a volume would have kept the model.
+    # Without a volume the model is lost, and the other workers have completed and can't start again: a retry is futile.
     [ "$MODELOPS_WORKERS" = 1 ] || [ "$folder" != "$work" ] || code=4
     ;;
 esac

@@ -1,6 +1,6 @@
-# Runs the training command and tells the publisher, in the container beside this one, how it ended.
-# The open pipe is the link: it closes with this container however that ends, out-of-memory kills included.
-# Only the first of several workers has a publisher that waits.
+# Runs the training command and passes its exit code to the publisher in the other container.
+# They share a pipe, which closes with this container however it ends, even when it runs out of memory.
+# Only the first of several workers has a publisher.
 trap 'exit 143' TERM INT
 if [ "$index" = 0 ]; then
     mkfifo "$work/ended" 2>/dev/null || true
@@ -19,23 +19,23 @@ verdict=train reason=
 case $verdict in
 train | alone) ;;
 published)
-    echo "$reason: nothing is trained"
+    echo "$reason: training skipped"
     finish 0
     ;;
 *)
-    echo "error: $reason: nothing is trained" >&2
+    echo "error: $reason: training skipped" >&2
     finish "$verdict"
     ;;
 esac
-if [ -f "$trained" ]; then
-    echo "trained already, by a pod before this one: the model is taken as it is"
+if [ -f "$trained_marker" ]; then
+    echo "already trained by an earlier pod: training skipped"
     finish 0
 fi
 if [ "$verdict" = alone ] && [ "$index" != 0 ]; then
-    echo "$reason: the first one has the model, and nothing is trained"
+    echo "$reason, and worker 0 has the model: training skipped"
     finish 0
 elif [ "$verdict" = alone ]; then
-    echo "error: $reason, and what was trained went with it: nothing is trained; checkpoints on a volume keep it" >&2
+    echo "error: $reason, and its model was lost with it: training skipped; a volume for checkpoints prevents this" >&2
     finish 4
 fi
 
@@ -43,23 +43,23 @@ rm -rf "$MODELOPS_OUTPUT_DIR"
 mkdir -p "$MODELOPS_OUTPUT_DIR" "$MODELOPS_CHECKPOINT_DIR"
 
 if [ -n "${DMLC_PS_ROOT_URI:-}" ]; then
-    # MXNet's parameter servers and their scheduler are the same program in another role; they end with this container.
+    # MXNet's scheduler and parameter servers run the same program in other roles; they end with this container.
     [ "$index" != 0 ] || DMLC_ROLE=scheduler "$@" 9>&- &
     DMLC_ROLE=server "$@" 9>&- &
 fi
 
 "$@" 9>&- &
-training=$!
-trap 'kill -TERM "$training" 2>/dev/null' TERM INT
-wait "$training"
+train_pid=$!
+trap 'kill -TERM "$train_pid" 2>/dev/null' TERM INT
+wait "$train_pid"
 code=$?
-# A trapped signal ends `wait` early; the training is then still writing its checkpoint.
-while kill -0 "$training" 2>/dev/null; do
-    wait "$training"
+# A trapped signal ends `wait` early, while the training still writes its checkpoint.
+while kill -0 "$train_pid" 2>/dev/null; do
+    wait "$train_pid"
     code=$?
 done
 
 if [ "$code" = 0 ] && [ "$index" = 0 ]; then
-    : >"$trained"
+    : >"$trained_marker"
 fi
 finish "$code"

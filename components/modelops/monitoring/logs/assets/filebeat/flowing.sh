@@ -1,17 +1,17 @@
-# Fails once lines have arrived but none was acknowledged since the last call, until one is, whatever the cause.
+# Fails once lines have arrived but none has been acknowledged since the last call, until one is, whatever the cause.
 set -eu
-seen=/tmp/flow
+state=/tmp/flow
 stats=$(curl -sf -m 5 http://localhost:5066/stats)
-taken=$(printf %s "$stats" | sed -n 's/.*"output":{"events":{"acked":\([0-9]*\).*/\1/p')
-come=$(printf %s "$stats" | sed -n 's/.*"pipeline":{[^}]*"published":\([0-9]*\).*/\1/p')
-taken=${taken:-0} come=${come:-0}
-read -r last_taken last_come stalled < "$seen" 2>/dev/null || { last_taken=-1 last_come=0 stalled=no; }
-if [ "$taken" != "$last_taken" ]; then
+acked=$(printf %s "$stats" | sed -n 's/.*"output":{"events":{"acked":\([0-9]*\).*/\1/p')
+published=$(printf %s "$stats" | sed -n 's/.*"pipeline":{[^}]*"published":\([0-9]*\).*/\1/p')
+acked=${acked:-0} published=${published:-0}
+read -r last_acked last_published stalled < "$state" 2>/dev/null || { last_acked=-1 last_published=0 stalled=no; }
+if [ "$acked" != "$last_acked" ]; then
   stalled=no
-elif [ "$come" -gt "$last_come" ]; then
+elif [ "$published" -gt "$last_published" ]; then
   stalled=yes
 fi
-echo "$taken $come $stalled" > "$seen"
+echo "$acked $published $stalled" > "$state"
 if [ "$stalled" = yes ]; then
   echo "lines are arriving but none was acknowledged since the last probe"
   exit 1
