@@ -21,13 +21,14 @@ from modelops.kubernetes.pods import core, from_config_map, mount
 
 PACKAGE = "modelops_runtime"
 VOLUME = "runtime"
-_FOLDER = "/opt/modelops"
+FOLDER = "/opt/modelops"
 _ARCHIVE = f"{PACKAGE}.zip"
+_CONTENT = "modelops.dev/content"
 _CHECKOUT = Path(__file__).resolve().parents[3] / "model"
 _INSTALLED = Path(__file__).resolve().parent / "assets" / "runtime"
 """Where setup.py copies the package, so that the library's wheel has it."""
 
-VARIABLES: Mapping[str, pulumi.Input[str]] = {"PYTHONPATH": f"{_FOLDER}/{_ARCHIVE}"}
+VARIABLES: Mapping[str, pulumi.Input[str]] = {"PYTHONPATH": f"{FOLDER}/{_ARCHIVE}"}
 """Environment of a container that runs the program."""
 
 
@@ -38,7 +39,12 @@ def runtime_command(command: str, *arguments: str) -> list[str]:
 
 def runtime_mount() -> core.VolumeMountArgs:
     """The mount of the program in a container."""
-    return mount(VOLUME, _FOLDER, read_only=True)
+    return mount(VOLUME, FOLDER, read_only=True)
+
+
+def file_mount(file: str = _ARCHIVE) -> core.VolumeMountArgs:
+    """The mount of one file, which stays as it is while the container runs, whatever becomes of the ConfigMap."""
+    return mount(VOLUME, f"{FOLDER}/{file}", read_only=True, sub_path=file)
 
 
 def runtime_volume(
@@ -48,18 +54,53 @@ def runtime_volume(
     commands: tuple[str, ...],
     opts: pulumi.ResourceOptions,
 ) -> core.VolumeArgs:
-    """The volume with the program, as far as `commands` need it, and its ConfigMap `<name>-runtime-<hash>`."""
+    """The volume with the program, as far as `commands` need it, and its ConfigMap `<name>-runtime-<hash>`.
+
+    Another version of the program is another ConfigMap, so pods roll out.
+    """
     files = runtime_files(*commands)
-    digest = short_hash(*(part for path, text in files.items() for part in (path, text)))
     config_map = core.ConfigMap(
         f"{name}-runtime",
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=f"{name}-runtime-{digest}", namespace=namespace, labels=labels),
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=f"{name}-runtime-{_digest(files)}", namespace=namespace, labels=labels
+        ),
         immutable=True,
         binary_data={_ARCHIVE: _zipped(files)},
         # The name says what is in it. Compressed bytes differ from one zlib to another.
         opts=merged(opts, ignore_changes=["binaryData"]),
     )
     return from_config_map(VOLUME, config_map)
+
+
+def lasting_runtime(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    commands: tuple[str, ...],
+    scripts: Mapping[str, str],
+    opts: pulumi.ResourceOptions,
+) -> tuple[core.ConfigMap, core.VolumeArgs]:
+    """The program and shell scripts under a name that lasts, `<name>-runtime`, for Jobs: another version of the library
+    replaces the ConfigMap, and the Jobs stay.
+
+    The volume names the ConfigMap without referring to its output, or the Jobs would be replaced with it. So they have
+    to wait for it by `depends_on`.
+    """
+    files = runtime_files(*commands)
+    content = {_CONTENT: _digest({**files, **scripts})}
+    config_map = core.ConfigMap(
+        f"{name}-runtime",
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=f"{name}-runtime", namespace=namespace, labels=labels, annotations=content
+        ),
+        data=scripts,
+        binary_data={_ARCHIVE: _zipped(files)},
+        opts=merged(
+            opts, ignore_changes=["binaryData"], replace_on_changes=[f'metadata.annotations["{_CONTENT}"]', "data"]
+        ),
+    )
+    source = core.ConfigMapVolumeSourceArgs(name=f"{name}-runtime")
+    return config_map, core.VolumeArgs(name=VOLUME, config_map=source)
 
 
 @cache
@@ -102,6 +143,10 @@ def _imported(source: ast.Module) -> list[str]:
             names += [alias.name for alias in node.names]
     parts = [name.split(".") for name in names if name.partition(".")[0] == PACKAGE]
     return [".".join(words[:length]) for words in parts for length in range(1, len(words) + 1)]
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    return short_hash(*(part for path, text in files.items() for part in (path, text)))
 
 
 def _zipped(files: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.run_report import RunReport
-from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
+from modelops.kubernetes.runtime import FOLDER, VARIABLES, file_mount, runtime_command
 from modelops.training.args import Framework, Goal, TrainingJobArgs
 
 COMPONENT = "training-job"
@@ -68,7 +68,7 @@ class Run:
     cache_claim: pulumi.Input[str] | None
     report: RunReport
     runtime: core.VolumeArgs
-    """The volume with the program that publishes."""
+    """The volume with the scripts and the program that publishes."""
 
     @property
     def workers(self) -> int:
@@ -96,7 +96,7 @@ def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArg
         secrets=tracking_credentials(run.args.get("tracking_secret")),
         command=pulumi.Output.from_input(command).apply(list),
         resources=resource_requirements(None, PUBLISHER_RESOURCES),
-        volume_mounts=[mount("tmp", "/tmp"), _token_mount(), runtime_mount()],
+        volume_mounts=[mount("tmp", "/tmp"), _token_mount(), file_mount()],
     )
     volumes = [scratch("tmp"), api_access("account"), run.runtime]
     return _template(dataclasses.replace(run, service_account=account), [select], [], volumes)
@@ -167,15 +167,21 @@ def _check(run: Run) -> core.ContainerArgs:
             field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
-        command=["/bin/sh", "-c", asset("training/assets/check.sh"), "check", asset("training/assets/check.py")],
+        command=["/bin/sh", f"{FOLDER}/check.sh", f"{FOLDER}/check.py"],
         resources=resource_requirements(None, PUBLISHER_RESOURCES),
-        volume_mounts=[mount("work", WORK), mount("tmp", "/tmp"), _token_mount()],
+        volume_mounts=[
+            mount("work", WORK),
+            mount("tmp", "/tmp"),
+            _token_mount(),
+            file_mount("check.sh"),
+            file_mount("check.py"),
+        ],
     )
 
 
 def _train(run: Run) -> core.ContainerArgs:
     args = run.args
-    mounts = _mounts(run)
+    mounts = [*_mounts(run), file_mount("train.sh")]
     if run.cache_claim is not None:
         mounts.append(mount("cache", CACHE))
     if "data_claim" in args:
@@ -189,7 +195,7 @@ def _train(run: Run) -> core.ContainerArgs:
         variables={**_contract(run), **_distribution(run), **_checkpointing(run), **args.get("environment", {})},
         secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
         env_from=[env_from_secret(secret) for secret in secrets if secret is not None] or None,
-        command=_wrapped("train", args.get("command") or DEFAULT_COMMAND, "contract", "rendezvous", "train"),
+        command=_wrapped("train.sh", args.get("command") or DEFAULT_COMMAND),
         resources=resource_requirements(args.get("resources"), TRAINING_RESOURCES),
         volume_mounts=mounts,
     )
@@ -214,9 +220,9 @@ def _publish(run: Run) -> core.ContainerArgs:
             field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
-        command=_wrapped("publish", publisher.get("command") or runtime_command("publish"), "contract", "publish"),
+        command=_wrapped("publish.sh", publisher.get("command") or runtime_command("publish")),
         resources=resource_requirements(None, PUBLISHER_RESOURCES),
-        volume_mounts=[*_mounts(run), _token_mount(), runtime_mount()],
+        volume_mounts=[*_mounts(run), _token_mount(), file_mount("publish.sh"), file_mount()],
     )
 
 
@@ -231,13 +237,23 @@ def _publisher_image(run: Run) -> pulumi.Input[str]:
     return run.args.get("runtime_image", run.args["image"] if own_command else UPSTREAM_IMAGES["mlflow"])
 
 
-def _wrapped(
-    name: str, command: pulumi.Input[Sequence[pulumi.Input[str]]], *scripts: str
-) -> pulumi.Output[Sequence[str]]:
-    """The shell scripts, with `command` as their arguments."""
-    script = "\n".join(asset(f"training/assets/{each}.sh") for each in scripts)
+def scripts() -> dict[str, str]:
+    """The files that the containers run, by name."""
+    contract, rendezvous, train, publish, check = (
+        asset(f"training/assets/{name}.sh") for name in ("contract", "rendezvous", "train", "publish", "check")
+    )
+    return {
+        "train.sh": "\n".join([contract, rendezvous, train]),
+        "publish.sh": "\n".join([contract, publish]),
+        "check.sh": check,
+        "check.py": asset("training/assets/check.py"),
+    }
+
+
+def _wrapped(script: str, command: pulumi.Input[Sequence[pulumi.Input[str]]]) -> pulumi.Output[Sequence[str]]:
+    """The shell script, with `command` as its arguments."""
     arguments: pulumi.Output[Any] = pulumi.Output.from_input(command)
-    return arguments.apply(lambda words: ["/bin/sh", "-c", script, name, *words])
+    return arguments.apply(lambda words: ["/bin/sh", f"{FOLDER}/{script}", *words])
 
 
 def _whole(number: pulumi.Input[int]) -> pulumi.Output[str]:

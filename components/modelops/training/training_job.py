@@ -7,19 +7,20 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import merged, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.labels import standard_labels
+from modelops.kubernetes.pods import core
 from modelops.kubernetes.run_report import RunReport
-from modelops.kubernetes.runtime import runtime_volume
+from modelops.kubernetes.runtime import lasting_runtime
 from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import names_of_workers, worker_network_policy
 from modelops.training.args import Framework, Goal, TrainingJobArgs
 from modelops.training.backends import job_of, requirements, start
 from modelops.training.checks import checked
 from modelops.training.job_spec import select_spec
-from modelops.training.pod import COMPONENT, Run
+from modelops.training.pod import COMPONENT, Run, scripts
 from modelops.training.sweep import trials
 
 rbac = k8s.rbac.v1
@@ -52,11 +53,15 @@ class TrainingJob(pulumi.ComponentResource):
         name = objects_name(name, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
         self.run_id = _run_id(args)
-        run = _prerequisites(name, args, self.run_id, child_opts)
-        started = start(run, child_opts)
+        labels = standard_labels(COMPONENT, COMPONENT, name)
+        commands = ("publish", "watch", "select")
+        programs, volume = lasting_runtime(name, args["namespace"], labels, commands, scripts(), child_opts)
+        run = _prerequisites(name, args, self.run_id, volume, child_opts)
+        job_opts = merged(child_opts, depends_on=[programs])
+        started = start(run, job_opts)
         publisher = started.resource
         if run.trials:
-            publisher = job_of(f"{name}-select", run, select_spec(run, started.resource), child_opts)
+            publisher = job_of(f"{name}-select", run, select_spec(run, started.resource), job_opts)
         self.job_name = started.name
         self.model_version = with_dependencies(run.version, publisher, outcome=started.outcome)
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
@@ -97,7 +102,13 @@ def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
     )
 
 
-def _prerequisites(name: str, args: TrainingJobArgs, run: pulumi.Output[str], opts: pulumi.ResourceOptions) -> Run:
+def _prerequisites(
+    name: str,
+    args: TrainingJobArgs,
+    run: pulumi.Output[str],
+    runtime: "core.VolumeArgs",
+    opts: pulumi.ResourceOptions,
+) -> Run:
     """Creates everything that the run's pods need."""
     labels = standard_labels(COMPONENT, COMPONENT, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
@@ -124,7 +135,7 @@ def _prerequisites(name: str, args: TrainingJobArgs, run: pulumi.Output[str], op
         checkpoint_claim=optional_claim(f"{name}-checkpoints", args["namespace"], labels, checkpoints, workers, opts),
         cache_claim=optional_claim(f"{name}-cache", args["namespace"], labels, cache, workers, opts),
         report=report,
-        runtime=runtime_volume(name, args["namespace"], labels, ("publish", "watch", "select"), opts),
+        runtime=runtime,
     )
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.serving.support import MODEL, SMALL, publish
-from tests.cluster.support import REPOSITORY, eventually, exposure, objects, platform_facts, post
+from tests.cluster.serving.support import MODEL, SMALL, publish, publish_folder
+from tests.cluster.support import REPOSITORY, eventually, exposure, kubectl, objects, platform_facts, post
 from tests.cluster.training.registry import platform_image
 
 pytestmark = [pytest.mark.teams, pytest.mark.long]
@@ -35,6 +35,7 @@ there = pulumi.ResourceOptions(provider=k8s.Provider("cluster"))
 registry = modelops.ModelRegistry("registry", given["registry"], there)
 monitoring = modelops.MonitoringStack("watch", given["monitoring"], there)
 training = modelops.TrainingJob("train", {**given["training"], "tracking_uri": registry.tracking_uri}, there)
+pulumi.export("model_version", training.model_version)
 pulumi.export("registry_url", registry.url)
 pulumi.export("library", modelops.__file__)
 if "service" in given:
@@ -51,13 +52,13 @@ class UpgradeStack:
     environment: dict[str, str]
     given: dict[str, Any]
 
-    def pulumi(self, *arguments: str, old: bool = False, succeed: bool = True) -> str:
-        """A command, on the last release's library or on this one."""
-        before = {"PYTHONPATH": str(self.folder / "released")} if old else {}
+    def pulumi(self, *arguments: str, library: str | None = None, succeed: bool = True) -> str:
+        """A command, on the library in a folder of the stack's, or on this one."""
+        path = {"PYTHONPATH": str(self.folder / library)} if library else {}
         done = subprocess.run(
             ["pulumi", *arguments, "--non-interactive", "--color=never"],
             cwd=self.folder,
-            env={**self.environment, **before},
+            env={**self.environment, **path},
             capture_output=True,
             text=True,
         )
@@ -68,6 +69,21 @@ class UpgradeStack:
         self.pulumi("config", "set", "given", json.dumps(self.given))
         self.pulumi("up", "--yes", "--skip-preview", **options)
         return dict(json.loads(self.pulumi("stack", "output", "--json")))
+
+    def drastic_steps(self, **options: Any) -> set[tuple[str, str]]:
+        """(operation, type and name) of what a plan would replace or delete."""
+        self.pulumi("config", "set", "given", json.dumps(self.given))
+        return {
+            (step["op"], step["urn"].split("::", 2)[2])
+            for step in json.loads(self.pulumi("preview", "--json", **options))["steps"]
+            if step["op"] not in ("same", "update", "create", "read", "refresh")
+        }
+
+    def job(self) -> tuple[str, str]:
+        """The training's Job, and what its training container printed."""
+        namespace = self.given["registry"]["namespace"]
+        [job] = [each["metadata"]["name"] for each in objects("jobs", namespace) if "train" in each["metadata"]["name"]]
+        return job, kubectl("logs", "--namespace", namespace, f"job/{job}", "--container", "train")
 
     def volumes(self) -> dict[str, str]:
         found = objects("persistentvolumeclaims", self.given["registry"]["namespace"])
@@ -132,10 +148,14 @@ def filled(namespace: str, platform_env: dict[str, str], tmp_path: Path) -> Iter
     made.pulumi("destroy", "--yes", "--skip-preview", succeed=False)
 
 
-def test_a_filled_stack_goes_on_with_the_new_library(filled: UpgradeStack, serving_image: str) -> None:
+def test_a_filled_stack_goes_on_with_the_new_library(
+    filled: UpgradeStack, serving_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     namespace = filled.given["registry"]["namespace"]
-    found = filled.up(old=True)
+    found = filled.up(library="released")
     assert found["library"].startswith(str(filled.folder / "released"))
+    # The program's publisher registers nothing: this is what another one would have left.
+    publish_folder(found["registry_url"], "line", found["model_version"], tmp_path_factory.mktemp("line"))
     publish(found["registry_url"], "kept", slope=2.0, golden_error=0.0)
     filled.given["service"] = {
         "namespace": namespace,
@@ -147,29 +167,40 @@ def test_a_filled_stack_goes_on_with_the_new_library(filled: UpgradeStack, servi
         "expose": exposure(),
         "resources": SMALL,
     }
-    url = filled.up(old=True)["predict_url"]
+    url = filled.up(library="released")["predict_url"]
     answer = eventually(lambda: post(url, {"inputs": [[0.5]]}))
     assert answer[0] == 200
     volumes = filled.volumes()
     assert volumes
 
     filled.given["training"]["checkpoints"] = {"storage_size": "1Gi"}  # as the changelog's table of renames says
-    filled.pulumi("config", "set", "given", json.dumps(filled.given))
-    steps = json.loads(filled.pulumi("preview", "--json"))["steps"]
-    drastic = {
-        (step["op"], step["urn"].split("::", 2)[2])
-        for step in steps
-        if step["op"] not in ("same", "update", "create", "read", "refresh")
-    }
     # Files are immutable and named by their content: a changed rule is a new ConfigMap, Alertmanager's file a Secret.
-    files = ("core/v1:ConfigMap::", "core/v1:Secret::watch-alertmanager")
-    assert {(op, name) for op, name in drastic if not any(kind in name for kind in files)} == set()
+    # The Job once had a training's scripts in it, so it is made anew, and trains nothing.
+    replaceable = ("core/v1:ConfigMap::", "core/v1:Secret::watch-alertmanager", "batch/v1:Job::train")
+    assert [name for _, name in filled.drastic_steps() if not any(kind in name for kind in replaceable)] == []
 
     after = filled.up()
     assert not after["library"].startswith(str(filled.folder / "released"))
     assert filled.volumes().items() >= volumes.items()
     assert eventually(lambda: post(after["predict_url"], {"inputs": [[0.5]]})) == answer
+    job, log = filled.job()
+    assert log.strip().endswith("training skipped")
     filled.pulumi("preview", "--expect-no-changes")
+
+    # From now on, another version of what runs in the pods leaves the Job alone.
+    next_version = filled.folder / "next"
+    shutil.copytree(REPOSITORY / "components" / "modelops", next_version / "components" / "modelops")
+    shutil.copytree(REPOSITORY / "model" / "modelops_runtime", next_version / "model" / "modelops_runtime")
+    for file in ("components/modelops/training/assets/train.sh", "model/modelops_runtime/registry/publish.py"):
+        with (next_version / file).open("a") as source:
+            source.write("\n# the next version\n")
+    steps = filled.drastic_steps(library="next/components")
+    assert {name.rpartition("$")[2] for _, name in steps} == {"kubernetes:core/v1:ConfigMap::train-runtime"}
+    filled.up(library="next/components")
+    assert filled.job() == (job, log)
+    scripts = json.loads(kubectl("get", "configmap", "train-runtime", "--namespace", namespace, "--output", "json"))
+    assert "the next version" in scripts["data"]["train.sh"]
+    filled.pulumi("preview", "--expect-no-changes", library="next/components")
 
 
 def test_a_renamed_component_keeps_its_volume(filled: UpgradeStack) -> None:

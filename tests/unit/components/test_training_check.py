@@ -149,7 +149,8 @@ def test_of_two_jobs_of_the_same_second_only_one_waits(program: Any) -> None:
 
 
 def test_the_verdict_is_left_for_the_training_container(tmp_path: Path) -> None:
-    arguments = ["/bin/sh", "-c", asset("training/assets/check.sh"), "check", "print('train')"]
+    (tmp_path / "check.py").write_text("print('train')")
+    arguments = ["/bin/sh", SOURCE.with_suffix(".sh"), tmp_path / "check.py"]
     subprocess.run(
         arguments,
         check=True,
@@ -159,7 +160,8 @@ def test_the_verdict_is_left_for_the_training_container(tmp_path: Path) -> None:
 
 
 def test_a_look_that_breaks_stops_nothing(tmp_path: Path) -> None:
-    arguments = ["/bin/sh", "-c", asset("training/assets/check.sh"), "check", "raise SystemExit(1)"]
+    (tmp_path / "check.py").write_text("raise SystemExit(1)")
+    arguments = ["/bin/sh", SOURCE.with_suffix(".sh"), tmp_path / "check.py"]
     subprocess.run(
         arguments,
         check=True,

@@ -7,7 +7,7 @@ import pytest
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, TrainingJob
 from modelops.core.run_id import run_id
-from modelops.kubernetes.runtime import runtime_command
+from modelops.kubernetes.runtime import FOLDER, runtime_command
 from tests.unit.components.harness import (
     DIGEST,
     IMAGE,
@@ -60,8 +60,8 @@ def test_defaults() -> None:
     spec = job.inputs["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 3600)
     assert "ttlSecondsAfterFinished" not in spec
-    assert container(job, "train")["command"][-4:] == ["train", "python", "-m", "sample.train"]
-    assert container(job, "publish")["command"][-6:] == ["publish", *runtime_command("publish")]
+    assert container(job, "train")["command"][1:] == [f"{FOLDER}/train.sh", "python", "-m", "sample.train"]
+    assert container(job, "publish")["command"][1:] == [f"{FOLDER}/publish.sh", *runtime_command("publish")]
     assert container(job, "publish")["image"] == container(job, "check")["image"] == UPSTREAM_IMAGES["mlflow"]
     assert container(job, "train")["resources"] == {
         "requests": {"cpu": "500m", "memory": "1Gi"},
@@ -80,6 +80,18 @@ def test_the_default_command_may_change_its_name_without_training_again() -> Non
     assert found[0] == found[1]
 
 
+def test_another_version_of_the_scripts_makes_no_other_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = train(ARGS)
+    monkeypatch.setattr("modelops.training.training_job.scripts", lambda: {"train.sh": "another version"})
+    after = train(ARGS)
+    assert after.one("Job").inputs == before.one("Job").inputs
+    programs = [each.one("ConfigMap", "demo-runtime") for each in (before, after)]
+    assert programs[0].inputs["metadata"]["name"] == programs[1].inputs["metadata"]["name"] == "demo-runtime"
+    assert programs[0].inputs["metadata"]["annotations"] != programs[1].inputs["metadata"]["annotations"]
+    # What replaces the ConfigMap must not replace the Job, so the Job waits for it without using its outputs.
+    assert "demo-runtime" in after.one("Job").options["dependencies"]
+
+
 def test_a_publisher_of_ones_own_is_in_the_training_image() -> None:
     job = train({**ARGS, "publisher": {"command": ["./publish.sh"]}}).one("Job")
     assert container(job, "publish")["image"] == container(job, "check")["image"] == IMAGE
@@ -90,9 +102,9 @@ def test_everything_set_is_kept() -> None:
     job = program.one("Job")
     spec = job.inputs["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (2, 7200)
-    assert container(job, "train")["command"][-3:] == ["train", "python", "train.py"]
+    assert container(job, "train")["command"][1:] == [f"{FOLDER}/train.sh", "python", "train.py"]
     assert container(job, "publish")["image"] == "publisher:1"
-    assert container(job, "publish")["command"][-2:] == ["publish", "publish"]
+    assert container(job, "publish")["command"][1:] == [f"{FOLDER}/publish.sh", "publish"]
     assert container(job, "train")["resources"] == {
         "requests": {"cpu": "2", "memory": "8Gi"},
         "limits": {"memory": "16Gi", "cpu": "4", "nvidia.com/gpu": "1"},

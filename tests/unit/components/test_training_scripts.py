@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelops.core.assets import asset
+from modelops.training.pod import scripts
 
 
 class Pod:
@@ -21,8 +21,7 @@ class Pod:
     def start(self, name: str, *command: str, **variables: str) -> "subprocess.Popen[str]":
         tmp = self.folder / f"tmp-{name}"
         tmp.mkdir(exist_ok=True)
-        parts = ("contract", "rendezvous", name) if name == "train" else ("contract", name)
-        script = "\n".join(asset(f"training/assets/{part}.sh") for part in parts)
+        script = scripts()[f"{name}.sh"]
         environment = {
             "PATH": os.environ["PATH"],
             "TMPDIR": str(tmp),

@@ -6,7 +6,7 @@ if ! command -v python3 >/dev/null; then
     exit 0
 fi
 trap 'exit 143' TERM INT
-python3 -c "$1" >"$verdict.new" &
+python3 "$1" >"$verdict.new" &
 check_pid=$!
 trap 'kill -TERM "$check_pid" 2>/dev/null; exit 143' TERM INT
 wait "$check_pid" && mv "$verdict.new" "$verdict"
