@@ -39,7 +39,7 @@ def faulty_image(base: str, facts: Mapping[str, Any], fault: str) -> pulumi.Outp
 
 
 def prometheus_program(
-    serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ("errors", "slow")
+    serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ("errors", "slow"), name: str = "monitoring"
 ) -> Callable[[k8s.Provider], Mapping[str, Any]]:
     """Prometheus alone, and an image for each of the faults."""
     upstream = UPSTREAM_IMAGES["prometheus"]
@@ -55,7 +55,7 @@ def prometheus_program(
     }
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
-        stack = MonitoringStack("monitoring", monitoring, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+        stack = MonitoringStack(name, monitoring, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
         return {
             "prometheus_url": stack.prometheus_url,
             **{fault: faulty_image(serving.image, facts, fault) for fault in faults},
