@@ -69,13 +69,19 @@ def servers() -> Iterator[Servers]:
     server.server_close()
 
 
-@pytest.fixture
-def setup(servers: Servers, tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Runs the script on the files that the component gives it."""
+@pytest.fixture(scope="module")
+def files() -> dict[str, str]:
+    """The files that the component gives the script."""
     snapshots = {"bucket": "logs", "access_key": "a", "secret_key": "s"}
     elk = {"enabled": True, "elasticsearch": {"snapshots": snapshots}}
     program = run(lambda: MonitoringStack("m", {"namespace": "watch", "elk": elk}))  # type: ignore[typeddict-item]
-    for name, text in program.one("ConfigMap", "m-log-setup").inputs["data"].items():
+    return dict(program.one("ConfigMap", "m-log-setup").inputs["data"])
+
+
+@pytest.fixture
+def setup(servers: Servers, files: dict[str, str], tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Runs the script."""
+    for name, text in files.items():
         # An answer is there at once or not at all; and each test has files of its own.
         own = text.replace("--retry 30", "--retry 0").replace("/setup/", f"{tmp_path}/")
         (tmp_path / name).write_text(own.replace("/tmp/answer", str(tmp_path / "answer")))

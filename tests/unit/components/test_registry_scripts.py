@@ -1,4 +1,7 @@
-"""What runs in MLflow's image beside the server: migrations and back-ups, of real databases and files."""
+"""What runs in MLflow's image beside the server: migrations and back-ups, of real databases and files.
+
+MLflow, which takes two seconds to import, is imported by the tests alone: every worker of pytest imports all the files.
+"""
 
 import importlib.util
 import sqlite3
@@ -8,11 +11,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from alembic import command
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.db import utils
-from mlflow.store.db.base_sql_model import Base
-from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 import modelops
 
@@ -31,9 +29,13 @@ def script(name: str) -> Any:
 
 def old_database(file: Path) -> str:
     """A database as an older MLflow left it, with one experiment."""
+    from alembic import command
+    from mlflow.store.db import utils
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
     url = f"sqlite:///{file}"
     engine = sqlalchemy.create_engine(url)
-    InitialBase.metadata.create_all(engine)
+    Base.metadata.create_all(engine)
     config = utils._get_alembic_config(url)
     with engine.begin() as connection:
         config.attributes["connection"] = connection
@@ -48,6 +50,9 @@ def old_database(file: Path) -> str:
 def test_a_database_of_an_older_version_is_copied_and_migrated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from mlflow.store.db import utils
+    from mlflow.store.db.base_sql_model import Base
+
     url = old_database(tmp_path / "mlflow.db")
     script("prepare").migrate(url)
     engine = sqlalchemy.create_engine(url)
@@ -86,16 +91,16 @@ def write(folder: Path, **files: str) -> None:
 def test_files_come_back_from_the_mirror(backup: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, mirror = tmp_path / "store", tmp_path / "backup" / "artifacts"
     write(store, a__model="one", a__b__c="two")
-    backup.save(get_artifact_repository(str(store)), mirror, 7)
+    backup.save(backup.get_artifact_repository(str(store)), mirror, 7)
     write(store, d="three")
-    backup.save(get_artifact_repository(str(store)), mirror, 7)
+    backup.save(backup.get_artifact_repository(str(store)), mirror, 7)
     assert capsys.readouterr().out == (
         "copied 2 new files, 0 were in the mirror\ncopied 1 new files, 2 were in the mirror\n"
     )
 
     other = tmp_path / "other"
     write(other, d="three")
-    backup.restore(get_artifact_repository(str(other)), mirror)
+    backup.restore(backup.get_artifact_repository(str(other)), mirror)
     assert {str(path.relative_to(other)): path.read_text() for path in other.rglob("*") if path.is_file()} == {
         "a/model": "one",
         "a/b/c": "two",
@@ -120,6 +125,6 @@ def test_sqlite_is_copied_while_it_is_in_use_and_the_newest_copies_stay(backup: 
 
     for hour in range(5):
         write(tmp_path / "backup" / "database", **{f"2020-01-01T0{hour}-00-00Z.dump": "x"})
-    backup.save(get_artifact_repository(str(tmp_path)), tmp_path / "backup" / "artifacts", 2)
+    backup.save(backup.get_artifact_repository(str(tmp_path)), tmp_path / "backup" / "artifacts", 2)
     left = sorted(path.name for path in (tmp_path / "backup" / "database").glob("*.dump"))
     assert left == ["2020-01-01T03-00-00Z.dump", "2020-01-01T04-00-00Z.dump"]
