@@ -6,7 +6,7 @@ from modelops import Framework, ModelRegistry, ModelService, TrainingJob
 
 config = pulumi.Config()
 namespace = config.require("namespace")
-registry = ModelRegistry("registry", {"namespace": namespace, "image": config.require("mlflow_image")})
+registry = ModelRegistry("registry", {"namespace": namespace})
 training = TrainingJob(
     "train",
     {

@@ -1,5 +1,6 @@
 """The examples with mocks: each composes from the config that it requires. A cluster test deploys them."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -14,7 +15,6 @@ CONFIG = {
     "namespace": "ml",
     "image": IMAGE,
     "train_image": IMAGE,
-    "mlflow_image": IMAGE,
     "model_uri": "models:/linear@run-0123456789ab",
     "tracking_uri": "http://registry.ml.svc:5000",
     "team": "payments",
@@ -31,6 +31,14 @@ NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/__main__.py"))
 def test_the_readme_names_every_example() -> None:
     text = (EXAMPLES / "README.md").read_text()
     assert len(NAMES) == 6 and all(f"| `{name}` |" in text for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_readme_lists_what_an_example_must_be_given(name: str) -> None:
+    [row] = [line for line in (EXAMPLES / "README.md").read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    listed = re.findall(r"`(\w+)`", row.split("|")[3])
+    required = re.findall(r'config\.require\("(\w+)"\)', (EXAMPLES / name / "__main__.py").read_text())
+    assert sorted(listed) == sorted(set(required))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,7 +29,7 @@ rbac = k8s.rbac.v1
 class TrainingJob(pulumi.ComponentResource):
     """Trains a model once for each distinct set of inputs, checks its gate and registers it as a version in MLflow.
 
-    Unchanged inputs run nothing. A changed input makes a new Job, named `<name>-<8 random digits>` and labelled with
+    Unchanged inputs run nothing. A changed input makes a new Job, named `<name>-<8 hex digits>` and labelled with
     the run's identity; the old one is removed only after the new one is done. The next `pulumi up` replaces a failed
     Job with a new one. A Job whose run is already published ends without training.
     """

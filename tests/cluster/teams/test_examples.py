@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from devkit import dist
-from modelops import UPSTREAM_IMAGES
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import Serving, image_args
 from tests.cluster.support import REPOSITORY, eventually, kubectl, objects, platform_facts, post
@@ -168,12 +167,6 @@ def test_training_and_service(
     built = Stack(tmp_path / "images", namespace=namespace)
     built.up(images)
     refs = built.outputs()
-    mlflow = UPSTREAM_IMAGES["mlflow"]
-    found = example("training").up(
-        namespace=namespace,
-        mlflow_image=facts.get("images", {}).get(mlflow, mlflow),
-        train_image=refs["train"],
-        image=refs["serve"],
-    )
+    found = example("training").up(namespace=namespace, train_image=refs["train"], image=refs["serve"])
     assert predicts(found["predict_url"], 2.0)
     assert found["metrics"]["mse"] < 0.1
