@@ -147,18 +147,17 @@ def test_with_several_processes_a_worker_torchrun_gives_the_ranks(pod: Pod) -> N
     assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & found.keys()
 
 
-def test_mxnet_gets_a_server_on_every_worker_and_a_scheduler_on_the_first(pod: Pod) -> None:
-    roles = pod.folder / "roles"
-    command = ("sh", "-c", f"echo $DMLC_ROLE >>{roles}; [ $DMLC_ROLE = worker ] && sleep 1 || sleep 20")
-    for index, expected in (("1", ["server", "worker"]), ("0", ["scheduler", "server", "worker"])):
-        roles.write_text("")
-        publish = pod.start("publish", "true", MODELOPS_WORKERS="2", JOB_COMPLETION_INDEX=index)
-        train = pod.start(
-            "train", *command, MODELOPS_WORKERS="2", JOB_COMPLETION_INDEX=index, MODELOPS_FRAMEWORK="mxnet"
-        )
-        assert train.wait(timeout=30) == 0
-        assert publish.wait(timeout=30) == 0
-        assert sorted(roles.read_text().split()) == expected
+def test_mxnet_gets_a_server_on_every_worker_and_a_scheduler_on_the_first(tmp_path: Path) -> None:
+    expected = {"0": ["scheduler", "server", "worker"], "1": ["server", "worker"]}
+    command = ("sh", "-c", "echo $DMLC_ROLE >>roles; [ $DMLC_ROLE = worker ] && sleep 1 || sleep 20")
+    started = []
+    for index in expected:
+        (tmp_path / index).mkdir()
+        pod = Pod(tmp_path / index)
+        worker = {"MODELOPS_WORKERS": "2", "JOB_COMPLETION_INDEX": index, "MODELOPS_FRAMEWORK": "mxnet"}
+        started += [pod.start("publish", "true", **worker), pod.start("train", *command, **worker)]
+    assert [process.wait(timeout=30) for process in started] == [0, 0, 0, 0]
+    assert {index: sorted((tmp_path / index / "roles").read_text().split()) for index in expected} == expected
 
 
 def test_one_worker_alone_gets_no_rendezvous(pod: Pod) -> None:
