@@ -11,7 +11,7 @@ from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import register_declared_outputs, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json
 from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
@@ -81,11 +81,11 @@ class AirflowPipeline(pulumi.ComponentResource):
         # The ServiceAccount of the steps' pods has no permissions, and they get no token.
         account = with_dependencies(name, service_account(name, metadata, child_opts))
         runtime = runtime_volume(name, args["namespace"], labels, ("publish",), child_opts)
-        document = _document(name, args, account, runtime)
+        pod = _StepPod(name, args, account, runtime)
         module = name.replace("-", "_")
         files: Mapping[str, pulumi.Input[str]] = {
             f"{module}.py": asset("airflow/assets/model_pipeline.py"),
-            f"{module}.json": pulumi.Output.json_dumps(document, indent=2, sort_keys=True),
+            f"{module}.json": pulumi.Output.json_dumps(_document(name, args, pod), indent=2, sort_keys=True),
             "modelops_run_id.py": asset("core/run_id.py"),
         }
         dags = config_map(f"{name}-dag", args["namespace"], labels, files, child_opts)
@@ -109,8 +109,7 @@ class AirflowPipeline(pulumi.ComponentResource):
                 ready=[airflow.deployment],
             )
             self.admin_secret = name_of(airflow.admin)
-        outputs = ("dag", "dag_files", "url", "admin_secret")
-        self.register_outputs({output: getattr(self, output) for output in outputs})
+        register_declared_outputs(self)
 
 
 def checked(name: str, args: AirflowPipelineArgs) -> AirflowPipelineArgs:
@@ -166,9 +165,7 @@ def _allow_jobs(
     return grant(f"{name}-jobs", metadata, rules, account, opts, namespace)
 
 
-def _document(
-    name: str, args: AirflowPipelineArgs, account: pulumi.Input[str], runtime: "core.VolumeArgs"
-) -> dict[str, Any]:
+def _document(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, Any]:
     """The DAG's JSON file."""
     training = args["training"]
     return {
@@ -191,13 +188,11 @@ def _document(
             "command": list(TRAINING_TOKEN),
             "parameters": training.get("parameters", {}),
         },
-        "steps": _steps(name, args, account, runtime),
+        "steps": _steps(name, args, pod),
     }
 
 
-def _steps(
-    name: str, args: AirflowPipelineArgs, account: pulumi.Input[str], runtime: "core.VolumeArgs"
-) -> dict[str, Any]:
+def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, Any]:
     """The pod template of each step."""
     data, training = args["data"], args["training"]
     declaration = {key: data[key] for key in ("sources", "steps", "target") if key in data}
@@ -209,12 +204,10 @@ def _steps(
         "MODELOPS_IMAGE": training["image"],
         "MLFLOW_TRACKING_URI": training["tracking_uri"],
     }
-    pod = _StepPod(name, args, account)
     salt = [secret_key("MODELOPS_SALT", data["salt_secret"], "salt")] if "salt_secret" in data else []
     tracking = tracking_credentials(training.get("tracking_secret"))
-    publish = runtime_command("publish")
-    publisher_image = training.get("runtime_image", UPSTREAM_IMAGES["mlflow"])
-    published = {**model, **VARIABLES}
+    publish, publisher = runtime_command("publish"), training.get("runtime_image", UPSTREAM_IMAGES["mlflow"])
+    publishing = {**model, **VARIABLES}
     return {
         "prepare": pod.template(
             data["image"],
@@ -234,20 +227,18 @@ def _steps(
         "train": pod.template(
             training["image"], list(TRAIN_COMMAND), model, [], training.get("resources"), TRAINING_RESOURCES
         ),
-        "evaluate": pod.template(
-            publisher_image, [*publish, "--gate"], published, [], None, PUBLISHER_RESOURCES, runtime=runtime
-        ),
-        "register": pod.template(
-            publisher_image, publish, published, tracking, None, PUBLISHER_RESOURCES, runtime=runtime
-        ),
+        "evaluate": pod.template(publisher, [*publish, "--gate"], publishing, [], None, PUBLISHER_RESOURCES),
+        "register": pod.template(publisher, publish, publishing, tracking, None, PUBLISHER_RESOURCES),
     }
 
 
 class _StepPod:
     """Pod templates in Kubernetes' own spelling, because Airflow creates the pods, not Pulumi."""
 
-    def __init__(self, name: str, args: AirflowPipelineArgs, account: pulumi.Input[str]) -> None:
-        self._name, self._args, self._account = name, args, account
+    def __init__(
+        self, name: str, args: AirflowPipelineArgs, account: pulumi.Input[str], runtime: "core.VolumeArgs"
+    ) -> None:
+        self._name, self._args, self._account, self._runtime = name, args, account, runtime
 
     def template(
         self,
@@ -258,7 +249,6 @@ class _StepPod:
         resources: Resources | None,
         defaults: DefaultResources,
         env_secret: pulumi.Input[str] | None = None,
-        runtime: "core.VolumeArgs | None" = None,
     ) -> Any:
         step = container(
             "step",
@@ -268,7 +258,7 @@ class _StepPod:
             env_from=None if env_secret is None else [env_from_secret(env_secret)],
             command=command,
             resources=resource_requirements(resources, defaults),
-            volume_mounts=[mount("data", DATA), mount("tmp", "/tmp"), *([runtime_mount()] if runtime else [])],
+            volume_mounts=[mount("data", DATA), mount("tmp", "/tmp"), runtime_mount()],
         )
         template = pod_template(
             standard_labels(COMPONENT, COMPONENT, self._name),
@@ -276,6 +266,6 @@ class _StepPod:
             [step],
             self._args,
             restart_policy="Never",
-            volumes=[claimed("data", self._args["claim"]), scratch(), *([runtime] if runtime else [])],
+            volumes=[claimed("data", self._args["claim"]), scratch(), self._runtime],
         )
         return as_document(template)

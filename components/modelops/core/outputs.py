@@ -50,6 +50,11 @@ def known_or_none(value: pulumi.Output[T]) -> pulumi.Output[T | None]:
     return pulumi.Output(value.resources(), resolve(), is_known(), value.is_secret())
 
 
+def register_declared_outputs(component: pulumi.ComponentResource) -> None:
+    """Registers the outputs that the component's class declares."""
+    component.register_outputs({name: getattr(component, name) for name in type(component).__annotations__})
+
+
 def merged(opts: pulumi.ResourceOptions, **more: Any) -> pulumi.ResourceOptions:
     """`opts` merged with the options in `more`."""
     return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(**more))

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import merged, short_hash, timeouts, with_dependencies
+from modelops.core.outputs import merged, register_declared_outputs, short_hash, timeouts, with_dependencies
 from modelops.core.run_id import PREPARING_TOKEN, canonical_json, image_digest
 from modelops.data.args import DataPipelineArgs, DataVolume, Engine
 from modelops.data.checks import DEFAULT_RESOURCES, checked
@@ -92,14 +92,7 @@ class DataPipeline(pulumi.ComponentResource):
         self.data_version = with_dependencies(version, job)
         self.data_claim = pulumi.Output.from_input(claim or "")
         self.job_name = name_of(job)
-        self.register_outputs(
-            {
-                "data_uri": self.data_uri,
-                "data_version": self.data_version,
-                "data_claim": self.data_claim,
-                "job_name": self.job_name,
-            }
-        )
+        register_declared_outputs(self)
 
 
 def _declaration(args: DataPipelineArgs) -> pulumi.Output[str]:

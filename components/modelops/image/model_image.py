@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 import pulumi
 
 from modelops.core.naming import objects_name
+from modelops.core.outputs import register_declared_outputs
 from modelops.core.validation import Problems, read_args
 
 CACHE_TAG = "buildcache"
@@ -103,7 +104,7 @@ class ModelImage(pulumi.ComponentResource):
         build = _with_docker if args.get("builder") is ImageBuilder.DOCKER else _with_buildkit
         self.digest = build(name, args, pulumi.ResourceOptions(parent=self))
         self.ref = pulumi.Output.concat(args["repository"], "@", self.digest)
-        self.register_outputs({"ref": self.ref, "digest": self.digest})
+        register_declared_outputs(self)
 
 
 def _checked(name: str, args: ModelImageArgs) -> ModelImageArgs:

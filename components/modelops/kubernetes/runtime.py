@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -59,17 +60,8 @@ def runtime_volume(
     Another version of the program is another ConfigMap, so pods roll out.
     """
     files = runtime_files(*commands)
-    config_map = core.ConfigMap(
-        f"{name}-runtime",
-        metadata=k8s.meta.v1.ObjectMetaArgs(
-            name=f"{name}-runtime-{_digest(files)}", namespace=namespace, labels=labels
-        ),
-        immutable=True,
-        binary_data={_ARCHIVE: _zipped(files)},
-        # The name says what is in it. Compressed bytes differ from one zlib to another.
-        opts=merged(opts, ignore_changes=["binaryData"]),
-    )
-    return from_config_map(VOLUME, config_map)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=f"{name}-runtime-{_hash(files)}", namespace=namespace, labels=labels)
+    return from_config_map(VOLUME, _config_map(name, metadata, files, opts, immutable=True))
 
 
 def lasting_runtime(
@@ -86,21 +78,25 @@ def lasting_runtime(
     The volume names the ConfigMap without referring to its output, or the Jobs would be replaced with it. So they have
     to wait for it by `depends_on`.
     """
-    files = runtime_files(*commands)
-    content = {_CONTENT: _digest({**files, **scripts})}
-    config_map = core.ConfigMap(
-        f"{name}-runtime",
-        metadata=k8s.meta.v1.ObjectMetaArgs(
-            name=f"{name}-runtime", namespace=namespace, labels=labels, annotations=content
-        ),
-        data=scripts,
-        binary_data={_ARCHIVE: _zipped(files)},
-        opts=merged(
-            opts, ignore_changes=["binaryData"], replace_on_changes=[f'metadata.annotations["{_CONTENT}"]', "data"]
-        ),
+    name_in_cluster, files = f"{name}-runtime", runtime_files(*commands)
+    metadata = k8s.meta.v1.ObjectMetaArgs(
+        name=name_in_cluster, namespace=namespace, labels=labels, annotations={_CONTENT: _hash({**files, **scripts})}
     )
-    source = core.ConfigMapVolumeSourceArgs(name=f"{name}-runtime")
-    return config_map, core.VolumeArgs(name=VOLUME, config_map=source)
+    replaced = merged(opts, replace_on_changes=[f'metadata.annotations["{_CONTENT}"]', "data"])
+    volume = core.VolumeArgs(name=VOLUME, config_map=core.ConfigMapVolumeSourceArgs(name=name_in_cluster))
+    return _config_map(name, metadata, files, replaced, data=scripts), volume
+
+
+def _config_map(
+    name: str,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    files: Mapping[str, str],
+    opts: pulumi.ResourceOptions,
+    **fields: Any,
+) -> core.ConfigMap:
+    """Its metadata has a hash of the files, because compressed bytes differ from one zlib to another."""
+    archive, opts = {_ARCHIVE: _zipped(files)}, merged(opts, ignore_changes=["binaryData"])
+    return core.ConfigMap(f"{name}-runtime", metadata=metadata, binary_data=archive, opts=opts, **fields)
 
 
 @cache
@@ -145,7 +141,7 @@ def _imported(source: ast.Module) -> list[str]:
     return [".".join(words[:length]) for words in parts for length in range(1, len(words) + 1)]
 
 
-def _digest(files: Mapping[str, str]) -> str:
+def _hash(files: Mapping[str, str]) -> str:
     return short_hash(*(part for path, text in files.items() for part in (path, text)))
 
 

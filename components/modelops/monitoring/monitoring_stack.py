@@ -6,6 +6,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 
 from modelops.core.naming import objects_name
+from modelops.core.outputs import register_declared_outputs
 from modelops.core.types import AnyExpose, Expose
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources
@@ -116,16 +117,7 @@ class MonitoringStack(pulumi.ComponentResource):
                 namespaces=_watched(args),
                 opts=child_opts,
             )
-        self.register_outputs(
-            {
-                "prometheus_url": self.prometheus_url,
-                "alertmanager_url": self.alertmanager_url,
-                "grafana_url": self.grafana_url,
-                "kibana_url": self.kibana_url,
-                "elasticsearch_url": self.elasticsearch_url,
-                "web_ca_certificate": self.web_ca_certificate,
-            }
-        )
+        register_declared_outputs(self)
 
 
 def is_on(args: Any, part: str) -> bool:

@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import register_declared_outputs, with_dependencies
 from modelops.core.run_id import canonical_json
 from modelops.core.types import Resources
 from modelops.core.validation import Problems, read_args
@@ -130,15 +130,7 @@ class ModelPromotion(pulumi.ComponentResource):
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         tracking_url = args.get("tracking_url", args["tracking_uri"])
         self.metrics, self.run_url = report.outputs(job, None, self.run_id, tracking_url)
-        self.register_outputs(
-            {
-                "run_id": self.run_id,
-                "model_uri": self.model_uri,
-                "model_version": self.model_version,
-                "metrics": self.metrics,
-                "run_url": self.run_url,
-            }
-        )
+        register_declared_outputs(self)
 
 
 def _transfer_container(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs":

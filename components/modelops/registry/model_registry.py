@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
-from modelops.core.outputs import merged, timeouts, with_dependencies
+from modelops.core.outputs import merged, register_declared_outputs, timeouts, with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import scrape, selector, standard_labels
@@ -125,14 +125,7 @@ class ModelRegistry(pulumi.ComponentResource):
         )
         self.writer_secret = name_of(users.writer) if users else None
         self.reader_secret = name_of(users.reader) if users else None
-        self.register_outputs(
-            {
-                "tracking_uri": self.tracking_uri,
-                "url": self.url,
-                "writer_secret": self.writer_secret,
-                "reader_secret": self.reader_secret,
-            }
-        )
+        register_declared_outputs(self)
 
 
 class _Server:

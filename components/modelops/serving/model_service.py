@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import merged, with_dependencies
+from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
@@ -82,7 +82,7 @@ class ModelService(pulumi.ComponentResource):
         self.url = _url(name, metadata, args, service, release, child_opts)
         self.predict_url = pulumi.Output.concat(self.url, CHAT_PATH if is_vllm(args) else PREDICT_PATH)
         self.canary_status = release.canary_status
-        self.register_outputs({"url": self.url, "predict_url": self.predict_url, "canary_status": self.canary_status})
+        register_declared_outputs(self)
 
 
 def _url(

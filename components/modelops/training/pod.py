@@ -89,14 +89,13 @@ def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArg
     """The pod template of the Job that registers the best run of `sweep`, once that is done."""
     account: pulumi.Output[str] = with_dependencies(run.service_account, sweep)
     command = (run.args.get("publisher") or {}).get("select_command") or runtime_command("select")
-    select = container(
+    select = _publisher(
+        run,
         "select",
-        _publisher_image(run),
-        variables={**_publishing(run), **run.report.variables, **VARIABLES},
-        secrets=tracking_credentials(run.args.get("tracking_secret")),
-        command=pulumi.Output.from_input(command).apply(list),
-        resources=resource_requirements(None, PUBLISHER_RESOURCES),
-        volume_mounts=[mount("tmp", "/tmp"), _token_mount(), file_mount()],
+        pulumi.Output.from_input(command).apply(list),
+        {**_publishing(run), **run.report.variables, **VARIABLES},
+        mount("tmp", "/tmp"),
+        file_mount(),
     )
     volumes = [scratch("tmp"), api_access("account"), run.runtime]
     return _template(dataclasses.replace(run, service_account=account), [select], [], volumes)
@@ -159,24 +158,9 @@ def _check(run: Run) -> core.ContainerArgs:
         "MODELOPS_WORKERS": str(run.workers),
         "MODELOPS_SAME_RUN": pulumi.Output.all(*pairs).apply(",".join),
     }
-    return container(
-        "check",
-        _publisher_image(run),
-        variables=variables,
-        secrets=[
-            field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
-            *tracking_credentials(run.args.get("tracking_secret")),
-        ],
-        command=["/bin/sh", f"{FOLDER}/check.sh", f"{FOLDER}/check.py"],
-        resources=resource_requirements(None, PUBLISHER_RESOURCES),
-        volume_mounts=[
-            mount("work", WORK),
-            mount("tmp", "/tmp"),
-            _token_mount(),
-            file_mount("check.sh"),
-            file_mount("check.py"),
-        ],
-    )
+    command, files = ["/bin/sh", f"{FOLDER}/check.sh", f"{FOLDER}/check.py"], ("check.sh", "check.py")
+    mounts = [mount("work", WORK), mount("tmp", "/tmp"), *(file_mount(file) for file in files)]
+    return _publisher(run, "check", command, variables, *mounts)
 
 
 def _train(run: Run) -> core.ContainerArgs:
@@ -212,29 +196,32 @@ def _publish(run: Run) -> core.ContainerArgs:
         variables["MODELOPS_WATCH"] = " ".join(runtime_command("watch"))
     if not run.trials:
         variables |= run.report.variables
+    command = _wrapped("publish.sh", publisher.get("command") or runtime_command("publish"))
+    return _publisher(
+        run, "publish", command, {**variables, **VARIABLES}, *_mounts(run), file_mount("publish.sh"), file_mount()
+    )
+
+
+def _publisher(
+    run: Run, name: str, command: Any, variables: Mapping[str, pulumi.Input[str]], *mounts: core.VolumeMountArgs
+) -> core.ContainerArgs:
+    """A container that may use the registry and the ServiceAccount's token, unlike the training.
+
+    A publishing command of the arguments' own is in the training image, unless they name another.
+    """
+    own_command = (run.args.get("publisher") or {}).keys() & {"command", "select_command"}
     return container(
-        "publish",
-        _publisher_image(run),
-        variables={**variables, **VARIABLES},
+        name,
+        run.args.get("runtime_image", run.args["image"] if own_command else UPSTREAM_IMAGES["mlflow"]),
+        variables=variables,
         secrets=[
             field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
-        command=_wrapped("publish.sh", publisher.get("command") or runtime_command("publish")),
+        command=command,
         resources=resource_requirements(None, PUBLISHER_RESOURCES),
-        volume_mounts=[*_mounts(run), _token_mount(), file_mount("publish.sh"), file_mount()],
+        volume_mounts=[*mounts, mount("account", ACCOUNT_FOLDER, read_only=True)],
     )
-
-
-def _token_mount() -> core.VolumeMountArgs:
-    """The ServiceAccount's token, for every container but the training."""
-    return mount("account", ACCOUNT_FOLDER, read_only=True)
-
-
-def _publisher_image(run: Run) -> pulumi.Input[str]:
-    """A publisher's own command is in the training image, unless the arguments say otherwise."""
-    own_command = (run.args.get("publisher") or {}).keys() & {"command", "select_command"}
-    return run.args.get("runtime_image", run.args["image"] if own_command else UPSTREAM_IMAGES["mlflow"])
 
 
 def scripts() -> dict[str, str]:

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.naming import objects_name
-from modelops.core.outputs import merged, with_dependencies
+from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.labels import standard_labels
@@ -67,16 +67,7 @@ class TrainingJob(pulumi.ComponentResource):
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         tracking_url = args.get("tracking_url", args["tracking_uri"])
         self.metrics, self.run_url = run.report.outputs(publisher, started.outcome, self.run_id, tracking_url)
-        self.register_outputs(
-            {
-                "run_id": self.run_id,
-                "model_uri": self.model_uri,
-                "model_version": self.model_version,
-                "job_name": self.job_name,
-                "metrics": self.metrics,
-                "run_url": self.run_url,
-            }
-        )
+        register_declared_outputs(self)
 
 
 def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:

@@ -186,7 +186,12 @@ def test_an_interrupted_release_leaves_nothing_behind(project: Path) -> None:
     interrupt = "kill -INT $$(awk '/^PPid/ {print $$2}' /proc/$$PPID/status); sleep 5"
     commit(project, Makefile=MAKEFILE.replace("dist:\n", f"dist:\n\t{interrupt}\n"))
     before = state(project)
-    code = "import sys, pathlib; from devkit import release; sys.exit(release.main(['1.1.0'], pathlib.Path.cwd()))"
+    code = (
+        "import pathlib, signal, sys; from devkit import release\n"
+        # What a shell runs in the background ignores the signal from the start.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(release.main(['1.1.0'], pathlib.Path.cwd()))"
+    )
     environment = {**os.environ, "PYTHONPATH": str(release.REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 130 and "interrupted — nothing is changed" in done.stderr
