@@ -13,11 +13,12 @@ PACKAGE = "modelops_runtime"
 
 def copy_into(folder: Path) -> None:
     """Copies the package from the checkout, or from an unpacked source archive."""
-    found = [place / PACKAGE for place in (HERE / "model", HERE.parent / "model") if (place / PACKAGE).is_dir()]
-    if not found:
-        raise SystemExit(f"{HERE.parent / 'model' / PACKAGE} is missing: build from a whole checkout of the repository")
-    ignored = shutil.ignore_patterns("__pycache__", "data", "serving", "training")
-    shutil.copytree(found[0], folder / PACKAGE, ignore=ignored, dirs_exist_ok=True)
+    for place in (HERE / "model", HERE.parent / "model"):
+        if (place / PACKAGE).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "data", "serving", "training")
+            shutil.copytree(place / PACKAGE, folder / PACKAGE, ignore=ignored, dirs_exist_ok=True)
+            return
+    print(f"without {PACKAGE}, which is not beside {HERE.name}: modelops-runtime has to be installed too")
 
 
 class Build(build_py):

@@ -11,6 +11,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,9 @@ def _config_map(
 def runtime_files(*commands: str) -> dict[str, str]:
     """The modules that the commands import, directly or not: path → source.
 
-    Raises FileNotFoundError if this library was installed without them.
+    Raises ModuleNotFoundError if this library was installed without them.
     """
-    root = _CHECKOUT if (_CHECKOUT / PACKAGE).is_dir() else _INSTALLED
-    if not (root / PACKAGE).is_dir():
-        raise FileNotFoundError(
-            f"{root / PACKAGE} is missing, which the pods run: install modelops-pulumi from its wheel, or from a "
-            "whole checkout of the repository"
-        )
+    root = _sources()
     files: dict[str, str] = {}
     modules = [f"{PACKAGE}.__main__", *(f"{PACKAGE}.registry.{command}" for command in commands)]
     while modules:
@@ -121,6 +117,20 @@ def runtime_files(*commands: str) -> dict[str, str]:
         if path != f"{PACKAGE}/__init__.py":  # what it offers to training programs, no command needs
             modules += _imported(ast.parse(files[path]))
     return dict(sorted(files.items()))
+
+
+def _sources() -> Path:
+    """The folder with the package: a checkout's own, the one that the wheel brought, or an installed one."""
+    places = [_CHECKOUT, _INSTALLED]
+    if (spec := find_spec(PACKAGE)) and spec.submodule_search_locations:
+        places.append(Path(spec.submodule_search_locations[0]).parent)
+    for place in places:
+        if (place / PACKAGE).is_dir():
+            return place
+    raise ModuleNotFoundError(
+        f"modelops runs {PACKAGE} in its pods, and it was installed without: install modelops-runtime beside it, or "
+        "modelops-pulumi from its wheel or a whole checkout"
+    )
 
 
 def _file_of(root: Path, module: str) -> Path | None:

@@ -102,5 +102,7 @@ def test_an_installation_without_the_program_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(runtime, "_CHECKOUT", tmp_path)
     monkeypatch.setattr(runtime, "_INSTALLED", tmp_path)
-    with pytest.raises(FileNotFoundError, match="install modelops-pulumi from its wheel"):
+    assert "modelops_runtime/registry/fetch.py" in runtime.runtime_files.__wrapped__("fetch"), "the installed package's"
+    monkeypatch.setattr(runtime, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="install modelops-runtime beside it"):
         runtime.runtime_files.__wrapped__("fetch")
