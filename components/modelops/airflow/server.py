@@ -23,7 +23,7 @@ from modelops.kubernetes import postgres
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_ingress, network_policy
+from modelops.kubernetes.network import allow_ingress, http_service, network_policy
 from modelops.kubernetes.pods import (
     ACCOUNT_FOLDER,
     DefaultResources,
@@ -139,16 +139,8 @@ def deploy(
         ),
         opts=merged(opts, custom_timeouts=timeouts(2 * STARTUP_SECONDS + 60)),
     )
-    service = core.Service(
-        server,
-        metadata=metadata,
-        spec=core.ServiceSpecArgs(
-            type=Expose(settings.get("expose", Expose.CLUSTER_IP)).value,
-            selector=selector(NAME, instance),
-            ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
-        ),
-        opts=merged(opts, depends_on=[deployment]),
-    )
+    after, expose = merged(opts, depends_on=[deployment]), settings.get("expose", Expose.CLUSTER_IP)
+    service = http_service(server, metadata, selector(NAME, instance), PORT, after, expose)
     return Server(service, deployment, admin)
 
 

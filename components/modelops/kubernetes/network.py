@@ -10,7 +10,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import with_dependencies
-from modelops.core.types import Expose
+from modelops.core.types import AnyExpose, Expose
 
 core = k8s.core.v1
 net = k8s.networking.v1
@@ -23,6 +23,22 @@ API_SERVER_PORTS = (443, 6443, 8443)
 def cluster_host(name: str, namespace: pulumi.Input[str]) -> pulumi.Output[str]:
     """The DNS name of a Service inside the cluster, without the cluster's domain."""
     return pulumi.Output.concat(name, ".", namespace, ".svc")
+
+
+def http_service(
+    name: str,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    pods: pulumi.Input[Mapping[str, pulumi.Input[str]]],
+    port: int,
+    opts: pulumi.ResourceOptions,
+    expose: AnyExpose | None = None,
+) -> core.Service:
+    """A Service whose port leads to the port `http` of the pods that the labels in `pods` select."""
+    ports = [core.ServicePortArgs(name="http", port=port, target_port="http")]
+    kind = None if expose is None else Expose(expose).value
+    return core.Service(
+        name, metadata=metadata, spec=core.ServiceSpecArgs(type=kind, selector=pods, ports=ports), opts=opts
+    )
 
 
 def service_url(

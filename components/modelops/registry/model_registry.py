@@ -12,7 +12,14 @@ from modelops.core.outputs import merged, register_declared_outputs, timeouts, w
 from modelops.core.types import Expose
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import scrape, selector, standard_labels
-from modelops.kubernetes.network import allow_egress, allow_ingress, cluster_host, network_policy, service_url
+from modelops.kubernetes.network import (
+    allow_egress,
+    allow_ingress,
+    cluster_host,
+    http_service,
+    network_policy,
+    service_url,
+)
 from modelops.kubernetes.pods import (
     DefaultResources,
     claimed,
@@ -112,7 +119,8 @@ class ModelRegistry(pulumi.ComponentResource):
                 name, server.image, store, server.artifacts, server.store, claim, ports, selector(_NAME, name)
             )
             backup.backups(source, args, child_opts)
-        service = _service(name, metadata, args, child_opts, deployment)
+        after, expose = merged(child_opts, depends_on=[deployment]), args.get("expose", Expose.CLUSTER_IP)
+        service = http_service(name, metadata, selector(_NAME, name), PORT, after, expose)
         inside = cluster_host(name, args["namespace"])
         self.tracking_uri = with_dependencies(pulumi.Output.concat("http://", inside, f":{PORT}"), service, deployment)
         self.url = service_url(
@@ -269,22 +277,3 @@ def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:
         return ",".join([*hosts, *(more or [])])
 
     return pulumi.Output.all(args["namespace"], args.get("host"), args.get("allowed_hosts")).apply(joined)
-
-
-def _service(
-    name: str,
-    metadata: "k8s.meta.v1.ObjectMetaArgs",
-    args: ModelRegistryArgs,
-    opts: pulumi.ResourceOptions,
-    deployment: "k8s.apps.v1.Deployment",
-) -> "core.Service":
-    return core.Service(
-        name,
-        metadata=metadata,
-        spec=core.ServiceSpecArgs(
-            type=Expose(args.get("expose", Expose.CLUSTER_IP)).value,
-            selector=selector(_NAME, name),
-            ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
-        ),
-        opts=merged(opts, depends_on=[deployment]),
-    )

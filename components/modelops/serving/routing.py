@@ -11,8 +11,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.core.types import Expose
-from modelops.kubernetes.network import net
-from modelops.kubernetes.pods import core
+from modelops.kubernetes.network import http_service, net
 from modelops.serving.args import DEFAULT_PORT, ModelServiceArgs, Route
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
@@ -39,16 +38,8 @@ def make_service(
     """The Service at the service's own address."""
     # Pulumi would wait for pods, and there may be none.
     skip = {"pulumi.com/skipAwait": "true"} if "scale_to_zero" in args.get("autoscaling", {}) else {}
-    return core.Service(
-        name,
-        metadata=_metadata(name, metadata, skip),
-        spec=core.ServiceSpecArgs(
-            type=Expose(args.get("expose", Expose.CLUSTER_IP)).value,
-            selector=selector,
-            ports=[core.ServicePortArgs(name="http", port=args.get("port", DEFAULT_PORT), target_port="http")],
-        ),
-        opts=opts,
-    )
+    port, expose = args.get("port", DEFAULT_PORT), args.get("expose", Expose.CLUSTER_IP)
+    return http_service(name, _metadata(name, metadata, skip), selector, port, opts, expose)
 
 
 def make_route(

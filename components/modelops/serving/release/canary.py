@@ -11,6 +11,7 @@ import pulumi
 
 from modelops.core.outputs import merged
 from modelops.core.validation import Problems
+from modelops.kubernetes.network import http_service
 from modelops.kubernetes.pods import core
 from modelops.serving.args import DEFAULT_MIN_REPLICAS, DEFAULT_PORT, DEFAULT_REPLICAS, ModelServiceArgs
 from modelops.serving.pod import STABLE, track_selector
@@ -74,15 +75,8 @@ def _canary_service(track: Track, opts: pulumi.ResourceOptions) -> core.Service:
     assert track.running is not None
     metadata = track.metadata
     metadata.annotations = {"pulumi.com/skipAwait": "true"}
-    return core.Service(
-        track.name,
-        metadata=metadata,
-        spec=core.ServiceSpecArgs(
-            selector=track.running.apply(lambda running: track_selector(track.service, CANARY if running else STABLE)),
-            ports=[core.ServicePortArgs(name="http", port=track.args.get("port", DEFAULT_PORT), target_port="http")],
-        ),
-        opts=opts,
-    )
+    pods = track.running.apply(lambda running: track_selector(track.service, CANARY if running else STABLE))
+    return http_service(track.name, metadata, pods, track.args.get("port", DEFAULT_PORT), opts)
 
 
 def _plan(args: ModelServiceArgs, record: analysis.Record | None) -> pulumi.Output[Plan]:

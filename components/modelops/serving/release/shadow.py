@@ -10,7 +10,7 @@ import pulumi
 
 from modelops.core.outputs import merged
 from modelops.core.validation import Problems
-from modelops.kubernetes.network import cluster_host
+from modelops.kubernetes.network import cluster_host, http_service
 from modelops.kubernetes.pods import core, name_of
 from modelops.serving.args import ModelServiceArgs
 from modelops.serving.pod import PORT, track_selector
@@ -33,15 +33,8 @@ def deploy_track(base: Track, opts: pulumi.ResourceOptions) -> core.Service:
     args.pop("autoscaling", None)
     track = replace(base, args=args, role=SHADOW, live=False)
     pods = deploy(track, opts)
-    return core.Service(
-        track.name,
-        metadata=track.metadata,
-        spec=core.ServiceSpecArgs(
-            selector=track_selector(base.service, SHADOW),
-            ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http")],
-        ),
-        opts=merged(opts, depends_on=[pods]),
-    )
+    selector, after = track_selector(base.service, SHADOW), merged(opts, depends_on=[pods])
+    return http_service(track.name, track.metadata, selector, PORT, after)
 
 
 def variables(service: str, args: ModelServiceArgs) -> Mapping[str, pulumi.Input[str]]:
