@@ -59,5 +59,9 @@ def _render(provider):
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
 )
 def test_refused_features_are_named_in_the_preview(stack: Stack, program: Program, feature: refused.Feature) -> None:
-    found = stack.preview(program, succeed=False)
-    assert refused.message(feature) in found.text
+    # On a busy machine the engine may report no more than that the program ended, and drop the error that ended it.
+    dropped = "Resource monitor has terminated"
+    texts = [stack.preview(program, succeed=False).text]
+    while dropped in texts[-1] and refused.message(feature) not in texts[-1] and len(texts) < 3:
+        texts.append(stack.preview(program, succeed=False).text)
+    assert refused.message(feature) in texts[-1]
