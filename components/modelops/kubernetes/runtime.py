@@ -62,7 +62,7 @@ def runtime_volume(
     """
     files = runtime_files(*commands)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=f"{name}-runtime-{_hash(files)}", namespace=namespace, labels=labels)
-    return from_config_map(VOLUME, _config_map(name, metadata, files, opts, immutable=True))
+    return from_config_map(VOLUME, _config_map(name, metadata, commands, opts, immutable=True))
 
 
 def lasting_runtime(
@@ -85,18 +85,18 @@ def lasting_runtime(
     )
     replaced = merged(opts, replace_on_changes=[f'metadata.annotations["{_CONTENT}"]', "data"])
     volume = core.VolumeArgs(name=VOLUME, config_map=core.ConfigMapVolumeSourceArgs(name=name_in_cluster))
-    return _config_map(name, metadata, files, replaced, data=scripts), volume
+    return _config_map(name, metadata, commands, replaced, data=scripts), volume
 
 
 def _config_map(
     name: str,
     metadata: k8s.meta.v1.ObjectMetaArgs,
-    files: Mapping[str, str],
+    commands: tuple[str, ...],
     opts: pulumi.ResourceOptions,
     **fields: Any,
 ) -> core.ConfigMap:
     """Its metadata has a hash of the files, because compressed bytes differ from one zlib to another."""
-    archive, opts = {_ARCHIVE: _zipped(files)}, merged(opts, ignore_changes=["binaryData"])
+    archive, opts = {_ARCHIVE: _zipped(commands)}, merged(opts, ignore_changes=["binaryData"])
     return core.ConfigMap(f"{name}-runtime", metadata=metadata, binary_data=archive, opts=opts, **fields)
 
 
@@ -155,10 +155,11 @@ def _hash(files: Mapping[str, str]) -> str:
     return short_hash(*(part for path, text in files.items() for part in (path, text)))
 
 
-def _zipped(files: Mapping[str, str]) -> str:
-    """The files as a zip archive in base64, the same for the same files."""
+@cache
+def _zipped(commands: tuple[str, ...]) -> str:
+    """The modules of the commands as a zip archive in base64."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for path, text in files.items():
+        for path, text in runtime_files(*commands).items():
             archive.writestr(zipfile.ZipInfo(path), text, zipfile.ZIP_DEFLATED, 9)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -209,7 +209,7 @@ def _publisher(
 
     A publishing command of the arguments' own is in the training image, unless they name another.
     """
-    own_command = (run.args.get("publisher") or {}).keys() & {"command", "select_command"}
+    own_command = ("select_command" if name == "select" else "command") in (run.args.get("publisher") or {})
     return container(
         name,
         run.args.get("runtime_image", run.args["image"] if own_command else UPSTREAM_IMAGES["mlflow"]),

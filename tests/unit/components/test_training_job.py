@@ -97,6 +97,13 @@ def test_a_publisher_of_ones_own_is_in_the_training_image() -> None:
     assert container(job, "publish")["image"] == container(job, "check")["image"] == IMAGE
 
 
+def test_a_select_command_of_ones_own_leaves_the_publisher_to_the_library() -> None:
+    sweep = {"sweep": {"epochs": [1, 2]}, "sweep_metric": "mse"}
+    program = train({**ARGS, **sweep, "publisher": {"select_command": ["./select.sh"]}})
+    assert container(program.one("Job", "demo"), "publish")["image"] == UPSTREAM_IMAGES["mlflow"]
+    assert container(program.one("Job", "demo-select"), "select")["image"] == IMAGE
+
+
 def test_everything_set_is_kept() -> None:
     program = train(EVERYTHING)
     job = program.one("Job")
