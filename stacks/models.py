@@ -180,10 +180,11 @@ class AutoscalingSettings(Model):
 
 
 class RolloutSettings(Model):
-    """How many pods a release may add and remove at a time."""
+    """How a release replaces pods."""
 
     max_surge: int | None = Field(default=None, ge=0, le=1000)
     max_unavailable: int | None = Field(default=None, ge=0, le=1000)
+    watch: bool | None = None
 
 
 class SmokeTestSettings(Model):

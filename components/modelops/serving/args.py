@@ -87,13 +87,17 @@ class Autoscaling(TypedDict):
 
 
 class Rollout(TypedDict):
-    """How many pods a release may add and remove at a time. Not both 0."""
+    """How a release replaces pods. `max_surge` and `max_unavailable` are not both 0."""
 
     max_surge: NotRequired[int]
     """Pods above `replicas` during a release. Default 1; 0 to 1000. 0 needs no spare GPU, but the service then runs
     `max_unavailable` pods short, and a single replica is down while its successor starts."""
     max_unavailable: NotRequired[int]
     """Pods below `replicas` during a release. Default 0, or 1 if `max_surge` is 0; 0 to 1000."""
+    watch: NotRequired[bool]
+    """Whether a Job in the namespace watches the release, says what it waits for, and fails with the reason as soon as
+    it can't succeed. Without it Pulumi waits for the Deployment until `startup_timeout_seconds` and more have passed.
+    Default true; with `vllm.nodes` above 1 there is none."""
 
 
 class SmokeTest(TypedDict):

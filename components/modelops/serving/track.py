@@ -28,7 +28,8 @@ from modelops.serving.args import (
 )
 from modelops.serving.autoscaling import autoscale
 from modelops.serving.pod import NAME, STABLE, TRACK, PodIdentity, track_selector
-from modelops.serving.smoke_test import smoke_test
+from modelops.serving.smoke_test import smoke_seconds, smoke_test
+from modelops.serving.watch import RELEASE, release_of, watch
 
 
 @dataclass(frozen=True)
@@ -72,44 +73,57 @@ class Track:
         return k8s.meta.v1.LabelSelectorArgs(match_labels=track_selector(self.service, self.role))
 
     @property
+    def labels(self) -> dict[str, pulumi.Input[str]]:
+        """Labels of the track's objects."""
+        return {**standard_labels(NAME, NAME, self.service), TRACK: self.role}
+
+    @property
     def metadata(self) -> k8s.meta.v1.ObjectMetaArgs:
         """Metadata of the track's objects."""
         return k8s.meta.v1.ObjectMetaArgs(
             name=self.name,
             namespace=self.args["namespace"],
-            labels={**standard_labels(NAME, NAME, self.service), TRACK: self.role},
+            labels=self.labels,
         )
 
 
 def deploy(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
-    """Creates the track's objects. Returns the workload, which is ready once every pod answers."""
-    workload_opts = opts
-    if "smoke_test" in track.args:
-        smoke = smoke_test(track.name, track.args, track.identity, track.metadata, opts)
-        workload_opts = merged(opts, depends_on=[smoke])
-    workload: pulumi.CustomResource
+    """Creates the track's objects. Returns the object that is ready once every pod answers."""
+    ready: pulumi.CustomResource
     if nodes(track.args) > 1:
-        workload, target = _groups(track, workload_opts), {"apiVersion": vllm.LWS, "kind": "LeaderWorkerSet"}
+        ready, target = _groups(track, opts), {"apiVersion": vllm.LWS, "kind": "LeaderWorkerSet"}
     else:
         _disruption_budget(track, opts)
-        workload, target = _deployment(track, workload_opts), {"apiVersion": "apps/v1", "kind": "Deployment"}
+        ready, target = _deployment(track, opts), {"apiVersion": "apps/v1", "kind": "Deployment"}
     if "autoscaling" in track.args:
-        scaler_opts = merged(opts, depends_on=[workload])
+        scaler_opts = merged(opts, depends_on=[ready])
         autoscale(track.metadata, {**target, "name": track.name}, track.args["autoscaling"], scaler_opts)
-    return workload
+    return ready
 
 
-def _deployment(track: Track, opts: pulumi.ResourceOptions) -> k8s.apps.v1.Deployment:
-    metadata, running = track.metadata, track.running
-    if running is not None and "autoscaling" in track.args:
+def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
+    """The Deployment. Returns what is ready once its pods answer: its watch, or itself if there is none."""
+    metadata, running, args = track.metadata, track.running, track.args
+    spec = _deployment_spec(track) if running is None else running.apply(partial(_deployment_spec, track))
+    watched = args.get("rollout", {}).get("watch", True)
+    release = release_of(spec)
+    annotations: dict[str, pulumi.Input[str]] = {}
+    if running is not None and "autoscaling" in args:
         # Scaling to zero overrides the autoscaler, which owns the replica count.
-        metadata.annotations = {"pulumi.com/patchForce": "true"}
-    return k8s.apps.v1.Deployment(
-        track.name,
-        metadata=metadata,
-        spec=_deployment_spec(track) if running is None else running.apply(partial(_deployment_spec, track)),
-        opts=merged(opts, custom_timeouts=timeouts(_rollout_seconds(track.args))),
-    )
+        annotations["pulumi.com/patchForce"] = "true"
+    if watched:
+        annotations["pulumi.com/skipAwait"] = "true"
+        metadata.labels = {**track.labels, RELEASE: release}
+    deployment_opts = merged(opts, custom_timeouts=timeouts(_rollout_seconds(args)))
+    if "smoke_test" in args:
+        smoke = smoke_test(track.name, args, track.identity, metadata, opts)
+        deployment_opts = merged(deployment_opts, depends_on=[smoke])
+    metadata.annotations = annotations or None
+    deployment = k8s.apps.v1.Deployment(track.name, metadata=metadata, spec=spec, opts=deployment_opts)
+    if not watched:
+        return deployment
+    stages = {"smoke_test": smoke_seconds(args)} if "smoke_test" in args else {}
+    return watch(track.name, args, release, {**stages, "rollout": _rollout_seconds(args)}, opts)
 
 
 def _groups(track: Track, opts: pulumi.ResourceOptions) -> k8s.apiextensions.CustomResource:

@@ -53,8 +53,8 @@ def test_switching_back_changes_the_service_alone() -> None:
 
 def test_the_service_switches_once_the_live_track_answers_and_before_the_other_one_changes() -> None:
     program = serve(ARGS)
-    assert "demo-green" in program.one("core/v1:Service").options["dependencies"]
-    assert "demo-blue" not in program.one("core/v1:Service").options["dependencies"]
+    assert "demo-green-watch" in program.one("core/v1:Service").options["dependencies"]
+    assert "demo-blue-watch" not in program.one("core/v1:Service").options["dependencies"]
     assert "demo" in program.one("Deployment", "demo-blue").options["dependencies"]
 
 

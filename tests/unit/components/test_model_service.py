@@ -127,7 +127,7 @@ def test_pods_and_selectors_name_the_track() -> None:
     assert deployment["selector"]["matchLabels"] == {**own, "modelops.dev/track": "stable"}
     assert program.one("PodDisruptionBudget").inputs["spec"]["selector"] == deployment["selector"]
     assert program.one("core/v1:Service").inputs["spec"]["selector"] == {**own, "modelops.dev/live": "true"}
-    assert program.one("NetworkPolicy").inputs["spec"]["podSelector"]["matchLabels"] == own
+    assert program.one("NetworkPolicy", "demo").inputs["spec"]["podSelector"]["matchLabels"] == own
     labels = deployment["template"]["metadata"]["labels"]
     assert (labels["modelops.dev/track"], labels["modelops.dev/live"]) == ("stable", "true")
 
@@ -170,7 +170,7 @@ def test_pods_spread_over_nodes_by_revision() -> None:
 
 
 def test_the_network_policy_lets_requests_in_and_lookups_and_models_out() -> None:
-    rules = serve(ARGS).one("NetworkPolicy").inputs["spec"]
+    rules = serve(ARGS).one("NetworkPolicy", "demo").inputs["spec"]
     assert rules["ingress"] == [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
     assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 5000]
 
@@ -371,11 +371,11 @@ def test_each_error(change: dict[str, Any], problem: str) -> None:
 def test_the_alias_moves_only_once_the_rollout_is_done() -> None:
     program = serve({**ARGS, "serving_alias": "serving", "serving_alias_secret": "writer"})
     job = program.one("Job", "demo-alias")
-    assert "demo" in job.options["dependencies"]
+    assert "demo-watch" in job.options["dependencies"]
     values = environment(job, "promote")
     assert (values["MODELOPS_SERVING_ALIAS"], values["MODELOPS_MODEL_URI"]) == ("serving", ARGS["model_uri"])
     assert breaks_restricted(job) == []
-    assert serve(ARGS).of("Job") == []
+    assert [other.name for other in serve(ARGS).of("Job")] == ["demo-watch"]
 
 
 def test_only_what_fetches_has_the_registrys_password() -> None:
@@ -388,7 +388,7 @@ def test_only_what_fetches_has_the_registrys_password() -> None:
     assert given == {"fetch": [{"name": "MLFLOW_TRACKING_PASSWORD", "valueFrom": reference}], "serve": []}
 
 
-def test_pods_run_where_the_arguments_say_those_of_the_smoke_test_and_the_alias_too() -> None:
+def test_pods_run_where_the_arguments_say_those_of_the_jobs_too() -> None:
     placed = {
         "node_selector": {"pool": "gpu"},
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
@@ -398,7 +398,7 @@ def test_pods_run_where_the_arguments_say_those_of_the_smoke_test_and_the_alias_
     smoke_test = {"inputs": [[0.5]], "outputs": [2.0]}
     program = serve({**ARGS, **placed, "smoke_test": smoke_test, "serving_alias": "serving"})
     workloads = [*program.of("Deployment"), *program.of("Job")]
-    assert len(workloads) == 3
+    assert len(workloads) == 4
     for workload in workloads:
         pod = workload.inputs["spec"]["template"]["spec"]
         assert pod["nodeSelector"] == {"pool": "gpu"} and pod["priorityClassName"] == "serving"

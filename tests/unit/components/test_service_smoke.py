@@ -28,24 +28,24 @@ def smoke_tested(**changes: Any) -> Program:
 def test_pods_are_replaced_only_after_the_test() -> None:
     program = smoke_tested()
     assert "demo-smoke" in program.one("Deployment").options["dependencies"]
-    assert serve(ARGS).of("Job") == []
+    assert "demo-smoke" not in [job.name for job in serve(ARGS).of("Job")]
 
 
 def test_no_service_and_no_deployment_takes_the_tested_pod_for_its_own() -> None:
     program = smoke_tested()
-    labels = program.one("Job").inputs["spec"]["template"]["metadata"]["labels"]
+    labels = program.one("Job", "demo-smoke").inputs["spec"]["template"]["metadata"]["labels"]
     for selector in (
         program.one("core/v1:Service").inputs["spec"]["selector"],
         program.one("Deployment").inputs["spec"]["selector"]["matchLabels"],
         program.one("PodDisruptionBudget").inputs["spec"]["selector"]["matchLabels"],
     ):
         assert not selector.items() <= labels.items()
-    policy = program.one("NetworkPolicy").inputs["spec"]["podSelector"]["matchLabels"]
+    policy = program.one("NetworkPolicy", "demo").inputs["spec"]["podSelector"]["matchLabels"]
     assert policy.items() <= labels.items()
 
 
 def test_the_new_version_is_a_sidecar_that_does_not_drain() -> None:
-    job = smoke_tested().one("Job")
+    job = smoke_tested().one("Job", "demo-smoke")
     server = container(job, "serve")
     assert server["restartPolicy"] == "Always"
     assert "lifecycle" not in server
@@ -56,15 +56,15 @@ def test_the_new_version_is_a_sidecar_that_does_not_drain() -> None:
 
 
 def test_the_check_knows_what_to_ask_and_what_to_expect() -> None:
-    job = smoke_tested(tolerance=0.5).one("Job")
+    job = smoke_tested(tolerance=0.5).one("Job", "demo-smoke")
     assert json.loads(environment(job, "check")["MODELOPS_SMOKE_TEST"]) == {**TEST, "tolerance": 0.5}
     assert environment(job, "check")["MODELOPS_SMOKE_URL"] == "http://127.0.0.1:8080/api/predict"
     assert container(job, "check")["image"] == UPSTREAM_IMAGES["python"]
-    assert container(smoke_tested(image="python:3").one("Job"), "check")["image"] == "python:3"
+    assert container(smoke_tested(image="python:3").one("Job", "demo-smoke"), "check")["image"] == "python:3"
 
 
 def test_a_failed_test_is_run_again_by_the_next_update() -> None:
-    job = smoke_tested().one("Job").inputs
+    job = smoke_tested().one("Job", "demo-smoke").inputs
     assert job["metadata"]["annotations"]["pulumi.com/replaceUnready"] == "true"
     assert job["spec"]["backoffLimit"] == 0
     assert "name" not in job["metadata"]

@@ -92,7 +92,7 @@ def test_pods_keep_the_restricted_profile() -> None:
 
 
 def test_the_model_comes_over_https() -> None:
-    rules = serve().one("NetworkPolicy").inputs["spec"]
+    rules = serve().one("NetworkPolicy", "demo").inputs["spec"]
     assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 443]
 
 

@@ -39,7 +39,7 @@ def test_the_servers_of_the_other_tracks_send_the_copies() -> None:
 
 
 def test_pods_may_reach_the_shadow() -> None:
-    ports = shaded().one("NetworkPolicy").inputs["spec"]["egress"][0]["ports"]
+    ports = shaded().one("NetworkPolicy", "demo").inputs["spec"]["egress"][0]["ports"]
     assert 8080 in [port["port"] for port in ports]
 
 

@@ -1,0 +1,392 @@
+"""Watches a release until it is done, or ends with the reason as soon as it can't succeed.
+
+Runs in the cluster, on Python's standard library alone, beside the smoke test (if there is one) and the Deployment of
+one track. Pulumi's provider waits for a Deployment until a deadline, and looks at a pod's main containers only: a model
+that can't be fetched, a pod that can't be scheduled or a missing Secret would cost the whole deadline and leave no
+reason. This program looks at everything that Kubernetes says about the pods, tells what it waits for by events of its
+own Job, which the provider shows, and fails with the containers' last lines.
+
+Exit code 0: every pod of the release is available. 1: it failed; the termination message says why.
+"""
+
+import json
+import os
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+JsonObject = dict[str, Any]
+
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+TERMINATION_LOG = "/dev/termination-log"
+TIMEOUT_SECONDS = 10
+POLL_SECONDS = 1.0
+TELL_SECONDS = 10.0
+"""How long it is quiet before it first says what it waits for, and between two such sentences."""
+FAILURES = 3
+"""Failures of a container that end the release: the first ones may be a dependency that isn't up yet."""
+STUCK_SECONDS = 30.0
+"""How long an image or a Secret may be missing: a registry may be restarting, another program may bring the Secret."""
+UNSCHEDULED_SECONDS = 60.0
+"""How long a pod may be without a node, or its volumes. A node that is on its way gives the whole deadline."""
+NEVER = float("inf")
+MAX_PODS = 10
+"""Pods whose events are read; the others have the same problems."""
+MAX_TEXT = 1500
+"""Characters of a container's own words; a termination message holds 4096 bytes."""
+
+STUCK = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+}
+HOPELESS = {"InvalidImageName"}
+NODE_COMES = {"TriggeredScaleUp", "Nominated", "NominatedForNode"}
+"""Events by which the Cluster Autoscaler and Karpenter tell that a pod's node is on its way."""
+NOT_STARTED = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
+
+
+class Problem(NamedTuple):
+    """Something that keeps a pod from getting ready."""
+
+    pod: str
+    """Name of the pod; empty if there is none yet."""
+    part: str
+    """What of the pod has the problem. The clock of `patience` runs while the same part of the same pod has one."""
+    text: str
+    patience: float
+    """For how many seconds the release may have this problem."""
+
+
+class State(NamedTuple):
+    """What a release looks like at one time."""
+
+    summary: str
+    done: bool = False
+    problems: tuple[Problem, ...] = ()
+    waiting_for: str = ""
+    """What pods without a problem are doing."""
+
+
+def at(obj: Any, *path: str) -> Any:
+    """The value at a path of keys, None where there is nothing."""
+    for key in path:
+        obj = obj.get(key) if isinstance(obj, dict) else None
+    return obj
+
+
+def condition(obj: JsonObject, kind: str) -> JsonObject:
+    """The status condition of that type, empty if there is none."""
+    return next((entry for entry in at(obj, "status", "conditions") or [] if entry.get("type") == kind), {})
+
+
+def containers(pod: JsonObject) -> list[JsonObject]:
+    """The statuses of all containers, in the order in which they start."""
+    return [*(at(pod, "status", "initContainerStatuses") or []), *(at(pod, "status", "containerStatuses") or [])]
+
+
+def container_problem(pod: str, status: JsonObject, final: set[int]) -> Problem | None:
+    """What is wrong with a container, if anything. `final` are the exit codes after which a retry can't help."""
+    name, waiting = status["name"], at(status, "state", "waiting") or {}
+    reason = waiting.get("reason")
+    if reason in STUCK | HOPELESS:
+        text = f"container {name}: {reason}: {short(waiting.get('message'))}"
+        return Problem(pod, name, text, 0 if reason in HOPELESS else STUCK_SECONDS)
+    running = at(status, "state", "running") is not None
+    ended = at(status, "state", "terminated") or at(status, "lastState", "terminated") or {}
+    if not ended.get("exitCode") or status.get("ready"):
+        return None
+    times = status.get("restartCount", 0) + (0 if running else 1)
+    cause = "" if ended.get("reason") in (None, "Error") else f"{ended['reason']}, "
+    count = f" for the {ordinal(times)} time" if times > 1 else ""
+    text = f"container {name} failed{count} ({cause}exit code {ended['exitCode']}): {short(ended.get('message'))}"
+    over = times >= FAILURES or ended["exitCode"] in final
+    return Problem(pod, f"{name} failed", text.rstrip(": "), 0 if over else NEVER)
+
+
+def pod_problems(pod: JsonObject, events: list[JsonObject], final: dict[str, set[int]]) -> list[Problem]:
+    """What keeps a pod from getting ready, according to its conditions, containers and events."""
+    name, scheduled = pod["metadata"]["name"], condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        comes = any(event.get("reason") in NODE_COMES for event in events)
+        text = f"it can't be scheduled: {short(scheduled.get('message'))}"
+        return [Problem(name, "node", text, NEVER if comes else UNSCHEDULED_SECONDS)]
+    statuses = containers(pod)
+    found = [container_problem(name, status, final.get(status["name"], set())) for status in statuses]
+    problems = [problem for problem in found if problem]
+    running = [status["name"] for status in statuses if at(status, "state", "running") and not status.get("ready")]
+    for container in running:
+        if said := last(events, "Unhealthy", f"{{{container}}}"):
+            problems.append(Problem(name, f"{container} ready", f"container {container} runs, but: {said}", NEVER))
+    if not any(at(status, "state", key) for status in statuses for key in ("running", "terminated")):
+        told = {reason: last(events, reason) for reason in NOT_STARTED}
+        problems += [
+            Problem(name, key, f"it can't start: {told[key]}", UNSCHEDULED_SECONDS) for key in told if told[key]
+        ]
+    return problems
+
+
+def last(events: list[JsonObject], reason: str, field: str = "") -> str:
+    """The message of the last event with that reason, about that part of the object."""
+    said = [e for e in events if e.get("reason") == reason and field in str(at(e, "involvedObject", "fieldPath"))]
+    return short(max(said, key=when).get("message")) if said else ""
+
+
+def when(event: JsonObject) -> str:
+    """When an event was last seen."""
+    return str(at(event, "series", "lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def doing(pod: JsonObject) -> str:
+    """What a pod without a problem is doing."""
+    statuses = containers(pod)
+    for status in statuses:
+        if at(status, "state", "running") is not None and not status.get("ready"):
+            return f"container {status.get('name')} is running"
+        if at(status, "state", "waiting", "reason") == "ContainerCreating":
+            return f"container {status.get('name')} is being created (its image may be on its way)"
+    return "it is starting"
+
+
+def short(text: Any) -> str:
+    """The end of a text, which is where the reason of a failure mostly stands."""
+    stripped = str(text or "").strip()
+    return stripped if len(stripped) <= MAX_TEXT else f"… {stripped[-MAX_TEXT:]}"
+
+
+def ordinal(number: int) -> str:
+    """second, third, 4th …"""
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
+
+
+class Cluster:
+    """The API server, as far as a release's account may use it."""
+
+    def __init__(self, namespace: str) -> None:
+        host = os.environ["KUBERNETES_SERVICE_HOST"]
+        host = f"[{host}]" if ":" in host else host
+        self.base = f"https://{host}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+        self.namespace = namespace
+        self.tls = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
+
+    def _call(self, group: str, path: str, body: JsonObject | None = None) -> JsonObject:
+        with open(f"{ACCOUNT}/token", encoding="ascii") as token:
+            headers = {"Authorization": f"Bearer {token.read().strip()}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.base}/{group}/namespaces/{self.namespace}/{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=self.tls) as response:
+            answer: JsonObject = json.load(response)
+        return answer
+
+    def get(self, group: str, path: str) -> JsonObject | None:
+        """An object, or None if there is none."""
+        try:
+            return self._call(group, path)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def list(self, group: str, resource: str, **selectors: str) -> list[JsonObject]:
+        """The objects that the selectors select."""
+        return self._call(group, f"{resource}?{urllib.parse.urlencode(selectors)}").get("items") or []
+
+    def tell(self, job: JsonObject, message: str) -> None:
+        """Records an event of the Job. It is a warning, because Pulumi's provider shows no others."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        event = {
+            "metadata": {"generateName": f"{job['name']}.", "namespace": self.namespace},
+            "involvedObject": {"apiVersion": "batch/v1", "kind": "Job", "namespace": self.namespace, **job},
+            "reason": "Waiting",
+            "message": message[:1000],
+            "type": "Warning",
+            "source": {"component": "modelops-watch"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        self._call("api/v1", "events", event)
+
+
+class Release:
+    """One version of a track: its smoke test and its Deployment, told by the label of their release."""
+
+    def __init__(self, cluster: Any, settings: JsonObject) -> None:
+        self.cluster, self.settings = cluster, settings
+        self.final = {name: set(codes) for name, codes in settings.get("final_exit_codes", {}).items()}
+
+    def smoke_test(self) -> State:
+        """The state of the smoke test."""
+        label = f"{self.settings['label']}={self.settings['release']}"
+        jobs = self.cluster.list("apis/batch/v1", "jobs", labelSelector=label)
+        job = max(jobs, key=lambda entry: str(at(entry, "metadata", "creationTimestamp")), default=None)
+        if job is None:
+            return State("the smoke test isn't there yet")
+        if condition(job, "Complete").get("status") == "True":
+            return State("the smoke test passed", done=True)
+        selector = f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+        pods = self.cluster.list("api/v1", "pods", labelSelector=selector)
+        problems, waiting_for = self._pods(pods)
+        if not pods and (said := last(self._events(job), "FailedCreate")):
+            problems = (Problem("", "pods", said, STUCK_SECONDS),)
+        failed = condition(job, "Failed")
+        if failed.get("status") == "True" and all(problem.patience for problem in problems):
+            reasons = [problem.text for problem in problems] or [short(failed.get("message"))]
+            problems = (Problem("", "smoke test", "; ".join(reasons), 0),)
+        return State("the smoke test isn't done", problems=problems, waiting_for=waiting_for)
+
+    def rollout(self) -> State:
+        """The state of the Deployment."""
+        name = self.settings["deployment"]
+        deployment = self.cluster.get("apis/apps/v1", f"deployments/{name}")
+        found = at(deployment, "metadata", "labels") or {}
+        if deployment is None or found.get(self.settings["label"]) != self.settings["release"]:
+            return State(f"Deployment {name} isn't updated yet")
+        status, wanted = deployment.get("status") or {}, at(deployment, "spec", "replicas")
+        wanted = 1 if wanted is None else wanted
+        counts = [status.get(key, 0) for key in ("updatedReplicas", "availableReplicas", "replicas")]
+        if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
+            return State(f"Deployment {name} isn't observed yet")
+        if counts == [wanted] * 3:
+            return State(f"{wanted} of {wanted} pods are available", done=True)
+        pods = self._pods_of(deployment)
+        ready = sum(condition(pod, "Ready").get("status") == "True" for pod in pods)
+        problems, waiting_for = self._pods(pods)
+        forbidden = condition(deployment, "ReplicaFailure")
+        if forbidden.get("status") == "True":
+            problems = (*problems, Problem("", "pods", short(forbidden.get("message")), STUCK_SECONDS))
+        if ready == wanted:
+            waiting_for = "the pods of the version before are leaving"
+        return State(f"{ready} of {wanted} pods are ready", problems=problems, waiting_for=waiting_for)
+
+    def _pods_of(self, deployment: JsonObject) -> list[JsonObject]:
+        """The pods of the Deployment's current revision."""
+        labels = at(deployment, "spec", "selector", "matchLabels") or {}
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        revision = at(deployment, "metadata", "annotations", "deployment.kubernetes.io/revision")
+        current = {
+            at(entry, "metadata", "labels", "pod-template-hash")
+            for entry in self.cluster.list("apis/apps/v1", "replicasets", labelSelector=selector)
+            if at(entry, "metadata", "annotations", "deployment.kubernetes.io/revision") == revision
+        }
+        pods = self.cluster.list("api/v1", "pods", labelSelector=selector)
+        return [
+            pod
+            for pod in pods
+            if at(pod, "metadata", "labels", "pod-template-hash") in current
+            and not at(pod, "metadata", "deletionTimestamp")
+        ]
+
+    def _pods(self, pods: list[JsonObject]) -> tuple[tuple[Problem, ...], str]:
+        """The problems of the pods, and what one without any is doing."""
+        pending = [pod for pod in pods if condition(pod, "Ready").get("status") != "True"][:MAX_PODS]
+        problems = [problem for pod in pending for problem in pod_problems(pod, self._events(pod), self.final)]
+        doings = [f"pod {pod['metadata']['name']}: {doing(pod)}" for pod in pending]
+        return tuple(problems), doings[0] if doings else ""
+
+    def _events(self, obj: JsonObject) -> list[JsonObject]:
+        """The events of an object."""
+        selector = f"involvedObject.uid={obj['metadata']['uid']}"
+        events: list[JsonObject] = self.cluster.list("api/v1", "events", fieldSelector=selector)
+        return events
+
+
+class Watch:
+    """What was seen so far, so that problems can be timed and nothing is said twice."""
+
+    def __init__(self, tell: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+        self.tell, self.now = tell, now
+        self.began = self.told_at = now()
+        self.told = ""
+        self.since: dict[tuple[str, str], float] = {}
+
+    def verdict(self, state: State, deadline_seconds: float) -> str | None:
+        """Why the release failed: something lasts longer than it may, or time is up. None while there is hope."""
+        moment = self.now()
+        parts = {(problem.pod, problem.part): problem for problem in state.problems}
+        self.since = {part: self.since.get(part, moment) for part in parts}
+        over = [problem for part, problem in parts.items() if moment - self.since[part] >= problem.patience]
+        if over:
+            return f"{state.summary}. {described(over)}"
+        waited = moment - self.began
+        if waited >= deadline_seconds:
+            said = described(state.problems) or state.waiting_for or "nothing was said about it"
+            return f"{state.summary} after {waited:.0f} s. {said}"
+        return None
+
+    def report(self, state: State) -> None:
+        """Says what the release waits for: a problem as soon as it is there, anything else from time to time."""
+        said = f"{state.summary}. {described(state.problems) or state.waiting_for}".rstrip(". ")
+        moment = self.now()
+        quiet = moment - self.told_at < TELL_SECONDS
+        if said != self.told and (state.problems or not quiet):
+            self.told, self.told_at = said, moment
+            self.tell(said)
+
+
+def described(problems: Iterable[Problem]) -> str:
+    """The problems and the pods that have them, each text once."""
+    where: dict[str, list[str]] = {}
+    for problem in problems:
+        where.setdefault(problem.text, []).append(problem.pod)
+    return "; ".join(f"{pods_called(pods)}{text}" for text, pods in where.items())
+
+
+def pods_called(pods: list[str]) -> str:
+    """How a sentence about the pods begins."""
+    if len(pods) > 1:
+        return f"{len(pods)} pods: "
+    return f"pod {pods[0]}: " if pods[0] else ""
+
+
+def follow(look: Callable[[], State], watch: Watch, deadline_seconds: float) -> str | None:
+    """Looks until `look` finds it done (None) or there is a reason why it never will be."""
+    state = State("nothing was seen")
+    while True:
+        try:
+            state = look()
+        except (OSError, ValueError) as error:
+            state = state._replace(done=False, problems=(), waiting_for=f"the API server doesn't answer: {error}")
+        if state.done:
+            print(state.summary, flush=True)
+            return None
+        if reason := watch.verdict(state, deadline_seconds):
+            return reason
+        watch.report(state)
+        time.sleep(POLL_SECONDS)
+
+
+def main() -> None:
+    settings = json.loads(os.environ["MODELOPS_WATCH"])
+    job = {"name": os.environ["MODELOPS_JOB_NAME"], "uid": os.environ["MODELOPS_JOB_UID"]}
+    cluster = Cluster(settings["namespace"])
+    release = Release(cluster, settings)
+
+    def tell(said: str) -> None:
+        print(said, flush=True)
+        try:
+            cluster.tell(job, said)
+        except OSError as error:
+            print(f"the event couldn't be recorded: {error}", file=sys.stderr, flush=True)
+
+    stages = {"smoke_test": release.smoke_test, "rollout": release.rollout}
+    for stage, seconds in settings["deadline_seconds"].items():
+        reason = follow(stages[stage], Watch(tell), seconds)
+        if reason:
+            print(reason, file=sys.stderr, flush=True)
+            with open(TERMINATION_LOG, "w", encoding="utf-8") as message:
+                message.write(reason.encode()[:4000].decode(errors="ignore"))
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The watch: a Job that waits for a track's release, and fails with the reason as soon as it can't succeed.
+
+Pulumi's provider would wait for the Deployment until a deadline, and sees no init container, Secret or node. So the
+Deployment isn't waited for, and what needs its pods waits for the Job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.outputs import merged, short_hash, timeouts, with_dependencies
+from modelops.core.run_id import canonical_json
+from modelops.kubernetes.access import grant, service_account
+from modelops.kubernetes.jobs import STOPPED, egress_only_policy, failure_policy
+from modelops.kubernetes.labels import standard_labels
+from modelops.kubernetes.network import API_SERVER_PORTS
+from modelops.kubernetes.pods import (
+    DefaultResources,
+    as_document,
+    container,
+    field_variable,
+    mount,
+    name_of,
+    pod_template,
+    resource_requirements,
+    scratch,
+)
+from modelops.serving.args import ModelServiceArgs, runtime_image
+
+RELEASE = "modelops.dev/release"
+"""Label of a Deployment and its smoke test, by which the watch tells them from those of the version before."""
+FINAL_FETCH_CODES = (2,)
+"""Exit codes of `modelops-fetch` after which a retry can't help."""
+MARGIN_SECONDS = 30
+_PROGRAM = "release-watch"
+_DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
+
+
+def release_of(spec: pulumi.Input[k8s.apps.v1.DeploymentSpecArgs]) -> pulumi.Output[str]:
+    """The release that a Deployment with this spec is."""
+    document: pulumi.Output[Any] = pulumi.Output.from_input(spec).apply(as_document)
+    return document.apply(lambda known: short_hash(canonical_json(known)))
+
+
+def watch(
+    name: str,
+    args: ModelServiceArgs,
+    release: pulumi.Input[str],
+    seconds: dict[str, int],
+    opts: pulumi.ResourceOptions,
+) -> k8s.batch.v1.Job:
+    """The Job for the Deployment `name`, which Pulumi names, since another release makes another Job.
+
+    `seconds` has how long each stage may take: `smoke_test`, if there is one, and `rollout`.
+    """
+    namespace, program = args["namespace"], f"{name}-watch"
+    labels = standard_labels(_PROGRAM, _PROGRAM, name)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=program, namespace=namespace, labels=labels)
+    account = service_account(program, metadata, opts)
+    binding = grant(program, metadata, _rules(name), name_of(account), opts)
+    egress_only_policy(program, _PROGRAM, name, namespace, opts, *API_SERVER_PORTS)
+    settings = {
+        "namespace": namespace,
+        "deployment": name,
+        "label": RELEASE,
+        "release": release,
+        "deadline_seconds": seconds,
+        "final_exit_codes": {} if "fetch_command" in args else {"fetch": FINAL_FETCH_CODES},
+    }
+    watcher = container(
+        "watch",
+        runtime_image(args),
+        variables={"MODELOPS_WATCH": pulumi.Output.json_dumps(settings, sort_keys=True)},
+        secrets=[
+            field_variable("MODELOPS_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
+            field_variable("MODELOPS_JOB_UID", "metadata.labels['batch.kubernetes.io/controller-uid']"),
+        ],
+        command=["python3", "-c", asset("serving/assets/watch.py")],
+        resources=resource_requirements(None, _DEFAULT_RESOURCES),
+        volume_mounts=[mount("tmp", "/tmp")],
+    )
+    account_name = with_dependencies(program, account, binding)
+    template = pod_template(
+        labels, account_name, [watcher], args, token=True, restart_policy="Never", volumes=[scratch()]
+    )
+    deadline = sum(seconds.values()) + MARGIN_SECONDS
+    return k8s.batch.v1.Job(
+        program,
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            namespace=namespace,
+            labels=labels,
+            # The next `pulumi up` looks at a failed release again, by a new Job.
+            annotations={"pulumi.com/replaceUnready": "true"},
+        ),
+        spec=k8s.batch.v1.JobSpecArgs(
+            backoff_limit=0,
+            active_deadline_seconds=deadline,
+            pod_failure_policy=failure_policy(final=(), uncounted=(STOPPED,)),
+            template=template,
+        ),
+        opts=merged(opts, custom_timeouts=timeouts(deadline + MARGIN_SECONDS)),
+    )
+
+
+def _rules(deployment: str) -> list[k8s.rbac.v1.PolicyRuleArgs]:
+    rule = k8s.rbac.v1.PolicyRuleArgs
+    return [
+        rule(api_groups=["apps"], resources=["deployments"], resource_names=[deployment], verbs=["get"]),
+        rule(api_groups=["apps"], resources=["replicasets"], verbs=["list"]),
+        rule(api_groups=["batch"], resources=["jobs"], verbs=["list"]),
+        rule(api_groups=[""], resources=["pods"], verbs=["list"]),
+        rule(api_groups=[""], resources=["events"], verbs=["list", "create"]),
+    ]
