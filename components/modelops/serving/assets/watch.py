@@ -94,6 +94,11 @@ def containers(pod: JsonObject) -> list[JsonObject]:
     return [*(at(pod, "status", "initContainerStatuses") or []), *(at(pod, "status", "containerStatuses") or [])]
 
 
+def runs(status: JsonObject) -> bool:
+    """Whether a container runs now."""
+    return at(status, "state", "running") is not None
+
+
 def container_problem(pod: str, status: JsonObject, final: set[int]) -> Problem | None:
     """What is wrong with a container, if anything. `final` are the exit codes after which a retry can't help."""
     name, waiting = status["name"], at(status, "state", "waiting") or {}
@@ -101,11 +106,10 @@ def container_problem(pod: str, status: JsonObject, final: set[int]) -> Problem 
     if reason in STUCK | HOPELESS:
         text = f"container {name}: {reason}: {short(waiting.get('message'))}"
         return Problem(pod, name, text, 0 if reason in HOPELESS else STUCK_SECONDS)
-    running = at(status, "state", "running") is not None
     ended = at(status, "state", "terminated") or at(status, "lastState", "terminated") or {}
     if not ended.get("exitCode") or status.get("ready"):
         return None
-    times = status.get("restartCount", 0) + (0 if running else 1)
+    times = status.get("restartCount", 0) + (0 if runs(status) else 1)
     cause = "" if ended.get("reason") in (None, "Error") else f"{ended['reason']}, "
     count = f" for the {ordinal(times)} time" if times > 1 else ""
     text = f"container {name} failed{count} ({cause}exit code {ended['exitCode']}): {short(ended.get('message'))}"
@@ -123,11 +127,11 @@ def pod_problems(pod: JsonObject, events: list[JsonObject], final: dict[str, set
     statuses = containers(pod)
     found = [container_problem(name, status, final.get(status["name"], set())) for status in statuses]
     problems = [problem for problem in found if problem]
-    running = [status["name"] for status in statuses if at(status, "state", "running") and not status.get("ready")]
+    running = [status["name"] for status in statuses if runs(status) and not status.get("ready")]
     for container in running:
         if said := last(events, "Unhealthy", f"{{{container}}}"):
             problems.append(Problem(name, f"{container} ready", f"container {container} runs, but: {said}", NEVER))
-    if not any(at(status, "state", key) for status in statuses for key in ("running", "terminated")):
+    if not any(runs(status) or at(status, "state", "terminated") for status in statuses):
         told = {reason: last(events, reason) for reason in NOT_STARTED}
         problems += [
             Problem(name, key, f"it can't start: {told[key]}", UNSCHEDULED_SECONDS) for key in told if told[key]
@@ -150,7 +154,7 @@ def doing(pod: JsonObject) -> str:
     """What a pod without a problem is doing."""
     statuses = containers(pod)
     for status in statuses:
-        if at(status, "state", "running") is not None and not status.get("ready"):
+        if runs(status) and not status.get("ready"):
             return f"container {status.get('name')} is running"
         if at(status, "state", "waiting", "reason") == "ContainerCreating":
             return f"container {status.get('name')} is being created (its image may be on its way)"
@@ -378,10 +382,9 @@ def main() -> None:
         except OSError as error:
             print(f"the event couldn't be recorded: {error}", file=sys.stderr, flush=True)
 
-    stages = {"smoke_test": release.smoke_test, "rollout": release.rollout}
-    for stage, seconds in settings["deadline_seconds"].items():
-        reason = follow(stages[stage], Watch(tell), seconds)
-        if reason:
+    deadlines = settings["deadline_seconds"]
+    for stage, look in (("smoke_test", release.smoke_test), ("rollout", release.rollout)):
+        if stage in deadlines and (reason := follow(look, Watch(tell), deadlines[stage])):
             print(reason, file=sys.stderr, flush=True)
             with open(TERMINATION_LOG, "w", encoding="utf-8") as message:
                 message.write(reason.encode()[:4000].decode(errors="ignore"))

@@ -27,13 +27,20 @@ class Waiter:
         self._discovery = discovery
         self._cancelled = cancelled
 
-    def until_ready(self, awaiter: Awaiter, *, timeout_seconds: float, status: Status) -> None:
-        """Return when the object is ready. Raises PartialFailure when it fails, time is up, or on cancellation."""
+    def until_ready(self, awaiter: Awaiter, *, timeout_seconds: float, status: Status, warn: Status) -> None:
+        """Return when the object is ready. Raises PartialFailure when it fails, time is up, or on cancellation.
+
+        Meanwhile warnings that the cluster records about the object are passed to `warn`.
+        """
         view = View()
         feeds = awaiter.feeds()
         self._follow_self(view, awaiter.first)
         for feed in feeds:
-            self._follow(view, feed, awaiter)
+            self._follow(view, feed, awaiter.first, awaiter.observe)
+        events = Feed(
+            "events", "v1", "Event", field_selector=f"involvedObject.uid={at(awaiter.first, 'metadata', 'uid')}"
+        )
+        self._follow(view, events, awaiter.first, lambda _feed, event: _pass_on(event, warn))
         try:
             self._wait_ready(view, awaiter, [_SELF, *(feed.name for feed in feeds)], timeout_seconds, status)
         finally:
@@ -112,18 +119,24 @@ class Waiter:
         gvk = kinds.of_object({"apiVersion": feed.api_version, "kind": feed.kind})
         return self._discovery.lookup(gvk).collection(annotations.namespace(obj))
 
-    def _follow(self, view: View, feed: Feed, awaiter: Awaiter) -> None:
+    def _follow(self, view: View, feed: Feed, obj: Object, observe: Callable[[str, Object], None]) -> None:
         try:
-            path = self._collection(feed, awaiter.first)
+            path = self._collection(feed, obj)
         except (NoMatchError, Unreachable, ApiError):
             view.replace(feed.name, [])
             return
-        Follower(view, feed.name, self._client, path, feed.label_selector, feed.field_selector, awaiter.observe).start()
+        Follower(view, feed.name, self._client, path, feed.label_selector, feed.field_selector, observe).start()
 
 
 def waiter_for(cluster: Cluster) -> Waiter:
     """A waiter on `cluster`. Raises Unreachable."""
     return Waiter(cluster.client, cluster.discovery, cluster.cancelled)
+
+
+def _pass_on(event: Object, warn: Status) -> None:
+    """Passes a warning on. Other events are left out, as in the official provider."""
+    if event.get("type") == "Warning":
+        warn(f"{event.get('reason')}: {event.get('message')}")
 
 
 def _finalizers(obj: Object) -> list[str]:

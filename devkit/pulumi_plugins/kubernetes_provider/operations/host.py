@@ -35,6 +35,10 @@ class Host:
             self._last_status[urn] = message
         self._log(engine_pb2.INFO, urn, message, ephemeral=True)
 
+    def status_warning(self, urn: str, message: str) -> None:
+        """A warning about the current activity, shown in the progress line."""
+        self._log(engine_pb2.WARNING, urn, message, ephemeral=True)
+
     def _log(
         self, severity: "engine_pb2.LogSeverity.ValueType", urn: str, message: str, *, ephemeral: bool = False
     ) -> None:

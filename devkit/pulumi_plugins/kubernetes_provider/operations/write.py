@@ -185,7 +185,10 @@ class Writer:
         if awaiter is not None:
             seconds = annotations.timeout_seconds(inputs, timeout, awaiter.default_timeout_seconds)
             waiter_for(self._cluster).until_ready(
-                awaiter, timeout_seconds=seconds, status=lambda line: self._host.status(resource.urn, line)
+                awaiter,
+                timeout_seconds=seconds,
+                status=lambda line: self._host.status(resource.urn, line),
+                warn=lambda line: self._host.status_warning(resource.urn, line),
             )
         if kinds.is_crd(inputs):
             self._wait_established(written)

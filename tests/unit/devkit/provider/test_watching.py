@@ -30,10 +30,14 @@ class RecordedServer:
         self._states = states
         self._forbidden = forbidden
         self._gone = 0
+        self._events = [
+            {"metadata": {"name": "a"}, "type": "Warning", "reason": "Waiting", "message": "for a node"},
+            {"metadata": {"name": "b"}, "type": "Normal", "reason": "Pulled", "message": "the image"},
+        ]
 
     def get(self, path: str) -> Object:
         if path == "/api/v1":
-            kinds = [("pods", "Pod"), ("secrets", "Secret")]
+            kinds = [("pods", "Pod"), ("secrets", "Secret"), ("events", "Event")]
             return {"resources": [{"name": name, "kind": kind, "namespaced": True} for name, kind in kinds]}
         self._gone += 1
         if self._gone > 2:
@@ -43,6 +47,14 @@ class RecordedServer:
     def list_objects(self, path: str, **selectors: str) -> Object:
         if path.split("/")[-1] in self._forbidden:
             raise ApiError(403, "forbidden")
+        if path.endswith("/events"):
+            assert selectors["field_selector"] == "involvedObject.uid=u"
+            return {
+                "kind": "EventList",
+                "apiVersion": "v1",
+                "metadata": {"resourceVersion": "9"},
+                "items": self._events,
+            }
         items = [_object(self._states[0])]
         return {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}
 
@@ -71,14 +83,24 @@ def _waiter(server: Any, cancelled: threading.Event | None = None) -> Waiter:
 def test_a_wait_ends_when_the_object_is_ready() -> None:
     said: list[str] = []
     server = RecordedServer(["starting", "nearly", "ready"])
-    _waiter(server).until_ready(StateAwaiter(_object("starting")), timeout_seconds=30, status=said.append)
+    _waiter(server).until_ready(StateAwaiter(_object("starting")), timeout_seconds=30, status=said.append, warn=print)
     assert set(said) <= {"starting", "nearly"}
+
+
+def test_warnings_about_the_object_are_shown_while_it_is_waited_for() -> None:
+    said: list[str] = []
+    waiter, awaiter = _waiter(RecordedServer(["starting"])), StateAwaiter(_object("starting"))
+    with pytest.raises(PartialFailure):
+        waiter.until_ready(awaiter, timeout_seconds=1, status=print, warn=said.append)
+    assert said == ["Waiting: for a node"]
 
 
 def test_a_wait_ends_at_once_when_the_object_fails() -> None:
     with pytest.raises(PartialFailure) as raised:
         awaiter = StateAwaiter(_object("starting"))
-        _waiter(RecordedServer(["starting", "failed"])).until_ready(awaiter, timeout_seconds=30, status=print)
+        _waiter(RecordedServer(["starting", "failed"])).until_ready(
+            awaiter, timeout_seconds=30, status=print, warn=print
+        )
     assert raised.value.reasons == ["it is failed"] and raised.value.object["state"] == "failed"
 
 
@@ -89,12 +111,12 @@ def test_a_wait_ends_when_time_is_up_or_when_cancelled() -> None:
             event.set()
         with pytest.raises(PartialFailure, match=message):
             waiter = _waiter(RecordedServer(["starting"]), event)
-            waiter.until_ready(StateAwaiter(_object("starting")), timeout_seconds=0.3, status=print)
+            waiter.until_ready(StateAwaiter(_object("starting")), timeout_seconds=0.3, status=print, warn=print)
 
 
 def test_related_objects_that_may_not_be_seen_do_not_stop_a_wait() -> None:
     server = RecordedServer(["ready"], forbidden=("secrets",))
-    _waiter(server).until_ready(StateAwaiter(_object("starting")), timeout_seconds=30, status=print)
+    _waiter(server).until_ready(StateAwaiter(_object("starting")), timeout_seconds=30, status=print, warn=print)
 
 
 def test_a_deletion_ends_when_the_object_is_gone() -> None:

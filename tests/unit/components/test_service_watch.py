@@ -1,0 +1,368 @@
+"""ModelService: the Job that watches a release."""
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from modelops.serving.assets import watch
+from tests.unit.components.harness import breaks_restricted, environment
+from tests.unit.components.service import ARGS, serve
+
+
+def settings_of(program: Any, name: str = "demo-watch") -> Any:
+    return json.loads(environment(program.one("Job", name), "watch")["MODELOPS_WATCH"])
+
+
+def test_the_watch_waits_in_the_place_of_the_provider() -> None:
+    program = serve(ARGS)
+    deployment, job = program.one("Deployment"), program.one("Job", "demo-watch")
+    assert deployment.inputs["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
+    assert "demo-watch" in program.one("core/v1:Service").options["dependencies"]
+    assert breaks_restricted(job) == []
+
+
+def test_the_watch_knows_the_deployment_by_its_release() -> None:
+    program = serve(ARGS)
+    settings = settings_of(program)
+    labels = program.one("Deployment").inputs["metadata"]["labels"]
+    assert (settings["deployment"], labels[settings["label"]]) == ("demo", settings["release"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model_uri": "models:/linear@run-ba9876543210"}, {"replicas": 3}, {"drain_seconds": 20}],
+)
+def test_another_release_is_watched_again(change: dict[str, Any]) -> None:
+    assert settings_of(serve(ARGS)) == settings_of(serve(ARGS))
+    assert settings_of(serve({**ARGS, **change}))["release"] != settings_of(serve(ARGS))["release"]
+
+
+def test_the_preview_knows_the_release_where_it_knows_the_arguments() -> None:
+    assert settings_of(serve(ARGS, preview=True)) == settings_of(serve(ARGS))
+    late = serve({**ARGS, "image": pulumi.Output.from_input("image").apply(lambda image: image)})
+    assert settings_of(late)["release"]
+
+
+def test_a_smoke_test_is_watched_before_the_rollout() -> None:
+    program = serve({**ARGS, "smoke_test": {"inputs": [[0.5]], "outputs": [2.0]}})
+    settings = settings_of(program)
+    assert settings["deadline_seconds"].keys() == {"smoke_test", "rollout"}
+    assert program.one("Job", "demo-smoke").inputs["metadata"]["labels"][settings["label"]] == settings["release"]
+
+
+def test_the_watch_may_read_pods_and_tell_of_them_and_nothing_else() -> None:
+    rules = serve(ARGS).one("rbac.authorization.k8s.io/v1:Role", "demo-watch").inputs["rules"]
+    allowed = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+    assert allowed == {
+        ("deployments", "get"),
+        ("replicasets", "list"),
+        ("jobs", "list"),
+        ("pods", "list"),
+        ("events", "list"),
+        ("events", "create"),
+    }
+
+
+def test_only_the_own_fetcher_has_codes_that_are_final() -> None:
+    assert settings_of(serve(ARGS))["final_exit_codes"] == {"fetch": [2]}
+    assert settings_of(serve({**ARGS, "fetch_command": ["fetch-it"]}))["final_exit_codes"] == {}
+
+
+def test_every_track_has_a_watch_of_its_own() -> None:
+    canary = {"model_uri": "models:/linear@run-ba9876543210", "weight_percent": 10, "tolerance_points": 30}
+    program = serve({**ARGS, "canary": canary})
+    assert settings_of(program)["deployment"] == "demo"
+    assert settings_of(program, "demo-canary-watch")["deployment"] == "demo-canary"
+
+
+def test_without_the_watch_pulumi_waits() -> None:
+    program = serve({**ARGS, "rollout": {"watch": False}})
+    assert program.of("Job") == [] and program.of("Role") == []
+    assert "annotations" not in program.one("Deployment").inputs["metadata"]
+    assert "demo" in program.one("core/v1:Service").options["dependencies"]
+
+
+# --- The program ---
+
+POD: dict[str, Any] = {
+    "metadata": {"name": "demo-1", "uid": "pod-1", "labels": {"pod-template-hash": "new"}},
+    "status": {"conditions": [{"type": "PodScheduled", "status": "True"}]},
+}
+
+
+def pod(*containers: dict[str, Any], init: tuple[dict[str, Any], ...] = (), **changes: Any) -> dict[str, Any]:
+    status = {**POD["status"], "initContainerStatuses": list(init), "containerStatuses": list(containers), **changes}
+    return {**POD, "status": status}
+
+
+def container(name: str = "serve", *, restarts: int = 0, ready: bool = False, last: Any = None, **state: Any) -> Any:
+    return {
+        "name": name,
+        "ready": ready,
+        "restartCount": restarts,
+        "state": state,
+        "lastState": {"terminated": last} if last else {},
+    }
+
+
+def ended(code: int, message: str = "", reason: str = "Error") -> dict[str, Any]:
+    return {"exitCode": code, "message": message, "reason": reason}
+
+
+UNSCHEDULABLE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/1 nodes are available: 1 Insufficient cpu.",
+}
+STARTING = container(waiting={"reason": "PodInitializing"})
+
+
+class FakeCluster:
+    """Answers as the API server would, about one Deployment."""
+
+    def __init__(self, pods: list[Any], events: tuple[Any, ...] = (), **deployment: Any) -> None:
+        self.pods, self.events, self.jobs = pods, events, deployment.pop("jobs", [])
+        revision = {"deployment.kubernetes.io/revision": "2"}
+        self.deployment = {
+            "metadata": {"name": "demo", "generation": 2, "labels": {"release": "r2"}, "annotations": revision},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"track": "stable"}}},
+            "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 1},
+        }
+        for part, fields in deployment.items():
+            self.deployment[part] |= fields
+        self.replica_sets = [{"metadata": {"labels": {"pod-template-hash": "new"}, "annotations": revision}}]
+
+    def get(self, _group: str, _path: str) -> Any:
+        return self.deployment
+
+    def list(self, _group: str, resource: str, **_selectors: str) -> Any:
+        return {"pods": self.pods, "events": self.events, "replicasets": self.replica_sets, "jobs": self.jobs}[resource]
+
+
+def release(cluster: FakeCluster) -> watch.Release:
+    settings = {"label": "release", "release": "r2", "deployment": "demo", "final_exit_codes": {"fetch": [2]}}
+    return watch.Release(cluster, settings)
+
+
+class Told:
+    """A watch whose clock stands at `second`."""
+
+    def __init__(self) -> None:
+        self.second, self.said = 0.0, list[str]()
+        self.watch = watch.Watch(self.said.append, lambda: self.second)
+
+    def after(self, seconds: float, state: watch.State, deadline: float = 600) -> str | None:
+        self.second += seconds
+        reason = self.watch.verdict(state, deadline)
+        if reason is None:
+            self.watch.report(state)
+        return reason
+
+
+def test_a_rollout_is_done_once_every_pod_is_of_the_release_and_available() -> None:
+    whole = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
+    assert release(FakeCluster([], status=whole)).rollout().done
+    for field in whole:
+        assert not release(FakeCluster([], status={**whole, field: 1})).rollout().done
+    assert not release(FakeCluster([], status={**whole, "replicas": 3})).rollout().done
+
+
+@pytest.mark.parametrize(
+    "before",
+    [{"metadata": {"labels": {"release": "r1"}}}, {"status": {"observedGeneration": 1}}, {"metadata": {"labels": {}}}],
+)
+def test_the_version_before_is_not_taken_for_the_release(before: Any) -> None:
+    whole = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
+    cluster = FakeCluster([], **{"status": whole | before.get("status", {}), "metadata": before.get("metadata", {})})
+    state = release(cluster).rollout()
+    assert not state.done and state.problems == ()
+
+
+def test_a_service_without_pods_is_done_at_once() -> None:
+    nothing = {"replicas": 0, "updatedReplicas": 0, "availableReplicas": 0}
+    assert release(FakeCluster([], spec={"replicas": 0}, status=nothing)).rollout().done
+
+
+FATAL = {
+    "a model that can't be fetched": (
+        pod(STARTING, init=(container("fetch", terminated=ended(2, "error: no version has the alias champion")),)),
+        0,
+        "pod demo-1: container fetch failed (exit code 2): error: no version has the alias champion",
+    ),
+    "a crash loop": (
+        pod(container(restarts=2, waiting={"reason": "CrashLoopBackOff"}, last=ended(1, "ImportError: no torch"))),
+        0,
+        "pod demo-1: container serve failed for the third time (exit code 1): ImportError: no torch",
+    ),
+    "a killed container": (
+        pod(container(restarts=3, running={}, last=ended(137, reason="OOMKilled"))),
+        0,
+        "pod demo-1: container serve failed for the third time (OOMKilled, exit code 137)",
+    ),
+    "a name that is no image": (
+        pod(container(waiting={"reason": "InvalidImageName", "message": "couldn't parse image name"})),
+        0,
+        "pod demo-1: container serve: InvalidImageName: couldn't parse image name",
+    ),
+    "an image that isn't there": (
+        pod(container(waiting={"reason": "ImagePullBackOff", "message": "x/y:1: not found"})),
+        watch.STUCK_SECONDS,
+        "pod demo-1: container serve: ImagePullBackOff: x/y:1: not found",
+    ),
+    "a missing Secret": (
+        pod(STARTING, init=(container("fetch", waiting={"reason": "CreateContainerConfigError", "message": "no s"}),)),
+        watch.STUCK_SECONDS,
+        "pod demo-1: container fetch: CreateContainerConfigError: no s",
+    ),
+    "no node": (
+        pod(conditions=[UNSCHEDULABLE]),
+        watch.UNSCHEDULED_SECONDS,
+        "pod demo-1: it can't be scheduled: 0/1 nodes are available: 1 Insufficient cpu.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("found", "patience", "said"), FATAL.values(), ids=FATAL.keys())
+def test_a_release_that_cannot_succeed_ends_with_the_reason(found: Any, patience: float, said: str) -> None:
+    state, told = release(FakeCluster([found])).rollout(), Told()
+    if patience:
+        assert told.after(0, state) is None
+        assert told.said == [f"0 of 2 pods are ready. {said}".rstrip(".")]
+        assert told.after(patience - 1, state) is None
+    assert told.after(1, state) == f"0 of 2 pods are ready. {said}"
+
+
+RECOVERING = {
+    "the first failure of a server": pod(container(waiting={"reason": "CrashLoopBackOff"}, last=ended(1, "not yet"))),
+    "a fetch that may be tried again": pod(STARTING, init=(container("fetch", terminated=ended(1, "502")),)),
+}
+
+
+@pytest.mark.parametrize("found", RECOVERING.values(), ids=RECOVERING.keys())
+def test_what_may_still_come_right_is_told_and_waited_for(found: Any) -> None:
+    state, told = release(FakeCluster([found])).rollout(), Told()
+    assert told.after(0, state) is None and told.after(500, state) is None
+    assert len(told.said) == 1 and "failed (exit code 1)" in told.said[0]
+
+
+def test_a_container_that_recovered_is_no_problem() -> None:
+    found = pod(container(restarts=5, running={}, ready=True, last=ended(1)))
+    assert release(FakeCluster([found])).rollout().problems == ()
+
+
+def test_patience_begins_anew_when_a_problem_is_gone_for_a_while() -> None:
+    told = Told()
+    missing = release(FakeCluster([pod(container(waiting={"reason": "ErrImagePull", "message": "502"}))])).rollout()
+    pulled = release(FakeCluster([pod(container(running={}))])).rollout()
+    for state in (missing, pulled, missing):
+        assert told.after(watch.STUCK_SECONDS - 1, state) is None
+
+
+def event(reason: str, message: str, field: str = "", seen: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    where = {"uid": "pod-1", "fieldPath": field}
+    return {"reason": reason, "message": message, "involvedObject": where, "lastTimestamp": seen}
+
+
+@pytest.mark.parametrize("scaler", ["TriggeredScaleUp", "Nominated"])
+def test_a_node_that_is_on_its_way_is_waited_for(scaler: str) -> None:
+    cluster, told = FakeCluster([pod(conditions=[UNSCHEDULABLE])], (event(scaler, "a node comes"),)), Told()
+    for _ in range(5):
+        assert told.after(100, release(cluster).rollout()) is None
+
+
+def test_a_volume_that_cannot_be_mounted_is_told() -> None:
+    creating = pod(container(waiting={"reason": "ContainerCreating"}))
+    events = (event("FailedMount", 'secret "tls" not found'), event("Scheduled", "to node-1"))
+    state, told = release(FakeCluster([creating], events)).rollout(), Told()
+    assert told.after(0, state) is None
+    reason = told.after(watch.UNSCHEDULED_SECONDS, state)
+    assert reason == '0 of 2 pods are ready. pod demo-1: it can\'t start: secret "tls" not found'
+
+
+def test_the_deadline_says_what_the_probe_said_last() -> None:
+    running = pod(container(running={}))
+    events = (
+        event("Unhealthy", "HTTP probe failed with statuscode: 404", "spec.containers{serve}", "2026-01-01T00:00:01Z"),
+        event("Unhealthy", "HTTP probe failed with statuscode: 503", "spec.containers{serve}", "2026-01-01T00:00:09Z"),
+        event("Unhealthy", "of another container", "spec.containers{metrics}", "2026-01-01T00:00:10Z"),
+    )
+    told = Told()
+    reason = told.after(600, release(FakeCluster([running], events)).rollout())
+    probe = "pod demo-1: container serve runs, but: HTTP probe failed with statuscode: 503"
+    assert reason == f"0 of 2 pods are ready after 600 s. {probe}"
+
+
+def test_while_it_waits_it_says_what_for_and_says_nothing_twice() -> None:
+    fetching = release(FakeCluster([pod(STARTING, init=(container("fetch", running={}),))])).rollout()
+    told = Told()
+    for _ in range(60):
+        assert told.after(1, fetching) is None
+    assert told.said == ["0 of 2 pods are ready. pod demo-1: container fetch is running"]
+
+
+def test_pods_with_the_same_problem_are_told_once() -> None:
+    broken = pod(container(waiting={"reason": "InvalidImageName", "message": "no"}))
+    other = {**broken, "metadata": {**POD["metadata"], "name": "demo-2"}}
+    reason = Told().after(0, release(FakeCluster([broken, other])).rollout())
+    assert reason == "0 of 2 pods are ready. 2 pods: container serve: InvalidImageName: no"
+
+
+def test_pods_of_the_version_before_do_not_count() -> None:
+    old = pod(container(waiting={"reason": "InvalidImageName", "message": "no"}))
+    old["metadata"] = {**POD["metadata"], "labels": {"pod-template-hash": "old"}}
+    assert release(FakeCluster([old])).rollout().problems == ()
+
+
+def test_a_pod_that_a_quota_forbids_is_told() -> None:
+    forbidden = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: team, limited: pods=1"}
+    state = release(FakeCluster([], status={"conditions": [forbidden]})).rollout()
+    told = Told()
+    assert told.after(0, state) is None
+    assert told.after(60, state) == "0 of 2 pods are ready. exceeded quota: team, limited: pods=1"
+
+
+def job(**status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "demo-smoke-1", "uid": "job-1", "creationTimestamp": "2026-01-01"}, "status": status}
+
+
+def test_a_smoke_test_that_passes_lets_the_rollout_begin() -> None:
+    passed = job(conditions=[{"type": "Complete", "status": "True"}])
+    assert release(FakeCluster([], jobs=[passed])).smoke_test().done
+    assert not release(FakeCluster([], jobs=[])).smoke_test().done
+
+
+def test_a_smoke_test_that_fails_says_what_its_containers_said() -> None:
+    failed = job(conditions=[{"type": "Failed", "status": "True", "message": "Job has reached its backoff limit"}])
+    crashed = pod(STARTING, init=(container("fetch", terminated=ended(1, "502 Bad Gateway")),))
+    reason = Told().after(0, release(FakeCluster([crashed], jobs=[failed])).smoke_test())
+    assert reason == "the smoke test isn't done. container fetch failed (exit code 1): 502 Bad Gateway"
+    gone = Told().after(0, release(FakeCluster([], jobs=[failed])).smoke_test())
+    assert gone == "the smoke test isn't done. Job has reached its backoff limit"
+
+
+def test_an_api_server_that_is_away_for_a_while_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelops.serving.assets.watch.time.sleep", lambda _seconds: None)
+    answers: list[Any] = [OSError("connection refused"), watch.State("2 of 2 pods are available", done=True)]
+
+    def look() -> watch.State:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    assert watch.follow(look, Told().watch, 600) is None
+
+
+def test_the_smoke_test_comes_before_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    deadlines = {"rollout": 60, "smoke_test": 60}
+    monkeypatch.setenv("MODELOPS_WATCH", json.dumps({"namespace": "ml", "deadline_seconds": deadlines}))
+    monkeypatch.setenv("MODELOPS_JOB_NAME", "demo-watch-1")
+    monkeypatch.setenv("MODELOPS_JOB_UID", "uid")
+    monkeypatch.setattr(watch, "Cluster", lambda _namespace: None)
+    monkeypatch.setattr(watch, "follow", lambda look, *_: seen.append(look.__name__))
+    watch.main()
+    assert seen == ["smoke_test", "rollout"]
