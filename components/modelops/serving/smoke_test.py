@@ -32,7 +32,7 @@ def smoke_test(
     opts: pulumi.ResourceOptions,
 ) -> k8s.batch.v1.Job:
     """The Job. Pulumi names it, since a changed version, image or test makes a new Job."""
-    seconds = smoke_seconds(args)
+    seconds = startup_seconds(args) + CHECK_SECONDS
     identity = replace(identity, role=ROLE, live=False)
     return k8s.batch.v1.Job(
         f"{name}-{ROLE}",
@@ -47,11 +47,6 @@ def smoke_test(
         ),
         opts=merged(opts, custom_timeouts=timeouts(seconds + MARGIN_SECONDS)),
     )
-
-
-def smoke_seconds(args: ModelServiceArgs) -> int:
-    """How long the test may take."""
-    return startup_seconds(args) + CHECK_SECONDS
 
 
 def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateSpecArgs:

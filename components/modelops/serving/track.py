@@ -28,8 +28,8 @@ from modelops.serving.args import (
 )
 from modelops.serving.autoscaling import autoscale
 from modelops.serving.pod import NAME, STABLE, TRACK, PodIdentity, track_selector
-from modelops.serving.smoke_test import smoke_seconds, smoke_test
-from modelops.serving.watch import RELEASE, release_of, watch
+from modelops.serving.smoke_test import smoke_test
+from modelops.serving.watch import watch
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,12 @@ class Track:
         return k8s.meta.v1.LabelSelectorArgs(match_labels=track_selector(self.service, self.role))
 
     @property
-    def labels(self) -> dict[str, pulumi.Input[str]]:
-        """Labels of the track's objects."""
-        return {**standard_labels(NAME, NAME, self.service), TRACK: self.role}
-
-    @property
     def metadata(self) -> k8s.meta.v1.ObjectMetaArgs:
         """Metadata of the track's objects."""
         return k8s.meta.v1.ObjectMetaArgs(
             name=self.name,
             namespace=self.args["namespace"],
-            labels=self.labels,
+            labels={**standard_labels(NAME, NAME, self.service), TRACK: self.role},
         )
 
 
@@ -106,24 +101,19 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomReso
     metadata, running, args = track.metadata, track.running, track.args
     spec = _deployment_spec(track) if running is None else running.apply(partial(_deployment_spec, track))
     watched = args.get("rollout", {}).get("watch", True)
-    release = release_of(spec)
     annotations: dict[str, pulumi.Input[str]] = {}
     if running is not None and "autoscaling" in args:
         # Scaling to zero overrides the autoscaler, which owns the replica count.
         annotations["pulumi.com/patchForce"] = "true"
     if watched:
         annotations["pulumi.com/skipAwait"] = "true"
-        metadata.labels = {**track.labels, RELEASE: release}
     deployment_opts = merged(opts, custom_timeouts=timeouts(_rollout_seconds(args)))
     if "smoke_test" in args:
         smoke = smoke_test(track.name, args, track.identity, metadata, opts)
         deployment_opts = merged(deployment_opts, depends_on=[smoke])
     metadata.annotations = annotations or None
     deployment = k8s.apps.v1.Deployment(track.name, metadata=metadata, spec=spec, opts=deployment_opts)
-    if not watched:
-        return deployment
-    stages = {"smoke_test": smoke_seconds(args)} if "smoke_test" in args else {}
-    return watch(track.name, args, release, {**stages, "rollout": _rollout_seconds(args)}, opts)
+    return watch(deployment, track.name, args, _rollout_seconds(args), opts) if watched else deployment
 
 
 def _groups(track: Track, opts: pulumi.ResourceOptions) -> k8s.apiextensions.CustomResource:

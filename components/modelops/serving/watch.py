@@ -1,4 +1,4 @@
-"""The watch: a Job that waits for a track's release, and fails with the reason as soon as it can't succeed.
+"""The watch: a Job that waits for a track's rollout, and fails with the reason as soon as it can't succeed.
 
 Pulumi's provider would wait for the Deployment until a deadline, and sees no init container, Secret or node. So the
 Deployment isn't waited for, and what needs its pods waits for the Job.
@@ -20,7 +20,6 @@ from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import API_SERVER_PORTS
 from modelops.kubernetes.pods import (
     DefaultResources,
-    as_document,
     container,
     field_variable,
     mount,
@@ -31,31 +30,19 @@ from modelops.kubernetes.pods import (
 )
 from modelops.serving.args import ModelServiceArgs, runtime_image
 
-RELEASE = "modelops.dev/release"
-"""Label of a Deployment and its smoke test, by which the watch tells them from those of the version before."""
 FINAL_FETCH_CODES = (2,)
 """Exit codes of `modelops-fetch` after which a retry can't help."""
 MARGIN_SECONDS = 30
-_PROGRAM = "release-watch"
+_PROGRAM = "rollout-watch"
 _DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
 
 
-def release_of(spec: pulumi.Input[k8s.apps.v1.DeploymentSpecArgs]) -> pulumi.Output[str]:
-    """The release that a Deployment with this spec is."""
-    document: pulumi.Output[Any] = pulumi.Output.from_input(spec).apply(as_document)
-    return document.apply(lambda known: short_hash(canonical_json(known)))
-
-
 def watch(
-    name: str,
-    args: ModelServiceArgs,
-    release: pulumi.Input[str],
-    seconds: dict[str, int],
-    opts: pulumi.ResourceOptions,
+    deployment: k8s.apps.v1.Deployment, name: str, args: ModelServiceArgs, seconds: int, opts: pulumi.ResourceOptions
 ) -> k8s.batch.v1.Job:
-    """The Job for the Deployment `name`, which Pulumi names, since another release makes another Job.
+    """The Job for the Deployment `name`, whose rollout may take so many seconds.
 
-    `seconds` has how long each stage may take: `smoke_test`, if there is one, and `rollout`.
+    Pulumi names it, since whatever changes the Deployment makes a new Job.
     """
     namespace, program = args["namespace"], f"{name}-watch"
     labels = standard_labels(_PROGRAM, _PROGRAM, name)
@@ -66,9 +53,9 @@ def watch(
     settings = {
         "namespace": namespace,
         "deployment": name,
-        "label": RELEASE,
-        "release": release,
         "deadline_seconds": seconds,
+        # As the API server has it, so with whatever a transformation or a webhook did to it.
+        "release": pulumi.Output.all(deployment.id, deployment.spec, "autoscaling" in args).apply(_release),
         "final_exit_codes": {} if "fetch_command" in args else {"fetch": FINAL_FETCH_CODES},
     }
     watcher = container(
@@ -87,13 +74,13 @@ def watch(
     template = pod_template(
         labels, account_name, [watcher], args, token=True, restart_policy="Never", volumes=[scratch()]
     )
-    deadline = sum(seconds.values()) + MARGIN_SECONDS
+    deadline = seconds + MARGIN_SECONDS
     return k8s.batch.v1.Job(
         program,
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=namespace,
             labels=labels,
-            # The next `pulumi up` looks at a failed release again, by a new Job.
+            # The next `pulumi up` looks at a failed rollout again, by a new Job.
             annotations={"pulumi.com/replaceUnready": "true"},
         ),
         spec=k8s.batch.v1.JobSpecArgs(
@@ -106,12 +93,18 @@ def watch(
     )
 
 
+def _release(values: Any) -> str:
+    """Tells one state of a Deployment from another. Replicas that belong to an autoscaler are left out."""
+    identity, spec, autoscaled = values
+    own = {key: value for key, value in spec.items() if not (autoscaled and key == "replicas")}
+    return short_hash(identity, canonical_json(own))
+
+
 def _rules(deployment: str) -> list[k8s.rbac.v1.PolicyRuleArgs]:
     rule = k8s.rbac.v1.PolicyRuleArgs
     return [
         rule(api_groups=["apps"], resources=["deployments"], resource_names=[deployment], verbs=["get"]),
         rule(api_groups=["apps"], resources=["replicasets"], verbs=["list"]),
-        rule(api_groups=["batch"], resources=["jobs"], verbs=["list"]),
         rule(api_groups=[""], resources=["pods"], verbs=["list"]),
         rule(api_groups=[""], resources=["events"], verbs=["list", "create"]),
     ]

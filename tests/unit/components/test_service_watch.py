@@ -6,8 +6,10 @@ from typing import Any
 import pulumi
 import pytest
 
+from modelops import ModelService
 from modelops.serving.assets import watch
-from tests.unit.components.harness import breaks_restricted, environment
+from modelops.serving.watch import _release as release_of
+from tests.unit.components.harness import breaks_restricted, environment, run
 from tests.unit.components.service import ARGS, serve
 
 
@@ -23,13 +25,6 @@ def test_the_watch_waits_in_the_place_of_the_provider() -> None:
     assert breaks_restricted(job) == []
 
 
-def test_the_watch_knows_the_deployment_by_its_release() -> None:
-    program = serve(ARGS)
-    settings = settings_of(program)
-    labels = program.one("Deployment").inputs["metadata"]["labels"]
-    assert (settings["deployment"], labels[settings["label"]]) == ("demo", settings["release"])
-
-
 @pytest.mark.parametrize(
     "change",
     [{"model_uri": "models:/linear@run-ba9876543210"}, {"replicas": 3}, {"drain_seconds": 20}],
@@ -39,17 +34,23 @@ def test_another_release_is_watched_again(change: dict[str, Any]) -> None:
     assert settings_of(serve({**ARGS, **change}))["release"] != settings_of(serve(ARGS))["release"]
 
 
-def test_the_preview_knows_the_release_where_it_knows_the_arguments() -> None:
-    assert settings_of(serve(ARGS, preview=True)) == settings_of(serve(ARGS))
-    late = serve({**ARGS, "image": pulumi.Output.from_input("image").apply(lambda image: image)})
-    assert settings_of(late)["release"]
+def test_what_a_transformation_does_to_the_deployment_is_watched_too() -> None:
+    def annotate(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        if args.type_ != "kubernetes:apps/v1:Deployment":
+            return None
+        spec: Any = args.props["spec"]
+        spec.template.metadata.annotations = {"team": "vision"}
+        return pulumi.ResourceTransformationResult(args.props, args.opts)
+
+    opts = pulumi.ResourceOptions(transformations=[annotate])
+    changed = run(lambda: ModelService("demo", ARGS, opts))  # type: ignore[arg-type]
+    assert settings_of(changed)["release"] != settings_of(serve(ARGS))["release"]
 
 
-def test_a_smoke_test_is_watched_before_the_rollout() -> None:
-    program = serve({**ARGS, "smoke_test": {"inputs": [[0.5]], "outputs": [2.0]}})
-    settings = settings_of(program)
-    assert settings["deadline_seconds"].keys() == {"smoke_test", "rollout"}
-    assert program.one("Job", "demo-smoke").inputs["metadata"]["labels"][settings["label"]] == settings["release"]
+def test_what_an_autoscaler_does_is_no_new_release() -> None:
+    spec = {"replicas": 2, "template": {}}
+    assert release_of(("ml/demo", spec, True)) == release_of(("ml/demo", {**spec, "replicas": 5}, True))
+    assert release_of(("ml/demo", spec, False)) != release_of(("ml/demo", {**spec, "replicas": 5}, False))
 
 
 def test_the_watch_may_read_pods_and_tell_of_them_and_nothing_else() -> None:
@@ -58,7 +59,6 @@ def test_the_watch_may_read_pods_and_tell_of_them_and_nothing_else() -> None:
     assert allowed == {
         ("deployments", "get"),
         ("replicasets", "list"),
-        ("jobs", "list"),
         ("pods", "list"),
         ("events", "list"),
         ("events", "create"),
@@ -124,10 +124,10 @@ class FakeCluster:
     """Answers as the API server would, about one Deployment."""
 
     def __init__(self, pods: list[Any], events: tuple[Any, ...] = (), **deployment: Any) -> None:
-        self.pods, self.events, self.jobs = pods, events, deployment.pop("jobs", [])
+        self.pods, self.events = pods, events
         revision = {"deployment.kubernetes.io/revision": "2"}
-        self.deployment = {
-            "metadata": {"name": "demo", "generation": 2, "labels": {"release": "r2"}, "annotations": revision},
+        self.deployment: dict[str, Any] = {
+            "metadata": {"name": "demo", "generation": 2, "annotations": revision},
             "spec": {"replicas": 2, "selector": {"matchLabels": {"track": "stable"}}},
             "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 1},
         }
@@ -139,12 +139,11 @@ class FakeCluster:
         return self.deployment
 
     def list(self, _group: str, resource: str, **_selectors: str) -> Any:
-        return {"pods": self.pods, "events": self.events, "replicasets": self.replica_sets, "jobs": self.jobs}[resource]
+        return {"pods": self.pods, "events": self.events, "replicasets": self.replica_sets}[resource]
 
 
-def release(cluster: FakeCluster) -> watch.Release:
-    settings = {"label": "release", "release": "r2", "deployment": "demo", "final_exit_codes": {"fetch": [2]}}
-    return watch.Release(cluster, settings)
+def state_of(cluster: FakeCluster) -> watch.State:
+    return watch.Rollout(cluster, {"deployment": "demo", "final_exit_codes": {"fetch": [2]}}).state()
 
 
 class Told:
@@ -164,26 +163,21 @@ class Told:
 
 def test_a_rollout_is_done_once_every_pod_is_of_the_release_and_available() -> None:
     whole = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
-    assert release(FakeCluster([], status=whole)).rollout().done
+    assert state_of(FakeCluster([], status=whole)).done
     for field in whole:
-        assert not release(FakeCluster([], status={**whole, field: 1})).rollout().done
-    assert not release(FakeCluster([], status={**whole, "replicas": 3})).rollout().done
+        assert not state_of(FakeCluster([], status={**whole, field: 1})).done
+    assert not state_of(FakeCluster([], status={**whole, "replicas": 3})).done
 
 
-@pytest.mark.parametrize(
-    "before",
-    [{"metadata": {"labels": {"release": "r1"}}}, {"status": {"observedGeneration": 1}}, {"metadata": {"labels": {}}}],
-)
-def test_the_version_before_is_not_taken_for_the_release(before: Any) -> None:
+def test_the_version_before_is_not_taken_for_the_new_one() -> None:
     whole = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
-    cluster = FakeCluster([], **{"status": whole | before.get("status", {}), "metadata": before.get("metadata", {})})
-    state = release(cluster).rollout()
+    state = state_of(FakeCluster([], status={**whole, "observedGeneration": 1}))
     assert not state.done and state.problems == ()
 
 
 def test_a_service_without_pods_is_done_at_once() -> None:
     nothing = {"replicas": 0, "updatedReplicas": 0, "availableReplicas": 0}
-    assert release(FakeCluster([], spec={"replicas": 0}, status=nothing)).rollout().done
+    assert state_of(FakeCluster([], spec={"replicas": 0}, status=nothing)).done
 
 
 FATAL = {
@@ -227,7 +221,7 @@ FATAL = {
 
 @pytest.mark.parametrize(("found", "patience", "said"), FATAL.values(), ids=FATAL.keys())
 def test_a_release_that_cannot_succeed_ends_with_the_reason(found: Any, patience: float, said: str) -> None:
-    state, told = release(FakeCluster([found])).rollout(), Told()
+    state, told = state_of(FakeCluster([found])), Told()
     if patience:
         assert told.after(0, state) is None
         assert told.said == [f"0 of 2 pods are ready. {said}".rstrip(".")]
@@ -243,20 +237,20 @@ RECOVERING = {
 
 @pytest.mark.parametrize("found", RECOVERING.values(), ids=RECOVERING.keys())
 def test_what_may_still_come_right_is_told_and_waited_for(found: Any) -> None:
-    state, told = release(FakeCluster([found])).rollout(), Told()
+    state, told = state_of(FakeCluster([found])), Told()
     assert told.after(0, state) is None and told.after(500, state) is None
     assert len(told.said) == 1 and "failed (exit code 1)" in told.said[0]
 
 
 def test_a_container_that_recovered_is_no_problem() -> None:
     found = pod(container(restarts=5, running={}, ready=True, last=ended(1)))
-    assert release(FakeCluster([found])).rollout().problems == ()
+    assert state_of(FakeCluster([found])).problems == ()
 
 
 def test_patience_begins_anew_when_a_problem_is_gone_for_a_while() -> None:
     told = Told()
-    missing = release(FakeCluster([pod(container(waiting={"reason": "ErrImagePull", "message": "502"}))])).rollout()
-    pulled = release(FakeCluster([pod(container(running={}))])).rollout()
+    missing = state_of(FakeCluster([pod(container(waiting={"reason": "ErrImagePull", "message": "502"}))]))
+    pulled = state_of(FakeCluster([pod(container(running={}))]))
     for state in (missing, pulled, missing):
         assert told.after(watch.STUCK_SECONDS - 1, state) is None
 
@@ -270,13 +264,13 @@ def event(reason: str, message: str, field: str = "", seen: str = "2026-01-01T00
 def test_a_node_that_is_on_its_way_is_waited_for(scaler: str) -> None:
     cluster, told = FakeCluster([pod(conditions=[UNSCHEDULABLE])], (event(scaler, "a node comes"),)), Told()
     for _ in range(5):
-        assert told.after(100, release(cluster).rollout()) is None
+        assert told.after(100, state_of(cluster)) is None
 
 
 def test_a_volume_that_cannot_be_mounted_is_told() -> None:
     creating = pod(container(waiting={"reason": "ContainerCreating"}))
     events = (event("FailedMount", 'secret "tls" not found'), event("Scheduled", "to node-1"))
-    state, told = release(FakeCluster([creating], events)).rollout(), Told()
+    state, told = state_of(FakeCluster([creating], events)), Told()
     assert told.after(0, state) is None
     reason = told.after(watch.UNSCHEDULED_SECONDS, state)
     assert reason == '0 of 2 pods are ready. pod demo-1: it can\'t start: secret "tls" not found'
@@ -290,13 +284,13 @@ def test_the_deadline_says_what_the_probe_said_last() -> None:
         event("Unhealthy", "of another container", "spec.containers{metrics}", "2026-01-01T00:00:10Z"),
     )
     told = Told()
-    reason = told.after(600, release(FakeCluster([running], events)).rollout())
+    reason = told.after(600, state_of(FakeCluster([running], events)))
     probe = "pod demo-1: container serve runs, but: HTTP probe failed with statuscode: 503"
     assert reason == f"0 of 2 pods are ready after 600 s. {probe}"
 
 
 def test_while_it_waits_it_says_what_for_and_says_nothing_twice() -> None:
-    fetching = release(FakeCluster([pod(STARTING, init=(container("fetch", running={}),))])).rollout()
+    fetching = state_of(FakeCluster([pod(STARTING, init=(container("fetch", running={}),))]))
     told = Told()
     for _ in range(60):
         assert told.after(1, fetching) is None
@@ -306,41 +300,22 @@ def test_while_it_waits_it_says_what_for_and_says_nothing_twice() -> None:
 def test_pods_with_the_same_problem_are_told_once() -> None:
     broken = pod(container(waiting={"reason": "InvalidImageName", "message": "no"}))
     other = {**broken, "metadata": {**POD["metadata"], "name": "demo-2"}}
-    reason = Told().after(0, release(FakeCluster([broken, other])).rollout())
+    reason = Told().after(0, state_of(FakeCluster([broken, other])))
     assert reason == "0 of 2 pods are ready. 2 pods: container serve: InvalidImageName: no"
 
 
 def test_pods_of_the_version_before_do_not_count() -> None:
     old = pod(container(waiting={"reason": "InvalidImageName", "message": "no"}))
     old["metadata"] = {**POD["metadata"], "labels": {"pod-template-hash": "old"}}
-    assert release(FakeCluster([old])).rollout().problems == ()
+    assert state_of(FakeCluster([old])).problems == ()
 
 
 def test_a_pod_that_a_quota_forbids_is_told() -> None:
     forbidden = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: team, limited: pods=1"}
-    state = release(FakeCluster([], status={"conditions": [forbidden]})).rollout()
+    state = state_of(FakeCluster([], status={"conditions": [forbidden]}))
     told = Told()
     assert told.after(0, state) is None
     assert told.after(60, state) == "0 of 2 pods are ready. exceeded quota: team, limited: pods=1"
-
-
-def job(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "demo-smoke-1", "uid": "job-1", "creationTimestamp": "2026-01-01"}, "status": status}
-
-
-def test_a_smoke_test_that_passes_lets_the_rollout_begin() -> None:
-    passed = job(conditions=[{"type": "Complete", "status": "True"}])
-    assert release(FakeCluster([], jobs=[passed])).smoke_test().done
-    assert not release(FakeCluster([], jobs=[])).smoke_test().done
-
-
-def test_a_smoke_test_that_fails_says_what_its_containers_said() -> None:
-    failed = job(conditions=[{"type": "Failed", "status": "True", "message": "Job has reached its backoff limit"}])
-    crashed = pod(STARTING, init=(container("fetch", terminated=ended(1, "502 Bad Gateway")),))
-    reason = Told().after(0, release(FakeCluster([crashed], jobs=[failed])).smoke_test())
-    assert reason == "the smoke test isn't done. container fetch failed (exit code 1): 502 Bad Gateway"
-    gone = Told().after(0, release(FakeCluster([], jobs=[failed])).smoke_test())
-    assert gone == "the smoke test isn't done. Job has reached its backoff limit"
 
 
 def test_an_api_server_that_is_away_for_a_while_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,15 +329,3 @@ def test_an_api_server_that_is_away_for_a_while_ends_nothing(monkeypatch: pytest
         return answer  # type: ignore[no-any-return]
 
     assert watch.follow(look, Told().watch, 600) is None
-
-
-def test_the_smoke_test_comes_before_the_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    deadlines = {"rollout": 60, "smoke_test": 60}
-    monkeypatch.setenv("MODELOPS_WATCH", json.dumps({"namespace": "ml", "deadline_seconds": deadlines}))
-    monkeypatch.setenv("MODELOPS_JOB_NAME", "demo-watch-1")
-    monkeypatch.setenv("MODELOPS_JOB_UID", "uid")
-    monkeypatch.setattr(watch, "Cluster", lambda _namespace: None)
-    monkeypatch.setattr(watch, "follow", lambda look, *_: seen.append(look.__name__))
-    watch.main()
-    assert seen == ["smoke_test", "rollout"]

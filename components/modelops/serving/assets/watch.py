@@ -1,12 +1,11 @@
-"""Watches a release until it is done, or ends with the reason as soon as it can't succeed.
+"""Watches a rollout until it is done, or ends with the reason as soon as it can't succeed.
 
-Runs in the cluster, on Python's standard library alone, beside the smoke test (if there is one) and the Deployment of
-one track. Pulumi's provider waits for a Deployment until a deadline, and looks at a pod's main containers only: a model
-that can't be fetched, a pod that can't be scheduled or a missing Secret would cost the whole deadline and leave no
-reason. This program looks at everything that Kubernetes says about the pods, tells what it waits for by events of its
-own Job, which the provider shows, and fails with the containers' last lines.
+Runs in the cluster, on Python's standard library alone. Pulumi's provider waits for a Deployment until a deadline, and
+looks at a pod's main containers only: a model that can't be fetched, a pod that can't be scheduled or a missing Secret
+would cost the whole deadline and leave no reason. This program looks at everything that Kubernetes says about the pods,
+tells what it waits for by events of its own Job, which the provider shows, and fails with the containers' last lines.
 
-Exit code 0: every pod of the release is available. 1: it failed; the termination message says why.
+Exit code 0: every pod of the new version is available. 1: the rollout failed; the termination message says why.
 """
 
 import json
@@ -29,7 +28,7 @@ POLL_SECONDS = 1.0
 TELL_SECONDS = 10.0
 """How long it is quiet before it first says what it waits for, and between two such sentences."""
 FAILURES = 3
-"""Failures of a container that end the release: the first ones may be a dependency that isn't up yet."""
+"""Failures of a container that end the rollout: the first ones may be a dependency that isn't up yet."""
 STUCK_SECONDS = 30.0
 """How long an image or a Secret may be missing: a registry may be restarting, another program may bring the Secret."""
 UNSCHEDULED_SECONDS = 60.0
@@ -64,11 +63,11 @@ class Problem(NamedTuple):
     """What of the pod has the problem. The clock of `patience` runs while the same part of the same pod has one."""
     text: str
     patience: float
-    """For how many seconds the release may have this problem."""
+    """For how many seconds the rollout may have this problem."""
 
 
 class State(NamedTuple):
-    """What a release looks like at one time."""
+    """What a rollout looks like at one time."""
 
     summary: str
     done: bool = False
@@ -173,7 +172,7 @@ def ordinal(number: int) -> str:
 
 
 class Cluster:
-    """The API server, as far as a release's account may use it."""
+    """The API server, as far as the watch's account may use it."""
 
     def __init__(self, namespace: str) -> None:
         host = os.environ["KUBERNETES_SERVICE_HOST"]
@@ -191,14 +190,9 @@ class Cluster:
             answer: JsonObject = json.load(response)
         return answer
 
-    def get(self, group: str, path: str) -> JsonObject | None:
-        """An object, or None if there is none."""
-        try:
-            return self._call(group, path)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            raise
+    def get(self, group: str, path: str) -> JsonObject:
+        """An object."""
+        return self._call(group, path)
 
     def list(self, group: str, resource: str, **selectors: str) -> list[JsonObject]:
         """The objects that the selectors select."""
@@ -221,45 +215,21 @@ class Cluster:
         self._call("api/v1", "events", event)
 
 
-class Release:
-    """One version of a track: its smoke test and its Deployment, told by the label of their release."""
+class Rollout:
+    """The rollout of one Deployment."""
 
     def __init__(self, cluster: Any, settings: JsonObject) -> None:
-        self.cluster, self.settings = cluster, settings
-        self.final = {name: set(codes) for name, codes in settings.get("final_exit_codes", {}).items()}
+        self.cluster, self.name = cluster, settings["deployment"]
+        self.final = {name: set(codes) for name, codes in settings["final_exit_codes"].items()}
 
-    def smoke_test(self) -> State:
-        """The state of the smoke test."""
-        label = f"{self.settings['label']}={self.settings['release']}"
-        jobs = self.cluster.list("apis/batch/v1", "jobs", labelSelector=label)
-        job = max(jobs, key=lambda entry: str(at(entry, "metadata", "creationTimestamp")), default=None)
-        if job is None:
-            return State("the smoke test isn't there yet")
-        if condition(job, "Complete").get("status") == "True":
-            return State("the smoke test passed", done=True)
-        selector = f"batch.kubernetes.io/job-name={job['metadata']['name']}"
-        pods = self.cluster.list("api/v1", "pods", labelSelector=selector)
-        problems, waiting_for = self._pods(pods)
-        if not pods and (said := last(self._events(job), "FailedCreate")):
-            problems = (Problem("", "pods", said, STUCK_SECONDS),)
-        failed = condition(job, "Failed")
-        if failed.get("status") == "True" and all(problem.patience for problem in problems):
-            reasons = [problem.text for problem in problems] or [short(failed.get("message"))]
-            problems = (Problem("", "smoke test", "; ".join(reasons), 0),)
-        return State("the smoke test isn't done", problems=problems, waiting_for=waiting_for)
-
-    def rollout(self) -> State:
-        """The state of the Deployment."""
-        name = self.settings["deployment"]
-        deployment = self.cluster.get("apis/apps/v1", f"deployments/{name}")
-        found = at(deployment, "metadata", "labels") or {}
-        if deployment is None or found.get(self.settings["label"]) != self.settings["release"]:
-            return State(f"Deployment {name} isn't updated yet")
+    def state(self) -> State:
+        """What it looks like now."""
+        deployment = self.cluster.get("apis/apps/v1", f"deployments/{self.name}")
         status, wanted = deployment.get("status") or {}, at(deployment, "spec", "replicas")
         wanted = 1 if wanted is None else wanted
         counts = [status.get(key, 0) for key in ("updatedReplicas", "availableReplicas", "replicas")]
         if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
-            return State(f"Deployment {name} isn't observed yet")
+            return State("the Deployment's controller hasn't seen it yet")
         if counts == [wanted] * 3:
             return State(f"{wanted} of {wanted} pods are available", done=True)
         pods = self._pods_of(deployment)
@@ -314,7 +284,7 @@ class Watch:
         self.since: dict[tuple[str, str], float] = {}
 
     def verdict(self, state: State, deadline_seconds: float) -> str | None:
-        """Why the release failed: something lasts longer than it may, or time is up. None while there is hope."""
+        """Why the rollout failed: something lasts longer than it may, or time is up. None while there is hope."""
         moment = self.now()
         parts = {(problem.pod, problem.part): problem for problem in state.problems}
         self.since = {part: self.since.get(part, moment) for part in parts}
@@ -328,7 +298,7 @@ class Watch:
         return None
 
     def report(self, state: State) -> None:
-        """Says what the release waits for: a problem as soon as it is there, anything else from time to time."""
+        """Says what the rollout waits for: a problem as soon as it is there, anything else from time to time."""
         said = f"{state.summary}. {described(state.problems) or state.waiting_for}".rstrip(". ")
         moment = self.now()
         quiet = moment - self.told_at < TELL_SECONDS
@@ -373,7 +343,7 @@ def main() -> None:
     settings = json.loads(os.environ["MODELOPS_WATCH"])
     job = {"name": os.environ["MODELOPS_JOB_NAME"], "uid": os.environ["MODELOPS_JOB_UID"]}
     cluster = Cluster(settings["namespace"])
-    release = Release(cluster, settings)
+    rollout = Rollout(cluster, settings)
 
     def tell(said: str) -> None:
         print(said, flush=True)
@@ -382,13 +352,12 @@ def main() -> None:
         except OSError as error:
             print(f"the event couldn't be recorded: {error}", file=sys.stderr, flush=True)
 
-    deadlines = settings["deadline_seconds"]
-    for stage, look in (("smoke_test", release.smoke_test), ("rollout", release.rollout)):
-        if stage in deadlines and (reason := follow(look, Watch(tell), deadlines[stage])):
-            print(reason, file=sys.stderr, flush=True)
-            with open(TERMINATION_LOG, "w", encoding="utf-8") as message:
-                message.write(reason.encode()[:4000].decode(errors="ignore"))
-            sys.exit(1)
+    reason = follow(rollout.state, Watch(tell), settings["deadline_seconds"])
+    if reason:
+        print(reason, file=sys.stderr, flush=True)
+        with open(TERMINATION_LOG, "w", encoding="utf-8") as message:
+            message.write(reason.encode()[:4000].decode(errors="ignore"))
+        sys.exit(1)
 
 
 if __name__ == "__main__":
