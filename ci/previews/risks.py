@@ -1,7 +1,8 @@
 """What a reviewer has to know first: what a preview would do, and its risks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from previews import diffs
 from previews.reading import Preview, Step
@@ -50,7 +51,7 @@ def is_build(step: Step) -> bool:
 
 def is_training(step: Step) -> bool:
     """Whether the step starts a training run."""
-    return _runs(step, _TRAINS) and not is_judgement(step)
+    return _runs(step, _TRAINS) and not is_judgement(step) and not _selects(step)
 
 
 def is_promotion(step: Step) -> bool:
@@ -60,9 +61,19 @@ def is_promotion(step: Step) -> bool:
 
 def is_judgement(step: Step) -> bool:
     """Whether the step only judges a run that is in the registry already: the Job before did its work for it."""
-    if step.op != "replace" or step.old.get("initErrors") or not (_runs(step, _TRAINS) or _runs(step, _PROMOTES)):
+    if step.op != "replace" or not (_runs(step, _TRAINS) or _runs(step, _PROMOTES)):
+        return False
+    if step.old.get("initErrors") and not _selects(step):
         return False
     return not any(word in path for path in diffs.leaves(step) for word in _PUBLISHED_AS)
+
+
+def _selects(step: Step) -> bool:
+    """Whether it is the Job that registers the best run of a sweep, which trains nothing."""
+    found: Any = step.new.get("inputs")
+    for key in ("spec", "template", "spec", "containers"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return any(isinstance(each, Mapping) and each.get("name") == "select" for each in found or ())
 
 
 def _runs(step: Step, component: str) -> bool:

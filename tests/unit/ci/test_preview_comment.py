@@ -159,16 +159,16 @@ def test_a_promotion_is_told_in_the_summary() -> None:
     )
 
 
-def changed_job(component: str, changes: dict[str, str], op: str = "replace", **state: object) -> Preview:
+def changed_job(component: str, changes: dict[str, str], container: str = "publish", **state: object) -> Preview:
     """A Job of a component with one container, before and after its variables change."""
     variables = {"MODELOPS_GATE": '{"mse":{"max":0.1}}', "MODELOPS_RUN_ID": "6bd0786f1707"}
 
     def job(values: dict[str, str]) -> dict:
         env = [{"name": name, "value": value} for name, value in values.items()]
-        return {"spec": {"template": {"spec": {"containers": [{"name": "publish", "env": env}]}}}}
+        return {"spec": {"template": {"spec": {"containers": [{"name": container, "env": env}]}}}}
 
     step = {
-        "op": op,
+        "op": "replace",
         "urn": f"urn:pulumi:dev::app::modelops:index:{component}$kubernetes:batch/v1:Job::training",
         "oldState": {"custom": True, "inputs": job(variables), **state},
         "newState": {"custom": True, "inputs": job({**variables, **changes})},
@@ -198,9 +198,11 @@ def test_another_run_model_or_registry_trains_whatever_becomes_of_the_gate(varia
     assert "trains 1 run (training)" in body and "judges" not in body
 
 
-def test_a_run_whose_job_failed_trains_when_its_gate_is_loosened() -> None:
+def test_a_run_whose_job_failed_trains_when_its_gate_is_loosened_and_a_sweep_is_judged() -> None:
     body = render.render([changed_job("TrainingJob", TIGHTER, initErrors=["the Job failed"])], "text")
     assert "trains 1 run (training)" in body and "judges" not in body
+    body = render.render([changed_job("TrainingJob", TIGHTER, "select", initErrors=["the Job failed"])], "text")
+    assert "judges 1 run (training)" in body and "trains" not in body
 
 
 def test_weights_of_a_route_are_a_move_of_traffic() -> None:
