@@ -32,8 +32,8 @@ def check_comparison(problems: Problems, args: Mapping[str, Any], prefix: str = 
     if (bounds := relative_bounds(args.get("gate"))) and alias is None:
         problems.missing(
             f"{prefix}serving_alias",
-            f"{', '.join(f'{prefix}gate.{bound}' for bound in bounds)} compares with the version under that alias, "
-            "which ModelService moves after each rollout if it is given the same serving_alias",
+            f"it is required with {', '.join(f'{prefix}gate.{bound}' for bound in bounds)}, to compare with the "
+            "version under that alias: give ModelService the same serving_alias, which it moves after each rollout",
         )
 
 
