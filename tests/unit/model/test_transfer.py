@@ -156,8 +156,25 @@ def test_it_is_compared_with_the_version_that_serves(
         assert f"mse is 0.04, must be at most 0.03 ({compared})" in done.stderr
 
     refused()  # it is there already
+    before = target.get_model_version("moved", "1").tags[gate.MET]
+    assert run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0.02}}').returncode == Exit.DONE
+    assert target.get_model_version("moved", "1").tags[gate.MET] != before
     target.delete_registered_model_alias("moved", "run-abc123def456")
     refused()
+
+
+def test_the_version_that_serves_is_compared_with_the_one_before_it(run_transfer: Any, target: MlflowClient) -> None:
+    assert run_transfer().returncode == Exit.DONE
+    target.set_model_version_tag("moved", "1", gate.COMPARED, "2")
+    target.set_registered_model_alias("moved", "serving", "1")
+    done = run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0}}')
+    assert done.returncode == Exit.GATE
+    assert "mse is 0.04, must be at most 0.02 (max_delta 0; version 2, which served before, has 0.02)" in done.stderr
+    target.delete_model_version("moved", "2")
+    done = run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0}}')
+    assert (
+        done.returncode == Exit.DONE and "mse is 0.04, max_delta 0 has no other version to compare with" in done.stdout
+    )
 
 
 def test_wrong_settings_are_told_all_at_once(run_transfer: Any) -> None:
