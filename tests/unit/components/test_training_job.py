@@ -418,6 +418,15 @@ def test_what_a_relative_gate_compares_with_is_looked_for_before_the_training_un
     assert "MODELOPS_GATE" not in environment(train({**ARGS, "gate": {"mse": {"max": 1}}}).one("Job"), "check")
 
 
+def test_a_changed_gate_changes_nothing_else_of_the_job() -> None:
+    """So a preview can tell a judgement from a training."""
+    before, after = (train({**ARGS, "gate": {"mse": {"max": most}}}).one("Job") for most in (1, 2))
+    for job, most in ((before, 1), (after, 2)):
+        [gate] = [each for each in container(job, "publish")["env"] if each["name"] == "MODELOPS_GATE"]
+        assert gate.pop("value") == f'{{"mse":{{"max":{most}}}}}'
+    assert before.inputs == after.inputs
+
+
 def test_neither_the_gate_nor_what_it_compares_with_is_part_of_the_identity() -> None:
     gate = {"gate": {"mse": {"max_delta": 0}}, "serving_alias": "live", "first_version": True}
     assert train({**ARGS, **gate}).outputs["run_id"].value == train(ARGS).outputs["run_id"].value

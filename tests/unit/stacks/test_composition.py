@@ -114,9 +114,7 @@ def test_production_serves_what_staging_released(monkeypatch: pytest.MonkeyPatch
     assert passed_on.items() <= RELEASE.items()
 
 
-@pytest.mark.parametrize(
-    ("stack", "job", "judge"), [("dev", "training", "publish"), ("prod", "promotion", "transfer")]
-)
+@pytest.mark.parametrize(("stack", "job", "judge"), [("dev", "training", "publish"), ("prod", "promotion", "transfer")])
 def test_a_relative_gate_compares_with_what_the_stacks_own_service_moves(
     stack: str, job: str, judge: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
