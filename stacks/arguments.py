@@ -61,6 +61,8 @@ def training(
     """Arguments of the training. `commit` is that of the model's sources; empty without one."""
     fields = _set_values(settings.model, exclude=("name", "context"))
     fields |= {"model_name": settings.model.name, "namespace": namespace, "git_commit": commit}
+    # What the service of this stack moves is what the gate compares with.
+    fields["serving_alias"] = settings.service.serving_alias
     fields |= {"image": image, "tracking_uri": registry.tracking_uri, "tracking_url": registry.url}
     if registry.writer_secret is not None:
         fields["tracking_secret"] = registry.writer_secret
@@ -83,7 +85,8 @@ def promotion(
         "source_uri": promote.tracking_uri or release["tracking_uri"],
         "tracking_uri": registry.tracking_uri,
         "tracking_url": registry.url,
-        **_set_values(settings.model, only=("gate",)),
+        "serving_alias": settings.service.serving_alias,
+        **_set_values(settings.model, only=("gate", "first_version")),
         **_set_values(promote, only=("image", "experiment_name", "resources", "image_pull_secret", "timeout_seconds")),
     }
     if promote.tracking_secret:

@@ -109,6 +109,8 @@ class ModelSettings(Model):
     sweep_goal: Literal["min", "max"] | None = None
     sweep_parallelism: int | None = Field(default=None, ge=1, le=200)
     gate: dict[str, Bounds] = {}
+    first_version: bool | None = None
+    """Whether `min_delta` and `max_delta` pass while nothing serves yet."""
     reported_metrics: list[str] | None = None
     data_uri: str | None = None
     data_version: str | None = None

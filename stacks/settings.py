@@ -18,7 +18,7 @@ from stacks.platform import Platform, fill_in, read_platform, substitute, withou
 from stacks.production import value_at
 
 NAMESPACE = "modelops"
-PROMOTED = ("gate",)
+PROMOTED = ("gate", "first_version")
 """The settings of a model that still apply when it is promoted from another environment."""
 SECRETS = tuple(
     name

@@ -1,7 +1,8 @@
 """What a reviewer has to know first: what a preview would do, and its risks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from previews import diffs
 from previews.reading import Preview, Step
@@ -21,6 +22,9 @@ _LOST = {
 }
 _MODEL = "MODELOPS_MODEL_URI"
 """Environment variable of a serving container that names its model."""
+_PUBLISHED_AS = ("MODELOPS_RUN_ID", "MODELOPS_MODEL_NAME", "MLFLOW_TRACKING_URI", "app.kubernetes.io/version")
+"""What decides whether a registry has a run: variables, and the label with its identity."""
+_TRAINS, _PROMOTES = "modelops:index:TrainingJob", "modelops:index:ModelPromotion"
 _NAMED = 3
 
 
@@ -47,12 +51,33 @@ def is_build(step: Step) -> bool:
 
 def is_training(step: Step) -> bool:
     """Whether the step starts a training run."""
-    return step.kind in _JOBS and "modelops:index:TrainingJob" in step.parents and step.op in ("create", "replace")
+    return _runs(step, _TRAINS) and not is_judgement(step) and not _selects(step)
 
 
 def is_promotion(step: Step) -> bool:
     """Whether the step brings a model version from another environment."""
-    return step.kind in _JOBS and "modelops:index:ModelPromotion" in step.parents and step.op in ("create", "replace")
+    return _runs(step, _PROMOTES) and not is_judgement(step)
+
+
+def is_judgement(step: Step) -> bool:
+    """Whether the step only judges a run that is in the registry already: the Job before did its work for it."""
+    if step.op != "replace" or not (_runs(step, _TRAINS) or _runs(step, _PROMOTES)):
+        return False
+    if step.old.get("initErrors") and not _selects(step):
+        return False
+    return not any(word in path for path in diffs.leaves(step) for word in _PUBLISHED_AS)
+
+
+def _selects(step: Step) -> bool:
+    """Whether it is the Job that registers the best run of a sweep, which trains nothing."""
+    found: Any = step.new.get("inputs")
+    for key in ("spec", "template", "spec", "containers"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return any(isinstance(each, Mapping) and each.get("name") == "select" for each in found or ())
+
+
+def _runs(step: Step, component: str) -> bool:
+    return step.kind in _JOBS and component in step.parents and step.op in ("create", "replace")
 
 
 def rolls(step: Step) -> bool:
@@ -79,6 +104,7 @@ def summary(preview: Preview) -> str:
         ("builds", "image", is_build),
         ("trains", "run", is_training),
         ("promotes", "version", is_promotion),
+        ("judges", "run", is_judgement),
         ("rolls", "workload", rolls),
     ):
         if matching := [step for step in steps if test(step)]:
@@ -141,6 +167,10 @@ def _replacement(step: Step, what: str) -> Iterable[Risk]:
         yield Risk("traffic", f"{what} is replaced{reason}: its address may change", step.urn)
     elif is_training(step):
         yield Risk("job", f"{what} is replaced{reason}: a new training run; the old Job is removed", step.urn)
+    elif is_judgement(step):
+        yield Risk(
+            "job", f"{what} is replaced{reason}: its gate judges the published run, nothing is trained", step.urn
+        )
     elif step.kind in _JOBS | _WORKLOADS:
         yield Risk(_level(step), f"{what} is replaced{reason}: its pods stop", step.urn)
     elif step.kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"):

@@ -39,6 +39,8 @@ from modelops.kubernetes.pods import (
 )
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
 from modelops.training.args import Framework
+from modelops.training.checks import check_gate
+from modelops.training.gates import gate_variables
 from modelops.training.pod import PUBLISHER_RESOURCES, TRAINING_RESOURCES
 
 COMPONENT = "airflow-pipeline"
@@ -126,6 +128,7 @@ def checked(name: str, args: AirflowPipelineArgs) -> AirflowPipelineArgs:
     problems.image_digest("training.image", training.get("image"))
     problems.mlflow_name("training.model_name", training.get("model_name"))
     problems.url("training.tracking_uri", training.get("tracking_uri"))
+    check_gate(problems, training, "training.")
     check_resources(problems, "data.resources", data.get("resources"), DATA_RESOURCES)
     check_resources(problems, "training.resources", training.get("resources"), TRAINING_RESOURCES)
     problems.number("retries", fields.get("retries"), 0, 10)
@@ -200,7 +203,7 @@ def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, A
         "MODELOPS_MODEL_NAME": training["model_name"],
         "MODELOPS_FRAMEWORK": Framework(training["framework"]).value,
         "MODELOPS_PARAMETERS": pulumi.Output.from_input(training.get("parameters") or {}).apply(canonical_json),
-        "MODELOPS_GATE": pulumi.Output.from_input(training.get("gate") or {}).apply(canonical_json),
+        **gate_variables(training),
         "MODELOPS_IMAGE": training["image"],
         "MLFLOW_TRACKING_URI": training["tracking_uri"],
     }

@@ -42,7 +42,14 @@ class PipelineTraining(TypedDict):
     parameters: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
     """Hyperparameters by name. Default: none."""
     gate: NotRequired[Mapping[str, GateBounds]]
-    """Bounds by metric name; a run that misses them ends at `evaluate`. Default: no gate."""
+    """Bounds by metric name; a run that misses `min` or `max` ends at `evaluate`, one that misses `min_delta` or
+    `max_delta` at `register`. Default: no gate."""
+    serving_alias: NotRequired[str]
+    """Alias of the version that the gate's relative bounds compare with: the `serving_alias` that ModelService moves
+    after each rollout. Required with `min_delta` or `max_delta`. Default: none."""
+    first_version: NotRequired[bool]
+    """Whether the gate's relative bounds pass while no version has the `serving_alias`, for a model's first version.
+    Default false: the run ends at `register`."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` for MLflow. Default: none."""
     runtime_image: NotRequired[pulumi.Input[str]]

@@ -9,7 +9,6 @@ import pulumi_kubernetes as k8s
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs, with_dependencies
-from modelops.core.run_id import canonical_json
 from modelops.core.types import Resources
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.access import service_account
@@ -32,13 +31,13 @@ from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
 from modelops.training.args import GateBounds
 from modelops.training.checks import check_gate
+from modelops.training.gates import gate_variables
 
 __all__ = ["GateBounds", "ModelPromotion", "ModelPromotionArgs"]
 
 NAME = "model-promotion"
 LONGEST_NAME = 50
 DEFAULT_TIMEOUT_SECONDS = 900
-DEFAULT_SERVING_ALIAS = "serving"
 DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="64Mi", memory_limit="256Mi")
 _MODEL_FOLDER = "/modelops"
 
@@ -69,9 +68,14 @@ class ModelPromotionArgs(TypedDict):
     """Address at which people reach the server at `tracking_uri`, for `run_url`. Default: `tracking_uri`."""
     gate: NotRequired[Mapping[str, GateBounds]]
     """Bounds of the run's final metrics, by name; `min_delta` and `max_delta` compare with the version now serving
-    here. If one isn't met, nothing is copied and the update fails. Default: none."""
+    here. If one isn't met, nothing is copied and the update fails. A changed gate judges a copied version again.
+    Default: none."""
     serving_alias: NotRequired[str]
-    """Alias of the version now serving here, for the gate's relative bounds. Default `serving`."""
+    """Alias of the version here that the gate's relative bounds compare with: the `serving_alias` that ModelService
+    moves after each rollout. Required with `min_delta` or `max_delta`. Default: none."""
+    first_version: NotRequired[bool]
+    """Whether the gate's relative bounds pass while no version here has the `serving_alias`, for a model's first
+    version. Default false: the update fails."""
     experiment_name: NotRequired[pulumi.Input[str]]
     """MLflow experiment for the copied run. Default: the model's name."""
     resources: NotRequired[Resources]
@@ -137,8 +141,7 @@ def _transfer_container(args: ModelPromotionArgs, report: RunReport) -> "core.Co
     variables = {
         "MODELOPS_MODEL_NAME": args["model_name"],
         "MODELOPS_RUN_ID": args["run_id"],
-        "MODELOPS_GATE": pulumi.Output.from_input(args.get("gate") or {}).apply(canonical_json),
-        "MODELOPS_SERVING_ALIAS": args.get("serving_alias", DEFAULT_SERVING_ALIAS),
+        **gate_variables(args),
         "MODELOPS_SOURCE_URI": args["source_uri"],
         "MODELOPS_MODEL_DIR": f"{_MODEL_FOLDER}/model",
         "MLFLOW_TRACKING_URI": args["tracking_uri"],
@@ -172,7 +175,6 @@ def _checked(name: str, args: ModelPromotionArgs) -> ModelPromotionArgs:
     args = read_args(args, ModelPromotionArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
     problems.mlflow_name("model_name", args.get("model_name"))
-    problems.mlflow_name("serving_alias", args.get("serving_alias"))
     for field in ("image", "run_id", "source_secret", "tracking_secret", "image_pull_secret"):
         problems.text(field, args.get(field))
     for field in ("source_uri", "tracking_uri", "tracking_url"):

@@ -60,10 +60,10 @@ class GateBounds(TypedDict):
     max: NotRequired[pulumi.Input[float]]
     """Largest value that passes, inclusive. Default: no upper bound."""
     min_delta: NotRequired[pulumi.Input[float]]
-    """Smallest difference from the serving version's value that passes: -0.01 lets a metric drop by that much. If no
-    version serves, every value passes. Default: no such bound."""
+    """Smallest difference from the value of the version under `serving_alias` that passes: -0.01 lets a metric drop by
+    that much. Default: no such bound."""
     max_delta: NotRequired[pulumi.Input[float]]
-    """Largest difference from the serving version's value that passes. Default: no such bound."""
+    """Largest difference from the value of the version under `serving_alias` that passes. Default: no such bound."""
 
 
 class Publisher(TypedDict):
@@ -146,7 +146,8 @@ class TrainingJobArgs(TypedDict):
     sweep_parallelism: NotRequired[int]
     """How many of a sweep's runs train at a time. Default: all of them; 1 to 200."""
     gate: NotRequired[Mapping[str, GateBounds]]
-    """Bounds by metric name. A model that misses them is not registered, and the Job fails. Default: no gate."""
+    """Bounds by metric name. A model that misses them is not registered, and the Job fails. A changed gate judges a
+    registered model again. Default: no gate."""
     reported_metrics: NotRequired[Sequence[str]]
     """Names of the metrics that the training reports, so that the plan rejects a gate or sweep on any other. Default:
     not checked; the training then fails and lists the metrics that it reported."""
@@ -169,7 +170,11 @@ class TrainingJobArgs(TypedDict):
     """Address at which people reach the MLflow server, for `run_url`: ModelRegistry's `url`. Default:
     `tracking_uri`."""
     serving_alias: NotRequired[str]
-    """Alias of the serving version, to which the gate's relative bounds compare. Default `serving`."""
+    """Alias of the version that the gate's relative bounds compare with: the `serving_alias` that ModelService moves
+    after each rollout. Required with `min_delta` or `max_delta`. Default: none."""
+    first_version: NotRequired[bool]
+    """Whether the gate's relative bounds pass while no version has the `serving_alias`, for a model's first version.
+    Default false: the Job fails, before it trains."""
     git_commit: NotRequired[pulumi.Input[str]]
     """Commit that the image was built from, recorded with the run. Default: none."""
     experiment_name: NotRequired[pulumi.Input[str]]

@@ -10,6 +10,7 @@ from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_volume
 from modelops.training.args import Backend, Framework, TrainingJobArgs
+from modelops.training.gates import check_comparison
 from modelops.training.pod import TRAINING_RESOURCES
 from modelops.training.sweep import MAX_TRIALS
 
@@ -45,7 +46,6 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.url("tracking_uri", args.get("tracking_uri"))
     problems.url("tracking_url", args.get("tracking_url"))
     problems.text("tracking_secret", args.get("tracking_secret"))
-    problems.mlflow_name("serving_alias", args.get("serving_alias"))
     for field in ("data_claim", "data_secret"):
         problems.text(field, args.get(field))
         if field in args and "data_uri" not in args:
@@ -122,22 +122,25 @@ def _check_sweep(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.number("sweep_parallelism", args.get("sweep_parallelism"), 1, MAX_TRIALS)
 
 
-def check_gate(problems: Problems, args: Mapping[str, Any]) -> None:
-    """Checks `gate`, and that it and `sweep_metric` name only `reported_metrics`."""
+def check_gate(problems: Problems, args: Mapping[str, Any], prefix: str = "") -> None:
+    """Checks `gate`, what it compares with, and that it and `sweep_metric` name only `reported_metrics`. `prefix` is
+    that of the fields."""
+    check_comparison(problems, args, prefix)
+    gate = f"{prefix}gate"
     reported = args.get("reported_metrics")
     rule = f"must be a metric that the run reports ({', '.join(reported or [])})"
     for metric, bounds in _mapping(args.get("gate")).items():
         if not bounds:
-            problems.add(f"gate.{metric}", dict(bounds), "must have min, max, min_delta or max_delta")
+            problems.add(f"{gate}.{metric}", dict(bounds), "must have min, max, min_delta or max_delta")
         for least, most in (("min", "max"), ("min_delta", "max_delta")):
             low, high = bounds.get(least), bounds.get(most)
             if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
-                problems.add(f"gate.{metric}.{most}", high, f"must be at least {least} ({low})")
+                problems.add(f"{gate}.{metric}.{most}", high, f"must be at least {least} ({low})")
             for bound, value in ((least, low), (most, high)):
                 if isinstance(value, float) and not math.isfinite(value):
-                    problems.add(f"gate.{metric}.{bound}", value, "must be a finite number")
+                    problems.add(f"{gate}.{metric}.{bound}", value, "must be a finite number")
         if reported is not None and metric not in reported:
-            problems.add("gate", metric, rule)
+            problems.add(gate, metric, rule)
     sweep_metric = args.get("sweep_metric")
     if reported is not None and sweep_metric is not None and sweep_metric not in reported:
         problems.add("sweep_metric", sweep_metric, rule)

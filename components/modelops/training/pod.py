@@ -36,13 +36,13 @@ from modelops.kubernetes.pods import (
 from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import FOLDER, VARIABLES, file_mount, runtime_command
 from modelops.training.args import Framework, Goal, TrainingJobArgs
+from modelops.training.gates import gate_variables, relative_bounds
 
 COMPONENT = "training-job"
 DEFAULT_COMMAND = ("python", "-m", "sample.train")
 DEFAULT_REGISTRY_WAIT_SECONDS = 120
 TRAINING_RESOURCES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="2Gi")
 PUBLISHER_RESOURCES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
-DEFAULT_SERVING_ALIAS = "serving"
 CHECKPOINT_SECONDS = 60
 """How long a training may take to write its checkpoint after SIGTERM."""
 WORK = "/modelops"
@@ -93,7 +93,7 @@ def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArg
         run,
         "select",
         pulumi.Output.from_input(command).apply(list),
-        {**_publishing(run), **run.report.variables, **VARIABLES},
+        {**_publishing(run), **gate_variables(run.args), **run.report.variables, **VARIABLES},
         mount("tmp", "/tmp"),
         file_mount(),
     )
@@ -158,6 +158,8 @@ def _check(run: Run) -> core.ContainerArgs:
         "MODELOPS_WORKERS": str(run.workers),
         "MODELOPS_SAME_RUN": pulumi.Output.all(*pairs).apply(",".join),
     }
+    if not run.trials and relative_bounds(run.args.get("gate")):
+        variables |= gate_variables(run.args)
     command, files = ["/bin/sh", f"{FOLDER}/check.sh", f"{FOLDER}/check.py"], ("check.sh", "check.py")
     mounts = [mount("work", WORK), mount("tmp", "/tmp"), *(file_mount(file) for file in files)]
     return _publisher(run, "check", command, variables, *mounts)
@@ -194,8 +196,9 @@ def _publish(run: Run) -> core.ContainerArgs:
         variables["MODELOPS_DELETE_CHECKPOINTS"] = "true"
     if "command" not in publisher:
         variables["MODELOPS_WATCH"] = " ".join(runtime_command("watch"))
+    # A sweep's gate is judged by the Job that registers the best run: a changed gate must not run the others again.
     if not run.trials:
-        variables |= run.report.variables
+        variables |= {**gate_variables(run.args), **run.report.variables}
     command = _wrapped("publish.sh", publisher.get("command") or runtime_command("publish"))
     return _publisher(
         run, "publish", command, {**variables, **VARIABLES}, *_mounts(run), file_mount("publish.sh"), file_mount()
@@ -287,12 +290,10 @@ def _contract(run: Run) -> dict[str, pulumi.Input[str]]:
 
 
 def _publishing(run: Run) -> dict[str, pulumi.Input[str]]:
-    """Variables of the containers that check the gate and register the model."""
+    """Variables of the containers that log runs and register the model."""
     return {
         **_contract(run),
-        "MODELOPS_GATE": pulumi.Output.from_input(run.args.get("gate") or {}).apply(canonical_json),
         "MODELOPS_IMAGE": run.args["image"],
-        "MODELOPS_SERVING_ALIAS": run.args.get("serving_alias", DEFAULT_SERVING_ALIAS),
         "MODELOPS_GIT_COMMIT": run.args.get("git_commit", ""),
     }
 

@@ -15,6 +15,7 @@ class PublishContract:
     gate: dict[str, Any]
     alias: str
     serving_alias: str
+    first_version: bool
     image: str
     git_commit: str
     report: str
@@ -31,6 +32,7 @@ class PublishContract:
             gate=env.json_object("MODELOPS_GATE"),
             alias=env.text("MODELOPS_ALIAS", f"run-{training.run_id}", pattern=NAME, rule=NAME_RULE),
             serving_alias=env.text("MODELOPS_SERVING_ALIAS", "serving", pattern=NAME, rule=NAME_RULE),
+            first_version=env.switch("MODELOPS_FIRST_VERSION"),
             image=env.text("MODELOPS_IMAGE", ""),
             git_commit=env.text("MODELOPS_GIT_COMMIT", ""),
             report=env.text("MODELOPS_REPORT", ""),

@@ -67,6 +67,7 @@ class TransferContract:
     run_id: str
     gate: dict[str, Any]
     serving_alias: str
+    first_version: bool
     report: str
     tracking_uri: str
     experiment_name: str
@@ -94,6 +95,7 @@ class TransferContract:
             run_id=run_id,
             gate=env.json_object("MODELOPS_GATE"),
             serving_alias=env.text("MODELOPS_SERVING_ALIAS", "serving", pattern=NAME, rule=NAME_RULE),
+            first_version=env.switch("MODELOPS_FIRST_VERSION"),
             report=env.text("MODELOPS_REPORT", ""),
             tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule=url),
             experiment_name=env.text("MLFLOW_EXPERIMENT_NAME", name or "modelops"),

@@ -1,11 +1,13 @@
 """The gate: bounds that the metrics have to meet before a version is registered.
 
 `min` and `max` bound the value itself, `min_delta` and `max_delta` its difference to the same metric of the version
-that serves now. Where no version serves yet, or this very run is the one that serves, there is nothing to compare with,
-and relative bounds hold.
+that serves now. A run that is registered already is judged by the figures in the registry, so a changed gate needs no
+training.
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +16,32 @@ from modelops_runtime.contract import ConfigurationError, ContractError, Environ
 Gate = dict[str, dict[str, float]]
 ABSOLUTE = ("min", "max")
 RELATIVE = ("min_delta", "max_delta")
+MET = "modelops.gate_met"
+"""Tag of a version with the fingerprint of the relative bounds that it has met: they are not judged twice, or going
+back to an older version would be refused for being worse than the newer one."""
+COMPARED = "modelops.compared_with"
+"""Tag with the number of the version that served when this one was registered."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """The version that serves now."""
+    """The version that serves now, or that served before."""
 
     version: str
     metrics: Mapping[str, float]
+    when: str = "which serves now"
+    same_run: bool = False
+    """Whether it is the very run that is judged."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What relative bounds compare with: the version that an alias of the model names."""
+
+    model: str
+    alias: str
+    first_version: bool
+    """Whether there need be none, because the version that is judged is the first."""
 
 
 def parse(gate: Mapping[str, Any]) -> Gate:
@@ -85,7 +105,7 @@ def check(gate: Gate, metrics: Mapping[str, float], serving: Serving | None = No
     _all_reported(gate.keys(), metrics, "")
     if serving is not None:
         compared = [metric for metric, bounds in gate.items() if bounds.keys() & {*RELATIVE}]
-        _all_reported(compared, serving.metrics, f" by version {serving.version}, which serves now")
+        _all_reported(compared, serving.metrics, f" by version {serving.version}, {serving.when}")
     passed: list[str] = []
     failed: list[str] = []
     for metric, bounds in gate.items():
@@ -95,6 +115,64 @@ def check(gate: Gate, metrics: Mapping[str, float], serving: Serving | None = No
     if failed:
         raise ContractError(*(f"gate not met: {line}" for line in failed), code=Exit.GATE)
     return passed
+
+
+def judge(gate: Gate, metrics: Mapping[str, float], comparison: Comparison, serving: Serving | None) -> dict[str, str]:
+    """Judges a run that is not registered yet, and prints the bounds that are met; the tags that its version gets.
+
+    Raises what `check` raises, and ConfigurationError where relative bounds have nothing to compare with.
+    """
+    say_met(check(gate, metrics, _compared(gate, comparison, serving)))
+    tags = {MET: _fingerprint(gate, comparison)}
+    if serving is not None and not serving.same_run:
+        tags[COMPARED] = serving.version
+    return {key: value for key, value in tags.items() if value}
+
+
+def judge_again(
+    gate: Gate,
+    metrics: Mapping[str, float],
+    comparison: Comparison,
+    tags: Mapping[str, str],
+    serving: Callable[[], Serving | None],
+    before: Callable[[str], Serving | None],
+) -> dict[str, str]:
+    """Judges a registered version by its metrics in the registry; the tags to add to those that it has.
+
+    Relative bounds that it has met stay met. Others compare with what `serving` gives; where that is this very run,
+    with the version `before` it, if that is known and still there.
+    """
+    say_met(check(absolute(gate), metrics))
+    fingerprint = _fingerprint(gate, comparison)
+    if not fingerprint or tags.get(MET) == fingerprint:
+        return {}
+    now = serving()
+    compared = _compared(gate, comparison, now)
+    if now is not None and now.same_run and COMPARED in tags:
+        compared = before(tags[COMPARED])
+    say_met(check(relative(gate), metrics, compared))
+    return {MET: fingerprint}
+
+
+def _compared(gate: Gate, comparison: Comparison, serving: Serving | None) -> Serving | None:
+    if serving is not None:
+        return None if serving.same_run else serving
+    bounds = [f"{metric}.{key}" for metric, keys in relative(gate).items() for key in keys]
+    if bounds and not comparison.first_version:
+        raise ConfigurationError(
+            f"MODELOPS_GATE: no version of {comparison.model} has the alias {comparison.alias}, which "
+            f"{', '.join(bounds)} would compare with: set first_version for the first version, or make serving_alias "
+            "the alias that ModelService moves after a rollout"
+        )
+    return None
+
+
+def _fingerprint(gate: Gate, comparison: Comparison) -> str:
+    """Of the relative bounds and their alias; empty without such bounds."""
+    bounds = {metric: keys for metric, keys in relative(gate).items() if keys}
+    if not bounds:
+        return ""
+    return hashlib.sha256(json.dumps([comparison.alias, bounds], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _all_reported(bounded: Any, metrics: Mapping[str, float], by: str) -> None:
@@ -111,8 +189,8 @@ def _judged(metric: str, value: float, key: str, bound: float, serving: Serving 
         met = value <= bound if key == "max" else value >= bound
         return met, f"{metric} is {value:.6g}, must be {words} {bound:.6g}"
     if serving is None:
-        return True, f"{metric} is {value:.6g}, {key} {bound:.6g} has no version now serving to compare with"
+        return True, f"{metric} is {value:.6g}, {key} {bound:.6g} has no other version to compare with"
     limit = serving.metrics[metric] + bound
     met = value <= limit if key == "max_delta" else value >= limit
-    compared = f"version {serving.version}, which serves now, has {serving.metrics[metric]:.6g}"
+    compared = f"version {serving.version}, {serving.when}, has {serving.metrics[metric]:.6g}"
     return met, f"{metric} is {value:.6g}, must be {words} {limit:.6g} ({key} {bound:.6g}; {compared})"

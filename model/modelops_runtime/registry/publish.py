@@ -58,45 +58,74 @@ def publish(settings: PublishContract, bounds: gate.Gate) -> None:
     try:
         outputs = read_outputs(settings.training)
     except ConfigurationError:
-        # Nothing is trained where the run is in the registry already.
-        nothing = not (settings.training.output_dir / "metrics.json").exists()
-        with contextlib.suppress(ContractError):
-            if nothing and already_published(settings):
-                return
+        if judged_without_training(settings, bounds):
+            return
         raise
     gate.say_met(gate.check(gate.absolute(bounds), outputs.metrics))
-    if already_published(settings):
+    if already_published(settings, bounds):
         return
 
     from modelops_runtime.registry import tracking
 
     with tracking.registry(settings) as client:
-        compared = gate.relative(bounds)
-        if any(compared.values()):
-            gate.say_met(gate.check(compared, outputs.metrics, tracking.serving(client, settings)))
-        done = tracking.register(client, settings, tracking.log(client, settings, outputs))
+        compared, serving = gate.relative(bounds), tracking.serving(client, settings)
+        tags = gate.judge(compared, outputs.metrics, tracking.comparison(settings), serving)
+        done = tracking.register(client, settings, tracking.log(client, settings, outputs), tags)
     say_published(settings, done, f"published {name} version {done.version} as models:/{name}@{alias}")
 
 
-def already_published(settings: PublishContract) -> bool:
-    """Whether the registry has this run's version; if so, prints and reports it. Raises ContractError."""
+def judged_without_training(settings: PublishContract, bounds: gate.Gate) -> bool:
+    """Whether nothing was trained because the registry has this run's version; if so, judges and reports that."""
+    published = None
+    if not (settings.training.output_dir / "metrics.json").exists():
+        with contextlib.suppress(ContractError):
+            published = _published(settings)
+    if published is None:
+        return False
+    _conclude(settings, bounds, published)
+    return True
+
+
+def already_published(settings: PublishContract, bounds: gate.Gate) -> bool:
+    """Whether the registry has this run's version; if so, judges and reports it. Raises ContractError."""
+    published = _published(settings)
+    if published is None:
+        return False
+    _conclude(settings, bounds, published)
+    return True
+
+
+def _published(settings: PublishContract) -> Published | None:
     wait_for_registry(settings.tracking_uri, settings.wait_seconds)
 
     from modelops_runtime.registry import tracking
 
     with tracking.registry(settings) as client:
-        done = tracking.published(client, settings)
-    if done is None:
-        return False
+        return tracking.published(client, settings)
+
+
+def _conclude(settings: PublishContract, bounds: gate.Gate, published: Published) -> None:
+    """The gate may have changed since the run was published."""
+    from modelops_runtime.registry import tracking
+
+    with tracking.registry(settings) as client:
+        tracking.judge_again(client, settings, bounds, published)
     name, alias = settings.training.model_name, settings.alias
-    say_published(settings, done, f"{name}@{alias} is already published as version {done.version}: nothing to do")
-    return True
+    say_published(
+        settings, published, f"{name}@{alias} is already published as version {published.version}: nothing to do"
+    )
 
 
 def publish_trial(settings: PublishContract) -> None:
     """One trial of a sweep: its run under the sweep's, and nothing registered. `modelops-select` has the last word."""
     assert settings.sweep
-    outputs = read_outputs(settings.training)
+    try:
+        outputs = read_outputs(settings.training)
+    except ConfigurationError:
+        # The gate is `modelops-select`'s.
+        if judged_without_training(settings, {}):
+            return
+        raise
     if settings.sweep.metric not in outputs.metrics:
         reported = ", ".join(sorted(outputs.metrics)) or "none"
         raise ConfigurationError(

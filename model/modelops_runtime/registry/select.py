@@ -15,7 +15,7 @@ def select(settings: PublishContract, bounds: gate.Gate) -> None:
     """Finds the best trial, checks its gate, registers it and reports it."""
     if settings.sweep is None:
         raise ConfigurationError("MODELOPS_SWEEP_METRIC is not set")
-    if already_published(settings):
+    if already_published(settings, bounds):
         return
 
     from modelops_runtime.registry import runs, tracking
@@ -27,9 +27,9 @@ def select(settings: PublishContract, bounds: gate.Gate) -> None:
         client.set_tag(above, "modelops.best_trial", best.data.tags[runs.TRIAL])
         runs.log_final(client, above, metrics, 0)
         client.set_terminated(above, "FINISHED")
-        compared = tracking.serving(client, settings) if any(gate.relative(bounds).values()) else None
-        gate.say_met(gate.check(bounds, metrics, compared))
-        done = tracking.register(client, settings, best)
+        serving = tracking.serving(client, settings)
+        tags = gate.judge(bounds, metrics, tracking.comparison(settings), serving)
+        done = tracking.register(client, settings, best, tags)
     name, alias = settings.training.model_name, settings.alias
     say_published(settings, done, f"published {name} version {done.version} as models:/{name}@{alias}")
 

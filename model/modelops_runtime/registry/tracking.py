@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -62,16 +62,50 @@ def by_alias(client: MlflowClient, name: str, alias: str) -> tuple[str, str] | N
     return str(version.version), str(version.run_id)
 
 
+def comparison(settings: PublishContract) -> gate.Comparison:
+    """What relative bounds compare with."""
+    return gate.Comparison(settings.training.model_name, settings.serving_alias, settings.first_version)
+
+
 def serving(client: MlflowClient, settings: PublishContract) -> gate.Serving | None:
-    """The version that serves now, to compare with; None when there is none, or it is this very run's."""
+    """The version that serves now; None when there is none."""
     current = by_alias(client, settings.training.model_name, settings.serving_alias)
     if current is None:
         return None
     version, mlflow_run = current
-    run = client.get_run(mlflow_run)
-    if run.data.tags.get(runs.RUN_ID) == settings.training.run_id:
-        return None
-    return gate.Serving(version, runs.final_metrics(run))
+    run = _run(client, mlflow_run)
+    if run is None:
+        return gate.Serving(version, {})
+    same_run = run.data.tags.get(runs.RUN_ID) == settings.training.run_id
+    return gate.Serving(version, runs.final_metrics(run), same_run=same_run)
+
+
+def _run(client: MlflowClient, mlflow_run: str) -> Run | None:
+    """None for a run that was deleted, or a version that came without one."""
+    try:
+        return client.get_run(mlflow_run)
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            return None
+        raise
+
+
+def judge_again(client: MlflowClient, settings: PublishContract, bounds: gate.Gate, published: Published) -> None:
+    """Judges a registered version by what MLflow has. Raises ContractError."""
+    name = published.name
+
+    def before(number: str) -> gate.Serving | None:
+        versions = client.search_model_versions(f"name = '{name}'")
+        run_ids = [str(version.run_id) for version in versions if str(version.version) == number]
+        run = _run(client, run_ids[0]) if run_ids else None
+        return None if run is None else gate.Serving(number, runs.final_metrics(run), "which served before")
+
+    tags = client.get_model_version(name, published.version).tags
+    met = gate.judge_again(
+        bounds, published.metrics, comparison(settings), tags, lambda: serving(client, settings), before
+    )
+    for key, value in met.items():
+        client.set_model_version_tag(name, published.version, key, value)
 
 
 def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Run:
@@ -94,14 +128,15 @@ def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Ru
     return client.get_run(run_id)
 
 
-def register(client: MlflowClient, settings: PublishContract, run: Run) -> Published:
-    """A version of the registered model from a finished run, then its alias: a version found by it is whole."""
+def register(client: MlflowClient, settings: PublishContract, run: Run, judged: Mapping[str, str]) -> Published:
+    """A version of the registered model from a finished run, then its alias: a version found by it is whole. `judged`
+    are the tags that the gate gives it."""
     name = settings.training.model_name
     version = _unfinished_version(client, settings)
     if version is None:
         with contextlib.suppress(MlflowException):
             client.create_registered_model(name)  # usually it exists already; any other reason fails the next call too
-        tags = {**runs.describing(settings), **_trial(run)}
+        tags = {**runs.describing(settings), **_trial(run), **judged}
         source = f"{run.info.artifact_uri}/model"
         created = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)
         version = str(created.version)

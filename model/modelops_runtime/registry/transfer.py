@@ -60,24 +60,50 @@ def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
     uri = settings.version.model_uri
     target = Registry(settings.tracking_uri, settings.version.wait_seconds)
     if there := find(target, settings.model_name, settings.alias):
-        gate.say_met(gate.check(gate.absolute(bounds), there.metrics))
+        _judge_again(target, settings, bounds, there)
         _report(settings, there)
         return f"{uri} is already there as version {there.number}: nothing to do"
     source = Registry(settings.version.tracking_uri, settings.version.wait_seconds, ACCOUNT)
     version = find(source, settings.model_name, settings.alias)
     if version is None:
         raise ContractError(f"the registry {settings.version.tracking_uri} has no {uri}")
-    serving = find(target, settings.model_name, settings.serving_alias)
-    compared = None if serving is None else gate.Serving(serving.number, serving.metrics)
-    gate.say_met(gate.check(bounds, version.metrics, compared))
+    tags = gate.judge(bounds, version.metrics, _comparison(settings), _serving(target, settings))
     names = _download(source, version, settings.version)
     run = _run(target, settings, version)
     artifacts = f"{run['info']['artifact_uri']}/model"
     for name in names:
         target.upload(settings.version.model_dir / name, artifacts, name)
-    number = _register(target, settings, version, run["info"]["run_id"], artifacts)
+    number = _register(target, settings, version, run["info"]["run_id"], artifacts, tags)
     _report(settings, Version(version.name, number, version.tags, {**version.run, "info": run["info"]}))
     return f"{uri} is here as version {number}, from {settings.version.tracking_uri} (version {version.number} there)"
+
+
+def _comparison(settings: TransferContract) -> gate.Comparison:
+    return gate.Comparison(settings.model_name, settings.serving_alias, settings.first_version)
+
+
+def _serving(target: Registry, settings: TransferContract) -> gate.Serving | None:
+    """The version that serves in the registry that receives; None when there is none."""
+    serving = find(target, settings.model_name, settings.serving_alias)
+    if serving is None:
+        return None
+    same_run = serving.run_tags.get(RUN_ID) == settings.run_id
+    return gate.Serving(serving.number, serving.metrics, same_run=same_run)
+
+
+def _judge_again(target: Registry, settings: TransferContract, bounds: gate.Gate, there: Version) -> None:
+    """Judges a version that is there by what its registry has. Raises ContractError."""
+    name = settings.model_name
+
+    def before(number: str) -> gate.Serving | None:
+        version = _numbered(target, name, number)
+        return None if version is None else gate.Serving(number, version.metrics, "which served before")
+
+    comparison, tags = _comparison(settings), there.tags
+    met = gate.judge_again(bounds, there.metrics, comparison, tags, lambda: _serving(target, settings), before)
+    for key, value in met.items():
+        content = {"name": name, "version": there.number, "key": key, "value": value}
+        target.post("model-versions/set-tag", content, f"a tag of models:/{name}/{there.number}")
 
 
 def find(registry: Registry, name: str, alias: str) -> Version | None:
@@ -93,9 +119,21 @@ def find(registry: Registry, name: str, alias: str) -> Version | None:
         return None
     what = f"models:/{name}@{alias}"
     answer = registry.get("model-versions/get", {"name": name, "version": numbers[alias]}, what)["model_version"]
+    return _version(registry, answer, what)
+
+
+def _numbered(registry: Registry, name: str, number: str) -> Version | None:
+    """The version with this number, unless it was deleted."""
+    what = f"models:/{name}/{number}"
+    versions = registry.get("model-versions/search", {"filter": f"name = '{name}'"}, what).get("model_versions", [])
+    found = [version for version in versions if str(version["version"]) == number]
+    return _version(registry, found[0], what) if found else None
+
+
+def _version(registry: Registry, answer: dict[str, Any], what: str) -> Version:
     run = registry.get("runs/get", {"run_id": answer.get("run_id", "")}, f"the run of {what}")["run"]
     tags = {tag["key"]: tag["value"] for tag in answer.get("tags", [])}
-    return Version(name, numbers[alias], tags, run)
+    return Version(answer["name"], str(answer["version"]), tags, run)
 
 
 def _download(source: Registry, version: Version, settings: FetchContract) -> list[str]:
@@ -155,15 +193,19 @@ def _experiment(target: Registry, name: str) -> str:
     )
 
 
-def _register(target: Registry, settings: TransferContract, version: Version, run_id: str, artifacts: str) -> str:
-    """The number of the new version; the alias comes last, so a version found by it is whole."""
+def _register(
+    target: Registry, settings: TransferContract, version: Version, run_id: str, artifacts: str, judged: dict[str, str]
+) -> str:
+    """The number of the new version; the alias comes last, so a version found by it is whole. `judged` are the tags
+    that this registry's gate gives it."""
     name, what = settings.model_name, settings.version.model_uri
     words = {"filter": f"name = '{name}'"}
     if not target.get("registered-models/search", words, what).get("registered_models"):
         target.post("registered-models/create", {"name": name}, what)
     versions = target.get("model-versions/search", {"filter": f"run_id = '{run_id}'"}, what).get("model_versions", [])
     if not versions:
-        tags = _pairs({**version.tags, ORIGIN: settings.version.tracking_uri})
+        own = {key: value for key, value in version.tags.items() if key not in (gate.MET, gate.COMPARED)}
+        tags = _pairs({**own, ORIGIN: settings.version.tracking_uri, **judged})
         content = {"name": name, "source": artifacts, "run_id": run_id, "tags": tags}
         versions = [target.post("model-versions/create", content, what)["model_version"]]
     number = str(versions[0]["version"])

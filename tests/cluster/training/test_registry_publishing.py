@@ -93,6 +93,7 @@ class PublishingStack:
             "tracking_url": registry.url,
             "git_commit": "c0ffee",
             "data_version": "v5",
+            "serving_alias": "serving",
             "command": ["python3", "-c", TRAINING],
             "environment": {"TINY_MODEL": self.broken if broken else self.model},
             "resources": SMALL,
@@ -116,6 +117,17 @@ class PublishingStack:
     def mlflow(self, path: str, **query: str) -> Any:
         """A GET of MLflow's API."""
         return get_json(f"{self.stack.outputs()['registry_url']}/api/2.0/mlflow/{path}?{urllib.parse.urlencode(query)}")
+
+    def runs(self) -> set[str]:
+        """Every MLflow run of the model: what was trained, published or not."""
+        experiments = self.mlflow("experiments/search", max_results="100")["experiments"]
+        homes = [each["experiment_id"] for each in experiments if each["name"] == MODEL]
+        return {run["info"]["run_id"] for home in homes for run in post_search(self, home)}
+
+    def versions(self) -> dict[str, str]:
+        """The model's versions by the alias of their run."""
+        aliases = self.mlflow("registered-models/get", name=MODEL)["registered_model"]["aliases"]
+        return {each["alias"]: each["version"] for each in aliases if each["alias"].startswith("run-")}
 
     def serving(self) -> str:
         """MLflow run of the version that the registry takes for the serving one."""
@@ -246,15 +258,58 @@ def test_a_model_that_is_too_much_worse_than_the_serving_one_stops_the_release(
     assert publishing.serving() == run_of(outputs) != served
 
 
-def test_a_rollout_that_failed_does_not_claim_to_serve(publishing: PublishingStack, served: str) -> None:
-    def versions() -> int:
-        found = publishing.mlflow("registered-models/get", name=MODEL)["registered_model"]["aliases"]
-        return len([each for each in found if each["alias"].startswith("run-")])
+def test_a_changed_gate_judges_the_published_run_in_the_same_up_and_leaves_what_serves(
+    publishing: PublishingStack, served: str
+) -> None:
+    runs, versions = publishing.runs(), publishing.versions()
 
-    before = versions()
+    def judged(gate: Mapping[str, Any], *, succeed: bool = True) -> str:
+        program = publishing.program({**FIRST, "gate": gate}, serve=True)
+        said = str(publishing.stack.up(program, succeed=succeed).text)
+        assert publishing.serving() == served
+        # Nothing is trained, and there is no new version.
+        assert (publishing.runs(), publishing.versions()) == (runs, versions)
+        return said
+
+    assert "gate not met: mse is 0.2, must be at most 0.1" in judged({"mse": {"max": 0.1}}, succeed=False)
+    unknown = judged({"f1[class=spam]": {"min": 0.5}}, succeed=False)
+    assert "f1[class=spam] not reported; reported metrics: mse" in unknown
+    # The run serves itself, and no other did before it.
+    judged({"mse": {"max": 0.2, "max_delta": 0}})
+    assert publishing.stack.outputs()["metrics"] == {"mse": 0.2}
+
+
+def test_going_back_to_an_older_version_is_not_refused_by_a_relative_gate(
+    publishing: PublishingStack, served: str
+) -> None:
+    gate = {"gate": {"mse": {"max_delta": 0}}}
+    publishing.stack.up(publishing.program({**FIRST, **gate}, serve=True))
+    publishing.stack.up(publishing.program({"parameters": {"mse": 0.15}, **gate}, serve=True))
+    assert publishing.serving() != served
+    publishing.stack.up(publishing.program({**FIRST, **gate}, serve=True))
+    assert publishing.serving() == served
+
+
+def test_a_relative_gate_with_nothing_to_compare_with_fails_before_the_training_unless_it_is_the_first(
+    publishing: PublishingStack,
+) -> None:
+    training = {"parameters": {"mse": 0.25}, "model_name": "alone", "gate": {"mse": {"max_delta": 0}}}
+    refused = publishing.stack.up(publishing.program(training), succeed=False)
+    assert "no version of alone has the alias serving, which the gate's mse.max_delta would compare with" in (
+        refused.text
+    )
+    assert "set first_version for the first version" in refused.text
+    experiments = publishing.mlflow("experiments/search", max_results="100")["experiments"]
+    assert "alone" not in [each["name"] for each in experiments]
+    publishing.stack.up(publishing.program({**training, "first_version": True}))
+    assert publishing.stack.outputs()["metrics"] == {"mse": 0.25}
+
+
+def test_a_rollout_that_failed_does_not_claim_to_serve(publishing: PublishingStack, served: str) -> None:
+    before = len(publishing.versions())
     program = publishing.program({"parameters": {"mse": 0.1}}, serve=True, broken=True)
     publishing.stack.up(program, succeed=False)
-    assert versions() == before + 1
+    assert len(publishing.versions()) == before + 1
     assert publishing.serving() == served
 
 
@@ -272,9 +327,26 @@ def test_the_best_of_a_sweep_is_registered_and_reported(publishing: PublishingSt
     publishing.stack.unchanged(publishing.program(sweep))
 
 
+def test_a_sweep_that_missed_its_gate_is_published_without_another_trial_once_the_gate_lets_it(
+    publishing: PublishingStack,
+) -> None:
+    sweep = {"sweep": {"mse": [0.31, 0.06]}, "sweep_metric": "mse"}
+    missed = publishing.stack.up(publishing.program({**sweep, "gate": {"mse": {"max": 0.01}}}), succeed=False)
+    assert "gate not met: mse is 0.06, must be at most 0.01" in missed.text
+
+    def trials() -> list[str]:
+        found = objects("jobs", publishing.namespace)
+        return [each["metadata"]["uid"] for each in found if each["spec"].get("completionMode") == "Indexed"]
+
+    before = trials()
+    publishing.stack.up(publishing.program({**sweep, "gate": {"mse": {"max": 0.1}}}))
+    assert trials() == before
+    assert publishing.stack.outputs()["metrics"] == {"mse": 0.06}
+
+
 def test_a_server_of_a_teams_own_in_an_image_of_its_own_serves_and_gets_the_alias(publishing: PublishingStack) -> None:
     own = {"image": publishing.foreign_image, "serve_command": ["python3", "-c", SERVER], "expose": exposure()}
-    training = {"parameters": {"mse": 0.01}, "gate": {"mse": {"max_delta": 0}}}
+    training = {"parameters": {"mse": 0.01}, "gate": {"mse": {"max_delta": 0}}, "first_version": True}
     publishing.stack.up(publishing.program(training, serve=True, service=own))
     outputs = publishing.stack.outputs()
     assert publishing.serving() == run_of(outputs)

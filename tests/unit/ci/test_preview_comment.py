@@ -159,6 +159,52 @@ def test_a_promotion_is_told_in_the_summary() -> None:
     )
 
 
+def changed_job(component: str, changes: dict[str, str], container: str = "publish", **state: object) -> Preview:
+    """A Job of a component with one container, before and after its variables change."""
+    variables = {"MODELOPS_GATE": '{"mse":{"max":0.1}}', "MODELOPS_RUN_ID": "6bd0786f1707"}
+
+    def job(values: dict[str, str]) -> dict:
+        env = [{"name": name, "value": value} for name, value in values.items()]
+        return {"spec": {"template": {"spec": {"containers": [{"name": container, "env": env}]}}}}
+
+    step = {
+        "op": "replace",
+        "urn": f"urn:pulumi:dev::app::modelops:index:{component}$kubernetes:batch/v1:Job::training",
+        "oldState": {"custom": True, "inputs": job(variables), **state},
+        "newState": {"custom": True, "inputs": job({**variables, **changes})},
+    }
+    return reading.read(document(step), source="preview.json")
+
+
+TIGHTER = {"MODELOPS_GATE": '{"mse":{"max":0.01}}'}
+
+
+@pytest.mark.parametrize("component", ["TrainingJob", "ModelPromotion"])
+def test_a_change_of_the_gate_alone_judges_and_neither_trains_nor_promotes(component: str) -> None:
+    body = render.render([changed_job(component, TIGHTER)], "text")
+    assert "dev: judges 1 run (training), replaces 1" in body
+    assert "job dev: Job training is replaced: its gate judges the published run, nothing is trained" in body
+    assert "MODELOPS_GATE.value" in body
+    first = render.render([changed_job(component, {"MODELOPS_FIRST_VERSION": "true"})], "text")
+    assert "judges 1 run (training)" in first
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["MODELOPS_RUN_ID", "MODELOPS_MODEL_NAME", "MLFLOW_TRACKING_URI"],
+)
+def test_another_run_model_or_registry_trains_whatever_becomes_of_the_gate(variable: str) -> None:
+    body = render.render([changed_job("TrainingJob", {**TIGHTER, variable: "other"})], "text")
+    assert "trains 1 run (training)" in body and "judges" not in body
+
+
+def test_a_run_whose_job_failed_trains_when_its_gate_is_loosened_and_a_sweep_is_judged() -> None:
+    body = render.render([changed_job("TrainingJob", TIGHTER, initErrors=["the Job failed"])], "text")
+    assert "trains 1 run (training)" in body and "judges" not in body
+    body = render.render([changed_job("TrainingJob", TIGHTER, "select", initErrors=["the Job failed"])], "text")
+    assert "judges 1 run (training)" in body and "trains" not in body
+
+
 def test_weights_of_a_route_are_a_move_of_traffic() -> None:
     old, new = ({"spec": {"rules": [{"backendRefs": [{"name": "a", "weight": w}]}]}} for w in (100, 90))
     body = comment(step("update", "gateway.networking.k8s.io/v1:HTTPRoute", old=old, new=new), host="text")

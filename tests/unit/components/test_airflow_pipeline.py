@@ -102,6 +102,18 @@ def test_a_bound_of_the_gate_may_be_an_output() -> None:
     assert json.loads(variables["MODELOPS_GATE"]) == gate
 
 
+def test_a_relative_gate_says_what_it_compares_with_as_that_of_a_training_job_does() -> None:
+    training: Any = {**ARGS["training"], "gate": {"mse": {"max_delta": 0}}}
+    with pytest.raises(
+        ArgumentsError, match=r"training\.serving_alias is missing, it is required with training\.gate\.mse"
+    ):
+        deploy({**ARGS, "training": training})
+    training |= {"serving_alias": "live", "first_version": True}
+    [step] = document(deploy({**ARGS, "training": training}))["steps"]["register"]["spec"]["containers"]
+    variables = {each["name"]: each.get("value") for each in step["env"]}
+    assert (variables["MODELOPS_SERVING_ALIAS"], variables["MODELOPS_FIRST_VERSION"]) == ("live", "true")
+
+
 def test_secrets_are_references() -> None:
     args = {**ARGS, "data": {**ARGS["data"], "steps": [{"hash": {"columns": ["who"]}}, {"split": {}}]}}
     args["data"] |= {"salt_secret": "salt", "data_secret": "store"}

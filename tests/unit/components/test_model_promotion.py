@@ -106,6 +106,7 @@ def test_everything_given_reaches_the_job() -> None:
             **ARGS,
             "gate": {"mse": {"max": 0.1, "max_delta": 0.01}},
             "serving_alias": "live",
+            "first_version": True,
             "experiment_name": "team",
             "tracking_url": "https://mlflow.example.com",
             "resources": {"memory_limit": "1Gi"},
@@ -118,6 +119,7 @@ def test_everything_given_reaches_the_job() -> None:
     told = environment(job, "transfer")
     assert told["MODELOPS_GATE"] == '{"mse":{"max":0.1,"max_delta":0.01}}'
     assert (told["MODELOPS_SERVING_ALIAS"], told["MLFLOW_EXPERIMENT_NAME"]) == ("live", "team")
+    assert told["MODELOPS_FIRST_VERSION"] == "true"
     assert container(job, "transfer")["resources"]["limits"] == {"memory": "1Gi"}
     assert pod(job)["imagePullSecrets"] == [{"name": "pull"}]
     assert job.inputs["spec"]["activeDeadlineSeconds"] == 60
@@ -133,4 +135,7 @@ def test_wrong_arguments_are_refused_with_their_rules() -> None:
     assert "source_uri is 'registry', must be an http:// or https:// address" in refused(source_uri="registry")
     assert "timeout_seconds is 1, must be 30 to 86400" in refused(timeout_seconds=1)
     assert "gate.mse is {}, must have min, max, min_delta or max_delta" in refused(gate={"mse": {}})
+    assert "serving_alias is missing, it is required with gate.mse.max_delta, to compare with" in refused(
+        gate={"mse": {"max_delta": 0}}
+    )
     assert "memory_limit is 8Mi" in refused(resources={"memory_limit": "8Mi"}).replace("'", "")

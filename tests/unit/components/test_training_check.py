@@ -72,6 +72,29 @@ def test_a_published_run_is_not_trained_again(registry: tuple[str, type[Registry
     assert handler.asked == [(ALIAS, None)]
 
 
+RELATIVE = {"MODELOPS_GATE": '{"mse":{"max":1,"max_delta":0}}', "MODELOPS_SERVING_ALIAS": "live"}
+
+
+def test_nothing_is_trained_for_a_relative_gate_with_nothing_to_compare_with(
+    registry: tuple[str, type[Registry]],
+) -> None:
+    uri, handler = registry
+    assert verdict(uri, **RELATIVE)[0] == (
+        "2 no version of linear has the alias live, which the gate's mse.max_delta would compare with: set "
+        "first_version for the first version, or make serving_alias the alias that ModelService moves after a rollout"
+    )
+    assert handler.asked[1][0].endswith("alias?name=linear&alias=live")
+
+
+def test_a_relative_gate_trains_the_first_version_and_those_that_follow_one(
+    registry: tuple[str, type[Registry]],
+) -> None:
+    uri, handler = registry
+    assert verdict(uri, **RELATIVE, MODELOPS_FIRST_VERSION="true")[0] == "train"
+    handler.answers = [(404, {}), (200, {"model_version": {"version": "3"}})]
+    assert verdict(uri, **RELATIVE)[0] == "train"
+
+
 @pytest.mark.parametrize("status", [400, 404])
 def test_a_run_that_the_registry_does_not_know_is_trained(registry: tuple[str, type[Registry]], status: int) -> None:
     uri, handler = registry

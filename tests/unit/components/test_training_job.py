@@ -35,6 +35,7 @@ EVERYTHING: dict[str, Any] = {
     "command": ["python", "train.py"],
     "parameters": {"epochs": 3, "optimizer": "adam", "shuffle": True, "seed": None},
     "gate": {"mse": {"max": 1.2}, "r2": {"min": 0.5, "max": 1, "min_delta": -0.01}},
+    "serving_alias": "live",
     "reported_metrics": ["mse", "r2"],
     "data_uri": "s3://bucket/data.csv",
     "data_version": "7",
@@ -119,6 +120,7 @@ def test_everything_set_is_kept() -> None:
     variables = environment(job, "publish")
     assert json.loads(variables["MODELOPS_PARAMETERS"]) == EVERYTHING["parameters"]
     assert json.loads(variables["MODELOPS_GATE"]) == EVERYTHING["gate"]
+    assert variables["MODELOPS_SERVING_ALIAS"] == "live"
     assert variables["MODELOPS_FRAMEWORK"] == "pytorch"
     assert variables["MODELOPS_DATA_URI"] == "s3://bucket/data.csv"
     assert variables["MLFLOW_EXPERIMENT_NAME"] == "trials"
@@ -278,6 +280,11 @@ def test_provider_is_respected() -> None:
         ({"retries": -1}, "retries is -1, must be 0 to 10"),
         ({"timeout_seconds": 5}, "timeout_seconds is 5, must be 30 to 2592000"),
         ({"gate": {"mse": {}}}, "gate.mse is {}, must have min, max, min_delta or max_delta"),
+        (
+            {"gate": {"mse": {"min_delta": 0}, "f1": {"max": 1, "max_delta": 0.1}}},
+            "serving_alias is missing, it is required with gate.mse.min_delta, gate.f1.max_delta, to compare with the "
+            "version under that alias: give ModelService the same serving_alias, which it moves after each rollout",
+        ),
         ({"gate": {"mse": {"min": 2, "max": 1}}}, "gate.mse.max is 1, must be at least min (2)"),
         (
             {"gate": {"mse": {"above": 1}}},
@@ -397,6 +404,40 @@ SWEEP: dict[str, Any] = {
     "sweep": {"learning_rate": [0.1, 0.01], "batch": [8, 16]},
     "sweep_metric": "mse",
 }
+
+
+def test_what_a_relative_gate_compares_with_is_looked_for_before_the_training_unless_it_is_the_first() -> None:
+    gate = {"gate": {"mse": {"max_delta": 0}}, "serving_alias": "live"}
+    told = environment(train({**ARGS, **gate}).one("Job"), "check")
+    assert (told["MODELOPS_GATE"], told["MODELOPS_SERVING_ALIAS"]) == ('{"mse":{"max_delta":0}}', "live")
+    assert "MODELOPS_FIRST_VERSION" not in told
+    job = train({**ARGS, **gate, "first_version": True}).one("Job")
+    for name in ("check", "publish"):
+        assert environment(job, name)["MODELOPS_FIRST_VERSION"] == "true"
+    # Without relative bounds there is nothing to look for.
+    assert "MODELOPS_GATE" not in environment(train({**ARGS, "gate": {"mse": {"max": 1}}}).one("Job"), "check")
+
+
+def test_a_changed_gate_changes_nothing_else_of_the_job() -> None:
+    """So a preview can tell a judgement from a training."""
+    before, after = (train({**ARGS, "gate": {"mse": {"max": most}}}).one("Job") for most in (1, 2))
+    for job, most in ((before, 1), (after, 2)):
+        [gate] = [each for each in container(job, "publish")["env"] if each["name"] == "MODELOPS_GATE"]
+        assert gate.pop("value") == f'{{"mse":{{"max":{most}}}}}'
+    assert before.inputs == after.inputs
+
+
+def test_neither_the_gate_nor_what_it_compares_with_is_part_of_the_identity() -> None:
+    gate = {"gate": {"mse": {"max_delta": 0}}, "serving_alias": "live", "first_version": True}
+    assert train({**ARGS, **gate}).outputs["run_id"].value == train(ARGS).outputs["run_id"].value
+
+
+def test_a_sweeps_gate_makes_another_job_that_selects_and_leaves_the_trials_alone() -> None:
+    gate = {"gate": {"mse": {"max_delta": 0}}, "serving_alias": "live", "first_version": True}
+    plain, judged = train(SWEEP), train({**SWEEP, **gate})
+    assert judged.one("Job", "demo").inputs["spec"] == plain.one("Job", "demo").inputs["spec"]
+    told = environment(judged.one("Job", "demo-select"), "select")
+    assert (told["MODELOPS_GATE"], told["MODELOPS_FIRST_VERSION"]) == ('{"mse":{"max_delta":0}}', "true")
 
 
 def test_a_sweep_is_one_job_with_a_run_for_each_combination_and_one_that_selects() -> None:

@@ -1,5 +1,6 @@
 """The gate."""
 
+import json
 import math
 
 import pytest
@@ -88,10 +89,71 @@ def test_a_relative_bound_that_is_not_met_names_what_it_compares_with() -> None:
     )
 
 
-def test_without_a_version_that_serves_relative_bounds_hold() -> None:
-    assert gate.check({"f1": {"min_delta": 0.5}}, {"f1": 0.1}) == [
-        "f1 is 0.1, min_delta 0.5 has no version now serving to compare with"
-    ]
+def judged(bounds: str, *, first: bool = False, serving: gate.Serving | None = None) -> dict[str, str]:
+    comparison = gate.Comparison("line", "live", first)
+    return gate.judge(gate.parse(json.loads(bounds)), {"f1": 0.8, "mse": 1}, comparison, serving)
+
+
+def test_a_relative_bound_with_nothing_to_compare_with_is_refused_with_what_to_set() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        judged('{"f1": {"min_delta": 0}, "mse": {"max": 2, "max_delta": 0.1}}')
+    assert caught.value.problems == (
+        "MODELOPS_GATE: no version of line has the alias live, which f1.min_delta, mse.max_delta would compare with: "
+        "set first_version for the first version, or make serving_alias the alias that ModelService moves after a "
+        "rollout",
+    )
+    assert judged('{"mse": {"max": 2}}') == {}
+
+
+def test_the_first_version_passes_relative_bounds_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    judged('{"f1": {"min_delta": 0.5}}', first=True)
+    assert capsys.readouterr().out == "gate met: f1 is 0.8, min_delta 0.5 has no other version to compare with\n"
+    with pytest.raises(ContractError, match=r"f1 is 0\.8, must be at least 0\.9"):
+        judged('{"f1": {"min": 0.9, "min_delta": 0.5}}', first=True)
+
+
+def test_that_a_version_is_the_first_is_no_excuse_once_one_serves() -> None:
+    with pytest.raises(ContractError, match=r"version 3, which serves now, has 0\.9"):
+        judged('{"f1": {"min_delta": 0}}', first=True, serving=gate.Serving("3", {"f1": 0.9}))
+
+
+BETTER = gate.Serving("3", {"f1": 0.9})
+ITSELF = gate.Serving("2", {"f1": 0.8}, same_run=True)
+
+
+def judged_again(
+    bounds: str, tags: dict[str, str], serving: gate.Serving | None, before: gate.Serving | None = None
+) -> dict[str, str]:
+    comparison = gate.Comparison("line", "live", False)
+    parsed = gate.parse(json.loads(bounds))
+    return gate.judge_again(parsed, {"f1": 0.8}, comparison, tags, lambda: serving, lambda _: before)
+
+
+def test_a_changed_relative_bound_judges_a_registered_version_once_and_remembers_that_it_is_met() -> None:
+    met = judged_again('{"f1": {"min_delta": -0.2}}', {}, BETTER)
+    assert met.keys() == {gate.MET}
+    # Going back to it is no step down then, whatever serves.
+    best = gate.Serving("4", {"f1": 1.0})
+    assert judged_again('{"f1": {"min_delta": -0.2, "min": 0.5}}', met, best) == {}
+    with pytest.raises(ContractError, match=r"must be at least 0.9 \(min_delta -0.1; version 4, which serves now"):
+        judged_again('{"f1": {"min_delta": -0.1}}', met, best)
+    with pytest.raises(ContractError, match=r"must be at least 0.81"):
+        judged_again('{"f1": {"min_delta": -0.2, "min": 0.81}}', met, best)
+
+
+def test_the_version_that_serves_compares_with_the_one_before_it() -> None:
+    tags, before = {gate.COMPARED: "1"}, gate.Serving("1", {"f1": 0.75}, "which served before")
+    assert judged_again('{"f1": {"min_delta": 0.01}}', tags, ITSELF, before)
+    with pytest.raises(ContractError, match=r"version 1, which served before, has 0\.75"):
+        judged_again('{"f1": {"min_delta": 0.1}}', tags, ITSELF, before)
+    # Without one it is compared with nothing.
+    assert judged_again('{"f1": {"min_delta": 0.1}}', {}, ITSELF)
+    assert judged_again('{"f1": {"min_delta": 0.1}}', tags, ITSELF, None)
+
+
+def test_a_registered_version_is_refused_a_relative_bound_with_nothing_to_compare_with() -> None:
+    with pytest.raises(ConfigurationError, match="no version of line has the alias live"):
+        judged_again('{"f1": {"min_delta": 0}}', {}, None)
 
 
 def test_a_metric_that_the_serving_version_does_not_have_is_wrong_configuration() -> None:

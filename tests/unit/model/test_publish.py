@@ -1,6 +1,7 @@
 """Publishing to a real MLflow server, and fetching back from it."""
 
 import json
+import math
 import shutil
 import subprocess
 import urllib.error
@@ -155,6 +156,45 @@ def test_a_gate_that_is_not_met_publishes_nothing(publish: Publish, mlflow_url: 
     assert finished.stderr == "error: gate not met: mse is 0.03, must be at most 0.01\n"
     with pytest.raises(urllib.error.HTTPError, match="404"):
         get(mlflow_url, "registered-models/get", name="bad")
+
+
+def test_a_changed_gate_judges_a_published_run_by_its_exact_figures_in_the_registry(
+    publish: Publish, output: Path, mlflow_url: str
+) -> None:
+    mse = 0.030000000000000001387  # more digits than a message shows
+    (output / "metrics.json").write_text(json.dumps({"mse": mse, "f1/class_spam": 0.7}))
+    assert publish(MODELOPS_MODEL_NAME="judged").returncode == 0
+    shutil.rmtree(output)  # the next Job finds the run in the registry and trains nothing
+
+    def judge(bounds: dict[str, dict[str, float]]) -> "subprocess.CompletedProcess[str]":
+        return publish(MODELOPS_MODEL_NAME="judged", MODELOPS_GATE=json.dumps(bounds))
+
+    done = judge({"mse": {"max": mse}, "f1/class_spam": {"min": 0.7}})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "gate met: mse is 0.03, must be at most 0.03",
+        "gate met: f1/class_spam is 0.7, must be at least 0.7",
+        "judged@run-abc is already published as version 1: nothing to do",
+    ]
+    assert judge({"mse": {"max": math.nextafter(mse, 0)}}).returncode == 3
+    tightened = judge({"mse": {"max": 0.01}, "f1/class_spam": {"min": 0.8}})
+    assert (tightened.returncode, tightened.stdout) == (3, "")
+    assert tightened.stderr == (
+        "error: gate not met: mse is 0.03, must be at most 0.01\n"
+        "error: gate not met: f1/class_spam is 0.7, must be at least 0.8\n"
+    )
+    unknown = judge({"accuracy": {"min": 0}})
+    assert unknown.returncode == 2
+    assert unknown.stderr == "error: MODELOPS_GATE: accuracy not reported; reported metrics: f1/class_spam, mse\n"
+    # What was published stays, and the gate may be loosened again.
+    assert len(MlflowClient(mlflow_url).search_model_versions("name = 'judged'")) == 1
+    assert judge({"mse": {"max": 0.1}}).returncode == 0
+
+
+def test_a_run_that_missed_its_gate_is_published_once_the_gate_lets_it(publish: Publish) -> None:
+    assert publish(MODELOPS_MODEL_NAME="loosened", MODELOPS_GATE='{"mse": {"max": 0.01}}').returncode == 3
+    done = publish(MODELOPS_MODEL_NAME="loosened", MODELOPS_GATE='{"mse": {"max": 0.05}}')
+    assert "published loosened version 1 as models:/loosened@run-abc" in done.stdout
 
 
 def test_a_gate_on_what_is_not_reported(publish: Publish) -> None:

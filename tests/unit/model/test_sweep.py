@@ -1,6 +1,7 @@
 """Sweeps, progress and the version that serves, against a real MLflow server."""
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable
@@ -219,12 +220,17 @@ def test_a_gate_compares_with_the_version_that_serves(
 ) -> None:
     gate = '{"mse": {"max_delta": 0.05}}'
 
-    def release(run_id: str, mse: float) -> Finished:
+    def release(run_id: str, mse: float, **changes: str) -> Finished:
         output = trained(tmp_path / run_id, mse=mse)
-        return run(publish.main, "compared", MODELOPS_RUN_ID=run_id, MODELOPS_OUTPUT_DIR=output, MODELOPS_GATE=gate)
+        settings = {"MODELOPS_RUN_ID": run_id, "MODELOPS_OUTPUT_DIR": output, "MODELOPS_GATE": gate}
+        return run(publish.main, "compared", **{**settings, **changes})
 
-    first = release("r1", 0.20)
-    assert "gate met: mse is 0.2, max_delta 0.05 has no version now serving to compare with" in first.stdout
+    refused = release("r1", 0.20)
+    assert refused.returncode == 2
+    assert "no version of compared has the alias serving, which mse.max_delta would compare with" in refused.stderr
+    assert client.search_model_versions("name = 'compared'") == []
+    first = release("r1", 0.20, MODELOPS_FIRST_VERSION="true")
+    assert "gate met: mse is 0.2, max_delta 0.05 has no other version to compare with" in first.stdout
     promoted = run_module(
         "modelops_runtime promote", MODELOPS_MODEL_URI="models:/compared@run-r1", MLFLOW_TRACKING_URI=mlflow_url
     )
@@ -241,6 +247,58 @@ def test_a_gate_compares_with_the_version_that_serves(
     # r2 was registered, and still it is r1 that serves.
     assert client.get_model_version_by_alias("compared", "serving").version == "1"
     assert promote.parse_model_uri("models:/compared@run-r2") == ("compared", "run-r2", None)
+
+
+def test_a_changed_relative_gate_judges_a_published_run_and_going_back_to_it_is_never_refused(
+    run: Callable[..., Finished], client: MlflowClient, tmp_path: Path
+) -> None:
+    def release(run_id: str, gate: str, mse: float | None = None) -> Finished:
+        output = tmp_path / run_id if mse is None else trained(tmp_path / run_id, mse=mse)
+        settings = {"MODELOPS_RUN_ID": run_id, "MODELOPS_GATE": gate, "MODELOPS_OUTPUT_DIR": output}
+        done = run(publish.main, "relative", MODELOPS_FIRST_VERSION="true", **settings)
+        shutil.rmtree(output, ignore_errors=True)
+        return done
+
+    def serve(version: str) -> None:
+        client.set_registered_model_alias("relative", "serving", version)
+
+    loose, tight, tighter = ('{"mse": {"max_delta": %s}}' % delta for delta in (0.05, -0.05, -0.2))  # noqa: UP031
+    assert release("r1", loose, 0.30).returncode == 0
+    serve("1")
+    assert release("r2", loose, 0.20).returncode == 0
+    serve("2")
+    # r2 serves, so what it has to be better than is what served before it.
+    assert "version 1, which served before, has 0.3" in release("r2", tight).stdout
+    missed = release("r2", tighter)
+    assert missed.returncode == 3
+    assert "mse is 0.2, must be at most 0.1 (max_delta -0.2; version 1, which served before, has 0.3)" in missed.stderr
+    assert client.get_model_version_by_alias("relative", "serving").version == "2"
+    # r1 has met the same bounds: back to it, although it is worse. Other bounds compare with what serves.
+    assert release("r1", loose).returncode == 0
+    assert "version 2, which serves now, has 0.2" in release("r1", tight).stderr
+    client.delete_model_version("relative", "1")
+    assert release("r2", tighter).returncode == 0
+
+
+def test_a_gate_without_relative_bounds_does_not_mind_what_serves(
+    run: Callable[..., Finished], client: MlflowClient, tmp_path: Path
+) -> None:
+    client.create_registered_model("by-hand")
+    client.create_model_version("by-hand", "s3://bucket/model")
+    client.set_registered_model_alias("by-hand", "serving", "1")
+    output = trained(tmp_path, mse=0.1)
+    gate = '{"mse": {"max": 1}}'
+    done = run(publish.main, "by-hand", MODELOPS_OUTPUT_DIR=output, MODELOPS_GATE=gate)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_published_sweep_is_judged_again_and_no_trial_runs(run: Callable[..., Finished], tmp_path: Path) -> None:
+    trial(run, tmp_path, "judged-sweep", 0, mse=0.5)
+    assert run(select.main, "judged-sweep").returncode == 0
+    assert run(publish.main, "judged-sweep", index=0, MODELOPS_OUTPUT_DIR=tmp_path / "nothing").returncode == 0
+    missed = run(select.main, "judged-sweep", MODELOPS_GATE='{"mse": {"max": 0.1}}')
+    assert (missed.returncode, missed.stderr) == (3, "error: gate not met: mse is 0.5, must be at most 0.1\n")
+    assert run(select.main, "judged-sweep", MODELOPS_GATE='{"mse": {"max": 0.5}}').returncode == 0
 
 
 def test_a_run_that_is_published_needs_no_training(run: Callable[..., Finished], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import Exit
-from modelops_runtime.registry import transfer
+from modelops_runtime.registry import gate, transfer
 from tests.models import write_model
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
 from tests.unit.model.support import run_here
@@ -92,12 +92,18 @@ def test_a_version_that_is_not_there_is_an_error(run_transfer: Any) -> None:
 def test_a_version_arrives_as_it_was(
     run_transfer: Any, source: MlflowClient, target: MlflowClient, tmp_path: Path
 ) -> None:
-    done = run_transfer(MODELOPS_GATE='{"mse": {"max": 0.1, "max_delta": 0.0}}')
+    bounds = '{"mse": {"max": 0.1, "max_delta": 0.0}}'
+    refused = run_transfer(MODELOPS_GATE=bounds)
+    assert refused.returncode == Exit.CONFIGURATION
+    assert "no version of moved has the alias serving, which mse.max_delta would compare with" in refused.stderr
+    assert versions(target) == []
+    done = run_transfer(MODELOPS_GATE=bounds, MODELOPS_FIRST_VERSION="true")
     assert done.returncode == Exit.DONE, done.stderr
     assert "gate met: mse is 0.04, must be at most 0.1" in done.stdout
     assert f"{URI} is here as version 1" in done.stdout
     there, here = (client.get_model_version_by_alias("moved", "run-abc123def456") for client in (source, target))
-    assert here.tags == {**there.tags, "modelops.transferred_from": source.tracking_uri}
+    own = {"modelops.transferred_from": source.tracking_uri, gate.MET: here.tags[gate.MET]}
+    assert here.tags == {**there.tags, **own}
     before, after = source.get_run(there.run_id), target.get_run(here.run_id)
     assert after.info.status == "FINISHED"
     assert (after.data.params, after.data.metrics) == (before.data.params, before.data.metrics)
@@ -123,6 +129,9 @@ def test_a_version_that_is_there_is_judged_again_and_not_copied(run_transfer: An
     # Its registry of origin is not asked any more.
     assert run_transfer(MODELOPS_SOURCE_URI="http://127.0.0.1:9").returncode == Exit.DONE
     assert run_transfer(MODELOPS_GATE='{"mse": {"max": 0.01}}').returncode == Exit.GATE
+    unknown = run_transfer(MODELOPS_GATE='{"f1": {"min": 0.5}}')
+    assert unknown.returncode == Exit.CONFIGURATION
+    assert "f1 not reported; reported metrics: accuracy, mse" in unknown.stderr
 
 
 def test_one_cut_off_before_its_alias_is_gone_on_with(run_transfer: Any, target: MlflowClient) -> None:
@@ -139,10 +148,33 @@ def test_it_is_compared_with_the_version_that_serves(
     target.log_metric(run.run_id, "mse", 0.02)
     better = target.create_model_version("moved", f"{run.artifact_uri}/model", run.run_id)
     target.set_registered_model_alias("moved", "serving", better.version)
+
+    def refused() -> None:
+        done = run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0.01}}')
+        assert done.returncode == Exit.GATE
+        compared = "max_delta 0.01; version 2, which serves now, has 0.02"
+        assert f"mse is 0.04, must be at most 0.03 ({compared})" in done.stderr
+
+    refused()  # it is there already
+    before = target.get_model_version("moved", "1").tags[gate.MET]
+    assert run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0.02}}').returncode == Exit.DONE
+    assert target.get_model_version("moved", "1").tags[gate.MET] != before
     target.delete_registered_model_alias("moved", "run-abc123def456")
-    done = run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0.01}}')
+    refused()
+
+
+def test_the_version_that_serves_is_compared_with_the_one_before_it(run_transfer: Any, target: MlflowClient) -> None:
+    assert run_transfer().returncode == Exit.DONE
+    target.set_model_version_tag("moved", "1", gate.COMPARED, "2")
+    target.set_registered_model_alias("moved", "serving", "1")
+    done = run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0}}')
     assert done.returncode == Exit.GATE
-    assert "mse is 0.04, must be at most 0.03 (max_delta 0.01; version 2, which serves now, has 0.02)" in done.stderr
+    assert "mse is 0.04, must be at most 0.02 (max_delta 0; version 2, which served before, has 0.02)" in done.stderr
+    target.delete_model_version("moved", "2")
+    done = run_transfer(MODELOPS_GATE='{"mse": {"max_delta": 0}}')
+    assert (
+        done.returncode == Exit.DONE and "mse is 0.04, max_delta 0 has no other version to compare with" in done.stdout
+    )
 
 
 def test_wrong_settings_are_told_all_at_once(run_transfer: Any) -> None:

@@ -114,6 +114,20 @@ def test_production_serves_what_staging_released(monkeypatch: pytest.MonkeyPatch
     assert passed_on.items() <= RELEASE.items()
 
 
+@pytest.mark.parametrize(("stack", "job", "judge"), [("dev", "training", "publish"), ("prod", "promotion", "transfer")])
+def test_a_relative_gate_compares_with_what_the_stacks_own_service_moves(
+    stack: str, job: str, judge: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    values = config_of(stack)
+    model = {**json.loads(values["modelops:model"]), "gate": {"mse": {"max_delta": 0}}, "first_version": True}
+    service = {**json.loads(values["modelops:service"]), "serving_alias": "live"}
+    config = {"modelops:model": json.dumps(model), "modelops:service": json.dumps(service)}
+    program, _ = compose(stack, monkeypatch, tmp_path, config=config)
+    told = environment(program.one("Job", job), judge)
+    assert (told["MODELOPS_SERVING_ALIAS"], told["MODELOPS_FIRST_VERSION"]) == ("live", "true")
+    assert environment(program.one("Job", "model-alias"), "promote")["MODELOPS_SERVING_ALIAS"] == "live"
+
+
 def test_a_preview_knows_what_is_promoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program, _ = compose("prod", monkeypatch, tmp_path, preview=True, load_balancer=None)
     assert program.outputs["image"].value == RELEASE["image"]

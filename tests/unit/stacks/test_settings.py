@@ -214,7 +214,17 @@ SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
     "a promotion": (
         models.PromotionSettings,
         modelops.ModelPromotionArgs,
-        GIVEN_BY_THE_STACK | {"image", "model_name", "run_id", "source_uri", "source_secret", "gate", "serving_alias"},
+        GIVEN_BY_THE_STACK
+        | {
+            "image",
+            "model_name",
+            "run_id",
+            "source_uri",
+            "source_secret",
+            "gate",
+            "first_version",
+            "serving_alias",
+        },
     ),
     "a service": (
         models.ServiceSettings,

@@ -71,11 +71,19 @@ def completed_workers(name: str, jobs: list[dict[str, Any]]) -> str:
     return str(indexes[0]) if indexes else ""
 
 
-def is_published() -> bool:
-    """Whether the registry has a version under this run's alias. Raises what urllib raises."""
+def relative_bounds() -> list[str]:
+    """`f1.min_delta`: bounds of the gate that compare with the version that serves; none if there need not be one."""
+    if os.environ.get("MODELOPS_FIRST_VERSION") == "true":
+        return []
+    gate = json.loads(os.environ.get("MODELOPS_GATE") or "{}")
+    return [f"{metric}.{key}" for metric, bounds in gate.items() for key in bounds if key.endswith("_delta")]
+
+
+def has_version(alias: str) -> bool:
+    """Whether the registry has a version of the model under this alias. Raises what urllib raises."""
     model = os.environ["MODELOPS_MODEL_NAME"]
     base = f"{os.environ['MLFLOW_TRACKING_URI'].rstrip('/')}/api/2.0/mlflow/registered-models"
-    alias_query = urllib.parse.urlencode({"name": model, "alias": os.environ["MODELOPS_ALIAS"]})
+    alias_query = urllib.parse.urlencode({"name": model, "alias": alias})
     try:
         alias_version = get(f"{base}/alias?{alias_query}", auth_header())
     except urllib.error.HTTPError as error:
@@ -119,8 +127,14 @@ def verdict() -> str:
         except (OSError, KeyError, ValueError) as error:
             log(f"cannot look up other Jobs of this run: {error}")
         try:
-            if is_published():
+            if has_version(os.environ["MODELOPS_ALIAS"]):
                 return f"published this run is already registered as {os.environ['MODELOPS_ALIAS']}"
+            if (bounds := relative_bounds()) and not has_version(serving := os.environ["MODELOPS_SERVING_ALIAS"]):
+                return (
+                    f"{WRONG_CONFIGURATION} no version of {os.environ['MODELOPS_MODEL_NAME']} has the alias {serving}, "
+                    f"which the gate's {', '.join(bounds)} would compare with: set first_version for the first "
+                    "version, or make serving_alias the alias that ModelService moves after a rollout"
+                )
             return f"alone this worker was lost after others (index {completed}) completed" if completed else "train"
         except urllib.error.HTTPError as error:
             problem: object = error

@@ -1,0 +1,48 @@
+"""The gate of every component that has one: which of its bounds are relative, and what its container gets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from modelops.core.run_id import canonical_json
+from modelops.core.validation import Problems
+
+DEFAULT_SERVING_ALIAS = "serving"
+"""What the containers take where no alias is given: without relative bounds they compare with nothing."""
+_RELATIVE = ("min_delta", "max_delta")
+
+
+def relative_bounds(gate: object) -> list[str]:
+    """`f1.min_delta`: the bounds that compare with another version, as far as they are known in the plan."""
+    metrics = gate if isinstance(gate, Mapping) else {}
+    return [
+        f"{metric}.{bound}"
+        for metric, bounds in metrics.items()
+        if isinstance(bounds, Mapping)
+        for bound in _RELATIVE
+        if bound in bounds
+    ]
+
+
+def check_comparison(problems: Problems, args: Mapping[str, Any], prefix: str = "") -> None:
+    """Checks that what the relative bounds of `gate` compare with is named. `prefix` is that of the fields."""
+    alias = args.get("serving_alias")
+    problems.mlflow_name(f"{prefix}serving_alias", alias)
+    if (bounds := relative_bounds(args.get("gate"))) and alias is None:
+        problems.missing(
+            f"{prefix}serving_alias",
+            f"it is required with {', '.join(f'{prefix}gate.{bound}' for bound in bounds)}, to compare with the "
+            "version under that alias: give ModelService the same serving_alias, which it moves after each rollout",
+        )
+
+
+def gate_variables(args: Mapping[str, Any]) -> dict[str, pulumi.Input[str]]:
+    """Variables of a container that judges the gate."""
+    variables: dict[str, pulumi.Input[str]] = {
+        "MODELOPS_GATE": pulumi.Output.from_input(args.get("gate") or {}).apply(canonical_json),
+        "MODELOPS_SERVING_ALIAS": args.get("serving_alias", DEFAULT_SERVING_ALIAS),
+    }
+    if args.get("first_version"):
+        variables["MODELOPS_FIRST_VERSION"] = "true"
+    return variables
