@@ -181,6 +181,22 @@ def test_a_scikit_learn_regression_is_served(tmp_path: Path) -> None:
     np.testing.assert_allclose(manifest.golden.outputs, [[2.0], [5.0]], atol=1e-5)
 
 
+def test_a_regression_with_large_outputs_and_one_small_one_is_served(tmp_path: Path) -> None:
+    """Its terms of 10⁵ are rounded in single precision, and so is their small difference."""
+    from sklearn.linear_model import LinearRegression
+
+    rows = np.random.default_rng(0).uniform(0, 1e5, (500, 3))
+    model = LinearRegression().fit(rows, rows @ [0.7, 1.1, -1.3])
+    rows[0, 2] = (rows[0, :2] @ [0.7, 1.1] - 12) / 1.3
+    manifest = write_model(tmp_path / "model", model, rows)
+    assert np.abs(manifest.golden.outputs).max() > 35_000
+    difference = model.predict(rows[:1].astype("float32")) - model.predict(rows[:1])
+    assert np.abs(difference).max() / 12 > 1e-5
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        [answered] = server.post({"inputs": rows[:1].tolist()}).json()["outputs"]
+    assert answered == pytest.approx(12, abs=0.1)
+
+
 @pytest.mark.tensorflow
 def test_a_keras_model_is_served_by_litert(tmp_path: Path) -> None:
     import keras
