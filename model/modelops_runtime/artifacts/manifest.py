@@ -192,7 +192,7 @@ def _problems(content: object) -> list[str]:
         isinstance(golden.get(key), list) and golden[key] for key in ("inputs", "outputs")
     ):
         problems.append("golden must have non-empty lists inputs and outputs")
-    elif not isinstance(golden.get("tolerance"), (int, float)) or not golden["tolerance"] >= 0:
+    elif not is_number(golden.get("tolerance")) or golden["tolerance"] < 0:
         problems.append("golden.tolerance must be a number, at least 0")
     digests = content.get("sha256", {})
     if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):

@@ -82,7 +82,9 @@ def _check_golden(folder: Path, manifest: Manifest) -> str:
     except ImportError as error:
         return f"this image has no {error.name}"
     if manifest.runtime not in RUNTIMES:
-        return f"the runtime {manifest.runtime} may run code of the training's"
+        return (
+            f"a model of the runtime {manifest.runtime} may run code, and this container has an account at the registry"
+        )
     if sum((folder / name).stat().st_size for name in manifest.files) > LOADED_BYTES:
         return f"the model has more than {LOADED_BYTES // 2**20} MiB"
     try:

@@ -381,8 +381,8 @@ def test_a_folder_for_another_server_is_registered_and_that_is_said(publish: Pub
 @pytest.mark.parametrize(
     ("runtime", "why"),
     [
-        ("own", "the runtime own may run code of the training's"),
-        ("framework", "the runtime framework may run code of the training's"),
+        ("own", "a model of the runtime own may run code, and this container has an account"),
+        ("framework", "a model of the runtime framework may run code, and this container has an account"),
         ("litert", "this image has no runtime litert"),
     ],
 )
