@@ -13,7 +13,6 @@ from sample.frameworks import Model
 from sample.preprocess import Array
 
 GOLDEN_VALUES = (-1.0, 0.0, 0.5, 1.0)
-GOLDEN_TOLERANCE = 1e-5
 
 
 def write_model(
@@ -38,5 +37,4 @@ def write_model(
         test_predictions=test_predictions,
         training_rows=rows.train[0] if rows.preprocessing else None,
         parity_rows=inputs,
-        tolerance=GOLDEN_TOLERANCE,
     )

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pydantic
 
 from modelops_runtime import contract
-from modelops_runtime.artifacts.results import write_json
+from modelops_runtime.artifacts.results import write_json, write_metrics
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, Exit, TrainingContract
 from modelops_runtime.training.checkpoint import Checkpoints, Progress
 from modelops_runtime.training.progress import Reporter
@@ -290,7 +290,7 @@ def train(settings: TrainingContract, parameters: Parameters, stop: Stop) -> dic
         adapter.tokenizer.save_pretrained(settings.output_dir / "model")
         write_json(settings.output_dir / "history.json", progress.history)
         write_json(settings.output_dir / "parameters.json", parameters.model_dump())
-        write_json(settings.output_dir / "metrics.json", metrics)
+        write_metrics(metrics, settings.output_dir)
     processes.sums(0.0)  # no process ends before the first has written
     return metrics
 

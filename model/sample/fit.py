@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from modelops_runtime.artifacts.results import write_json
+from modelops_runtime.artifacts.results import write_json, write_metrics
 from modelops_runtime.contract import ConfigurationError, ContractError, Exit, TrainingContract
 from modelops_runtime.training.checkpoint import Checkpoints, Progress
 from modelops_runtime.training.progress import Reporter
@@ -201,4 +201,4 @@ def write_outputs(
     scratch.rename(output / "model")
     write_json(output / "parameters.json", rows.parameters.model_dump())
     write_json(output / "history.json", progress.history)
-    write_json(output / "metrics.json", metrics)
+    write_metrics(metrics, output)

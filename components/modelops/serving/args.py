@@ -108,7 +108,7 @@ class SmokeTest(TypedDict):
     outputs: Sequence[Any]
     """The `outputs` to expect: numbers in lists of the same shape."""
     tolerance: NotRequired[float]
-    """How far each number may be off. Default 1e-6; at least 0."""
+    """How far each number may be off, if that is more than 1e-5 of its size. Default 1e-6; at least 0."""
     image: NotRequired[pulumi.Input[str]]
     """Image with Python to run the test. Default: the service's `runtime_image`."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from modelops_runtime.artifacts.agreement import RELATIVE
 from modelops_runtime.artifacts.manifest import (
     DTYPES,
     MIXED,
@@ -58,7 +59,9 @@ def write_model(
     `feature_names`: names of the input columns; a `preprocessing` has its own.
     `test_predictions`: predictions of the test split, against which the server measures drift.
     `training_rows`: rows as the model takes them, for the drift of features; needs names.
-    `tolerance`: how far the server may be from the example's predictions; default 1e-5 of the largest, at least 1e-5.
+    `tolerance`: how far the server may be from the example's predictions, besides 1e-5 of the largest in their output
+    column; default 1e-5, or twice the difference that a conversion makes. For a quantized model give one step of its
+    output: another processor may round to the next one.
 
     Raises ContractError when the model can't be served, or a library for its conversion is not installed.
     """
@@ -86,7 +89,10 @@ def write_model(
     if preprocessing is not None:
         preprocessing.write(folder)
         files, needed = [*files, PREPROCESSING], (*needed, PREPROCESSING)
-    largest = float(np.max(np.abs(outputs), initial=1))
+    if tolerance is None:
+        tolerance = (
+            RELATIVE if reason else max(RELATIVE, 2 * _difference(trained, folder, taken[:GOLDEN_ROWS], outputs))
+        )
     manifest = Manifest(
         name=name or os.environ.get("MODELOPS_MODEL_NAME") or "model",
         run_id=run_id or os.environ.get("MODELOPS_RUN_ID") or "local",
@@ -95,7 +101,7 @@ def write_model(
         file=files[0],
         inputs=Tensor((-1, *values.shape[1:]), str(values.dtype)),
         outputs=Tensor((-1, *outputs.shape[1:]), str(outputs.dtype)),
-        golden=Golden(rows, outputs.tolist(), 1e-5 * largest if tolerance is None else tolerance),
+        golden=Golden(rows, outputs.tolist(), tolerance),
         sha256={file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in files},
         extra_files=needed,
         baseline=() if test_predictions is None else baseline_of(_columns(test_predictions)),
@@ -142,6 +148,12 @@ def _convert(trained: TrainedModel, folder: Path, rows: Array) -> str:
     if reason:
         served.unlink(missing_ok=True)
     return reason
+
+
+def _difference(trained: TrainedModel, folder: Path, rows: Array, outputs: Array) -> float:
+    """How far the file that is served is from the original: the parity check's rows, and so its bounds, are others."""
+    served = RUNTIMES[trained.served_by](folder / trained.served_file, 1).predict(rows)
+    return float(np.max(np.abs(served.astype("float64") - outputs.astype("float64")), initial=0))
 
 
 def _columns(rows: Any) -> list[list[float]]:

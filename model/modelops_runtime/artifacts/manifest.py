@@ -3,6 +3,7 @@
 Standard library only: training writes it, fetching and serving read it.
 """
 
+import hashlib
 import itertools
 import json
 import math
@@ -41,7 +42,8 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Golden:
-    """A prediction known to be right. Serving becomes ready only after giving it, within `tolerance`."""
+    """A prediction known to be right. Serving becomes ready only after giving it, within `tolerance`, or within the
+    relative tolerance that any prediction has (`agreement.py`)."""
 
     inputs: list[Any]
     outputs: list[Any]
@@ -141,12 +143,12 @@ class Manifest:
         try:
             content = json.loads(path.read_bytes())
         except OSError as error:
-            raise ContractError(f"there is no model in {directory}: {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise ContractError(f"{path} is not JSON: {error}") from error
+            raise ContractError(f"there is no model in {directory}: {FILE_NAME}: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise ContractError(f"{FILE_NAME} is not JSON: {error}") from error
         problems = _problems(content)
         if problems:
-            raise ContractError(*(f"{path}: {problem}" for problem in problems))
+            raise ContractError(*(f"{FILE_NAME}: {problem}" for problem in problems))
         return cls(
             **{key: content[key] for key in ("name", "run_id", "framework", "runtime", "file")},
             inputs=Tensor(tuple(content["inputs"]["shape"]), content["inputs"]["dtype"]),
@@ -158,6 +160,17 @@ class Manifest:
             features={name: _read_bins(bins) for name, bins in content.get("features", {}).items()},
             labels=tuple(content.get("labels", [])),
         )
+
+    def verify(self, directory: Path, name: str) -> None:
+        """Raises ContractError when a file is missing or has another digest than the manifest says."""
+        try:
+            with (directory / name).open("rb") as content:
+                got = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            raise ContractError(f"{name}, which {FILE_NAME} names, can't be read: {error.strerror}") from error
+        expected = self.sha256.get(name)
+        if expected not in (None, got):
+            raise ContractError(f"{name} is damaged: its SHA-256 is {got}, the manifest says {expected}")
 
 
 def _problems(content: object) -> list[str]:
@@ -179,7 +192,7 @@ def _problems(content: object) -> list[str]:
         isinstance(golden.get(key), list) and golden[key] for key in ("inputs", "outputs")
     ):
         problems.append("golden must have non-empty lists inputs and outputs")
-    elif not isinstance(golden.get("tolerance"), (int, float)) or not golden["tolerance"] >= 0:
+    elif not is_number(golden.get("tolerance")) or golden["tolerance"] < 0:
         problems.append("golden.tolerance must be a number, at least 0")
     digests = content.get("sha256", {})
     if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):

@@ -2,21 +2,13 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
+from modelops_runtime.artifacts.agreement import disagreement
 from modelops_runtime.artifacts.runtimes import Array, Runtime
 
 TOLERANCES = {"litert": 1e-6, "onnx": 1e-5}
-"""How far a converted model may be from the original, by runtime: relative to the size of the prediction, absolute
-below 1. LiteRT runs TensorFlow's own kernels; ONNX Runtime adds up in another order than PyTorch and MXNet do."""
+"""How far a converted model may be from the original, by runtime, as `disagreement` measures it. LiteRT runs
+TensorFlow's own kernels; ONNX Runtime adds up in another order than PyTorch and MXNet do."""
 CHECKED_INPUTS = 1000
-
-
-def disagreement(got: Array, expected: Array) -> float:
-    """Largest difference between the two models' predictions, relative to predictions larger than 1."""
-    if got.shape != expected.shape:
-        return float("inf")
-    return float(np.max(np.abs(got - expected) / np.maximum(1, np.abs(expected))))
 
 
 def reason_against(

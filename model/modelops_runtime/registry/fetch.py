@@ -3,7 +3,6 @@
 Contract and exit codes: docs/model.md.
 """
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -93,8 +92,8 @@ def _cached(cache: Cache, artifact_uri: str) -> Manifest | None:
     try:
         version_manifest = Manifest.read(entry)
         for name in version_manifest.files:
-            _verify(version_manifest, entry, name)
-    except (ContractError, OSError) as error:
+            version_manifest.verify(entry, name)
+    except ContractError as error:
         print(f"the cache's copy is not usable, fetching again: {error}", flush=True)
         cache.drop(artifact_uri)
         return None
@@ -117,7 +116,7 @@ def download(
     make_room(sum(file.size for file in needed))
     for file in needed:
         registry.download(file, folder / file.name)
-        _verify(version_manifest, folder, file.name)
+        version_manifest.verify(folder, file.name)
     return version_manifest
 
 
@@ -131,14 +130,6 @@ def _wanted(files: dict[str, RemoteFile], name: str, settings: FetchContract) ->
             " (MODELOPS_MODEL_MAX_BYTES)"
         )
     return files[name]
-
-
-def _verify(version_manifest: Manifest, folder: Path, name: str) -> None:
-    expected = version_manifest.sha256.get(name)
-    with (folder / name).open("rb") as content:
-        got = hashlib.file_digest(content, "sha256").hexdigest()
-    if expected not in (None, got):
-        raise ContractError(f"{name} is damaged: its SHA-256 is {got}, the manifest says {expected}")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import urllib.request
 
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, PublishContract
 from modelops_runtime.registry import gate
-from modelops_runtime.registry.outputs import read_outputs
+from modelops_runtime.registry.outputs import check_model, read_outputs
 from modelops_runtime.registry.report import Published, report
 
 
@@ -64,6 +64,7 @@ def publish(settings: PublishContract, bounds: gate.Gate) -> None:
     gate.say_met(gate.check(gate.absolute(bounds), outputs.metrics))
     if already_published(settings, bounds):
         return
+    check_model(settings.training.output_dir / "model")
 
     from modelops_runtime.registry import tracking
 
@@ -131,6 +132,7 @@ def publish_trial(settings: PublishContract) -> None:
         raise ConfigurationError(
             f"MODELOPS_SWEEP_METRIC: {settings.sweep.metric} not reported; reported metrics: {reported}"
         )
+    check_model(settings.training.output_dir / "model")
     wait_for_registry(settings.tracking_uri, settings.wait_seconds)
 
     from modelops_runtime.registry import tracking

@@ -17,6 +17,8 @@ from modelops_runtime.contract import ContractError
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 FIELD_MANAGER = "modelops-publisher"
 TIMEOUT_SECONDS = 30
+MOST_METRICS_BYTES = 900_000
+"""Of the metrics in the ConfigMap, of which Kubernetes takes 1 MiB."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ def report(config_map: str, run_id: str, published: Published, account: Path = A
         token = (account / "token").read_text().strip()
     except OSError as error:
         raise ContractError(f"the run can't be reported: {error.filename}: {error.strerror}") from None
+    metrics = json.dumps(dict(published.metrics), sort_keys=True)
+    if len(metrics) > MOST_METRICS_BYTES:
+        print(f"{len(published.metrics)} metrics are too long for a ConfigMap: they are in MLflow alone", flush=True)
+        metrics = "{}"
     content = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -49,7 +55,7 @@ def report(config_map: str, run_id: str, published: Published, account: Path = A
             "version": published.version,
             "experiment_id": published.experiment_id,
             "mlflow_run_id": published.mlflow_run_id,
-            "metrics": json.dumps(dict(published.metrics), sort_keys=True),
+            "metrics": metrics,
         },
     }
     path = f"/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager={FIELD_MANAGER}&force=true"

@@ -3,25 +3,27 @@
 import json
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from modelops_runtime.contract import ConfigurationError, ContractError, PublishContract, TrainingContract, is_number
+from modelops_runtime.artifacts.results import flat
+from modelops_runtime.contract import ConfigurationError, ContractError, PublishContract, TrainingContract
+from modelops_runtime.registry import records
+from modelops_runtime.registry.names import mlflow_name
 
-BATCH = {"metrics": 1000, "params": 100}
+BATCH = {"metrics": 1000, "params": 100, "tags": 100}
 """What one log_batch call of MLflow's API takes."""
+PARAMETER_CHARACTERS = 6000
+"""Of a parameter's value in MLflow (`MAX_PARAM_VAL_LENGTH` in `mlflow/utils/validation.py`), which cuts the rest."""
 MODEL = "modelops.model"
 RUN_ID = "modelops.run_id"
-METRICS = "modelops.metrics"
-"""Tag with the final metrics as JSON: a metric of the same name may have been logged for each epoch."""
 ROLE = "modelops.role"
 TRIAL = "modelops.trial"
 """Tag with a trial's number in its sweep."""
 PARENT = "mlflow.parentRunId"
-T = TypeVar("T")
 
 
 def experiment(client: MlflowClient, name: str) -> str:
@@ -98,43 +100,68 @@ def describing(settings: PublishContract) -> dict[str, str]:
 
 
 def log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, Any]) -> None:
-    """Logging the same again is allowed."""
-    params = [Param(key, value if isinstance(value, str) else json.dumps(value)) for key, value in parameters.items()]
-    for row in batches(params, BATCH["params"]):
-        client.log_batch(run_id, params=row)
+    """Logging the same again is allowed. What is there already stays, as MLflow wants; the record has the last."""
+    there = client.get_run(run_id).data.params
+    params = [Param(mlflow_name(name), _in_mlflow(value)) for name, value in parameters.items()]
+    for param in params:
+        if there.get(param.key, param.value) != param.value:
+            print(f"MLflow keeps {param.key} as {there[param.key]!r}; the training used {param.value!r}", flush=True)
+    new = [param for param in params if param.key not in there]
+    for part in records.batches(new, BATCH["params"], lambda param: (param.key, param.value)):
+        client.log_batch(run_id, params=part)
+    _log_tags(client, run_id, records.tags(records.PARAMETERS, parameters))
+
+
+def _in_mlflow(value: Any) -> str:
+    """A parameter's value as MLflow can store it: JSON, text as it is, cut where it is too long."""
+    text = value if isinstance(value, str) and _storable(value) else json.dumps(value)
+    return text if len(text) <= PARAMETER_CHARACTERS else f"{text[: PARAMETER_CHARACTERS - 1]}…"
+
+
+def _storable(text: str) -> bool:
+    """Whether it is Unicode (a lone surrogate is not) that PostgreSQL takes, which has no NUL."""
+    return "\0" not in text and text == text.encode(errors="ignore").decode()
 
 
 def log_epochs(client: MlflowClient, run_id: str, epochs: Iterable[Mapping[str, Any]]) -> None:
     """Rows with `epoch` and metrics, as steps. Those that are there already are left out: MLflow would keep both."""
-    rows = list(epochs)
-    names = {name for row in rows for name in row if name != "epoch"}
+    rows = [(int(row["epoch"]), _points(row)) for row in epochs]
+    names = {name for _epoch, row in rows for name in row}
     there = {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}
     now = int(time.time() * 1000)
     points = [
-        Metric(name, value, now, int(row["epoch"]))
-        for row in rows
+        Metric(name, value, now, epoch)
+        for epoch, row in rows
         for name, value in row.items()
-        if name != "epoch" and is_number(value) and (name, int(row["epoch"])) not in there
+        if (name, epoch) not in there
     ]
-    for part in batches(points, BATCH["metrics"]):
-        client.log_batch(run_id, metrics=part)
+    _log_metrics(client, run_id, points)
+
+
+def _points(row: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of an epoch, by their names in MLflow; what is no number is left out."""
+    metrics, _left_out = flat({name: value for name, value in row.items() if name != "epoch"})
+    return {mlflow_name(name): value for name, value in metrics.items()}
 
 
 def log_final(client: MlflowClient, run_id: str, metrics: Mapping[str, float], last_epoch: int) -> None:
     """The metrics of the finished model, after the last epoch's: so MLflow shows these as the latest."""
     now = int(time.time() * 1000)
-    points = [Metric(name, value, now, last_epoch) for name, value in metrics.items()]
-    tags = [RunTag(METRICS, json.dumps(dict(metrics), sort_keys=True))]
-    client.log_batch(run_id, metrics=points, tags=tags)
+    _log_metrics(client, run_id, [Metric(mlflow_name(name), value, now, last_epoch) for name, value in metrics.items()])
+    _log_tags(client, run_id, records.tags(records.METRICS, metrics))
 
 
 def final_metrics(run: Run) -> dict[str, float]:
-    """The metrics of a finished run, also of one that somebody else logged."""
-    tag = run.data.tags.get(METRICS)
-    found = json.loads(tag) if tag else run.data.metrics
-    return {name: float(value) for name, value in found.items()}
+    """The metrics of a finished run, by their own names, also of one that somebody else logged."""
+    return records.final_metrics(run.data.tags, run.data.metrics)
 
 
-def batches(items: list[T], size: int) -> list[list[T]]:
-    """`items` in parts of at most `size`."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def _log_metrics(client: MlflowClient, run_id: str, metrics: list[Metric]) -> None:
+    for part in records.batches(metrics, BATCH["metrics"], lambda metric: (metric.key,)):
+        client.log_batch(run_id, metrics=part)
+
+
+def _log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    run_tags = [RunTag(key, value) for key, value in tags.items()]
+    for part in records.batches(run_tags, BATCH["tags"], lambda tag: (tag.key, tag.value)):
+        client.log_batch(run_id, tags=part)

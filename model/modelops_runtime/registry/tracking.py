@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from modelops_runtime.contract import ContractError, PublishContract
 from modelops_runtime.registry import gate, runs
+from modelops_runtime.registry.names import say_renamed
 from modelops_runtime.registry.outputs import Outputs
 from modelops_runtime.registry.report import Published
 
@@ -116,6 +117,7 @@ def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Ru
     run_id = run.info.run_id
     client.update_run(run_id, status="RUNNING")
     try:
+        say_renamed([*outputs.metrics, *outputs.parameters])
         runs.log_parameters(client, run_id, outputs.parameters)
         runs.log_epochs(client, run_id, outputs.history)
         runs.log_final(client, run_id, outputs.metrics, int(max((row["epoch"] for row in outputs.history), default=0)))

@@ -4,25 +4,22 @@ Nothing is trained or converted. The files are the same to the byte, and so are 
 a version has one name wherever it is. Contract: docs/model.md. Standard library only: the serving image runs it.
 """
 
-import json
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from modelops_runtime.artifacts import manifest
 from modelops_runtime.contract import ContractError, Environment, FetchContract, TransferContract
-from modelops_runtime.registry import gate
+from modelops_runtime.registry import gate, records
 from modelops_runtime.registry.client import Registry
 from modelops_runtime.registry.fetch import download
 from modelops_runtime.registry.report import Published, report
 
 ACCOUNT = "MODELOPS_SOURCE"
 """Begins the names of the variables with the account at the registry where the version is."""
-RUN_ID, METRICS, ORIGIN = "modelops.run_id", "modelops.metrics", "modelops.transferred_from"
+RUN_ID, ORIGIN = "modelops.run_id", "modelops.transferred_from"
 BATCH = 100
 """How much of a run one call of MLflow's API takes."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,9 +40,8 @@ class Version:
     @property
     def metrics(self) -> dict[str, float]:
         """Final metrics, also of a run that somebody else logged."""
-        if tag := self.run_tags.get(METRICS):
-            return {name: float(value) for name, value in json.loads(tag).items()}
-        return {metric["key"]: float(metric["value"]) for metric in self.run["data"].get("metrics", [])}
+        latest = {metric["key"]: metric["value"] for metric in self.run["data"].get("metrics", [])}
+        return records.final_metrics(self.run_tags, latest)
 
     @property
     def published(self) -> Published:
@@ -162,9 +158,9 @@ def _run(target: Registry, settings: TransferContract, version: Version) -> dict
     begun = target.post("runs/search", {"experiment_ids": [home], "filter": words}, what).get("runs", [])
     run: dict[str, Any] = begun[0] if begun else _begin(target, settings, version, home, what)
     run_id, data = run["info"]["run_id"], version.run["data"]
-    for params in _batches(data.get("params", [])):
+    for params in records.batches(data.get("params", []), BATCH, lambda param: (param["key"], param["value"])):
         target.post("runs/log-batch", {"run_id": run_id, "params": params}, what)
-    for metrics in _batches(data.get("metrics", [])):
+    for metrics in records.batches(data.get("metrics", []), BATCH, lambda metric: (metric["key"],)):
         target.post("runs/log-batch", {"run_id": run_id, "metrics": metrics}, what)
     ended = {"run_id": run_id, "status": "FINISHED", "end_time": int(time.time() * 1000)}
     target.post("runs/update", ended, what)
@@ -215,11 +211,6 @@ def _register(
 
 def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in tags.items()]
-
-
-def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
 
 
 def _report(settings: TransferContract, version: Version) -> None:

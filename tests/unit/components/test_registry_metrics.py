@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 import modelops
+from modelops_runtime.registry.names import mlflow_name
 
 RUN = {
     "info": {
@@ -36,6 +39,9 @@ def script() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+SCRIPT = script()
 
 
 class Mlflow(http.server.BaseHTTPRequestHandler):
@@ -129,3 +135,13 @@ def test_however_often_it_is_scraped_the_registry_is_asked_once(metrics: Any) ->
     asked = len(Mlflow.seen)
     assert cached.text() == first
     assert len(Mlflow.seen) == asked
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=25))
+def test_a_metric_has_the_name_that_the_training_gave(name: str) -> None:
+    assert SCRIPT.own_name(mlflow_name(name)) == name
+
+
+@pytest.mark.parametrize("name", ["loss_xD800_", "loss_xFFFFFF_", "loss_x41_"])
+def test_what_is_no_character_stays_as_it_is(name: str) -> None:
+    assert SCRIPT.own_name(name) == name

@@ -91,12 +91,15 @@ def check(port: int, **test: Any) -> "subprocess.CompletedProcess[str]":
 def test_a_right_answer_passes(server: RunningServer) -> None:
     assert check(server.port).returncode == 0
     assert check(server.port, inputs=[[0], [1]], outputs=[1.3, 2.8], tolerance=0.31).returncode == 0
+    assert check(server.port, inputs=[[17_500]], outputs=[35_001.002]).returncode == 0, "single precision"
 
 
 @pytest.mark.parametrize(
     ("test", "said"),
     [
-        ({"outputs": [2.1]}, "outputs[0] is 2.0, must be 2.1 within 1e-06"),
+        ({"outputs": [2.1]}, "outputs[0] is 2.0, must be 2.1 within 2.1e-05"),
+        ({"outputs": [2.1], "tolerance": 0.05}, "outputs[0] is 2.0, must be 2.1 within 0.05"),
+        ({"inputs": [[17_500]], "outputs": [35_351]}, "outputs[0] is 35001.0, must be 35351 within 0.35351"),
         ({"outputs": [2.0, 3.0]}, "outputs has 1 entries, must have 2 entries"),
         ({"outputs": [[2.0]]}, "outputs[0] is 2.0, must have 1 entries"),
         ({"inputs": [["x"]]}, "answered 422"),

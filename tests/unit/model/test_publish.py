@@ -1,9 +1,11 @@
 """Publishing to a real MLflow server, and fetching back from it."""
 
+import dataclasses
 import json
 import math
 import shutil
 import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,12 +15,15 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
-from modelops_runtime.contract import FetchContract
+from modelops_runtime.artifacts.manifest import Manifest
+from modelops_runtime.contract import Environment, FetchContract, PublishContract
+from modelops_runtime.registry import outputs, records, runs
 from modelops_runtime.registry.fetch import fetch
 from modelops_runtime.registry.publish import main
 from tests.models import write_model
-from tests.runtime import run_module
+from tests.runtime import environment, run_module
 from tests.unit.model.support import run_here
 
 NOWHERE = "http://127.0.0.1:9"
@@ -230,9 +235,7 @@ def test_an_experiment_that_was_deleted_is_named(publish: Publish, mlflow_url: s
     [
         ("metrics.json", None, "the training left no {}/metrics.json"),
         ("metrics.json", "{", "metrics.json is not JSON"),
-        ("metrics.json", '{"mse": "x"}', "metrics.json must be a JSON object of finite numbers"),
-        ("metrics.json", '{"mse": NaN}', "metrics.json must be a JSON object of finite numbers"),
-        ("history.json", '{"epoch": 1}', "history.json must be a list of objects with an epoch"),
+        ("metrics.json", "[1]", "metrics.json must be a JSON object of numbers by name"),
         ("model", None, "the training left no model in {}/model"),
     ],
 )
@@ -249,6 +252,199 @@ def test_a_training_that_broke_its_contract(
     assert finished.returncode == 2
     assert message.format(output) in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def published(client: MlflowClient, name: str) -> Run:
+    version = client.get_model_version_by_alias(name, "run-abc")
+    return client.get_run(version.run_id)
+
+
+def test_results_that_are_no_metrics_are_told_and_left_out_and_the_rest_is_published(
+    publish: Publish, output: Path, mlflow_url: str
+) -> None:
+    metrics = {"mse": 0.03, "f1[spam]": 1, "f1": {"spam": 0.5, "ham": 0.9}}
+    wrong = {"auc": math.nan, "r2": "high", "rows": [1], "best": None, "last": True, "huge": 10**400}
+    (output / "metrics.json").write_text(json.dumps({**metrics, **wrong}))
+    history = [{"epoch": 1, "loss": 0.5, "note": "x"}, {"epoch": "2"}, 3, {"epoch": 1e300}]
+    (output / "history.json").write_text(json.dumps(history))
+    (output / "parameters.json").write_text("[1, 2]")
+    finished = publish(MODELOPS_MODEL_NAME="partial", MODELOPS_GATE='{"f1[ham]": {"min": 0.9}}')
+    assert finished.returncode == 0, finished.stderr
+    told = [line for line in finished.stdout.splitlines() if line.startswith("left out")]
+    assert told[:-2] == [
+        "left out: f1[spam] in metrics.json is there twice, by itself and in an object",
+        "left out: auc in metrics.json is NaN, must be a finite number",
+        'left out: r2 in metrics.json is "high", must be a finite number',
+        "left out: rows in metrics.json is [1], must be a finite number",
+        "left out: best in metrics.json is null, must be a finite number",
+        "left out: last in metrics.json is true, must be a finite number",
+        f"left out: huge in metrics.json is 1{'0' * 99}, must be a finite number",
+    ]
+    assert told[-2:] == [
+        "left out: history.json has 3 rows that are no objects with a number `epoch`",
+        "left out: parameters.json must be a JSON object",
+    ]
+    run = published(MlflowClient(mlflow_url), "partial")
+    assert runs.final_metrics(run) == {"mse": 0.03, "f1[ham]": 0.9}
+    assert records.read(run.data.tags, records.PARAMETERS) == {"epochs": 600, "name": "x", "layers": [1, 2]}
+
+
+def test_a_gate_on_a_metric_that_is_no_number_is_not_met(publish: Publish, output: Path) -> None:
+    (output / "metrics.json").write_text('{"mse": NaN, "r2": 1}')
+    finished = publish(MLFLOW_TRACKING_URI=NOWHERE)
+    assert finished.returncode == 2
+    assert "left out: mse in metrics.json is NaN, must be a finite number" in finished.stdout
+    assert finished.stderr == "error: MODELOPS_GATE: mse not reported; reported metrics: r2\n"
+
+
+REFUSED = {"MAP@10": 0.4, "f1 (macro)": 0.7, "f1": {"class=spam": 0.9, "größe=L": 0.8}, "": 0.1, "x" * 300: 0.2}
+
+
+def test_names_that_mlflow_refuses_are_mapped_shown_and_judged_by_their_own(
+    publish: Publish, output: Path, mlflow_url: str
+) -> None:
+    (output / "metrics.json").write_text(json.dumps(REFUSED))
+    epochs = [{"epoch": epoch, "loss": 1 / epoch, "MAP@10": epoch / 10} for epoch in (1, 2)]
+    (output / "history.json").write_text(json.dumps(epochs))
+    finished = publish(
+        MODELOPS_MODEL_NAME="refused",
+        MODELOPS_GATE='{"f1[class=spam]": {"min": 0.9}, "MAP@10": {"min": 0.4}}',
+        MODELOPS_PARAMETERS='{"optimizer[lr]": 0.1, "+trainer.max_epochs": 3}',
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "gate met: f1[class=spam] is 0.9, must be at least 0.9" in finished.stdout
+    assert "MLflow takes no 'MAP@10': there it is MAP_x0040_10" in finished.stdout
+    assert "MLflow takes no '+trainer.max_epochs': there it is _x002B_trainer.max_epochs" in finished.stdout
+    client = MlflowClient(mlflow_url)
+    run = published(client, "refused")
+    assert runs.final_metrics(run) == {
+        "MAP@10": 0.4,
+        "f1 (macro)": 0.7,
+        "f1[class=spam]": 0.9,
+        "f1[größe=L]": 0.8,
+        "": 0.1,
+        "x" * 300: 0.2,
+    }
+    assert len(run.data.metrics) == 7  # `loss` too
+    assert run.data.metrics["f1_x005B_größe_x003D_L_x005D_"] == 0.8
+    assert run.data.params == {"optimizer_x005B_lr_x005D_": "0.1", "_x002B_trainer.max_epochs": "3"}
+    history = client.get_metric_history(run.info.run_id, "MAP_x0040_10")
+    assert [(point.step, point.value) for point in history] == [(1, 0.1), (2, 0.2), (2, 0.4)]
+
+
+def test_hundreds_of_metrics_and_long_parameters_come_back_exactly(
+    publish: Publish, output: Path, mlflow_url: str
+) -> None:
+    metrics = {f"f1[class={number}]": number / 7 for number in range(400)}
+    parameters = {
+        "prompt": "äöü€😀" * 4000,
+        "surrogate": "\ud800",
+        "zero": "a\0b",
+        "empty": "",
+        "nothing": None,
+        "number": "1",
+        **{f"parameter {number}": number for number in range(300)},
+    }
+    (output / "metrics.json").write_text(json.dumps(metrics))
+    (output / "parameters.json").write_text(json.dumps(parameters))
+    for words in ("published long version 1", "long@run-abc is already published as version 1"):
+        finished = publish(MODELOPS_MODEL_NAME="long", MODELOPS_GATE="{}")
+        assert finished.returncode == 0, finished.stderr
+        assert words in finished.stdout
+    run = published(MlflowClient(mlflow_url), "long")
+    assert runs.final_metrics(run) == metrics
+    assert records.read(run.data.tags, records.PARAMETERS) == parameters
+    assert len(run.data.params) == len(parameters)
+    assert run.data.params["prompt"] == parameters["prompt"][:5999] + "…"
+    assert (run.data.params["surrogate"], run.data.params["zero"]) == ('"\\ud800"', '"a\\u0000b"')
+
+
+def test_a_version_whose_record_was_cut_by_an_earlier_release_is_still_read(publish: Publish, mlflow_url: str) -> None:
+    assert publish(MODELOPS_MODEL_NAME="before").returncode == 0
+    client = MlflowClient(mlflow_url)
+    client.set_tag(published(client, "before").info.run_id, records.METRICS, '{"mse": 0.03, "r')
+    assert "before@run-abc is already published" in publish(MODELOPS_MODEL_NAME="before").stdout
+    assert runs.final_metrics(published(client, "before"))["r2"] == 0.98
+
+
+def test_a_parameter_that_the_training_changed_is_told_and_costs_nothing(
+    publish: Publish, output: Path, mlflow_url: str
+) -> None:
+    variables = environment(MODELOPS_RUN_ID="abc", MODELOPS_MODEL_NAME="changed", MLFLOW_TRACKING_URI=mlflow_url)
+    settings = PublishContract.read(Environment(variables))
+    client = MlflowClient(mlflow_url)
+    # What the watcher logs while the training goes on.
+    begun = runs.find_or_create(client, settings)
+    runs.log_parameters(client, begun.info.run_id, {"rate": "auto"})
+    (output / "parameters.json").write_text('{"rate": 0.01}')
+    finished = publish(MODELOPS_MODEL_NAME="changed", MLFLOW_EXPERIMENT_NAME="changed")
+    assert finished.returncode == 0, finished.stderr
+    assert "MLflow keeps rate as 'auto'; the training used '0.01'" in finished.stdout
+    run = published(client, "changed")
+    assert (run.info.run_id, run.data.params["rate"]) == (begun.info.run_id, "auto")
+    assert records.read(run.data.tags, records.PARAMETERS) == {"rate": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda model: (model / "model.json").unlink(), "the training left no model.json in its folder model"),
+        (lambda model: (model / "model.json").write_text("{"), "the model can't be served: model.json is not JSON"),
+        (lambda model: (model / "model.json").write_text("{}"), "model.json: golden must have non-empty lists"),
+        (lambda model: (model / "model.tflite").unlink(), "model.tflite, which model.json names, can't be read"),
+        (lambda model: (model / "model.tflite").write_bytes(b"x"), "model.tflite is damaged"),
+        (lambda model: write_model(model, golden_error=0.01), "the golden prediction of line is wrong: 0.01 away"),
+    ],
+)
+def test_a_model_that_could_not_be_served_is_not_registered(
+    publish: Publish, output: Path, mlflow_url: str, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(output / "model")
+    for changes in ({}, {"MODELOPS_SWEEP_METRIC": "mse"}):
+        finished = publish(MODELOPS_MODEL_NAME="broken", MLFLOW_EXPERIMENT_NAME="broken", **changes)
+        assert finished.returncode == 2
+        assert message in finished.stderr
+        assert str(output) not in finished.stderr
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        get(mlflow_url, "registered-models/get", name="broken")
+    assert MlflowClient(mlflow_url).get_experiment_by_name("broken") is None
+
+
+def test_a_folder_for_another_server_is_registered_and_that_is_said(publish: Publish, output: Path) -> None:
+    (output / "model" / "model.json").rename(output / "model" / "adapter_config.json")
+    finished = publish(MODELOPS_MODEL_NAME="adapter")
+    assert finished.returncode == 0, finished.stderr
+    assert "has no model.json and is an adapter (adapter_config.json): modelops-fetch can't fetch it" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("runtime", "why"),
+    [
+        ("own", "a model of the runtime own may run code, and this container has an account"),
+        ("framework", "a model of the runtime framework may run code, and this container has an account"),
+        ("litert", "this image has no runtime litert"),
+    ],
+)
+def test_what_the_publisher_cannot_load_is_left_to_the_server_and_that_is_said(
+    publish: Publish, output: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, why: str
+) -> None:
+    manifest = write_model(output / "model", golden_error=1)
+    dataclasses.replace(manifest, runtime=runtime).write(output / "model")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    finished = publish(MODELOPS_MODEL_NAME="unloaded", MODELOPS_RUN_ID=runtime)
+    assert finished.returncode == 0, finished.stderr
+    assert f"the golden prediction is left to who wrote the model, and to the server: {why}" in finished.stdout
+
+
+def test_a_model_too_large_for_the_publisher_is_not_loaded(
+    publish: Publish, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "LOADED_BYTES", 2**20 - 1)
+    with (output / "model" / "model.tflite").open("ab") as file:
+        file.truncate(2**20)
+    manifest = dataclasses.replace(Manifest.read(output / "model"), sha256={})
+    manifest.write(output / "model")
+    assert "the model has more than 0 MiB" in publish(MODELOPS_MODEL_NAME="large").stdout
 
 
 def test_no_history_is_no_problem(publish: Publish, output: Path) -> None:

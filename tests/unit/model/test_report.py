@@ -1,5 +1,6 @@
 """The publisher's report to the component, against a small API server."""
 
+import dataclasses
 import http.server
 import json
 import threading
@@ -57,6 +58,15 @@ def test_the_run_is_written_into_the_config_map_under_a_field_manager_of_its_own
         "mlflow_run_id": "0a1b",
         "metrics": '{"mse": 0.25}',
     }
+
+
+def test_metrics_that_no_config_map_takes_are_left_to_the_registry(
+    api_server: type[_ApiServer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = dataclasses.replace(PUBLISHED, metrics={f"f1[class {number:080}]": 0.1 for number in range(10_000)})
+    report("ml/demo-report", "abc", many, tmp_path)
+    assert (api_server.seen["body"]["data"]["version"], api_server.seen["body"]["data"]["metrics"]) == ("3", "{}")
+    assert "10000 metrics are too long for a ConfigMap: they are in MLflow alone" in capsys.readouterr().out
 
 
 def test_a_refusal_is_in_the_api_servers_words(api_server: type[_ApiServer], tmp_path: Path) -> None:

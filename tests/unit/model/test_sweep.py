@@ -177,7 +177,7 @@ def test_progress_is_in_the_registry_while_the_training_goes_on(
     )
     watcher = watch.Watcher(PublishContract.read(Environment(variables)))
     watcher.look()  # nothing is there yet, and nothing happens
-    progress = {"epoch": 2, "epochs": 10, "seconds_left": 41.6, "metrics": {"loss": 0.5}}
+    progress = {"epoch": 2, "epochs": 10, "seconds_left": 41.6, "metrics": {"loss": 0.5, "top@5": 0.1}}
     (tmp_path / "progress.json").write_text(json.dumps(progress))
     watcher.look()
     watcher.look()
@@ -185,6 +185,7 @@ def test_progress_is_in_the_registry_while_the_training_goes_on(
     assert seen.info.status == "RUNNING"
     assert seen.data.tags["modelops.progress"] == "epoch 2/10, 42 s left"
     assert [(point.step, point.value) for point in client.get_metric_history(seen.info.run_id, "loss")] == [(2, 0.5)]
+    assert seen.data.metrics["top_x0040_5"] == 0.1
 
     trained(tmp_path, mse=0.2)
     (tmp_path / "history.json").write_text(json.dumps([{"epoch": n, "loss": 1 / n} for n in (1, 2, 3)]))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from modelops_runtime.artifacts.agreement import disagreement
 from modelops_runtime.artifacts.manifest import Manifest
-from modelops_runtime.artifacts.parity import disagreement
 from modelops_runtime.artifacts.runtimes import LiteRuntime, load
 from modelops_runtime.contract import TrainingContract
 from modelops_runtime.training.rendezvous import Peers

@@ -9,12 +9,13 @@ from mlflow import MlflowClient
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import Exit
-from modelops_runtime.registry import gate, transfer
+from modelops_runtime.registry import gate, records, runs, transfer
 from tests.models import write_model
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
 from tests.unit.model.support import run_here
 
 METRICS = '{"accuracy": 1.0, "mse": 0.04}'
+PARAMETERS = {"epochs": 200, "prompt": "ä€" * 10_000, **{f"layer[{number}]": number for number in range(250)}}
 URI = "models:/moved@run-abc123def456"
 
 
@@ -38,7 +39,7 @@ def source(mlflow_url: str, target_server: Mlflow, tmp_path_factory: pytest.Temp
     client.create_registered_model("moved")
     tags = {"modelops.run_id": "abc123def456", "modelops.metrics": METRICS, "modelops.image": "train@sha256:1"}
     run = client.create_run("0", tags=tags).info
-    client.log_param(run.run_id, "epochs", 200)
+    runs.log_parameters(client, run.run_id, PARAMETERS)
     for step, value in enumerate((1.0, 0.04)):
         client.log_metric(run.run_id, "mse", value, step=step)
     client.log_artifacts(run.run_id, str(folder), "model")
@@ -107,6 +108,7 @@ def test_a_version_arrives_as_it_was(
     before, after = source.get_run(there.run_id), target.get_run(here.run_id)
     assert after.info.status == "FINISHED"
     assert (after.data.params, after.data.metrics) == (before.data.params, before.data.metrics)
+    assert records.read(after.data.tags, records.PARAMETERS) == PARAMETERS
     assert after.data.tags["modelops.metrics"] == METRICS
     assert after.data.tags["modelops.image"] == "train@sha256:1"
     folders = [tmp_path / "there", tmp_path / "here"]

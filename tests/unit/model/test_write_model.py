@@ -16,7 +16,7 @@ import modelops_runtime
 from modelops_runtime import ContractError, Preprocessing, write_metrics, write_model
 from modelops_runtime.artifacts import trained
 from modelops_runtime.artifacts.manifest import Manifest
-from modelops_runtime.contract import ConfigurationError, TrainingContract
+from modelops_runtime.contract import TrainingContract
 from sample import dataset, export
 from sample.parameters import Parameters
 from tests.conftest import REPOSITORY
@@ -113,9 +113,20 @@ def test_a_framework_that_cannot_load_its_own_model_leaves_no_manifest(tmp_path:
     assert not (tmp_path / "model" / "model.json").exists()
 
 
-def test_large_predictions_have_a_tolerance_of_their_size(tmp_path: Path, onnx_file: Path) -> None:
-    manifest = write_model(tmp_path / "model", onnx_file, EXAMPLE * 1e5)
-    assert manifest.golden.tolerance == pytest.approx(1e-5 * np.abs(manifest.golden.outputs).max())
+def test_large_predictions_are_compared_by_their_size(tmp_path: Path, onnx_file: Path) -> None:
+    model = Converted(onnx_file, error=1)
+    manifest = write_model(tmp_path / "model", model, EXAMPLE * 1e5, tolerance=1e-5)
+    assert np.abs(manifest.golden.outputs).max() > 1e6
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        assert server.post({"inputs": [[1, 1, 1]]}).json() == {"outputs": [[7.0, 14.0]]}
+
+
+def test_a_conversion_that_is_near_for_all_rows_starts_also_on_small_ones(tmp_path: Path, onnx_file: Path) -> None:
+    model = Converted(onnx_file, error=0.01)
+    parity_rows = EXAMPLE * 1e4
+    manifest = write_model(tmp_path / "model", model, EXAMPLE, parity_rows=parity_rows)
+    assert manifest.golden.tolerance == pytest.approx(0.02, rel=0.01)
+    assert write_model(tmp_path / "model", Converted(onnx_file), EXAMPLE).golden.tolerance == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -168,6 +179,22 @@ def test_a_scikit_learn_regression_is_served(tmp_path: Path) -> None:
     manifest = write_model(tmp_path, LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0]), [[0.5], [2.0]])
     assert (manifest.framework, manifest.runtime) == ("sklearn", "onnx")
     np.testing.assert_allclose(manifest.golden.outputs, [[2.0], [5.0]], atol=1e-5)
+
+
+def test_a_regression_with_large_outputs_and_one_small_one_is_served(tmp_path: Path) -> None:
+    """Its terms of 10⁵ are rounded in single precision, and so is their small difference."""
+    from sklearn.linear_model import LinearRegression
+
+    rows = np.random.default_rng(0).uniform(0, 1e5, (500, 3))
+    model = LinearRegression().fit(rows, rows @ [0.7, 1.1, -1.3])
+    rows[0, 2] = (rows[0, :2] @ [0.7, 1.1] - 12) / 1.3
+    manifest = write_model(tmp_path / "model", model, rows)
+    assert np.abs(manifest.golden.outputs).max() > 35_000
+    difference = model.predict(rows[:1].astype("float32")) - model.predict(rows[:1])
+    assert np.abs(difference).max() / 12 > 1e-5
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        [answered] = server.post({"inputs": rows[:1].tolist()}).json()["outputs"]
+    assert answered == pytest.approx(12, abs=0.1)
 
 
 @pytest.mark.tensorflow
@@ -257,12 +284,25 @@ def test_the_sample_writes_the_manifest_that_it_always_wrote(tmp_path: Path, onn
     assert (list(digests), len(baseline)) == (["model.onnx", "model.pt2"], 2)
 
 
-def test_metrics_go_into_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_go_into_the_output_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("MODELOPS_OUTPUT_DIR", str(tmp_path / "output"))
-    write_metrics({"mse": np.float32(0.5), "rows": 3})
-    assert json.loads((modelops_runtime.output_dir() / "metrics.json").read_text()) == {"mse": 0.5, "rows": 3}
-    with pytest.raises(ConfigurationError, match="metric mse is nan, must be a finite number; metric r2 is 'high'"):
-        write_metrics({"mse": float("nan"), "r2": "high"})  # type: ignore[dict-item]
+    report = {0: {"f1": np.float64(0.9)}, "rows": np.array(5), "each": np.zeros(2)}
+    write_metrics({"mse": np.float32(0.5), "rows": 3, "auc": float("nan"), "by class": report})
+    written = json.loads((modelops_runtime.output_dir() / "metrics.json").read_text())
+    assert written == {
+        "mse": 0.5,
+        "rows": 3,
+        "by class[0][f1]": 0.9,
+        "by class[rows]": 5,
+        "auc": None,
+        "by class[each]": None,
+    }
+    assert capsys.readouterr().out.splitlines() == [
+        "metric auc is NaN, must be a finite number: it is left out",
+        'metric by class[each] is "array([0., 0.])", must be a finite number: it is left out',
+    ]
 
 
 def test_the_package_and_its_metrics_import_without_numpy() -> None:

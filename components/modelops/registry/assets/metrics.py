@@ -9,6 +9,7 @@ import base64
 import http.server
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -79,8 +80,20 @@ def samples(runs: Iterable[Mapping[str, Any]], now: float) -> dict[str, list[Sam
         families["modelops_run_start_time_seconds"].append((labels, start))
         families["modelops_run_duration_seconds"].append((labels, max(0.0, end - start)))
         for metric in data.get("metrics", [])[:MAX_METRICS_PER_RUN]:
-            families["modelops_run_metric"].append(({**labels, "metric": metric["key"]}, float(metric["value"])))
+            own = {**labels, "metric": own_name(metric["key"])}
+            families["modelops_run_metric"].append((own, float(metric["value"])))
     return families
+
+
+def own_name(name: str) -> str:
+    """The name that the training gave, of one in MLflow: publishing writes characters that MLflow refuses as
+    `_x0040_` (`modelops_runtime/registry/names.py`)."""
+    return re.sub("_x([0-9A-F]{4,6})_", _character, name)
+
+
+def _character(escape: re.Match[str]) -> str:
+    code = int(escape[1], 16)
+    return chr(code) if code < 0xD800 or 0xDFFF < code <= sys.maxunicode else escape[0]
 
 
 _RUN_FAMILIES = {

@@ -4,6 +4,7 @@ Exit code 0: the outputs match. 1: they differ, or the server returned none; std
 """
 
 import json
+import math
 import os
 import sys
 import urllib.error
@@ -12,10 +13,12 @@ from typing import Any
 
 MAX_BYTES = 500
 TIMEOUT_SECONDS = 30
+RELATIVE = 1e-5
+"""What single precision needs, as for golden predictions: `modelops_runtime/artifacts/agreement.py`."""
 
 
 def differences(actual: Any, expected: Any, tolerance: float, path: str = "outputs") -> list[str]:
-    """One line for each value that differs from the expected one by more than the tolerance."""
+    """One line for each value that differs from the expected one by more than the tolerance and RELATIVE allow."""
     if isinstance(expected, list):
         if not isinstance(actual, list) or len(actual) != len(expected):
             problem = f"has {len(actual)} entries" if isinstance(actual, list) else f"is {actual!r}"
@@ -23,9 +26,9 @@ def differences(actual: Any, expected: Any, tolerance: float, path: str = "outpu
         pairs = enumerate(zip(actual, expected, strict=True))
         return [line for index, pair in pairs for line in differences(*pair, tolerance, f"{path}[{index}]")]
     is_number = isinstance(actual, (int, float)) and not isinstance(actual, bool)
-    if is_number and abs(actual - expected) <= tolerance:
+    if is_number and math.isclose(actual, expected, rel_tol=RELATIVE, abs_tol=tolerance):
         return []
-    return [f"{path} is {actual!r}, must be {expected!r} within {tolerance:g}"]
+    return [f"{path} is {actual!r}, must be {expected!r} within {max(tolerance, RELATIVE * abs(expected)):g}"]
 
 
 def predict(url: str, inputs: Any) -> Any:
