@@ -8,13 +8,14 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar, cast
 
 import pulumi
 
+from modelops.core import hints
 from modelops.core.errors import ArgumentsError
 from modelops.core.quantities import number_of
 
@@ -24,7 +25,7 @@ _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _DEVICE = re.compile(
     r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?"
 )
-_TYPE_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+_TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class Problems:
@@ -41,6 +42,11 @@ class Problems:
     def missing(self, field: str, why: str = "it is required") -> None:
         """Records that `field` is missing."""
         self._problems.append(f"{field} is missing, {why}")
+
+    def unknown(self, path: str, name: str, known: Collection[str], lists_all: str, kind: str = "an argument") -> None:
+        """Records that nothing under `path` is called `name`. `lists_all` is where to find the known names."""
+        known_names = hints.known_names(name, known, lists_all)
+        self._problems.append(f"{_within(path, name)} is not {kind}; {known_names}")
 
     def raise_if_any(self) -> None:
         """Raises ArgumentsError with every recorded problem, if any."""
@@ -67,7 +73,7 @@ class Problems:
     def choice(self, field: str, value: object, choices: Sequence[str]) -> None:
         """One of a few words."""
         if isinstance(value, str) and value not in choices:
-            self.add(field, value, f"must be one of {', '.join(choices)}")
+            self.add(field, value, hints.one_of(value, choices))
 
     def image_digest(self, field: str, value: object) -> None:
         """An image reference by digest."""
@@ -149,19 +155,18 @@ def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> 
     if not isinstance(value, Mapping):
         problems.add(path or "args", value, "must be a mapping")
         return {}
-    hints: dict[str, Any] = {}
+    kinds: dict[str, Any] = {}
     for base in reversed(spec.__mro__):
-        hints.update(inspect.get_annotations(base))
+        kinds.update(inspect.get_annotations(base))
     entries = {key: entry for key, entry in value.items() if entry is not None}
     fields: dict[str, Any] = {}
     for key, entry in entries.items():
-        field = f"{path}.{key}" if path else key
-        if key not in hints:
-            problems.add(field, entry, f"must not be given; valid fields are {', '.join(sorted(hints))}")
+        if key in kinds:
+            fields[key] = _read(_within(path, key), entry, kinds[key], problems)
         else:
-            fields[key] = _read(field, entry, hints[key], problems)
+            problems.unknown(path, key, kinds, f"`help(modelops.{spec.__name__})`")
     for key in sorted(spec.__required_keys__ - entries.keys()):
-        problems.missing(f"{path}.{key}" if path else key)
+        problems.missing(_within(path, key))
     return fields
 
 
@@ -171,6 +176,9 @@ def _read(field: str, value: Any, hint: Any, problems: Problems) -> Any:
         if plain:
             problems.add(field, value, "must be a plain value: it decides which resources exist")
         return value
+    if isinstance(value, pulumi.Resource):
+        problems.add(field, value, hints.as_output(field, value))
+        return None
     if hint is Any:
         return value
     origin = typing.get_origin(hint)
@@ -205,7 +213,7 @@ def _read_mapping(field: str, value: Any, hint: Any, problems: Problems) -> Any:
 
 def _read_sequence(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        problems.add(field, value, "must be a list")
+        problems.add(field, value, f"must be a list{hints.as_list(field, value)}")
         return []
     return [_read(f"{field}[{index}]", entry, hint, problems) for index, entry in enumerate(value)]
 
@@ -214,7 +222,7 @@ def _read_enum(field: str, value: Any, hint: type[Enum], problems: Problems) -> 
     try:
         return hint(value)
     except ValueError:
-        problems.add(field, value, f"must be one of {', '.join(str(member.value) for member in hint)}")
+        problems.add(field, value, hints.one_of(value, [str(member.value) for member in hint]))
         return None
 
 
@@ -223,9 +231,13 @@ def _read_scalar(field: str, value: Any, hint: type[Any], problems: Problems) ->
         value = int(value)
     fits = isinstance(value, hint) or (hint is float and isinstance(value, int))
     if not fits or (isinstance(value, bool) and hint is not bool):
-        problems.add(field, value, f"must be {_TYPE_NAMES[hint]}")
+        problems.add(field, value, f"must be {_TYPE_NAMES[hint]}{hints.as_scalar(value, hint)}")
         return None
     return value
+
+
+def _within(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
 
 
 def _number(quantity: str) -> Decimal | None:
@@ -242,4 +254,6 @@ def _shown(value: object) -> str:
         return "not known yet"
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, pulumi.Resource):
+        return f"the {type(value).__name__} itself"
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)

@@ -78,7 +78,7 @@ def _check_steps(problems: Problems, args: Mapping[str, Any], schemas: Mapping[s
             continue
         ((name, fields),) = step.items()
         if name not in schemas:
-            problems.add(field, name, f"must be one of {', '.join(sorted(schemas))}")
+            problems.unknown(field, name, schemas, "docs/data-steps.md", kind="a step")
             continue
         _check_fields(problems, f"{field}.{name}", fields, schemas[name])
         if schemas[name]["fitted"] and "split" not in names:
@@ -104,7 +104,7 @@ def _check_fields(problems: Problems, field: str, value: Any, schema: Mapping[st
         return
     for key, entry in value.items():
         if key not in schema["fields"]:
-            problems.add(f"{field}.{key}", entry, f"must not be given; valid fields are {', '.join(schema['fields'])}")
+            problems.unknown(field, key, schema["fields"], "docs/data-steps.md")
         if choices := schema["choices"].get(key):
             problems.choice(f"{field}.{key}", entry, choices)
     for key in schema["required"]:
