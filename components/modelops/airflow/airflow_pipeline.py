@@ -9,6 +9,7 @@ import pulumi_kubernetes as k8s
 from modelops.airflow import server
 from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
+from modelops.core.component import arguments_in_one
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs, with_dependencies
@@ -71,6 +72,7 @@ class AirflowPipeline(pulumi.ComponentResource):
     admin_secret: pulumi.Output[str]
     """Name of the Secret with the administrator's `username` and `password`; empty with `existing`."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: AirflowPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:AirflowPipeline", name, None, opts)

@@ -5,6 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, short_hash, timeouts, with_dependencies
 from modelops.core.run_id import PREPARING_TOKEN, canonical_json, image_digest
@@ -71,6 +72,7 @@ class DataPipeline(pulumi.ComponentResource):
     job_name: pulumi.Output[str]
     """Name of the Kubernetes Job or CronJob."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:DataPipeline", name, None, opts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 
 import pulumi
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs
 from modelops.core.validation import Problems, read_args
@@ -97,6 +98,7 @@ class ModelImage(pulumi.ComponentResource):
     digest: pulumi.Output[str]
     """The digest alone: `sha256:…`."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:ModelImage", name, None, opts)

@@ -5,6 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs
 from modelops.core.types import AnyExpose, Expose
@@ -77,6 +78,7 @@ class MonitoringStack(pulumi.ComponentResource):
     web_ca_certificate: pulumi.Output[str] | None
     """CA certificate (PEM) that signs those of Prometheus and Alertmanager; none without `web.tls`."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: MonitoringStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:MonitoringStack", name, None, opts)

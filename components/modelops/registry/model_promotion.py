@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import arguments_in_one
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs, with_dependencies
@@ -100,6 +101,7 @@ class ModelPromotion(pulumi.ComponentResource):
     run_url: pulumi.Output[str]
     """Address of the run's page in this environment's MLflow. Only known once the version is here."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: ModelPromotionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:ModelPromotion", name, None, opts)

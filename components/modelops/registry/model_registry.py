@@ -6,6 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
+from modelops.core.component import arguments_in_one
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, timeouts, with_dependencies
@@ -82,6 +83,7 @@ class ModelRegistry(pulumi.ComponentResource):
     reader_secret: pulumi.Output[str] | None
     """Name of the Secret with `username` and `password` of the account for services. None without `auth`."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:ModelRegistry", name, None, opts)

@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
@@ -47,6 +48,7 @@ class TrainingJob(pulumi.ComponentResource):
     run_url: pulumi.Output[str]
     """Address of the run's page in MLflow. Not known until the run is done."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:TrainingJob", name, None, opts)
