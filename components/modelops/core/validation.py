@@ -121,7 +121,7 @@ class Problems:
             for key in keys:
                 self.quantity(f"{field}.{key}", value.get(key))
 
-    def at_most(self, field: str, value: object, lower: str, upper: str, default: str | None = None) -> None:
+    def at_most(self, field: str, value: object, lower: str, upper: str, default: str) -> None:
         """The quantity `lower` of a mapping, or its default, is at most the quantity `upper`."""
         if not isinstance(value, Mapping):
             return
@@ -129,7 +129,8 @@ class Problems:
         if isinstance(least, str) and isinstance(most, str):
             numbers = _number(least), _number(most)
             if numbers[0] is not None and numbers[1] is not None and numbers[0] > numbers[1]:
-                self.add(f"{field}.{upper}", most, f"must be at least {lower} ({least})")
+                shown = f"{lower} ({least})" if lower in value else f"{lower}, which is {least} by default"
+                self.add(f"{field}.{upper}", most, f"must be at least {shown}")
 
     def device(self, field: str, value: object) -> None:
         """The resource name of a device: a domain, a slash and a name."""

@@ -34,13 +34,13 @@ class DefaultResources:
     memory_limit: str
 
 
-def check_resources(problems: Problems, field: str, resources: Any, defaults: DefaultResources | None = None) -> None:
+def check_resources(problems: Problems, field: str, resources: Any, defaults: DefaultResources) -> None:
     """Checks a `Resources` argument; `defaults` apply to what it leaves out."""
     if not isinstance(resources, Mapping):
         return
     problems.quantities(field, resources, ("cpu", "cpu_limit", "memory", "memory_limit"))
-    problems.at_most(field, resources, "cpu", "cpu_limit", defaults.cpu if defaults else None)
-    problems.at_most(field, resources, "memory", "memory_limit", defaults.memory if defaults else None)
+    problems.at_most(field, resources, "cpu", "cpu_limit", defaults.cpu)
+    problems.at_most(field, resources, "memory", "memory_limit", defaults.memory)
     problems.number(f"{field}.gpus", resources.get("gpus"), minimum=0)
     problems.device(f"{field}.gpu_resource", resources.get("gpu_resource"))
     devices = resources.get("devices")

@@ -7,10 +7,13 @@ import pulumi
 
 from modelops.core.types import AnyExpose, Resources
 from modelops.core.validation import Problems, read_args
+from modelops.kubernetes import postgres
 from modelops.kubernetes.network import port_of
-from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_claim
 
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="640Mi", memory_limit="1536Mi")
+"""One worker and its supervisor take 500 MiB when idle (MLflow 3.17.2)."""
 DEFAULT_STORAGE_SIZE = "5Gi"
 DEFAULT_ADMIN = "admin"
 DEFAULT_DATABASE_PORT = 5432
@@ -123,7 +126,7 @@ def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
     problems.quantity("storage_size", args.get("storage_size"))
     for index, host in enumerate(args.get("allowed_hosts") or []):
         problems.text(f"allowed_hosts[{index}]", host)
-    check_resources(problems, "resources", args.get("resources"))
+    check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
     _check_database(problems, args.get("database") or {})
     _check_artifacts(problems, args.get("artifacts") or {})
     _check_auth(problems, args.get("auth") or {})
@@ -140,7 +143,7 @@ def _check_database(problems: Problems, database: RegistryDatabase) -> None:
     problems.text("database.image", database.get("image"))
     problems.number("database.port", database.get("port"), 1, 65_535)
     problems.quantity("database.storage_size", database.get("storage_size"))
-    check_resources(problems, "database.resources", database.get("resources"))
+    check_resources(problems, "database.resources", database.get("resources"), postgres.DEFAULT_RESOURCES)
     if "secret" in database:
         for field in ("storage_size", "storage_class", "resources"):
             if field in database:

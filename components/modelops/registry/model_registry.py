@@ -40,6 +40,7 @@ from modelops.kubernetes.volumes import volume_claim
 from modelops.registry import accounts, backup
 from modelops.registry.accounts import CONFIG, Accounts
 from modelops.registry.args import (
+    DEFAULT_RESOURCES,
     DEFAULT_STORAGE_SIZE,
     ModelRegistryArgs,
     checked,
@@ -54,8 +55,6 @@ __all__ = ["ModelRegistry", "ModelRegistryArgs"]
 PORT = 5000
 METRICS_PORT = 9105
 METRICS_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="64Mi")
-DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="640Mi", memory_limit="1536Mi")
-"""One worker and its supervisor take 500 MiB when idle (MLflow 3.17.2)."""
 STARTUP_SECONDS = 300
 """Imports take seconds, and creating the tables of an empty database a few more."""
 PREPARE_SECONDS = 900

@@ -7,6 +7,7 @@ from typing import Any
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_access_modes
+from modelops.serving import pod, vllm
 from modelops.serving.args import DEFAULT_MIN_REPLICAS, ModelServiceArgs, is_vllm
 from modelops.serving.release import blue_green, canary, shadow
 
@@ -66,7 +67,8 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.number("port", args.get("port"), 1, 65_535)
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, 14_400)
     problems.number("drain_seconds", args.get("drain_seconds"), 1, 600)
-    check_resources(problems, "resources", args.get("resources"))
+    defaults = vllm.DEFAULT_RESOURCES if is_vllm(args) else pod.DEFAULT_RESOURCES
+    check_resources(problems, "resources", args.get("resources"), defaults)
     check_scheduling(problems, args)
     cache = args.get("cache") or {}
     problems.quantities("cache", cache, ("storage_size",))

@@ -356,7 +356,10 @@ def test_provider_is_respected() -> None:
             {"resources": {"memory": "2Gi", "memory_limit": "1500Mi"}},
             "resources.memory_limit is '1500Mi', must be at least memory (2Gi)",
         ),
-        ({"resources": {"memory_limit": "512Mi"}}, "resources.memory_limit is '512Mi', must be at least memory (1Gi)"),
+        (
+            {"resources": {"memory_limit": "512Mi"}},
+            "resources.memory_limit is '512Mi', must be at least memory, which is 1Gi",
+        ),
         (
             {"resources": {"cpu": "1.5", "cpu_limit": "1200m"}},
             "resources.cpu_limit is '1200m', must be at least cpu (1.5)",
