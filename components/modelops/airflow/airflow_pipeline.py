@@ -12,7 +12,7 @@ from modelops.core.assets import asset
 from modelops.core.component import arguments_in_one
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
-from modelops.core.outputs import register_declared_outputs, with_dependencies
+from modelops.core.outputs import register_declared_outputs, whole, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json
 from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
@@ -176,9 +176,9 @@ def _document(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str
         "schedule": args.get("schedule"),
         "start": args.get("start", DEFAULT_START),
         "catchup": args.get("catchup", False),
-        "retries": args.get("retries", DEFAULT_RETRIES),
-        "retry_seconds": args.get("retry_seconds", DEFAULT_RETRY_SECONDS),
-        "timeout_seconds": args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+        "retries": whole(args.get("retries", DEFAULT_RETRIES)),
+        "retry_seconds": whole(args.get("retry_seconds", DEFAULT_RETRY_SECONDS)),
+        "timeout_seconds": whole(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         "alertmanager_url": args.get("alertmanager_url", ""),
         "runbook": RUNBOOK,
         "destination": DESTINATION,
@@ -197,7 +197,7 @@ def _document(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str
 def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, Any]:
     """The pod template of each step."""
     data, training = args["data"], args["training"]
-    declaration = {key: data[key] for key in ("sources", "steps", "target") if key in data}
+    declaration: dict[str, Any] = {key: data[key] for key in ("sources", "steps", "target") if key in data}
     model: dict[str, pulumi.Input[str]] = {
         "MODELOPS_MODEL_NAME": training["model_name"],
         "MODELOPS_FRAMEWORK": Framework(training["framework"]).value,
@@ -215,7 +215,7 @@ def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, A
             data["image"],
             ["python", "-m", "modelops_runtime", "prepare"],
             {
-                "MODELOPS_PIPELINE": canonical_json(declaration),
+                "MODELOPS_PIPELINE": pulumi.Output.from_input(declaration).apply(canonical_json),
                 "MODELOPS_DESTINATION": DESTINATION,
                 "MODELOPS_VERSION_FILE": "/dev/termination-log",
                 "MODELOPS_PIPELINE_NAME": name,

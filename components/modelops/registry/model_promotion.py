@@ -68,10 +68,10 @@ class ModelPromotionArgs(TypedDict):
     Default: none, for a server without accounts."""
     tracking_url: NotRequired[pulumi.Input[str]]
     """Address at which people reach the server at `tracking_uri`, for `run_url`. Default: `tracking_uri`."""
-    gate: NotRequired[Mapping[str, GateBounds]]
+    gate: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[GateBounds]]]]
     """Bounds of the run's final metrics, by name; `min_delta` and `max_delta` compare with the version now serving
     here. If one isn't met, nothing is copied and the update fails. Default: none."""
-    serving_alias: NotRequired[str]
+    serving_alias: NotRequired[pulumi.Input[str]]
     """Alias of the version now serving here, for the gate's relative bounds. Default `serving`."""
     experiment_name: NotRequired[pulumi.Input[str]]
     """MLflow experiment for the copied run. Default: the model's name."""

@@ -62,7 +62,8 @@ def make_route(
     else:
         front = _http_route(name, metadata, route, backends, filters, port, opts)
     https = route["gateway"].get("https", True) if "gateway" in route else "tls_secret" in route
-    return with_dependencies(pulumi.Output.concat("https://" if https else "http://", route["host"]), front)
+    scheme = pulumi.Output.from_input(https).apply(lambda encrypted: "https://" if encrypted else "http://")
+    return with_dependencies(pulumi.Output.concat(scheme, route["host"]), front)
 
 
 def _metadata(
@@ -78,7 +79,7 @@ def _ingress(
     metadata: k8s.meta.v1.ObjectMetaArgs,
     route: Route,
     backend: Backend,
-    port: int,
+    port: pulumi.Input[int],
     opts: pulumi.ResourceOptions,
 ) -> net.Ingress:
     service = net.IngressServiceBackendArgs(name=backend.service, port=net.ServiceBackendPortArgs(number=port))
@@ -111,7 +112,7 @@ def _http_route(
     route: Route,
     backends: Sequence[Backend],
     filters: Sequence[Mapping[str, Any]],
-    port: int,
+    port: pulumi.Input[int],
     opts: pulumi.ResourceOptions,
 ) -> k8s.apiextensions.CustomResource:
     """Waits until a Gateway accepts the route: one that none accepts would fail silently."""

@@ -8,21 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, timeouts
+from modelops.core.outputs import merged, plain_or, timeouts
 from modelops.kubernetes.labels import standard_labels
 from modelops.serving import pod, vllm
 from modelops.serving.args import (
     DEFAULT_MAX_SURGE,
     DEFAULT_MAX_UNAVAILABLE,
     DEFAULT_REPLICAS,
+    MAX_REPLICAS,
     ModelServiceArgs,
-    drain_seconds,
     is_vllm,
+    longest_drain,
+    longest_startup,
     nodes,
     startup_seconds,
 )
@@ -138,7 +139,7 @@ def _disruption_budget(track: Track, opts: pulumi.ResourceOptions) -> None:
     )
 
 
-def _fixed_replicas(args: ModelServiceArgs) -> int | None:
+def _fixed_replicas(args: ModelServiceArgs) -> pulumi.Input[int] | None:
     """The replica count, unless an autoscaler owns it."""
     return None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
 
@@ -146,14 +147,16 @@ def _fixed_replicas(args: ModelServiceArgs) -> int | None:
 def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.DeploymentSpecArgs:
     args = track.args
     surge = args.get("rollout", {}).get("max_surge", DEFAULT_MAX_SURGE)
-    unavailable = args.get("rollout", {}).get("max_unavailable", DEFAULT_MAX_UNAVAILABLE if surge else 1)
+    replaced = pulumi.Output.from_input(surge).apply(lambda pods: DEFAULT_MAX_UNAVAILABLE if pods else 1)
+    unavailable = args.get("rollout", {}).get("max_unavailable", replaced)
+    deadline = pulumi.Output.all(startup_seconds(args), pod.grace_seconds(args)).apply(sum)
     template = vllm.template if is_vllm(args) else pod.template
     return k8s.apps.v1.DeploymentSpecArgs(
         replicas=_fixed_replicas(args) if running else 0,
         # When a version comes back, a watcher that sees the Deployment first would take the old, empty ReplicaSet for
         # a finished rollout. Rolling back is done by `model_uri`, not by this history.
         revision_history_limit=0,
-        progress_deadline_seconds=startup_seconds(args) + pod.grace_seconds(args),
+        progress_deadline_seconds=deadline,
         strategy=k8s.apps.v1.DeploymentStrategyArgs(
             type="RollingUpdate",
             rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_unavailable=unavailable, max_surge=surge),
@@ -165,7 +168,6 @@ def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.Deployme
 
 def _rollout_seconds(args: ModelServiceArgs) -> int:
     """How long Pulumi waits: one slow pod may use its whole startup time, the others roll out at the usual pace."""
-    bound: Any = args["autoscaling"]["max_replicas"] if "autoscaling" in args else args.get("replicas")
-    replicas = bound if isinstance(bound, int) else DEFAULT_REPLICAS
-    seconds_per_replica = startup_seconds(args) if is_vllm(args) else 30 + drain_seconds(args)
-    return startup_seconds(args) + 30 + replicas * seconds_per_replica
+    bound = args["autoscaling"]["max_replicas"] if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
+    seconds_per_replica = longest_startup(args) if is_vllm(args) else 30 + longest_drain(args)
+    return longest_startup(args) + 30 + plain_or(bound, MAX_REPLICAS) * seconds_per_replica

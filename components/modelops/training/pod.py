@@ -15,7 +15,7 @@ import pulumi
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import text_of, with_dependencies
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.pods import (
@@ -35,7 +35,8 @@ from modelops.kubernetes.pods import (
 )
 from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import FOLDER, VARIABLES, file_mount, runtime_command
-from modelops.training.args import Framework, Goal, TrainingJobArgs
+from modelops.training.args import Framework, TrainingJobArgs
+from modelops.training.sweep import goal
 
 COMPONENT = "training-job"
 DEFAULT_COMMAND = ("python", "-m", "sample.train")
@@ -189,9 +190,11 @@ def _publish(run: Run) -> core.ContainerArgs:
     """The container that publishes the model after the training."""
     publisher = run.args.get("publisher") or {}
     checkpoints = run.args.get("checkpoints") or {}
-    variables = {**_publishing(run), "MODELOPS_PUBLISH_RETRIES": str(run.args.get("retries", 0))}
-    if run.checkpoint_claim is not None and not checkpoints.get("keep_after_publish"):
-        variables["MODELOPS_DELETE_CHECKPOINTS"] = "true"
+    variables = {**_publishing(run), "MODELOPS_PUBLISH_RETRIES": text_of(run.args.get("retries", 0))}
+    keep = checkpoints.get("keep_after_publish", False)
+    delete = pulumi.Output.from_input(keep).apply(lambda kept: "false" if kept else "true")
+    if run.checkpoint_claim is not None and keep is not True:
+        variables["MODELOPS_DELETE_CHECKPOINTS"] = delete
     if "command" not in publisher:
         variables["MODELOPS_WATCH"] = " ".join(runtime_command("watch"))
     if not run.trials:
@@ -243,16 +246,11 @@ def _wrapped(script: str, command: pulumi.Input[Sequence[pulumi.Input[str]]]) ->
     return arguments.apply(lambda words: ["/bin/sh", f"{FOLDER}/{script}", *words])
 
 
-def _whole(number: pulumi.Input[int]) -> pulumi.Output[str]:
-    """A number as text, without the `.0` that Pulumi's wire adds."""
-    return pulumi.Output.from_input(number).apply(lambda value: str(int(value)))
-
-
 def _registry(run: Run) -> dict[str, pulumi.Input[str]]:
     """Variables of every container that reads or writes the registry."""
     wait = (run.args.get("publisher") or {}).get("registry_wait_seconds", DEFAULT_REGISTRY_WAIT_SECONDS)
     return {
-        "MODELOPS_REGISTRY_WAIT_SECONDS": _whole(wait),
+        "MODELOPS_REGISTRY_WAIT_SECONDS": text_of(wait),
         "MLFLOW_TRACKING_URI": run.args["tracking_uri"],
         "MLFLOW_EXPERIMENT_NAME": run.args.get("experiment_name", run.args["model_name"]),
         "MODELOPS_ALIAS": run.version,
@@ -282,7 +280,7 @@ def _contract(run: Run) -> dict[str, pulumi.Input[str]]:
     return variables | {
         "MODELOPS_SWEEP_RUNS": str(len(run.trials)),
         "MODELOPS_SWEEP_METRIC": args["sweep_metric"],
-        "MODELOPS_SWEEP_GOAL": Goal(args.get("sweep_goal", Goal.MIN)).value,
+        "MODELOPS_SWEEP_GOAL": goal(args),
     }
 
 
@@ -319,7 +317,7 @@ def _checkpointing(run: Run) -> Mapping[str, pulumi.Input[str]]:
     if "uri" in checkpoints:
         variables["MODELOPS_CHECKPOINT_URI"] = checkpoints["uri"]
     if "interval_seconds" in checkpoints:
-        variables["MODELOPS_CHECKPOINT_SECONDS"] = _whole(checkpoints["interval_seconds"])
+        variables["MODELOPS_CHECKPOINT_SECONDS"] = text_of(checkpoints["interval_seconds"])
     if "interval_steps" in checkpoints:
-        variables["MODELOPS_CHECKPOINT_STEPS"] = _whole(checkpoints["interval_steps"])
+        variables["MODELOPS_CHECKPOINT_STEPS"] = text_of(checkpoints["interval_steps"])
     return variables

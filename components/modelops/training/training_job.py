@@ -17,12 +17,12 @@ from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import lasting_runtime
 from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import names_of_workers, worker_network_policy
-from modelops.training.args import Framework, Goal, TrainingJobArgs
+from modelops.training.args import Framework, TrainingJobArgs
 from modelops.training.backends import job_of, requirements, start
 from modelops.training.checks import checked
 from modelops.training.job_spec import select_spec
 from modelops.training.pod import COMPONENT, Run, scripts
-from modelops.training.sweep import trials
+from modelops.training.sweep import goal, trials
 
 rbac = k8s.rbac.v1
 
@@ -75,8 +75,7 @@ class TrainingJob(pulumi.ComponentResource):
 def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
     sweep: dict[str, Any] | None = None
     if "sweep" in args:
-        goal = Goal(args.get("sweep_goal", Goal.MIN))
-        sweep = {"values": args["sweep"], "metric": args["sweep_metric"], "goal": goal.value}
+        sweep = {"values": args["sweep"], "metric": args["sweep_metric"], "goal": goal(args)}
     return pulumi.Output.all(
         image_digest=pulumi.Output.from_input(args["image"]).apply(image_digest),
         command=args.get("command") or list(TRAINING_TOKEN),
@@ -134,5 +133,6 @@ def _prerequisites(
 
 def _trial(args: TrainingJobArgs, values: Mapping[str, Any]) -> pulumi.Output[str]:
     """The parameters of one run of a sweep, as JSON."""
-    parameters = pulumi.Output.from_input(args.get("parameters") or {})
-    return parameters.apply(lambda fixed: canonical_json({**fixed, **values}))
+    return pulumi.Output.all(args.get("parameters") or {}, values).apply(
+        lambda both: canonical_json({**both[0], **both[1]})
+    )

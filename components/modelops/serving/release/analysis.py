@@ -128,7 +128,7 @@ def _settings(service: str, args: ModelServiceArgs, record: core.ConfigMap) -> d
     }
 
 
-def _bounds(analysis: CanaryAnalysis) -> dict[str, float]:
+def _bounds(analysis: CanaryAnalysis) -> dict[str, pulumi.Input[float]]:
     return {
         "max_extra_error_percent": analysis.get("max_extra_error_percent", defaults.DEFAULT_MAX_EXTRA_ERROR_PERCENT),
         "max_p99_ratio": analysis.get("max_p99_ratio", defaults.DEFAULT_MAX_P99_RATIO),
