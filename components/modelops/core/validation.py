@@ -17,6 +17,8 @@ import pulumi
 
 from modelops.core import hints
 from modelops.core.errors import ArgumentsError
+from modelops.core.outputs import is_output
+from modelops.core.plain import why_plain
 from modelops.core.quantities import number_of
 
 T = TypeVar("T")
@@ -34,10 +36,17 @@ class Problems:
     def __init__(self, component: str, name: str) -> None:
         self._subject = f'{component} "{name}"'
         self._problems: list[str] = []
+        self._misread: set[str] = set()
 
     def add(self, field: str, value: object, rule: str) -> None:
         """Records that `field` has `value`, which breaks `rule` (“must be …”)."""
-        self._problems.append(f"{field} is {_shown(value)}, {rule}")
+        if field not in self._misread:
+            self._problems.append(f"{field} is {_shown(value)}, {rule}")
+
+    def misread(self, field: str, value: object, rule: str) -> None:
+        """Records that `field` could not be read, so that rules for its value have nothing to add."""
+        self.add(field, value, rule)
+        self._misread.add(field)
 
     def missing(self, field: str, why: str = "it is required") -> None:
         """Records that `field` is missing."""
@@ -46,6 +55,7 @@ class Problems:
     def unknown(self, path: str, name: str, known: Collection[str], lists_all: str, kind: str = "an argument") -> None:
         """Records that nothing under `path` is called `name`. `lists_all` is where to find the known names."""
         known_names = hints.known_names(name, known, lists_all)
+        self._misread.add(path)
         self._problems.append(f"{_within(path, name)} is not {kind}; {known_names}")
 
     def raise_if_any(self) -> None:
@@ -154,7 +164,7 @@ def read_args(args: T, spec: type[Any], problems: Problems) -> T:
 
 def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> Any:
     if not isinstance(value, Mapping):
-        problems.add(path or "args", value, "must be a mapping")
+        problems.misread(path or "args", value, "must be a mapping")
         return {}
     kinds: dict[str, Any] = {}
     for base in reversed(spec.__mro__):
@@ -173,13 +183,14 @@ def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> 
 
 def _read(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     plain, hint = _unwrap(hint)
-    if isinstance(value, pulumi.Output) or inspect.isawaitable(value):
-        if plain:
-            problems.add(field, value, "must be a plain value: it decides which resources exist")
-        return value
+    if is_output(value):
+        if not plain:
+            return value
+        problems.misread(field, value, f"must be a plain value: {why_plain(field, hint)}")
+        return _empty(hint)
     if isinstance(value, pulumi.Resource):
-        problems.add(field, value, hints.as_output(field, value))
-        return None
+        problems.misread(field, value, hints.as_output(field, value))
+        return _empty(hint)
     if hint is Any:
         return value
     origin = typing.get_origin(hint)
@@ -205,16 +216,22 @@ def _unwrap(hint: Any) -> tuple[bool, Any]:
     return True, hint
 
 
+def _empty(hint: Any) -> Any:
+    """What stands for a value of the type that could not be read."""
+    origin = typing.get_origin(hint)
+    return {} if typing.is_typeddict(hint) or origin is Mapping else [] if origin is Sequence else None
+
+
 def _read_mapping(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     if not isinstance(value, Mapping):
-        problems.add(field, value, "must be a mapping")
+        problems.misread(field, value, "must be a mapping")
         return {}
     return {key: _read(f"{field}.{key}", entry, hint, problems) for key, entry in value.items()}
 
 
 def _read_sequence(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        problems.add(field, value, f"must be a list{hints.as_list(field, value)}")
+        problems.misread(field, value, f"must be a list{hints.as_list(field, value)}")
         return []
     return [_read(f"{field}[{index}]", entry, hint, problems) for index, entry in enumerate(value)]
 
@@ -223,7 +240,7 @@ def _read_enum(field: str, value: Any, hint: type[Enum], problems: Problems) -> 
     try:
         return hint(value)
     except ValueError:
-        problems.add(field, value, hints.one_of(value, [str(member.value) for member in hint]))
+        problems.misread(field, value, hints.one_of(value, [str(member.value) for member in hint]))
         return None
 
 
@@ -232,7 +249,7 @@ def _read_scalar(field: str, value: Any, hint: type[Any], problems: Problems) ->
         value = int(value)
     fits = isinstance(value, hint) or (hint is float and isinstance(value, int))
     if not fits or (isinstance(value, bool) and hint is not bool):
-        problems.add(field, value, f"must be {_TYPE_NAMES[hint]}{hints.as_scalar(value, hint)}")
+        problems.misread(field, value, f"must be {_TYPE_NAMES[hint]}{hints.as_scalar(value, hint)}")
         return None
     return value
 
@@ -251,7 +268,7 @@ def _number(quantity: str) -> Decimal | None:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, pulumi.Output) or inspect.isawaitable(value):
+    if is_output(value):
         return "not known yet"
     if isinstance(value, Enum):
         return str(value.value)

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, timeouts, with_dependencies
+from modelops.core.outputs import merged, text_of, timeouts, with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes.network import http_service, net
 from modelops.serving.args import DEFAULT_PORT, ModelServiceArgs, Route
@@ -100,7 +100,7 @@ def _ingress(
 
 def _canary_route(route: Route, canary: Backend) -> Route:
     """A route whose Ingress ingress-nginx merges into the one with the same host and path."""
-    weight = pulumi.Output.from_input(canary.weight).apply(str)
+    weight = text_of(canary.weight)
     prefix = "nginx.ingress.kubernetes.io"
     annotations = {**route.get("annotations", {}), f"{prefix}/canary": "true", f"{prefix}/canary-weight": weight}
     return {**route, "annotations": annotations}

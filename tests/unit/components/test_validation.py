@@ -178,8 +178,15 @@ def test_outputs_pass_where_they_may_and_are_refused_where_they_decide_the_shape
     def program() -> None:
         output: Any = pulumi.Output.from_input("later")
         assert read({"name": output})["name"] is output
-        with pytest.raises(ArgumentsError, match="count is not known yet, must be a plain value"):
-            read({"name": "a", "count": output})
+        assert problem({"count": output}) == "count is not known yet, must be a plain value: the plan depends on it"
+        assert problem({"words": output}).endswith(
+            "the plan must know how many there are; each of them may be an output"
+        )
+        assert problem({"many": output}).endswith(
+            "the plan must know the names in it; each of its values may be an output"
+        )
+        assert problem({"many": {"a": output}}).startswith("many.a is not known yet")
+        assert "outputs go into its fields" in problem({"inner": output})
 
     program()
 
