@@ -17,11 +17,11 @@ def nearest(word: str, known: Collection[str]) -> list[str]:
     return [spelled[match] for match in difflib.get_close_matches(word.lower(), spelled)]
 
 
-def known_names(word: str, known: Collection[str], lists_all: str) -> str:
-    """The names near `word`; with none near, all of them or, where they are too many, what lists them."""
+def known_names(word: str, known: Collection[str], page: str) -> str:
+    """The names near `word`; with none near, all of them or, where they are too many, the docs' page with them."""
     if near := nearest(word, known):
         return f"did you mean {_or(near)}?"
-    return f"valid names are {', '.join(sorted(known))}" if len(known) <= _FEW else f"{lists_all} lists them"
+    return f"valid names are {', '.join(sorted(known))}" if len(known) <= _FEW else f"{page} lists them"
 
 
 def one_of(value: object, choices: Sequence[str]) -> str:

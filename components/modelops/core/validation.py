@@ -35,6 +35,7 @@ class Problems:
 
     def __init__(self, component: str, name: str) -> None:
         self._subject = f'{component} "{name}"'
+        self._page = f"docs/components/{re.sub(r'(?<!^)(?=[A-Z])', '_', component).lower()}.md"
         self._problems: list[str] = []
         self._misread: set[str] = set()
 
@@ -52,9 +53,11 @@ class Problems:
         """Records that `field` is missing."""
         self._problems.append(f"{field} is missing, {why}")
 
-    def unknown(self, path: str, name: str, known: Collection[str], lists_all: str, kind: str = "an argument") -> None:
-        """Records that nothing under `path` is called `name`. `lists_all` is where to find the known names."""
-        known_names = hints.known_names(name, known, lists_all)
+    def unknown(
+        self, path: str, name: str, known: Collection[str], page: str | None = None, kind: str = "an argument"
+    ) -> None:
+        """Records that nothing under `path` is called `name`. `page` is the docs' page with the known names."""
+        known_names = hints.known_names(name, known, page or self._page)
         self._misread.add(path)
         self._problems.append(f"{_within(path, name)} is not {kind}; {known_names}")
 
@@ -175,7 +178,7 @@ def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> 
         if key in kinds:
             fields[key] = _read(_within(path, key), entry, kinds[key], problems)
         else:
-            problems.unknown(path, key, kinds, f"`help(modelops.{spec.__name__})`")
+            problems.unknown(path, key, kinds)
     for key in sorted(spec.__required_keys__ - entries.keys()):
         problems.missing(_within(path, key))
     return fields

@@ -472,7 +472,7 @@ def test_provider_is_respected() -> None:
             "alertmanager.receivers.fax is not an argument; valid names are email, pagerduty",
         ),
         ({"alertmanager": {"config": "x", "receivers": {"webhook": {"url": "http://x"}}}}, "together with receivers"),
-        ({"loki": {}}, "loki is not an argument; `help(modelops.MonitoringStackArgs)` lists them"),
+        ({"loki": {}}, "loki is not an argument; docs/components/monitoring_stack.md lists them"),
     ],
 )
 def test_each_error(change: dict[str, Any], problem: str) -> None:

@@ -369,7 +369,7 @@ def test_provider_is_respected() -> None:
         ({"resources": {"memory": "lots"}}, "resources.memory is 'lots', must be a Kubernetes quantity"),
         ({"resources": {"gpus": -1}}, "resources.gpus is -1, must be at least 0"),
         ({"command": []}, "command is [], must name a program"),
-        ({"epochs": 3}, "epochs is not an argument; `help(modelops.TrainingJobArgs)` lists them"),
+        ({"epochs": 3}, "epochs is not an argument; docs/components/training_job.md lists them"),
     ],
 )
 def test_each_error(change: dict[str, Any], problem: str) -> None:
