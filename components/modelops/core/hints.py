@@ -12,7 +12,9 @@ _FEW = 8
 
 
 def nearest(word: str, known: Collection[str]) -> list[str]:
-    """The names that look like `word`, at most three, whatever their case."""
+    """The fields of that name inside others, or else the names that look like `word`; at most three."""
+    if inside := [name for name in known if name.endswith(f".{word}")]:
+        return inside[:3]
     spelled = {name.lower(): name for name in known}
     return [spelled[match] for match in difflib.get_close_matches(word.lower(), spelled)]
 

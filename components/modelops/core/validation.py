@@ -169,19 +169,30 @@ def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> 
     if not isinstance(value, Mapping):
         problems.misread(path or "args", value, "must be a mapping")
         return {}
-    kinds: dict[str, Any] = {}
-    for base in reversed(spec.__mro__):
-        kinds.update(inspect.get_annotations(base))
+    kinds = _annotations(spec)
     entries = {key: entry for key, entry in value.items() if entry is not None}
     fields: dict[str, Any] = {}
     for key, entry in entries.items():
         if key in kinds:
             fields[key] = _read(_within(path, key), entry, kinds[key], problems)
         else:
-            problems.unknown(path, key, kinds)
+            problems.unknown(path, key, [*kinds, *_inside(key, kinds)])
     for key in sorted(spec.__required_keys__ - entries.keys()):
         problems.missing(_within(path, key))
     return fields
+
+
+def _annotations(spec: type[Any]) -> dict[str, Any]:
+    """The fields of a TypedDict and of those that it extends, with their types."""
+    return {name: hint for base in reversed(spec.__mro__) for name, hint in inspect.get_annotations(base).items()}
+
+
+def _inside(name: str, kinds: Mapping[str, Any]) -> list[str]:
+    """The fields called `name` that are one level deeper."""
+    inner = {field: _unwrap(hint)[1] for field, hint in kinds.items()}
+    return [
+        f"{field}.{name}" for field, kind in inner.items() if typing.is_typeddict(kind) and name in _annotations(kind)
+    ]
 
 
 def _read(field: str, value: Any, hint: Any, problems: Problems) -> Any:

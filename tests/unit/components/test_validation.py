@@ -100,6 +100,7 @@ def problem(change: Any) -> str:
         ({"trackingUri": "x"}, "trackingUri is not an argument; did you mean tracking_uri?"),
         ({"inner": {"Size": "1"}}, "inner.Size is not an argument; did you mean size?"),
         ({"many": {"a": {"cont": 1}}}, "many.a.cont is not an argument; did you mean count?"),
+        ({"size": "1"}, "size is not an argument; did you mean inner.size?"),
         ({"inner": {"zzz": "1"}}, "inner.zzz is not an argument; valid names are count, size"),
         ({"zzz": "1"}, "zzz is not an argument; docs/components/thing.md lists them"),
         ({"colour": "Bleu"}, "colour is 'Bleu', must be one of red, blue; did you mean blue?"),
