@@ -68,8 +68,9 @@ def as_output(field: str, resource: pulumi.Resource) -> str:
     if "metadata" in names:
         return 'must be its name, metadata["name"], or another of its outputs'
     leaf = field.rpartition(".")[2]
-    likely = [leaf] if leaf in names else nearest(leaf, names)
-    return f"must be its {_or(likely)}" if likely else f"must be one of its outputs, {_or(names)}"
+    if likely := [leaf] if leaf in names else nearest(leaf, names):
+        return f"must be its {_or(likely)}"
+    return ", ".join(["must be one of its outputs", *([_or(names)] if names else [])])
 
 
 def _or(words: Sequence[str]) -> str:

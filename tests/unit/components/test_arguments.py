@@ -238,23 +238,28 @@ RICH: dict[str, tuple[str, dict[str, Any]]] = {
 """Arguments with which every argument that takes an output is used."""
 
 
-def later(value: Any, annotation: Any, late: Any) -> Any:
-    """The value with everything in it that may be an output as one; `late` makes them."""
+def later(value: Any, annotation: Any, late: Any, level: int, depth: int = 0) -> Any:
+    """The value with what may be an output in it as one, made by `late`.
+
+    A list or mapping is an output as a whole at level 0, each of its entries is at level 1, only numbers and texts are
+    at level 2.
+    """
     plain, kind = _unwrap(annotation)
-    if isinstance(value, Mapping):
-        if typing.is_typeddict(kind):
-            kinds = inspect.get_annotations(kind)
-            value = {key: later(entry, kinds[key], late) for key, entry in value.items()}
-        elif kind is not Any:
-            value = {key: later(entry, typing.get_args(kind)[1], late) for key, entry in value.items()}
+    is_container = isinstance(value, Mapping | list)
+    if typing.is_typeddict(kind):
+        kinds = inspect.get_annotations(kind)
+        value = {key: later(entry, kinds[key], late, level) for key, entry in value.items()}
+    elif isinstance(value, Mapping) and kind is not Any:
+        inner = typing.get_args(kind)[1]
+        value = {key: later(entry, inner, late, level, depth + 1) for key, entry in value.items()}
     elif isinstance(value, list) and kind is not Any:
-        value = [later(entry, typing.get_args(kind)[0], late) for entry in value]
-    return value if plain else late(value)
+        value = [later(entry, typing.get_args(kind)[0], late, level, depth + 1) for entry in value]
+    return value if plain or (is_container and depth < level) else late(value)
 
 
-def made(component: str, args: Mapping[str, Any], late: Any = None, **how: Any) -> Program:
+def made(component: str, args: Mapping[str, Any], late: Any = None, level: int = 0, **how: Any) -> Program:
     kind = getattr(modelops, f"{component}Args")
-    return run(lambda: getattr(modelops, component)("demo", later(args, kind, late) if late else args), **how)
+    return run(lambda: getattr(modelops, component)("demo", later(args, kind, late, level) if late else args), **how)
 
 
 def from_wire(value: Any) -> pulumi.Output[Any]:
@@ -284,10 +289,11 @@ def test_every_number_that_may_be_an_output_is_tried_as_one() -> None:
     )
 
 
+@pytest.mark.parametrize("level", range(3))
 @pytest.mark.parametrize("name", RICH)
-def test_outputs_make_the_same_objects_as_plain_values(name: str) -> None:
+def test_outputs_make_the_same_objects_as_plain_values(name: str, level: int) -> None:
     component, args = RICH[name]
-    assert objects(made(component, args, from_wire)) == objects(made(component, args))
+    assert objects(made(component, args, from_wire, level)) == objects(made(component, args))
 
 
 @pytest.mark.parametrize("name", RICH)
@@ -304,8 +310,9 @@ def test_pulumi_waits_as_long_as_an_output_may_ask_for(name: str) -> None:
     assert [key for key in late if late[key] < planned[key]] == []
 
 
+@pytest.mark.parametrize("level", range(3))
 @pytest.mark.parametrize("name", RICH)
-def test_a_preview_plans_with_values_that_it_does_not_know(name: str) -> None:
+def test_a_preview_plans_with_values_that_it_does_not_know(name: str, level: int) -> None:
     component, args = RICH[name]
-    planned = made(component, args, lambda _: pulumi.Output.from_input(pulumi.UNKNOWN), preview=True)
+    planned = made(component, args, lambda _: pulumi.Output.from_input(pulumi.UNKNOWN), level, preview=True)
     assert [found[:2] for found in objects(planned)] == [found[:2] for found in objects(made(component, args))]
