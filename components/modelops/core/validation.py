@@ -1,7 +1,7 @@
 """Checks a component's arguments and collects every problem before any child is created.
 
 `read_args` checks the shape (unknown, missing and mistyped fields) against the component's TypedDict; `Problems` has
-the rules for values. Outputs pass unchecked, because their values are not known yet.
+the rules for values. Where the TypedDict has a `pulumi.Input`, outputs pass unchecked: their values are not known yet.
 """
 
 import inspect
