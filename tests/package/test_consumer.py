@@ -200,6 +200,23 @@ def test_another_alias_says_nothing_of_names() -> None:
     assert run(lambda: make("ModelService", moved)).one("Deployment").name == "demo"
 
 
+@pytest.mark.parametrize("component", MINIMAL)
+def test_arguments_given_by_keyword_are_answered_by_how_to_give_them(component: str) -> None:
+    with pytest.raises(modelops.ArgumentsError) as caught:
+        getattr(modelops, component)("demo", **MINIMAL[component], opts=pulumi.ResourceOptions())
+    given = ", ".join(f"{field}=…" for field in MINIMAL[component])
+    how = f'{component}("demo", modelops.{component}Args({given}), opts)'
+    assert str(caught.value) == f'{component} "demo": its arguments must be in one object: {how}'
+    as_told = getattr(modelops, f"{component}Args")(**MINIMAL[component])
+    assert children(run(lambda: getattr(modelops, component)("demo", as_told, pulumi.ResourceOptions())))
+
+
+@pytest.mark.parametrize("component", MINIMAL)
+def test_a_component_without_arguments_says_which_are_missing(component: str) -> None:
+    with pytest.raises(modelops.ArgumentsError, match="is missing, it is required"):
+        getattr(modelops, component)("demo")
+
+
 def dedented(entry: dict[str, Any]) -> dict[str, Any]:
     """A docstring as Python 3.13 keeps it: without its indentation."""
     if isinstance(text := entry.get("description"), str):

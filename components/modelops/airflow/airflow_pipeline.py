@@ -9,9 +9,10 @@ import pulumi_kubernetes as k8s
 from modelops.airflow import server
 from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
+from modelops.core.component import arguments_in_one
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
-from modelops.core.outputs import register_declared_outputs, with_dependencies
+from modelops.core.outputs import register_declared_outputs, whole, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json
 from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
@@ -73,6 +74,7 @@ class AirflowPipeline(pulumi.ComponentResource):
     admin_secret: pulumi.Output[str]
     """Name of the Secret with the administrator's `username` and `password`; empty with `existing`."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: AirflowPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:AirflowPipeline", name, None, opts)
@@ -177,9 +179,9 @@ def _document(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str
         "schedule": args.get("schedule"),
         "start": args.get("start", DEFAULT_START),
         "catchup": args.get("catchup", False),
-        "retries": args.get("retries", DEFAULT_RETRIES),
-        "retry_seconds": args.get("retry_seconds", DEFAULT_RETRY_SECONDS),
-        "timeout_seconds": args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+        "retries": whole(args.get("retries", DEFAULT_RETRIES)),
+        "retry_seconds": whole(args.get("retry_seconds", DEFAULT_RETRY_SECONDS)),
+        "timeout_seconds": whole(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         "alertmanager_url": args.get("alertmanager_url", ""),
         "runbook": RUNBOOK,
         "destination": DESTINATION,
@@ -198,7 +200,7 @@ def _document(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str
 def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, Any]:
     """The pod template of each step."""
     data, training = args["data"], args["training"]
-    declaration = {key: data[key] for key in ("sources", "steps", "target") if key in data}
+    declaration: dict[str, Any] = {key: data[key] for key in ("sources", "steps", "target") if key in data}
     model: dict[str, pulumi.Input[str]] = {
         "MODELOPS_MODEL_NAME": training["model_name"],
         "MODELOPS_FRAMEWORK": Framework(training["framework"]).value,
@@ -216,7 +218,7 @@ def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, A
             data["image"],
             ["python", "-m", "modelops_runtime", "prepare"],
             {
-                "MODELOPS_PIPELINE": canonical_json(declaration),
+                "MODELOPS_PIPELINE": pulumi.Output.from_input(declaration).apply(canonical_json),
                 "MODELOPS_DESTINATION": DESTINATION,
                 "MODELOPS_VERSION_FILE": "/dev/termination-log",
                 "MODELOPS_PIPELINE_NAME": name,

@@ -14,11 +14,11 @@ class PipelineData(TypedDict):
 
     image: pulumi.Input[str]
     """Image with the pipeline's program, the target `prepare`, by digest (`repository@sha256:…`)."""
-    sources: Sequence[Mapping[str, Any]]
+    sources: pulumi.Input[Sequence[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]]
     """Where to read raw data."""
-    steps: Sequence[Mapping[str, Any]]
+    steps: pulumi.Input[Sequence[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]]
     """Steps to apply; one of them is `split`."""
-    target: NotRequired[str]
+    target: NotRequired[pulumi.Input[str]]
     """Column that a model learns to predict. Default: none."""
     salt_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entry `salt` is the key for hashes and pseudonyms. Default: none."""
@@ -33,7 +33,7 @@ class PipelineTraining(TypedDict):
 
     image: pulumi.Input[str]
     """Training image by digest (`repository@sha256:…`)."""
-    model_name: str
+    model_name: pulumi.Input[str]
     """Name to register the model under."""
     framework: AnyFramework
     """Framework that the image uses."""
@@ -41,13 +41,13 @@ class PipelineTraining(TypedDict):
     """Address at which pods reach the MLflow server."""
     parameters: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
     """Hyperparameters by name. Default: none."""
-    gate: NotRequired[Mapping[str, GateBounds]]
+    gate: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[GateBounds]]]]
     """Bounds by metric name; a run that misses `min` or `max` ends at `evaluate`, one that misses `min_delta` or
     `max_delta` at `register`. Default: no gate."""
-    serving_alias: NotRequired[str]
+    serving_alias: NotRequired[pulumi.Input[str]]
     """Alias of the version that the gate's relative bounds compare with: the `serving_alias` that ModelService moves
     after each rollout. Required with `min_delta` or `max_delta`. Default: none."""
-    first_version: NotRequired[bool]
+    first_version: NotRequired[pulumi.Input[bool]]
     """Whether the gate's relative bounds pass while no version has the `serving_alias`, for a model's first version.
     Default false: the run ends at `register`."""
     tracking_secret: NotRequired[pulumi.Input[str]]
@@ -98,17 +98,17 @@ class AirflowPipelineArgs(TypedDict):
     claim: pulumi.Input[str]
     """Name of a PersistentVolumeClaim in the namespace, mounted at `/data` in every step: versions of the data go to
     `/data/prepared`, the output of trainings to `/data/runs`."""
-    schedule: NotRequired[str]
+    schedule: NotRequired[pulumi.Input[str]]
     """Cron schedule (`0 3 * * *`), in UTC. Default: none, runs must be triggered."""
-    start: NotRequired[str]
+    start: NotRequired[pulumi.Input[str]]
     """ISO 8601 date at which the schedule begins. Default `2026-01-01`."""
-    catchup: NotRequired[bool]
+    catchup: NotRequired[pulumi.Input[bool]]
     """Whether to make up for the runs between `start` and now. Default false; Airflow's backfills can do that too."""
-    retries: NotRequired[int]
+    retries: NotRequired[pulumi.Input[int]]
     """How often a failed step is retried. Default 1; 0 to 10. A failure that a retry would not change is final."""
-    retry_seconds: NotRequired[int]
+    retry_seconds: NotRequired[pulumi.Input[int]]
     """Pause before a retry, in seconds. Default 60; 0 to 86400."""
-    timeout_seconds: NotRequired[int]
+    timeout_seconds: NotRequired[pulumi.Input[int]]
     """Time limit of a step, in seconds. Default 3600; 30 to 2592000."""
     alertmanager_url: NotRequired[pulumi.Input[str]]
     """Address at which pods reach the Alertmanager that gets `ModelPipelineFailed` of a failed run: a MonitoringStack's

@@ -1,11 +1,32 @@
 """Helpers for the Pulumi SDK: outputs that a plan knows, hashes, resource options."""
 
 import hashlib
-from typing import Any, TypeVar
+import inspect
+from typing import Any, TypeVar, cast
 
 import pulumi
 
 T = TypeVar("T")
+
+
+def is_output(value: object) -> bool:
+    """Whether it is a value that is not known yet."""
+    return isinstance(value, pulumi.Output) or inspect.isawaitable(value)
+
+
+def plain_or(value: Any, otherwise: T) -> T:
+    """`value`, but `otherwise` for an output: for what Pulumi must know when the plan is made."""
+    return otherwise if is_output(value) else cast(T, value)
+
+
+def whole(number: pulumi.Input[int]) -> pulumi.Output[int]:
+    """A whole number, without the `.0` that Pulumi's wire adds."""
+    return pulumi.Output.from_input(number).apply(int)
+
+
+def text_of(number: pulumi.Input[int]) -> pulumi.Output[str]:
+    """A whole number as text."""
+    return whole(number).apply(str)
 
 
 def with_dependencies(

@@ -39,7 +39,7 @@ class Resources(TypedDict):
     """Number of GPUs. Default 0; at least 0."""
     gpu_resource: NotRequired[str]
     """Resource name of the GPUs (`amd.com/gpu`, `nvidia.com/mig-1g.10gb` …). Default `nvidia.com/gpu`."""
-    devices: NotRequired[Mapping[str, int]]
+    devices: NotRequired[Mapping[str, pulumi.Input[int]]]
     """Other devices by resource name, such as `rdma/hca_shared_devices_a: 1`. Default: none."""
 
 

@@ -1,21 +1,24 @@
 """Checks a component's arguments and collects every problem before any child is created.
 
 `read_args` checks the shape (unknown, missing and mistyped fields) against the component's TypedDict; `Problems` has
-the rules for values. Outputs pass unchecked, because their values are not known yet.
+the rules for values. Where the TypedDict has a `pulumi.Input`, outputs pass unchecked: their values are not known yet.
 """
 
 import inspect
 import re
 import types
 import typing
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar, cast
 
 import pulumi
 
+from modelops.core import hints
 from modelops.core.errors import ArgumentsError
+from modelops.core.outputs import is_output
+from modelops.core.plain import why_plain
 from modelops.core.quantities import number_of
 
 T = TypeVar("T")
@@ -24,7 +27,7 @@ _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _DEVICE = re.compile(
     r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?"
 )
-_TYPE_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+_TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class Problems:
@@ -32,15 +35,31 @@ class Problems:
 
     def __init__(self, component: str, name: str) -> None:
         self._subject = f'{component} "{name}"'
+        self._page = f"docs/components/{re.sub(r'(?<!^)(?=[A-Z])', '_', component).lower()}.md"
         self._problems: list[str] = []
+        self._misread: set[str] = set()
 
     def add(self, field: str, value: object, rule: str) -> None:
         """Records that `field` has `value`, which breaks `rule` (“must be …”)."""
-        self._problems.append(f"{field} is {_shown(value)}, {rule}")
+        if field not in self._misread:
+            self._problems.append(f"{field} is {_shown(value)}, {rule}")
+
+    def misread(self, field: str, value: object, rule: str) -> None:
+        """Records that `field` could not be read, so that rules for its value have nothing to add."""
+        self.add(field, value, rule)
+        self._misread.add(field)
 
     def missing(self, field: str, why: str = "it is required") -> None:
         """Records that `field` is missing."""
         self._problems.append(f"{field} is missing, {why}")
+
+    def unknown(
+        self, path: str, name: str, known: Collection[str], page: str | None = None, kind: str = "an argument"
+    ) -> None:
+        """Records that nothing under `path` is called `name`. `page` is the docs' page with the known names."""
+        known_names = hints.known_names(name, known, page or self._page)
+        self._misread.add(path)
+        self._problems.append(f"{_within(path, name)} is not {kind}; {known_names}")
 
     def raise_if_any(self) -> None:
         """Raises ArgumentsError with every recorded problem, if any."""
@@ -67,7 +86,7 @@ class Problems:
     def choice(self, field: str, value: object, choices: Sequence[str]) -> None:
         """One of a few words."""
         if isinstance(value, str) and value not in choices:
-            self.add(field, value, f"must be one of {', '.join(choices)}")
+            self.add(field, value, hints.one_of(value, choices))
 
     def image_digest(self, field: str, value: object) -> None:
         """An image reference by digest."""
@@ -115,7 +134,7 @@ class Problems:
             for key in keys:
                 self.quantity(f"{field}.{key}", value.get(key))
 
-    def at_most(self, field: str, value: object, lower: str, upper: str, default: str | None = None) -> None:
+    def at_most(self, field: str, value: object, lower: str, upper: str, default: str) -> None:
         """The quantity `lower` of a mapping, or its default, is at most the quantity `upper`."""
         if not isinstance(value, Mapping):
             return
@@ -123,7 +142,8 @@ class Problems:
         if isinstance(least, str) and isinstance(most, str):
             numbers = _number(least), _number(most)
             if numbers[0] is not None and numbers[1] is not None and numbers[0] > numbers[1]:
-                self.add(f"{field}.{upper}", most, f"must be at least {lower} ({least})")
+                shown = f"{lower} ({least})" if lower in value else f"{lower}, which is {least} by default"
+                self.add(f"{field}.{upper}", most, f"must be at least {shown}")
 
     def device(self, field: str, value: object) -> None:
         """The resource name of a device: a domain, a slash and a name."""
@@ -147,30 +167,44 @@ def read_args(args: T, spec: type[Any], problems: Problems) -> T:
 
 def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> Any:
     if not isinstance(value, Mapping):
-        problems.add(path or "args", value, "must be a mapping")
+        problems.misread(path or "args", value, "must be a mapping")
         return {}
-    hints: dict[str, Any] = {}
-    for base in reversed(spec.__mro__):
-        hints.update(inspect.get_annotations(base))
+    kinds = _annotations(spec)
     entries = {key: entry for key, entry in value.items() if entry is not None}
     fields: dict[str, Any] = {}
     for key, entry in entries.items():
-        field = f"{path}.{key}" if path else key
-        if key not in hints:
-            problems.add(field, entry, f"must not be given; valid fields are {', '.join(sorted(hints))}")
+        if key in kinds:
+            fields[key] = _read(_within(path, key), entry, kinds[key], problems)
         else:
-            fields[key] = _read(field, entry, hints[key], problems)
+            problems.unknown(path, key, [*kinds, *_inside(key, kinds)])
     for key in sorted(spec.__required_keys__ - entries.keys()):
-        problems.missing(f"{path}.{key}" if path else key)
+        problems.missing(_within(path, key))
     return fields
+
+
+def _annotations(spec: type[Any]) -> dict[str, Any]:
+    """The fields of a TypedDict and of those that it extends, with their types."""
+    return {name: hint for base in reversed(spec.__mro__) for name, hint in inspect.get_annotations(base).items()}
+
+
+def _inside(name: str, kinds: Mapping[str, Any]) -> list[str]:
+    """The fields called `name` that are one level deeper."""
+    inner = {field: _unwrap(hint)[1] for field, hint in kinds.items()}
+    return [
+        f"{field}.{name}" for field, kind in inner.items() if typing.is_typeddict(kind) and name in _annotations(kind)
+    ]
 
 
 def _read(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     plain, hint = _unwrap(hint)
-    if isinstance(value, pulumi.Output) or inspect.isawaitable(value):
-        if plain:
-            problems.add(field, value, "must be a plain value: it decides which resources exist")
-        return value
+    if is_output(value):
+        if not plain:
+            return value
+        problems.misread(field, value, f"must be a plain value: {why_plain(field, hint)}")
+        return _empty(hint)
+    if isinstance(value, pulumi.Resource):
+        problems.misread(field, value, hints.as_output(field, value))
+        return _empty(hint)
     if hint is Any:
         return value
     origin = typing.get_origin(hint)
@@ -196,16 +230,22 @@ def _unwrap(hint: Any) -> tuple[bool, Any]:
     return True, hint
 
 
+def _empty(hint: Any) -> Any:
+    """What stands for a value of the type that could not be read."""
+    origin = typing.get_origin(hint)
+    return {} if typing.is_typeddict(hint) or origin is Mapping else [] if origin is Sequence else None
+
+
 def _read_mapping(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     if not isinstance(value, Mapping):
-        problems.add(field, value, "must be a mapping")
+        problems.misread(field, value, "must be a mapping")
         return {}
     return {key: _read(f"{field}.{key}", entry, hint, problems) for key, entry in value.items()}
 
 
 def _read_sequence(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        problems.add(field, value, "must be a list")
+        problems.misread(field, value, f"must be a list{hints.as_list(field, value)}")
         return []
     return [_read(f"{field}[{index}]", entry, hint, problems) for index, entry in enumerate(value)]
 
@@ -214,7 +254,7 @@ def _read_enum(field: str, value: Any, hint: type[Enum], problems: Problems) -> 
     try:
         return hint(value)
     except ValueError:
-        problems.add(field, value, f"must be one of {', '.join(str(member.value) for member in hint)}")
+        problems.misread(field, value, hints.one_of(value, [str(member.value) for member in hint]))
         return None
 
 
@@ -223,9 +263,13 @@ def _read_scalar(field: str, value: Any, hint: type[Any], problems: Problems) ->
         value = int(value)
     fits = isinstance(value, hint) or (hint is float and isinstance(value, int))
     if not fits or (isinstance(value, bool) and hint is not bool):
-        problems.add(field, value, f"must be {_TYPE_NAMES[hint]}")
+        problems.misread(field, value, f"must be {_TYPE_NAMES[hint]}{hints.as_scalar(value, hint)}")
         return None
     return value
+
+
+def _within(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
 
 
 def _number(quantity: str) -> Decimal | None:
@@ -238,8 +282,10 @@ def _number(quantity: str) -> Decimal | None:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, pulumi.Output) or inspect.isawaitable(value):
+    if is_output(value):
         return "not known yet"
     if isinstance(value, Enum):
         return str(value.value)
+    if isinstance(value, pulumi.Resource):
+        return f"the {type(value).__name__} itself"
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)

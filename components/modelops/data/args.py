@@ -32,7 +32,7 @@ class DataVolume(TypedDict):
     """Size of a volume to claim (`10Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
     """Storage class of that volume; choose one that encrypts. Default: the cluster's default class."""
-    access_modes: NotRequired[Sequence[pulumi.Input[str]]]
+    access_modes: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Access modes of that volume. Default `ReadWriteOnce`, or `ReadWriteMany` with several shards."""
     retain_volume: NotRequired[bool]
     """Whether the volume stays in the cluster when the component is removed. Default false: it is deleted."""
@@ -48,13 +48,13 @@ class DataPipelineArgs(TypedDict):
     version."""
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
-    sources: Sequence[Mapping[str, Any]]
+    sources: pulumi.Input[Sequence[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]]
     """Where to read raw data: `{"uri": "s3://raw/*.csv", "format": "csv", "types": {"age": "number"}}`. Part of the
     version."""
-    steps: Sequence[Mapping[str, Any]]
+    steps: pulumi.Input[Sequence[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]]
     """Steps to apply, in this order, each as `{"<step>": {<fields>}}`; one of them is `split`. docs/data-steps.md lists
     them. Part of the version."""
-    target: NotRequired[str]
+    target: NotRequired[pulumi.Input[str]]
     """Column that a model learns to predict. Default: none. Part of the version."""
     destination: NotRequired[pulumi.Input[str]]
     """Where to write versions: a folder under `/data` on `volume`, or an `s3://` address. Default `/data/prepared`."""
@@ -70,10 +70,10 @@ class DataPipelineArgs(TypedDict):
     """What runs the steps that need more than one row at a time. Default `memory`. With `dask`, no pod has to hold all
     rows in memory; it can't interpolate, needs declared types as several shards do, and writes each split as several
     files. Not part of the version: the rows are the same."""
-    schedule: NotRequired[str]
+    schedule: NotRequired[pulumi.Input[str]]
     """Cron schedule (`0 3 * * *`) of a CronJob. Versions are then named by the content of their inputs, and
     `latest.json` at the destination names the newest. Default: none, one Job."""
-    time_zone: NotRequired[str]
+    time_zone: NotRequired[pulumi.Input[str]]
     """Time zone of the schedule (`Europe/Rome`). Default `Etc/UTC`."""
     salt_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entry `salt` (at least 16 bytes) is the key for hashes and pseudonyms.
@@ -93,17 +93,17 @@ class DataPipelineArgs(TypedDict):
     resources: NotRequired[Resources]
     """Resources of each worker. Default: 500m CPU, 1Gi memory, limited to 4Gi. The first worker holds all rows in
     memory, unless `engine` is `dask`."""
-    node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
+    node_selector: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
     """Labels that nodes must have. Default: any node."""
-    tolerations: NotRequired[Sequence[Toleration]]
+    tolerations: NotRequired[pulumi.Input[Sequence[pulumi.Input[Toleration]]]]
     """Taints that the pods accept. Default: none."""
-    retries: NotRequired[int]
+    retries: NotRequired[pulumi.Input[int]]
     """How often a failed worker is retried. Default 0; 0 to 10. Errors in the declaration or the data (exit codes 2,
     10, 11 and 13 to 15) are never retried. A pod that the cluster disrupts or stops is always replaced and doesn't
     count."""
-    timeout_seconds: NotRequired[int]
+    timeout_seconds: NotRequired[pulumi.Input[int]]
     """Time limit of a run, retries included, in seconds. Default 3600; 30 to 2592000 (thirty days)."""
-    ttl_seconds_after_finished: NotRequired[int]
+    ttl_seconds_after_finished: NotRequired[pulumi.Input[int]]
     """Seconds until Kubernetes removes a finished Job with its pods and logs. Default: never; 60 to 2592000."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""

@@ -9,9 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pulumi
-
 from modelops.core.assets import asset
+from modelops.core.outputs import is_output
 from modelops.core.validation import Problems, read_args
 from modelops.data.args import DataPipelineArgs, Engine
 from modelops.kubernetes.pods import DefaultResources, check_resources, check_scheduling
@@ -54,8 +53,8 @@ def check_declaration(problems: Problems, args: Mapping[str, Any], prefix: str =
 
 def _check_sources(problems: Problems, args: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) -> None:
     sources = _list(args.get("sources"))
-    if "sources" in args and not sources:
-        problems.add(f"{prefix}sources", sources, "must have a source")
+    if args.get("sources") == []:
+        problems.add(f"{prefix}sources", [], "must have a source")
     partitioned = args.get("shards", 1) != 1 or args.get("engine") is Engine.DASK
     for index, source in enumerate(sources):
         field = f"{prefix}sources[{index}]"
@@ -63,7 +62,7 @@ def _check_sources(problems: Problems, args: Mapping[str, Any], schema: Mapping[
         if not isinstance(source, Mapping):
             continue
         format_ = source.get("format", "csv")
-        if (format_ == "sql") != ("query" in source):
+        if not is_output(format_) and (format_ == "sql") != ("query" in source):
             problems.add(f"{field}.query", source.get("query"), "must be given with format sql, and only then")
         if format_ in _TYPED_FORMATS and partitioned and not source.get("types"):
             problems.missing(f"{field}.types", "it is required with several shards or dask: no worker sees all values")
@@ -71,25 +70,29 @@ def _check_sources(problems: Problems, args: Mapping[str, Any], schema: Mapping[
 
 def _check_steps(problems: Problems, args: Mapping[str, Any], schemas: Mapping[str, Any], prefix: str) -> None:
     names: list[str] = []
+    all_known = not is_output(args.get("steps"))
     for index, step in enumerate(_list(args.get("steps"))):
         field = f"{prefix}steps[{index}]"
+        if is_output(step):
+            all_known = False
+            continue
         if not isinstance(step, Mapping) or len(step) != 1:
             problems.add(field, step, "must be one step: {name: {fields}}")
             continue
         ((name, fields),) = step.items()
         if name not in schemas:
-            problems.add(field, name, f"must be one of {', '.join(sorted(schemas))}")
+            problems.unknown(field, name, schemas, "docs/data-steps.md", kind="a step")
             continue
         _check_fields(problems, f"{field}.{name}", fields, schemas[name])
-        if schemas[name]["fitted"] and "split" not in names:
+        if schemas[name]["fitted"] and "split" not in names and all_known:
             problems.add(field, name, "must be after split: it is fitted on the training split")
         names.append(name)
-    if "steps" in args and names.count("split") != 1:
+    if "steps" in args and all_known and names.count("split") != 1:
         problems.add(f"{prefix}steps", names, "must have exactly one split")
     salted = [name for name in _SALTED if name in names]
     if salted and "salt_secret" not in args:
         problems.missing(f"{prefix}salt_secret", f"it is required with {' and '.join(salted)}")
-    declaration = json.dumps({key: args[key] for key in ("sources", "steps") if key in args}, default=str)
+    declaration = json.dumps({key: args[key] for key in ("sources", "steps") if key in args}, default=repr)
     if len(declaration.encode()) > MAX_DECLARATION_BYTES:
         rule = f"must be at most {MAX_DECLARATION_BYTES} bytes of JSON, sources included"
         problems.add(f"{prefix}steps", f"{len(names)} steps", rule)
@@ -97,14 +100,14 @@ def _check_steps(problems: Problems, args: Mapping[str, Any], schemas: Mapping[s
 
 def _check_fields(problems: Problems, field: str, value: Any, schema: Mapping[str, Any]) -> None:
     """Checks the names and choices of a step's or source's fields."""
-    if isinstance(value, pulumi.Output):
+    if is_output(value):
         return
     if not isinstance(value, Mapping):
         problems.add(field, value, "must be a mapping of fields")
         return
     for key, entry in value.items():
         if key not in schema["fields"]:
-            problems.add(f"{field}.{key}", entry, f"must not be given; valid fields are {', '.join(schema['fields'])}")
+            problems.unknown(field, key, schema["fields"], "docs/data-steps.md")
         if choices := schema["choices"].get(key):
             problems.choice(f"{field}.{key}", entry, choices)
     for key in schema["required"]:

@@ -5,11 +5,20 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
-from modelops.core.outputs import merged, register_declared_outputs, short_hash, timeouts, with_dependencies
+from modelops.core.outputs import (
+    merged,
+    plain_or,
+    register_declared_outputs,
+    short_hash,
+    text_of,
+    timeouts,
+    with_dependencies,
+)
 from modelops.core.run_id import PREPARING_TOKEN, canonical_json, image_digest
 from modelops.data.args import DataPipelineArgs, DataVolume, Engine
-from modelops.data.checks import DEFAULT_RESOURCES, checked
+from modelops.data.checks import DEFAULT_RESOURCES, MONTH_SECONDS, checked
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.certificates import certificates
 from modelops.kubernetes.jobs import STOPPED, failure_policy
@@ -71,6 +80,7 @@ class DataPipeline(pulumi.ComponentResource):
     job_name: pulumi.Output[str]
     """Name of the Kubernetes Job or CronJob."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:DataPipeline", name, None, opts)
@@ -97,7 +107,7 @@ class DataPipeline(pulumi.ComponentResource):
 
 def _declaration(args: DataPipelineArgs) -> pulumi.Output[str]:
     """The declaration as JSON, as the program reads it."""
-    declaration: dict[str, Any] = {"sources": list(args["sources"]), "steps": list(args["steps"])}
+    declaration: dict[str, Any] = {"sources": args["sources"], "steps": args["steps"]}
     if "target" in args:
         declaration["target"] = args["target"]
     return pulumi.Output.from_input(declaration).apply(canonical_json)
@@ -159,7 +169,7 @@ def _template(
         "MODELOPS_SHARDS": str(args.get("shards", 1)),
         "MODELOPS_ENGINE": Engine(args.get("engine", Engine.MEMORY)).value,
         **({} if engine_certificates is None else {"MODELOPS_ENGINE_TLS": CERTIFICATES}),
-        "MODELOPS_SHARDS_WAIT_SECONDS": str(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
+        "MODELOPS_SHARDS_WAIT_SECONDS": text_of(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         **args.get("environment", {}),
     }
     if "tracking_uri" in args:
@@ -186,8 +196,8 @@ def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "
     return batch.JobSpecArgs(
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
-        pod_failure_policy=failure_policy(
-            final=FINAL if retries > 0 or "schedule" in args else (), uncounted=(STOPPED,)
+        pod_failure_policy=pulumi.Output.from_input(retries).apply(
+            lambda count: failure_policy(final=FINAL if count > 0 or "schedule" in args else (), uncounted=(STOPPED,))
         ),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
         completion_mode="Indexed" if shards > 1 else None,
@@ -204,7 +214,7 @@ def _job(
     version: pulumi.Output[str],
     opts: pulumi.ResourceOptions,
 ) -> "batch.Job":
-    seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
+    seconds = plain_or(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS), MONTH_SECONDS) + MARGIN_SECONDS
     options = merged(opts, custom_timeouts=timeouts(seconds), replace_on_changes=_REPLACE_ON)
     # No name derived from the version: see TrainingJob's Jobs.
     metadata = k8s.meta.v1.ObjectMetaArgs(

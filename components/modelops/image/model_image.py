@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 
 import pulumi
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs
 from modelops.core.validation import Problems, read_args
@@ -59,7 +60,7 @@ class ModelImageArgs(TypedDict):
     context: str
     """Build context: a folder, relative to the program's folder. A changed file makes a new image, unless it is in
     `.dockerignore`; a changed timestamp doesn't."""
-    repository: str
+    repository: pulumi.Input[str]
     """Repository to push to, without a tag: `registry.example.com/team/model`."""
     dockerfile: NotRequired[str]
     """Dockerfile, relative to the program's folder. Default: `Dockerfile` in `context`."""
@@ -67,7 +68,7 @@ class ModelImageArgs(TypedDict):
     """Stage of the Dockerfile to build. Default: the last one."""
     build_args: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
     """Values of the Dockerfile's `ARG`s. Anyone can read them from the image, so no secrets. Default: none."""
-    platforms: NotRequired[Sequence[str]]
+    platforms: NotRequired[Sequence[pulumi.Input[str]]]
     """Platforms such as `linux/amd64`; at most one with the `docker` builder. Default: the builder's own."""
     tag: NotRequired[pulumi.Input[str]]
     """Tag for people to read; programs use `ref`. Default: the target's name, or `latest`."""
@@ -80,9 +81,9 @@ class ModelImageArgs(TypedDict):
     cache: NotRequired[bool]
     """Whether to keep BuildKit's cache in the registry too, under the tag `buildcache`, for builders that start empty.
     Default false; only with `docker-build`."""
-    compression: NotRequired[AnyCompression]
+    compression: NotRequired[pulumi.Input[AnyCompression]]
     """`zstd` or `gzip`. Default `zstd`; only with `docker-build`."""
-    push: NotRequired[bool]
+    push: NotRequired[pulumi.Input[bool]]
     """Whether to push the image. Default true. An image that is not pushed only runs where it was built."""
 
 
@@ -97,6 +98,7 @@ class ModelImage(pulumi.ComponentResource):
     digest: pulumi.Output[str]
     """The digest alone: `sha256:…`."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:ModelImage", name, None, opts)
@@ -150,31 +152,34 @@ def _login(args: ModelImageArgs) -> dict[str, Any] | None:
     if "credentials" not in args:
         return None
     credentials = args["credentials"]
-    host, slash, _ = args["repository"].partition("/")
-    has_host = slash and ("." in host or ":" in host or host == "localhost")
     return {
-        "address": credentials.get("address") or (host if has_host else "docker.io"),
+        "address": credentials.get("address") or pulumi.Output.from_input(args["repository"]).apply(_host),
         "username": credentials["username"],
         "password": pulumi.Output.secret(credentials["password"]),
     }
+
+
+def _host(repository: str) -> str:
+    host, slash, _ = repository.partition("/")
+    return host if slash and ("." in host or ":" in host or host == "localhost") else "docker.io"
 
 
 def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
     # Imported here, so that a builder's SDK is loaded only if an image uses it.
     import pulumi_docker_build as docker_build
 
-    compression = Compression(args.get("compression", Compression.ZSTD))
+    compression = pulumi.Output.from_input(args.get("compression", Compression.ZSTD))
     export = docker_build.ExportRegistryArgs(
         push=args.get("push", True),
         oci_media_types=True,
-        compression=docker_build.CompressionType(compression.value),
+        compression=compression.apply(lambda kind: docker_build.CompressionType(Compression(kind).value)),
         compression_level=DEFAULT_COMPRESSION_LEVEL,
         force_compression=True,
     )
     login = _login(args)
     cache: dict[str, Any] = {}
     if args.get("cache"):
-        ref = f"{args['repository']}:{CACHE_TAG}"
+        ref = pulumi.Output.concat(args["repository"], ":", CACHE_TAG)
         cache_to = docker_build.CacheToRegistryArgs(
             ref=ref,
             mode=docker_build.CacheMode.MAX,  # includes the layers of earlier stages, which are the slow ones
@@ -189,7 +194,10 @@ def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions
         dockerfile=docker_build.DockerfileArgs(location=str(_dockerfile(args["context"], args.get("dockerfile")))),
         target=args.get("target"),
         build_args=args.get("build_args"),
-        platforms=[docker_build.Platform(platform) for platform in args.get("platforms") or []] or None,
+        platforms=[
+            pulumi.Output.from_input(platform).apply(docker_build.Platform) for platform in args.get("platforms") or []
+        ]
+        or None,
         tags=[_tagged(args)],
         push=False,  # the export pushes, because this shorthand can't set the compression
         exports=[docker_build.ExportArgs(registry=export)],
@@ -231,7 +239,7 @@ def _with_docker(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions) 
             builder_version=docker.BuilderVersion.BUILDER_BUILD_KIT,
         ),
         build_on_preview=False,
-        skip_push=not args.get("push", True),
+        skip_push=pulumi.Output.from_input(args.get("push", True)).apply(lambda push: not push),
         registry=docker.RegistryArgs(server=login.pop("address"), **login) if login else None,
         opts=opts,
     )

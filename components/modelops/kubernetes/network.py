@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import whole, with_dependencies
 from modelops.core.types import AnyExpose, Expose
 
 core = k8s.core.v1
@@ -29,7 +29,7 @@ def http_service(
     name: str,
     metadata: k8s.meta.v1.ObjectMetaArgs,
     pods: pulumi.Input[Mapping[str, pulumi.Input[str]]],
-    port: int,
+    port: pulumi.Input[int],
     opts: pulumi.ResourceOptions,
     expose: AnyExpose | None = None,
 ) -> core.Service:
@@ -45,7 +45,7 @@ def service_url(
     service: k8s.core.v1.Service,
     *,
     expose: Expose,
-    port: int,
+    port: pulumi.Input[int],
     inside: pulumi.Input[str],
     host: pulumi.Input[str] | None,
     ready: Sequence[pulumi.Resource],
@@ -61,7 +61,7 @@ def service_url(
     else:
         if host is None:
             host = _load_balancer_host(service) if expose is Expose.LOAD_BALANCER else inside
-        address = pulumi.Output.concat(host, "" if port == 80 else f":{port}")
+        address = pulumi.Output.concat(host, whole(port).apply(lambda number: "" if number == 80 else f":{number}"))
     return with_dependencies(pulumi.Output.concat(f"{scheme}://", address), service, *ready)
 
 

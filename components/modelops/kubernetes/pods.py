@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi import _types
 
+from modelops.core.outputs import is_output, text_of
 from modelops.core.types import Resources
 from modelops.core.validation import Problems
 
@@ -34,13 +35,13 @@ class DefaultResources:
     memory_limit: str
 
 
-def check_resources(problems: Problems, field: str, resources: Any, defaults: DefaultResources | None = None) -> None:
+def check_resources(problems: Problems, field: str, resources: Any, defaults: DefaultResources) -> None:
     """Checks a `Resources` argument; `defaults` apply to what it leaves out."""
     if not isinstance(resources, Mapping):
         return
     problems.quantities(field, resources, ("cpu", "cpu_limit", "memory", "memory_limit"))
-    problems.at_most(field, resources, "cpu", "cpu_limit", defaults.cpu if defaults else None)
-    problems.at_most(field, resources, "memory", "memory_limit", defaults.memory if defaults else None)
+    problems.at_most(field, resources, "cpu", "cpu_limit", defaults.cpu)
+    problems.at_most(field, resources, "memory", "memory_limit", defaults.memory)
     problems.number(f"{field}.gpus", resources.get("gpus"), minimum=0)
     problems.device(f"{field}.gpu_resource", resources.get("gpu_resource"))
     devices = resources.get("devices")
@@ -52,7 +53,10 @@ def check_resources(problems: Problems, field: str, resources: Any, defaults: De
 def check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
     """The rules of the arguments that `pod_template` takes from a component for where its pods may run."""
     problems.text("priority_class", args.get("priority_class"))
-    for index, toleration in enumerate(args.get("tolerations") or []):
+    tolerations = args.get("tolerations")
+    for index, toleration in enumerate(tolerations if isinstance(tolerations, Sequence) else []):
+        if not isinstance(toleration, Mapping):
+            continue
         field = f"tolerations[{index}]"
         problems.choice(f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))
         problems.choice(f"{field}.effect", toleration.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"))
@@ -71,8 +75,8 @@ def resource_requirements(resources: Resources | None, defaults: DefaultResource
     if "cpu_limit" in resources:
         limits["cpu"] = resources["cpu_limit"]
     if gpus := resources.get("gpus"):
-        limits[resources.get("gpu_resource", GPU)] = pulumi.Output.from_input(gpus).apply(str)
-    limits |= {name: str(count) for name, count in resources.get("devices", {}).items()}
+        limits[resources.get("gpu_resource", GPU)] = text_of(gpus)
+    limits |= {name: text_of(count) for name, count in resources.get("devices", {}).items()}
     return core.ResourceRequirementsArgs(requests=requests, limits=limits)
 
 
@@ -130,11 +134,21 @@ def pod_template(
 def _scheduling(args: Mapping[str, Any]) -> dict[str, Any]:
     fields = {
         "node_selector": args.get("node_selector"),
-        "tolerations": [core.TolerationArgs(**entry) for entry in args.get("tolerations") or []],
+        "tolerations": _each(args.get("tolerations") or [], core.TolerationArgs),
         "affinity": args.get("affinity"),
         "priority_class_name": args.get("priority_class"),
     }
     return {key: value for key, value in fields.items() if value}
+
+
+def _each(entries: Any, kind: Callable[..., Any]) -> Any:
+    """Each of the entries as a `kind` of the Kubernetes SDK; they, or all of them, may be outputs."""
+    if is_output(entries):
+        return pulumi.Output.from_input(entries).apply(lambda known: _each(known, kind))
+    return [
+        pulumi.Output.from_input(entry).apply(lambda known: kind(**known)) if is_output(entry) else kind(**entry)
+        for entry in entries
+    ]
 
 
 def single_replica(
@@ -248,7 +262,7 @@ def http_probe(
     port: str,
     *,
     period: int,
-    failures: int,
+    failures: pulumi.Input[int],
     timeout: int = 2,
     headers: Mapping[str, str] | None = None,
     https: bool = False,

@@ -27,7 +27,7 @@ def volume_claim(
     storage_class: pulumi.Input[str] | None,
     opts: pulumi.ResourceOptions,
     *,
-    access_modes: Sequence[pulumi.Input[str]] = ("ReadWriteOnce",),
+    access_modes: pulumi.Input[Sequence[pulumi.Input[str]]] = ("ReadWriteOnce",),
     retain: bool | None = None,
 ) -> pulumi.Output[str]:
     """Claims a volume, by default for the pods of one node. Returns the claim's name.
@@ -42,7 +42,7 @@ def volume_claim(
             namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
         ),
         spec=core.PersistentVolumeClaimSpecArgs(
-            access_modes=list(access_modes),
+            access_modes=pulumi.Output.from_input(access_modes).apply(list),
             storage_class_name=storage_class,
             resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
         ),
@@ -107,7 +107,8 @@ def check_volume(problems: Problems, field: str, volume: object, instead: str | 
 
 def check_access_modes(problems: Problems, field: str, volume: Mapping[str, Any]) -> None:
     """Checks the volume's `access_modes`."""
-    for mode in volume.get("access_modes") or []:
+    modes = volume.get("access_modes")
+    for mode in modes if isinstance(modes, Sequence) else []:
         problems.choice(f"{field}.access_modes", mode, ACCESS_MODES)
 
 

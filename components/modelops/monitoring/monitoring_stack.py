@@ -5,21 +5,28 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs
 from modelops.core.types import AnyExpose, Expose
 from modelops.core.validation import Problems, read_args
-from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_claim
-from modelops.monitoring import alertmanager, attach, exporters, grafana, receivers, tls
+from modelops.monitoring import alertmanager, attach, exporters, grafana, prometheus, receivers, tls
 from modelops.monitoring.args import AlertmanagerPart, Attach, GrafanaPart, Part, PrometheusPart, Web
 from modelops.monitoring.logs import elk
 from modelops.monitoring.logs.args import ElkPart
 from modelops.monitoring.program import Scope
-from modelops.monitoring.prometheus import Prometheus
 
 _DEFAULT_ON = ("prometheus", "alertmanager", "node_exporter", "kube_state_metrics")
-_DEFAULT_OFF = ("grafana", "elk")
+_PROGRAMS = {
+    "prometheus": prometheus.DEFAULT_RESOURCES,
+    "alertmanager": alertmanager.DEFAULT_RESOURCES,
+    "node_exporter": exporters.NODE_EXPORTER_SIZES,
+    "kube_state_metrics": exporters.KUBE_STATE_METRICS_SIZES,
+    "grafana": grafana.DEFAULT_RESOURCES,
+}
+"""The programs beside those of `elk`, and their default resources."""
 _MIN_PASSWORD_LENGTH = 8
 
 
@@ -77,6 +84,7 @@ class MonitoringStack(pulumi.ComponentResource):
     web_ca_certificate: pulumi.Output[str] | None
     """CA certificate (PEM) that signs those of Prometheus and Alertmanager; none without `web.tls`."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: MonitoringStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:MonitoringStack", name, None, opts)
@@ -138,8 +146,8 @@ def _watched(args: MonitoringStackArgs) -> list[pulumi.Input[str]] | None:
 
 def _prometheus(
     scope: Scope, args: MonitoringStackArgs, expose: Expose, web: tls.WebTls | None, opts: pulumi.ResourceOptions
-) -> Prometheus:
-    return Prometheus(
+) -> prometheus.Prometheus:
+    return prometheus.Prometheus(
         scope,
         args.get("prometheus") or {},
         expose=expose,
@@ -160,11 +168,11 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     web: Any = args.get("web") or {}
     if isinstance(web, Mapping):
         problems.number("web.certificate_generation", web.get("certificate_generation"), 1)
-    for part in (*_DEFAULT_ON, *_DEFAULT_OFF):
-        _check_part(problems, part, args.get(part))
+    for part, defaults in _PROGRAMS.items():
+        _check_part(problems, part, args.get(part), defaults)
     elk_args: Any = args.get("elk") or {}
-    for program in elk.PROGRAMS:
-        _check_part(problems, f"elk.{program}", elk_args.get(program))
+    for program, defaults in elk.PROGRAMS.items():
+        _check_part(problems, f"elk.{program}", elk_args.get(program), defaults)
     if is_on(args, "elk"):
         elk.check(problems, elk_args)
     alerts: Any = args.get("alertmanager") or {}
@@ -179,14 +187,14 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     return args
 
 
-def _check_part(problems: Problems, field: str, part: Any) -> None:
+def _check_part(problems: Problems, field: str, part: Any, defaults: DefaultResources) -> None:
     if not isinstance(part, Mapping):
         return
     problems.text(f"{field}.image", part.get("image"))
     problems.quantity(f"{field}.storage_size", part.get("storage_size"))
     problems.number(f"{field}.retention_days", part.get("retention_days"), 1, 3650)
     check_claim(problems, field, part)
-    check_resources(problems, f"{field}.resources", part.get("resources"))
+    check_resources(problems, f"{field}.resources", part.get("resources"), defaults)
 
 
 def _check_password(problems: Problems, args: Any, part: str, field: str, *, required: bool) -> None:

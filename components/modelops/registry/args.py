@@ -7,10 +7,13 @@ import pulumi
 
 from modelops.core.types import AnyExpose, Resources
 from modelops.core.validation import Problems, read_args
+from modelops.kubernetes import postgres
 from modelops.kubernetes.network import port_of
-from modelops.kubernetes.pods import check_resources
+from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_claim
 
+DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="640Mi", memory_limit="1536Mi")
+"""One worker and its supervisor take 500 MiB when idle (MLflow 3.17.2)."""
 DEFAULT_STORAGE_SIZE = "5Gi"
 DEFAULT_ADMIN = "admin"
 DEFAULT_DATABASE_PORT = 5432
@@ -24,7 +27,7 @@ class RegistryDatabase(TypedDict):
     secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose key `url` holds the address of a database that is empty or MLflow's:
     `postgresql://user:password@host:5432/name`. Default: the component runs a PostgreSQL server."""
-    port: NotRequired[int]
+    port: NotRequired[pulumi.Input[int]]
     """Port of the server in `secret`, for the network policy. Default 5432; 1 to 65535."""
     image: NotRequired[pulumi.Input[str]]
     """Image of the component's own server and of the back-up programs. Default
@@ -57,7 +60,7 @@ class RegistryAuth(TypedDict):
 
     admin_password: pulumi.Input[str]
     """Password of the admin, who may do everything; at least 12 characters. The next `pulumi up` applies a new one."""
-    admin_username: NotRequired[str]
+    admin_username: NotRequired[pulumi.Input[str]]
     """Name of the admin. Default `admin`."""
 
 
@@ -66,7 +69,7 @@ class RegistryBackup(TypedDict):
 
     schedule: NotRequired[pulumi.Input[str]]
     """Cron schedule, in UTC. Default `0 3 * * *`: every night at three."""
-    keep_count: NotRequired[int]
+    keep_count: NotRequired[pulumi.Input[int]]
     """How many dumps of the database to keep. Default 7; 1 to 1000."""
     storage_size: NotRequired[pulumi.Input[str]]
     """Size of the volume, which holds all model files and `keep_count` dumps. Default `5Gi`."""
@@ -103,7 +106,7 @@ class ModelRegistryArgs(TypedDict):
     host: NotRequired[pulumi.Input[str]]
     """Host name that clients outside the cluster use. Default: the load balancer's own address, `localhost` with
     `NodePort`."""
-    allowed_hosts: NotRequired[Sequence[pulumi.Input[str]]]
+    allowed_hosts: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Additional `Host` headers to accept, with the port unless it is 80; `*` is a wildcard. The Service's DNS names,
     `localhost`, `host` and, if exposed, plain IP addresses are always accepted. Default: none."""
     resources: NotRequired[Resources]
@@ -121,9 +124,10 @@ def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
     problems.text("image", args.get("image"))
     problems.text("host", args.get("host"))
     problems.quantity("storage_size", args.get("storage_size"))
-    for index, host in enumerate(args.get("allowed_hosts") or []):
+    hosts = args.get("allowed_hosts")
+    for index, host in enumerate(hosts if isinstance(hosts, Sequence) else []):
         problems.text(f"allowed_hosts[{index}]", host)
-    check_resources(problems, "resources", args.get("resources"))
+    check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
     _check_database(problems, args.get("database") or {})
     _check_artifacts(problems, args.get("artifacts") or {})
     _check_auth(problems, args.get("auth") or {})
@@ -140,7 +144,7 @@ def _check_database(problems: Problems, database: RegistryDatabase) -> None:
     problems.text("database.image", database.get("image"))
     problems.number("database.port", database.get("port"), 1, 65_535)
     problems.quantity("database.storage_size", database.get("storage_size"))
-    check_resources(problems, "database.resources", database.get("resources"))
+    check_resources(problems, "database.resources", database.get("resources"), postgres.DEFAULT_RESOURCES)
     if "secret" in database:
         for field in ("storage_size", "storage_class", "resources"):
             if field in database:

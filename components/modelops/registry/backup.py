@@ -8,7 +8,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import text_of, with_dependencies
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_egress, network_policy
@@ -62,7 +62,7 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
     account = service_account(name, metadata, opts)
     egress = [allow_egress(*source.ports)] if source.ports else []
     network_policy(name, metadata, selector(NAME, source.name), opts, egress=egress)
-    keep = str(backup.get("keep_count", DEFAULT_KEEP))
+    keep = text_of(backup.get("keep_count", DEFAULT_KEEP))
     for action, steps in (("backup", ("dump", "save")), ("restore", ("restore", "load"))):
         cron_job = f"{source.name}-{action}"
         k8s.batch.v1.CronJob(
@@ -90,7 +90,7 @@ def _pod(
     source: Source,
     args: ModelRegistryArgs,
     steps: tuple[str, str],
-    keep: str,
+    keep: pulumi.Input[str],
     account: pulumi.Input[str],
     claim: pulumi.Input[str],
 ) -> core.PodTemplateSpecArgs:
@@ -116,7 +116,7 @@ def _pod(
     )
 
 
-def _step(step: str, source: Source, keep: str, mounts: list[core.VolumeMountArgs]) -> core.ContainerArgs:
+def _step(step: str, source: Source, keep: pulumi.Input[str], mounts: list[core.VolumeMountArgs]) -> core.ContainerArgs:
     in_mlflow = step in _MLFLOW_STEPS
     image = source.image if in_mlflow else source.database.image
     assert image is not None

@@ -23,7 +23,7 @@ class Database:
 
     variable: core.EnvVarArgs
     """MLflow's own variable for the database's address; a reference to a Secret unless it is SQLite's."""
-    ports: tuple[int, ...]
+    ports: tuple[pulumi.Input[int], ...]
     """TCP ports that pods connect to."""
     image: pulumi.Input[str] | None
     """Image with the programs for dumps; None for SQLite."""

@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import arguments_in_one
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs, with_dependencies
@@ -66,14 +67,14 @@ class ModelPromotionArgs(TypedDict):
     Default: none, for a server without accounts."""
     tracking_url: NotRequired[pulumi.Input[str]]
     """Address at which people reach the server at `tracking_uri`, for `run_url`. Default: `tracking_uri`."""
-    gate: NotRequired[Mapping[str, GateBounds]]
+    gate: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[GateBounds]]]]
     """Bounds of the run's final metrics, by name; `min_delta` and `max_delta` compare with the version now serving
     here. If one isn't met, nothing is copied and the update fails. A changed gate judges a copied version again.
     Default: none."""
-    serving_alias: NotRequired[str]
+    serving_alias: NotRequired[pulumi.Input[str]]
     """Alias of the version here that the gate's relative bounds compare with: the `serving_alias` that ModelService
     moves after each rollout. Required with `min_delta` or `max_delta`. Default: none."""
-    first_version: NotRequired[bool]
+    first_version: NotRequired[pulumi.Input[bool]]
     """Whether the gate's relative bounds pass while no version here has the `serving_alias`, for a model's first
     version. Default false: the update fails."""
     experiment_name: NotRequired[pulumi.Input[str]]
@@ -104,6 +105,7 @@ class ModelPromotion(pulumi.ComponentResource):
     run_url: pulumi.Output[str]
     """Address of the run's page in this environment's MLflow. Only known once the version is here."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: ModelPromotionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = _checked(name, args)
         super().__init__("modelops:index:ModelPromotion", name, None, opts)

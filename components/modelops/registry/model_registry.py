@@ -6,6 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
+from modelops.core.component import arguments_in_one
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, timeouts, with_dependencies
@@ -39,6 +40,7 @@ from modelops.kubernetes.volumes import volume_claim
 from modelops.registry import accounts, backup
 from modelops.registry.accounts import CONFIG, Accounts
 from modelops.registry.args import (
+    DEFAULT_RESOURCES,
     DEFAULT_STORAGE_SIZE,
     ModelRegistryArgs,
     checked,
@@ -53,8 +55,6 @@ __all__ = ["ModelRegistry", "ModelRegistryArgs"]
 PORT = 5000
 METRICS_PORT = 9105
 METRICS_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="64Mi")
-DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="640Mi", memory_limit="1536Mi")
-"""One worker and its supervisor take 500 MiB when idle (MLflow 3.17.2)."""
 STARTUP_SECONDS = 300
 """Imports take seconds, and creating the tables of an empty database a few more."""
 PREPARE_SECONDS = 900
@@ -82,6 +82,7 @@ class ModelRegistry(pulumi.ComponentResource):
     reader_secret: pulumi.Output[str] | None
     """Name of the Secret with `username` and `password` of the account for services. None without `auth`."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:ModelRegistry", name, None, opts)

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 import pulumi
 
 from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.outputs import plain_or, whole
 from modelops.core.types import AnyExpose, Resources, Toleration
 from modelops.serving.release.args import BlueGreen, Canary, Shadow
 
 DEFAULT_REPLICAS = 2
+MAX_REPLICAS = 1000
 DEFAULT_MIN_REPLICAS = 2
 DEFAULT_TARGET_CPU_PERCENT = 70
 DEFAULT_STABILIZATION_SECONDS = 300
 DEFAULT_STARTUP_TIMEOUT_SECONDS = 120
 DEFAULT_ENGINE_STARTUP_SECONDS = 1800
+MAX_STARTUP_TIMEOUT_SECONDS = 14_400
 DEFAULT_DRAIN_SECONDS = 10
+MAX_DRAIN_SECONDS = 600
 DEFAULT_PORT = 80
 DEFAULT_CACHE_SIZE = "10Gi"
 DEFAULT_ENGINE_CACHE_SIZE = "200Gi"
@@ -52,7 +56,7 @@ class ScaleToZero(TypedDict):
     length), because a service without pods has no metrics."""
     threshold: pulumi.Input[float]
     """Demand that one pod can handle. Above 0."""
-    idle_seconds: NotRequired[int]
+    idle_seconds: NotRequired[pulumi.Input[int]]
     """How long there must be no demand before the last pod is removed, in seconds. Default 300; 1 to 86400."""
 
 
@@ -89,10 +93,10 @@ class Autoscaling(TypedDict):
 class Rollout(TypedDict):
     """How a release replaces pods. `max_surge` and `max_unavailable` are not both 0."""
 
-    max_surge: NotRequired[int]
+    max_surge: NotRequired[pulumi.Input[int]]
     """Pods above `replicas` during a release. Default 1; 0 to 1000. 0 needs no spare GPU, but the service then runs
     `max_unavailable` pods short, and a single replica is down while its successor starts."""
-    max_unavailable: NotRequired[int]
+    max_unavailable: NotRequired[pulumi.Input[int]]
     """Pods below `replicas` during a release. Default 0, or 1 if `max_surge` is 0; 0 to 1000."""
     watch: NotRequired[bool]
     """Whether a Job in the namespace watches the release, says what it waits for, and fails with the reason as soon as
@@ -103,11 +107,11 @@ class Rollout(TypedDict):
 class SmokeTest(TypedDict):
     """A prediction that a new version must get right before any of its pods takes traffic."""
 
-    inputs: Sequence[Any]
+    inputs: pulumi.Input[Sequence[pulumi.Input[Any]]]
     """The `inputs` to post to `/api/predict`."""
-    outputs: Sequence[Any]
+    outputs: pulumi.Input[Sequence[pulumi.Input[Any]]]
     """The `outputs` to expect: numbers in lists of the same shape."""
-    tolerance: NotRequired[float]
+    tolerance: NotRequired[pulumi.Input[float]]
     """How far each number may be off, if that is more than 1e-5 of its size. Default 1e-6; at least 0."""
     image: NotRequired[pulumi.Input[str]]
     """Image with Python to run the test. Default: the service's `runtime_image`."""
@@ -120,7 +124,7 @@ class ServingCache(TypedDict):
     """Size of the volume. Default `10Gi`, `200Gi` with the `vllm` runtime."""
     storage_class: NotRequired[pulumi.Input[str]]
     """StorageClass of the volume. Default: the cluster's."""
-    access_modes: NotRequired[Sequence[pulumi.Input[str]]]
+    access_modes: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Access modes of the volume. Default `ReadWriteMany`; with `ReadWriteOnce`, pods on a second node never start."""
 
 
@@ -133,7 +137,7 @@ class GatewayListener(TypedDict):
     """Namespace of the Gateway, whose listeners must allow routes from the service's. Default: the service's."""
     listener: NotRequired[pulumi.Input[str]]
     """Name of the listener (`sectionName`). Default: every listener that accepts the host."""
-    https: NotRequired[bool]
+    https: NotRequired[pulumi.Input[bool]]
     """Whether the listener speaks HTTPS, for `url`. Default true."""
 
 
@@ -203,7 +207,7 @@ class ModelServiceArgs(TypedDict):
     """The program that serves: `modelops` or `vllm`. Default `modelops`."""
     vllm: NotRequired[Vllm]
     """Settings of the `vllm` runtime. Default: vLLM's own."""
-    replicas: NotRequired[int]
+    replicas: NotRequired[pulumi.Input[int]]
     """Number of serving pods. Default 2; 1 to 1000. Not with `autoscaling`, which decides it."""
     autoscaling: NotRequired[Autoscaling]
     """Scale the number of pods with the load. Default: a fixed number."""
@@ -219,27 +223,27 @@ class ModelServiceArgs(TypedDict):
     host: NotRequired[pulumi.Input[str]]
     """Host name that clients use, for `url`. Default: the load balancer's own address, `localhost` with `NodePort`, the
     Service's DNS name with `ClusterIP`. Not with `route`, which has its own."""
-    port: NotRequired[int]
+    port: NotRequired[pulumi.Input[int]]
     """Port of the Service; the pods listen on 8080. Default 80; 1 to 65535."""
     route: NotRequired[Route]
     """A host name and TLS in front of the Service, by Ingress or Gateway API. Default: none."""
     resources: NotRequired[Resources]
     """Resources of each serving container. Default: 100m CPU, 128Mi memory, limited to 512Mi; with the `vllm` runtime
     4 CPUs, 16Gi memory, limited to 64Gi, and 1 GPU."""
-    startup_timeout_seconds: NotRequired[int]
+    startup_timeout_seconds: NotRequired[pulumi.Input[int]]
     """How long a pod may take to get ready, including the download of the model, in seconds. A release whose pods take
     longer fails, and the old pods keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
-    drain_seconds: NotRequired[int]
+    drain_seconds: NotRequired[pulumi.Input[int]]
     """How long a terminating pod keeps answering, in seconds. Default 10; 1 to 600."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that serves the model. Default: the image's own."""
-    node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
+    node_selector: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
     """Labels that a node must have. Default: any node."""
-    tolerations: NotRequired[Sequence[Toleration]]
+    tolerations: NotRequired[pulumi.Input[Sequence[pulumi.Input[Toleration]]]]
     """Taints that the pods accept. Default: none."""
-    affinity: NotRequired[Mapping[str, Any]]
+    affinity: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
     """Affinity of the pods, in Kubernetes' own spelling (`nodeAffinity`, `podAntiAffinity` …). Default: none."""
     priority_class: NotRequired[pulumi.Input[str]]
     """PriorityClass of the pods. Default: the cluster's."""
@@ -268,12 +272,26 @@ def nodes(args: ModelServiceArgs) -> int:
     return args.get("vllm", {}).get("nodes", 1)
 
 
-def startup_seconds(args: ModelServiceArgs) -> int:
+def startup_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
     """How long a pod may take to start."""
+    return whole(_startup_seconds(args))
+
+
+def longest_startup(args: ModelServiceArgs) -> int:
+    """The same, or as long as it ever may take if only an output says it: for how long Pulumi waits."""
+    return plain_or(_startup_seconds(args), MAX_STARTUP_TIMEOUT_SECONDS)
+
+
+def drain_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
+    """How long a terminating pod keeps answering."""
+    return whole(args.get("drain_seconds", DEFAULT_DRAIN_SECONDS))
+
+
+def longest_drain(args: ModelServiceArgs) -> int:
+    """The same, for how long Pulumi waits."""
+    return plain_or(args.get("drain_seconds", DEFAULT_DRAIN_SECONDS), MAX_DRAIN_SECONDS)
+
+
+def _startup_seconds(args: ModelServiceArgs) -> pulumi.Input[int]:
     default = DEFAULT_ENGINE_STARTUP_SECONDS if is_vllm(args) else DEFAULT_STARTUP_TIMEOUT_SECONDS
     return args.get("startup_timeout_seconds", default)
-
-
-def drain_seconds(args: ModelServiceArgs) -> int:
-    """How long a terminating pod keeps answering."""
-    return args.get("drain_seconds", DEFAULT_DRAIN_SECONDS)

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, timeouts
+from modelops.core.outputs import merged, text_of, timeouts
 from modelops.serving.args import (
     DEFAULT_IDLE_SECONDS,
     DEFAULT_MIN_REPLICAS,
@@ -146,8 +146,7 @@ def _keda(
         }
     ]
     for name, percent in _resource_targets(bounds).items():
-        value = pulumi.Output.from_input(percent).apply(str)
-        triggers.append({"type": name, "metricType": "Utilization", "metadata": {"value": value}})
+        triggers.append({"type": name, "metricType": "Utilization", "metadata": {"value": text_of(percent)}})
     k8s.apiextensions.CustomResource(
         target["name"],
         api_version="keda.sh/v1alpha1",

@@ -4,10 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelops.core.outputs import is_output
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_access_modes
-from modelops.serving.args import DEFAULT_MIN_REPLICAS, ModelServiceArgs, is_vllm
+from modelops.serving import pod, vllm
+from modelops.serving.args import (
+    DEFAULT_MIN_REPLICAS,
+    MAX_DRAIN_SECONDS,
+    MAX_REPLICAS,
+    MAX_STARTUP_TIMEOUT_SECONDS,
+    ModelServiceArgs,
+    is_vllm,
+)
 from modelops.serving.release import blue_green, canary, shadow
 
 LONGEST_NAME = 48
@@ -62,11 +71,12 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.mlflow_name("serving_alias", args.get("serving_alias"))
     if "serving_alias_secret" in args and "serving_alias" not in args:
         problems.add("serving_alias_secret", args["serving_alias_secret"], "must not be given without serving_alias")
-    problems.number("replicas", args.get("replicas"), 1, 1000)
+    problems.number("replicas", args.get("replicas"), 1, MAX_REPLICAS)
     problems.number("port", args.get("port"), 1, 65_535)
-    problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, 14_400)
-    problems.number("drain_seconds", args.get("drain_seconds"), 1, 600)
-    check_resources(problems, "resources", args.get("resources"))
+    problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, MAX_STARTUP_TIMEOUT_SECONDS)
+    problems.number("drain_seconds", args.get("drain_seconds"), 1, MAX_DRAIN_SECONDS)
+    defaults = vllm.DEFAULT_RESOURCES if is_vllm(args) else pod.DEFAULT_RESOURCES
+    check_resources(problems, "resources", args.get("resources"), defaults)
     check_scheduling(problems, args)
     cache = args.get("cache") or {}
     problems.quantities("cache", cache, ("storage_size",))
@@ -106,8 +116,8 @@ def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:
     bounds = args["autoscaling"]
     to_zero = "scale_to_zero" in bounds
     low, high = bounds.get("min_replicas", 0 if to_zero else DEFAULT_MIN_REPLICAS), bounds.get("max_replicas")
-    problems.number("autoscaling.min_replicas", low, 0 if to_zero else 1, 1000)
-    problems.number("autoscaling.max_replicas", high, 1, 1000)
+    problems.number("autoscaling.min_replicas", low, 0 if to_zero else 1, MAX_REPLICAS)
+    problems.number("autoscaling.max_replicas", high, 1, MAX_REPLICAS)
     for field in ("target_cpu_percent", "target_memory_percent"):
         problems.number(f"autoscaling.{field}", bounds.get(field), 1, 1000)
     for field in _POD_TARGETS:
@@ -167,7 +177,7 @@ def _check_smoke_test(problems: Problems, test: Mapping[str, Any]) -> None:
 def _is_numbers(value: object) -> bool:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return all(_is_numbers(entry) for entry in value)
-    return isinstance(value, int | float)
+    return isinstance(value, int | float) or is_output(value)
 
 
 def _check_route(problems: Problems, args: ModelServiceArgs) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
 from modelops.core.types import Expose
@@ -59,6 +60,7 @@ class ModelService(pulumi.ComponentResource):
     """State of the canary: verdict (`hold`, `promote`, `roll back`), reason, figures of both tracks, and the versions
     that the tracks serve. None without a canary."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:ModelService", name, None, opts)

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import text_of
 from modelops.kubernetes.labels import scrape, selector, standard_labels
 from modelops.kubernetes.pods import (
     DefaultResources,
@@ -49,9 +50,9 @@ def live_selector(service: str) -> dict[str, pulumi.Input[str]]:
     return {**selector(NAME, service), LIVE: "true"}
 
 
-def grace_seconds(args: ModelServiceArgs) -> int:
+def grace_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
     """The termination grace period: longer than wait and drain together."""
-    return ENDPOINT_SECONDS + drain_seconds(args) + 10
+    return drain_seconds(args).apply(lambda drain: ENDPOINT_SECONDS + drain + 10)
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def serve(
             "MODELOPS_PORT": str(PORT),
             "MODELOPS_MODEL_NAME": name_of_model(args),
             "MODELOPS_MODEL_VERSION": version_of(args),
-            "MODELOPS_DRAIN_SECONDS": str(drain_seconds(args) if drains else 0),
+            "MODELOPS_DRAIN_SECONDS": text_of(drain_seconds(args) if drains else 0),
             **(variables or {}),
         },
         command=args.get("serve_command"),

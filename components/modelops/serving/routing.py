@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, timeouts, with_dependencies
+from modelops.core.outputs import merged, text_of, timeouts, with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes.network import http_service, net
 from modelops.serving.args import DEFAULT_PORT, ModelServiceArgs, Route
@@ -62,7 +62,8 @@ def make_route(
     else:
         front = _http_route(name, metadata, route, backends, filters, port, opts)
     https = route["gateway"].get("https", True) if "gateway" in route else "tls_secret" in route
-    return with_dependencies(pulumi.Output.concat("https://" if https else "http://", route["host"]), front)
+    scheme = pulumi.Output.from_input(https).apply(lambda encrypted: "https://" if encrypted else "http://")
+    return with_dependencies(pulumi.Output.concat(scheme, route["host"]), front)
 
 
 def _metadata(
@@ -78,7 +79,7 @@ def _ingress(
     metadata: k8s.meta.v1.ObjectMetaArgs,
     route: Route,
     backend: Backend,
-    port: int,
+    port: pulumi.Input[int],
     opts: pulumi.ResourceOptions,
 ) -> net.Ingress:
     service = net.IngressServiceBackendArgs(name=backend.service, port=net.ServiceBackendPortArgs(number=port))
@@ -99,7 +100,7 @@ def _ingress(
 
 def _canary_route(route: Route, canary: Backend) -> Route:
     """A route whose Ingress ingress-nginx merges into the one with the same host and path."""
-    weight = pulumi.Output.from_input(canary.weight).apply(str)
+    weight = text_of(canary.weight)
     prefix = "nginx.ingress.kubernetes.io"
     annotations = {**route.get("annotations", {}), f"{prefix}/canary": "true", f"{prefix}/canary-weight": weight}
     return {**route, "annotations": annotations}
@@ -111,7 +112,7 @@ def _http_route(
     route: Route,
     backends: Sequence[Backend],
     filters: Sequence[Mapping[str, Any]],
-    port: int,
+    port: pulumi.Input[int],
     opts: pulumi.ResourceOptions,
 ) -> k8s.apiextensions.CustomResource:
     """Waits until a Gateway accepts the route: one that none accepts would fail silently."""

@@ -6,6 +6,7 @@ The track's Deployment waits for the Job, so a wrong answer fails `pulumi up` be
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -14,7 +15,7 @@ from modelops.core.assets import asset
 from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
-from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, runtime_image, startup_seconds
+from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, longest_startup, runtime_image, startup_seconds
 from modelops.serving.pod import PORT, PodIdentity, fetch, serve, serving_template, volumes
 
 ROLE = "smoke"
@@ -32,7 +33,8 @@ def smoke_test(
     opts: pulumi.ResourceOptions,
 ) -> k8s.batch.v1.Job:
     """The Job. Pulumi names it, since a changed version, image or test makes a new Job."""
-    seconds = startup_seconds(args) + CHECK_SECONDS
+    deadline = startup_seconds(args).apply(lambda seconds: seconds + CHECK_SECONDS)
+    longest = longest_startup(args) + CHECK_SECONDS + MARGIN_SECONDS
     identity = replace(identity, role=ROLE, live=False)
     return k8s.batch.v1.Job(
         f"{name}-{ROLE}",
@@ -43,9 +45,9 @@ def smoke_test(
             annotations={"pulumi.com/replaceUnready": "true"},
         ),
         spec=k8s.batch.v1.JobSpecArgs(
-            backoff_limit=0, active_deadline_seconds=seconds, template=_template(args, identity)
+            backoff_limit=0, active_deadline_seconds=deadline, template=_template(args, identity)
         ),
-        opts=merged(opts, custom_timeouts=timeouts(seconds + MARGIN_SECONDS)),
+        opts=merged(opts, custom_timeouts=timeouts(longest)),
     )
 
 
@@ -67,7 +69,7 @@ def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplate
 
 def _check(args: ModelServiceArgs) -> core.ContainerArgs:
     test = args["smoke_test"]
-    case = {
+    case: dict[str, Any] = {
         "inputs": test["inputs"],
         "outputs": test["outputs"],
         "tolerance": test.get("tolerance", DEFAULT_TOLERANCE),
@@ -76,7 +78,7 @@ def _check(args: ModelServiceArgs) -> core.ContainerArgs:
         "check",
         test.get("image", runtime_image(args)),
         variables={
-            "MODELOPS_SMOKE_TEST": canonical_json(case),
+            "MODELOPS_SMOKE_TEST": pulumi.Output.from_input(case).apply(canonical_json),
             "MODELOPS_SMOKE_URL": f"http://127.0.0.1:{PORT}/api/predict",
         },
         command=["python3", "-c", asset("serving/assets/smoke_test.py")],

@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, timeouts
+from modelops.core.outputs import merged, plain_or, timeouts
 from modelops.kubernetes.labels import standard_labels
 from modelops.serving import pod, vllm
 from modelops.serving.args import (
     DEFAULT_MAX_SURGE,
     DEFAULT_MAX_UNAVAILABLE,
     DEFAULT_REPLICAS,
+    MAX_REPLICAS,
     ModelServiceArgs,
     drain_seconds,
     is_vllm,
+    longest_drain,
+    longest_startup,
     nodes,
     startup_seconds,
 )
@@ -107,13 +109,17 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomReso
         annotations["pulumi.com/patchForce"] = "true"
     if watched:
         annotations["pulumi.com/skipAwait"] = "true"
-    deployment_opts = merged(opts, custom_timeouts=timeouts(_rollout_seconds(args)))
+    deployment_opts = merged(opts, custom_timeouts=timeouts(_longest_rollout(args)))
     if "smoke_test" in args:
         smoke = smoke_test(track.name, args, track.identity, metadata, opts)
         deployment_opts = merged(deployment_opts, depends_on=[smoke])
     metadata.annotations = annotations or None
     deployment = k8s.apps.v1.Deployment(track.name, metadata=metadata, spec=spec, opts=deployment_opts)
-    return watch(deployment, track.name, args, _rollout_seconds(args), opts) if watched else deployment
+    return (
+        watch(deployment, track.name, args, _rollout_seconds(args), _longest_rollout(args), opts)
+        if watched
+        else deployment
+    )
 
 
 def _groups(track: Track, opts: pulumi.ResourceOptions) -> k8s.apiextensions.CustomResource:
@@ -126,7 +132,7 @@ def _groups(track: Track, opts: pulumi.ResourceOptions) -> k8s.apiextensions.Cus
         kind="LeaderWorkerSet",
         metadata=metadata,
         spec=vllm.group(track.args, track.identity, _fixed_replicas(track.args)),
-        opts=merged(opts, custom_timeouts=timeouts(_rollout_seconds(track.args))),
+        opts=merged(opts, custom_timeouts=timeouts(_longest_rollout(track.args))),
     )
 
 
@@ -142,7 +148,7 @@ def _disruption_budget(track: Track, opts: pulumi.ResourceOptions) -> None:
     )
 
 
-def _fixed_replicas(args: ModelServiceArgs) -> int | None:
+def _fixed_replicas(args: ModelServiceArgs) -> pulumi.Input[int] | None:
     """The replica count, unless an autoscaler owns it."""
     return None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
 
@@ -150,14 +156,16 @@ def _fixed_replicas(args: ModelServiceArgs) -> int | None:
 def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.DeploymentSpecArgs:
     args = track.args
     surge = args.get("rollout", {}).get("max_surge", DEFAULT_MAX_SURGE)
-    unavailable = args.get("rollout", {}).get("max_unavailable", DEFAULT_MAX_UNAVAILABLE if surge else 1)
+    replaced = pulumi.Output.from_input(surge).apply(lambda pods: DEFAULT_MAX_UNAVAILABLE if pods else 1)
+    unavailable = args.get("rollout", {}).get("max_unavailable", replaced)
+    deadline = pulumi.Output.all(startup_seconds(args), pod.grace_seconds(args)).apply(sum)
     template = vllm.template if is_vllm(args) else pod.template
     return k8s.apps.v1.DeploymentSpecArgs(
         replicas=_fixed_replicas(args) if running else 0,
         # When a version comes back, a watcher that sees the Deployment first would take the old, empty ReplicaSet for
         # a finished rollout. Rolling back is done by `model_uri`, not by this history.
         revision_history_limit=0,
-        progress_deadline_seconds=startup_seconds(args) + pod.grace_seconds(args),
+        progress_deadline_seconds=deadline,
         strategy=k8s.apps.v1.DeploymentStrategyArgs(
             type="RollingUpdate",
             rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_unavailable=unavailable, max_surge=surge),
@@ -167,9 +175,21 @@ def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.Deployme
     )
 
 
-def _rollout_seconds(args: ModelServiceArgs) -> int:
-    """How long Pulumi waits: one slow pod may use its whole startup time, the others roll out at the usual pace."""
-    bound: Any = args["autoscaling"]["max_replicas"] if "autoscaling" in args else args.get("replicas")
-    replicas = bound if isinstance(bound, int) else DEFAULT_REPLICAS
-    seconds_per_replica = startup_seconds(args) if is_vllm(args) else 30 + drain_seconds(args)
-    return startup_seconds(args) + 30 + replicas * seconds_per_replica
+def _rollout_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
+    """How long a rollout may take: one slow pod may use its whole startup time, the others go at the usual pace."""
+    return pulumi.Output.all(startup_seconds(args), drain_seconds(args), _most_replicas(args)).apply(
+        lambda values: _seconds(args, *map(int, values))
+    )
+
+
+def _longest_rollout(args: ModelServiceArgs) -> int:
+    """The same, or as long as it ever may take if outputs decide it: for how long Pulumi waits."""
+    return _seconds(args, longest_startup(args), longest_drain(args), plain_or(_most_replicas(args), MAX_REPLICAS))
+
+
+def _seconds(args: ModelServiceArgs, startup: int, drain: int, replicas: int) -> int:
+    return startup + 30 + replicas * (startup if is_vllm(args) else 30 + drain)
+
+
+def _most_replicas(args: ModelServiceArgs) -> pulumi.Input[int]:
+    return args["autoscaling"]["max_replicas"] if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)

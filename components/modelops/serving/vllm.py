@@ -54,7 +54,7 @@ def template(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool = Fa
     )
 
 
-def group(args: ModelServiceArgs, identity: PodIdentity, replicas: int | None) -> dict[str, Any]:
+def group(args: ModelServiceArgs, identity: PodIdentity, replicas: pulumi.Input[int] | None) -> dict[str, Any]:
     """The spec of a LeaderWorkerSet, in which each replica is a leader, which serves, and its workers.
 
     Groups are replaced whole, and one at a time: there are no spare GPUs for another one.
@@ -128,8 +128,8 @@ def _container(args: ModelServiceArgs, *, worker: bool, **fields: Any) -> core.C
 
 def _server(args: ModelServiceArgs) -> core.ContainerArgs:
     """vLLM drops its requests on SIGTERM, so the whole drain comes before that."""
-    pause = core.SleepActionArgs(seconds=ENDPOINT_SECONDS + drain_seconds(args))
-    startup_probes = -(-startup_seconds(args) // PROBE_SECONDS)
+    pause = core.SleepActionArgs(seconds=drain_seconds(args).apply(lambda drain: ENDPOINT_SECONDS + drain))
+    startup_probes = startup_seconds(args).apply(lambda seconds: -(-seconds // PROBE_SECONDS))
     return _container(
         args,
         worker=False,

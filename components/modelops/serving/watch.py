@@ -38,9 +38,14 @@ _DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96
 
 
 def watch(
-    deployment: k8s.apps.v1.Deployment, name: str, args: ModelServiceArgs, seconds: int, opts: pulumi.ResourceOptions
+    deployment: k8s.apps.v1.Deployment,
+    name: str,
+    args: ModelServiceArgs,
+    seconds: pulumi.Output[int],
+    longest: int,
+    opts: pulumi.ResourceOptions,
 ) -> k8s.batch.v1.Job:
-    """The Job for the Deployment `name`, whose rollout may take so many seconds.
+    """The Job for the Deployment `name`, whose rollout may take so many seconds, and never more than `longest`.
 
     Pulumi names it, since whatever changes the Deployment makes a new Job.
     """
@@ -74,7 +79,6 @@ def watch(
     template = pod_template(
         labels, account_name, [watcher], args, token=True, restart_policy="Never", volumes=[scratch()]
     )
-    deadline = seconds + MARGIN_SECONDS
     return k8s.batch.v1.Job(
         program,
         metadata=k8s.meta.v1.ObjectMetaArgs(
@@ -85,11 +89,11 @@ def watch(
         ),
         spec=k8s.batch.v1.JobSpecArgs(
             backoff_limit=0,
-            active_deadline_seconds=deadline,
+            active_deadline_seconds=seconds.apply(lambda known: known + MARGIN_SECONDS),
             pod_failure_policy=failure_policy(final=(), uncounted=(STOPPED,)),
             template=template,
         ),
-        opts=merged(opts, custom_timeouts=timeouts(deadline + MARGIN_SECONDS)),
+        opts=merged(opts, custom_timeouts=timeouts(longest + 2 * MARGIN_SECONDS)),
     )
 
 

@@ -84,7 +84,7 @@ class Checkpoints(TypedDict):
     """Size of a volume to claim (`10Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
     """Storage class of that volume. Default: the cluster's default class."""
-    access_modes: NotRequired[Sequence[pulumi.Input[str]]]
+    access_modes: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Access modes of that volume. Default `ReadWriteOnce`, or `ReadWriteMany` with several workers."""
     retain_volume: NotRequired[bool]
     """Whether the volume stays in the cluster when the component is removed. Default false: it is deleted."""
@@ -99,7 +99,7 @@ class Checkpoints(TypedDict):
     """Seconds between checkpoints. Default: the image's own; 1 to 86400."""
     interval_steps: NotRequired[pulumi.Input[int]]
     """Steps between checkpoints. Default: the image's own; at least 1."""
-    keep_after_publish: NotRequired[bool]
+    keep_after_publish: NotRequired[pulumi.Input[bool]]
     """Whether a run's checkpoints and output stay on the volume once it is published. Default false: they are
     deleted."""
 
@@ -112,7 +112,7 @@ class ModelCache(TypedDict):
     """Size of a volume to claim (`200Gi`)."""
     storage_class: NotRequired[pulumi.Input[str]]
     """Storage class of that volume. Default: the cluster's default class."""
-    access_modes: NotRequired[Sequence[pulumi.Input[str]]]
+    access_modes: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Access modes of that volume. Default `ReadWriteOnce`, or `ReadWriteMany` with several workers."""
     claim: NotRequired[pulumi.Input[str]]
     """Name of an existing PersistentVolumeClaim in the namespace to use instead."""
@@ -136,16 +136,16 @@ class TrainingJobArgs(TypedDict):
     parameters: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
     """Hyperparameters by name: JSON scalars (text, numbers, true, false, null). Default: none. Part of the run's
     identity, where 1 and 1.0 are the same."""
-    sweep: NotRequired[Mapping[str, Sequence[Any]]]
+    sweep: NotRequired[Mapping[str, Sequence[pulumi.Input[Any]]]]
     """Hyperparameters to try, each with its values. Every combination is one run, and the best one is registered. At
     most 200 runs. Default: no sweep. Part of the run's identity."""
-    sweep_metric: NotRequired[str]
+    sweep_metric: NotRequired[pulumi.Input[str]]
     """Metric that decides which of a sweep's runs is the best. Required with `sweep`. Part of the run's identity."""
-    sweep_goal: NotRequired[AnyGoal]
+    sweep_goal: NotRequired[pulumi.Input[AnyGoal]]
     """Whether the best run has the smallest or the largest value. Default `min`. Part of the run's identity."""
-    sweep_parallelism: NotRequired[int]
+    sweep_parallelism: NotRequired[pulumi.Input[int]]
     """How many of a sweep's runs train at a time. Default: all of them; 1 to 200."""
-    gate: NotRequired[Mapping[str, GateBounds]]
+    gate: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[GateBounds]]]]
     """Bounds by metric name. A model that misses them is not registered, and the Job fails. A changed gate judges a
     registered model again. Default: no gate."""
     reported_metrics: NotRequired[Sequence[str]]
@@ -169,10 +169,10 @@ class TrainingJobArgs(TypedDict):
     tracking_url: NotRequired[pulumi.Input[str]]
     """Address at which people reach the MLflow server, for `run_url`: ModelRegistry's `url`. Default:
     `tracking_uri`."""
-    serving_alias: NotRequired[str]
+    serving_alias: NotRequired[pulumi.Input[str]]
     """Alias of the version that the gate's relative bounds compare with: the `serving_alias` that ModelService moves
     after each rollout. Required with `min_delta` or `max_delta`. Default: none."""
-    first_version: NotRequired[bool]
+    first_version: NotRequired[pulumi.Input[bool]]
     """Whether the gate's relative bounds pass while no version has the `serving_alias`, for a model's first version.
     Default false: the Job fails, before it trains."""
     git_commit: NotRequired[pulumi.Input[str]]
@@ -199,21 +199,21 @@ class TrainingJobArgs(TypedDict):
     """Where checkpoints outlive a pod. Default: nowhere, an interrupted training starts over."""
     model_cache: NotRequired[ModelCache]
     """Volume at `MODELOPS_CACHE_DIR` (and `HF_HOME`) that all runs share. Default: none."""
-    node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
+    node_selector: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
     """Labels that nodes must have. Default: any node."""
-    tolerations: NotRequired[Sequence[Toleration]]
+    tolerations: NotRequired[pulumi.Input[Sequence[pulumi.Input[Toleration]]]]
     """Taints that the pods tolerate. Default: none."""
-    affinity: NotRequired[Mapping[str, Any]]
+    affinity: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
     """Affinity of the pods, in Kubernetes' own spelling (`nodeAffinity`, `podAntiAffinity` …). Default: none."""
     priority_class: NotRequired[pulumi.Input[str]]
     """PriorityClass of the pods. Default: the cluster's."""
-    retries: NotRequired[int]
+    retries: NotRequired[pulumi.Input[int]]
     """How often a failed training is retried. Default 0; 0 to 10. Wrong configuration (exit code 2) and a missed gate
     (3) are never retried. A pod that the cluster disrupts, that is stopped (143) or that lost a peer (75) is always
     replaced and doesn't count."""
-    timeout_seconds: NotRequired[int]
+    timeout_seconds: NotRequired[pulumi.Input[int]]
     """Time limit of the Job, retries included, in seconds. Default 3600; 30 to 2592000 (thirty days)."""
-    ttl_seconds_after_finished: NotRequired[int]
+    ttl_seconds_after_finished: NotRequired[pulumi.Input[int]]
     """Seconds until Kubernetes removes the finished Job with its pods and logs, which never makes it train again.
     Default: it stays until the next run; 60 to 2592000."""
     suspend: NotRequired[bool]

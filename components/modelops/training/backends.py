@@ -13,10 +13,11 @@ import pulumi
 import pulumi_kubernetes as k8s
 from pulumi_kubernetes import _utilities
 
-from modelops.core.outputs import merged, timeouts
+from modelops.core.outputs import merged, plain_or, timeouts
 from modelops.kubernetes.crds import require
 from modelops.kubernetes.pods import name_of
 from modelops.training.args import Backend, Framework, TrainingJobArgs
+from modelops.training.checks import MONTH_SECONDS
 from modelops.training.job_spec import DEFAULT_TIMEOUT_SECONDS, batch, job_spec, starts_suspended
 from modelops.training.pod import Run
 
@@ -166,7 +167,7 @@ def _metadata(
 
 
 def _options(opts: pulumi.ResourceOptions, args: TrainingJobArgs, *, replace: bool = False) -> pulumi.ResourceOptions:
-    seconds = args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS) + MARGIN_SECONDS
+    seconds = plain_or(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS), MONTH_SECONDS) + MARGIN_SECONDS
     suspended = starts_suspended(args)
     if suspended:
         # The deadline counts from the start of the run, which is not up to us.

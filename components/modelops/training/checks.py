@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
-
+from modelops.core.outputs import is_output
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_volume
@@ -60,7 +59,7 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
 
 
 def _check_scalar(problems: Problems, field: str, value: object) -> None:
-    if isinstance(value, pulumi.Output):
+    if is_output(value):
         return
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(field, value, "must be a finite number: JSON has no other")
@@ -130,6 +129,10 @@ def check_gate(problems: Problems, args: Mapping[str, Any], prefix: str = "") ->
     reported = args.get("reported_metrics")
     rule = f"must be a metric that the run reports ({', '.join(reported or [])})"
     for metric, bounds in _mapping(args.get("gate")).items():
+        if reported is not None and metric not in reported:
+            problems.add(gate, metric, rule)
+        if not isinstance(bounds, Mapping):
+            continue
         if not bounds:
             problems.add(f"{gate}.{metric}", dict(bounds), "must have min, max, min_delta or max_delta")
         for least, most in (("min", "max"), ("min_delta", "max_delta")):
@@ -139,10 +142,8 @@ def check_gate(problems: Problems, args: Mapping[str, Any], prefix: str = "") ->
             for bound, value in ((least, low), (most, high)):
                 if isinstance(value, float) and not math.isfinite(value):
                     problems.add(f"{gate}.{metric}.{bound}", value, "must be a finite number")
-        if reported is not None and metric not in reported:
-            problems.add(gate, metric, rule)
     sweep_metric = args.get("sweep_metric")
-    if reported is not None and sweep_metric is not None and sweep_metric not in reported:
+    if reported is not None and isinstance(sweep_metric, str) and sweep_metric not in reported:
         problems.add("sweep_metric", sweep_metric, rule)
 
 

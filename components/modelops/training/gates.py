@@ -5,6 +5,7 @@ from typing import Any
 
 import pulumi
 
+from modelops.core.outputs import is_output
 from modelops.core.run_id import canonical_json
 from modelops.core.validation import Problems
 
@@ -25,6 +26,12 @@ def relative_bounds(gate: object) -> list[str]:
     ]
 
 
+def may_compare(gate: object) -> bool:
+    """Whether the gate has relative bounds, or an output that may bring some."""
+    metrics = gate if isinstance(gate, Mapping) else {}
+    return is_output(gate) or any(map(is_output, metrics.values())) or bool(relative_bounds(gate))
+
+
 def check_comparison(problems: Problems, args: Mapping[str, Any], prefix: str = "") -> None:
     """Checks that what the relative bounds of `gate` compare with is named. `prefix` is that of the fields."""
     alias = args.get("serving_alias")
@@ -43,6 +50,6 @@ def gate_variables(args: Mapping[str, Any]) -> dict[str, pulumi.Input[str]]:
         "MODELOPS_GATE": pulumi.Output.from_input(args.get("gate") or {}).apply(canonical_json),
         "MODELOPS_SERVING_ALIAS": args.get("serving_alias", DEFAULT_SERVING_ALIAS),
     }
-    if args.get("first_version"):
-        variables["MODELOPS_FIRST_VERSION"] = "true"
+    if "first_version" in args:
+        variables["MODELOPS_FIRST_VERSION"] = pulumi.Output.from_input(args["first_version"]).apply(canonical_json)
     return variables

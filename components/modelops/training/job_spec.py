@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import whole
 from modelops.kubernetes.jobs import STOPPED, failure_policy
 from modelops.training.args import TrainingJobArgs
 from modelops.training.pod import Run, select_template, template
@@ -34,7 +35,7 @@ def job_spec(run: Run, *, alone: bool = True) -> batch.JobSpecArgs:
     args = run.args
     retries = args.get("retries", DEFAULT_RETRIES)
     count = len(run.trials) or run.workers
-    parallel = min(count, args.get("sweep_parallelism", count))
+    parallel = whole(args.get("sweep_parallelism", count)).apply(lambda at_once: min(count, at_once))
     indexed = bool(run.trials) or run.workers > 1
     # Once the first worker is done, the model is published and the others have nothing left to do.
     first_worker = batch.SuccessPolicyArgs(rules=[batch.SuccessPolicyRuleArgs(succeeded_indexes="0")])
@@ -65,6 +66,8 @@ def select_spec(run: Run, sweep: pulumi.Resource) -> batch.JobSpecArgs:
     )
 
 
-def _failure_policy(retries: int) -> batch.PodFailurePolicyArgs:
+def _failure_policy(retries: pulumi.Input[int]) -> pulumi.Output[batch.PodFailurePolicyArgs]:
     """Replaces a pod that lost a peer without counting it; without retries every other failure is final anyway."""
-    return failure_policy(final=FINAL if retries > 0 else (), uncounted=(LOST_PEER, STOPPED))
+    return pulumi.Output.from_input(retries).apply(
+        lambda count: failure_policy(final=FINAL if count > 0 else (), uncounted=(LOST_PEER, STOPPED))
+    )

@@ -15,7 +15,7 @@ import pulumi
 
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import with_dependencies
+from modelops.core.outputs import text_of, with_dependencies
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.pods import (
@@ -35,8 +35,9 @@ from modelops.kubernetes.pods import (
 )
 from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import FOLDER, VARIABLES, file_mount, runtime_command
-from modelops.training.args import Framework, Goal, TrainingJobArgs
-from modelops.training.gates import gate_variables, relative_bounds
+from modelops.training.args import Framework, TrainingJobArgs
+from modelops.training.gates import gate_variables, may_compare
+from modelops.training.sweep import goal
 
 COMPONENT = "training-job"
 DEFAULT_COMMAND = ("python", "-m", "sample.train")
@@ -158,7 +159,7 @@ def _check(run: Run) -> core.ContainerArgs:
         "MODELOPS_WORKERS": str(run.workers),
         "MODELOPS_SAME_RUN": pulumi.Output.all(*pairs).apply(",".join),
     }
-    if not run.trials and relative_bounds(run.args.get("gate")):
+    if not run.trials and may_compare(run.args.get("gate")):
         variables |= gate_variables(run.args)
     command, files = ["/bin/sh", f"{FOLDER}/check.sh", f"{FOLDER}/check.py"], ("check.sh", "check.py")
     mounts = [mount("work", WORK), mount("tmp", "/tmp"), *(file_mount(file) for file in files)]
@@ -191,9 +192,11 @@ def _publish(run: Run) -> core.ContainerArgs:
     """The container that publishes the model after the training."""
     publisher = run.args.get("publisher") or {}
     checkpoints = run.args.get("checkpoints") or {}
-    variables = {**_publishing(run), "MODELOPS_PUBLISH_RETRIES": str(run.args.get("retries", 0))}
-    if run.checkpoint_claim is not None and not checkpoints.get("keep_after_publish"):
-        variables["MODELOPS_DELETE_CHECKPOINTS"] = "true"
+    variables = {**_publishing(run), "MODELOPS_PUBLISH_RETRIES": text_of(run.args.get("retries", 0))}
+    keep = checkpoints.get("keep_after_publish", False)
+    delete = pulumi.Output.from_input(keep).apply(lambda kept: "false" if kept else "true")
+    if run.checkpoint_claim is not None and keep is not True:
+        variables["MODELOPS_DELETE_CHECKPOINTS"] = delete
     if "command" not in publisher:
         variables["MODELOPS_WATCH"] = " ".join(runtime_command("watch"))
     # A sweep's gate is judged by the Job that registers the best run: a changed gate must not run the others again.
@@ -246,16 +249,11 @@ def _wrapped(script: str, command: pulumi.Input[Sequence[pulumi.Input[str]]]) ->
     return arguments.apply(lambda words: ["/bin/sh", f"{FOLDER}/{script}", *words])
 
 
-def _whole(number: pulumi.Input[int]) -> pulumi.Output[str]:
-    """A number as text, without the `.0` that Pulumi's wire adds."""
-    return pulumi.Output.from_input(number).apply(lambda value: str(int(value)))
-
-
 def _registry(run: Run) -> dict[str, pulumi.Input[str]]:
     """Variables of every container that reads or writes the registry."""
     wait = (run.args.get("publisher") or {}).get("registry_wait_seconds", DEFAULT_REGISTRY_WAIT_SECONDS)
     return {
-        "MODELOPS_REGISTRY_WAIT_SECONDS": _whole(wait),
+        "MODELOPS_REGISTRY_WAIT_SECONDS": text_of(wait),
         "MLFLOW_TRACKING_URI": run.args["tracking_uri"],
         "MLFLOW_EXPERIMENT_NAME": run.args.get("experiment_name", run.args["model_name"]),
         "MODELOPS_ALIAS": run.version,
@@ -285,7 +283,7 @@ def _contract(run: Run) -> dict[str, pulumi.Input[str]]:
     return variables | {
         "MODELOPS_SWEEP_RUNS": str(len(run.trials)),
         "MODELOPS_SWEEP_METRIC": args["sweep_metric"],
-        "MODELOPS_SWEEP_GOAL": Goal(args.get("sweep_goal", Goal.MIN)).value,
+        "MODELOPS_SWEEP_GOAL": goal(args),
     }
 
 
@@ -320,7 +318,7 @@ def _checkpointing(run: Run) -> Mapping[str, pulumi.Input[str]]:
     if "uri" in checkpoints:
         variables["MODELOPS_CHECKPOINT_URI"] = checkpoints["uri"]
     if "interval_seconds" in checkpoints:
-        variables["MODELOPS_CHECKPOINT_SECONDS"] = _whole(checkpoints["interval_seconds"])
+        variables["MODELOPS_CHECKPOINT_SECONDS"] = text_of(checkpoints["interval_seconds"])
     if "interval_steps" in checkpoints:
-        variables["MODELOPS_CHECKPOINT_STEPS"] = _whole(checkpoints["interval_steps"])
+        variables["MODELOPS_CHECKPOINT_STEPS"] = text_of(checkpoints["interval_steps"])
     return variables

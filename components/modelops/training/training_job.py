@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import arguments_in_one
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
@@ -16,12 +17,12 @@ from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import lasting_runtime
 from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import names_of_workers, worker_network_policy
-from modelops.training.args import Framework, Goal, TrainingJobArgs
+from modelops.training.args import Framework, TrainingJobArgs
 from modelops.training.backends import job_of, requirements, start
 from modelops.training.checks import checked
 from modelops.training.job_spec import select_spec
 from modelops.training.pod import COMPONENT, Run, scripts
-from modelops.training.sweep import trials
+from modelops.training.sweep import goal, trials
 
 rbac = k8s.rbac.v1
 
@@ -47,6 +48,7 @@ class TrainingJob(pulumi.ComponentResource):
     run_url: pulumi.Output[str]
     """Address of the run's page in MLflow. Not known until the run is done."""
 
+    @arguments_in_one
     def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:TrainingJob", name, None, opts)
@@ -73,8 +75,7 @@ class TrainingJob(pulumi.ComponentResource):
 def _run_id(args: TrainingJobArgs) -> pulumi.Output[str]:
     sweep: dict[str, Any] | None = None
     if "sweep" in args:
-        goal = Goal(args.get("sweep_goal", Goal.MIN))
-        sweep = {"values": args["sweep"], "metric": args["sweep_metric"], "goal": goal.value}
+        sweep = {"values": args["sweep"], "metric": args["sweep_metric"], "goal": goal(args)}
     return pulumi.Output.all(
         image_digest=pulumi.Output.from_input(args["image"]).apply(image_digest),
         command=args.get("command") or list(TRAINING_TOKEN),
@@ -132,5 +133,6 @@ def _prerequisites(
 
 def _trial(args: TrainingJobArgs, values: Mapping[str, Any]) -> pulumi.Output[str]:
     """The parameters of one run of a sweep, as JSON."""
-    parameters = pulumi.Output.from_input(args.get("parameters") or {})
-    return parameters.apply(lambda fixed: canonical_json({**fixed, **values}))
+    return pulumi.Output.all(args.get("parameters") or {}, values).apply(
+        lambda both: canonical_json({**both[0], **both[1]})
+    )

@@ -108,7 +108,7 @@ def test_provider_is_respected() -> None:
             {"attach": {"grafana": {}}, "grafana": {"enabled": True, "admin_password": "long enough"}},
             "grafana.enabled is True, must be false with attach",
         ),
-        ({"attach": {"loki": {}}}, "attach.loki is {}, must not be given"),
+        ({"attach": {"loki": {}}}, "attach.loki is not an argument; valid names are grafana, prometheus_operator"),
     ],
 )
 def test_each_error(change: dict[str, Any], problem: str) -> None:

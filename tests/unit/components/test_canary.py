@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pulumi
 import pytest
 
 from modelops import ArgumentsError, ModelService
@@ -317,3 +318,16 @@ def test_weights_without_a_route_are_an_error(split: str) -> None:
     args = {**ARGS, "canary": {**ARGS["canary"], "split": split}}
     with pytest.raises(ArgumentsError, match=f"canary.split is {split}, must be Replicas without a `route`"):
         serve(args)
+
+
+@pytest.mark.parametrize("route", [{}, {"split": "NginxIngress"}])
+def test_the_number_of_stable_pods_must_be_known_in_the_plan(route: dict[str, str]) -> None:
+    def program() -> None:
+        args = {**ARGS, "replicas": pulumi.Output.from_input(9), "canary": {**ARGS["canary"], **route}}
+        if route:
+            args["route"] = {"host": "models.example.com", "ingress_class": "nginx"}
+        reason = "replicas is not known yet, must be a plain value with canary: the canary's pods are counted from it"
+        with pytest.raises(ArgumentsError, match=reason):
+            ModelService("demo", args)  # type: ignore[arg-type]
+
+    run(program)

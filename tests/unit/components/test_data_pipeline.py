@@ -249,7 +249,7 @@ def test_names_that_are_only_known_later_pass() -> None:
         ({"sources": []}, "sources is [], must have a source"),
         ({"sources": [{}]}, "sources[0].uri is missing, it is required"),
         ({"sources": [{"uri": "x", "format": "xml"}]}, "sources[0].format is 'xml', must be one of csv, parquet"),
-        ({"sources": [{"uri": "x", "typo": 1}]}, "sources[0].typo is 1, must not be given; valid fields are format"),
+        ({"sources": [{"uri": "x", "typo": 1}]}, "sources[0].typo is not an argument; did you mean types?"),
         ({"sources": [{"uri": "x", "format": "sql"}]}, "sources[0].query is None, must be given with format sql"),
         ({"sources": [{"uri": "x"}], "shards": 2}, "sources[0].types is missing, it is required with several shards"),
         ({"sources": [{"uri": "x"}], "engine": "dask"}, "sources[0].types is missing, it is required with several"),
@@ -261,11 +261,11 @@ def test_names_that_are_only_known_later_pass() -> None:
             "steps[0].fill.by is 'interpolate', must not be given with engine dask",
         ),
         ({"steps": [{"deduplicate": {}}]}, "steps is ['deduplicate'], must have exactly one split"),
-        ({"steps": [{"polish": {}}, {"split": {}}]}, "steps[0] is 'polish', must be one of check, dates"),
+        ({"steps": [{"polish": {}}, {"split": {}}]}, "steps[0].polish is not a step; docs/data-steps.md lists them"),
         ({"steps": [{"split": {}, "drop": {}}]}, "steps[0] is "),
         ({"steps": [{"split": {}}, {"scale": {}}]}, "steps[1].scale.columns is missing"),
         ({"steps": [{"split": {"by": "luck"}}]}, "steps[0].split.by is 'luck', must be one of random, stratified"),
-        ({"steps": [{"split": {"sed": 1}}]}, "steps[0].split.sed is 1, must not be given; valid fields are by, column"),
+        ({"steps": [{"split": {"sed": 1}}]}, "steps[0].split.sed is not an argument; did you mean seed?"),
         ({"steps": [{"split": None}]}, "steps[0].split is None, must be a mapping of fields"),
         (
             {"steps": [{"scale": {"columns": ["a"]}}, {"split": {}}]},
@@ -294,7 +294,7 @@ def test_names_that_are_only_known_later_pass() -> None:
         ({"environment": {"MODELOPS_X": "1"}}, "environment is 'MODELOPS_X', must be a variable name"),
         ({"command": []}, "command is [], must name a program"),
         ({"resources": {"memory": "much"}}, "resources.memory is 'much', must be a Kubernetes quantity"),
-        ({"sharts": 2}, "sharts is 2, must not be given"),
+        ({"sharts": 2}, "sharts is not an argument; did you mean shards?"),
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_created(changes: dict[str, Any], problem: str) -> None:

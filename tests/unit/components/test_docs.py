@@ -49,6 +49,14 @@ def test_every_component_has_a_page() -> None:
     assert {component.__name__ for component in GENERATE.PAGES.values()} == COMPONENTS
 
 
+@pytest.mark.parametrize("component", sorted(COMPONENTS))
+def test_the_page_that_an_unknown_argument_is_answered_by_is_there(component: str) -> None:
+    with pytest.raises(modelops.ArgumentsError) as caught:
+        getattr(modelops, component)("demo", {"zzz": 1})
+    answer = re.search(r"zzz is not an argument; (\S+) lists them", str(caught.value))
+    assert answer and (REPOSITORY / answer[1]).is_file()
+
+
 @pytest.mark.parametrize("page", ["README.md", "components/README.md", "docs/index.md"])
 def test_a_table_of_components_has_a_row_for_each(page: str) -> None:
     rows = re.findall(r"^\| (?:\[|`)(\w+)(?:`|\]\([^)]+\)) \|", (REPOSITORY / page).read_text(), re.MULTILINE)

@@ -291,7 +291,7 @@ def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
             "autoscaling.target_cpu_percent is 0, must be 1 to 1000",
         ),
         ({"replicas": 2, "autoscaling": {"max_replicas": 3}}, "replicas is 2, must not be given with autoscaling"),
-        ({"resources": {"memory": 512}}, "resources.memory is 512, must be a string"),
+        ({"resources": {"memory": 512}}, 'resources.memory is 512, must be text: write "512"'),
         ({"image": None}, "image is missing, it is required with the modelops runtime"),
         ({"tracking_uri": None}, "tracking_uri is missing, it is required with the modelops runtime"),
         ({"tracking_secret": ""}, "tracking_secret is '', must not be empty"),

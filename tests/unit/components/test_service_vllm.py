@@ -167,6 +167,7 @@ def test_the_contracts_arguments_are_not_for_the_engine(argument: str, value: An
         ({"vllm": {"shared_memory": "much"}}, "vllm.shared_memory is 'much', must be a Kubernetes quantity"),
         ({"vllm": {"token_secret": ""}}, "vllm.token_secret is '', must not be empty"),
         ({"resources": {"gpus": 0}}, "resources.gpus is 0, must be at least 1"),
+        ({"resources": {"memory_limit": "8Gi"}}, "must be at least memory, which is 16Gi by default"),
         (
             {"vllm": {"nodes": 2}, "rollout": {"max_surge": 1}},
             "rollout.max_surge is 1, must be 0 when vllm.nodes is above 1",

@@ -288,7 +288,7 @@ def test_provider_is_respected() -> None:
         ({"gate": {"mse": {"min": 2, "max": 1}}}, "gate.mse.max is 1, must be at least min (2)"),
         (
             {"gate": {"mse": {"above": 1}}},
-            "gate.mse.above is 1, must not be given; valid fields are max, max_delta, min, min_delta",
+            "gate.mse.above is not an argument; valid names are max, max_delta, min, min_delta",
         ),
         ({"parameters": {"a": float("nan")}}, "parameters.a is nan, must be a finite number: JSON has no other"),
         ({"parameters": {"a": [1]}}, "parameters.a is [1], must be a JSON scalar: text, a number, true, false or null"),
@@ -363,7 +363,10 @@ def test_provider_is_respected() -> None:
             {"resources": {"memory": "2Gi", "memory_limit": "1500Mi"}},
             "resources.memory_limit is '1500Mi', must be at least memory (2Gi)",
         ),
-        ({"resources": {"memory_limit": "512Mi"}}, "resources.memory_limit is '512Mi', must be at least memory (1Gi)"),
+        (
+            {"resources": {"memory_limit": "512Mi"}},
+            "resources.memory_limit is '512Mi', must be at least memory, which is 1Gi",
+        ),
         (
             {"resources": {"cpu": "1.5", "cpu_limit": "1200m"}},
             "resources.cpu_limit is '1200m', must be at least cpu (1.5)",
@@ -373,7 +376,7 @@ def test_provider_is_respected() -> None:
         ({"resources": {"memory": "lots"}}, "resources.memory is 'lots', must be a Kubernetes quantity"),
         ({"resources": {"gpus": -1}}, "resources.gpus is -1, must be at least 0"),
         ({"command": []}, "command is [], must name a program"),
-        ({"epochs": 3}, "epochs is 3, must not be given"),
+        ({"epochs": 3}, "epochs is not an argument; docs/components/training_job.md lists them"),
     ],
 )
 def test_each_error(change: dict[str, Any], problem: str) -> None:

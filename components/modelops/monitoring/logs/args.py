@@ -37,7 +37,7 @@ class ElasticsearchPart(TypedDict):
     nodes: NotRequired[int]
     """Number of nodes: 1, or 3, which store each line twice and survive the loss of one. Default 1. Choose early: going
     from one to three requires a restore."""
-    zones: NotRequired[Sequence[str]]
+    zones: NotRequired[Sequence[pulumi.Input[str]]]
     """Zones (`topology.kubernetes.io/zone`) for three nodes, one in each. Default: spread over nodes, and over zones
     where possible."""
     storage_size: NotRequired[pulumi.Input[str]]

@@ -15,7 +15,13 @@ from modelops.monitoring.logs.args import ElasticsearchPart, ElkPart
 from modelops.monitoring.logs.shared import EXISTING_CA_FILE, PORTS, Elasticsearch, Shared, create_shared
 from modelops.monitoring.program import Scope
 
-PROGRAMS = ("elasticsearch", "logstash", "kibana", "filebeat")
+PROGRAMS = {
+    "elasticsearch": elasticsearch.DEFAULT_RESOURCES,
+    "logstash": logstash.DEFAULT_RESOURCES,
+    "kibana": kibana.DEFAULT_RESOURCES,
+    "filebeat": filebeat.DEFAULT_RESOURCES,
+}
+"""The programs and their default resources."""
 _MIN_QUEUE_BYTES = {"filebeat": 64 * 2**20, "logstash": 128 * 2**20}
 _MAX_DISK_USAGE = 0.8
 """Share of a volume that logs may fill: above it Elasticsearch moves shards away, and later stops writing."""

@@ -14,7 +14,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.outputs import known_or_none, merged, with_dependencies
+from modelops.core.outputs import known_or_none, merged, whole, with_dependencies
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.config import config_map
 from modelops.kubernetes.labels import selector, standard_labels
@@ -121,19 +121,19 @@ def _settings(service: str, args: ModelServiceArgs, record: core.ConfigMap) -> d
         "config_map": name_of(record),
         "prometheus_url": analysis["prometheus_url"],
         **trust,
-        "interval_seconds": analysis.get("interval_seconds", defaults.DEFAULT_INTERVAL_SECONDS),
+        "interval_seconds": whole(analysis.get("interval_seconds", defaults.DEFAULT_INTERVAL_SECONDS)),
         "declared": {"model_uri": args["model_uri"], "image": ""},
         "canary": {"model_uri": canary["model_uri"], "image": canary.get("image", "")},
         "bounds": _bounds(analysis),
     }
 
 
-def _bounds(analysis: CanaryAnalysis) -> dict[str, float]:
+def _bounds(analysis: CanaryAnalysis) -> dict[str, pulumi.Input[float]]:
     return {
         "max_extra_error_percent": analysis.get("max_extra_error_percent", defaults.DEFAULT_MAX_EXTRA_ERROR_PERCENT),
         "max_p99_ratio": analysis.get("max_p99_ratio", defaults.DEFAULT_MAX_P99_RATIO),
         "max_prediction_drift": analysis.get("max_prediction_drift", defaults.DEFAULT_MAX_PREDICTION_DRIFT),
-        "max_restarts": analysis.get("max_restarts", defaults.DEFAULT_MAX_RESTARTS),
-        "min_requests": analysis.get("min_requests", defaults.DEFAULT_MIN_REQUESTS),
-        "min_seconds": analysis.get("min_seconds", defaults.DEFAULT_MIN_SECONDS),
+        "max_restarts": whole(analysis.get("max_restarts", defaults.DEFAULT_MAX_RESTARTS)),
+        "min_requests": whole(analysis.get("min_requests", defaults.DEFAULT_MIN_REQUESTS)),
+        "min_seconds": whole(analysis.get("min_seconds", defaults.DEFAULT_MIN_SECONDS)),
     }

@@ -66,23 +66,23 @@ class CanaryAnalysis(TypedDict):
     prometheus_ca_certificate: NotRequired[pulumi.Input[str]]
     """Certificate (PEM) of the CA that signed Prometheus' certificate, such as MonitoringStack's `web_ca_certificate`.
     Default: the CAs that the image trusts."""
-    max_extra_error_percent: NotRequired[float]
+    max_extra_error_percent: NotRequired[pulumi.Input[float]]
     """How far the canary's rate of server errors (5xx) may exceed the stable track's, in percentage points. Default 1;
     0 to 100."""
-    max_p99_ratio: NotRequired[float]
+    max_p99_ratio: NotRequired[pulumi.Input[float]]
     """Maximum ratio of the canary's 99th percentile latency to the stable track's; a difference of up to 5 ms never
     counts. Default 1.5; 1 to 100."""
-    max_prediction_drift: NotRequired[float]
+    max_prediction_drift: NotRequired[pulumi.Input[float]]
     """How far the distribution of predicted values may differ from the stable track's, as population stability index:
     below 0.1 nothing changed, above 0.25 a lot did. 0 turns the comparison off. Default 0.25; 0 to 100."""
-    max_restarts: NotRequired[int]
+    max_restarts: NotRequired[pulumi.Input[int]]
     """How often the canary's servers may restart. Default 0; 0 to 1000."""
-    min_requests: NotRequired[int]
+    min_requests: NotRequired[pulumi.Input[int]]
     """Requests that each track must have served before there is a verdict. Default 500; 1 to 10,000,000."""
-    min_seconds: NotRequired[int]
+    min_seconds: NotRequired[pulumi.Input[int]]
     """How long a canary must stay within all bounds before it is promoted, in seconds. One that exceeds them is rolled
     back without that wait. Default 600; 0 to 2,592,000."""
-    interval_seconds: NotRequired[int]
+    interval_seconds: NotRequired[pulumi.Input[int]]
     """Interval between queries to Prometheus, in seconds. Default 15; 1 to 3600."""
     image: NotRequired[pulumi.Input[str]]
     """Image with `python3` (3.10 or later) to run the analysis. Default: the service's `runtime_image`."""
@@ -124,9 +124,9 @@ class Shadow(TypedDict):
     """The model version to watch, `models:/<name>@<alias>`."""
     image: NotRequired[pulumi.Input[str]]
     """Serving image of the shadow. Default: the service's own."""
-    percent: NotRequired[int]
+    percent: NotRequired[pulumi.Input[int]]
     """Share of the requests to copy, in percent. Default 100; 1 to 100."""
-    replicas: NotRequired[int]
+    replicas: NotRequired[pulumi.Input[int]]
     """Number of the shadow's pods. Default 1; 1 to 1000."""
     mirroring: NotRequired[AnyMirroring]
     """What copies the requests: `Server` or `Gateway`. Default `Server`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 
-from modelops.core.outputs import merged
+from modelops.core.outputs import is_output, merged
 from modelops.core.validation import Problems
 from modelops.kubernetes.network import http_service
 from modelops.kubernetes.pods import core
@@ -113,7 +113,7 @@ def _canary_count(args: ModelServiceArgs) -> Count:
 
 def _stable_count(args: ModelServiceArgs) -> Count:
     if "autoscaling" not in args:
-        return Count.fixed(args.get("replicas", DEFAULT_REPLICAS))
+        return Count.fixed(cast(int, args.get("replicas", DEFAULT_REPLICAS)))
     bounds: Any = args["autoscaling"]
     return Count(bounds.get("min_replicas", DEFAULT_MIN_REPLICAS), bounds["max_replicas"])
 
@@ -125,6 +125,9 @@ def check(problems: Problems, args: ModelServiceArgs) -> None:
     problems.text("canary.image", canary.get("image"))
     problems.number("canary.weight_percent", canary.get("weight_percent"), 1, 99)
     problems.number("canary.tolerance_points", canary.get("tolerance_points"), 0.1, 50)
+    if is_output(args.get("replicas")):
+        rule = "must be a plain value with canary: the canary's pods are counted from it"
+        problems.add("replicas", args.get("replicas"), rule)
     _check_split(problems, args)
     if isinstance(canary.get("analysis"), dict):
         _check_analysis(problems, canary["analysis"])

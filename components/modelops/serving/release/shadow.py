@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from modelops.core.outputs import merged
+from modelops.core.outputs import merged, text_of
 from modelops.core.validation import Problems
 from modelops.kubernetes.network import cluster_host, http_service
 from modelops.kubernetes.pods import core, name_of
@@ -42,10 +42,10 @@ def variables(service: str, args: ModelServiceArgs) -> Mapping[str, pulumi.Input
     if not mirrored_by(args, Mirroring.SERVER):
         return {}
     url = pulumi.Output.concat("http://", cluster_host(f"{service}-{SHADOW}", args["namespace"]), f":{PORT}")
-    return {"MODELOPS_MIRROR_URL": url, "MODELOPS_MIRROR_PERCENT": str(percent(args))}
+    return {"MODELOPS_MIRROR_URL": url, "MODELOPS_MIRROR_PERCENT": text_of(percent(args))}
 
 
-def percent(args: ModelServiceArgs) -> int:
+def percent(args: ModelServiceArgs) -> pulumi.Input[int]:
     """The share of the requests to copy, in percent."""
     return args["shadow"].get("percent", defaults.DEFAULT_MIRROR_PERCENT)
 
