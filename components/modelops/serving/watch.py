@@ -30,8 +30,8 @@ from modelops.kubernetes.pods import (
 )
 from modelops.serving.args import ModelServiceArgs, runtime_image
 
-FINAL_FETCH_CODES = (2,)
-"""Exit codes of `modelops-fetch` after which a retry can't help."""
+FINAL_FETCH_CODES = (1, 2)
+"""Exit codes of `modelops-fetch` that end a rollout: it tries again itself for as long as that may help."""
 MARGIN_SECONDS = 30
 _PROGRAM = "rollout-watch"
 _DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")

@@ -17,7 +17,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modelops_runtime.contract import ContractError
+from modelops_runtime.contract import ConfigurationError, ContractError
 
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 2**20
@@ -167,7 +167,7 @@ class Registry:
                     raise Unreachable(f"the registry {self._base} is not reachable for {what}: {error}") from None
                 print(f"the registry {self._base} is not reachable for {what}, trying again: {error}", flush=True)
             except Refused as error:
-                raise ContractError(f"the registry {self._base} refused {what}: {error}") from None
+                raise ConfigurationError(f"the registry {self._base} refused {what}: {error}") from None
             time.sleep(pause)
             pause = min(pause * 2, 5)
 

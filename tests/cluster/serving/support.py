@@ -11,7 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops import UPSTREAM_IMAGES, ModelImage, ModelRegistry, ModelService
-from tests.cluster.provider.harness import Stack
+from tests.cluster.provider.harness import Outcome, Stack
 from tests.cluster.support import REPOSITORY, exposure, kubectl, objects
 from tests.models import write_model
 
@@ -146,3 +146,8 @@ def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Prov
 def versions(pods: Sequence[Mapping[str, Any]]) -> set[str]:
     """The model versions that pods serve."""
     return {pod["metadata"]["labels"]["app.kubernetes.io/version"] for pod in pods}
+
+
+def released(outcome: Outcome) -> dict[str, list[str]]:
+    """What an operation changed, by resource name, without the watches: every release makes new ones."""
+    return {name: operations for name, operations in outcome.changed().items() if not name.endswith("-watch")}

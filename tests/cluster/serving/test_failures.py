@@ -40,8 +40,9 @@ def test_a_model_that_is_not_in_the_registry(serving: Serving, stack: Stack) -> 
     assert "container fetch failed (exit code 2)" in outcome.text and "nobody" in outcome.text, outcome.text
 
 
+@pytest.mark.long
 def test_a_registry_that_cannot_be_reached(serving: Serving, stack: Stack) -> None:
-    outcome = failed(serving, stack, 150, tracking_uri="http://nowhere.invalid:5000")
+    outcome = failed(serving, stack, 100, tracking_uri="http://nowhere.invalid:5000")
     assert "container fetch failed" in outcome.text and "nowhere.invalid" in outcome.text, outcome.text
 
 
@@ -53,29 +54,34 @@ def test_a_secret_that_is_missing_and_then_brought(serving: Serving, stack: Stac
     stack.up(serving.program(NAME, **SHAPE, tracking_secret="brought-late"))
 
 
+@pytest.mark.long
 def test_a_pod_that_fits_on_no_node(serving: Serving, stack: Stack) -> None:
     outcome = failed(serving, stack, 100, resources={"cpu": "500", "memory": "64Mi"})
     assert "Insufficient cpu" in outcome.text, outcome.text
 
 
+@pytest.mark.long
 def test_an_image_that_is_not_there(serving: Serving, stack: Stack) -> None:
     missing = f"{serving.image.partition('@')[0]}@sha256:{'0' * 64}"
     outcome = failed(serving, stack, 60, image=missing)
     assert "container serve: " in outcome.text and "not found" in outcome.text, outcome.text
 
 
+@pytest.mark.long
 def test_a_server_that_ends_at_once(serving: Serving, stack: Stack) -> None:
     command = ["python3", "-c", "import sys; sys.exit('no module named torch')"]
     outcome = failed(serving, stack, 90, serve_command=command)
     assert "container serve failed for the third time (exit code 1): no module named torch" in outcome.text
 
 
+@pytest.mark.long
 def test_a_server_that_never_gets_ready(serving: Serving, stack: Stack) -> None:
     command = ["python3", "-m", "http.server", "8080", "--directory", "/tmp"]
     outcome = failed(serving, stack, 90, serve_command=command, startup_timeout_seconds=10)
     assert "container serve" in outcome.text and "statuscode: 404" in outcome.text, outcome.text
 
 
+@pytest.mark.long
 def test_while_it_waits_it_says_what_for(serving: Serving, stack: Stack) -> None:
     fetch = ["python3", "-c", "import time; time.sleep(25); raise SystemExit('slow, and then nothing')"]
     outcome = failed(serving, stack, 120, fetch_command=fetch)
@@ -83,6 +89,7 @@ def test_while_it_waits_it_says_what_for(serving: Serving, stack: Stack) -> None
     assert "slow, and then nothing" in outcome.text
 
 
+@pytest.mark.long
 def test_without_the_watch_only_the_deadline_ends_it(serving: Serving, stack: Stack) -> None:
     """The control: what the provider alone sees of a model that isn't there."""
     changes = {"rollout": {"watch": False}, "startup_timeout_seconds": 10}

@@ -66,7 +66,7 @@ def test_the_watch_may_read_pods_and_tell_of_them_and_nothing_else() -> None:
 
 
 def test_only_the_own_fetcher_has_codes_that_are_final() -> None:
-    assert settings_of(serve(ARGS))["final_exit_codes"] == {"fetch": [2]}
+    assert settings_of(serve(ARGS))["final_exit_codes"] == {"fetch": [1, 2]}
     assert settings_of(serve({**ARGS, "fetch_command": ["fetch-it"]}))["final_exit_codes"] == {}
 
 
