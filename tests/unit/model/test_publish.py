@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from modelops_runtime.artifacts.manifest import Manifest
-from modelops_runtime.contract import Environment, FetchContract, PublishContract
+from modelops_runtime.contract import Environment, Exit, FetchContract, PublishContract
 from modelops_runtime.registry import outputs, records, runs
 from modelops_runtime.registry.fetch import fetch
 from modelops_runtime.registry.publish import main
@@ -140,7 +140,7 @@ def test_what_is_not_in_the_registry_is_named(mlflow_url: str, tmp_path: Path) -
             MLFLOW_TRACKING_URI=mlflow_url,
             MODELOPS_MODEL_DIR=tmp_path / "model",
         )
-        assert finished.returncode == 1
+        assert finished.returncode == Exit.CONFIGURATION
         assert finished.stderr.startswith(f"error: the registry {mlflow_url} refused {uri}: ")
         assert "not found" in finished.stderr
         assert finished.stderr.count("\n") == 1
