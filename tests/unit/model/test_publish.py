@@ -414,7 +414,7 @@ def test_a_folder_for_another_server_is_registered_and_that_is_said(publish: Pub
     (output / "model" / "model.json").rename(output / "model" / "adapter_config.json")
     finished = publish(MODELOPS_MODEL_NAME="adapter")
     assert finished.returncode == 0, finished.stderr
-    assert "has no model.json and is an adapter (adapter_config.json): modelops-fetch can't fetch it" in finished.stdout
+    assert "has no model.json and is an adapter (adapter_config.json): it is fetched whole" in finished.stdout
 
 
 @pytest.mark.parametrize(
