@@ -69,10 +69,11 @@ class Autoscaling(TypedDict):
     target_memory_percent: NotRequired[pulumi.Input[int]]
     """Target mean memory usage, in percent of the request. Default: none; 1 to 1000."""
     target_requests_per_second: NotRequired[pulumi.Input[float]]
-    """Target requests per second for each pod. Default: none; above 0. Needs an adapter that serves Prometheus metrics
-    to the autoscaler; without one, `pulumi up` fails and names the metric."""
+    """Target requests per second for each pod, by the server's `modelops_requests_total`. Default: none; above 0. Needs
+    an adapter that serves Prometheus metrics to the autoscaler; without one, `pulumi up` fails and names the metric."""
     target_latency_ms: NotRequired[pulumi.Input[float]]
-    """Target 99th percentile latency of a pod, in milliseconds. Default: none; above 0. Needs the adapter too."""
+    """Target 99th percentile latency of a pod, in milliseconds, by the server's `modelops_request_duration_seconds`.
+    Default: none; above 0. Needs the adapter too."""
     target_queue_length: NotRequired[pulumi.Input[float]]
     """Target number of requests waiting in each pod's engine. Default: none; above 0. Only with the `vllm` runtime;
     needs the adapter too."""
@@ -230,11 +231,13 @@ class ModelServiceArgs(TypedDict):
     """How long a pod may take to get ready, including the download of the model, in seconds. A release whose pods take
     longer fails, and the old pods keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
     drain_seconds: NotRequired[int]
-    """How long a terminating pod keeps answering, in seconds. Default 10; 1 to 600."""
+    """How long a terminating pod keeps answering, each time with `Connection: close`, in seconds. Default 10; 1 to
+    600. The server does it, told by `MODELOPS_DRAIN_SECONDS`."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
-    """Command, with arguments, that serves the model. Default: the image's own."""
+    """Command, with arguments, that serves the model. Default: the image's own. A preview says what the other arguments
+    need of a server of your own."""
     node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Labels that a node must have. Default: any node."""
     tolerations: NotRequired[Sequence[Toleration]]

@@ -1,0 +1,50 @@
+"""What ModelService's arguments need of the server. This project's has all of it; a server of a team's own may not."""
+
+from collections.abc import Mapping
+
+import pulumi
+
+from modelops.serving.args import ModelServiceArgs, is_vllm
+from modelops.serving.release import shadow
+from modelops.serving.release.args import Mirroring
+
+NEEDS: Mapping[str, str] = {
+    "drain_seconds": "answers for MODELOPS_DRAIN_SECONDS after SIGTERM, with `Connection: close`",
+    "smoke_test": "POST /api/predict",
+    "autoscaling.target_requests_per_second": "the metric modelops_requests_total",
+    "autoscaling.target_latency_ms": "the metric modelops_request_duration_seconds",
+    "canary.analysis": "the metrics modelops_requests_total, modelops_request_duration_seconds and"
+    " process_start_time_seconds",
+    "canary.analysis.max_prediction_drift": "the metric modelops_prediction_value, unless it is 0",
+    "shadow.mirroring": "copies of the requests, sent to MODELOPS_MIRROR_URL, unless it is `Gateway`",
+}
+"""By argument. docs/tutorial/bring-your-own.md says what is lost without each."""
+PAGE = "docs/tutorial/bring-your-own.md"
+
+
+def needs(args: ModelServiceArgs) -> dict[str, str]:
+    """Those of NEEDS that apply to these arguments."""
+    if is_vllm(args):
+        return {}
+    scaling, canary = args.get("autoscaling", {}), args.get("canary", {})
+    analysis = canary.get("analysis")
+    given = {
+        "drain_seconds": "drain_seconds" in args,
+        "smoke_test": "smoke_test" in args,
+        "autoscaling.target_requests_per_second": "target_requests_per_second" in scaling,
+        "autoscaling.target_latency_ms": "target_latency_ms" in scaling,
+        "canary.analysis": analysis is not None,
+        "canary.analysis.max_prediction_drift": analysis is not None and analysis.get("max_prediction_drift") != 0,
+        "shadow.mirroring": shadow.mirrored_by(args, Mirroring.SERVER),
+    }
+    return {argument: NEEDS[argument] for argument, applies in given.items() if applies}
+
+
+def say_needs(service: pulumi.Resource, args: ModelServiceArgs) -> None:
+    """Says in a preview what the server must have for the arguments that are given."""
+    found = needs(args)
+    if not found or not pulumi.runtime.is_dry_run():
+        return
+    whose = "the server that serve_command starts" if "serve_command" in args else "a server other than modelops-serve"
+    lines = [f"  {argument}: {need}" for argument, need in found.items()]
+    pulumi.log.info("\n".join([f"{whose} must have for these arguments ({PAGE}):", *lines]), service)
