@@ -56,7 +56,9 @@ def check_model(folder: Path) -> None:
                 f"the training left no {FILE_NAME} in its folder {folder.name}, which says how to serve the model:"
                 " modelops_runtime.write_model writes it, docs/model.md has its fields"
             )
-        print(f"the model has no {FILE_NAME} and is {kind}: it is fetched whole, for a server that knows it", flush=True)
+        print(
+            f"the model has no {FILE_NAME} and is {kind}: it is fetched whole, for a server that knows it", flush=True
+        )
         return
     try:
         manifest = Manifest.read(folder)

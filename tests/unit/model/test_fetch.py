@@ -206,9 +206,7 @@ def test_the_cache_keeps_a_model_that_mlflow_logged(mlflow_model: FakeRegistry, 
 
 
 @pytest.mark.parametrize("name", MLFLOW)
-def test_the_cache_s_copy_of_it_is_replaced_when_damaged(
-    mlflow_model: FakeRegistry, tmp_path: Path, name: str
-) -> None:
+def test_the_cache_s_copy_of_it_is_replaced_when_damaged(mlflow_model: FakeRegistry, tmp_path: Path, name: str) -> None:
     fetch(contract(mlflow_model, tmp_path / "first", cache_dir=tmp_path / "cache"))
     [entry] = (tmp_path / "cache").glob("model-*")
     (entry / name).unlink()
