@@ -36,10 +36,24 @@ class Runtime(Enum):
     """vLLM, for large language models on GPUs, with the OpenAI API."""
 
 
+class MetricNames(Enum):
+    """By which names a server exposes its requests and their durations."""
+
+    MODELOPS = "modelops"
+    """This library's own, `modelops_requests_total` and others."""
+    FASTAPI_INSTRUMENTATOR = "fastapi-instrumentator"
+    """Those of Prometheus FastAPI Instrumentator, `http_requests_total` and `http_request_duration_seconds`."""
+    OPENTELEMETRY = "opentelemetry"
+    """OpenTelemetry's for HTTP servers, `http_server_request_duration_seconds`. Its instrumentation for Python uses
+    them with `OTEL_SEMCONV_STABILITY_OPT_IN=http`."""
+
+
 if TYPE_CHECKING:
     AnyRuntime = Runtime | Literal["modelops", "vllm"]
+    AnyMetricNames = MetricNames | Literal["modelops", "fastapi-instrumentator", "opentelemetry"]
 else:  # Pulumi's schema has the enum alone.
     AnyRuntime = Runtime
+    AnyMetricNames = MetricNames
 
 
 class ScaleToZero(TypedDict):
@@ -238,6 +252,9 @@ class ModelServiceArgs(TypedDict):
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that serves the model. Default: the image's own. A preview says what the other arguments
     need of a server of your own."""
+    metric_names: NotRequired[AnyMetricNames]
+    """The names of the server's metrics. MonitoringStack's Prometheus renames others to `modelops` as it scrapes them,
+    so that dashboards, alerts, analysis and autoscaling know them. Not with the `vllm` runtime. Default `modelops`."""
     node_selector: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Labels that a node must have. Default: any node."""
     tolerations: NotRequired[Sequence[Toleration]]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pulumi
 
-from modelops.serving.args import ModelServiceArgs, is_vllm
+from modelops.serving.args import MetricNames, ModelServiceArgs, is_vllm
 from modelops.serving.release import shadow
 from modelops.serving.release.args import Mirroring
 
@@ -46,5 +46,7 @@ def say_needs(service: pulumi.Resource, args: ModelServiceArgs) -> None:
     if not found or not pulumi.runtime.is_dry_run():
         return
     whose = "the server that serve_command starts" if "serve_command" in args else "a server other than modelops-serve"
+    names = args.get("metric_names", MetricNames.MODELOPS)
+    called = "" if names is MetricNames.MODELOPS else f"; metrics as {names.value} calls them"
     lines = [f"  {argument}: {need}" for argument, need in found.items()]
-    pulumi.log.info("\n".join([f"{whose} must have for these arguments ({PAGE}):", *lines]), service)
+    pulumi.log.info("\n".join([f"{whose} must have for these arguments ({PAGE}{called}):", *lines]), service)

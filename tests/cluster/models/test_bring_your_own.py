@@ -1,9 +1,8 @@
 """docs/tutorial/bring-your-own.md, done as it says: a script, an image and a server that know nothing of this project.
 
-The tests are the tutorial's steps on one stack, in its order. Its first step, without a cluster, is in tests/unit/examples.
+The tests are its steps on one stack, in its order. tests/unit/examples has the first, which needs no cluster.
 """
 
-import importlib.util
 import json
 import re
 import shutil
@@ -17,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.cluster.examples import Example
 from tests.cluster.monitoring.panels import ask, queries
 from tests.cluster.support import REPOSITORY, eventually, kubectl, objects, platform_facts, post
 from tests.load import LoadResult, load
+from tests.server_metrics import RECORDED, analysis, autoscaler_queries
 
 pytestmark = [pytest.mark.models, pytest.mark.long]
 
 PAGE = (REPOSITORY / "docs" / "tutorial" / "bring-your-own.md").read_text()
-SERVING = REPOSITORY / "components" / "modelops" / "serving" / "assets"
 ROW = [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87]
 EMPTY_PANELS = {"Drift"}
 """What the tutorial says that the example's server does without."""
@@ -173,17 +171,7 @@ def test_going_back_builds_and_trains_nothing_and_loses_no_request(tutorial: Tut
     assert set(tutorial.trained()) <= trained
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "service:modelops_requests:rate5m > 0",
-        "service:modelops_errors:ratio_rate5m == 0",
-        "service:modelops_request_duration_seconds:p99_rate5m > 0",
-        "service:modelops_slo_slow:ratio_rate5m >= 0",
-        'track:modelops_requests:rate5m{track="stable"} > 0',
-        'sum(up{component="model-service"}) == 2',
-    ],
-)
+@pytest.mark.parametrize("expression", [*RECORDED, 'sum(up{component="model-service"}) == 2'])
 def test_what_the_alerts_read_is_there(tutorial: Tutorial, prometheus_url: str, expression: str) -> None:
     assert eventually(lambda: ask(prometheus_url, expression))
 
@@ -204,11 +192,7 @@ def test_every_panel_of_the_services_dashboard_has_data(tutorial: Tutorial, prom
 
 
 def test_the_analysis_of_a_canary_gets_its_figures(tutorial: Tutorial, prometheus_url: str) -> None:
-    spec = importlib.util.spec_from_file_location("analyst", SERVING / "analyst.py")
-    assert spec and spec.loader
-    analyst: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(analyst)
-    prometheus = analyst.Prometheus(prometheus_url, tutorial.namespace, "diabetes")
+    prometheus = analysis(prometheus_url, tutorial.namespace, "diabetes")
     figures = prometheus.track("stable", tutorial.outputs["model_uri"], 600)
     assert figures["requests"] > 0 and figures["error_percent"] == 0
     assert figures["p99_seconds"] > 0 and figures["restarts"] == 0
@@ -217,11 +201,6 @@ def test_the_analysis_of_a_canary_gets_its_figures(tutorial: Tutorial, prometheu
 
 
 def test_the_autoscaler_s_metrics_are_computed_from_it(tutorial: Tutorial, prometheus_url: str) -> None:
-    rules = yaml.safe_load((SERVING / "prometheus-adapter.yaml").read_text())["rules"]
-    own = {rule["name"]["as"]: rule["metricsQuery"] for rule in rules if "modelops_" in rule["name"]["as"]}
-    assert len(own) == 2
     with tutorial.load():
-        for metric, query in own.items():
-            labels = f'namespace="{tutorial.namespace}",pod=~".+"'
-            expression = query.replace("<<.LabelMatchers>>", labels).replace("<<.GroupBy>>", "pod")
-            assert eventually(lambda asked=expression: ask(prometheus_url, f"({asked}) > 0")), metric
+        for metric, query in autoscaler_queries(tutorial.namespace).items():
+            assert eventually(lambda asked=query: ask(prometheus_url, f"({asked}) > 0")), metric

@@ -148,6 +148,16 @@ def test_prometheus_finds_the_pods() -> None:
     assert template["annotations"]["prometheus.io/port"] == "8080"
 
 
+def test_prometheus_is_told_whose_names_the_servers_metrics_have() -> None:
+    label = "modelops.dev/metric-names"
+    own = serve({**ARGS, "metric_names": "opentelemetry"}).one("Deployment").inputs["spec"]
+    assert own["template"]["metadata"]["labels"][label] == "opentelemetry"
+    assert label not in own["selector"]["matchLabels"]
+    for args in (ARGS, {**ARGS, "metric_names": "modelops"}):
+        spec = serve(args).one("Deployment").inputs["spec"]
+        assert label not in spec["template"]["metadata"]["labels"], "pods of before are not replaced"
+
+
 def test_the_autoscaler_owns_the_replica_count() -> None:
     program = serve({**ARGS, "autoscaling": {"max_replicas": 4}})
     assert "replicas" not in program.one("Deployment").inputs["spec"]

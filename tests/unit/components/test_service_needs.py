@@ -59,6 +59,11 @@ def test_an_image_with_a_command_of_its_own_may_be_a_teams_too(monkeypatch: pyte
     assert text.startswith("a server other than modelops-serve must have for these arguments")
 
 
+def test_it_says_whose_names_the_metrics_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = said({**OWN, **GIVEN["canary.analysis"], "metric_names": "opentelemetry"}, monkeypatch)
+    assert f"({PAGE}; metrics as opentelemetry calls them):" in text
+
+
 def test_a_plan_without_such_arguments_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said({**OWN, "autoscaling": {"max_replicas": 3}}, monkeypatch) == ""
     assert said({**OWN, "canary": {"model_uri": NEW, "weight_percent": 50}}, monkeypatch) == ""
