@@ -46,7 +46,7 @@ def say_needs(service: pulumi.Resource, args: ModelServiceArgs) -> None:
     if not found or not pulumi.runtime.is_dry_run():
         return
     whose = "the server that serve_command starts" if "serve_command" in args else "a server other than modelops-serve"
-    names = args.get("metric_names", MetricNames.MODELOPS)
+    names = MetricNames(args.get("metric_names", MetricNames.MODELOPS))
     called = "" if names is MetricNames.MODELOPS else f"; metrics as {names.value} calls them"
     lines = [f"  {argument}: {need}" for argument, need in found.items()]
     pulumi.log.info("\n".join([f"{whose} must have for these arguments ({PAGE}{called}):", *lines]), service)

@@ -97,7 +97,7 @@ def serving_template(
     **fields: Any,
 ) -> core.PodTemplateSpecArgs:
     """What all serving pods have in common, whatever the runtime. `fields` are those of `pod_template`."""
-    names = args.get("metric_names", MetricNames.MODELOPS)
+    names = MetricNames(args.get("metric_names", MetricNames.MODELOPS))
     foreign = {} if names is MetricNames.MODELOPS else {METRIC_NAMES: names.value}
     return pod_template(
         {**identity.labels(version_of(args)), **foreign},
