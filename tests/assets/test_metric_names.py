@@ -76,6 +76,7 @@ LABELS = {
 class Scraped:
     """A Prometheus that has scraped a server after its requests."""
 
+    names: str
     url: str
 
     def ask(self, query: str) -> list[dict[str, Any]]:
@@ -164,7 +165,7 @@ def scraped(
         # A first request of each kind, so that the counters are there before they rise.
         for path in ("predict", "fail"):
             post(f"{server}/api/{path}")
-        found = Scraped(url)
+        found = Scraped(request.param, url)
         found.eventually('modelops_requests_total{path="/api/fail"}')
         for path, times in (("predict", PREDICTIONS), ("fail", FAILURES)):
             for _ in range(times):
@@ -203,6 +204,10 @@ def test_the_autoscaler_gets_its_figures(scraped: Scraped, metric: str) -> None:
 
 def test_probes_keep_their_path_so_that_they_count_as_none(scraped: Scraped) -> None:
     assert scraped.ask('modelops_requests_total{path="/healthz/ready"}')
+
+
+def test_requests_in_flight_are_counted_where_the_library_does(scraped: Scraped) -> None:
+    assert bool(scraped.ask("modelops_in_flight")) is (scraped.names == "opentelemetry")
 
 
 def test_no_series_says_whose_names_it_had(scraped: Scraped) -> None:

@@ -50,7 +50,9 @@ class Tutorial:
     @contextmanager
     def load(self) -> Iterator[LoadResult]:
         """Clients of which half keep their connections."""
-        with load(self.outputs["predict_url"], callers=4, kept=2, inputs=ROW[:1], others=ROW[1:]) as result:
+        with load(
+            self.outputs["predict_url"], callers=4, kept=2, pause_seconds=0.05, inputs=ROW[:1], others=ROW[1:]
+        ) as result:
             yield result
 
     def release(self, alpha: str) -> tuple[LoadResult, float]:

@@ -1,11 +1,13 @@
 """ModelService: one version behind one address."""
 
+import re
 from typing import Any, cast
 
 import pulumi
 import pytest
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, ModelService, ModelServiceArgs
+from modelops.core.assets import asset
 from modelops.kubernetes.runtime import runtime_command
 from modelops.serving.track import Track, deploy
 from tests.unit.components.harness import (
@@ -150,6 +152,8 @@ def test_prometheus_finds_the_pods() -> None:
 
 def test_prometheus_is_told_whose_names_the_servers_metrics_have() -> None:
     label = "modelops.dev/metric-names"
+    read = f"__meta_kubernetes_pod_label_{re.sub('[^a-z]', '_', label)}"  # as Prometheus spells it
+    assert f"[{read}]" in asset("monitoring/assets/prometheus/prometheus.yml")
     own = serve({**ARGS, "metric_names": "opentelemetry"}).one("Deployment").inputs["spec"]
     assert own["template"]["metadata"]["labels"][label] == "opentelemetry"
     assert label not in own["selector"]["matchLabels"]
