@@ -47,6 +47,9 @@ class Example:
         self.configure(**config)
         self.pulumi("up", "--yes", "--skip-preview")
         self.pulumi("preview", "--expect-no-changes")
+        return self.outputs()
+
+    def outputs(self) -> dict[str, Any]:
         return dict(json.loads(self.pulumi("stack", "output", "--json")))
 
     def configure(self, **config: str) -> None:

@@ -57,11 +57,13 @@ class Tutorial:
 
     def release(self, alpha: str) -> tuple[LoadResult, float]:
         """Releases a version under load; also how long that took, in seconds."""
-        started = time.monotonic()
+        self.example.configure(alpha=alpha)
         with self.load() as result:
-            self.outputs = self.example.up(alpha=alpha)
+            started = time.monotonic()
+            self.example.pulumi("up", "--yes", "--skip-preview")
             took = time.monotonic() - started
             eventually(lambda: len(self.pods(leaving=True)) == 2)
+        self.outputs = self.example.outputs()
         self.answers[alpha] = self.predicted()
         return result, took
 
