@@ -9,14 +9,14 @@ from modelops.serving.release import shadow
 from modelops.serving.release.args import Mirroring
 
 NEEDS: Mapping[str, str] = {
-    "drain_seconds": "answers for MODELOPS_DRAIN_SECONDS after SIGTERM, with `Connection: close`",
-    "smoke_test": "POST /api/predict",
-    "autoscaling.target_requests_per_second": "the metric modelops_requests_total",
-    "autoscaling.target_latency_ms": "the metric modelops_request_duration_seconds",
-    "canary.analysis": "the metrics modelops_requests_total, modelops_request_duration_seconds and"
+    "drain_seconds": "answer for MODELOPS_DRAIN_SECONDS after SIGTERM, with `Connection: close`",
+    "smoke_test": "answer POST /api/predict",
+    "autoscaling.target_requests_per_second": "expose modelops_requests_total",
+    "autoscaling.target_latency_ms": "expose modelops_request_duration_seconds",
+    "canary.analysis": "expose modelops_requests_total, modelops_request_duration_seconds and"
     " process_start_time_seconds",
-    "canary.analysis.max_prediction_drift": "the metric modelops_prediction_value, unless it is 0",
-    "shadow.mirroring": "copies of the requests, sent to MODELOPS_MIRROR_URL, unless it is `Gateway`",
+    "canary.analysis.max_prediction_drift": "expose modelops_prediction_value, unless it is 0",
+    "shadow.mirroring": "send copies of the requests to MODELOPS_MIRROR_URL, unless it is `Gateway`",
 }
 """By argument. docs/tutorial/bring-your-own.md says what is lost without each."""
 PAGE = "docs/tutorial/bring-your-own.md"
@@ -29,7 +29,8 @@ def needs(args: ModelServiceArgs) -> dict[str, str]:
     scaling, canary = args.get("autoscaling", {}), args.get("canary", {})
     analysis = canary.get("analysis")
     given = {
-        "drain_seconds": "drain_seconds" in args,
+        # Every server drains; only of one that is surely a team's own is it worth a word.
+        "drain_seconds": "drain_seconds" in args and "serve_command" in args,
         "smoke_test": "smoke_test" in args,
         "autoscaling.target_requests_per_second": "target_requests_per_second" in scaling,
         "autoscaling.target_latency_ms": "target_latency_ms" in scaling,
@@ -41,7 +42,7 @@ def needs(args: ModelServiceArgs) -> dict[str, str]:
 
 
 def say_needs(service: pulumi.Resource, args: ModelServiceArgs) -> None:
-    """Says in a preview what the server must have for the arguments that are given."""
+    """Says in a preview what the server must do for the arguments that are given."""
     found = needs(args)
     if not found or not pulumi.runtime.is_dry_run():
         return
@@ -49,4 +50,4 @@ def say_needs(service: pulumi.Resource, args: ModelServiceArgs) -> None:
     names = MetricNames(args.get("metric_names", MetricNames.MODELOPS))
     called = "" if names is MetricNames.MODELOPS else f"; metrics as {names.value} calls them"
     lines = [f"  {argument}: {need}" for argument, need in found.items()]
-    pulumi.log.info("\n".join([f"{whose} must have for these arguments ({PAGE}{called}):", *lines]), service)
+    pulumi.log.info("\n".join([f"for these arguments {whose} must ({PAGE}{called}):", *lines]), service)

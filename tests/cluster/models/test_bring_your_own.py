@@ -142,7 +142,7 @@ def test_a_plan_names_what_an_argument_needs_of_the_server(tutorial: Tutorial) -
         said = tutorial.example.pulumi("preview")
     finally:
         program.write_text(text)
-    assert "autoscaling.target_latency_ms: the metric modelops_request_duration_seconds" in said
+    assert "autoscaling.target_latency_ms: expose modelops_request_duration_seconds" in said
 
 
 def test_a_second_version_goes_out_without_a_lost_request(tutorial: Tutorial, figure: Figure) -> None:

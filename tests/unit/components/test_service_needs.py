@@ -50,13 +50,13 @@ def test_every_argument_is_tried() -> None:
 @pytest.mark.parametrize("argument", NEEDS)
 def test_a_preview_names_what_an_argument_needs(argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = said({**OWN, **GIVEN[argument]}, monkeypatch)
-    assert text.startswith(f"the server that serve_command starts must have for these arguments ({PAGE}):\n")
+    assert text.startswith(f"for these arguments the server that serve_command starts must ({PAGE}):\n")
     assert f"  {argument}: {NEEDS[argument]}" in text.splitlines()
 
 
 def test_an_image_with_a_command_of_its_own_may_be_a_teams_too(monkeypatch: pytest.MonkeyPatch) -> None:
     text = said({**ARGS, **GIVEN["canary.analysis"]}, monkeypatch)
-    assert text.startswith("a server other than modelops-serve must have for these arguments")
+    assert text.startswith("for these arguments a server other than modelops-serve must")
 
 
 def test_it_says_whose_names_the_metrics_have(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +67,10 @@ def test_it_says_whose_names_the_metrics_have(monkeypatch: pytest.MonkeyPatch) -
 def test_a_plan_without_such_arguments_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said({**OWN, "autoscaling": {"max_replicas": 3}}, monkeypatch) == ""
     assert said({**OWN, "canary": {"model_uri": NEW, "weight_percent": 50}}, monkeypatch) == ""
+
+
+def test_a_longer_drain_of_the_image_s_own_server_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert said({**ARGS, **GIVEN["drain_seconds"]}, monkeypatch) == ""
 
 
 def test_an_update_does_not_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
