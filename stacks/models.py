@@ -278,6 +278,7 @@ class ServiceSettings(Model):
     """Image with Python for the library's own programs in the service. Default: Python's own image."""
     fetch_command: list[str] | None = Field(default=None, min_length=1)
     serve_command: list[str] | None = Field(default=None, min_length=1)
+    metric_names: Literal["modelops", "fastapi-instrumentator", "opentelemetry"] | None = None
     image_pull_secret: Host | None = None
     node_selector: dict[str, str] | None = None
     tolerations: list[TolerationSettings] | None = None

@@ -61,17 +61,27 @@ class LoadResult:
 class Client:
     """Sends requests to one service, over a keep-alive connection or a new one each time."""
 
-    def __init__(self, url: str, result: LoadResult, *, keeps: bool = False, host: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        result: LoadResult,
+        *,
+        keeps: bool = False,
+        host: str | None = None,
+        others: Sequence[float] = (),
+    ) -> None:
+        """`others` are a row's values beside the one that a request is sent for."""
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
-        self._path, self._result, self._keeps = parts.path, result, keeps
+        self._path, self._result, self._keeps, self._others = parts.path, result, keeps, others
         self._headers = {"Content-Type": "application/json", **({"Host": host} if host else {})}
 
     def send(self, value: float) -> None:
         """One request."""
         kind, status = "kept" if self._keeps else "new", None
         try:
-            self._connection.request("POST", self._path, json.dumps({"inputs": [[value]]}), self._headers)
+            body = json.dumps({"inputs": [[value, *self._others]]})
+            self._connection.request("POST", self._path, body, self._headers)
             answer = self._connection.getresponse()
             content = answer.read()
             status = answer.status
@@ -95,12 +105,13 @@ def load(
     pause_seconds: float = 0.02,
     inputs: Sequence[float] = (0.5,),
     host: str | None = None,
+    others: Sequence[float] = (),
 ) -> Iterator[LoadResult]:
     """Clients that send requests while the block runs; `kept` of them keep their connections alive."""
     result, stop = LoadResult(), threading.Event()
 
     def send_until_stopped(number: int) -> None:
-        client, values = Client(url, result, keeps=number < kept, host=host), itertools.cycle(inputs)
+        client, values = Client(url, result, keeps=number < kept, host=host, others=others), itertools.cycle(inputs)
         while not stop.wait(pause_seconds):
             client.send(next(values))
 

@@ -57,6 +57,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "modelops.serving.args": (
         "Autoscaling",
         "GatewayListener",
+        "MetricNames",
         "ModelServiceArgs",
         "Rollout",
         "Route",

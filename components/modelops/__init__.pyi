@@ -33,6 +33,7 @@ from modelops.registry.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.serving.args import (
     Autoscaling,
     GatewayListener,
+    MetricNames,
     ModelServiceArgs,
     Rollout,
     Route,
@@ -92,6 +93,7 @@ __all__ = [
     "GrafanaSidecar",
     "ImageBuilder",
     "LogstashPart",
+    "MetricNames",
     "Mirroring",
     "ModelCache",
     "ModelImage",

@@ -26,3 +26,10 @@ def promtool(request: pytest.FixtureRequest) -> Promtool:
         return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def prometheus(promtool: Promtool) -> Path:
+    """Prometheus itself, an installed one or the platform's."""
+    named = shutil.which("prometheus")
+    return Path(named) if named else toolchain.build("prometheus") / "prometheus"

@@ -23,6 +23,7 @@ CONFIG = {
     "claim": "raw",
     "example": "tabular",
     "prepare_image": IMAGE,
+    "repository": "registry.example.com/team/diabetes",
     "standby": "models:/linear@run-ba9876543210",
 }
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/__main__.py"))
@@ -30,7 +31,7 @@ NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/__main__.py"))
 
 def test_the_readme_names_every_example() -> None:
     text = (EXAMPLES / "README.md").read_text()
-    assert len(NAMES) == 6 and all(f"| `{name}` |" in text for name in NAMES)
+    assert len(NAMES) == 7 and all(f"| `{name}` |" in text for name in NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,6 +46,7 @@ def test_the_readme_lists_what_an_example_must_be_given(name: str) -> None:
 def test_an_example_composes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert yaml.safe_load((EXAMPLES / name / "Pulumi.yaml").read_text())["name"] == name
     pulumi.runtime.set_all_config({f"modelops:{key}": value for key, value in CONFIG.items()})
+    monkeypatch.chdir(EXAMPLES / name)
     exported: dict[str, object] = {}
     monkeypatch.setattr(pulumi, "export", exported.__setitem__)
     made = run(lambda: runpy.run_path(str(EXAMPLES / name)) and None)

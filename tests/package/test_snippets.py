@@ -36,9 +36,18 @@ PAGES = sorted(
 ELSEWHERE = {
     "model.md": "tests/unit/model/test_write_model.py",
     "README.md": "tests/package/test_readme.py",
+    "bring-your-own.md": "tests/unit/examples/test_bring_your_own.py",
 }
 """Pages whose Python another test runs."""
 RUN_BY = {
+    "cd examples/bring-your-own": "tests/unit/examples/test_bring_your_own.py",
+    "python3 -m venv .venv": "tests/unit/examples/test_bring_your_own.py",
+    ".venv/bin/pip install -r": "tests/unit/examples/test_bring_your_own.py",
+    ".venv/bin/python train.py": "tests/unit/examples/test_bring_your_own.py",
+    "MODELOPS_MODEL_DIR=output/model": "tests/unit/examples/test_bring_your_own.py",
+    '.venv/bin/pip install "modelops-pulumi': "tests/cluster/examples.py",
+    "kubectl create namespace": "tests/cluster/models/test_bring_your_own.py",
+    "kubectl port-forward": "tests/cluster/models/test_bring_your_own.py",
     "curl": "tests/cluster/test_dev_stack.py",
     "kubectl get configmap": "tests/cluster/serving/canary_support.py",
     "kubectl -n NS create job": "tests/cluster/training/test_registry_production.py",
@@ -97,7 +106,7 @@ def commands(text: str) -> Iterator[str]:
 
 def test_there_are_snippets_and_their_languages_are_known() -> None:
     assert len(ALL) > 40
-    assert {snippet.language for snippet in ALL} == {"", "json", "python", "yaml"}
+    assert {snippet.language for snippet in ALL} == {"", "dockerfile", "json", "python", "yaml"}
 
 
 @of("python")

@@ -21,6 +21,7 @@ _REASONS = {
     "framework": _RULES,
     "gpu_resource": "it names a limit of the container, and names must be known in the plan",
     "live": "it decides which objects change",
+    "metric_names": "it decides the pods' labels",
     "mirroring": _OBJECTS,
     "nodes": _OBJECTS,
     "processes_per_worker": _RULES,

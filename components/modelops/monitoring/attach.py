@@ -82,17 +82,25 @@ def _monitor(
         {
             "namespaceSelector": {"matchNames": list(namespaces)} if namespaces else {"any": True},
             "selector": {"matchLabels": {"app.kubernetes.io/part-of": "modelops"}},
-            "podMetricsEndpoints": [{"relabelings": relabelings()}],
+            "podMetricsEndpoints": [{"relabelings": relabelings(), "metricRelabelings": metric_relabelings()}],
         },
     )
 
 
 def relabelings() -> list[dict[str, Any]]:
     """The scrape job's relabelling in the operator's spelling, so that rules and dashboards find the same labels."""
+    return [*_of_the_job("relabel_configs"), {"targetLabel": "job", "replacement": "modelops"}]
+
+
+def metric_relabelings() -> list[dict[str, Any]]:
+    """The scrape job's renaming of other servers' metrics, in the operator's spelling."""
+    return _of_the_job("metric_relabel_configs")
+
+
+def _of_the_job(rules: str) -> list[dict[str, Any]]:
     config = yaml.safe_load(asset("monitoring/assets/prometheus/prometheus.yml"))
     job = next(job for job in config["scrape_configs"] if job["job_name"] == "modelops")
-    rules = [{_OPERATOR_KEYS.get(key, key): value for key, value in rule.items()} for rule in job["relabel_configs"]]
-    return [*rules, {"targetLabel": "job", "replacement": "modelops"}]
+    return [{_OPERATOR_KEYS.get(key, key): value for key, value in rule.items()} for rule in job[rules]]
 
 
 def _dashboards(scope: Scope, sidecar: GrafanaSidecar, opts: pulumi.ResourceOptions, *, operated: bool) -> None:

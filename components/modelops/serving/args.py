@@ -40,10 +40,24 @@ class Runtime(Enum):
     """vLLM, for large language models on GPUs, with the OpenAI API."""
 
 
+class MetricNames(Enum):
+    """By which names a server exposes its requests and their durations."""
+
+    MODELOPS = "modelops"
+    """This library's own, `modelops_requests_total` and others."""
+    FASTAPI_INSTRUMENTATOR = "fastapi-instrumentator"
+    """Those of Prometheus FastAPI Instrumentator, `http_requests_total` and `http_request_duration_seconds`."""
+    OPENTELEMETRY = "opentelemetry"
+    """OpenTelemetry's for HTTP servers, `http_server_request_duration_seconds`. Its instrumentation for Python uses
+    them with `OTEL_SEMCONV_STABILITY_OPT_IN=http`."""
+
+
 if TYPE_CHECKING:
     AnyRuntime = Runtime | Literal["modelops", "vllm"]
+    AnyMetricNames = MetricNames | Literal["modelops", "fastapi-instrumentator", "opentelemetry"]
 else:  # Pulumi's schema has the enum alone.
     AnyRuntime = Runtime
+    AnyMetricNames = MetricNames
 
 
 class ScaleToZero(TypedDict):
@@ -73,10 +87,11 @@ class Autoscaling(TypedDict):
     target_memory_percent: NotRequired[pulumi.Input[int]]
     """Target mean memory usage, in percent of the request. Default: none; 1 to 1000."""
     target_requests_per_second: NotRequired[pulumi.Input[float]]
-    """Target requests per second for each pod. Default: none; above 0. Needs an adapter that serves Prometheus metrics
-    to the autoscaler; without one, `pulumi up` fails and names the metric."""
+    """Target requests per second for each pod, by the server's `modelops_requests_total`. Default: none; above 0. Needs
+    an adapter that serves Prometheus metrics to the autoscaler; without one, `pulumi up` fails and names the metric."""
     target_latency_ms: NotRequired[pulumi.Input[float]]
-    """Target 99th percentile latency of a pod, in milliseconds. Default: none; above 0. Needs the adapter too."""
+    """Target 99th percentile latency of a pod, in milliseconds, by the server's `modelops_request_duration_seconds`.
+    Default: none; above 0. Needs the adapter too."""
     target_queue_length: NotRequired[pulumi.Input[float]]
     """Target number of requests waiting in each pod's engine. Default: none; above 0. Only with the `vllm` runtime;
     needs the adapter too."""
@@ -234,11 +249,16 @@ class ModelServiceArgs(TypedDict):
     """How long a pod may take to get ready, including the download of the model, in seconds. A release whose pods take
     longer fails, and the old pods keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
     drain_seconds: NotRequired[pulumi.Input[int]]
-    """How long a terminating pod keeps answering, in seconds. Default 10; 1 to 600."""
+    """How long a terminating pod keeps answering, each time with `Connection: close`, in seconds. Default 10; 1 to
+    600. The server does it, told by `MODELOPS_DRAIN_SECONDS`."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
-    """Command, with arguments, that serves the model. Default: the image's own."""
+    """Command, with arguments, that serves the model. Default: the image's own. A preview says what the other arguments
+    need of a server of your own."""
+    metric_names: NotRequired[AnyMetricNames]
+    """The names of the server's metrics. MonitoringStack's Prometheus renames others to `modelops` as it scrapes them,
+    so that dashboards, alerts, analysis and autoscaling know them. Not with the `vllm` runtime. Default `modelops`."""
     node_selector: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
     """Labels that a node must have. Default: any node."""
     tolerations: NotRequired[pulumi.Input[Sequence[pulumi.Input[Toleration]]]]

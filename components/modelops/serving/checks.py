@@ -30,6 +30,7 @@ _MODELOPS_ONLY = (
     "smoke_test",
     "fetch_command",
     "serve_command",
+    "metric_names",
 )
 _POD_TARGETS = ("target_requests_per_second", "target_latency_ms", "target_queue_length")
 

@@ -33,6 +33,7 @@ from modelops.serving.args import (
     nodes,
 )
 from modelops.serving.checks import checked
+from modelops.serving.needs import say_needs
 from modelops.serving.pod import NAME, PORT
 from modelops.serving.release.tracks import Release, deploy_standby, deploy_tracks
 from modelops.serving.routing import make_route, make_service
@@ -64,6 +65,7 @@ class ModelService(pulumi.ComponentResource):
     def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:ModelService", name, None, opts)
+        say_needs(self, args)
         name = objects_name(name, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
         metadata = k8s.meta.v1.ObjectMetaArgs(

@@ -24,7 +24,7 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
-from modelops.serving.args import ModelServiceArgs, drain_seconds, runtime_image, startup_seconds
+from modelops.serving.args import MetricNames, ModelServiceArgs, drain_seconds, runtime_image, startup_seconds
 
 NAME = "model-service"
 PORT = 8080
@@ -34,6 +34,8 @@ ENDPOINT_SECONDS = 5
 TRACK = "modelops.dev/track"
 """Pod label: the track that the pod belongs to."""
 STABLE = "stable"
+METRIC_NAMES = "modelops.dev/metric-names"
+"""Pod label: whose names the server's metrics have, where they aren't this library's."""
 LIVE = "modelops.dev/live"
 """Label of the pods behind the service's own address."""
 CACHE = "/modelops/cache"
@@ -96,8 +98,10 @@ def serving_template(
     **fields: Any,
 ) -> core.PodTemplateSpecArgs:
     """What all serving pods have in common, whatever the runtime. `fields` are those of `pod_template`."""
+    names = MetricNames(args.get("metric_names", MetricNames.MODELOPS))
+    foreign = {} if names is MetricNames.MODELOPS else {METRIC_NAMES: names.value}
     return pod_template(
-        identity.labels(version_of(args)),
+        {**identity.labels(version_of(args)), **foreign},
         identity.account,
         containers,
         args,

@@ -16,6 +16,12 @@ from typing import Any
 from modelops_runtime.contract import ContractError, is_number
 
 FILE_NAME = "model.json"
+FOREIGN = {
+    "MLmodel": "an MLflow model",
+    "adapter_config.json": "an adapter",
+    "config.json": "a Transformers model",
+}
+"""Files by which other servers know a folder that has no manifest."""
 DTYPES = ("float32", "float64", "int32", "int64")
 MIXED = "object"
 """Element type, as NumPy has it, of inputs some columns of which are text: `preprocessing.json` says which."""
@@ -164,13 +170,18 @@ class Manifest:
     def verify(self, directory: Path, name: str) -> None:
         """Raises ContractError when a file is missing or has another digest than the manifest says."""
         try:
-            with (directory / name).open("rb") as content:
-                got = hashlib.file_digest(content, "sha256").hexdigest()
+            got = digest(directory / name)
         except OSError as error:
             raise ContractError(f"{name}, which {FILE_NAME} names, can't be read: {error.strerror}") from error
         expected = self.sha256.get(name)
         if expected not in (None, got):
             raise ContractError(f"{name} is damaged: its SHA-256 is {got}, the manifest says {expected}")
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file's content. Raises OSError."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _problems(content: object) -> list[str]:

@@ -5,16 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelops_runtime.artifacts.manifest import FILE_NAME, Manifest
+from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest
 from modelops_runtime.artifacts.results import flat
 from modelops_runtime.contract import ConfigurationError, ContractError, TrainingContract, is_number
 
-FOREIGN = {
-    "MLmodel": "an MLflow model",
-    "adapter_config.json": "an adapter",
-    "config.json": "a Transformers model",
-}
-"""Files by which other servers know a folder that has no manifest."""
 LOADED_BYTES = 200 * 2**20
 """Of the largest model that is loaded to check it: the publishing container has 1 GiB of memory."""
 
@@ -62,7 +56,9 @@ def check_model(folder: Path) -> None:
                 f"the training left no {FILE_NAME} in its folder {folder.name}, which says how to serve the model:"
                 " modelops_runtime.write_model writes it, docs/model.md has its fields"
             )
-        print(f"the model has no {FILE_NAME} and is {kind}: modelops-fetch can't fetch it", flush=True)
+        print(
+            f"the model has no {FILE_NAME} and is {kind}: it is fetched whole, for a server that knows it", flush=True
+        )
         return
     try:
         manifest = Manifest.read(folder)

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from modelops_runtime.artifacts import manifest
 from modelops_runtime.contract import ContractError, Environment, FetchContract, TransferContract
 from modelops_runtime.registry import gate, records
 from modelops_runtime.registry.client import Registry
@@ -133,21 +132,21 @@ def _version(registry: Registry, answer: dict[str, Any], what: str) -> Version:
 
 
 def _download(source: Registry, version: Version, settings: FetchContract) -> list[str]:
-    """Every file of the version, in the order to upload them: the manifest comes last.
+    """Every file of the version, in the order to upload them: the one by which a server knows it comes last.
 
     What serves is checked against the manifest. The rest is what training left beside it, such as the framework's own
     form of the model.
     """
     folder, uri = settings.model_dir, source.artifact_uri(version.name, None, version.number)
     folder.mkdir(parents=True, exist_ok=True)
-    described = download(source, uri, folder, settings)
-    beside = [file for file in source.files(uri, deep=True) if file.name not in (*described.files, manifest.FILE_NAME)]
+    needed = download(source, uri, folder, settings).files
+    beside = [file for file in source.files(uri, deep=True) if file.name not in needed]
     for file in beside:
         if file.size > settings.max_bytes:
             raise ContractError(f"{settings.model_uri}: {file.name} has {file.size} bytes, over {settings.max_bytes}")
         (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
         source.download(file, folder / file.name)
-    return [*(file.name for file in beside), *described.files, manifest.FILE_NAME]
+    return [*(file.name for file in beside), *needed]
 
 
 def _run(target: Registry, settings: TransferContract, version: Version) -> dict[str, Any]:

@@ -43,7 +43,13 @@ def test_the_monitor_labels_pods_as_our_own_scrape_does() -> None:
     (endpoint,) = spec["podMetricsEndpoints"]
     labels = {rule.get("targetLabel") for rule in endpoint["relabelings"]}
     assert {"namespace", "pod", "node", "component", "service", "version", "track", "job"} <= labels
-    assert not any("_" in key for rule in endpoint["relabelings"] for key in rule)
+    renamed = {rule.get("replacement") for rule in endpoint["metricRelabelings"]}
+    assert "modelops_requests_total" in renamed and endpoint["metricRelabelings"][-1] == {
+        "action": "labeldrop",
+        "regex": "metric_names",
+    }
+    rules = [*endpoint["relabelings"], *endpoint["metricRelabelings"]]
+    assert not any("_" in key for rule in rules for key in rule)
 
 
 def test_watched_namespaces_are_the_monitors() -> None:

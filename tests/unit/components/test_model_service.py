@@ -1,11 +1,13 @@
 """ModelService: one version behind one address."""
 
+import re
 from typing import Any, cast
 
 import pulumi
 import pytest
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, ModelService, ModelServiceArgs
+from modelops.core.assets import asset
 from modelops.kubernetes.runtime import runtime_command
 from modelops.serving.track import Track, deploy
 from tests.unit.components.harness import (
@@ -146,6 +148,18 @@ def test_prometheus_finds_the_pods() -> None:
     template = serve(ARGS).one("Deployment").inputs["spec"]["template"]["metadata"]
     assert template["labels"]["app.kubernetes.io/part-of"] == "modelops"
     assert template["annotations"]["prometheus.io/port"] == "8080"
+
+
+def test_prometheus_is_told_whose_names_the_servers_metrics_have() -> None:
+    label = "modelops.dev/metric-names"
+    read = f"__meta_kubernetes_pod_label_{re.sub('[^a-z]', '_', label)}"  # as Prometheus spells it
+    assert f"[{read}]" in asset("monitoring/assets/prometheus/prometheus.yml")
+    own = serve({**ARGS, "metric_names": "opentelemetry"}).one("Deployment").inputs["spec"]
+    assert own["template"]["metadata"]["labels"][label] == "opentelemetry"
+    assert label not in own["selector"]["matchLabels"]
+    for args in (ARGS, {**ARGS, "metric_names": "modelops"}):
+        spec = serve(args).one("Deployment").inputs["spec"]
+        assert label not in spec["template"]["metadata"]["labels"], "pods of before are not replaced"
 
 
 def test_the_autoscaler_owns_the_replica_count() -> None:

@@ -49,8 +49,8 @@ class FakeRegistry:
             assert query == {"name": "line", "version": "3"}
             return 200, json.dumps({"artifact_uri": self.artifact_uri}).encode()
         if parts.path == ARTIFACTS:
-            assert query == {"path": "1/abc/artifacts/model"}
-            files = [{"path": f.name, "is_dir": False, "file_size": f.stat().st_size} for f in self.model_dir.iterdir()]
+            folder = self.model_dir / query["path"].removeprefix("1/abc/artifacts/model").lstrip("/")
+            files = [{"path": f.name, "is_dir": f.is_dir(), "file_size": f.stat().st_size} for f in folder.iterdir()]
             return 200, json.dumps({"files": files}).encode()
         return 200, (self.model_dir / name.removeprefix("1/abc/artifacts/model/")).read_bytes()
 
@@ -171,9 +171,67 @@ def test_files_that_the_server_does_not_pass_on(registry: FakeRegistry, tmp_path
 
 
 def test_a_version_without_a_manifest(registry: FakeRegistry, tmp_path: Path) -> None:
-    listing = {"files": [{"path": "MLmodel", "is_dir": False, "file_size": 3}]}
+    listing = {"files": [{"path": "model.pkl", "is_dir": False, "file_size": 3}]}
     registry.replies[ARTIFACTS] = lambda: (200, json.dumps(listing).encode())
-    assert fails(registry, tmp_path) == "models:/line@run-1 has no model.json; it has MLmodel"
+    assert fails(registry, tmp_path) == "models:/line@run-1 has no model.json; it has model.pkl"
+
+
+MLFLOW = {"MLmodel": "flavors: {}", "code/team/steps.py": "steps = []", "model.pkl": "forest"}
+"""An MLflow model, with a folder in it."""
+
+
+@pytest.fixture
+def mlflow_model(registry: FakeRegistry, tmp_path: Path) -> FakeRegistry:
+    registry.model_dir = tmp_path / "logged"
+    for name, content in MLFLOW.items():
+        (registry.model_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (registry.model_dir / name).write_text(content)
+    return registry
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_model_that_mlflow_logged_is_fetched_whole(mlflow_model: FakeRegistry, tmp_path: Path) -> None:
+    assert fetch(contract(mlflow_model, tmp_path / "pod")).name == "an MLflow model"
+    assert contents(tmp_path / "pod") == MLFLOW
+
+
+def test_the_cache_keeps_a_model_that_mlflow_logged(mlflow_model: FakeRegistry, tmp_path: Path) -> None:
+    for pod in ("first", "second"):
+        fetch(contract(mlflow_model, tmp_path / pod, cache_dir=tmp_path / "cache"))
+        assert contents(tmp_path / pod) == MLFLOW
+    assert len(downloads(mlflow_model)) == len(MLFLOW)
+
+
+@pytest.mark.parametrize("name", MLFLOW)
+def test_the_cache_s_copy_of_it_is_replaced_when_damaged(mlflow_model: FakeRegistry, tmp_path: Path, name: str) -> None:
+    fetch(contract(mlflow_model, tmp_path / "first", cache_dir=tmp_path / "cache"))
+    [entry] = (tmp_path / "cache").glob("model-*")
+    (entry / name).unlink()
+    fetch(contract(mlflow_model, tmp_path / "second", cache_dir=tmp_path / "cache"))
+    (entry / name).write_text("damaged")
+    fetch(contract(mlflow_model, tmp_path / "third", cache_dir=tmp_path / "cache"))
+    assert contents(tmp_path / "third") == MLFLOW
+
+
+def test_a_file_cut_short_leaves_nothing_of_a_model_that_mlflow_logged(
+    mlflow_model: FakeRegistry, tmp_path: Path
+) -> None:
+    mlflow_model.replies[f"{DOWNLOADS}model.pkl"] = lambda: (200, b"for")
+    assert "model.pkl: 3 bytes came, the registry lists 6" in fails(mlflow_model, tmp_path / "pod")
+
+
+def test_no_file_comes_to_lie_outside_the_folder(mlflow_model: FakeRegistry, tmp_path: Path) -> None:
+    files = [{"path": name, "is_dir": False, "file_size": 1} for name in ("MLmodel", "../outside")]
+    mlflow_model.replies[ARTIFACTS] = lambda: (200, json.dumps({"files": files}).encode())
+    assert "../outside is not a path inside the model's folder" in fails(mlflow_model, tmp_path / "pod")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_model_that_mlflow_logged_is_bounded_too(mlflow_model: FakeRegistry, tmp_path: Path) -> None:
+    assert "at most 5 are allowed" in fails(mlflow_model, tmp_path / "pod", max_bytes=5)
 
 
 def test_a_version_without_files(registry: FakeRegistry, tmp_path: Path) -> None:

@@ -410,11 +410,25 @@ def test_a_model_that_could_not_be_served_is_not_registered(
     assert MlflowClient(mlflow_url).get_experiment_by_name("broken") is None
 
 
-def test_a_folder_for_another_server_is_registered_and_that_is_said(publish: Publish, output: Path) -> None:
+def test_a_folder_for_another_server_is_registered_and_fetched_whole(
+    publish: Publish, output: Path, mlflow_url: str, tmp_path: Path
+) -> None:
     (output / "model" / "model.json").rename(output / "model" / "adapter_config.json")
+    (output / "model" / "tokenizer").mkdir()
+    (output / "model" / "tokenizer" / "words.txt").write_text("words")
     finished = publish(MODELOPS_MODEL_NAME="adapter")
     assert finished.returncode == 0, finished.stderr
-    assert "has no model.json and is an adapter (adapter_config.json): modelops-fetch can't fetch it" in finished.stdout
+    assert "has no model.json and is an adapter (adapter_config.json): it is fetched whole" in finished.stdout
+    folder = tmp_path / "fetched"
+    variables = environment(
+        MODELOPS_MODEL_URI="models:/adapter@run-abc", MLFLOW_TRACKING_URI=mlflow_url, MODELOPS_MODEL_DIR=str(folder)
+    )
+    assert fetch(FetchContract.read(Environment(variables))).name == "an adapter"
+    kept, came = (
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (output / "model", folder)
+    )
+    assert came == kept
 
 
 @pytest.mark.parametrize(

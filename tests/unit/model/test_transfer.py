@@ -124,6 +124,26 @@ def test_a_version_arrives_as_it_was(
     assert set(files[0]) == {f"model/{name}" for name in names}
 
 
+def test_a_model_that_mlflow_saved_arrives_whole(
+    run_transfer: Any, source: MlflowClient, target: MlflowClient, tmp_path: Path
+) -> None:
+    logged = tmp_path / "logged"
+    (logged / "code").mkdir(parents=True)
+    for name in ("MLmodel", "model.skops", "code/steps.py"):
+        (logged / name).write_text(name)
+    run = source.create_run("0", tags={"modelops.run_id": "abc123def456"}).info
+    source.log_artifacts(run.run_id, str(logged), "model")
+    source.create_registered_model("logged")
+    made = source.create_model_version("logged", f"{run.artifact_uri}/model", run.run_id)
+    source.set_registered_model_alias("logged", "run-abc123def456", made.version)
+    done = run_transfer(MODELOPS_MODEL_NAME="logged")
+    assert done.returncode == Exit.DONE, done.stderr
+    here = target.get_model_version_by_alias("logged", "run-abc123def456")
+    folder = Path(target.download_artifacts(here.run_id, "model", str(tmp_path)))
+    came = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert came == {name: name for name in ("MLmodel", "model.skops", "code/steps.py")}
+
+
 def test_a_version_that_is_there_is_judged_again_and_not_copied(run_transfer: Any, target: MlflowClient) -> None:
     done = run_transfer()
     assert (done.returncode, done.stdout) == (Exit.DONE, f"{URI} is already there as version 1: nothing to do\n")

@@ -62,7 +62,8 @@ class CanaryAnalysis(TypedDict):
 
     prometheus_url: pulumi.Input[str]
     """Address of Prometheus, reachable from pods. It must scrape the pods with this library's labels, as
-    MonitoringStack's does."""
+    MonitoringStack's does, and the servers must have the metrics `modelops_requests_total`,
+    `modelops_request_duration_seconds` and `process_start_time_seconds`."""
     prometheus_ca_certificate: NotRequired[pulumi.Input[str]]
     """Certificate (PEM) of the CA that signed Prometheus' certificate, such as MonitoringStack's `web_ca_certificate`.
     Default: the CAs that the image trusts."""
@@ -74,7 +75,8 @@ class CanaryAnalysis(TypedDict):
     counts. Default 1.5; 1 to 100."""
     max_prediction_drift: NotRequired[pulumi.Input[float]]
     """How far the distribution of predicted values may differ from the stable track's, as population stability index:
-    below 0.1 nothing changed, above 0.25 a lot did. 0 turns the comparison off. Default 0.25; 0 to 100."""
+    below 0.1 nothing changed, above 0.25 a lot did. By the servers' `modelops_prediction_value`; 0 turns the comparison
+    off. Default 0.25; 0 to 100."""
     max_restarts: NotRequired[pulumi.Input[int]]
     """How often the canary's servers may restart. Default 0; 0 to 1000."""
     min_requests: NotRequired[pulumi.Input[int]]
