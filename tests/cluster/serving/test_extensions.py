@@ -32,6 +32,8 @@ LARGE: dict[str, Any] = {
     "vllm": {"shared_memory": "64Mi", "max_model_len": 4096},
     "cache": {"storage_size": "1Gi"},
     "replicas": 1,
+    # No node here has a GPU, and none will come.
+    "rollout": {"watch": False},
 }
 
 
