@@ -108,7 +108,8 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomReso
         # Scaling to zero overrides the autoscaler, which owns the replica count.
         annotations["pulumi.com/patchForce"] = "true"
     if watched:
-        annotations["pulumi.com/skipAwait"] = "true"
+        # True at once. `skipAwait` would leave out the wait for the deletion too.
+        annotations["pulumi.com/waitFor"] = "jsonpath={.metadata.uid}"
     deployment_opts = merged(opts, custom_timeouts=timeouts(_longest_rollout(args)))
     if "smoke_test" in args:
         smoke = smoke_test(track.name, args, track.identity, metadata, opts)

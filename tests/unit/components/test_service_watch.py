@@ -20,7 +20,7 @@ def settings_of(program: Any, name: str = "demo-watch") -> Any:
 def test_the_watch_waits_in_the_place_of_the_provider() -> None:
     program = serve(ARGS)
     deployment, job = program.one("Deployment"), program.one("Job", "demo-watch")
-    assert deployment.inputs["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
+    assert deployment.inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
     assert "demo-watch" in program.one("core/v1:Service").options["dependencies"]
     assert breaks_restricted(job) == []
 
