@@ -334,13 +334,14 @@ def test_a_sweep_that_missed_its_gate_is_published_without_another_trial_once_th
     missed = publishing.stack.up(publishing.program({**sweep, "gate": {"mse": {"max": 0.01}}}), succeed=False)
     assert "gate not met: mse is 0.06, must be at most 0.01" in missed.text
 
-    def trials() -> list[str]:
+    def trials() -> set[str]:
         found = objects("jobs", publishing.namespace)
-        return [each["metadata"]["uid"] for each in found if each["spec"].get("completionMode") == "Indexed"]
+        return {each["metadata"]["uid"] for each in found if each["spec"].get("completionMode") == "Indexed"}
 
     before = trials()
     publishing.stack.up(publishing.program({**sweep, "gate": {"mse": {"max": 0.1}}}))
-    assert trials() == before
+    # The update that failed may have left the Job of an earlier test.
+    assert trials() and trials() <= before
     assert publishing.stack.outputs()["metrics"] == {"mse": 0.06}
 
 
