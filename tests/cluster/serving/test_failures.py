@@ -46,6 +46,7 @@ def test_a_registry_that_cannot_be_reached(serving: Serving, stack: Stack) -> No
     assert "container fetch failed" in outcome.text and "nowhere.invalid" in outcome.text, outcome.text
 
 
+@pytest.mark.long
 def test_a_secret_that_is_missing_and_then_brought(serving: Serving, stack: Stack) -> None:
     outcome = failed(serving, stack, 60, tracking_secret="brought-late")
     assert 'secret "brought-late" not found' in outcome.text, outcome.text
