@@ -4,7 +4,6 @@ it looks at the gate's absolute bounds alone.
 MLflow is imported late: a bound that is not met fails at once.
 """
 
-import contextlib
 import sys
 import time
 import urllib.request
@@ -77,23 +76,18 @@ def publish(settings: PublishContract, bounds: gate.Gate) -> None:
 
 def judged_without_training(settings: PublishContract, bounds: gate.Gate) -> bool:
     """Whether nothing was trained because the registry has this run's version; if so, judges and reports that."""
-    published = None
-    if not (settings.training.output_dir / "metrics.json").exists():
-        with contextlib.suppress(ContractError):
-            published = _published(settings)
-    if published is None:
+    if (settings.training.output_dir / "metrics.json").exists():
         return False
-    _conclude(settings, bounds, published)
-    return True
+    try:
+        published = _published(settings)
+    except ContractError:
+        return False
+    return _concluded(settings, bounds, published)
 
 
 def already_published(settings: PublishContract, bounds: gate.Gate) -> bool:
     """Whether the registry has this run's version; if so, judges and reports it. Raises ContractError."""
-    published = _published(settings)
-    if published is None:
-        return False
-    _conclude(settings, bounds, published)
-    return True
+    return _concluded(settings, bounds, _published(settings))
 
 
 def _published(settings: PublishContract) -> Published | None:
@@ -105,8 +99,10 @@ def _published(settings: PublishContract) -> Published | None:
         return tracking.published(client, settings)
 
 
-def _conclude(settings: PublishContract, bounds: gate.Gate, published: Published) -> None:
-    """The gate may have changed since the run was published."""
+def _concluded(settings: PublishContract, bounds: gate.Gate, published: Published | None) -> bool:
+    """Whether there is a version; it is judged again, because the gate may have changed since it was published."""
+    if published is None:
+        return False
     from modelops_runtime.registry import tracking
 
     with tracking.registry(settings) as client:
@@ -115,6 +111,7 @@ def _conclude(settings: PublishContract, bounds: gate.Gate, published: Published
     say_published(
         settings, published, f"{name}@{alias} is already published as version {published.version}: nothing to do"
     )
+    return True
 
 
 def publish_trial(settings: PublishContract) -> None:

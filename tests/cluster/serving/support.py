@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,13 @@ class Serving:
             return {key: value for key, value in vars(service).items() if isinstance(value, pulumi.Output)}
 
         return build
+
+    def deployed(self, program: Callable[[k8s.Provider], Mapping[str, Any]]) -> Iterator[Stack]:
+        """A stack with the program, for a fixture to `yield from`; destroyed after its last test."""
+        made = self.new_stack()
+        made.up(program)
+        yield made
+        made.destroy(succeed=None)
 
     def pods(self, service: str, *, track: str | None = None, leaving: bool = False) -> list[dict[str, Any]]:
         """The pods of a service (or of one track of it), without those on their way out unless `leaving`."""

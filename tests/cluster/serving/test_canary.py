@@ -90,10 +90,7 @@ def plain(serving: Serving) -> Program:
 
 @pytest.fixture(scope="module")
 def stack(serving: Serving, plain: Program) -> Iterator[Stack]:
-    made = serving.new_stack()
-    made.up(plain)
-    yield made
-    made.destroy(succeed=None)
+    yield from serving.deployed(plain)
 
 
 @pytest.fixture(scope="module")

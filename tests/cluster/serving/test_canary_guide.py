@@ -63,10 +63,7 @@ def program(serving: Serving, prometheus_url: str) -> Callable[[str], Program]:
 
 @pytest.fixture(scope="module")
 def stack(serving: Serving, program: Callable[[str], Program]) -> Iterator[Stack]:
-    made = serving.new_stack()
-    made.up(program(BEFORE))
-    yield made
-    made.destroy(succeed=None)
+    yield from serving.deployed(program(BEFORE))
 
 
 def test_a_canary_from_ten_percent_to_promoted(

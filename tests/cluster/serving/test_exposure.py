@@ -13,10 +13,7 @@ pytestmark = pytest.mark.serving
 
 @pytest.fixture(scope="module")
 def stack(serving: Serving) -> Iterator[Stack]:
-    made = serving.new_stack()
-    made.up(serving.program("plain", replicas=1, exposed=True))
-    yield made
-    made.destroy(succeed=None)
+    yield from serving.deployed(serving.program("plain", replicas=1, exposed=True))
 
 
 def test_a_service_answers_at_its_load_balancer(stack: Stack) -> None:

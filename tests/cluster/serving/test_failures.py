@@ -19,10 +19,7 @@ SHAPE: dict[str, Any] = {"replicas": 1, "exposed": True, "drain_seconds": 1, "st
 @pytest.fixture(scope="module")
 def stack(serving: Serving) -> Iterator[Stack]:
     """A service that answers."""
-    made = serving.new_stack()
-    made.up(serving.program(NAME, **SHAPE))
-    yield made
-    made.destroy(succeed=None)
+    yield from serving.deployed(serving.program(NAME, **SHAPE))
 
 
 def failed(serving: Serving, stack: Stack, within: float, **changes: Any) -> Outcome:

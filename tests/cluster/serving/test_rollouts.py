@@ -25,10 +25,7 @@ Figure = Callable[[str], None]
 
 @pytest.fixture(scope="module")
 def stack(serving: Serving) -> Iterator[Stack]:
-    made = serving.new_stack()
-    made.up(serving.program(NAME, **SHAPE))
-    yield made
-    made.destroy(succeed=None)
+    yield from serving.deployed(serving.program(NAME, **SHAPE))
 
 
 def release(serving: Serving, stack: Stack, rollouts: int, callers: int) -> LoadResult:

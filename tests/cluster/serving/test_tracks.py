@@ -64,10 +64,7 @@ def test_an_autoscaled_canary_goes_and_the_next_one_comes(serving: Serving) -> N
 
 @pytest.fixture(scope="class")
 def blue_green(serving: Serving) -> Iterator[Stack]:
-    made = serving.new_stack()
-    made.up(TestBlueGreen().before(serving))
-    yield made
-    made.destroy(succeed=None)
+    yield from serving.deployed(TestBlueGreen().before(serving))
 
 
 @pytest.fixture(scope="class")

@@ -329,7 +329,7 @@ def follow(look: Callable[[], State], watch: Watch, deadline_seconds: float) -> 
         try:
             state = look()
         except (OSError, ValueError) as error:
-            state = state._replace(done=False, problems=(), waiting_for=f"the API server doesn't answer: {error}")
+            state = state._replace(problems=(), waiting_for=f"the API server doesn't answer: {error}")
         if state.done:
             print(state.summary, flush=True)
             return None
