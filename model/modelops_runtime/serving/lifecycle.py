@@ -118,7 +118,9 @@ async def _loaded(settings: ServeContract, stopping: asyncio.Event) -> Service |
 
     Raises ContractError when the model can't be loaded.
     """
-    loading = asyncio.get_running_loop().run_in_executor(Worker("load"), load_service, settings)
+    worker = Worker("load")
+    loading = asyncio.get_running_loop().run_in_executor(worker, load_service, settings)
+    worker.shutdown()
     stop = asyncio.create_task(stopping.wait())
     stop.add_done_callback(lambda _stop: loading.cancel())
     try:

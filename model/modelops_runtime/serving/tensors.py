@@ -178,18 +178,19 @@ def _check_count(count: int, expected: int, field: str) -> None:
 
 def _from_bytes(datatype: str, content: memoryview, count: int, field: str) -> Array:
     """A flat array of its own. Raises Refusal (422)."""
-    field = f"{field}.{BINARY_SIZE}"
+    data = f"{field}.data"
     if datatype == "BYTES":
-        texts = list(_texts(content, field))
-        _check_count(len(texts), count, field)
+        texts = list(_texts(content, data))
+        _check_count(len(texts), count, data)
         return np.array(texts, dtype=MIXED)
     dtype = np.dtype(_BINARY.get(datatype) or NUMBERS[datatype]).newbyteorder("<")
     if len(content) != count * dtype.itemsize:
-        message = f"{field} must be {count * dtype.itemsize}, as its shape and datatype say, not {len(content)}"
+        field = f"{field}.parameters.{BINARY_SIZE}"
+        message = f"{field} must be {count * dtype.itemsize}, as shape and datatype say, not {len(content)}"
         raise Refusal(422, field, "length", message)
     array = np.frombuffer(content, dtype)
     array = (array.astype("uint32") << 16).view("float32") if datatype == "BF16" else array.astype(NUMBERS[datatype])
-    check_finite(array, field)
+    check_finite(array, data)
     return array
 
 
