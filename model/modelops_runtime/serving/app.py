@@ -67,7 +67,7 @@ class Service:
     async def predict(self, inputs: Array) -> Prediction:
         """Of a client's rows. Raises Refusal: a category is unknown, a prediction isn't finite or takes too long."""
         prediction = await self._predict(inputs)
-        if not all_finite(prediction.outputs):
+        if not all_finite(prediction[1]):
             raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
         return prediction
 
@@ -123,7 +123,7 @@ class App:
             self._routes[base] = {"GET": self._model_metadata}
             self._routes[f"{base}/ready"] = {"GET": self._model_ready}
             self._routes[f"{base}/infer"] = {"POST": self._infer}
-        self._openapi = document(service.manifest, self._settings, service.preprocessing)
+        self._openapi = document(service.manifest, self._settings, service.preprocessing, service.infer_reader.tensors)
         self._service = service
         self._metrics.ready(not self._draining)
 
@@ -217,16 +217,16 @@ class App:
                 inputs, wanted = service.infer_reader.read(body, length)
             else:
                 inputs, wanted = service.reader.read(body), None
-            prediction = await service.predict(inputs)
+            inputs, outputs = await service.predict(inputs)
         finally:
             self._predicting -= 1
-        self._metrics.predicted(*prediction)
+        self._metrics.predicted(inputs, outputs)
         if self._mirror is not None:
             self._mirror.offer(scope["path"], body, scope["headers"])
         if wanted is not None:
-            response = open_inference.inferred(service.manifest, service.version, prediction.outputs, wanted)
+            response = open_inference.inferred(service.manifest, service.version, outputs, wanted)
         else:
-            response = service.answer(prediction.outputs)
+            response = service.answer(outputs)
         if self._settings.log_inputs:
             response.inputs = body if length is None else body[: int(length)]
         return response

@@ -4,7 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import NamedTuple, TypeVar
+from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,12 +16,8 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
-class Prediction(NamedTuple):
-    inputs: Array
-    """A request's rows as the model took them."""
-    outputs: Array
-
-
+Prediction = tuple[Array, Array]
+"""A request's rows as the model took them, and what it predicted."""
 Prepare = Callable[[Array], Array]
 """A client's rows as the model takes them. Raises Refusal."""
 Predict = Callable[[Array], Awaitable[Prediction]]
@@ -74,31 +71,28 @@ class _Model:
     def one(self, inputs: Array) -> Prediction:
         if self._prepare is not None:
             inputs = self._prepare(inputs)
-        return Prediction(inputs, self._runtime.predict(inputs))
+        return inputs, self._runtime.predict(inputs)
 
     def several(self, requests: list[Array]) -> list[Prediction | Exception]:
         """By one call of the model. A request that can't be prepared fails alone; an error of the model fails all."""
-        prepared = [self._prepared(inputs) for inputs in requests]
-        rows = [inputs for inputs in prepared if not isinstance(inputs, Exception)]
-        if not rows:
-            return [*prepared]  # type: ignore[list-item]  # errors all
-        outputs = self._runtime.predict(rows[0] if len(rows) == 1 else np.concatenate(rows))
-        results: list[Prediction | Exception] = []
-        start = 0
-        for inputs in prepared:
-            if isinstance(inputs, Exception):
-                results.append(inputs)
-                continue
-            end = start + len(inputs)
-            results.append(Prediction(inputs, outputs[start:end]))
-            start = end
-        return results
-
-    def _prepared(self, inputs: Array) -> Array | Exception:
         if self._prepare is None:
-            return inputs
+            return [*self._predicted(requests)]
+        prepared = [self._prepared(inputs, self._prepare) for inputs in requests]
+        rows = [inputs for inputs in prepared if not isinstance(inputs, Exception)]
+        predicted = iter(self._predicted(rows) if rows else ())
+        return [inputs if isinstance(inputs, Exception) else next(predicted) for inputs in prepared]
+
+    def _predicted(self, requests: list[Array]) -> list[Prediction]:
+        if len(requests) == 1:
+            return [(requests[0], self._runtime.predict(requests[0]))]
+        outputs = self._runtime.predict(np.concatenate(requests))
+        ends = accumulate(map(len, requests))
+        return [(inputs, outputs[end - len(inputs) : end]) for inputs, end in zip(requests, ends, strict=True)]
+
+    @staticmethod
+    def _prepared(inputs: Array, prepare: Prepare) -> Array | Exception:
         try:
-            return self._prepare(inputs)
+            return prepare(inputs)
         except Exception as error:
             return error
 

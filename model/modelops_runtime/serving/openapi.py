@@ -1,6 +1,7 @@
 """The OpenAPI document, exact for the model that is served."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from modelops_runtime.artifacts.manifest import MIXED, Manifest, Tensor
 from modelops_runtime.artifacts.preprocessing import Preprocessing
 from modelops_runtime.contract import ServeContract
-from modelops_runtime.serving.open_inference import OUTPUT, InferReader, platform
+from modelops_runtime.serving.open_inference import OUTPUT, platform
 from modelops_runtime.serving.tensors import DATATYPES, NUMBERS, TensorReader
 
 Schema = dict[str, Any]
@@ -35,9 +36,12 @@ BINARY = (
 
 
 def document(
-    manifest: Manifest | None, settings: ServeContract, preprocessing: Preprocessing | None = None
+    manifest: Manifest | None,
+    settings: ServeContract,
+    preprocessing: Preprocessing | None = None,
+    tensors: Sequence[TensorReader] = (),
 ) -> dict[str, Any]:
-    """Without a manifest (still loading) the rows' shape is left open."""
+    """Without a manifest (still loading) the rows' shape is left open. `tensors` are the Open Inference Protocol's."""
     paths = {
         "/": {"get": _get("A page to try a prediction in a browser.", media="text/html")},
         "/page.css": {"get": _get("The page's style.", media="text/css")},
@@ -60,7 +64,7 @@ def document(
         },
         "/metrics": {"get": _get("Metrics in Prometheus' format.", media="text/plain")},
         "/openapi.json": {"get": _get("This document.", {"type": "object"})},
-        **_open_protocol(manifest, settings, preprocessing),
+        **_open_protocol(manifest, settings, tensors),
     }
     return {
         "openapi": "3.1.0",
@@ -71,7 +75,7 @@ def document(
         },
         "paths": paths,
         "components": {
-            "schemas": _schemas(manifest, settings, preprocessing),
+            "schemas": _schemas(manifest, settings, tensors),
             "parameters": {
                 "RequestId": {
                     "name": "X-Request-Id",
@@ -88,16 +92,13 @@ def document(
     }
 
 
-def _schemas(
-    manifest: Manifest | None, settings: ServeContract, preprocessing: Preprocessing | None
-) -> dict[str, Schema]:
+def _schemas(manifest: Manifest | None, settings: ServeContract, tensors: Sequence[TensorReader]) -> dict[str, Schema]:
     schemas = {
         "Refusal": _object(error=_object(field=_text(), rule=_text(), message=_text())),
         "OpenRefusal": _object(error=_text()),
     }
     if manifest is None:
         return schemas
-    tensors = InferReader(manifest, settings.max_batch_rows, preprocessing).tensors
     kinds = [kind for tensor in tensors for kind in _tensor_kinds(tensor, settings)]
     count = len(tensors)
     schemas["InferRequest"] = _object(
@@ -162,7 +163,7 @@ def _tensor(tensor: TensorReader, settings: ServeContract, datatype: Schema, ite
 
 
 def _open_protocol(
-    manifest: Manifest | None, settings: ServeContract, preprocessing: Preprocessing | None
+    manifest: Manifest | None, settings: ServeContract, tensors: Sequence[TensorReader]
 ) -> dict[str, Any]:
     refused = _ref("OpenRefusal")
     metadata = _object(name=_text(), version=_text(), extensions=_list(_text()))
@@ -185,7 +186,6 @@ def _open_protocol(
         outputs=_list(tensor),
     )
     ready = _object(name=_const(manifest.name), ready=_const(True))
-    tensors = InferReader(manifest, settings.max_batch_rows, preprocessing).tensors
     row = manifest.golden.inputs[0]
     data = [[row]] if len(tensors) == 1 else [[value] for value in row]
     example = {

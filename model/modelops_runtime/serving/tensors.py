@@ -86,6 +86,9 @@ class BinaryData:
             raise Refusal(422, "body", "length", message)
 
 
+NO_BINARY = BinaryData(memoryview(b""))
+
+
 class TensorReader:
     """Reads a tensor of the model's shape as the element type that the model takes.
 
@@ -97,29 +100,28 @@ class TensorReader:
         """`column`: one value a row, whose second dimension may be left out."""
         self.name = name
         self.shape = tensor.shape
+        self._row = list(tensor.shape[1:])
         self.datatype = DATATYPES[tensor.dtype]
         self._dtype = np.dtype(tensor.dtype)
         self._max_rows = max_rows
         self.column = column
-        texts = range(tensor.numbers_per_row) if tensor.dtype == MIXED else ()
-        dtypes = {"BYTES": MIXED} if tensor.dtype == MIXED else NUMBERS
-        self._readers = {
-            datatype: InputReader(Tensor(tensor.shape, dtype), max_rows, texts) for datatype, dtype in dtypes.items()
-        }
+        self._dtypes = {"BYTES": MIXED} if tensor.dtype == MIXED else NUMBERS
+        self._readers: dict[str, InputReader] = {}
 
     def metadata(self) -> dict[str, object]:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     def read(self, tensor: InferInput, binary: BinaryData, field: str) -> Array:
         """Raises Refusal (422)."""
-        reader = self._readers.get(tensor.datatype)
-        if reader is None and (tensor.datatype != "BF16" or self.datatype == "BYTES"):
+        dtype = self._dtypes.get(tensor.datatype)
+        if dtype is None and (tensor.datatype != "BF16" or self.datatype == "BYTES"):
             others = "" if self.datatype == "BYTES" else ", or another datatype of numbers"
             message = f"{field}.datatype must be {self.datatype}{others}"
             raise Refusal(422, f"{field}.datatype", "datatype", message)
-        shape = self._checked(tensor.shape, f"{field}.shape")
+        shape = self._checked(tensor.shape, field)
         parameters = tensor.parameters or {}
-        check_parameters(parameters, field)
+        if parameters:
+            check_parameters(parameters, field)
         if BINARY_SIZE in parameters:
             if tensor.data:
                 raise Refusal(422, f"{field}.data", "binary", f"{field} must have data or {BINARY_SIZE}, not both")
@@ -127,19 +129,28 @@ class TensorReader:
             array = _from_bytes(tensor.datatype, content, math.prod(shape), field).reshape(shape)
         elif not tensor.data:
             raise Refusal(422, f"{field}.data", "required", f"{field}.data is missing")
-        elif reader is None:
+        elif dtype is None:
             raise Refusal(422, f"{field}.data", "binary", f"{field}.data: BF16 has no JSON, send it as binary data")
         else:
-            array = _from_json(tensor.data, shape, reader, f"{field}.data")
-        return array if array.dtype == self._dtype else _converted(array, self._dtype, f"{field}.data")
+            array = _from_json(tensor.data, shape, self._reader(dtype), f"{field}.data")
+        return array if array.dtype is self._dtype else _converted(array, self._dtype, f"{field}.data")
+
+    def _reader(self, dtype: str) -> InputReader:
+        reader = self._readers.get(dtype)
+        if reader is None:
+            tensor = Tensor(self.shape, dtype)
+            texts = range(tensor.numbers_per_row) if dtype == MIXED else ()
+            reader = self._readers[dtype] = InputReader(tensor, self._max_rows, texts)
+        return reader
 
     def _checked(self, shape: list[int | float], field: str) -> list[int]:
         """Whole numbers. Raises Refusal (422)."""
-        row = list(self.shape[1:])
+        row = self._row
         if self.column and len(shape) == 1:
             shape = [*shape, 1]
         if shape[1:] != row or not shape or not 1 <= shape[0] <= self._max_rows or shape[0] % 1:
             expected = [f"1..{self._max_rows}", *row]
+            field = f"{field}.shape"
             raise Refusal(422, field, "shape", f"{field} must be [{', '.join(map(str, expected))}]")
         return [int(shape[0]), *row]
 
@@ -210,6 +221,8 @@ def _texts(content: memoryview, field: str) -> Iterator[str]:
 
 def _converted(array: Array, dtype: np.dtype[Any], field: str) -> Array:
     """Raises Refusal (422) for numbers that the element type has not."""
+    if array.dtype == dtype:
+        return array
     if dtype.kind == "f":
         check_finite(array, field)
         converted = array.astype(dtype)
