@@ -26,7 +26,7 @@ from modelops_runtime.serving.tensors import (
     keys_of,
     to_bytes,
 )
-from modelops_runtime.serving.validation import BYTE_ORDER_MARK, check_unique, decode
+from modelops_runtime.serving.validation import BYTE_ORDER_MARK, check_unique, colons, decode
 
 INPUT, OUTPUT = "input", "output"
 JSON_LENGTH = b"inference-header-content-length"
@@ -98,9 +98,9 @@ class InferReader:
         except Exception:  # whatever it is, the slow way says it in words
             text = text.removeprefix(BYTE_ORDER_MARK)
             request = self._decode_slowly(text)
-        colons = text.count(b":")
+        found = colons(text)
         # The former is the least that a request needs that isn't refused.
-        if colons != 1 + 4 * len(request.inputs) and colons != request.keys():
+        if found != 1 + 4 * len(request.inputs) and found != request.keys():
             check_unique(text)
         if request.model_name and request.model_name != self._model:
             raise Refusal(422, "model_name", "name", f"model_name must be {self._model!r}, as in the path, or left out")

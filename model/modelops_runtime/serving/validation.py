@@ -51,7 +51,7 @@ class InputReader:
         except Exception:  # whatever it is, the slow way says it in words
             body = body.removeprefix(BYTE_ORDER_MARK)
             request = self._read_slowly(body)
-        if body.count(b":") != 1:
+        if body.find(b":", body.find(b":") + 1) >= 0:
             check_unique(body)
         return self.array(request.inputs, "inputs")
 
@@ -168,6 +168,16 @@ def _whole(value: Any, field: str) -> Any:
             raise Refusal(422, field, "type", f"{field} must be a whole number, not {value:g}")
         return int(value)
     return value
+
+
+def colons(text: bytes) -> int:
+    """`bytes.count` looks at one byte at a time, `find` at many: which is quicker depends on the length."""
+    if len(text) < 4096:
+        return text.count(b":")
+    found, place = 0, text.find(b":")
+    while place >= 0:
+        found, place = found + 1, text.find(b":", place + 1)
+    return found
 
 
 def check_unique(body: bytes) -> None:
