@@ -10,6 +10,7 @@ from modelops_runtime.artifacts.runtimes import Array, Preprocessed, Runtime
 from modelops_runtime.contract import ServeContract
 from modelops_runtime.serving import open_inference
 from modelops_runtime.serving.batching import Prediction, predictor
+from modelops_runtime.serving.cors import Cors
 from modelops_runtime.serving.http import (
     ANSWER,
     Answer,
@@ -21,11 +22,11 @@ from modelops_runtime.serving.http import (
     Send,
     check_media_type,
     header,
+    identity,
     json_response,
     new_request_id,
     read_body,
     refused,
-    request_id,
 )
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
@@ -101,6 +102,7 @@ class App:
         self._log = log
         self._metrics = metrics
         self._mirror = mirror
+        self._cors = Cors(settings.cors_origins) if settings.cors_origins else None
         self._service: Service | None = None
         self._draining = False
         self._predicting = 0
@@ -140,18 +142,18 @@ class App:
         path = scope["path"]
         if path not in self._routes:
             path = path.removesuffix("/")
-        identity = request_id(scope)
+        request_id, trace_id = identity(scope)
         status, inputs = CLIENT_CLOSED, None
         try:
             response = await self._answer(path, scope, receive)
             status, inputs = response.status, response.inputs
-            await self._send(scope, response, identity, send)
+            await self._send(scope, response, request_id, send)
         except Disconnected:
             pass
         finally:
             seconds = time.perf_counter() - started
             self._metrics.answered(path if path in self._routes else "other", status, seconds)
-            self._log.request(identity, scope["method"], scope["path"], status, seconds, inputs)
+            self._log.request(request_id, scope["method"], scope["path"], status, seconds, inputs, trace_id)
 
     def turned_away(self, status: int, seconds: float) -> None:
         """Log and count an answer to what did not get as far as being a request."""
@@ -163,6 +165,8 @@ class App:
         method = scope["method"]
         try:
             handlers = self._routes.get(path)
+            if method == "OPTIONS" and handlers and self._cors is not None and self._cors.asked(scope):
+                return self._cors.preflight(handlers)
             if handlers is None:
                 raise Refusal(404, "path", "known_path", "there is nothing here; /openapi.json lists what there is")
             handler = handlers.get("GET" if method == "HEAD" else method)
@@ -178,13 +182,15 @@ class App:
             self._log.event("error", level="error", reason=f"{type(error).__name__}: {error}")
             return refused(Refusal(500, "", "internal", "internal error"), open_protocol=_is_open(path))
 
-    async def _send(self, scope: Scope, response: Response, identity: str, send: Send) -> None:
+    async def _send(self, scope: Scope, response: Response, request_id: str, send: Send) -> None:
         headers = [
             (b"content-type", response.content_type),
             (b"content-length", str(len(response.body)).encode()),
-            (b"x-request-id", identity.encode()),
+            (b"x-request-id", request_id.encode()),
             *response.headers,
         ]
+        if self._cors is not None:
+            headers += self._cors.headers(scope)
         if self._draining and not any(name == b"connection" for name, _value in response.headers):
             headers.append((b"connection", b"close"))
         answer: Answer | None = scope.get(ANSWER)

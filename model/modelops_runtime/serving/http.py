@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,9 @@ ANSWER = "modelops.answer"
 """In a scope, from our own HTTP protocol: sends status, headers and body at once. False: send them by ASGI."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
+
+
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)")
 
 
 class Refusal(Exception):
@@ -71,12 +75,16 @@ def header(scope: Scope, wanted: bytes) -> bytes | None:
     return None
 
 
-def request_id(scope: Scope) -> str:
-    """The caller's X-Request-Id when it is short and printable, else a new one."""
-    value = header(scope, b"x-request-id")
-    if value and len(value) <= 128 and all(33 <= byte <= 126 for byte in value):
-        return value.decode("ascii")
-    return new_request_id()
+def identity(scope: Scope) -> tuple[str, str]:
+    """The caller's X-Request-Id when it is short and printable, else a new one; and the trace that the caller is in, if
+    it says so as W3C Trace Context does."""
+    request_id = trace_id = ""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and 0 < len(value) <= 128 and all(33 <= byte <= 126 for byte in value):
+            request_id = value.decode("ascii")
+        elif name == b"traceparent" and (trace := _TRACEPARENT.match(value)) and trace[1].strip(b"0"):
+            trace_id = trace[1].decode()
+    return request_id or new_request_id(), trace_id
 
 
 def new_request_id() -> str:

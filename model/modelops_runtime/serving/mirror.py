@@ -21,8 +21,8 @@ SECONDS = 5.0
 """How long the shadow has for one answer."""
 _HEAD_BYTES = 64 * 2**10
 _VERSION = re.compile(r"/versions/[^/]+")
-_PASSED_ON = frozenset({b"content-type", b"inference-header-content-length"})
-"""The headers without which a body is not understood."""
+_PASSED_ON = frozenset({b"content-type", b"inference-header-content-length", b"traceparent", b"tracestate"})
+"""The headers without which a body is not understood, and those that say which trace it is in."""
 _RESULTS = ("answered", "refused", "failed", "dropped")
 
 
