@@ -231,6 +231,9 @@ class ModelServiceArgs(TypedDict):
     longer fails, and the old pods keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
     drain_seconds: NotRequired[int]
     """How long a terminating pod keeps answering, in seconds. Default 10; 1 to 600."""
+    cors_origins: NotRequired[Sequence[str]]
+    """Sites whose pages may ask the model from a browser: origins such as `https://app.example.com`, or `*` for any. A
+    server of your own gets them as `MODELOPS_CORS_ORIGINS`, separated by commas. Default: none."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
@@ -272,6 +275,12 @@ def startup_seconds(args: ModelServiceArgs) -> int:
     """How long a pod may take to start."""
     default = DEFAULT_ENGINE_STARTUP_SECONDS if is_vllm(args) else DEFAULT_STARTUP_TIMEOUT_SECONDS
     return args.get("startup_timeout_seconds", default)
+
+
+def cors_origins(args: ModelServiceArgs) -> str:
+    """As the server takes them: `*` stands for all others."""
+    origins = args.get("cors_origins", ())
+    return "*" if "*" in origins else ",".join(origins)
 
 
 def drain_seconds(args: ModelServiceArgs) -> int:

@@ -19,6 +19,7 @@ _MODELOPS_ONLY = (
     "serving_alias",
     "runtime_image",
     "smoke_test",
+    "cors_origins",
     "fetch_command",
     "serve_command",
 )
@@ -66,6 +67,11 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.number("port", args.get("port"), 1, 65_535)
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, 14_400)
     problems.number("drain_seconds", args.get("drain_seconds"), 1, 600)
+    for place, origin in enumerate(args.get("cors_origins", ())):
+        if origin != "*" and not re.fullmatch(r"https?://[^\s/,]+", origin):
+            problems.add(
+                f"cors_origins[{place}]", origin, "must be an origin without a path, https://app.example.com, or *"
+            )
     check_resources(problems, "resources", args.get("resources"))
     check_scheduling(problems, args)
     cache = args.get("cache") or {}
