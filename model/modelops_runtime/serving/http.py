@@ -96,14 +96,13 @@ def check_media_type(scope: Scope) -> None:
 
     Many clients say nothing of it: `curl -d` calls any body a form, others leave the header out or call it bytes.
     """
-    content_type = header(scope, b"content-type")
-    if content_type not in (None, JSON):
-        _check_content_type(content_type.decode("latin-1"))
-    encoding = (header(scope, b"content-encoding") or b"identity").decode("latin-1")
-    if encoding.lower() != "identity":
-        raise Refusal(
-            415, "Content-Encoding", "identity", f"bodies can't be compressed, this one is {encoding[:100]!r}"
-        )
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            if value != JSON:
+                _check_content_type(value.decode("latin-1"))
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            encoding = value.decode("latin-1")[:100]
+            raise Refusal(415, "Content-Encoding", "identity", f"bodies can't be compressed, this one is {encoding!r}")
 
 
 def _check_content_type(content_type: str) -> None:
