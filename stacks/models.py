@@ -302,6 +302,7 @@ class ServiceSettings(Model):
     tracking_secret: Host | None = None
     startup_timeout_seconds: int = Field(default=120, ge=10, le=14_400)
     drain_seconds: int = Field(default=10, ge=1, le=600)
+    cors_origins: list[Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$")]] | None = None
 
 
 class DatabaseSettings(Model):

@@ -251,6 +251,9 @@ class ModelServiceArgs(TypedDict):
     drain_seconds: NotRequired[pulumi.Input[int]]
     """How long a terminating pod keeps answering, each time with `Connection: close`, in seconds. Default 10; 1 to
     600. The server does it, told by `MODELOPS_DRAIN_SECONDS`."""
+    cors_origins: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
+    """Sites whose pages may ask the model from a browser: origins such as `https://app.example.com`, or `*` for any. A
+    server of your own gets them as `MODELOPS_CORS_ORIGINS`, separated by commas. Default: none."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
@@ -315,3 +318,9 @@ def longest_drain(args: ModelServiceArgs) -> int:
 def _startup_seconds(args: ModelServiceArgs) -> pulumi.Input[int]:
     default = DEFAULT_ENGINE_STARTUP_SECONDS if is_vllm(args) else DEFAULT_STARTUP_TIMEOUT_SECONDS
     return args.get("startup_timeout_seconds", default)
+
+
+def cors_origins(args: ModelServiceArgs) -> pulumi.Output[str]:
+    """As the server takes them: `*` stands for all others."""
+    origins: pulumi.Output[Sequence[str]] = pulumi.Output.from_input(args.get("cors_origins", ()))
+    return origins.apply(lambda origins: "*" if "*" in origins else ",".join(origins))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelops.core.outputs import is_output
+from modelops.core.outputs import is_output, plain_or
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_access_modes
@@ -28,6 +28,7 @@ _MODELOPS_ONLY = (
     "serving_alias",
     "runtime_image",
     "smoke_test",
+    "cors_origins",
     "fetch_command",
     "serve_command",
     "metric_names",
@@ -76,6 +77,10 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.number("port", args.get("port"), 1, 65_535)
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, MAX_STARTUP_TIMEOUT_SECONDS)
     problems.number("drain_seconds", args.get("drain_seconds"), 1, MAX_DRAIN_SECONDS)
+    for place, origin in enumerate(plain_or(args.get("cors_origins", ()), ())):
+        if isinstance(origin, str) and origin != "*" and not re.fullmatch(r"https?://[^\s/,]+", origin):
+            rule = "must be an origin without a path, https://app.example.com, or *"
+            problems.add(f"cors_origins[{place}]", origin, rule)
     defaults = vllm.DEFAULT_RESOURCES if is_vllm(args) else pod.DEFAULT_RESOURCES
     check_resources(problems, "resources", args.get("resources"), defaults)
     check_scheduling(problems, args)

@@ -24,7 +24,14 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
-from modelops.serving.args import MetricNames, ModelServiceArgs, drain_seconds, runtime_image, startup_seconds
+from modelops.serving.args import (
+    MetricNames,
+    ModelServiceArgs,
+    cors_origins,
+    drain_seconds,
+    runtime_image,
+    startup_seconds,
+)
 
 NAME = "model-service"
 PORT = 8080
@@ -197,6 +204,7 @@ def serve(
             "MODELOPS_MODEL_NAME": name_of_model(args),
             "MODELOPS_MODEL_VERSION": version_of(args),
             "MODELOPS_DRAIN_SECONDS": text_of(drain_seconds(args) if drains else 0),
+            **({"MODELOPS_CORS_ORIGINS": cors_origins(args)} if args.get("cors_origins") else {}),
             **(variables or {}),
         },
         command=args.get("serve_command"),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from modelops_runtime.contract.environment import NAME, NAME_RULE, Environment
 
+_ORIGIN = r"https?://[^\s/,]+"
+
 
 @dataclass(frozen=True)
 class ServeContract:
@@ -25,6 +27,8 @@ class ServeContract:
     log_inputs: bool = False
     mirror_url: str = ""
     mirror_percent: float = 100
+    cors_origins: tuple[str, ...] = ()
+    """Of pages that may ask; `*`: any."""
 
     @classmethod
     def read(cls, env: Environment) -> "ServeContract":
@@ -44,4 +48,10 @@ class ServeContract:
             log_inputs=env.switch("MODELOPS_LOG_INPUTS"),
             mirror_url=env.text("MODELOPS_MIRROR_URL", "", pattern=r"http://\S+", rule="an http:// address"),
             mirror_percent=env.number("MODELOPS_MIRROR_PERCENT", 100, minimum=0.1, maximum=100),
+            cors_origins=tuple(filter(None, _origins(env).split(","))),
         )
+
+
+def _origins(env: Environment) -> str:
+    rule = "* or origins such as https://app.example.com without a path, separated by commas"
+    return env.text("MODELOPS_CORS_ORIGINS", "", pattern=rf"\*|{_ORIGIN}(,{_ORIGIN})*", rule=rule)

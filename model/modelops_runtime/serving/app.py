@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from modelops_runtime.artifacts.manifest import Manifest
 from modelops_runtime.artifacts.preprocessing import Preprocessing, UnknownCategory
 from modelops_runtime.artifacts.runtimes import Array, Preprocessed, Runtime
 from modelops_runtime.contract import ServeContract
 from modelops_runtime.serving import open_inference
-from modelops_runtime.serving.batching import predictor
+from modelops_runtime.serving.batching import Prediction, predictor
+from modelops_runtime.serving.cors import Cors
 from modelops_runtime.serving.http import (
     ANSWER,
     Answer,
@@ -20,10 +21,12 @@ from modelops_runtime.serving.http import (
     Scope,
     Send,
     check_media_type,
+    header,
+    identity,
     json_response,
+    new_request_id,
     read_body,
     refused,
-    request_id,
 )
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
@@ -31,10 +34,14 @@ from modelops_runtime.serving.mirror import Mirror
 from modelops_runtime.serving.openapi import document
 from modelops_runtime.serving.page import pages
 from modelops_runtime.serving.validation import InputReader, all_finite
+from modelops_runtime.serving.worker import Worker
 
 PREDICT = "/api/predict"
 RETRY_AFTER_SECONDS = "1"
 CLIENT_CLOSED = 499
+STUCK_SECONDS = 60.0
+"""The shortest time after which a prediction counts as stuck; it is twice MODELOPS_PREDICT_SECONDS, if that is longer.
+Nobody waits for its answer by then."""
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
 
 
@@ -46,38 +53,45 @@ class Service:
         self.version = settings.model_version
         self._one_column = manifest.outputs.shape[1:] == (1,)
         # A model that needs longer than a moment must not hold up the event loop: probes are answered on it too.
-        executor = None if inline else ThreadPoolExecutor(1, "predict")
+        self._worker = None if inline else Worker("predict")
+        self.stuck_seconds = max(STUCK_SECONDS, 2 * settings.predict_seconds)
         self.preprocessing: Preprocessing | None = None
+        prepare = None
         if isinstance(runtime, Preprocessed):
-            # Before requests are batched: an error in one must not affect the others.
             self.preprocessing, runtime = runtime.preprocessing, runtime.model
+            prepare = partial(_preprocessed, self.preprocessing)
         texts = self.preprocessing.text_inputs() if self.preprocessing else ()
         self.reader = InputReader(manifest.inputs, settings.max_batch_rows, texts)
-        self._predict = predictor(runtime, executor, settings.batch_rows, settings.predict_seconds)
+        self.infer_reader = open_inference.InferReader(manifest, settings.max_batch_rows, self.preprocessing)
+        self._predict = predictor(runtime, self._worker, settings.batch_rows, settings.predict_seconds, prepare)
 
-    def prepared(self, inputs: Array) -> Array:
-        """A client's rows as the model takes them. Raises Refusal when a category is unknown."""
-        return inputs if self.preprocessing is None else self._preprocessed(self.preprocessing, inputs)
-
-    async def predict(self, inputs: Array) -> Array:
-        """Of rows as the model takes them. Raises Refusal when a prediction isn't finite, or takes too long."""
-        outputs = await self._predict(inputs)
-        if not all_finite(outputs):
+    async def predict(self, inputs: Array) -> Prediction:
+        """Of a client's rows. Raises Refusal: a category is unknown, a prediction isn't finite or takes too long."""
+        prediction = await self._predict(inputs)
+        if not all_finite(prediction[1]):
             raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
-        return outputs
+        return prediction
 
-    @staticmethod
-    def _preprocessed(preprocessing: Preprocessing, inputs: Array) -> Array:
-        try:
-            return preprocessing.transform(inputs)
-        except UnknownCategory as error:
-            field = f"inputs[{error.rows[0]}][{preprocessing.inputs.index(error.column)}]"
-            message = f"{field} ({error.column}) is a category that the model was not trained with"
-            raise Refusal(422, field, "category", message) from None
+    def check_alive(self) -> None:
+        """Raises Refusal when a prediction doesn't end. One on the event loop would keep this from being asked."""
+        seconds = 0.0 if self._worker is None else self._worker.busy_seconds()
+        if seconds > self.stuck_seconds:
+            message = f"a prediction has been running for {seconds:.0f} s"
+            raise Refusal(503, "server", "stuck", message, retry_after=RETRY_AFTER_SECONDS)
 
     def answer(self, outputs: Array) -> Response:
         values = (outputs[:, 0] if self._one_column else outputs).tolist()
         return json_response(200, {"outputs": values})
+
+
+def _preprocessed(preprocessing: Preprocessing, inputs: Array) -> Array:
+    """A client's rows as the model takes them. Raises Refusal when a category is unknown."""
+    try:
+        return preprocessing.transform(inputs)
+    except UnknownCategory as error:
+        field = f"inputs[{error.rows[0]}][{preprocessing.inputs.index(error.column)}]"
+        message = f"{field} ({error.column}) is a category that the model was not trained with"
+        raise Refusal(422, field, "category", message) from None
 
 
 class App:
@@ -88,6 +102,7 @@ class App:
         self._log = log
         self._metrics = metrics
         self._mirror = mirror
+        self._cors = Cors(settings.cors_origins) if settings.cors_origins else None
         self._service: Service | None = None
         self._draining = False
         self._predicting = 0
@@ -110,7 +125,7 @@ class App:
             self._routes[base] = {"GET": self._model_metadata}
             self._routes[f"{base}/ready"] = {"GET": self._model_ready}
             self._routes[f"{base}/infer"] = {"POST": self._infer}
-        self._openapi = document(service.manifest, self._settings, service.preprocessing)
+        self._openapi = document(service.manifest, self._settings, service.preprocessing, service.infer_reader.tensors)
         self._service = service
         self._metrics.ready(not self._draining)
 
@@ -125,23 +140,33 @@ class App:
         started = time.perf_counter()
         self._metrics.started()
         path = scope["path"]
-        identity = request_id(scope)
+        if path not in self._routes:
+            path = path.removesuffix("/")
+        request_id, trace_id = identity(scope)
         status, inputs = CLIENT_CLOSED, None
         try:
-            response = await self._answer(scope, receive)
+            response = await self._answer(path, scope, receive)
             status, inputs = response.status, response.inputs
-            await self._send(scope, response, identity, send)
+            await self._send(scope, response, request_id, send)
         except Disconnected:
             pass
         finally:
             seconds = time.perf_counter() - started
             self._metrics.answered(path if path in self._routes else "other", status, seconds)
-            self._log.request(identity, scope["method"], path, status, seconds, inputs)
+            self._log.request(request_id, scope["method"], scope["path"], status, seconds, inputs, trace_id)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        path, method = scope["path"], scope["method"]
+    def turned_away(self, status: int, seconds: float) -> None:
+        """Log and count an answer to what did not get as far as being a request."""
+        self._metrics.started()
+        self._metrics.answered("other", status, seconds)
+        self._log.request(new_request_id(), "", "", status, seconds)
+
+    async def _answer(self, path: str, scope: Scope, receive: Receive) -> Response:
+        method = scope["method"]
         try:
             handlers = self._routes.get(path)
+            if method == "OPTIONS" and handlers and self._cors is not None and self._cors.asked(scope):
+                return self._cors.preflight(handlers)
             if handlers is None:
                 raise Refusal(404, "path", "known_path", "there is nothing here; /openapi.json lists what there is")
             handler = handlers.get("GET" if method == "HEAD" else method)
@@ -150,20 +175,22 @@ class App:
                 raise Refusal(405, "method", "allowed_method", f"{path} takes {allowed}", allow=allowed)
             return await handler(scope, receive)
         except Refusal as refusal:
-            return open_inference.refused(refusal) if path.startswith("/v2") else refused(refusal)
+            return refused(refusal, open_protocol=_is_open(path))
         except Disconnected:
             raise
         except Exception as error:  # the last resort: callers get no trace, the log gets the reason
             self._log.event("error", level="error", reason=f"{type(error).__name__}: {error}")
-            return json_response(500, {"error": {"field": "", "rule": "internal", "message": "internal error"}})
+            return refused(Refusal(500, "", "internal", "internal error"), open_protocol=_is_open(path))
 
-    async def _send(self, scope: Scope, response: Response, identity: str, send: Send) -> None:
+    async def _send(self, scope: Scope, response: Response, request_id: str, send: Send) -> None:
         headers = [
             (b"content-type", response.content_type),
             (b"content-length", str(len(response.body)).encode()),
-            (b"x-request-id", identity.encode()),
+            (b"x-request-id", request_id.encode()),
             *response.headers,
         ]
+        if self._cors is not None:
+            headers += self._cors.headers(scope)
         if self._draining and not any(name == b"connection" for name, _value in response.headers):
             headers.append((b"connection", b"close"))
         answer: Answer | None = scope.get(ANSWER)
@@ -190,23 +217,24 @@ class App:
         self._predicting += 1
         try:
             body = await self._body(scope, receive)
+            length = None
             if open_protocol:
-                inputs, identity = open_inference.read(body, service.reader)
+                length = header(scope, open_inference.JSON_LENGTH)
+                inputs, wanted = service.infer_reader.read(body, length)
             else:
-                inputs, identity = service.reader.read(body), None
-            inputs = service.prepared(inputs)
-            outputs = await service.predict(inputs)
+                inputs, wanted = service.reader.read(body), None
+            inputs, outputs = await service.predict(inputs)
         finally:
             self._predicting -= 1
         self._metrics.predicted(inputs, outputs)
         if self._mirror is not None:
-            self._mirror.offer(scope["path"], body)
-        if open_protocol:
-            response = open_inference.inferred(service.manifest, service.version, outputs, identity)
+            self._mirror.offer(scope["path"], body, scope["headers"])
+        if wanted is not None:
+            response = open_inference.inferred(service.manifest, service.version, outputs, wanted)
         else:
             response = service.answer(outputs)
         if self._settings.log_inputs:
-            response.inputs = body
+            response.inputs = body if length is None else body[: int(length)]
         return response
 
     async def _predict(self, scope: Scope, receive: Receive) -> Response:
@@ -216,6 +244,12 @@ class App:
         return await self._predicted(scope, receive, open_protocol=True)
 
     async def _live(self, _scope: Scope, _receive: Receive) -> Response:
+        if self._service is not None:
+            try:
+                self._service.check_alive()
+            except Refusal as refusal:
+                self._log.event("stuck", level="error", reason=refusal.message)
+                raise
         return json_response(200, {"live": True})
 
     def _taking_traffic(self) -> Service:
@@ -246,7 +280,13 @@ class App:
 
     async def _model_metadata(self, _scope: Scope, _receive: Receive) -> Response:
         service = self._ready_service()
-        return json_response(200, open_inference.model_metadata(service.manifest, service.version))
+        return json_response(
+            200, open_inference.model_metadata(service.manifest, service.version, service.infer_reader)
+        )
+
+
+def _is_open(path: str) -> bool:
+    return path == "/v2" or path.startswith("/v2/")
 
 
 def _fixed(response: Response) -> Handler:

@@ -4,41 +4,55 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 
 from modelops_runtime.artifacts.runtimes import Array, Runtime
 from modelops_runtime.serving.http import Refusal
 
-Predict = Callable[[Array], Awaitable[Array]]
+A = TypeVar("A")
+R = TypeVar("R")
 
 
-def predictor(runtime: Runtime, executor: Executor | None, batch_rows: int, seconds: float) -> Predict:
+Prediction = tuple[Array, Array]
+"""A request's rows as the model took them, and what it predicted."""
+Prepare = Callable[[Array], Array]
+"""A client's rows as the model takes them. Raises Refusal."""
+Predict = Callable[[Array], Awaitable[Prediction]]
+Several = Callable[[list[Array]], Awaitable[list[Prediction | Exception]]]
+
+
+def predictor(
+    runtime: Runtime, executor: Executor | None, batch_rows: int, seconds: float, prepare: Prepare | None = None
+) -> Predict:
     """Without an executor on the event loop itself; `batch_rows` 0: each request by itself.
 
-    What takes longer than `seconds`, waiting included, is refused with 503. On the event loop nothing waits.
+    Rows are prepared where they are predicted, by the same call: both can take long. What takes longer than `seconds`,
+    waiting included, is refused with 503. On the event loop nothing waits.
     """
-    run = _on_the_loop(runtime) if executor is None else _in_a_thread(runtime, executor)
-    predict = Batches(run, batch_rows).predict if batch_rows else run
+    model = _Model(runtime, prepare)
+    predict: Predict
+    if batch_rows:
+        predict = Batches(_run(model.several, executor), batch_rows).predict
+    else:
+        predict = _run(model.one, executor)
     return predict if executor is None else _bounded(predict, seconds)
 
 
-def _on_the_loop(runtime: Runtime) -> Predict:
-    async def predict(inputs: Array) -> Array:
-        return runtime.predict(inputs)
+def _run(function: Callable[[A], R], executor: Executor | None) -> Callable[[A], Awaitable[R]]:
+    async def on_the_loop(argument: A) -> R:
+        return function(argument)
 
-    return predict
+    async def in_a_thread(argument: A) -> R:
+        return await asyncio.get_running_loop().run_in_executor(executor, function, argument)
 
-
-def _in_a_thread(runtime: Runtime, executor: Executor) -> Predict:
-    async def predict(inputs: Array) -> Array:
-        return await asyncio.get_running_loop().run_in_executor(executor, runtime.predict, inputs)
-
-    return predict
+    return on_the_loop if executor is None else in_a_thread
 
 
 def _bounded(predict: Predict, seconds: float) -> Predict:
-    async def bounded(inputs: Array) -> Array:
+    async def bounded(inputs: Array) -> Prediction:
         try:
             async with asyncio.timeout(seconds):
                 return await predict(inputs)
@@ -49,20 +63,54 @@ def _bounded(predict: Predict, seconds: float) -> Predict:
     return bounded
 
 
+class _Model:
+    def __init__(self, runtime: Runtime, prepare: Prepare | None) -> None:
+        self._runtime = runtime
+        self._prepare = prepare
+
+    def one(self, inputs: Array) -> Prediction:
+        if self._prepare is not None:
+            inputs = self._prepare(inputs)
+        return inputs, self._runtime.predict(inputs)
+
+    def several(self, requests: list[Array]) -> list[Prediction | Exception]:
+        """By one call of the model. A request that can't be prepared fails alone; an error of the model fails all."""
+        if self._prepare is None:
+            return [*self._predicted(requests)]
+        prepared = [self._prepared(inputs, self._prepare) for inputs in requests]
+        rows = [inputs for inputs in prepared if not isinstance(inputs, Exception)]
+        predicted = iter(self._predicted(rows) if rows else ())
+        return [inputs if isinstance(inputs, Exception) else next(predicted) for inputs in prepared]
+
+    def _predicted(self, requests: list[Array]) -> list[Prediction]:
+        if len(requests) == 1:
+            return [(requests[0], self._runtime.predict(requests[0]))]
+        outputs = self._runtime.predict(np.concatenate(requests))
+        ends = accumulate(map(len, requests))
+        return [(inputs, outputs[end - len(inputs) : end]) for inputs, end in zip(requests, ends, strict=True)]
+
+    @staticmethod
+    def _prepared(inputs: Array, prepare: Prepare) -> Array | Exception:
+        try:
+            return prepare(inputs)
+        except Exception as error:
+            return error
+
+
 class Batches:
     """Requests that come while a prediction runs are predicted together, as soon as it ends.
 
     No request waits for a batch to fill: the busier the model, the larger the batches; an idle one answers at once.
     """
 
-    def __init__(self, run: Predict, rows: int) -> None:
+    def __init__(self, run: Several, rows: int) -> None:
         self._run = run
         self._rows = rows
-        self._waiting: deque[tuple[Array, asyncio.Future[Array]]] = deque()
+        self._waiting: deque[tuple[Array, asyncio.Future[Prediction]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def predict(self, inputs: Array) -> Array:
-        future: asyncio.Future[Array] = asyncio.get_running_loop().create_future()
+    async def predict(self, inputs: Array) -> Prediction:
+        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         self._waiting.append((inputs, future))
         if self._task is None:
             self._task = asyncio.create_task(self._work())
@@ -77,9 +125,9 @@ class Batches:
         finally:
             self._task = None
 
-    def _next(self) -> list[tuple[Array, "asyncio.Future[Array]"]]:
+    def _next(self) -> list[tuple[Array, "asyncio.Future[Prediction]"]]:
         """As many of the waiting as fit, in their order; those that gave up are dropped."""
-        batch: list[tuple[Array, asyncio.Future[Array]]] = []
+        batch: list[tuple[Array, asyncio.Future[Prediction]]] = []
         rows = 0
         while self._waiting:
             inputs, future = self._waiting[0]
@@ -91,18 +139,16 @@ class Batches:
                 rows += len(inputs)
         return batch
 
-    async def _answer(self, batch: list[tuple[Array, "asyncio.Future[Array]"]]) -> None:
+    async def _answer(self, batch: list[tuple[Array, "asyncio.Future[Prediction]"]]) -> None:
+        results: list[Prediction | Exception]
         try:
-            inputs = batch[0][0] if len(batch) == 1 else np.concatenate([inputs for inputs, _future in batch])
-            outputs = await self._run(inputs)
+            results = await self._run([inputs for inputs, _future in batch])
         except Exception as error:  # each caller gets it, and the next batch is another one
-            for _inputs, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        start = 0
-        for inputs, future in batch:
-            end = start + len(inputs)
-            if not future.done():
-                future.set_result(outputs[start:end])
-            start = end
+            results = [error] * len(batch)
+        for (_inputs, future), result in zip(batch, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

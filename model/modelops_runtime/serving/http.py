@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,17 @@ Send = Callable[[Message], Awaitable[None]]
 Answer = Callable[[int, list[tuple[bytes, bytes]], bytes], bool]
 
 JSON = b"application/json"
+_MEDIA_TYPES = ("", "application/json", "application/octet-stream", "application/x-www-form-urlencoded")
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 WHOLE_BODY = "modelops.whole_body"
 """In a scope, from our own HTTP protocol: the body, where all of it has arrived."""
 ANSWER = "modelops.answer"
 """In a scope, from our own HTTP protocol: sends status, headers and body at once. False: send them by ASGI."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
+
+
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)")
 
 
 class Refusal(Exception):
@@ -53,9 +59,10 @@ def json_response(status: int, content: object) -> Response:
     return Response(status, msgspec.json.encode(content))
 
 
-def refused(refusal: Refusal) -> Response:
+def refused(refusal: Refusal, *, open_protocol: bool = False) -> Response:
+    """The Open Inference Protocol has errors of one string."""
     error = {"field": refusal.field, "rule": refusal.rule, "message": refusal.message}
-    response = json_response(refusal.status, {"error": error})
+    response = json_response(refusal.status, {"error": refusal.message if open_protocol else error})
     response.headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in refusal.headers.items()]
     return response
 
@@ -68,27 +75,44 @@ def header(scope: Scope, wanted: bytes) -> bytes | None:
     return None
 
 
-def request_id(scope: Scope) -> str:
-    """The caller's X-Request-Id when it is short and printable, else a new one."""
-    value = header(scope, b"x-request-id")
-    if value and len(value) <= 128 and all(33 <= byte <= 126 for byte in value):
-        return value.decode("ascii")
+def identity(scope: Scope) -> tuple[str, str]:
+    """The caller's X-Request-Id when it is short and printable, else a new one; and the trace that the caller is in, if
+    it says so as W3C Trace Context does."""
+    request_id = trace_id = ""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and 0 < len(value) <= 128 and all(33 <= byte <= 126 for byte in value):
+            request_id = value.decode("ascii")
+        elif name == b"traceparent" and (trace := _TRACEPARENT.match(value)) and trace[1].strip(b"0"):
+            trace_id = trace[1].decode()
+    return request_id or new_request_id(), trace_id
+
+
+def new_request_id() -> str:
     return os.urandom(16).hex()
 
 
 def check_media_type(scope: Scope) -> None:
-    """Raises Refusal (415) for anything but plain UTF-8 JSON."""
-    content_type = (header(scope, b"content-type") or b"").decode("latin-1")
-    kind, _, parameters = content_type.lower().partition(";")
-    charset = parameters.replace('"', "").replace(" ", "").strip()
-    if kind.strip() != "application/json" or charset not in ("", "charset=utf-8", "charset=utf8"):
-        reason = f"not {content_type[:100]!r}" if content_type else "and none was given"
-        raise Refusal(415, "Content-Type", "application/json", f"Content-Type must be application/json, {reason}")
-    encoding = (header(scope, b"content-encoding") or b"identity").decode("latin-1")
-    if encoding.lower() != "identity":
-        raise Refusal(
-            415, "Content-Encoding", "identity", f"bodies can't be compressed, this one is {encoding[:100]!r}"
-        )
+    """Raises Refusal (415) for a body that says that it is something else than plain UTF-8 JSON.
+
+    Many clients say nothing of it: `curl -d` calls any body a form, others leave the header out or call it bytes.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            if value != JSON:
+                _check_content_type(value.decode("latin-1"))
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            encoding = value.decode("latin-1")[:100]
+            raise Refusal(415, "Content-Encoding", "identity", f"bodies can't be compressed, this one is {encoding!r}")
+
+
+def _check_content_type(content_type: str) -> None:
+    kind, *parameters = [part.strip() for part in content_type.lower().split(";")]
+    charsets = [
+        value.strip('" ') for name, _, value in (part.partition("=") for part in parameters) if name == "charset"
+    ]
+    if kind not in _MEDIA_TYPES or not _UTF_8.issuperset(charsets):
+        message = f"Content-Type must be application/json in UTF-8, or left out, not {content_type[:100]!r}"
+        raise Refusal(415, "Content-Type", "application/json", message)
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:

@@ -6,7 +6,7 @@ import gc
 import signal
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import uvicorn
@@ -19,6 +19,7 @@ from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.mirror import Mirror
 from modelops_runtime.serving.protocol import BoundedProtocol
+from modelops_runtime.serving.worker import Worker
 
 INLINE_SECONDS = 0.005
 """A model whose largest request takes longer predicts in a thread of its own."""
@@ -68,7 +69,7 @@ async def serve(settings: ServeContract) -> None:
     config = uvicorn.Config(
         app,
         loop="none",
-        http=BoundedProtocol,
+        http=partial(BoundedProtocol, turned_away=app.turned_away),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -88,25 +89,43 @@ async def serve(settings: ServeContract) -> None:
     serving = asyncio.create_task(server.serve([listener]))
     try:
         log.event("listening", host=settings.host, port=listener.getsockname()[1])
-        with ThreadPoolExecutor(1, "load") as loader:
-            service = await loop.run_in_executor(loader, load_service, settings)
-        log.model = service.manifest.name
-        metrics.serving(service.manifest, settings.model_version)
-        app.serve(service)
-        if mirror is not None:
-            metrics.add(mirror)
-            mirror.start()
-        # What is allocated now stays: collecting it again and again would only delay answers.
-        gc.collect()
-        gc.freeze()
-        log.event("ready", run_id=service.manifest.run_id)
-        await stopping.wait()
-        app.drain()
-        log.event("draining", seconds=settings.drain_seconds)
-        await asyncio.sleep(settings.drain_seconds)
+        service = await _loaded(settings, stopping)
+        if service is not None:
+            log.model = service.manifest.name
+            metrics.serving(service.manifest, settings.model_version)
+            app.serve(service)
+            if mirror is not None:
+                metrics.add(mirror)
+                mirror.start()
+            # What is allocated now stays: collecting it again and again would only delay answers.
+            gc.collect()
+            gc.freeze()
+            log.event("ready", run_id=service.manifest.run_id)
+            await stopping.wait()
+            app.drain()
+            log.event("draining", seconds=settings.drain_seconds)
+            await asyncio.sleep(settings.drain_seconds)
     finally:
         server.should_exit = True
         await asyncio.wait([serving])
         if mirror is not None:
             await mirror.stop()
     log.event("stopped")
+
+
+async def _loaded(settings: ServeContract, stopping: asyncio.Event) -> Service | None:
+    """None when the server is to stop first: a load can't be stopped, but need not be waited for.
+
+    Raises ContractError when the model can't be loaded.
+    """
+    worker = Worker("load")
+    loading = asyncio.get_running_loop().run_in_executor(worker, load_service, settings)
+    worker.shutdown()
+    stop = asyncio.create_task(stopping.wait())
+    stop.add_done_callback(lambda _stop: loading.cancel())
+    try:
+        return await loading
+    except asyncio.CancelledError:
+        return None
+    finally:
+        stop.cancel()

@@ -25,7 +25,14 @@ class Log:
         self._stamp = ""
 
     def request(
-        self, request_id: str, method: str, path: str, status: int, seconds: float, inputs: bytes | None = None
+        self,
+        request_id: str,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        inputs: bytes | None = None,
+        trace_id: str = "",
     ) -> None:
         """Query strings are never logged, inputs only where they are given here.
 
@@ -43,6 +50,8 @@ class Log:
             "model": self.model,
             "model_version": self.model_version,
         }
+        if trace_id:
+            line["trace_id"] = trace_id
         if inputs is not None:
             line["inputs"] = inputs[:LONGEST_INPUTS].decode(errors="replace")
         if not self._waiting:

@@ -21,6 +21,8 @@ SECONDS = 5.0
 """How long the shadow has for one answer."""
 _HEAD_BYTES = 64 * 2**10
 _VERSION = re.compile(r"/versions/[^/]+")
+_PASSED_ON = frozenset({b"content-type", b"inference-header-content-length", b"traceparent", b"tracestate"})
+"""The headers without which a body is not understood, and those that say which trace it is in."""
 _RESULTS = ("answered", "refused", "failed", "dropped")
 
 
@@ -30,6 +32,7 @@ class Copy:
 
     path: str
     body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Mirror(Collector):
@@ -56,7 +59,7 @@ class Mirror(Collector):
             sender.cancel()
         await asyncio.gather(*self._senders, return_exceptions=True)
 
-    def offer(self, path: str, body: bytes) -> None:
+    def offer(self, path: str, body: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Take a copy, if it is one of those to be sent and there is room. Returns at once, never raises."""
         self._owed += self._percent
         if self._owed < 100:
@@ -67,7 +70,8 @@ class Mirror(Collector):
             return
         self._bytes += len(body)
         # The shadow serves another version: the one that it has is meant.
-        self._waiting.put_nowait(Copy(_VERSION.sub("", path), body))
+        passed_on = tuple((name, value) for name, value in headers if name in _PASSED_ON)
+        self._waiting.put_nowait(Copy(_VERSION.sub("", path), body, passed_on))
 
     def collect(self) -> Iterable[Metric]:
         """Prometheus' view."""
@@ -84,8 +88,17 @@ class Mirror(Collector):
                 self._bytes -= len(copy.body)
                 try:
                     async with asyncio.timeout(SECONDS):
+                        fresh = connection is None
                         connection = connection or await _Connection.open(self._host, self._port)
-                        status, stays = await connection.post(copy, self._authority)
+                        try:
+                            status, stays = await connection.post(copy, self._authority)
+                        except ConnectionError:
+                            if fresh:
+                                raise
+                            # It was closed while it was idle: servers do that.
+                            connection.close()
+                            connection = await _Connection.open(self._host, self._port)
+                            status, stays = await connection.post(copy, self._authority)
                 except Exception:  # whatever the shadow does, the next copy is sent
                     status, stays = 0, False
                 self.results[_result(status)] += 1
@@ -116,14 +129,21 @@ class _Connection:
             self._writer.close()
 
     async def post(self, copy: Copy, authority: str) -> tuple[int, bool]:
-        """The answer's status, and whether the connection can be used again."""
-        head = (
-            f"POST {copy.path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(copy.body)}\r\n\r\n"
-        )
-        self._writer.write(head.encode("latin-1") + copy.body)
+        """The answer's status, and whether the connection can be used again.
+
+        Raises ConnectionError when it ended before there was an answer.
+        """
+        head = f"POST {copy.path} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {len(copy.body)}\r\n"
+        passed_on = b"".join(b"%s: %s\r\n" % header for header in copy.headers)
+        self._writer.write(head.encode("latin-1") + passed_on + b"\r\n" + copy.body)
         await self._writer.drain()
-        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+        try:
+            answer = await self._reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError as error:
+            if error.partial:
+                raise
+            raise ConnectionResetError from None
+        lines = answer.decode("latin-1").lower().split("\r\n")
         status = int(lines[0].split(" ", 2)[1])
         headers = dict(line.split(":", 1) for line in lines[1:] if ":" in line)
         length = headers.get("content-length")

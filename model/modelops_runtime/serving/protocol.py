@@ -6,8 +6,9 @@ is complete when the application starts, and every answer is.
 """
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import partial
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -17,7 +18,7 @@ MAX_HEAD_BYTES = 64 * 1024
 """Of request line and headers. A head that arrives complete in one read may be larger."""
 HEAD_SECONDS = 10.0
 REFUSAL = (
-    b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
     b'{"error":{"field":"headers","rule":"%s","message":"%s"}}'
 )
 
@@ -25,12 +26,19 @@ REFUSAL = (
 class BoundedProtocol(HttpToolsProtocol):
     """Answers 431 to a head that is too large, 408 to one that comes too slowly."""
 
+    def __init__(self, *args: Any, turned_away: Callable[[int, float], None], **named: Any) -> None:
+        """`turned_away` gets the status and the seconds of a request whose head was refused."""
+        super().__init__(*args, **named)
+        self._turned_away = turned_away
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._in_head = True
         self._with_its_head = False
         self._head_bytes = 0
-        self._deadline: asyncio.TimerHandle | None = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        self._since = 0.0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -39,9 +47,13 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(b"431 Request Header Fields Too Large", b"max_bytes", b"the headers are too large")
+            self._refuse(431, b"max_bytes", b"the headers are too large")
         elif self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+            self._wait()
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        self._turned_away(400, self.loop.time() - self._since)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -105,6 +117,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def _wait(self) -> None:
+        self._since = self.loop.time()
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -113,9 +129,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._deadline = None
         if self._in_head and not self.transport.is_closing():
-            self._refuse(b"408 Request Timeout", b"max_seconds", b"the headers came too slowly")
+            self._refuse(408, b"max_seconds", b"the headers came too slowly")
 
-    def _refuse(self, status: bytes, rule: bytes, message: bytes) -> None:
+    def _refuse(self, status: int, rule: bytes, message: bytes) -> None:
         body = REFUSAL.split(b"\r\n\r\n", 1)[1] % (rule, message)
-        self.transport.write(REFUSAL % (status, len(body), rule, message))
+        self.transport.write(STATUS_LINE[status] + REFUSAL % (len(body), rule, message))
         self.transport.close()
+        if self._head_bytes:  # else nobody asked for anything: a browser's spare connection, say
+            self._turned_away(status, self.loop.time() - self._since)

@@ -1,19 +1,24 @@
 """From a JSON body to the array that the model takes, or a refusal that names the field and the rule."""
 
+import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import cached_property, partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from modelops_runtime.artifacts.manifest import MIXED, Tensor
+from modelops_runtime.artifacts.manifest import Tensor
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.http import Refusal
 
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _ARRAY = "`array`"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LARGEST_WHOLE = 2.0**53
+"""Beyond it, a number with a decimal point is no longer the one that was written."""
 
 
 class InputReader:
@@ -28,31 +33,46 @@ class InputReader:
         self._texts = texts
         self.max_rows = max_rows
         self._dtype = np.dtype(tensor.dtype)
-        item: Any = float if self._dtype.kind == "f" else int
-        if tensor.dtype == MIXED:
-            item = float | str
-        nested: Any = item
-        for _dimension in tensor.shape:
-            nested = list[nested]
-        self._decoder = msgspec.json.Decoder(
-            msgspec.defstruct("PredictRequest", [("inputs", nested)], forbid_unknown_fields=True)
-        )
-        self._nested = msgspec.json.Decoder(nested)
-        self._flat = msgspec.json.Decoder(list[item])
+        item: Any = {"f": float, "b": bool, "O": float | str}.get(self._dtype.kind, int)
+        if len(texts) == tensor.numbers_per_row:
+            item = str
+        self._item = item
+        self._nested = _Decoder(partial(_nested, tensor), item)
+        self._flat = _Decoder(list.__class_getitem__, item)
+
+    @cached_property
+    def _body(self) -> "_Decoder":
+        return _Decoder(partial(_body, self.tensor), self._item)
 
     def read(self, body: bytes) -> Array:
         """The inputs of `{"inputs": [[0.5]]}`. Raises Refusal: 400 when it is not JSON, 422 when a rule is broken."""
-        request: Any = decode(self._decoder, body)
+        try:
+            request = self._body.strict(body)
+        except Exception:  # whatever it is, the slow way says it in words
+            body = body.removeprefix(BYTE_ORDER_MARK)
+            request = self._read_slowly(body)
+        if body.find(b":", body.find(b":") + 1) >= 0:
+            check_unique(body)
         return self.array(request.inputs, "inputs")
+
+    def _read_slowly(self, body: bytes) -> Any:
+        try:
+            return self._body(body)
+        except Refusal as refusal:
+            if refusal.status == 422 and (
+                refusal.rule in ("known_field", "required", "depth") or refusal.field == "body"
+            ):
+                refusal.message += f"; send {self._example()}"
+            raise
 
     def nested(self, content: "msgspec.Raw", field: str) -> list[Any]:
         """Rows from JSON that is well formed. Raises Refusal (422)."""
-        rows: list[Any] = decode(self._nested, content, field)
+        rows: list[Any] = self._nested(content, field)
         return rows
 
     def flat(self, content: "msgspec.Raw", field: str) -> list[Any]:
         """Numbers in a row from JSON that is well formed. Raises Refusal (422)."""
-        numbers: list[Any] = decode(self._flat, content, field)
+        numbers: list[Any] = self._flat(content, field)
         return numbers
 
     def numbers(self, numbers: list[Any], field: str) -> Array:
@@ -60,8 +80,8 @@ class InputReader:
         try:
             array = np.array(numbers, dtype=self._dtype)
         except OverflowError:
-            raise self._out_of_range(field) from None
-        self._check_finite(array, field)
+            raise out_of_range(self._dtype, field) from None
+        check_finite(array, field)
         return array
 
     def array(self, rows: list[Any], field: str) -> Array:
@@ -75,12 +95,12 @@ class InputReader:
         try:
             array = np.array(rows, dtype=self._dtype)
         except OverflowError:
-            raise self._out_of_range(field) from None
+            raise out_of_range(self._dtype, field) from None
         except ValueError:
             array = np.empty(0)
         if array.shape[1:] != self.tensor.shape[1:] or array.ndim != len(self.tensor.shape):
             raise self._wrong_shape(rows, field)
-        self._check_finite(array, field)
+        check_finite(array, field)
         if self._texts:
             self._check_kinds(rows, field)
         return array
@@ -92,12 +112,11 @@ class InputReader:
                     at, kind = f"{field}[{number}][{place}]", "text" if place in self._texts else "a number"
                     raise Refusal(422, at, "type", f"{at} must be {kind}")
 
-    def _check_finite(self, array: Array, field: str) -> None:
-        if self._dtype.kind == "f" and not all_finite(array):
-            raise self._out_of_range(field + "".join(f"[{index}]" for index in np.argwhere(~np.isfinite(array))[0]))
-
-    def _out_of_range(self, field: str) -> Refusal:
-        return Refusal(422, field, "finite", f"{field} must fit into {self.tensor.dtype}")
+    def _example(self) -> str:
+        sizes = self.tensor.shape[1:]
+        kind = "value" if self._texts else "number"
+        row = f"a {kind}" if not sizes else f"{' × '.join(map(str, sizes))} {kind}{'s' * (sizes != (1,))} in a list"
+        return f'{{"inputs": [row, …]}}, each row {row}'
 
     def _wrong_shape(self, rows: list[Any], field: str) -> Refusal:
         """Names the first list that is not as long as it should be."""
@@ -112,15 +131,92 @@ class InputReader:
         return Refusal(422, field, "shape", f"{field} must have the shape {list(self.tensor.shape)}")
 
 
+def _nested(tensor: Tensor, item: Any) -> Any:
+    for _dimension in tensor.shape:
+        item = list[item]
+    return item
+
+
+def _body(tensor: Tensor, item: Any) -> Any:
+    return msgspec.defstruct("PredictRequest", [("inputs", _nested(tensor, item))], forbid_unknown_fields=True)
+
+
+class _Decoder:
+    """Of JSON of one structure. Where whole numbers are wanted, 1.0 is one: many programs write all numbers so."""
+
+    def __init__(self, structure: Callable[[Any], Any], item: Any) -> None:
+        self.strict = msgspec.json.Decoder(structure(item)).decode
+        self._lenient = msgspec.json.Decoder(structure(int | float)).decode if item is int else None
+
+    def __call__(self, content: "bytes | msgspec.Raw", field: str = "") -> Any:
+        try:
+            return decode(self.strict, content, field)
+        except Refusal as refusal:
+            if self._lenient is None or refusal.rule != "type":
+                raise
+        return _whole(decode(self._lenient, content, field), field)
+
+
+def _whole(value: Any, field: str) -> Any:
+    """The same, its numbers integers. Raises Refusal (422)."""
+    if isinstance(value, msgspec.Struct):
+        value.inputs = _whole(value.inputs, "inputs")  # type: ignore[attr-defined]
+    elif isinstance(value, list):
+        return [_whole(item, f"{field}[{number}]") for number, item in enumerate(value)]
+    elif isinstance(value, float):
+        if not value.is_integer() or abs(value) > LARGEST_WHOLE:
+            raise Refusal(422, field, "type", f"{field} must be a whole number, not {value:g}")
+        return int(value)
+    return value
+
+
+def colons(text: bytes) -> int:
+    """`bytes.count` looks at one byte at a time, `find` at many: which is quicker depends on the length."""
+    if len(text) < 4096:
+        return text.count(b":")
+    found, place = 0, text.find(b":")
+    while place >= 0:
+        found, place = found + 1, text.find(b":", place + 1)
+    return found
+
+
+def check_unique(body: bytes) -> None:
+    """Raises Refusal (422) when JSON that is well formed has a key twice in an object.
+
+    A parser takes the last one, a proxy or a log may take the first: what was asked is not clear. It is slow. Where
+    there are as many colons as keys were read, none was given twice.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _value in pairs:
+            if name in seen:
+                raise Refusal(422, name[:100], "unique", f"{name[:100]} is given twice")
+            seen.add(name)
+
+    json.loads(body, object_pairs_hook=unique)
+
+
 def all_finite(array: Array) -> bool:
     """Whether no number is infinite or NaN."""
     return math.isfinite(array.item()) if array.size == 1 else bool(np.isfinite(array).all())
 
 
-def decode(decoder: "msgspec.json.Decoder[Any]", body: "bytes | msgspec.Raw", field: str = "") -> Any:
+def check_finite(array: Array, field: str) -> None:
+    """Raises Refusal (422) naming the first number that is infinite or NaN."""
+    if array.dtype.kind == "f" and not all_finite(array):
+        place = "".join(f"[{index}]" for index in np.argwhere(~np.isfinite(array))[0])
+        raise out_of_range(array.dtype, field + place)
+
+
+def out_of_range(dtype: np.dtype[Any], field: str) -> Refusal:
+    return Refusal(422, field, "finite", f"{field} must fit into {dtype}")
+
+
+def decode(decoder: Callable[[Any], Any], body: "bytes | msgspec.Raw", field: str = "") -> Any:
     """Raises Refusal: 400 when `body` is not JSON, 422 when it has another structure. `field`: its place."""
     try:
-        return decoder.decode(body)
+        return decoder(body)
     except msgspec.ValidationError as error:
         raise validation_refusal(error, field) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -151,6 +247,7 @@ def validation_refusal(error: msgspec.ValidationError, prefix: str = "") -> Refu
     words = reason[:200].replace("Expected", "must be").replace("`array`", "a list").replace("`float`", "a number")
     words = (
         words.replace("`float | str`", "a number or text")
+        .replace("`int | float`", "a whole number")
         .replace("`int`", "a whole number")
         .replace("`str`", "a string")
         .replace("`object`", "an object")

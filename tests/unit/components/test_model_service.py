@@ -103,6 +103,15 @@ def test_a_release_never_takes_a_pod_before_its_successor_answers() -> None:
     assert server["livenessProbe"]["httpGet"]["path"] == "/healthz/live"
 
 
+def test_the_server_gets_the_origins_that_may_ask() -> None:
+    origins = ["https://a.example.com", "http://localhost:3000"]
+    named = serve({**ARGS, "cors_origins": origins}).one("Deployment")
+    assert environment(named, "serve")["MODELOPS_CORS_ORIGINS"] == "https://a.example.com,http://localhost:3000"
+    anyone = serve({**ARGS, "cors_origins": [*origins, "*"]}).one("Deployment")
+    assert environment(anyone, "serve")["MODELOPS_CORS_ORIGINS"] == "*"
+    assert "MODELOPS_CORS_ORIGINS" not in environment(serve(ARGS).one("Deployment"), "serve")
+
+
 def test_a_leaving_pod_has_time_to_drain() -> None:
     deployment = serve({**ARGS, "drain_seconds": 30}).one("Deployment")
     waits = container(deployment, "serve")["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -295,6 +304,10 @@ def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
         ({"expose": "Public"}, "expose is 'Public', must be one of LoadBalancer, ClusterIP, NodePort"),
         ({"startup_timeout_seconds": 1}, "startup_timeout_seconds is 1, must be 10 to 14400"),
         ({"drain_seconds": 0}, "drain_seconds is 0, must be 1 to 600"),
+        (
+            {"cors_origins": ["https://a.example.com", "https://b.example.com/"]},
+            "cors_origins[1] is 'https://b.example.com/', must be an origin without a path",
+        ),
         (
             {"autoscaling": {"max_replicas": 1}},
             "autoscaling.max_replicas is 1, must be at least min_replicas (2)",

@@ -31,6 +31,8 @@ class Schemas:
         schema = self.resolve(schema)
         if "const" in schema:
             return schema["const"]
+        if "enum" in schema:
+            return self._random.choice(schema["enum"])
         if "oneOf" in schema:
             return self.value(self._random.choice(schema["oneOf"]))
         kind = schema.get("type", "null")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,12 @@ from typing import Any
 import pytest
 
 from modelops_runtime import contract
+from modelops_runtime.artifacts.manifest import Golden, Manifest, Tensor
+from modelops_runtime.artifacts.runtimes import Runtime
+from modelops_runtime.contract import Environment, ServeContract
+from modelops_runtime.serving.app import App, Service
+from modelops_runtime.serving.logs import Log
+from modelops_runtime.serving.metrics import Metrics
 from tests.conftest import REPOSITORY
 from tests.runtime import environment
 
@@ -79,6 +85,33 @@ class RunningServer:
         return self.process.wait(20)
 
 
+TENSOR = Tensor((-1, 1), "float32")
+MANIFEST = Manifest("line", "1", "tensorflow", "litert", "x", TENSOR, TENSOR, Golden([[1.0]], [[2.0]], 1e-5))
+
+
+def served(runtime: Runtime, **variables: object) -> App:
+    """The application in this process, with a model of one number in and out that predicts in a thread of its own."""
+    settings = ServeContract.read(Environment({name: str(value) for name, value in variables.items()}))
+    app = App(settings, Log("1"), Metrics())
+    app.serve(Service(MANIFEST, runtime, settings, inline=False))
+    return app
+
+
+async def ask(app: App, method: str, path: str, body: bytes = b"") -> Answer:
+    """The application's answer to a request."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], headers, sent[1]["body"])
+
+
 def run_here(
     main: Callable[[], None], capsys: "pytest.CaptureFixture[str]", **variables: object
 ) -> "subprocess.CompletedProcess[str]":
@@ -102,10 +135,16 @@ def run_here(
 
 @contextmanager
 def start_server(
-    model_dir: Path, log_file: Path, *, wait_for: str = "ready", start_seconds: float = 60, **variables: object
+    model_dir: Path,
+    log_file: Path,
+    *,
+    program: Sequence[str] = ("-m", "modelops_runtime", "serve"),
+    wait_for: str = "ready",
+    start_seconds: float = 60,
+    **variables: object,
 ) -> Iterator[RunningServer]:
     settings = {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_PORT": 0, "MODELOPS_DRAIN_SECONDS": 0, **variables}
-    command = [sys.executable, "-m", "modelops_runtime", "serve"]
+    command = [sys.executable, *program]
     with log_file.open("w") as log:
         env = environment(MODELOPS_MODEL_DIR=model_dir, MODELOPS_MODEL_VERSION="run-abc123def456", **settings)
         process = subprocess.Popen(command, env=env, cwd=REPOSITORY, stdout=log, stderr=subprocess.PIPE, text=True)

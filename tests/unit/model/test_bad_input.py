@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import random
+import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -87,11 +89,10 @@ def test_a_chunked_body_over_the_limit_is_refused(server: RunningServer) -> None
 
 
 @pytest.mark.parametrize(
-    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
+    "content_type", ["text/plain", "multipart/form-data; boundary=x", "application/json; charset=utf-16"]
 )
 def test_another_content_type_is_refused(server: RunningServer, content_type: str) -> None:
-    headers = {"Content-Type": content_type} if content_type else {}
-    answer = server.ask("POST", "/api/predict", b'{"inputs":[[0.5]]}', headers)
+    answer = server.ask("POST", "/api/predict", b'{"inputs":[[0.5]]}', {"Content-Type": content_type})
     assert error(answer) == (415, "Content-Type", "application/json")
 
 
@@ -100,7 +101,56 @@ def test_a_compressed_body_is_refused(server: RunningServer) -> None:
     assert error(answer) == (415, "Content-Encoding", "identity")
 
 
-@pytest.mark.parametrize("path", ["/page", "/api", "/api/predict/", "/healthz", "/v2x", "/%2e%2e/etc/passwd", "/\x7f"])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"instances": [[1]]}', "instances is not a field that is taken here"),
+        (b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}', "dataframe_split is not a field"),
+        (b'{"data": {"ndarray": [[1]]}}', "data is not a field that is taken here"),
+        (b"[[1]]", "body must be an object, not a list"),
+        (b'{"inputs": [{"name": "input", "shape": [1, 1]}]}', "inputs[0] must be a list, not an object"),
+    ],
+)
+def test_a_body_in_another_server_s_form_is_answered_by_what_to_send(
+    server: RunningServer, body: bytes, message: str
+) -> None:
+    answer = server.post(body)
+    assert answer.status == 422
+    said = answer.json()["error"]["message"]
+    assert said.startswith(message) and said.endswith('; send {"inputs": [row, …]}, each row 1 number in a list')
+    answer = server.post(body.replace(b"[{", b"[[{").replace(b"}]", b"}]]"), "/v2/models/line/infer")
+    assert answer.status == 422
+    assert answer.json()["error"].endswith(
+        '; send {"inputs": [{"name": "input", "shape": [rows, 1], "datatype": "FP32", "data": […]}]}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "twice"),
+    [
+        ("/api/predict", b'{"inputs": [[1]], "inputs": [[2]]}', "inputs"),
+        ("/api/predict", b'{"inputs": [[1]], "\\u0069nputs": [[2]]}', "inputs"),
+        ("/v2/models/line/infer", b'{"id": "1", "inputs": [%s], "id": "2"}', "id"),
+        ("/v2/models/line/infer", b'{"id": "a:b:c", "inputs": [%s], "inputs": [%s]}', "inputs"),
+        ("/v2/models/line/infer", b'{"inputs": [%s], "parameters": {"a": 1, "a": 2}}', "a"),
+    ],
+)
+def test_a_key_given_twice_is_refused(server: RunningServer, path: str, body: bytes, twice: str) -> None:
+    """A parser takes the last one, a proxy or a log may take the first."""
+    tensor = b'{"name": "input", "shape": [1, 1], "datatype": "FP32", "data": [1]}'
+    answer = server.post(body.replace(b"%s", tensor), path)
+    error = answer.json()["error"]
+    assert answer.status == 422
+    assert (error if isinstance(error, str) else error["message"]) == f"{twice} is given twice"
+
+
+def test_colons_in_text_are_no_keys(server: RunningServer) -> None:
+    tensor = {"name": "input", "shape": [1, 1], "datatype": "FP32", "data": [1]}
+    body = {"id": "urn:a:b", "inputs": [tensor], "parameters": {"a:b": "c:d"}}
+    assert server.post(body, "/v2/models/line/infer").json()["id"] == "urn:a:b"
+
+
+@pytest.mark.parametrize("path", ["/page", "/api", "/api/predict//", "/healthz", "/v2x", "/%2e%2e/etc/passwd", "/\x7f"])
 def test_an_unknown_path_is_not_found(server: RunningServer, path: str) -> None:
     answer = server.ask("GET", path.replace("\x7f", "%7f"))
     assert answer.status == 404
@@ -186,6 +236,26 @@ def test_headers_without_end_are_refused(server: RunningServer, start: bytes) ->
     assert server.metrics()["process_resident_memory_bytes"] < 150e6
 
 
+def test_what_is_turned_away_for_its_head_is_logged_and_counted(server: RunningServer) -> None:
+    series = 'modelops_requests_total{code="%d",path="other"}'
+    before = server.metrics()
+    for sent in (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000, b"\x00\x01\r\n\r\n"):
+        connection = server.connect()
+        connection.connect()
+        connection.sock.sendall(sent)
+        with contextlib.suppress(ConnectionError):
+            assert connection.sock.recv(100).startswith(b"HTTP/1.1 4")
+        connection.close()
+    after = server.metrics()
+    for status in (400, 431):
+        assert after[series % status] == before.get(series % status, 0) + 1
+    deadline = time.monotonic() + 10
+    while {line["status"] for line in server.log() if line["event"] == "request" and not line["path"]} < {400, 431}:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert after["modelops_in_flight"] == 1
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -204,12 +274,15 @@ def test_what_is_not_http_gets_400(server: RunningServer, request_bytes: bytes) 
     assert server.post({"inputs": [[0.5]]}).status == 200
 
 
-async def ask_in_this_process(app: Any, state: uvicorn.server.ServerState, sent: list[bytes]) -> bytes:
-    """What comes back until the server closes the connection."""
-    config = uvicorn.Config(app, http=protocol.BoundedProtocol, lifespan="off", log_level="critical")
+async def ask_in_this_process(
+    app: Any, state: uvicorn.server.ServerState, sent: list[bytes], turned_away: list[int]
+) -> bytes:
+    """What comes back until the server closes the connection. The statuses that the app is told of are appended."""
+    config = uvicorn.Config(app, lifespan="off", log_level="critical")
     config.load()
+    bounded = partial(protocol.BoundedProtocol, turned_away=lambda status, _seconds: turned_away.append(status))
     loop = asyncio.get_running_loop()
-    listening = await loop.create_server(lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0)
+    listening = await loop.create_server(lambda: bounded(config, state, {}, loop), "127.0.0.1", 0)
     async with listening:
         reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
         for part in sent:
@@ -225,8 +298,10 @@ def test_headers_that_do_not_come_are_given_up(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     for sent in ([], [b"GET / HT"], [b"GET / HTTP/1.1\r\n", b"X: 1\r\n"]):
-        answer = asyncio.run(ask_in_this_process(lambda: None, uvicorn.server.ServerState(), sent))
+        told: list[int] = []
+        answer = asyncio.run(ask_in_this_process(lambda: None, uvicorn.server.ServerState(), sent, told))
         assert answer.startswith(b"HTTP/1.1 408 ")
+        assert told == ([408] if sent else [])  # a connection that asked for nothing is no request
 
 
 def test_an_answer_that_waits_to_be_sent_goes_out_before_the_server_closes() -> None:
@@ -238,5 +313,5 @@ def test_an_answer_that_waits_to_be_sent_goes_out_before_the_server_closes() -> 
         connection.shutdown()
 
     state = uvicorn.server.ServerState()
-    answered = asyncio.run(ask_in_this_process(answer, state, [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]))
+    answered = asyncio.run(ask_in_this_process(answer, state, [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], []))
     assert answered.endswith(b"\r\n\r\nok")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelops_runtime.artifacts.runtimes import Array
-from modelops_runtime.serving.batching import predictor
+from modelops_runtime.serving.batching import Prediction, predictor
 from modelops_runtime.serving.http import Refusal
 from tests.unit.model.support import start_server
 
@@ -48,7 +48,7 @@ def test_requests_that_wait_are_predicted_together(executor: ThreadPoolExecutor)
     model = Doubling()
     model.go.clear()
 
-    async def ask() -> list[Array]:
+    async def ask() -> list[Prediction]:
         predict = predictor(model, executor, batch_rows=8, seconds=10)
         tasks = [asyncio.ensure_future(predict(rows(number, number))) for number in range(6)]
         await asyncio.sleep(0)
@@ -56,7 +56,7 @@ def test_requests_that_wait_are_predicted_together(executor: ThreadPoolExecutor)
         return await asyncio.gather(*tasks)
 
     answers = asyncio.run(ask())
-    assert [answer.tolist() for answer in answers] == [[[2.0 * n]] * 2 for n in range(6)]
+    assert [answer[1].tolist() for answer in answers] == [[[2.0 * n]] * 2 for n in range(6)]
     assert sum(model.batches) == 12
     assert max(model.batches) == 8
     assert len(model.batches) < 6
@@ -78,13 +78,14 @@ def test_without_batching_each_request_is_predicted_by_itself(executor: ThreadPo
 def test_however_requests_are_batched_each_gets_its_own_rows(sizes: list[int], most: int, threaded: bool) -> None:
     inputs = [rows(*(1000 * number + row for row in range(size))) for number, size in enumerate(sizes)]
 
-    async def ask() -> list[Array]:
+    async def ask() -> list[Prediction]:
         with ThreadPoolExecutor(1) as executor:
             predict = predictor(Doubling(), executor if threaded else None, batch_rows=most, seconds=10)
             return await asyncio.gather(*map(predict, inputs))
 
     for given_rows, answer in zip(inputs, asyncio.run(ask()), strict=True):
-        np.testing.assert_array_equal(answer, given_rows * 2)
+        np.testing.assert_array_equal(answer[1], given_rows * 2)
+        np.testing.assert_array_equal(answer[0], given_rows)
 
 
 def test_what_fails_a_batch_fails_its_callers_and_no_later_ones() -> None:
@@ -94,7 +95,7 @@ def test_what_fails_a_batch_fails_its_callers_and_no_later_ones() -> None:
 
     first, second, third = asyncio.run(ask())
     assert isinstance(first, ValueError) and isinstance(second, ValueError)
-    assert isinstance(third, np.ndarray) and third.tolist() == [[6.0]]
+    assert isinstance(third, tuple) and third[1].tolist() == [[6.0]]
 
 
 @pytest.mark.parametrize("batch_rows", [0, 8])
@@ -113,13 +114,37 @@ def test_a_prediction_that_takes_too_long_is_given_up(executor: ThreadPoolExecut
         model.go.set()
         while True:  # the one that runs can't be stopped; those that waited are dropped
             try:
-                assert (await predict(rows(4))).tolist() == [[8.0]]
+                assert (await predict(rows(4)))[1].tolist() == [[8.0]]
                 return
             except Refusal:
                 continue
 
     asyncio.run(ask())
     assert 2 <= sum(model.batches) <= 3 + 3
+
+
+def known_numbers(inputs: Array) -> Array:
+    """Adds one, and knows no 7."""
+    if (inputs == 7).any():
+        raise Refusal(422, "inputs", "category", "7 is unknown")
+    return inputs + 1
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+def test_a_request_that_cannot_be_prepared_is_refused_alone(executor: ThreadPoolExecutor, threaded: bool) -> None:
+    model = Doubling()
+
+    async def ask() -> list[Prediction | BaseException]:
+        predict = predictor(model, executor if threaded else None, 8, 10, known_numbers)
+        return await asyncio.gather(*map(predict, map(rows, range(10))), return_exceptions=True)
+
+    for number, answer in enumerate(asyncio.run(ask())):
+        if number == 7:
+            assert isinstance(answer, Refusal) and answer.rule == "category"
+        else:
+            assert isinstance(answer, tuple)
+            assert (answer[0].tolist(), answer[1].tolist()) == ([[number + 1.0]], [[2 * (number + 1.0)]])
+    assert max(model.batches) > 1
 
 
 def test_batches_and_a_thread_of_its_own_change_no_answer(model_dir: Path, tmp_path: Path) -> None:

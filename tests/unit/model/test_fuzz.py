@@ -1,4 +1,4 @@
-"""10,000 requests made from the OpenAPI document and by hand: no 5xx, no crash, no memory kept, and the document true.
+"""20,000 requests made from the OpenAPI document and by hand: no 5xx, no crash, no memory kept, and the document true.
 
 The document is held against what the server does in both directions: what it takes the schema allows, and what the
 schema allows it takes, but for the rules that a schema can't say and the document has in words.
@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
 import time
 from collections import Counter
@@ -24,12 +25,12 @@ from tests.models import write_model
 from tests.unit.model.schema_values import Schemas
 from tests.unit.model.support import RunningServer, start_server
 
-REQUESTS = 14_000
-WARM_UP = 4_000
+REQUESTS = 20_000
+WARM_UP = 10_000
 """By then every kind of request was seen and the allocator has what it needs."""
 WINDOW = 2_000
 """Requests over which the least memory counts."""
-KEPT_BYTES = 4 * 2**20
+KEPT_BYTES = 8 * 2**20
 """More memory than after the warm-up, at the end: what the allocator's noise may be."""
 SEED = 20_5
 PREDICT, INFER = "/api/predict", "/v2/models/line/infer"
@@ -37,6 +38,12 @@ JSON = {"Content-Type": "application/json"}
 
 
 TENSOR = b'{"inputs": [{"name": "input", "shape": [%b], "datatype": "FP32", "data": %b}]}'
+
+
+BINARY = (
+    b'{"inputs": [{"name": "input", "shape": [1, 1], "datatype": "FP32", "parameters": {"binary_data_size": %d}}],'
+    b' "parameters": {"binary_data_output": true}}'
+)
 
 
 def by_hand() -> list[tuple[str, str, bytes, dict[str, str]]]:
@@ -73,6 +80,13 @@ def by_hand() -> list[tuple[str, str, bytes, dict[str, str]]]:
     ]
     made += [("POST", PREDICT, b"\x1f\x8b\x08", {**JSON, "Content-Encoding": "gzip"})]
     made += [("POST", path, b'{"inputs": [[1]]}', {**JSON, "X-Request-Id": "\xff" * 9}) for path in (PREDICT, INFER)]
+    for size, length, binary in (
+        (4, None, b"\0\0\0?"), (4, None, b""), (3, None, b"abc"), (2**60, None, b"abcd"), (-1, None, b"abcd"),
+        (4, b"0", b"abcd"), (4, b"9" * 30, b"abcd"), (4, b"-1", b"abcd"), (4, b"x", b"abcd"), (4, None, b"\xff" * 4),
+    ):  # fmt: skip
+        text = BINARY % size
+        header = {"Inference-Header-Content-Length": (length or str(len(text)).encode()).decode()}
+        made += [("POST", INFER, text + binary, {**JSON, **header})]
     paths = [
         "/%00",
         "/%ff",
@@ -156,8 +170,8 @@ class Fuzzer:
     def conforms(self, operation: dict[str, Any], status: int, headers: dict[str, str], content: bytes) -> None:
         """The answer is one that the document has for this operation."""
         documented = operation["responses"][str(status)]
-        ((media, described),) = documented["content"].items()
-        assert headers["content-type"].split(";")[0] == media
+        media = headers["content-type"].split(";")[0]
+        described = documented["content"][media]
         if media == "application/json":
             assert self.valid(described["schema"], json.loads(content)), (status, content)
         for name, header in documented["headers"].items():
@@ -183,7 +197,9 @@ class Fuzzer:
         elif kind < 0.99:
             method, path, body, headers = self.random.choice(self.by_hand)
             status, answered, content = self.ask(method, path, body, headers)
-            operation = self.document["paths"].get(unquote(path.split("?")[0]), {}).get(method.lower())
+            known = unquote(path.split("?")[0])
+            known = known if known in self.document["paths"] else known.removesuffix("/")
+            operation = self.document["paths"].get(known, {}).get(method.lower())
             if operation:
                 self.conforms(operation, status, answered, content)
             elif method != "HEAD":
@@ -227,6 +243,8 @@ class Fuzzer:
 def _in_words(error: Any) -> bool:
     """Rules that the document has in words, since a schema can't say them."""
     message = error if isinstance(error, str) else error["message"]
+    if re.search(r"must fit into (?!float32)|must be a whole number", message):  # of a datatype that isn't the model's
+        return True
     return "is not a finite number" in message or "as its shape says" in message
 
 

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from modelops_runtime.serving.http import identity
 from tests.unit.model.support import RunningServer, start_server
 
 REQUESTS = 'modelops_requests_total{code="%s",path="%s"}'
@@ -76,3 +79,30 @@ def test_every_log_line_is_json(server: RunningServer) -> None:
     server.ask("GET", "/%0a%22")
     for line in server.log_file.read_text().splitlines():
         assert {"ts", "level", "event", "model", "model_version"} <= json.loads(line).keys()
+
+
+def test_a_caller_s_trace_is_logged_and_passed_on_to_the_shadow(model_dir: Path, tmp_path: Path) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with (
+        start_server(model_dir, tmp_path / "shadow.log") as shadow,
+        start_server(model_dir, tmp_path / "log", MODELOPS_MIRROR_URL=f"http://127.0.0.1:{shadow.port}") as server,
+    ):
+        headers = {"Content-Type": "application/json", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        assert server.ask("POST", "/api/predict", b'{"inputs": [[0.5]]}', headers).status == 200
+        assert [running.requests(1)[0]["trace_id"] for running in (server, shadow)] == [trace, trace]
+
+
+@pytest.mark.parametrize(
+    "traceparent",
+    [
+        "",
+        "x",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-{'a' * 32}-{'0' * 16}-01",
+        f"ff-{'a' * 32}-{'b' * 16}-01",
+        f"00-{'A' * 32}-{'b' * 16}-01",
+        f"00-{'a' * 32}-{'b' * 16}-01x",
+    ],
+)
+def test_what_is_no_trace_is_not_logged(traceparent: str) -> None:
+    assert identity({"headers": [(b"traceparent", traceparent.encode())]})[1] == ""

@@ -1,6 +1,7 @@
 """Copies for a shadow: sent on, bounded, and never in the way."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -120,6 +121,48 @@ def test_an_answer_without_a_length_ends_its_connection() -> None:
     shadow = Shadow(b"HTTP/1.1 200 OK\r\n\r\nhello")
     assert mirrored(shadow, 6).results["answered"] == 6
     assert shadow.connections == 6
+
+
+def test_a_connection_that_the_shadow_closed_while_it_was_idle_costs_no_copy() -> None:
+    shadow = Shadow()
+    open_connections: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_connections.append(writer)
+        await shadow.serve(reader, writer)
+
+    async def go() -> Mirror:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        made = Mirror(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        made.start()
+        for batch in range(3):
+            for _ in range(mirror.CONNECTIONS):
+                made.offer("/api/predict", BODY)
+            await _until(lambda: sum(made.results.values()) == (batch + 1) * mirror.CONNECTIONS)  # noqa: B023
+            for writer in open_connections:
+                writer.close()
+            await asyncio.sleep(0.01)
+        await made.stop()
+        server.close()
+        return made
+
+    assert asyncio.run(go()).results == {"answered": 12, "refused": 0, "failed": 0, "dropped": 0}
+
+
+def test_the_shadow_gets_the_headers_that_a_body_needs(tmp_path: Path) -> None:
+    write_model(tmp_path / "model")
+    inputs = [{"name": "input", "shape": [1, 1], "datatype": "FP32", "parameters": {"binary_data_size": 4}}]
+    text = json.dumps({"inputs": inputs}).encode()
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))}
+    with (
+        start_server(tmp_path / "model", tmp_path / "shadow.log") as shadow,
+        start_server(
+            tmp_path / "model", tmp_path / "log", MODELOPS_MIRROR_URL=f"http://127.0.0.1:{shadow.port}"
+        ) as server,
+    ):
+        answer = server.ask("POST", "/v2/models/line/infer", text + b"\x00\x00\x00\x3f", headers)
+        assert answer.json()["outputs"][0]["data"] == [2.0]
+        assert shadow.requests(1)[0]["status"] == 200
 
 
 def test_results_are_metrics() -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,9 +118,6 @@ def test_a_client_sends_text_where_the_data_had_text(tmp_path: Path) -> None:
             assert refused.status == 422, row
             error = refused.json()["error"]
             assert (error["field"], error["rule"]) == (field, rule), error
-        # The Open Inference Protocol has no tensor of text and numbers side by side.
-        refused = server.post({"inputs": [{"name": "input", "shape": [1, 3], "datatype": "BYTES", "data": []}]}, OIP)
-        assert refused.status == 422 and "POST its rows to /api/predict" in refused.json()["error"]
         document = server.ask("GET", "/openapi.json").json()
         body = document["paths"]["/api/predict"]["post"]["requestBody"]["content"]["application/json"]
         columns = body["schema"]["properties"]["inputs"]["items"]["prefixItems"]
@@ -128,7 +126,40 @@ def test_a_client_sends_text_where_the_data_had_text(tmp_path: Path) -> None:
             ("city", "string"),
             ("kind", "string"),
         ]
-        assert OIP not in document["paths"]
+
+
+def test_the_open_protocol_has_a_tensor_for_each_column_where_some_are_text(tmp_path: Path) -> None:
+    with_preprocessing(tmp_path / "model", MIXED, [[40.0, "Rome", "rain"]])
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        offered = server.ask("GET", "/v2/models/sum").json()["inputs"]
+        assert offered == [
+            {"name": "age", "datatype": "FP64", "shape": [-1, 1]},
+            {"name": "city", "datatype": "BYTES", "shape": [-1, 1]},
+            {"name": "kind", "datatype": "BYTES", "shape": [-1, 1]},
+        ]
+        document = server.ask("GET", "/openapi.json").json()
+        body = document["paths"][OIP]["post"]["requestBody"]["content"]["application/json"]
+        schema = jsonschema.Draft202012Validator({**body["schema"], "components": document["components"]})
+        schema.validate(body["example"])
+        assert server.post(body["example"], OIP).status == 200
+        age = {"name": "age", "datatype": "INT64", "shape": [2, 1], "data": [50, 1]}
+        city = {"name": "city", "datatype": "BYTES", "shape": [2], "data": ["Rome", "Lima"]}
+        kind = {"name": "kind", "datatype": "BYTES", "shape": [2, 1], "data": [["Rain, rain and sun!"], ["snow"]]}
+        schema.validate({"inputs": [kind, age, city]})
+        answer = server.post({"inputs": [kind, age, city]}, OIP).json()
+        assert answer["outputs"][0]["data"] == pytest.approx([50 + 1 + 5 / 3 + 8 / 3, 1 + 1], abs=1e-5)
+        for inputs, message in (
+            ([age, city], "inputs must have 3 tensors, one a column, this one has 2"),
+            ([age, city, city], "inputs[2].name must be 'kind'"),
+            ([age, {**city, "name": "town"}, kind], "inputs[1].name must be 'city' or 'kind'"),
+            ([age, {**city, "datatype": "FP64", "data": [1, 2]}, kind], "inputs[1].datatype must be BYTES"),
+            ([{**age, "datatype": "BYTES"}, city, kind], "inputs[0].datatype must be FP64, or another datatype"),
+            ([age, {**city, "data": ["Rome", 7]}, kind], "inputs[1].data[1] must be a string"),
+            ([age, {**city, "shape": [1, 1], "data": ["Rome"]}, kind], "inputs must all have the same number of rows"),
+            ([age, {**city, "data": ["Rome", "Oslo"]}, kind], "inputs[1][1] (city) is a category that"),
+        ):
+            refused = server.post({"inputs": inputs}, OIP)
+            assert refused.status == 422 and refused.json()["error"].startswith(message), refused.body
 
 
 def test_text_without_a_preprocessing_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""One thread that makes one call at a time, knows for how long, and never keeps the process from ending."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Worker(Executor):
+    """A ThreadPoolExecutor of one thread would be waited for when the process ends: for ever, if a call hangs."""
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._since: float | None = None
+        Thread(target=self._work, name=name, daemon=True).start()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        future: Future[T] = Future()
+        self._calls.put((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def busy_seconds(self) -> float:
+        """How long the present call has been running; 0 when none is."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Ends the thread after the calls that wait. Returns at once."""
+        self._calls.put(None)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, function = call
+            if not future.set_running_or_notify_cancel():
+                continue
+            self._since = time.monotonic()
+            try:
+                result = function()
+            except BaseException as error:
+                self._since = None
+                future.set_exception(error)
+            else:
+                self._since = None
+                future.set_result(result)
+            # The last call's rows aren't kept while there is no other.
+            del call, future, function
