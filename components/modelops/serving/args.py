@@ -322,5 +322,5 @@ def _startup_seconds(args: ModelServiceArgs) -> pulumi.Input[int]:
 
 def cors_origins(args: ModelServiceArgs) -> pulumi.Output[str]:
     """As the server takes them: `*` stands for all others."""
-    origins: pulumi.Output[Sequence[str]] = pulumi.Output.from_input(args.get("cors_origins", ()))
-    return origins.apply(lambda origins: "*" if "*" in origins else ",".join(origins))
+    given: pulumi.Output[Any] = pulumi.Output.from_input(args.get("cors_origins", ()))
+    return given.apply(lambda origins: "*" if "*" in origins else ",".join(origins))

@@ -77,7 +77,8 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.number("port", args.get("port"), 1, 65_535)
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, MAX_STARTUP_TIMEOUT_SECONDS)
     problems.number("drain_seconds", args.get("drain_seconds"), 1, MAX_DRAIN_SECONDS)
-    for place, origin in enumerate(plain_or(args.get("cors_origins", ()), ())):
+    origins: Sequence[object] = plain_or(args.get("cors_origins", ()), ())
+    for place, origin in enumerate(origins):
         if isinstance(origin, str) and origin != "*" and not re.fullmatch(r"https?://[^\s/,]+", origin):
             rule = "must be an origin without a path, https://app.example.com, or *"
             problems.add(f"cors_origins[{place}]", origin, rule)
