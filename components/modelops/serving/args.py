@@ -114,9 +114,9 @@ class Rollout(TypedDict):
     max_unavailable: NotRequired[pulumi.Input[int]]
     """Pods below `replicas` during a release. Default 0, or 1 if `max_surge` is 0; 0 to 1000."""
     watch: NotRequired[bool]
-    """Whether a Job in the namespace watches the release, says what it waits for, and fails with the reason as soon as
-    it can't succeed. Without it Pulumi waits for the Deployment until `startup_timeout_seconds` and more have passed.
-    Default true; with `vllm.nodes` above 1 there is none."""
+    """Whether Jobs in the namespace watch the release and its smoke test, say what they wait for, and fail with the
+    reason as soon as it can't succeed. Without them Pulumi waits for the Deployment until `startup_timeout_seconds` and
+    more have passed. Default true; with `vllm.nodes` above 1 there are none."""
 
 
 class SmokeTest(TypedDict):
@@ -293,6 +293,11 @@ def runtime_image(args: ModelServiceArgs) -> pulumi.Input[str]:
 def nodes(args: ModelServiceArgs) -> int:
     """How many nodes one copy of the model spans."""
     return args.get("vllm", {}).get("nodes", 1)
+
+
+def is_watched(args: ModelServiceArgs) -> bool:
+    """Whether Jobs watch the release."""
+    return args.get("rollout", {}).get("watch", True)
 
 
 def startup_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:

@@ -12,11 +12,20 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
+from modelops.core.naming import job_name
 from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
-from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, longest_startup, runtime_image, startup_seconds
+from modelops.serving.args import (
+    DEFAULT_TOLERANCE,
+    ModelServiceArgs,
+    is_watched,
+    longest_startup,
+    runtime_image,
+    startup_seconds,
+)
 from modelops.serving.pod import PORT, PodIdentity, fetch, serve, serving_template, volumes
+from modelops.serving.watch import UNAWAITED, watch
 
 ROLE = "smoke"
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
@@ -32,23 +41,28 @@ def smoke_test(
     metadata: k8s.meta.v1.ObjectMetaArgs,
     opts: pulumi.ResourceOptions,
 ) -> k8s.batch.v1.Job:
-    """The Job. Pulumi names it, since a changed version, image or test makes a new Job."""
+    """What is done once the test passed: the watch of its Job, or the Job itself where there is no watch.
+
+    Pulumi names the Job, since a changed version, image or test makes a new one.
+    """
+    watched = is_watched(args)
     deadline = startup_seconds(args).apply(lambda seconds: seconds + CHECK_SECONDS)
     longest = longest_startup(args) + CHECK_SECONDS + MARGIN_SECONDS
     identity = replace(identity, role=ROLE, live=False)
-    return k8s.batch.v1.Job(
-        f"{name}-{ROLE}",
+    job = k8s.batch.v1.Job(
+        job_name(f"{name}-{ROLE}"),
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=metadata.namespace,
             labels=metadata.labels,
             # The next `pulumi up` runs a failed test again, as a new Job.
-            annotations={"pulumi.com/replaceUnready": "true"},
+            annotations={"pulumi.com/replaceUnready": "true", **(UNAWAITED if watched else {})},
         ),
         spec=k8s.batch.v1.JobSpecArgs(
             backoff_limit=0, active_deadline_seconds=deadline, template=_template(args, identity)
         ),
         opts=merged(opts, custom_timeouts=timeouts(longest)),
     )
+    return watch(job, f"{name}-{ROLE}", args, deadline, longest, opts) if watched else job
 
 
 def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateSpecArgs:

@@ -23,6 +23,7 @@ from modelops.serving.args import (
     ModelServiceArgs,
     drain_seconds,
     is_vllm,
+    is_watched,
     longest_drain,
     longest_startup,
     nodes,
@@ -31,7 +32,7 @@ from modelops.serving.args import (
 from modelops.serving.autoscaling import autoscale
 from modelops.serving.pod import NAME, STABLE, TRACK, PodIdentity, track_selector
 from modelops.serving.smoke_test import smoke_test
-from modelops.serving.watch import watch
+from modelops.serving.watch import UNAWAITED, watch
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,10 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomReso
     """The Deployment. Returns what is ready once its pods answer: its watch, or itself if there is none."""
     metadata, running, args = track.metadata, track.running, track.args
     spec = _deployment_spec(track) if running is None else running.apply(partial(_deployment_spec, track))
-    watched = args.get("rollout", {}).get("watch", True)
-    annotations: dict[str, pulumi.Input[str]] = {}
+    annotations: dict[str, pulumi.Input[str]] = {**UNAWAITED} if is_watched(args) else {}
     if running is not None and "autoscaling" in args:
         # Scaling to zero overrides the autoscaler, which owns the replica count.
         annotations["pulumi.com/patchForce"] = "true"
-    if watched:
-        # True at once. `skipAwait` would leave out the wait for the deletion too.
-        annotations["pulumi.com/waitFor"] = "jsonpath={.metadata.uid}"
     deployment_opts = merged(opts, custom_timeouts=timeouts(_longest_rollout(args)))
     if "smoke_test" in args:
         smoke = smoke_test(track.name, args, track.identity, metadata, opts)
@@ -118,7 +115,7 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomReso
     deployment = k8s.apps.v1.Deployment(track.name, metadata=metadata, spec=spec, opts=deployment_opts)
     return (
         watch(deployment, track.name, args, _rollout_seconds(args), _longest_rollout(args), opts)
-        if watched
+        if is_watched(args)
         else deployment
     )
 

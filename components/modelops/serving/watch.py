@@ -1,17 +1,19 @@
-"""The watch: a Job that waits for a track's rollout, and fails with the reason as soon as it can't succeed.
+"""The watch: a Job that waits for a rollout or a smoke test, and fails with the reason as soon as it can't succeed.
 
 Pulumi's provider would wait for the Deployment until a deadline, and sees no init container, Secret or node. So the
-Deployment isn't waited for, and what needs its pods waits for the Job.
+object isn't waited for, and what needs its pods waits for the watch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
+from modelops.core.naming import job_name
 from modelops.core.outputs import merged, short_hash, timeouts, with_dependencies
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.access import grant, service_account
@@ -37,30 +39,37 @@ _PROGRAM = "rollout-watch"
 _DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
 
 
+UNAWAITED: Mapping[str, pulumi.Input[str]] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+"""Annotations of what is watched: true at once. `skipAwait` would leave out the wait for the deletion too."""
+
+
 def watch(
-    deployment: k8s.apps.v1.Deployment,
+    watched: k8s.apps.v1.Deployment | k8s.batch.v1.Job,
     name: str,
     args: ModelServiceArgs,
     seconds: pulumi.Output[int],
     longest: int,
     opts: pulumi.ResourceOptions,
 ) -> k8s.batch.v1.Job:
-    """The Job for the Deployment `name`, whose rollout may take so many seconds, and never more than `longest`.
+    """The Job `<name>-watch` for a rollout or smoke test that may take so many seconds, and never more than `longest`.
 
-    Pulumi names it, since whatever changes the Deployment makes a new Job.
+    Pulumi names it, since whatever changes what is watched makes a new Job.
     """
     namespace, program = args["namespace"], f"{name}-watch"
+    target = name_of(watched)
+    kind = "Job" if isinstance(watched, k8s.batch.v1.Job) else "Deployment"
     labels = standard_labels(_PROGRAM, _PROGRAM, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=program, namespace=namespace, labels=labels)
     account = service_account(program, metadata, opts)
-    binding = grant(program, metadata, _rules(name), name_of(account), opts)
+    binding = grant(program, metadata, _rules(kind, target), name_of(account), opts)
     egress_only_policy(program, _PROGRAM, name, namespace, opts, *API_SERVER_PORTS)
     settings = {
         "namespace": namespace,
-        "deployment": name,
+        "kind": kind,
+        "name": target,
         "deadline_seconds": seconds,
         # As the API server has it, so with whatever a transformation or a webhook did to it.
-        "release": pulumi.Output.all(deployment.id, deployment.spec, "autoscaling" in args).apply(_release),
+        "release": pulumi.Output.all(watched.id, watched.spec, "autoscaling" in args).apply(_release),
         "final_exit_codes": {} if "fetch_command" in args else {"fetch": FINAL_FETCH_CODES},
     }
     watcher = container(
@@ -80,7 +89,7 @@ def watch(
         labels, account_name, [watcher], args, token=True, restart_policy="Never", volumes=[scratch()]
     )
     return k8s.batch.v1.Job(
-        program,
+        job_name(program),
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=namespace,
             labels=labels,
@@ -98,17 +107,24 @@ def watch(
 
 
 def _release(values: Any) -> str:
-    """Tells one state of a Deployment from another. Replicas that belong to an autoscaler are left out."""
+    """Tells one state of a Deployment or Job from another. Replicas that belong to an autoscaler are left out."""
     identity, spec, autoscaled = values
     own = {key: value for key, value in spec.items() if not (autoscaled and key == "replicas")}
     return short_hash(identity, canonical_json(own))
 
 
-def _rules(deployment: str) -> list[k8s.rbac.v1.PolicyRuleArgs]:
-    rule = k8s.rbac.v1.PolicyRuleArgs
+def _rules(kind: str, name: pulumi.Input[str]) -> list[k8s.rbac.v1.PolicyRuleArgs]:
+    """Reading the one object and the pods, and recording events."""
+    rule, named = k8s.rbac.v1.PolicyRuleArgs, [name]
+    if kind == "Job":
+        objects = [rule(api_groups=["batch"], resources=["jobs"], resource_names=named, verbs=["get"])]
+    else:
+        objects = [
+            rule(api_groups=["apps"], resources=["deployments"], resource_names=named, verbs=["get"]),
+            rule(api_groups=["apps"], resources=["replicasets"], verbs=["list"]),
+        ]
     return [
-        rule(api_groups=["apps"], resources=["deployments"], resource_names=[deployment], verbs=["get"]),
-        rule(api_groups=["apps"], resources=["replicasets"], verbs=["list"]),
+        *objects,
         rule(api_groups=[""], resources=["pods"], verbs=["list"]),
         rule(api_groups=[""], resources=["events"], verbs=["list", "create"]),
     ]

@@ -9,6 +9,7 @@ import pytest
 from modelops import UPSTREAM_IMAGES, ArgumentsError, ModelService, ModelServiceArgs
 from modelops.core.assets import asset
 from modelops.kubernetes.runtime import runtime_command
+from modelops.serving.checks import LONGEST_NAME
 from modelops.serving.track import Track, deploy
 from tests.unit.components.harness import (
     breaks_restricted,
@@ -425,8 +426,18 @@ def test_pods_run_where_the_arguments_say_those_of_the_jobs_too() -> None:
     smoke_test = {"inputs": [[0.5]], "outputs": [2.0]}
     program = serve({**ARGS, **placed, "smoke_test": smoke_test, "serving_alias": "serving"})
     workloads = [*program.of("Deployment"), *program.of("Job")]
-    assert len(workloads) == 4
+    assert len(workloads) == 5
     for workload in workloads:
         pod = workload.inputs["spec"]["template"]["spec"]
         assert pod["nodeSelector"] == {"pool": "gpu"} and pod["priorityClassName"] == "serving"
         assert pod["tolerations"] == placed["tolerations"] and pod["affinity"] == {"nodeAffinity": {}}
+
+
+def test_the_longest_name_gives_no_job_a_name_that_kubernetes_refuses() -> None:
+    canary = {"model_uri": "models:/linear@run-ba9876543210", "weight_percent": 10, "tolerance_points": 30}
+    tested = {"smoke_test": {"inputs": [[0.5]], "outputs": [2.0]}, "serving_alias": "serving", "canary": canary}
+    name = "a" * LONGEST_NAME
+    program = run(lambda: ModelService(name, {**ARGS, **tested}))  # type: ignore[typeddict-item]
+    jobs = [job.name for job in program.of("Job")]
+    assert len(jobs) == len(set(jobs)) == 7, jobs
+    assert max(len(job) for job in jobs) + len("-01234567") <= 63

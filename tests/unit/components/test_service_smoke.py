@@ -27,7 +27,7 @@ def smoke_tested(**changes: Any) -> Program:
 
 def test_pods_are_replaced_only_after_the_test() -> None:
     program = smoke_tested()
-    assert "demo-smoke" in program.one("Deployment").options["dependencies"]
+    assert "demo-smoke-watch" in program.one("Deployment").options["dependencies"]
     assert "demo-smoke" not in [job.name for job in serve(ARGS).of("Job")]
 
 

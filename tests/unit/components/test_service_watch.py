@@ -73,8 +73,28 @@ def test_only_the_own_fetcher_has_codes_that_are_final() -> None:
 def test_every_track_has_a_watch_of_its_own() -> None:
     canary = {"model_uri": "models:/linear@run-ba9876543210", "weight_percent": 10, "tolerance_points": 30}
     program = serve({**ARGS, "canary": canary})
-    assert settings_of(program)["deployment"] == "demo"
-    assert settings_of(program, "demo-canary-watch")["deployment"] == "demo-canary"
+    assert settings_of(program)["name"] == "demo"
+    assert settings_of(program, "demo-canary-watch")["name"] == "demo-canary"
+
+
+def test_a_smoke_test_is_watched_too() -> None:
+    program = serve({**ARGS, "smoke_test": {"inputs": [[0.5]], "outputs": [2.0]}})
+    job, settings = program.one("Job", "demo-smoke"), settings_of(program, "demo-smoke-watch")
+    assert job.inputs["metadata"]["annotations"]["pulumi.com/waitFor"] == "jsonpath={.metadata.uid}"
+    assert settings["kind"] == "Job" and settings["name"].startswith("demo-smoke-")
+    assert settings["final_exit_codes"] == {"fetch": [1, 2]}
+    assert "demo-smoke-watch" in program.one("Deployment").options["dependencies"]
+    rules = program.one("rbac.authorization.k8s.io/v1:Role", "demo-smoke-watch").inputs["rules"]
+    assert rules[0] == {
+        "apiGroups": ["batch"], "resources": ["jobs"], "resourceNames": [settings["name"]], "verbs": ["get"]
+    }  # fmt: skip
+
+
+def test_without_the_watch_pulumi_waits_for_the_smoke_test() -> None:
+    program = serve({**ARGS, "smoke_test": {"inputs": [[0.5]], "outputs": [2.0]}, "rollout": {"watch": False}})
+    job = program.one("Job", "demo-smoke")
+    assert "pulumi.com/waitFor" not in job.inputs["metadata"]["annotations"]
+    assert "demo-smoke" in program.one("Deployment").options["dependencies"]
 
 
 def test_without_the_watch_pulumi_waits() -> None:
@@ -143,7 +163,7 @@ class FakeCluster:
 
 
 def state_of(cluster: FakeCluster) -> watch.State:
-    return watch.Rollout(cluster, {"deployment": "demo", "final_exit_codes": {"fetch": [2]}}).state()
+    return watch.Rollout(cluster, {"name": "demo", "final_exit_codes": {"fetch": [2]}}).state()
 
 
 class Told:
@@ -316,6 +336,55 @@ def test_a_pod_that_a_quota_forbids_is_told() -> None:
     told = Told()
     assert told.after(0, state) is None
     assert told.after(60, state) == "0 of 2 pods are ready. exceeded quota: team, limited: pods=1"
+
+
+class FakeJob(FakeCluster):
+    """Answers as the API server would, about the Job of a smoke test."""
+
+    def __init__(self, pods: list[Any], **conditions: str) -> None:
+        super().__init__(pods)
+        status = [{"type": kind, "status": "True", "message": message} for kind, message in conditions.items()]
+        self.deployment = {"metadata": {"name": "demo-smoke"}, "status": {"conditions": status}}
+
+
+def smoke_state(cluster: FakeJob) -> watch.State:
+    settings = {"kind": "Job", "name": "demo-smoke", "final_exit_codes": {"fetch": [2]}}
+    return watch.WATCHED["Job"](cluster, settings).state()
+
+
+LIMIT = "Job has reached the specified backoff limit"
+
+
+def test_a_smoke_test_that_passed_is_done() -> None:
+    assert smoke_state(FakeJob([], Complete="")).done
+    assert not smoke_state(FakeJob([pod(container("check", running={}))])).done
+
+
+def test_a_smoke_test_that_failed_ends_with_what_its_containers_said() -> None:
+    lost = container("fetch", terminated=ended(1, "the registry is not reachable"))
+    reason = Told().after(0, smoke_state(FakeJob([pod(STARTING, init=(lost,))], Failed=LIMIT)))
+    said = "pod demo-1: container fetch failed (exit code 1): the registry is not reachable"
+    assert reason == f"the smoke test failed. {said}"
+    wrong = container("check", terminated=ended(1, "outputs[0] is 2.5, must be 2"))
+    reason = Told().after(0, smoke_state(FakeJob([pod(wrong)], Failed=LIMIT)))
+    assert (
+        reason
+        == "the smoke test failed. pod demo-1: container check failed (exit code 1): outputs[0] is 2.5, must be 2"
+    )
+
+
+def test_a_smoke_test_whose_pod_is_gone_says_what_the_job_says() -> None:
+    assert Told().after(0, smoke_state(FakeJob([], Failed="the deadline is over"))) == (
+        "the smoke test failed. the deadline is over"
+    )
+
+
+def test_a_smoke_test_that_cannot_start_ends_before_its_deadline() -> None:
+    missing = pod(STARTING, init=(container("serve", waiting={"reason": "ErrImagePull", "message": "x: not found"}),))
+    state, told = smoke_state(FakeJob([missing])), Told()
+    assert told.after(0, state) is None
+    reason = told.after(watch.STUCK_SECONDS, state)
+    assert reason == "the smoke test isn't over. pod demo-1: container serve: ErrImagePull: x: not found"
 
 
 def test_an_api_server_that_is_away_for_a_while_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

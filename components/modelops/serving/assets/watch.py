@@ -1,11 +1,12 @@
-"""Watches a rollout until it is done, or ends with the reason as soon as it can't succeed.
+"""Watches a rollout or a smoke test until it is done, or ends with the reason as soon as it can't succeed.
 
-Runs in the cluster, on Python's standard library alone. Pulumi's provider waits for a Deployment until a deadline, and
+Runs in the cluster, on Python's standard library alone. Pulumi's provider waits for an object until a deadline, and
 looks at a pod's main containers only: a model that can't be fetched, a pod that can't be scheduled or a missing Secret
 would cost the whole deadline and leave no reason. This program looks at everything that Kubernetes says about the pods,
 tells what it waits for by events of its own Job, which the provider shows, and fails with the containers' last lines.
 
-Exit code 0: every pod of the new version is available. 1: the rollout failed; the termination message says why.
+Exit code 0: every pod of the new version is available, or the smoke test passed. 1: it failed; the termination message
+says why.
 """
 
 import json
@@ -215,12 +216,29 @@ class Cluster:
         self._call("api/v1", "events", event)
 
 
-class Rollout:
-    """The rollout of one Deployment."""
+class Pods:
+    """The pods of something that is watched."""
 
     def __init__(self, cluster: Any, settings: JsonObject) -> None:
-        self.cluster, self.name = cluster, settings["deployment"]
+        self.cluster, self.name = cluster, settings["name"]
         self.final = {name: set(codes) for name, codes in settings["final_exit_codes"].items()}
+
+    def look(self, pods: list[JsonObject]) -> tuple[tuple[Problem, ...], str]:
+        """The problems of the pods, and what one without any is doing."""
+        pending = [pod for pod in pods if condition(pod, "Ready").get("status") != "True"][:MAX_PODS]
+        problems = [problem for pod in pending for problem in pod_problems(pod, self._events(pod), self.final)]
+        doings = [f"pod {pod['metadata']['name']}: {doing(pod)}" for pod in pending]
+        return tuple(problems), doings[0] if doings else ""
+
+    def _events(self, obj: JsonObject) -> list[JsonObject]:
+        """The events of an object."""
+        selector = f"involvedObject.uid={obj['metadata']['uid']}"
+        events: list[JsonObject] = self.cluster.list("api/v1", "events", fieldSelector=selector)
+        return events
+
+
+class Rollout(Pods):
+    """The rollout of one Deployment."""
 
     def state(self) -> State:
         """What it looks like now."""
@@ -234,7 +252,7 @@ class Rollout:
             return State(f"{wanted} of {wanted} pods are available", done=True)
         pods = self._pods_of(deployment)
         ready = sum(condition(pod, "Ready").get("status") == "True" for pod in pods)
-        problems, waiting_for = self._pods(pods)
+        problems, waiting_for = self.look(pods)
         forbidden = condition(deployment, "ReplicaFailure")
         if forbidden.get("status") == "True":
             problems = (*problems, Problem("", "pods", short(forbidden.get("message")), STUCK_SECONDS))
@@ -260,18 +278,26 @@ class Rollout:
             and not at(pod, "metadata", "deletionTimestamp")
         ]
 
-    def _pods(self, pods: list[JsonObject]) -> tuple[tuple[Problem, ...], str]:
-        """The problems of the pods, and what one without any is doing."""
-        pending = [pod for pod in pods if condition(pod, "Ready").get("status") != "True"][:MAX_PODS]
-        problems = [problem for pod in pending for problem in pod_problems(pod, self._events(pod), self.final)]
-        doings = [f"pod {pod['metadata']['name']}: {doing(pod)}" for pod in pending]
-        return tuple(problems), doings[0] if doings else ""
 
-    def _events(self, obj: JsonObject) -> list[JsonObject]:
-        """The events of an object."""
-        selector = f"involvedObject.uid={obj['metadata']['uid']}"
-        events: list[JsonObject] = self.cluster.list("api/v1", "events", fieldSelector=selector)
-        return events
+class SmokeTest(Pods):
+    """The Job of a smoke test."""
+
+    def state(self) -> State:
+        """What it looks like now."""
+        job = self.cluster.get("apis/batch/v1", f"jobs/{self.name}")
+        if condition(job, "Complete").get("status") == "True":
+            return State("the smoke test passed", done=True)
+        selector = f"batch.kubernetes.io/job-name={self.name}"
+        problems, waiting_for = self.look(self.cluster.list("api/v1", "pods", labelSelector=selector))
+        failed = condition(job, "Failed")
+        if failed.get("status") == "True":
+            over = [problem._replace(patience=0) for problem in problems]
+            problems = tuple(over) or (Problem("", "job", short(failed.get("message")), 0),)
+            return State("the smoke test failed", problems=problems)
+        return State("the smoke test isn't over", problems=problems, waiting_for=waiting_for)
+
+
+WATCHED: dict[str, type[Rollout] | type[SmokeTest]] = {"Deployment": Rollout, "Job": SmokeTest}
 
 
 class Watch:
@@ -343,7 +369,7 @@ def main() -> None:
     settings = json.loads(os.environ["MODELOPS_WATCH"])
     job = {"name": os.environ["MODELOPS_JOB_NAME"], "uid": os.environ["MODELOPS_JOB_UID"]}
     cluster = Cluster(settings["namespace"])
-    rollout = Rollout(cluster, settings)
+    watched = WATCHED[settings["kind"]](cluster, settings)
 
     def tell(said: str) -> None:
         print(said, flush=True)
@@ -352,7 +378,7 @@ def main() -> None:
         except OSError as error:
             print(f"the event couldn't be recorded: {error}", file=sys.stderr, flush=True)
 
-    reason = follow(rollout.state, Watch(tell), settings["deadline_seconds"])
+    reason = follow(watched.state, Watch(tell), settings["deadline_seconds"])
     if reason:
         print(reason, file=sys.stderr, flush=True)
         with open(TERMINATION_LOG, "w", encoding="utf-8") as message:
