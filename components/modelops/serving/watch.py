@@ -93,8 +93,12 @@ def watch(
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=namespace,
             labels=labels,
-            # The next `pulumi up` looks at a failed rollout again, by a new Job.
-            annotations={"pulumi.com/replaceUnready": "true"},
+            annotations={
+                # The next `pulumi up` looks at a failed rollout again, by a new Job.
+                "pulumi.com/replaceUnready": "true",
+                # Nobody needs to wait for the pod of the release before to be gone.
+                "pulumi.com/deletionPropagationPolicy": "background",
+            },
         ),
         spec=k8s.batch.v1.JobSpecArgs(
             backoff_limit=0,
