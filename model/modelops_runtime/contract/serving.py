@@ -29,6 +29,7 @@ class ServeContract:
     mirror_percent: float = 100
     cors_origins: tuple[str, ...] = ()
     """Of pages that may ask; `*`: any."""
+    tracing: bool = False
 
     @classmethod
     def read(cls, env: Environment) -> "ServeContract":
@@ -49,6 +50,7 @@ class ServeContract:
             mirror_url=env.text("MODELOPS_MIRROR_URL", "", pattern=r"http://\S+", rule="an http:// address"),
             mirror_percent=env.number("MODELOPS_MIRROR_PERCENT", 100, minimum=0.1, maximum=100),
             cors_origins=tuple(filter(None, _origins(env).split(","))),
+            tracing=env.switch("MODELOPS_TRACING"),
         )
 
 

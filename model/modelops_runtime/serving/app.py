@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from modelops_runtime.artifacts.manifest import Manifest
 from modelops_runtime.artifacts.preprocessing import Preprocessing, UnknownCategory
@@ -13,6 +15,7 @@ from modelops_runtime.serving.batching import Prediction, predictor
 from modelops_runtime.serving.cors import Cors
 from modelops_runtime.serving.http import (
     ANSWER,
+    SPAN,
     Answer,
     Disconnected,
     Receive,
@@ -36,7 +39,14 @@ from modelops_runtime.serving.page import pages
 from modelops_runtime.serving.validation import InputReader, all_finite
 from modelops_runtime.serving.worker import Worker
 
+if TYPE_CHECKING:  # at run time with MODELOPS_TRACING alone
+    from modelops_runtime.serving.tracing import Tracing
+
 PREDICT = "/api/predict"
+LIVE, READY, METRICS = "/healthz/live", "/healthz/ready", "/metrics"
+OPEN_LIVE, OPEN_READY = "/v2/health/live", "/v2/health/ready"
+UNTRACED = frozenset({LIVE, READY, METRICS, OPEN_LIVE, OPEN_READY})
+"""Asked every few seconds by machines; their spans would bury the others."""
 RETRY_AFTER_SECONDS = "1"
 CLIENT_CLOSED = 499
 STUCK_SECONDS = 60.0
@@ -97,25 +107,33 @@ def _preprocessed(preprocessing: Preprocessing, inputs: Array) -> Array:
 class App:
     """Answers 503 on readiness until `serve` was given a model, and again from `drain` on."""
 
-    def __init__(self, settings: ServeContract, log: Log, metrics: Metrics, mirror: Mirror | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServeContract,
+        log: Log,
+        metrics: Metrics,
+        mirror: Mirror | None = None,
+        tracing: "Tracing | None" = None,
+    ) -> None:
         self._settings = settings
         self._log = log
         self._metrics = metrics
         self._mirror = mirror
+        self._tracing = tracing
         self._cors = Cors(settings.cors_origins) if settings.cors_origins else None
         self._service: Service | None = None
         self._draining = False
         self._predicting = 0
         self._openapi = document(None, settings)
         self._routes: dict[str, dict[str, Handler]] = {
-            "/healthz/live": {"GET": self._live},
-            "/healthz/ready": {"GET": self._readiness},
-            "/metrics": {"GET": self._exposition},
+            LIVE: {"GET": self._live},
+            READY: {"GET": self._readiness},
+            METRICS: {"GET": self._exposition},
             "/openapi.json": {"GET": self._document},
             PREDICT: {"POST": self._predict},
             "/v2": {"GET": self._server_metadata},
-            "/v2/health/live": {"GET": self._live},
-            "/v2/health/ready": {"GET": self._server_ready},
+            OPEN_LIVE: {"GET": self._live},
+            OPEN_READY: {"GET": self._server_ready},
             **{path: {"GET": _fixed(page)} for path, page in pages().items()},
         }
 
@@ -143,6 +161,10 @@ class App:
         if path not in self._routes:
             path = path.removesuffix("/")
         request_id, trace_id = identity(scope)
+        span = None
+        if self._tracing is not None and path not in UNTRACED:
+            span = scope[SPAN] = self._tracing.request(scope, path if path in self._routes else None)
+            trace_id = span.trace_id
         status, inputs = CLIENT_CLOSED, None
         try:
             response = await self._answer(path, scope, receive)
@@ -152,6 +174,8 @@ class App:
             pass
         finally:
             seconds = time.perf_counter() - started
+            if span is not None:
+                span.answered(status)
             self._metrics.answered(path if path in self._routes else "other", status, seconds)
             self._log.request(request_id, scope["method"], scope["path"], status, seconds, inputs, trace_id)
 
@@ -223,12 +247,14 @@ class App:
                 inputs, wanted = service.infer_reader.read(body, length)
             else:
                 inputs, wanted = service.reader.read(body), None
-            inputs, outputs = await service.predict(inputs)
+            with _prediction(scope):
+                inputs, outputs = await service.predict(inputs)
         finally:
             self._predicting -= 1
         self._metrics.predicted(inputs, outputs)
         if self._mirror is not None:
-            self._mirror.offer(scope["path"], body, scope["headers"])
+            headers = scope[SPAN].passed_on(scope["headers"]) if SPAN in scope else scope["headers"]
+            self._mirror.offer(scope["path"], body, headers)
         if wanted is not None:
             response = open_inference.inferred(service.manifest, service.version, outputs, wanted)
         else:
@@ -283,6 +309,14 @@ class App:
         return json_response(
             200, open_inference.model_metadata(service.manifest, service.version, service.infer_reader)
         )
+
+
+def _prediction(scope: Scope) -> AbstractContextManager[None]:
+    """Within it, the model predicts."""
+    if SPAN not in scope:
+        return nullcontext()
+    prediction: AbstractContextManager[None] = scope[SPAN].prediction()
+    return prediction
 
 
 def _is_open(path: str) -> bool:

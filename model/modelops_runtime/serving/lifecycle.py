@@ -7,19 +7,24 @@ import signal
 import socket
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import uvicorn
 
 from modelops_runtime.artifacts.manifest import Manifest
 from modelops_runtime.artifacts.runtimes import largest_batch_seconds, load
-from modelops_runtime.contract import ContractError, ServeContract
+from modelops_runtime.contract import ConfigurationError, ContractError, ServeContract
 from modelops_runtime.serving.app import App, Service
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.mirror import Mirror
 from modelops_runtime.serving.protocol import BoundedProtocol
 from modelops_runtime.serving.worker import Worker
+
+if TYPE_CHECKING:
+    from modelops_runtime.serving.tracing import Tracing
 
 INLINE_SECONDS = 0.005
 """A model whose largest request takes longer predicts in a thread of its own."""
@@ -49,6 +54,15 @@ def load_service(settings: ServeContract) -> Service:
     return Service(manifest, runtime, settings, inline=inline)
 
 
+def extra(name: str, variable: str) -> Any:
+    """The module of serving that needs the extra of the same name. Raises ConfigurationError when that is missing."""
+    try:
+        return import_module(f"modelops_runtime.serving.{name}")
+    except ModuleNotFoundError as error:
+        install = f"pip install 'modelops-runtime[{name}]', or build the image with EXTRAS={name}"
+        raise ConfigurationError(f"{variable} needs {error.name}: {install}") from error
+
+
 def listen(settings: ServeContract) -> socket.socket:
     """Raises ContractError when the address can't be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -65,7 +79,10 @@ async def serve(settings: ServeContract) -> None:
     log = Log(settings.model_version)
     metrics = Metrics()
     mirror = Mirror(settings.mirror_url, settings.mirror_percent) if settings.mirror_url else None
-    app = App(settings, log, metrics, mirror)
+    tracing: Tracing | None = None
+    if settings.tracing:
+        tracing = extra("tracing", "MODELOPS_TRACING").Tracing(settings.model_version, log)
+    app = App(settings, log, metrics, mirror, tracing)
     config = uvicorn.Config(
         app,
         loop="none",
@@ -110,6 +127,8 @@ async def serve(settings: ServeContract) -> None:
         await asyncio.wait([serving])
         if mirror is not None:
             await mirror.stop()
+        if tracing is not None:
+            await tracing.stop()
     log.event("stopped")
 
 
