@@ -1,4 +1,4 @@
-"""Packages beside those of this environment, in the cache: they fit neither together nor with ours, or few tests need them."""
+"""Packages in the cache: they don't fit together or with this environment's, or few tests need them."""
 
 import fcntl
 import hashlib
