@@ -24,8 +24,7 @@ ANSWER = "modelops.answer"
 """In a scope, from our own HTTP protocol: sends status, headers and body at once. False: send them by ASGI."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
-
-
+RETRY_AFTER_SECONDS = "1"
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)")
 
 
