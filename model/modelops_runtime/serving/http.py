@@ -27,8 +27,7 @@ SPAN = "modelops.span"
 """In a scope, with MODELOPS_TRACING: the request's span, unless it has none."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
-
-
+RETRY_AFTER_SECONDS = "1"
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)")
 
 

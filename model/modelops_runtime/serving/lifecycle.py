@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import uvicorn
 
-from modelops_runtime.artifacts.manifest import Manifest
-from modelops_runtime.artifacts.runtimes import largest_batch_seconds, load
 from modelops_runtime.contract import ConfigurationError, ContractError, ServeContract
-from modelops_runtime.serving.app import App, Service
+from modelops_runtime.serving.app import App
 from modelops_runtime.serving.logs import Log
+from modelops_runtime.serving.manifest_model import load_manifest_model
 from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.mirror import Mirror
 from modelops_runtime.serving.protocol import BoundedProtocol
+from modelops_runtime.serving.served import Served
 from modelops_runtime.serving.worker import Worker
 
 if TYPE_CHECKING:
     from modelops_runtime.serving.tracing import Tracing
 
-INLINE_SECONDS = 0.005
-"""A model whose largest request takes longer predicts in a thread of its own."""
 GRACE_SECONDS = 10
 """How long requests still running after the drain may take."""
 BACKLOG = 2048
@@ -43,15 +41,9 @@ class Server(uvicorn.Server):
         yield
 
 
-def load_service(settings: ServeContract) -> Service:
+def load_model(settings: ServeContract) -> Served:
     """Raises ContractError when the model is not there or does not answer right."""
-    manifest = Manifest.read(settings.model_dir)
-    runtime = load(settings.model_dir, manifest, settings.threads)
-    # A number takes at least two bytes of the body, so large rows can't come in large batches.
-    rows = settings.max_body_bytes // (2 * manifest.inputs.numbers_per_row)
-    rows = max(1, min(settings.max_batch_rows, rows))
-    inline = largest_batch_seconds(runtime, manifest, rows) <= INLINE_SECONDS
-    return Service(manifest, runtime, settings, inline=inline)
+    return load_manifest_model(settings)
 
 
 def extra(name: str, variable: str) -> Any:
@@ -106,18 +98,18 @@ async def serve(settings: ServeContract) -> None:
     serving = asyncio.create_task(server.serve([listener]))
     try:
         log.event("listening", host=settings.host, port=listener.getsockname()[1])
-        service = await _loaded(settings, stopping)
-        if service is not None:
-            log.model = service.manifest.name
-            metrics.serving(service.manifest, settings.model_version)
-            app.serve(service)
+        model = await _loaded(settings, stopping)
+        if model is not None:
+            log.model = model.name
+            metrics.serving(model)
+            app.serve(model)
             if mirror is not None:
                 metrics.add(mirror)
                 mirror.start()
             # What is allocated now stays: collecting it again and again would only delay answers.
             gc.collect()
             gc.freeze()
-            log.event("ready", run_id=service.manifest.run_id)
+            log.event("ready", run_id=model.run_id)
             await stopping.wait()
             app.drain()
             log.event("draining", seconds=settings.drain_seconds)
@@ -132,13 +124,13 @@ async def serve(settings: ServeContract) -> None:
     log.event("stopped")
 
 
-async def _loaded(settings: ServeContract, stopping: asyncio.Event) -> Service | None:
+async def _loaded(settings: ServeContract, stopping: asyncio.Event) -> Served | None:
     """None when the server is to stop first: a load can't be stopped, but need not be waited for.
 
     Raises ContractError when the model can't be loaded.
     """
     worker = Worker("load")
-    loading = asyncio.get_running_loop().run_in_executor(worker, load_service, settings)
+    loading = asyncio.get_running_loop().run_in_executor(worker, load_model, settings)
     worker.shutdown()
     stop = asyncio.create_task(stopping.wait())
     stop.add_done_callback(lambda _stop: loading.cancel())

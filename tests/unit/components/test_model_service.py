@@ -357,8 +357,8 @@ def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
         ({"grpc_port": 0}, "grpc_port is 0, must be 1 to 65535"),
         ({"grpc_port": 80}, "grpc_port is 80, must not be port"),
         (
-            {"tracing": {"endpoint": "collector"}},
-            "tracing.endpoint is 'collector', must be an http:// or https:// address",
+            {"tracing": {"endpoint": "here"}},
+            "tracing.endpoint is 'here', must be an http:// or https:// address",
         ),
         ({"tracing": {}}, "tracing.endpoint is missing"),
         (
