@@ -171,7 +171,8 @@ class App:
     def _not_loaded() -> Refusal:
         return Refusal(503, "model", "loaded", "the model is still loading", retry_after=RETRY_AFTER_SECONDS)
 
-    def _ready_model(self) -> Served:
+    def ready_model(self) -> Served:
+        """Raises Refusal (503) while there is none."""
         if self._model is None:
             raise self._not_loaded()
         return self._model
@@ -190,7 +191,7 @@ class App:
 
     async def infer(self, request: Infer) -> Named:
         """A request that came by another transport than HTTP. Raises Refusal."""
-        model = self._ready_model()
+        model = self.ready_model()
         self._take()
         try:
             outputs, observed = await model.infer(request)
@@ -245,31 +246,36 @@ class App:
     async def _loading(self, _scope: Scope, _receive: Receive) -> Response:
         raise self._not_loaded()
 
-    async def _live(self, _scope: Scope, _receive: Receive) -> Response:
+    def check_alive(self) -> None:
+        """Raises Refusal (503) when a prediction doesn't end."""
         if self._model is not None:
             try:
                 self._model.check_alive()
             except Refusal as refusal:
                 self._log.event("stuck", level="error", reason=refusal.message)
                 raise
+
+    async def _live(self, _scope: Scope, _receive: Receive) -> Response:
+        self.check_alive()
         return json_response(200, {"live": True})
 
-    def _taking_traffic(self) -> Served:
-        model = self._ready_model()
+    def taking_traffic(self) -> Served:
+        """Raises Refusal (503) when no new requests should come."""
+        model = self.ready_model()
         if self._draining:
             raise Refusal(503, "server", "not_draining", "shutting down", retry_after=RETRY_AFTER_SECONDS)
         return model
 
     async def _readiness(self, _scope: Scope, _receive: Receive) -> Response:
-        model = self._taking_traffic()
+        model = self.taking_traffic()
         return json_response(200, {"ready": True, "model": model.name, "version": model.version})
 
     async def _server_ready(self, _scope: Scope, _receive: Receive) -> Response:
-        self._taking_traffic()
+        self.taking_traffic()
         return json_response(200, open_inference.SERVER_READY)
 
     async def _model_ready(self, _scope: Scope, _receive: Receive) -> Response:
-        return json_response(200, {"name": self._taking_traffic().name, "ready": True})
+        return json_response(200, {"name": self.taking_traffic().name, "ready": True})
 
     async def _exposition(self, _scope: Scope, _receive: Receive) -> Response:
         return self._metrics.response()
@@ -281,7 +287,7 @@ class App:
         return json_response(200, open_inference.server_metadata())
 
     async def _model_metadata(self, _scope: Scope, _receive: Receive) -> Response:
-        return json_response(200, open_inference.model_metadata(self._ready_model()))
+        return json_response(200, open_inference.model_metadata(self.ready_model()))
 
 
 def _prediction(scope: Scope) -> AbstractContextManager[None]:

@@ -24,6 +24,7 @@ from modelops_runtime.serving.served import Served
 from modelops_runtime.serving.worker import Worker
 
 if TYPE_CHECKING:
+    from modelops_runtime.serving import grpc
     from modelops_runtime.serving.tracing import Tracing
 
 GRACE_SECONDS = 10
@@ -75,6 +76,9 @@ async def serve(settings: ServeContract) -> None:
     if settings.tracing:
         tracing = extra("tracing", "MODELOPS_TRACING").Tracing(settings.model_version, log)
     app = App(settings, log, metrics, mirror, tracing)
+    calls: grpc.Server | None = None
+    if settings.grpc_port:
+        calls = extra("grpc", "MODELOPS_GRPC_PORT").Server(app, settings, log, metrics, tracing)
     config = uvicorn.Config(
         app,
         loop="none",
@@ -97,12 +101,18 @@ async def serve(settings: ServeContract) -> None:
         loop.add_signal_handler(number, stopping.set)
     serving = asyncio.create_task(server.serve([listener]))
     try:
-        log.event("listening", host=settings.host, port=listener.getsockname()[1])
+        ports = {"port": listener.getsockname()[1]}
+        if calls is not None:
+            await calls.start()
+            ports["grpc_port"] = calls.port
+        log.event("listening", host=settings.host, **ports)
         model = await _loaded(settings, stopping)
         if model is not None:
             log.model = model.name
             metrics.serving(model)
             app.serve(model)
+            if calls is not None:
+                await calls.serve(model)
             if mirror is not None:
                 metrics.add(mirror)
                 mirror.start()
@@ -112,11 +122,16 @@ async def serve(settings: ServeContract) -> None:
             log.event("ready", run_id=model.run_id)
             await stopping.wait()
             app.drain()
+            if calls is not None:
+                await calls.drain()
             log.event("draining", seconds=settings.drain_seconds)
             await asyncio.sleep(settings.drain_seconds)
     finally:
         server.should_exit = True
-        await asyncio.wait([serving])
+        ending = [serving]
+        if calls is not None:
+            ending.append(asyncio.create_task(calls.stop(GRACE_SECONDS)))
+        await asyncio.wait(ending)
         if mirror is not None:
             await mirror.stop()
         if tracing is not None:

@@ -3,7 +3,7 @@
 Specification: kserve/open-inference-protocol, inference_rest.md. Its errors are `{"error": "…"}`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -107,13 +107,27 @@ class Inputs:
             raise Refusal(422, "inputs", "length", "inputs must all have the same number of rows")
 
 
+class Outputs:
+    """The output tensors that a request may name, by whatever transport."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def check(self, name: str, number: int, before: Collection[str]) -> None:
+        """Raises Refusal (422) for one that is unknown or there twice."""
+        if name not in self._names or name in before:
+            field = f"outputs[{number}].name"
+            possible = f"[{', '.join(str({'name': name}) for name in self._names)}]"
+            raise Refusal(422, field, "name", f"outputs can be {possible} or left out, look at {field}")
+
+
 class InferReader:
     """Reads requests over HTTP for one model."""
 
     def __init__(self, model: Served) -> None:
         self._model = model.name
         self._inputs = Inputs(model.inputs)
-        self._outputs = [output.name for output in model.outputs]
+        self._outputs = Outputs([output.name for output in model.outputs])
 
     def read(self, body: bytes, json_length: bytes | None) -> tuple[Infer, Wanted]:
         """The request, and what is wanted of the answer. Raises Refusal."""
@@ -144,17 +158,12 @@ class InferReader:
         binary = request.parameters.get("binary_data_output") is True if request.parameters else False
         outputs: dict[str, bool] = {}
         for number, output in enumerate(request.outputs or ()):
-            if output.name not in self._outputs or output.name in outputs:
-                field = f"outputs[{number}].name"
-                raise Refusal(422, field, "name", f"outputs can be {self._possible()} or left out, look at {field}")
+            self._outputs.check(output.name, number, outputs)
             outputs[output.name] = binary
             if output.parameters:
                 check_parameters(output.parameters, f"outputs[{number}]")
                 outputs[output.name] = output.parameters.get("binary_data", binary) is True
         return Wanted(request.id if isinstance(request.id, str) else None, outputs, binary)
-
-    def _possible(self) -> str:
-        return f"[{', '.join(str({'name': name}) for name in self._outputs)}]"
 
     def _decode_slowly(self, text: bytes) -> InferRequest:
         try:

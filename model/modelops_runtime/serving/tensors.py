@@ -126,30 +126,30 @@ class TensorReader:
             if tensor.data:
                 raise Refusal(422, f"{field}.data", "binary", f"{field} must have data or {BINARY_SIZE}, not both")
             content = binary.take(parameters[BINARY_SIZE], field)
-            array = _from_bytes(tensor.datatype, content, math.prod(shape), field).reshape(shape)
+            size = f"{field}.parameters.{BINARY_SIZE}"
+            array = _from_bytes(tensor.datatype, content, math.prod(shape), f"{field}.data", size).reshape(shape)
         elif not tensor.data:
             raise Refusal(422, f"{field}.data", "required", f"{field}.data is missing")
         elif dtype is None:
             raise Refusal(422, f"{field}.data", "binary", f"{field}.data: BF16 has no JSON, send it as binary data")
         else:
             array = _from_json(tensor.data, shape, self._reader(dtype), f"{field}.data")
-        return self._converted(array, field)
+        return self._converted(array, f"{field}.data")
 
-    def read_bytes(self, datatype: str, shape: list[int | float], content: memoryview, field: str) -> Array:
-        """From binary data. Raises Refusal (422)."""
+    def read_bytes(self, datatype: str, shape: list[int | float], content: memoryview, field: str, data: str) -> Array:
+        """From binary data, which is in the request's field `data`. Raises Refusal (422)."""
         self._dtype_of(datatype, field)
         checked = self._checked(shape, field)
-        return self._converted(_from_bytes(datatype, content, math.prod(checked), field).reshape(checked), field)
+        return self._converted(_from_bytes(datatype, content, math.prod(checked), data, data).reshape(checked), data)
 
-    def read_values(self, datatype: str, shape: list[int | float], values: list[Any], field: str) -> Array:
-        """From plain values, row after row: `str` for BYTES, else numbers. Raises Refusal (422)."""
+    def read_values(self, datatype: str, shape: list[int | float], values: list[Any], field: str, data: str) -> Array:
+        """From values in the request's field `data`, row after row: `str` for BYTES, else numbers, whose datatype is
+        not BF16. Raises Refusal (422)."""
         dtype = self._dtype_of(datatype, field)
-        if dtype is None:
-            raise Refusal(422, f"{field}.datatype", "binary", f"{field}.datatype: BF16 has no values but binary ones")
+        assert dtype is not None
         checked = self._checked(shape, field)
-        data = f"{field}.data"
         _check_count(len(values), math.prod(checked), data)
-        return self._converted(self._reader(dtype).numbers(values, data).reshape(checked), field)
+        return self._converted(self._reader(dtype).numbers(values, data).reshape(checked), data)
 
     def _dtype_of(self, datatype: str, field: str) -> str | None:
         """The element type as which a datatype is read; None for BF16. Raises Refusal (422)."""
@@ -160,8 +160,8 @@ class TensorReader:
             raise Refusal(422, f"{field}.datatype", "datatype", message)
         return dtype
 
-    def _converted(self, array: Array, field: str) -> Array:
-        return array if array.dtype is self._dtype else _converted(array, self._dtype, f"{field}.data")
+    def _converted(self, array: Array, data: str) -> Array:
+        return array if array.dtype is self._dtype else _converted(array, self._dtype, data)
 
     def _reader(self, dtype: str) -> InputReader:
         reader = self._readers.get(dtype)
@@ -223,18 +223,16 @@ def _check_count(count: int, expected: int, field: str) -> None:
         raise Refusal(422, field, "length", message)
 
 
-def _from_bytes(datatype: str, content: memoryview, count: int, field: str) -> Array:
-    """A flat array of its own. Raises Refusal (422)."""
-    data = f"{field}.data"
+def _from_bytes(datatype: str, content: memoryview, count: int, data: str, size: str) -> Array:
+    """A flat array of its own. `size`: the field that says how long it is. Raises Refusal (422)."""
     if datatype == "BYTES":
         texts = list(_texts(content, data))
         _check_count(len(texts), count, data)
         return np.array(texts, dtype=MIXED)
     dtype = np.dtype(_BINARY.get(datatype) or NUMBERS[datatype]).newbyteorder("<")
     if len(content) != count * dtype.itemsize:
-        field = f"{field}.parameters.{BINARY_SIZE}"
-        message = f"{field} must be {count * dtype.itemsize}, as shape and datatype say, not {len(content)}"
-        raise Refusal(422, field, "length", message)
+        message = f"{size} must be {count * dtype.itemsize} bytes, as shape and datatype say, not {len(content)}"
+        raise Refusal(422, size, "length", message)
     array = np.frombuffer(content, dtype)
     array = (array.astype("uint32") << 16).view("float32") if datatype == "BF16" else array.astype(NUMBERS[datatype])
     check_finite(array, data)

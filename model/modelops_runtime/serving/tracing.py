@@ -49,10 +49,12 @@ class RequestSpan:
         span = self._tracer.start_span("predict", trace.set_span_in_context(self._span))
         try:
             yield
+        except Refusal as refusal:
+            if refusal.status >= 500:
+                _failed(span, refusal.rule, refusal.message)
+            raise
         except BaseException as error:
-            kind = error.rule if isinstance(error, Refusal) else type(error).__qualname__
-            span.set_attribute(errors.ERROR_TYPE, kind)
-            span.set_status(trace.StatusCode.ERROR, str(error))
+            _failed(span, type(error).__qualname__, str(error))
             raise
         finally:
             span.end()
@@ -65,7 +67,7 @@ class RequestSpan:
         return [*(header for header in headers if header[0] not in _CONTEXT), *own]
 
     def answered(self, status: int) -> None:
-        """Ends the span of a request by HTTP. A refusal is the caller's error, not this server's."""
+        """Ends the span of a request by HTTP. What is refused for the caller's fault is no error of this server."""
         self._span.set_attribute(http.HTTP_RESPONSE_STATUS_CODE, status)
         self._end(str(status) if status >= 500 else "")
 
@@ -76,9 +78,13 @@ class RequestSpan:
 
     def _end(self, error: str) -> None:
         if error:
-            self._span.set_attribute(errors.ERROR_TYPE, error)
-            self._span.set_status(trace.StatusCode.ERROR)
+            _failed(self._span, error)
         self._span.end()
+
+
+def _failed(span: trace.Span, kind: str, message: str | None = None) -> None:
+    span.set_attribute(errors.ERROR_TYPE, kind)
+    span.set_status(trace.StatusCode.ERROR, message)
 
 
 class Tracing:
