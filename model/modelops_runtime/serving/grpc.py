@@ -228,7 +228,7 @@ class _Reader:
                 check_parameters(_parameters(tensor.parameters), field)
             shape: list[int | float] = list(tensor.shape)
             if raw:
-                if tensor.HasField("contents"):
+                if tensor.HasField("contents") and tensor.contents.ByteSize():  # MLServer's client sends an empty one
                     message = f"{field} must have contents or raw_input_contents, not both"
                     raise Refusal(422, f"{field}.contents", "raw", message)
                 data = f"raw_input_contents[{number}]"

@@ -160,6 +160,13 @@ def test_kserve_s_client_is_answered(server: Served) -> None:
     assert {str(answer) for answer in (*got["typed"].values(), *got["raw"].values())} == {str(["7", RIGHT])}
 
 
+def test_mlserver_s_types_and_converters_make_calls_that_are_answered(server: Served) -> None:
+    got = answers("mlserver", "mlserver_grpc.py", server.address)
+    assert got["platform"] == "litert"
+    assert (len(got["typed"]), len(got["raw"])) == (5, 6)
+    assert {str(answer) for answer in (*got["typed"].values(), *got["raw"].values())} == {str(["7", RIGHT])}
+
+
 def test_a_client_that_knows_nothing_asks_by_reflection_and_for_health(server: Served) -> None:
     got = answers("grpc", "reflected.py", server.address)
     assert got["services"] == got["described"]
