@@ -5,11 +5,13 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "nghttp2-client"
 WARM_UP_SECONDS = 1
+JSON = ("content-type: application/json",)
 SERVER_CORE = min(os.sched_getaffinity(0))
 LOAD_CORE = max(os.sched_getaffinity(0))
 
@@ -39,7 +41,16 @@ def install() -> str:
     return subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def load(url: str, body: bytes, *, seconds: float, connections: int, rate: float | None = None) -> Run:
+def load(
+    url: str,
+    body: bytes,
+    *,
+    seconds: float,
+    connections: int,
+    rate: float | None = None,
+    headers: Sequence[str] = JSON,
+    http2: bool = False,
+) -> Run:
     """Send requests over persistent connections, one at a time on each.
 
     With `rate`, aims at that many requests per second, spread evenly over the connections. Raises BenchError when a
@@ -48,14 +59,15 @@ def load(url: str, body: bytes, *, seconds: float, connections: int, rate: float
     with tempfile.TemporaryDirectory() as folder:
         data, log = Path(folder, "body"), Path(folder, "log")
         data.write_bytes(body)
-        command = ["taskset", "-c", str(LOAD_CORE), "h2load", "--h1", "--threads=1", f"--clients={connections}"]
+        command = ["taskset", "-c", str(LOAD_CORE), "h2load", "--threads=1", f"--clients={connections}"]
+        command += [] if http2 else ["--h1"]
         command += [
             f"--duration={seconds:g}",
             f"--warm-up-time={WARM_UP_SECONDS}",
             f"--data={data}",
             f"--log-file={log}",
         ]
-        command += ["--header=content-type: application/json"]
+        command += [f"--header={header}" for header in headers]
         if rate:
             command += [f"--rps={max(1, round(rate / connections))}"]
         done = subprocess.run([*command, url], capture_output=True, text=True, timeout=seconds * 10 + 60)

@@ -1,6 +1,6 @@
 """Measures the model server against its goals and against other servers: `make bench`.
 
-    python -m bench.serve [--seconds 5] [--rounds 5] [--connections 16] [--protocol]
+    python -m bench.serve [--seconds 5] [--rounds 5] [--connections 16] [--protocol|--transports]
 
 One worker on the first core, the load on the last. All servers are started, then measured in turn, round after round,
 while the others are paused, so that the machine's other load affects all alike. Figures are medians over the rounds.
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import image, servers
-from bench.load import BenchError, Run, install, load
+from bench.load import BenchError, Run, install
 from bench.models import WIDTH
 from bench.servers import Running, Server
 from devkit.paths import REPOSITORY
@@ -93,7 +93,7 @@ def started(factories: Sequence[Callable[[], Server]], model: Path, folder: Path
             print(f"starting {server.name}", flush=True)
             running = Running(server, model, FIRST_PORT + number, folder / f"server-{number}.log")
             stack.callback(running.stop)
-            load(running.url, server.body, seconds=1, connections=4)  # warms up what is created on first use
+            running.load(1, 4)  # warms up what is created on first use
             running.pause()
             started_servers.append(running)
         except (BenchError, OSError) as error:
@@ -113,7 +113,7 @@ def in_turn(
             one.resume()
             try:
                 rate = rates[one.server.name] if rates else None
-                made = load(one.url, one.server.body, seconds=options.seconds, connections=connections, rate=rate)
+                made = one.load(options.seconds, connections, rate)
             finally:
                 one.pause()
             runs[one.server.name].append(made)
@@ -183,10 +183,7 @@ def _best(names: Sequence[str], rates: dict[str, list[float]]) -> Row:
 def _paced(mine: Running, peaks: Sequence[Run], options: Options) -> Row:
     rate = PACED_SHARE * statistics.median(run.requests_per_second for run in peaks)
     mine.resume()
-    runs = [
-        load(mine.url, mine.server.body, seconds=options.seconds, connections=options.connections, rate=rate)
-        for _round in range(options.rounds)
-    ]
+    runs = [mine.load(options.seconds, options.connections, rate) for _round in range(options.rounds)]
     values = [run.p99_ms for run in runs]
     paced = row("p99 at 70% of its own peak", "ms", values, "≤ 5 ms", lambda value: value <= 5, aimed_at=round(rate))
     paced["runs"]["ours"] = raw(runs)
@@ -223,6 +220,40 @@ def protocols(model: Path, folder: Path, options: Options) -> list[Row]:
             rows.append({**made, "ratio": ratio, "met": ratio >= goal})
         title = f"{name}: p99 at 70% of its own peak"
         rows.append(row(title, "ms", p99[name], "≤ 5 ms", lambda value: value <= 5, aimed_at=round(rates[name])))
+    return rows
+
+
+def transports(model: Path, folder: Path, options: Options) -> list[Row]:
+    """The same prediction by each of the ways to ask our server for it, against the first of them."""
+    factories = [
+        servers.ours,
+        servers.ours_by_open_protocol,
+        servers.ours_with_binary_data,
+        lambda: servers.ours_by_grpc(raw=False),
+        lambda: servers.ours_by_grpc(raw=True),
+    ]
+    with ExitStack() as stack:
+        running = started(factories, model, folder, stack)
+        if errors := [one for one in running if not isinstance(one, Running)]:
+            raise SystemExit(f"not every server can be measured: {errors}")
+        before = [cpu_time(one) for one in running]
+        runs = in_turn(running, options, options.connections)
+        spent = [_microseconds(earlier, cpu_time(one)) for earlier, one in zip(before, running, strict=True)]
+        peaks = {name: [run.requests_per_second for run in made] for name, made in runs.items()}
+        rates = {name: PACED_SHARE * statistics.median(peak) for name, peak in peaks.items()}
+        paced = in_turn(running, options, options.connections, rates)
+        memory = [one.memory_mb() for one in running]
+    first = running[0].server.name
+    rows = []
+    for one, microseconds, megabytes in zip(running, spent, memory, strict=True):
+        name = one.server.name
+        made = row(f"{name}: throughput", "requests/s", peaks[name], "-", None, reference=spread(peaks[first]))
+        rows.append({**made, "ratio": by_round(peaks[name], peaks[first])})
+        rows.append(row(f"{name}: processor time a request", "µs", [microseconds], "-", None))
+        for share in ("p50", "p99"):
+            values = [getattr(run, f"{share}_ms") for run in paced[name]]
+            rows.append(row(f"{name}: {share} at 70% of its own peak", "ms", values, "-", None))
+        rows.append(row(f"{name}: memory after the load", "MB", [megabytes], "-", None))
     return rows
 
 
@@ -316,12 +347,19 @@ def show(rows: Sequence[Row]) -> None:
             print(f"{entry['row'].removeprefix('throughput against ')}: {entry['versions']}")
 
 
+def _kind(arguments: argparse.Namespace) -> str:
+    if arguments.protocol:
+        return "protocol"
+    return "transports" if arguments.transports else "latest"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The model server against its goals and against other servers")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--protocol", action="store_true", help="only: our HTTP protocol class against uvicorn's own")
+    parser.add_argument("--transports", action="store_true", help="only: HTTP and gRPC against each other")
     arguments = parser.parse_args()
     options = Options(arguments.seconds, arguments.rounds, arguments.connections)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))  # so that started servers are stopped
@@ -331,6 +369,8 @@ def main() -> None:
         line = make_model("line", folder)
         if arguments.protocol:
             rows = protocols(line, folder, options)
+        elif arguments.transports:
+            rows = transports(line, folder, options)
         else:
             rows = throughput(line, folder, options)
             rows.append(starting(line, folder))
@@ -339,7 +379,7 @@ def main() -> None:
     conditions = {"load": generator, "python": platform.python_version(), **asdict(options)}
     for entry in rows:
         entry["conditions"] = conditions
-    results = RESULTS / ("protocol.json" if arguments.protocol else "latest.json")
+    results = RESULTS / f"{_kind(arguments)}.json"
     results.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     print(f"\n{conditions}; medians (quartiles); written to {results.relative_to(REPOSITORY)}\n")
     show(rows)

@@ -9,17 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.load import SERVER_CORE, BenchError
+from bench.load import JSON, SERVER_CORE, BenchError, Run, load
 from devkit.paths import REPOSITORY, cache_root
 
 REFERENCES = Path(__file__).with_name("references")
 ROWS = {"inputs": [[0.5]]}
 TENSOR = {"inputs": [{"name": "input", "shape": [1, 1], "datatype": "FP32", "data": [0.5]}]}
 START_SECONDS = 180
+HALF = b"\0\0\0\x3f"
+"""0.5 as binary data."""
+GRPC_PORTS = 1000
+"""How far the port for gRPC is from the one for HTTP."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,15 @@ class Server:
     packages: tuple[str, ...] = ()
     """The packages whose versions are recorded."""
     env: dict[str, str] = field(default_factory=dict)
+    content: bytes = b""
+    """The body of the load, where it is not the request as JSON."""
+    headers: tuple[str, ...] = JSON
+    grpc: str = ""
+    """The method to call, where the load is not sent to `path`."""
 
     @property
     def body(self) -> bytes:
-        return json.dumps(self.request).encode()
+        return self.content or json.dumps(self.request).encode()
 
 
 def rows(name: str, command: Callable[[int], list[str]], path: str = "/api/predict", **more: Any) -> Server:
@@ -62,6 +71,36 @@ def ours(**env: str) -> Server:
 def ours_by_open_protocol() -> Server:
     return tensor(
         "modelops by the Open Inference Protocol", lambda _port: [sys.executable, "-m", "modelops_runtime", "serve"]
+    )
+
+
+def ours_with_binary_data() -> Server:
+    head = {"name": "input", "shape": [1, 1], "datatype": "FP32", "parameters": {"binary_data_size": 4}}
+    text = json.dumps({"inputs": [head], "parameters": {"binary_data_output": True}}).encode()
+    return replace(
+        ours_by_open_protocol(),
+        name="the same with binary data",
+        content=text + HALF,
+        headers=(f"inference-header-content-length: {len(text)}", "content-type: application/octet-stream"),
+    )
+
+
+def ours_by_grpc(*, raw: bool) -> Server:
+    from modelops_runtime.serving.grpc_messages import SERVICE, message
+
+    request = message("ModelInferRequest")(model_name="line")
+    tensor = request.inputs.add(name="input", datatype="FP32", shape=[1, 1])
+    if raw:
+        request.raw_input_contents.append(HALF)
+    else:
+        tensor.contents.fp32_contents.append(0.5)
+    content = request.SerializeToString()
+    return replace(
+        ours_by_open_protocol(),
+        name=f"gRPC, {'raw' if raw else 'by type'}",
+        content=b"\0" + len(content).to_bytes(4, "big") + content,
+        headers=("content-type: application/grpc", "te: trailers"),
+        grpc=f"{SERVICE}/ModelInfer",
     )
 
 
@@ -135,6 +174,18 @@ def venv(name: str) -> Path:
     return python
 
 
+def extra(name: str) -> Path:
+    """A cached folder of packages with the model's `requirements-serve-<name>.txt`."""
+    requirements = REPOSITORY / "model" / f"requirements-serve-{name}.txt"
+    mark = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    folder = cache_root() / "bench" / f"{name}-{mark}"
+    if not (folder / "complete").exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
+        subprocess.run([*pip, "--target", folder, "-r", requirements], check=True)
+        (folder / "complete").touch()
+    return folder
+
+
 def versions(server: Server) -> dict[str, str]:
     """Versions of Python and of the server's main packages."""
     program = (
@@ -160,6 +211,9 @@ class Running:
         }
         env |= {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_DRAIN_SECONDS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", **server.env}
         source_folders = [REPOSITORY, REPOSITORY / "model"] if server.python == Path(sys.executable) else []
+        if server.grpc:
+            env["MODELOPS_GRPC_PORT"] = str(port + GRPC_PORTS)
+            source_folders.append(extra("grpc"))
         env["PYTHONPATH"] = ":".join(map(str, [REFERENCES, *source_folders]))
         self._started = time.perf_counter()
         with log.open("w") as output:
@@ -179,7 +233,21 @@ class Running:
 
     @property
     def url(self) -> str:
+        if self.server.grpc:
+            return f"http://127.0.0.1:{self.port + GRPC_PORTS}/{self.server.grpc}"
         return f"http://127.0.0.1:{self.port}{self.server.path}"
+
+    def load(self, seconds: float, connections: int, rate: float | None = None) -> Run:
+        server = self.server
+        return load(
+            self.url,
+            server.body,
+            seconds=seconds,
+            connections=connections,
+            rate=rate,
+            headers=server.headers,
+            http2=bool(server.grpc),
+        )
 
     def _wait(self) -> float:
         """Seconds from the start of the process to its first correct response."""
@@ -197,7 +265,8 @@ class Running:
     def predict(self) -> float:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
-            connection.request("POST", self.server.path, self.server.body, {"Content-Type": "application/json"})
+            body = json.dumps(self.server.request)
+            connection.request("POST", self.server.path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
             content = json.loads(response.read())
             if response.status != 200:

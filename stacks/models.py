@@ -198,6 +198,14 @@ class SmokeTestSettings(Model):
     image: Host | None = None
 
 
+class TracingSettings(Model):
+    """Where the server sends OpenTelemetry spans."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+    sample_ratio: float | None = Field(default=None, ge=0, le=1)
+    secret: Host | None = None
+
+
 class ServingCacheSettings(Model):
     """A volume for fetched models."""
 
@@ -302,6 +310,8 @@ class ServiceSettings(Model):
     tracking_secret: Host | None = None
     startup_timeout_seconds: int = Field(default=120, ge=10, le=14_400)
     drain_seconds: int = Field(default=10, ge=1, le=600)
+    grpc_port: int | None = Field(default=None, ge=1, le=65_535)
+    tracing: TracingSettings | None = None
     cors_origins: list[Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$")]] | None = None
 
 

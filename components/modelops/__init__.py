@@ -65,6 +65,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "ScaleToZero",
         "ServingCache",
         "SmokeTest",
+        "Tracing",
         "Vllm",
     ),
     "modelops.serving.model_service": ("ModelService",),

@@ -41,6 +41,7 @@ from modelops.serving.args import (
     ScaleToZero,
     ServingCache,
     SmokeTest,
+    Tracing,
     Vllm,
 )
 from modelops.serving.model_service import ModelService
@@ -130,6 +131,7 @@ __all__ = [
     "Snapshots",
     "Split",
     "Toleration",
+    "Tracing",
     "TrainingJob",
     "TrainingJobArgs",
     "Vllm",

@@ -32,9 +32,10 @@ def http_service(
     port: pulumi.Input[int],
     opts: pulumi.ResourceOptions,
     expose: AnyExpose | None = None,
+    more_ports: Sequence[core.ServicePortArgs] = (),
 ) -> core.Service:
     """A Service whose port leads to the port `http` of the pods that the labels in `pods` select."""
-    ports = [core.ServicePortArgs(name="http", port=port, target_port="http")]
+    ports = [core.ServicePortArgs(name="http", port=port, target_port="http"), *more_ports]
     kind = None if expose is None else Expose(expose).value
     return core.Service(
         name, metadata=metadata, spec=core.ServiceSpecArgs(type=kind, selector=pods, ports=ports), opts=opts

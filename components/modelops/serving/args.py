@@ -190,6 +190,19 @@ class Vllm(TypedDict):
     """Extra arguments for `vllm serve`. Default: none."""
 
 
+class Tracing(TypedDict):
+    """Where the server sends OpenTelemetry spans, by OTLP over HTTP."""
+
+    endpoint: pulumi.Input[str]
+    """Address of the collector, reachable from pods, such as `http://collector.observability.svc:4318`."""
+    sample_ratio: NotRequired[pulumi.Input[float]]
+    """Share of the traces to keep, of those that begin here; 0 to 1. Traces that a caller began are kept or not as it
+    says. Default 1."""
+    secret: NotRequired[pulumi.Input[str]]
+    """Secret in the namespace whose key `headers` goes with the spans, `name=value` pairs with commas between them.
+    Default: none."""
+
+
 class ModelServiceArgs(TypedDict):
     """Arguments of ModelService."""
 
@@ -240,6 +253,9 @@ class ModelServiceArgs(TypedDict):
     Service's DNS name with `ClusterIP`. Not with `route`, which has its own."""
     port: NotRequired[pulumi.Input[int]]
     """Port of the Service; the pods listen on 8080. Default 80; 1 to 65535."""
+    grpc_port: NotRequired[pulumi.Input[int]]
+    """Port of the Service for the Open Inference Protocol over gRPC; the pods listen on 8081, told by
+    `MODELOPS_GRPC_PORT`. The image must have gRPC. Default: none; 1 to 65535, and not `port`."""
     route: NotRequired[Route]
     """A host name and TLS in front of the Service, by Ingress or Gateway API. Default: none."""
     resources: NotRequired[Resources]
@@ -254,6 +270,8 @@ class ModelServiceArgs(TypedDict):
     cors_origins: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Sites whose pages may ask the model from a browser: origins such as `https://app.example.com`, or `*` for any. A
     server of your own gets them as `MODELOPS_CORS_ORIGINS`, separated by commas. Default: none."""
+    tracing: NotRequired[Tracing]
+    """Send OpenTelemetry spans of requests and predictions. The image must have OpenTelemetry. Default: none."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]

@@ -11,6 +11,7 @@ from modelops.kubernetes.volumes import check_access_modes
 from modelops.serving import pod, vllm
 from modelops.serving.args import (
     DEFAULT_MIN_REPLICAS,
+    DEFAULT_PORT,
     MAX_DRAIN_SECONDS,
     MAX_REPLICAS,
     MAX_STARTUP_TIMEOUT_SECONDS,
@@ -29,6 +30,8 @@ _MODELOPS_ONLY = (
     "runtime_image",
     "smoke_test",
     "cors_origins",
+    "grpc_port",
+    "tracing",
     "fetch_command",
     "serve_command",
     "metric_names",
@@ -75,6 +78,14 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
         problems.add("serving_alias_secret", args["serving_alias_secret"], "must not be given without serving_alias")
     problems.number("replicas", args.get("replicas"), 1, MAX_REPLICAS)
     problems.number("port", args.get("port"), 1, 65_535)
+    problems.number("grpc_port", args.get("grpc_port"), 1, 65_535)
+    if "grpc_port" in args and plain_or(args["grpc_port"], 0) == plain_or(args.get("port", DEFAULT_PORT), -1):
+        problems.add("grpc_port", args["grpc_port"], "must not be port")
+    tracing = args.get("tracing", {})
+    if "tracing" in args:
+        problems.url("tracing.endpoint", tracing.get("endpoint"))
+        problems.number("tracing.sample_ratio", tracing.get("sample_ratio"), 0, 1)
+        problems.text("tracing.secret", tracing.get("secret"))
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, MAX_STARTUP_TIMEOUT_SECONDS)
     problems.number("drain_seconds", args.get("drain_seconds"), 1, MAX_DRAIN_SECONDS)
     origins: Sequence[object] = plain_or(args.get("cors_origins", ()), ())

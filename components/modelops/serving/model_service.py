@@ -34,7 +34,7 @@ from modelops.serving.args import (
 )
 from modelops.serving.checks import checked
 from modelops.serving.needs import say_needs
-from modelops.serving.pod import NAME, PORT
+from modelops.serving.pod import GRPC_PORT, NAME, PORT
 from modelops.serving.release.tracks import Release, deploy_standby, deploy_tracks
 from modelops.serving.routing import make_route, make_service
 from modelops.serving.serving_alias import move_serving_alias
@@ -136,13 +136,18 @@ def _cache_claim(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions
 def _network_policy(
     name: str, metadata: "k8s.meta.v1.ObjectMetaArgs", args: ModelServiceArgs, opts: pulumi.ResourceOptions
 ) -> None:
-    """Pods of every track accept requests on one port, and connect only to DNS and to where the model comes from."""
+    """Pods of every track accept requests on their ports, and connect only to DNS, to where the model comes from and to
+    where spans go."""
     ports: list[pulumi.Input[int]] = [
         HTTPS_PORT if is_vllm(args) else pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
     ]
     if "shadow" in args:  # The servers send it copies of the requests.
         ports.append(PORT)
+    if "tracing" in args:
+        ports.append(pulumi.Output.from_input(args["tracing"]["endpoint"]).apply(port_of))
     ingress, egress = [allow_ingress(PORT)], [allow_egress(*ports)]
+    if "grpc_port" in args:
+        ingress.append(allow_ingress(GRPC_PORT))
     if nodes(args) > 1:
         from_peers, to_peers = allow_within(k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name)))
         ingress, egress = [*ingress, from_peers], [*egress, to_peers]

@@ -11,6 +11,8 @@ from modelops.serving.release.args import Mirroring
 NEEDS: Mapping[str, str] = {
     "drain_seconds": "answer for MODELOPS_DRAIN_SECONDS after SIGTERM, with `Connection: close`",
     "smoke_test": "answer POST /api/predict",
+    "grpc_port": "answer gRPC on MODELOPS_GRPC_PORT",
+    "tracing": "send spans as OpenTelemetry's variables say",
     "autoscaling.target_requests_per_second": "expose modelops_requests_total",
     "autoscaling.target_latency_ms": "expose modelops_request_duration_seconds",
     "canary.analysis": "expose modelops_requests_total, modelops_request_duration_seconds and"
@@ -32,6 +34,9 @@ def needs(args: ModelServiceArgs) -> dict[str, str]:
         # Every server drains; only of one that is surely a team's own is it worth a word.
         "drain_seconds": "drain_seconds" in args and "serve_command" in args,
         "smoke_test": "smoke_test" in args,
+        # As for draining: this project's images need an extra for these, and say so themselves.
+        "grpc_port": "grpc_port" in args and "serve_command" in args,
+        "tracing": "tracing" in args and "serve_command" in args,
         "autoscaling.target_requests_per_second": "target_requests_per_second" in scaling,
         "autoscaling.target_latency_ms": "target_latency_ms" in scaling,
         "canary.analysis": analysis is not None,

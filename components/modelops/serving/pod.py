@@ -21,12 +21,14 @@ from modelops.kubernetes.pods import (
     pod_template,
     resource_requirements,
     scratch,
+    secret_key,
     tracking_credentials,
 )
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
 from modelops.serving.args import (
     MetricNames,
     ModelServiceArgs,
+    Tracing,
     cors_origins,
     drain_seconds,
     runtime_image,
@@ -35,6 +37,7 @@ from modelops.serving.args import (
 
 NAME = "model-service"
 PORT = 8080
+GRPC_PORT = 8081
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="128Mi", memory_limit="512Mi")
 ENDPOINT_SECONDS = 5
 """How long a terminating pod waits before SIGTERM, while the nodes stop sending it requests."""
@@ -91,7 +94,7 @@ def template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateS
     return serving_template(
         args,
         identity,
-        [serve(args, cached=cached, variables=identity.variables)],
+        [serve(args, cached=cached, traced_as=identity.service, variables=identity.variables)],
         annotations=scrape(PORT),
         volumes=volumes(identity),
         init_containers=[fetch(args, identity)],
@@ -190,11 +193,19 @@ def serve(
     *,
     cached: bool,
     drains: bool = True,
+    traced_as: str | None = None,
     variables: Mapping[str, pulumi.Input[str]] | None = None,
     **fields: Any,
 ) -> core.ContainerArgs:
-    """The server. With `drains`, it keeps answering for a while after it is told to stop."""
+    """The server. With `drains`, it keeps answering for a while after it is told to stop.
+
+    `traced_as` is the name in its spans, if the arguments want any.
+    """
     pause = core.LifecycleHandlerArgs(sleep=core.SleepActionArgs(seconds=ENDPOINT_SECONDS))
+    ports = [core.ContainerPortArgs(name="http", container_port=PORT)]
+    if "grpc_port" in args:
+        ports.append(core.ContainerPortArgs(name="grpc", container_port=GRPC_PORT))
+    tracing = args.get("tracing") if traced_as is not None else None
     return container(
         "serve",
         args["image"],
@@ -205,10 +216,13 @@ def serve(
             "MODELOPS_MODEL_VERSION": version_of(args),
             "MODELOPS_DRAIN_SECONDS": text_of(drain_seconds(args) if drains else 0),
             **({"MODELOPS_CORS_ORIGINS": cors_origins(args)} if args.get("cors_origins") else {}),
+            **({"MODELOPS_GRPC_PORT": str(GRPC_PORT)} if "grpc_port" in args else {}),
+            **({} if tracing is None else {**_tracing(tracing), "OTEL_SERVICE_NAME": str(traced_as)}),
             **(variables or {}),
         },
+        secrets=_tracing_secrets(tracing),
         command=args.get("serve_command"),
-        ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+        ports=ports,
         resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
         startup_probe=http_probe("/healthz/ready", "http", period=1, failures=startup_seconds(args)),
         readiness_probe=http_probe("/healthz/ready", "http", period=5, failures=2),
@@ -221,3 +235,19 @@ def serve(
         ],
         **fields,
     )
+
+
+def _tracing(tracing: Tracing) -> dict[str, pulumi.Input[str]]:
+    """OpenTelemetry's own variables, and the one that switches it on."""
+    variables = {"MODELOPS_TRACING": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": tracing["endpoint"]}
+    if "sample_ratio" in tracing:
+        ratio: pulumi.Output[float] = pulumi.Output.from_input(tracing["sample_ratio"])
+        variables["OTEL_TRACES_SAMPLER"] = "parentbased_traceidratio"
+        variables["OTEL_TRACES_SAMPLER_ARG"] = ratio.apply(lambda number: f"{number:g}")
+    return variables
+
+
+def _tracing_secrets(tracing: Tracing | None) -> list[core.EnvVarArgs]:
+    if tracing is None or "secret" not in tracing:
+        return []
+    return [secret_key("OTEL_EXPORTER_OTLP_HEADERS", tracing["secret"], "headers")]

@@ -11,7 +11,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import merged, text_of, timeouts, with_dependencies
 from modelops.core.types import Expose
-from modelops.kubernetes.network import http_service, net
+from modelops.kubernetes.network import core, http_service, net
 from modelops.serving.args import DEFAULT_PORT, ModelServiceArgs, Route
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
@@ -39,7 +39,16 @@ def make_service(
     # Pulumi would wait for pods, and there may be none.
     skip = {"pulumi.com/skipAwait": "true"} if "scale_to_zero" in args.get("autoscaling", {}) else {}
     port, expose = args.get("port", DEFAULT_PORT), args.get("expose", Expose.CLUSTER_IP)
-    return http_service(name, _metadata(name, metadata, skip), selector, port, opts, expose)
+    return http_service(name, _metadata(name, metadata, skip), selector, port, opts, expose, grpc_ports(args))
+
+
+def grpc_ports(args: ModelServiceArgs) -> list[core.ServicePortArgs]:
+    """The port of a Service for gRPC, if there is one: HTTP/2 without TLS, which gateways must be told."""
+    if "grpc_port" not in args:
+        return []
+    return [
+        core.ServicePortArgs(name="grpc", port=args["grpc_port"], target_port="grpc", app_protocol="kubernetes.io/h2c")
+    ]
 
 
 def make_route(

@@ -29,6 +29,9 @@ class ServeContract:
     mirror_percent: float = 100
     cors_origins: tuple[str, ...] = ()
     """Of pages that may ask; `*`: any."""
+    tracing: bool = False
+    grpc_port: int = 0
+    """0: none."""
 
     @classmethod
     def read(cls, env: Environment) -> "ServeContract":
@@ -49,6 +52,8 @@ class ServeContract:
             mirror_url=env.text("MODELOPS_MIRROR_URL", "", pattern=r"http://\S+", rule="an http:// address"),
             mirror_percent=env.number("MODELOPS_MIRROR_PERCENT", 100, minimum=0.1, maximum=100),
             cors_origins=tuple(filter(None, _origins(env).split(","))),
+            tracing=env.switch("MODELOPS_TRACING"),
+            grpc_port=env.integer("MODELOPS_GRPC_PORT", 0, minimum=0, maximum=65535),
         )
 
 

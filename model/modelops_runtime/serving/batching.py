@@ -2,42 +2,50 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from concurrent.futures import Executor
 from itertools import accumulate
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from modelops_runtime.artifacts.runtimes import Array, Runtime
-from modelops_runtime.serving.http import Refusal
+from modelops_runtime.serving.http import RETRY_AFTER_SECONDS, Refusal
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-
+Rows = TypeVar("Rows", bound=Sized)
 Prediction = tuple[Array, Array]
 """A request's rows as the model took them, and what it predicted."""
 Prepare = Callable[[Array], Array]
 """A client's rows as the model takes them. Raises Refusal."""
 Predict = Callable[[Array], Awaitable[Prediction]]
-Several = Callable[[list[Array]], Awaitable[list[Prediction | Exception]]]
 
 
 def predictor(
     runtime: Runtime, executor: Executor | None, batch_rows: int, seconds: float, prepare: Prepare | None = None
 ) -> Predict:
+    """Rows are prepared where they are predicted, by the same call: both can take long."""
+    model = _Model(runtime, prepare)
+    return scheduled(model.one, model.several, executor, batch_rows, seconds)
+
+
+def scheduled(
+    one: Callable[[Rows], R],
+    several: Callable[[list[Rows]], list[R | Exception]],
+    executor: Executor | None,
+    batch_rows: int,
+    seconds: float,
+) -> Callable[[Rows], Awaitable[R]]:
     """Without an executor on the event loop itself; `batch_rows` 0: each request by itself.
 
-    Rows are prepared where they are predicted, by the same call: both can take long. What takes longer than `seconds`,
-    waiting included, is refused with 503. On the event loop nothing waits.
+    What takes longer than `seconds`, waiting included, is refused with 503. On the event loop nothing waits.
     """
-    model = _Model(runtime, prepare)
-    predict: Predict
+    predict: Callable[[Rows], Awaitable[R]]
     if batch_rows:
-        predict = Batches(_run(model.several, executor), batch_rows).predict
+        predict = Batches(_run(several, executor), batch_rows).predict
     else:
-        predict = _run(model.one, executor)
+        predict = _run(one, executor)
     return predict if executor is None else _bounded(predict, seconds)
 
 
@@ -51,14 +59,14 @@ def _run(function: Callable[[A], R], executor: Executor | None) -> Callable[[A],
     return on_the_loop if executor is None else in_a_thread
 
 
-def _bounded(predict: Predict, seconds: float) -> Predict:
-    async def bounded(inputs: Array) -> Prediction:
+def _bounded(predict: Callable[[A], Awaitable[R]], seconds: float) -> Callable[[A], Awaitable[R]]:
+    async def bounded(inputs: A) -> R:
         try:
             async with asyncio.timeout(seconds):
                 return await predict(inputs)
         except TimeoutError:
             message = f"the prediction took longer than {seconds:g} s"
-            raise Refusal(503, "server", "max_seconds", message, retry_after="1") from None
+            raise Refusal(503, "server", "max_seconds", message, retry_after=RETRY_AFTER_SECONDS) from None
 
     return bounded
 
@@ -97,20 +105,20 @@ class _Model:
             return error
 
 
-class Batches:
+class Batches(Generic[Rows, R]):
     """Requests that come while a prediction runs are predicted together, as soon as it ends.
 
     No request waits for a batch to fill: the busier the model, the larger the batches; an idle one answers at once.
     """
 
-    def __init__(self, run: Several, rows: int) -> None:
+    def __init__(self, run: Callable[[list[Rows]], Awaitable[list[R | Exception]]], rows: int) -> None:
         self._run = run
         self._rows = rows
-        self._waiting: deque[tuple[Array, asyncio.Future[Prediction]]] = deque()
+        self._waiting: deque[tuple[Rows, asyncio.Future[R]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def predict(self, inputs: Array) -> Prediction:
-        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+    async def predict(self, inputs: Rows) -> R:
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((inputs, future))
         if self._task is None:
             self._task = asyncio.create_task(self._work())
@@ -125,9 +133,9 @@ class Batches:
         finally:
             self._task = None
 
-    def _next(self) -> list[tuple[Array, "asyncio.Future[Prediction]"]]:
+    def _next(self) -> list[tuple[Rows, "asyncio.Future[R]"]]:
         """As many of the waiting as fit, in their order; those that gave up are dropped."""
-        batch: list[tuple[Array, asyncio.Future[Prediction]]] = []
+        batch: list[tuple[Rows, asyncio.Future[R]]] = []
         rows = 0
         while self._waiting:
             inputs, future = self._waiting[0]
@@ -139,8 +147,8 @@ class Batches:
                 rows += len(inputs)
         return batch
 
-    async def _answer(self, batch: list[tuple[Array, "asyncio.Future[Prediction]"]]) -> None:
-        results: list[Prediction | Exception]
+    async def _answer(self, batch: list[tuple[Rows, "asyncio.Future[R]"]]) -> None:
+        results: list[R | Exception]
         try:
             results = await self._run([inputs for inputs, _future in batch])
         except Exception as error:  # each caller gets it, and the next batch is another one

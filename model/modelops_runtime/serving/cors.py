@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from modelops_runtime.serving.http import Response, Scope, header
+from modelops_runtime.serving.http import Headers, Response, Scope, header
 
 ANY = "*"
 _ASK = b"authorization, content-type, inference-header-content-length, traceparent, tracestate, x-request-id"
@@ -16,7 +16,7 @@ class Cors:
         self._any = ANY in origins
         self._origins = frozenset(origin.encode() for origin in origins)
 
-    def headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+    def headers(self, scope: Scope) -> Headers:
         """Of an answer, whatever it is: a page may read refusals too."""
         if self._any:
             return [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", _SEE)]

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -72,12 +72,12 @@ class Watch:
     """The predictions of one model, column by column; only the first columns of a wide output. And its features, where
     the manifest says how they were spread."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        width = min(manifest.outputs.numbers_per_row, BASELINE_COLUMNS)
-        with_baseline = [Column(bins.edges, bins.fractions) for bins in manifest.baseline[:width]]
-        self.columns = with_baseline + [Column(EDGES) for _column in range(width - len(with_baseline))]
-        self.features = {name: Column(bins.edges, bins.fractions) for name, bins in manifest.features.items()}
-        self._single = manifest.outputs.numbers_per_row == 1
+    def __init__(self, columns: Mapping[str, Column], features: Mapping[str, Column]) -> None:
+        """By the names that the metrics' labels have."""
+        self.columns = columns
+        self.features = features
+        self._all = [*columns.values(), *features.values()]
+        self._only = next(iter(columns.values())) if len(columns) == 1 else None
         self._rows = 0
 
     def asked(self, rows: Array) -> None:
@@ -88,14 +88,22 @@ class Watch:
     def predicted(self, outputs: Array) -> None:
         """`outputs` are finite."""
         rows = len(outputs)
-        if rows == 1 and self._single:
-            self.columns[0].one(outputs.item())
+        if rows == outputs.size == 1 and self._only is not None:
+            self._only.one(outputs.item())
         else:
             flat = outputs.reshape(rows, -1)
-            for number, column in enumerate(self.columns):
+            for number, column in enumerate(self.columns.values()):
                 column.many(flat[:, number])
         self._rows += rows
         if self._rows >= WINDOW_ROWS:
             self._rows = 0
-            for column in (*self.columns, *self.features.values()):
+            for column in self._all:
                 column.turn()
+
+
+def watch_of(manifest: Manifest) -> Watch:
+    width = min(manifest.outputs.numbers_per_row, BASELINE_COLUMNS)
+    columns = [Column(bins.edges, bins.fractions) for bins in manifest.baseline[:width]]
+    columns += [Column(EDGES) for _column in range(width - len(columns))]
+    features = {name: Column(bins.edges, bins.fractions) for name, bins in manifest.features.items()}
+    return Watch({str(number): column for number, column in enumerate(columns)}, features)

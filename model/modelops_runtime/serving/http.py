@@ -13,7 +13,8 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Answer = Callable[[int, list[tuple[bytes, bytes]], bytes], bool]
+Headers = list[tuple[bytes, bytes]]
+Answer = Callable[[int, Headers, bytes], bool]
 
 JSON = b"application/json"
 _MEDIA_TYPES = ("", "application/json", "application/octet-stream", "application/x-www-form-urlencoded")
@@ -22,10 +23,11 @@ WHOLE_BODY = "modelops.whole_body"
 """In a scope, from our own HTTP protocol: the body, where all of it has arrived."""
 ANSWER = "modelops.answer"
 """In a scope, from our own HTTP protocol: sends status, headers and body at once. False: send them by ASGI."""
+SPAN = "modelops.span"
+"""In a scope, with MODELOPS_TRACING: the request's span, unless it has none."""
 DISCARD_BYTES = 16 * 2**20
 """How much of a refused body is read to its end: a client still sending would see a reset, not the refusal."""
-
-
+RETRY_AFTER_SECONDS = "1"
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)")
 
 
@@ -50,7 +52,7 @@ class Response:
     status: int
     body: bytes
     content_type: bytes = JSON
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: Headers = field(default_factory=list)
     inputs: bytes | None = None
     """The body of a prediction, where it is to be logged."""
 

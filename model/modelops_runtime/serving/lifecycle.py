@@ -7,22 +7,26 @@ import signal
 import socket
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import uvicorn
 
-from modelops_runtime.artifacts.manifest import Manifest
-from modelops_runtime.artifacts.runtimes import largest_batch_seconds, load
-from modelops_runtime.contract import ContractError, ServeContract
-from modelops_runtime.serving.app import App, Service
+from modelops_runtime.contract import ConfigurationError, ContractError, ServeContract
+from modelops_runtime.serving.app import App
 from modelops_runtime.serving.logs import Log
+from modelops_runtime.serving.manifest_model import load_manifest_model
 from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.mirror import Mirror
 from modelops_runtime.serving.protocol import BoundedProtocol
+from modelops_runtime.serving.served import Served
 from modelops_runtime.serving.worker import Worker
 
-INLINE_SECONDS = 0.005
-"""A model whose largest request takes longer predicts in a thread of its own."""
+if TYPE_CHECKING:
+    from modelops_runtime.serving import grpc
+    from modelops_runtime.serving.tracing import Tracing
+
 GRACE_SECONDS = 10
 """How long requests still running after the drain may take."""
 BACKLOG = 2048
@@ -38,15 +42,18 @@ class Server(uvicorn.Server):
         yield
 
 
-def load_service(settings: ServeContract) -> Service:
+def load_model(settings: ServeContract) -> Served:
     """Raises ContractError when the model is not there or does not answer right."""
-    manifest = Manifest.read(settings.model_dir)
-    runtime = load(settings.model_dir, manifest, settings.threads)
-    # A number takes at least two bytes of the body, so large rows can't come in large batches.
-    rows = settings.max_body_bytes // (2 * manifest.inputs.numbers_per_row)
-    rows = max(1, min(settings.max_batch_rows, rows))
-    inline = largest_batch_seconds(runtime, manifest, rows) <= INLINE_SECONDS
-    return Service(manifest, runtime, settings, inline=inline)
+    return load_manifest_model(settings)
+
+
+def extra(name: str, variable: str) -> Any:
+    """The module of serving that needs the extra of the same name. Raises ConfigurationError when that is missing."""
+    try:
+        return import_module(f"modelops_runtime.serving.{name}")
+    except ModuleNotFoundError as error:
+        install = f"pip install 'modelops-runtime[{name}]', or build the image with EXTRAS={name}"
+        raise ConfigurationError(f"{variable} needs {error.name}: {install}") from error
 
 
 def listen(settings: ServeContract) -> socket.socket:
@@ -65,7 +72,13 @@ async def serve(settings: ServeContract) -> None:
     log = Log(settings.model_version)
     metrics = Metrics()
     mirror = Mirror(settings.mirror_url, settings.mirror_percent) if settings.mirror_url else None
-    app = App(settings, log, metrics, mirror)
+    tracing: Tracing | None = None
+    if settings.tracing:
+        tracing = extra("tracing", "MODELOPS_TRACING").Tracing(settings.model_version, log)
+    app = App(settings, log, metrics, mirror, tracing)
+    calls: grpc.Server | None = None
+    if settings.grpc_port:
+        calls = extra("grpc", "MODELOPS_GRPC_PORT").Server(app, settings, log, metrics, tracing)
     config = uvicorn.Config(
         app,
         loop="none",
@@ -88,38 +101,51 @@ async def serve(settings: ServeContract) -> None:
         loop.add_signal_handler(number, stopping.set)
     serving = asyncio.create_task(server.serve([listener]))
     try:
-        log.event("listening", host=settings.host, port=listener.getsockname()[1])
-        service = await _loaded(settings, stopping)
-        if service is not None:
-            log.model = service.manifest.name
-            metrics.serving(service.manifest, settings.model_version)
-            app.serve(service)
+        ports = {"port": listener.getsockname()[1]}
+        if calls is not None:
+            await calls.start()
+            ports["grpc_port"] = calls.port
+        log.event("listening", host=settings.host, **ports)
+        model = await _loaded(settings, stopping)
+        if model is not None:
+            log.model = model.name
+            metrics.serving(model)
+            app.serve(model)
+            if calls is not None:
+                await calls.serve(model)
             if mirror is not None:
                 metrics.add(mirror)
                 mirror.start()
             # What is allocated now stays: collecting it again and again would only delay answers.
             gc.collect()
             gc.freeze()
-            log.event("ready", run_id=service.manifest.run_id)
+            log.event("ready", run_id=model.run_id)
             await stopping.wait()
             app.drain()
+            if calls is not None:
+                await calls.drain()
             log.event("draining", seconds=settings.drain_seconds)
             await asyncio.sleep(settings.drain_seconds)
     finally:
         server.should_exit = True
-        await asyncio.wait([serving])
+        ending = [serving]
+        if calls is not None:
+            ending.append(asyncio.create_task(calls.stop(GRACE_SECONDS)))
+        await asyncio.wait(ending)
         if mirror is not None:
             await mirror.stop()
+        if tracing is not None:
+            await tracing.stop()
     log.event("stopped")
 
 
-async def _loaded(settings: ServeContract, stopping: asyncio.Event) -> Service | None:
+async def _loaded(settings: ServeContract, stopping: asyncio.Event) -> Served | None:
     """None when the server is to stop first: a load can't be stopped, but need not be waited for.
 
     Raises ContractError when the model can't be loaded.
     """
     worker = Worker("load")
-    loading = asyncio.get_running_loop().run_in_executor(worker, load_service, settings)
+    loading = asyncio.get_running_loop().run_in_executor(worker, load_model, settings)
     worker.shutdown()
     stop = asyncio.create_task(stopping.wait())
     stop.add_done_callback(lambda _stop: loading.cancel())

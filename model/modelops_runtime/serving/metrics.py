@@ -13,10 +13,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from modelops_runtime.artifacts.manifest import Manifest
-from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.drift import Watch
 from modelops_runtime.serving.http import Response
+from modelops_runtime.serving.served import Observed, Served
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -62,17 +61,17 @@ class Metrics(Collector):
         durations.counts[bisect_left(BUCKETS, seconds)] += 1
         durations.total += seconds
 
-    def predicted(self, inputs: Array, outputs: Array) -> None:
-        """`inputs` are as the model takes them, `outputs` are finite, and there is a model."""
-        self._rows += len(outputs)
+    def predicted(self, observed: Observed) -> None:
+        rows, inputs, outputs = observed
+        self._rows += rows
         if self._watch is not None:
             if self._watch.features:
                 self._watch.asked(inputs)
             self._watch.predicted(outputs)
 
-    def serving(self, manifest: Manifest, version: str) -> None:
-        self._model = (manifest.name, version)
-        self._watch = Watch(manifest)
+    def serving(self, model: Served) -> None:
+        self._model = (model.name, model.version)
+        self._watch = model.watch
 
     def ready(self, value: bool) -> None:
         self._ready = value
@@ -104,15 +103,15 @@ class Metrics(Collector):
             "Population stability index of the latest predictions against those of the model's test.",
             labels=["output"],
         )
-        for number, column in enumerate(self._watch.columns if self._watch else []):
-            labels = {"output": str(number)}
+        for name, column in (self._watch.columns if self._watch else {}).items():
+            labels = {"output": name}
             values.add_metric([labels["output"]], _buckets(column.edges, column.counts), None)
             # The library leaves these out where a bound is negative.
             values.add_sample("modelops_prediction_value_count", labels, sum(column.counts))
             values.add_sample("modelops_prediction_value_sum", labels, column.total)
             index = column.drift()
             if index is not None:
-                drift.add_metric([str(number)], index)
+                drift.add_metric([name], index)
         features = GaugeMetricFamily(
             "modelops_feature_drift",
             "Population stability index of the latest requests' features against those of the training set.",

@@ -3,32 +3,29 @@
 Specification: kserve/open-inference-protocol, inference_rest.md. Its errors are `{"error": "…"}`.
 """
 
-from collections.abc import Callable
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 from msgspec import UNSET, UnsetType
 
-from modelops_runtime.artifacts.manifest import MIXED, Manifest, Tensor
-from modelops_runtime.artifacts.preprocessing import Preprocessing
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.http import Refusal, Response, json_response
+from modelops_runtime.serving.served import Infer, Named, Served
 from modelops_runtime.serving.tensors import (
     BINARY_SIZE,
-    DATATYPES,
     NO_BINARY,
     BinaryData,
     InferInput,
     Parameters,
     TensorReader,
+    as_json,
     check_parameters,
     keys_of,
     to_bytes,
 )
 from modelops_runtime.serving.validation import BYTE_ORDER_MARK, check_unique, colons, decode
 
-INPUT, OUTPUT = "input", "output"
 JSON_LENGTH = b"inference-header-content-length"
 """The header that says how long the JSON is that binary data follows."""
 OCTETS = b"application/octet-stream"
@@ -64,34 +61,76 @@ class Wanted(NamedTuple):
     """What a request says about its answer."""
 
     id: str | None
-    binary: bool
+    binary: Mapping[str, bool]
+    """Whether an output that it names is to be binary."""
+    others_binary: bool
 
 
 _decode = msgspec.json.Decoder(InferRequest).decode
 
 
+class Inputs:
+    """The input tensors that a request has, by whatever transport."""
+
+    def __init__(self, readers: Sequence[TensorReader]) -> None:
+        self.readers = readers
+        self._by_name = {reader.name: reader for reader in readers}
+        self._required = {reader.name for reader in readers if reader.required}
+        self._only = readers[0] if len(readers) == 1 else None
+
+    def named(self, names: Sequence[str]) -> Sequence[TensorReader]:
+        """The reader of each tensor. Raises Refusal (422) when one is missing, unknown or there twice."""
+        if self._only is not None and len(names) == 1 and names[0] == self._only.name:
+            return self.readers
+        count = len(self.readers)
+        if not len(self._required) <= len(names) <= count:
+            tensors = "one tensor" if count == 1 else f"{count} tensors, one a column"
+            raise Refusal(422, "inputs", "length", f"inputs must have {tensors}, this one has {len(names)}")
+        left = dict(self._by_name)
+        found = []
+        for number, name in enumerate(names):
+            reader = left.pop(name, None)
+            if reader is None:
+                field = f"inputs[{number}].name"
+                raise Refusal(422, field, "name", f"{field} must be {' or '.join(map(repr, left))}")
+            found.append(reader)
+        missing = self._required.intersection(left)
+        if missing:
+            name = next(name for name in left if name in missing)
+            raise Refusal(422, "inputs", "required", f"inputs must have a tensor {name!r}")
+        return found
+
+    @staticmethod
+    def check_rows(arrays: Mapping[str, Array]) -> None:
+        """Raises Refusal (422) where one has more rows than another."""
+        if len(arrays) > 1 and len({len(array) for array in arrays.values()}) > 1:
+            raise Refusal(422, "inputs", "length", "inputs must all have the same number of rows")
+
+
+class Outputs:
+    """The output tensors that a request may name, by whatever transport."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def check(self, name: str, number: int, before: Collection[str]) -> None:
+        """Raises Refusal (422) for one that is unknown or there twice."""
+        if name not in self._names or name in before:
+            field = f"outputs[{number}].name"
+            possible = f"[{', '.join(str({'name': name}) for name in self._names)}]"
+            raise Refusal(422, field, "name", f"outputs can be {possible} or left out, look at {field}")
+
+
 class InferReader:
-    """Reads requests for one model.
+    """Reads requests over HTTP for one model."""
 
-    A tensor has one datatype, so a model that takes text and numbers side by side has an input for each column.
-    """
+    def __init__(self, model: Served) -> None:
+        self._model = model.name
+        self._inputs = Inputs(model.inputs)
+        self._outputs = Outputs([output.name for output in model.outputs])
 
-    def __init__(self, manifest: Manifest, max_rows: int, preprocessing: Preprocessing | None) -> None:
-        self._model = manifest.name
-        self._join: Callable[[list[Array]], Array] = lambda arrays: arrays[0]
-        if preprocessing is None or manifest.inputs.dtype != MIXED:
-            self.tensors = [TensorReader(INPUT, manifest.inputs, max_rows)]
-        else:
-            texts = preprocessing.text_inputs()
-            self.tensors = [
-                TensorReader(name, Tensor((-1, 1), MIXED if place in texts else "float64"), max_rows, column=True)
-                for place, name in enumerate(preprocessing.inputs)
-            ]
-            self._join = _table
-        self._places = {reader.name: place for place, reader in enumerate(self.tensors)}
-
-    def read(self, body: bytes, json_length: bytes | None) -> tuple[Array, Wanted]:
-        """The rows, and what is wanted of the answer. Raises Refusal."""
+    def read(self, body: bytes, json_length: bytes | None) -> tuple[Infer, Wanted]:
+        """The request, and what is wanted of the answer. Raises Refusal."""
         text, binary = (body, NO_BINARY) if json_length is None else _parted(body, json_length)
         try:
             request = _decode(text)
@@ -104,10 +143,27 @@ class InferReader:
             check_unique(text)
         if request.model_name and request.model_name != self._model:
             raise Refusal(422, "model_name", "name", f"model_name must be {self._model!r}, as in the path, or left out")
-        wanted = _wanted(request)
-        rows = self._rows(request.inputs, binary)
+        wanted = self._wanted(request)
+        readers = self._inputs.named([tensor.name for tensor in request.inputs])
+        arrays = {
+            reader.name: reader.read(tensor, binary, f"inputs[{number}]")
+            for number, (reader, tensor) in enumerate(zip(readers, request.inputs, strict=True))
+        }
+        self._inputs.check_rows(arrays)
         binary.end()
-        return rows, wanted
+        return Infer(arrays, request.parameters or {}, tuple(wanted.binary)), wanted
+
+    def _wanted(self, request: InferRequest) -> Wanted:
+        """Raises Refusal (422) when the request names an unknown output, or the same one twice."""
+        binary = request.parameters.get("binary_data_output") is True if request.parameters else False
+        outputs: dict[str, bool] = {}
+        for number, output in enumerate(request.outputs or ()):
+            self._outputs.check(output.name, number, outputs)
+            outputs[output.name] = binary
+            if output.parameters:
+                check_parameters(output.parameters, f"outputs[{number}]")
+                outputs[output.name] = output.parameters.get("binary_data", binary) is True
+        return Wanted(request.id if isinstance(request.id, str) else None, outputs, binary)
 
     def _decode_slowly(self, text: bytes) -> InferRequest:
         try:
@@ -120,41 +176,14 @@ class InferReader:
                 refusal.message += f"; send {self._example()}"
             raise
 
-    def _rows(self, inputs: list[InferInput], binary: BinaryData) -> Array:
-        count = len(self.tensors)
-        if len(inputs) != count:
-            tensors = "one tensor" if count == 1 else f"{count} tensors, one a column"
-            raise Refusal(422, "inputs", "length", f"inputs must have {tensors}, this one has {len(inputs)}")
-        if count == 1 and inputs[0].name == self.tensors[0].name:
-            return self._join([self.tensors[0].read(inputs[0], binary, "inputs[0]")])
-        arrays: list[Array] = [np.empty(0)] * count
-        places = dict(self._places)
-        for number, tensor in enumerate(inputs):
-            place = places.pop(tensor.name, None)
-            if place is None:
-                field = f"inputs[{number}].name"
-                names = " or ".join(map(repr, places))
-                raise Refusal(422, field, "name", f"{field} must be {names}")
-            arrays[place] = self.tensors[place].read(tensor, binary, f"inputs[{number}]")
-        if len({len(array) for array in arrays}) > 1:
-            raise Refusal(422, "inputs", "length", "inputs must all have the same number of rows")
-        return self._join(arrays)
-
     def _example(self) -> str:
+        readers = self._inputs.readers
         tensors = [
             f'{{"name": "{reader.name}", "shape": [{", ".join(["rows", *map(str, reader.shape[1:])])}],'
             f' "datatype": "{reader.datatype}", "data": […]}}'
-            for reader in self.tensors[:3]
+            for reader in readers[:3]
         ]
-        return f'{{"inputs": [{", ".join(tensors)}{", …" if len(self.tensors) > 3 else ""}]}}'
-
-
-def _table(columns: list[Array]) -> Array:
-    """Rows of text and numbers, as the reader of JSON rows makes them."""
-    rows = np.empty((len(columns[0]), len(columns)), dtype=MIXED)
-    for place, column in enumerate(columns):
-        rows[:, place] = column[:, 0].tolist()
-    return rows
+        return f'{{"inputs": [{", ".join(tensors)}{", …" if len(readers) > 3 else ""}]}}'
 
 
 def _parted(body: bytes, json_length: bytes) -> tuple[bytes, BinaryData]:
@@ -167,55 +196,41 @@ def _parted(body: bytes, json_length: bytes) -> tuple[bytes, BinaryData]:
     return body[:length], BinaryData(memoryview(body)[length:])
 
 
-def _wanted(request: InferRequest) -> Wanted:
-    """Raises Refusal (422) when the request names an unknown output, or the same one twice."""
-    binary = request.parameters.get("binary_data_output") if request.parameters else None
-    for number, output in enumerate(request.outputs or []):
-        if output.name != OUTPUT or number:
-            field = f"outputs[{number}].name"
-            raise Refusal(422, field, "name", f"outputs can be [{{'name': {OUTPUT!r}}}] or left out, look at {field}")
-        if output.parameters:
-            check_parameters(output.parameters, f"outputs[{number}]")
-            binary = output.parameters.get("binary_data", binary)
-    return Wanted(request.id if isinstance(request.id, str) else None, binary is True)
-
-
-def inferred(manifest: Manifest, version: str, outputs: Array, wanted: Wanted) -> Response:
-    tensor: dict[str, Any] = {
-        "name": OUTPUT,
-        "shape": list(outputs.shape),
-        "datatype": DATATYPES[manifest.outputs.dtype],
-    }
-    answer: dict[str, object] = {"model_name": manifest.name, "model_version": version, "outputs": [tensor]}
+def inferred(model: Served, outputs: Named, wanted: Wanted) -> Response:
+    tensors: list[dict[str, Any]] = []
+    binary: list[bytes] = []
+    for output in model.outputs:
+        array = outputs.get(output.name)
+        if array is None:
+            continue
+        tensor: dict[str, Any] = {"name": output.name, "shape": list(array.shape), "datatype": output.datatype}
+        if wanted.binary.get(output.name, wanted.others_binary):
+            binary.append(to_bytes(array))
+            tensor["parameters"] = {BINARY_SIZE: len(binary[-1])}
+        else:
+            tensor["data"] = as_json(array)
+        tensors.append(tensor)
+    answer: dict[str, object] = {"model_name": model.name, "model_version": model.version, "outputs": tensors}
     if wanted.id is not None:
         answer["id"] = wanted.id
-    if not wanted.binary:
-        tensor["data"] = np.ravel(outputs).tolist()
+    if not binary:
         return json_response(200, answer)
-    content = to_bytes(outputs)
-    tensor["parameters"] = {BINARY_SIZE: len(content)}
     text = msgspec.json.encode(answer)
-    return Response(200, text + content, OCTETS, [(JSON_LENGTH, str(len(text)).encode())])
+    return Response(200, b"".join([text, *binary]), OCTETS, [(JSON_LENGTH, str(len(text)).encode())])
 
 
 def server_metadata() -> dict[str, object]:
     return {"name": "modelops", "version": "2", "extensions": EXTENSIONS}
 
 
-def model_metadata(manifest: Manifest, version: str, reader: InferReader) -> dict[str, object]:
-    outputs = manifest.outputs
+def model_metadata(model: Served) -> dict[str, object]:
     return {
-        "name": manifest.name,
-        "versions": [version],
-        "platform": platform(manifest),
-        "inputs": [tensor.metadata() for tensor in reader.tensors],
-        "outputs": [{"name": OUTPUT, "datatype": DATATYPES[outputs.dtype], "shape": list(outputs.shape)}],
+        "name": model.name,
+        "versions": [model.version],
+        "platform": model.platform,
+        "inputs": [tensor.metadata() for tensor in model.inputs],
+        "outputs": [tensor.metadata() for tensor in model.outputs],
     }
-
-
-def platform(manifest: Manifest) -> str:
-    """What the model runs in."""
-    return manifest.framework if manifest.runtime == "framework" else manifest.runtime
 
 
 def error(status: int, message: str) -> Response:

@@ -1,16 +1,14 @@
 """The OpenAPI document, exact for the model that is served."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from modelops_runtime.artifacts.manifest import MIXED, Manifest, Tensor
-from modelops_runtime.artifacts.preprocessing import Preprocessing
 from modelops_runtime.contract import ServeContract
-from modelops_runtime.serving.open_inference import OUTPUT, platform
-from modelops_runtime.serving.tensors import DATATYPES, NUMBERS, TensorReader
+from modelops_runtime.serving.served import PREDICT, CallSchemas, OutputTensor, Served
+from modelops_runtime.serving.tensors import NUMBERS, TensorReader
 
 Schema = dict[str, Any]
 REFUSALS = {
@@ -35,22 +33,18 @@ BINARY = (
 )
 
 
-def document(
-    manifest: Manifest | None,
-    settings: ServeContract,
-    preprocessing: Preprocessing | None = None,
-    tensors: Sequence[TensorReader] = (),
-) -> dict[str, Any]:
-    """Without a manifest (still loading) the rows' shape is left open. `tensors` are the Open Inference Protocol's."""
+def document(model: Served | None, settings: ServeContract) -> dict[str, Any]:
+    """Without a model (still loading) the rows' shape is left open."""
+    calls = model.describe() if model else {PREDICT: CallSchemas("Predict.", ANY_INPUTS, None, ANY_OUTPUTS)}
     paths = {
         "/": {"get": _get("A page to try a prediction in a browser.", media="text/html")},
         "/page.css": {"get": _get("The page's style.", media="text/css")},
         "/page.js": {"get": _get("The page's program.", media="text/javascript")},
-        "/api/predict": {"post": _predict(manifest, settings, preprocessing)},
+        **{path: {"post": _call(schemas)} for path, schemas in calls.items()},
         "/healthz/live": {
             "get": _get(
                 "The process runs, and no prediction is stuck.",
-                _object(live=_const(True)),
+                record(live=_const(True)),
                 refused=_ref("Refusal"),
                 why=STUCK,
             )
@@ -58,24 +52,24 @@ def document(
         "/healthz/ready": {
             "get": _get(
                 "The model gave its golden prediction and the server is not shutting down.",
-                _object(ready=_const(True), model=_text(), version=_text()),
+                record(ready=_const(True), model=_text(), version=_text()),
                 refused=_ref("Refusal"),
             )
         },
         "/metrics": {"get": _get("Metrics in Prometheus' format.", media="text/plain")},
         "/openapi.json": {"get": _get("This document.", {"type": "object"})},
-        **_open_protocol(manifest, settings, tensors),
+        **_open_protocol(model, settings),
     }
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": manifest.name if manifest else "modelops",
+            "title": model.name if model else "modelops",
             "version": settings.model_version,
             "description": "A model, served. Every answer carries X-Request-Id; HEAD is taken wherever GET is.",
         },
         "paths": paths,
         "components": {
-            "schemas": _schemas(manifest, settings, tensors),
+            "schemas": _schemas(model, settings),
             "parameters": {
                 "RequestId": {
                     "name": "X-Request-Id",
@@ -92,50 +86,68 @@ def document(
     }
 
 
-def _schemas(manifest: Manifest | None, settings: ServeContract, tensors: Sequence[TensorReader]) -> dict[str, Schema]:
+def _schemas(model: Served | None, settings: ServeContract) -> dict[str, Schema]:
     schemas = {
-        "Refusal": _object(error=_object(field=_text(), rule=_text(), message=_text())),
-        "OpenRefusal": _object(error=_text()),
+        "Refusal": record(error=record(field=_text(), rule=_text(), message=_text())),
+        "OpenRefusal": record(error=_text()),
     }
-    if manifest is None:
+    if model is None:
         return schemas
-    kinds = [kind for tensor in tensors for kind in _tensor_kinds(tensor, settings)]
-    count = len(tensors)
-    schemas["InferRequest"] = _object(
+    required = sum(tensor.required for tensor in model.inputs)
+    kinds = [kind for tensor in model.inputs for kind in _tensor_kinds(tensor, settings)]
+    count = len(model.inputs)
+    names = [output.name for output in model.outputs]
+    schemas["InferRequest"] = record(
         optional={
             "id": {"type": ["string", "null"]},
-            "model_name": {"enum": [manifest.name, None]},
+            "model_name": {"enum": [model.name, None]},
             "parameters": PARAMETERS,
             "outputs": {
                 "type": ["array", "null"],
-                "items": _object(optional={"parameters": PARAMETERS}, name=_const(OUTPUT)),
-                "maxItems": 1,
+                "items": record(optional={"parameters": PARAMETERS}, name=_one_of(names)),
+                "maxItems": len(names),
             },
         },
-        inputs={"type": "array", "items": {"oneOf": kinds}, "minItems": count, "maxItems": count},
+        inputs={
+            "type": "array",
+            "items": {"oneOf": kinds},
+            "minItems": required,
+            "maxItems": count,
+        },
     )
     if count > 1:
         schemas["InferRequest"]["properties"]["inputs"]["description"] = "One tensor a column, as many rows in each."
-    outputs = _object(
-        name=_const(OUTPUT),
-        shape=_tuple([_integer(1, settings.max_batch_rows), *map(_const, manifest.outputs.shape[1:])]),
-        datatype=_const(DATATYPES[manifest.outputs.dtype]),
-        data=_list(_number(manifest.outputs.dtype)),
-    )
-    schemas["InferResponse"] = _object(
+    outputs = [_output(output, settings) for output in model.outputs]
+    schemas["InferResponse"] = record(
         optional={"id": _text()},
-        model_name=_const(manifest.name),
+        model_name=_const(model.name),
         model_version=_const(settings.model_version),
-        outputs={**_list(outputs), "minItems": 1, "maxItems": 1},
+        outputs={
+            **listed(outputs[0] if len(outputs) == 1 else {"oneOf": outputs}),
+            "minItems": 1,
+            "maxItems": len(outputs),
+        },
     )
     return schemas
+
+
+def _output(output: OutputTensor, settings: ServeContract) -> Schema:
+    first, *sizes = output.shape
+    most = settings.max_batch_rows if first < 0 else first
+    item = _text() if output.datatype == "BYTES" else numbers(NUMBERS[output.datatype])
+    return record(
+        name=_const(output.name),
+        shape=row_of([_integer(1, most), *map(_size, sizes)]),
+        datatype=_const(output.datatype),
+        data=listed(item),
+    )
 
 
 def _tensor_kinds(tensor: TensorReader, settings: ServeContract) -> list[Schema]:
     """What an input tensor can be in JSON: of the model's datatype, and of others of numbers."""
     if tensor.datatype == "BYTES":
         return [_tensor(tensor, settings, _const("BYTES"), _text())]
-    number = _number(NUMBERS[tensor.datatype])
+    number = numbers(NUMBERS[tensor.datatype])
     others = [datatype for datatype in NUMBERS if datatype not in ("BOOL", tensor.datatype)]
     other = {"enum": others, "description": "The model takes another one: numbers must fit into both."}
     return [
@@ -148,76 +160,62 @@ def _tensor_kinds(tensor: TensorReader, settings: ServeContract) -> list[Schema]
 def _tensor(tensor: TensorReader, settings: ServeContract, datatype: Schema, item: Schema) -> Schema:
     rows = settings.max_batch_rows
     sizes = tensor.shape[1:]
-    size = {"minItems": 1, "maxItems": rows * math.prod(sizes)}
+    size: Schema = {"minItems": 1}
+    if all(length >= 0 for length in sizes):
+        size["maxItems"] = rows * math.prod(sizes)
     flat = {"type": "array", "items": item, **size, "description": "Row after row; as many as `shape` says."}
-    shape = _tuple([_integer(1, rows), *map(_const, sizes)])
+    shape = row_of([_integer(1, rows), *map(_size, sizes)])
     if tensor.column:
         shape["minItems"] = 1
-    return _object(
+    return record(
         optional={"parameters": PARAMETERS},
         name=_const(tensor.name),
         shape=shape,
         datatype=datatype,
-        data={"oneOf": [flat, _rows_of(item, tensor.shape, rows)]} if sizes else flat,
+        data={"oneOf": [flat, array_of(item, tensor.shape, rows)]} if sizes else flat,
     )
 
 
-def _open_protocol(
-    manifest: Manifest | None, settings: ServeContract, tensors: Sequence[TensorReader]
-) -> dict[str, Any]:
+def _open_protocol(model: Served | None, settings: ServeContract) -> dict[str, Any]:
     refused = _ref("OpenRefusal")
-    metadata = _object(name=_text(), version=_text(), extensions=_list(_text()))
-    alive = _object(ready=_const(True), live=_const(True))
+    metadata = record(name=_text(), version=_text(), extensions=listed(_text()))
+    alive = record(ready=_const(True), live=_const(True))
     paths = {
         "/v2": {"get": _get("Open Inference Protocol: server metadata.", metadata)},
         "/v2/health/live": {
-            "get": _get("Open Inference Protocol: liveness.", _object(live=_const(True)), refused=refused, why=STUCK)
+            "get": _get("Open Inference Protocol: liveness.", record(live=_const(True)), refused=refused, why=STUCK)
         },
         "/v2/health/ready": {"get": _get("Open Inference Protocol: readiness.", alive, refused=refused)},
     }
-    if manifest is None:
+    if model is None:
         return paths
-    tensor = _object(name=_text(), datatype=_text(), shape=_list({"type": "integer"}))
-    model = _object(
-        name=_const(manifest.name),
-        versions=_list(_const(settings.model_version)),
-        platform=_const(platform(manifest)),
-        inputs=_list(tensor),
-        outputs=_list(tensor),
+    tensor = record(name=_text(), datatype=_text(), shape=listed({"type": "integer"}))
+    metadata = record(
+        name=_const(model.name),
+        versions=listed(_const(settings.model_version)),
+        platform=_const(model.platform),
+        inputs=listed(tensor),
+        outputs=listed(tensor),
     )
-    ready = _object(name=_const(manifest.name), ready=_const(True))
-    row = manifest.golden.inputs[0]
-    data = [[row]] if len(tensors) == 1 else [[value] for value in row]
-    example = {
-        "inputs": [
-            {"name": tensor.name, "shape": [1, *tensor.shape[1:]], "datatype": tensor.datatype, "data": values}
-            for tensor, values in zip(tensors, data, strict=True)
-        ]
-    }
-    for base in (f"/v2/models/{manifest.name}", f"/v2/models/{manifest.name}/versions/{settings.model_version}"):
-        paths[base] = {"get": _get("Open Inference Protocol: model metadata.", model)}
+    ready = record(name=_const(model.name), ready=_const(True))
+    for base in (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{settings.model_version}"):
+        paths[base] = {"get": _get("Open Inference Protocol: model metadata.", metadata)}
         paths[f"{base}/ready"] = {"get": _get("Open Inference Protocol: model readiness.", ready, refused=refused)}
-        post = _post("Open Inference Protocol: predict.", _ref("InferRequest"), example, _ref("InferResponse"), refused)
+        post = _post(
+            "Open Inference Protocol: predict.",
+            _ref("InferRequest"),
+            model.infer_example,
+            _ref("InferResponse"),
+            refused,
+        )
         post["requestBody"]["content"]["application/octet-stream"] = {"schema": {"description": BINARY}}
         post["responses"]["200"]["content"]["application/octet-stream"] = {"schema": {"description": BINARY}}
         paths[f"{base}/infer"] = {"post": post}
     return paths
 
 
-def _predict(manifest: Manifest | None, settings: ServeContract, preprocessing: Preprocessing | None) -> dict[str, Any]:
-    if manifest is None:
-        return _post("Predict.", _object(inputs=_list({})), None, _object(outputs=_list({})), _ref("Refusal"))
-    single = manifest.outputs.shape[1:] == (1,)
-    outputs = _rows(Tensor((-1,), manifest.outputs.dtype) if single else manifest.outputs, settings)
-    if manifest.labels:
-        labels = ", ".join(map(str, manifest.labels))
-        outputs["description"] = f"A row's probability of each class, in this order: {labels}."
-    example = {"inputs": manifest.golden.inputs[:1]}
-    rows = _rows(manifest.inputs, settings)
-    if preprocessing is not None:
-        rows["items"] = _row_of_columns(preprocessing)
-    inputs = _object(inputs=rows)
-    return _post("Predict.", inputs, example, _object(outputs=outputs), _ref("Refusal"))
+def _call(schemas: CallSchemas) -> Schema:
+    return _post(schemas.summary, schemas.request, schemas.example, schemas.answer, _ref("Refusal"))
 
 
 def _get(
@@ -272,45 +270,48 @@ def _const(value: object) -> Schema:
     return {"const": value}
 
 
+def _one_of(values: list[str]) -> Schema:
+    return _const(values[0]) if len(values) == 1 else {"enum": values}
+
+
+def _size(size: int) -> Schema:
+    return _const(size) if size >= 0 else {"type": "integer", "minimum": 1}
+
+
 def _integer(minimum: int, maximum: int) -> Schema:
     return {"type": "integer", "minimum": minimum, "maximum": maximum}
 
 
-def _list(items: Schema) -> Schema:
+def listed(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def _tuple(items: list[Schema]) -> Schema:
-    return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+def row_of(items: Iterable[Schema]) -> Schema:
+    """A list that has these, one after another."""
+    prefix = list(items)
+    return {"type": "array", "prefixItems": prefix, "minItems": len(prefix), "maxItems": len(prefix)}
 
 
-def _object(*, optional: dict[str, Schema] | None = None, **required: Schema) -> Schema:
+def record(*, optional: dict[str, Schema] | None = None, **required: Schema) -> Schema:
     properties = {**required, **(optional or {})}
     return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
 
 
-def _number(dtype: str) -> Schema:
+def numbers(dtype: str) -> Schema:
+    """One of an element type."""
+    if dtype == "bool":
+        return {"type": "boolean"}
     if dtype.startswith("float"):
         largest = float(np.finfo(dtype).max)
         return {"type": "number", "minimum": -largest, "maximum": largest}
     return _integer(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
 
 
-def _row_of_columns(preprocessing: Preprocessing) -> Schema:
-    """A row whose columns have names, and a type each."""
-    texts, number = preprocessing.text_inputs(), _number("float64")
-    columns = [
-        {**(_text() if place in texts else number), "title": name} for place, name in enumerate(preprocessing.inputs)
-    ]
-    return _tuple(columns)
-
-
-def _rows(tensor: Tensor, settings: ServeContract) -> Schema:
-    item = {} if tensor.dtype == MIXED else _number(tensor.dtype)
-    return _rows_of(item, tensor.shape, settings.max_batch_rows)
-
-
-def _rows_of(item: Schema, shape: tuple[int, ...], most: int) -> Schema:
+def array_of(item: Schema, shape: Sequence[int], most: int) -> Schema:
+    """Up to `most` rows, nested as the shape says."""
     for size in reversed(shape[1:]):
-        item = {"type": "array", "items": item, "minItems": size, "maxItems": size}
+        item = {"type": "array", "items": item, "minItems": max(size, 0), **({"maxItems": size} if size >= 0 else {})}
     return {"type": "array", "items": item, "minItems": 1, "maxItems": most}
+
+
+ANY_INPUTS, ANY_OUTPUTS = record(inputs=listed({})), record(outputs=listed({}))

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from modelops_runtime.serving.http import ANSWER, WHOLE_BODY
+from modelops_runtime.serving.http import ANSWER, WHOLE_BODY, Headers
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of request line and headers. A head that arrives complete in one read may be larger."""
@@ -73,9 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.body = bytearray()
         super().on_message_complete()
 
-    def _answer(
-        self, cycle: RequestResponseCycle, status: int, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> bool:
+    def _answer(self, cycle: RequestResponseCycle, status: int, headers: Headers, body: bytes) -> bool:
         """Sends a complete answer. False when it must go through ASGI, since the client is slow to read."""
         if self.flow.write_paused and not cycle.disconnected:
             return False

@@ -40,7 +40,8 @@ _ELSEWHERE = ("classification", "shared_memory_region")
 """Parameters of Triton that change what the data is or where it is."""
 
 # Not dict[str, Any]: a parameter is a plain value, so nothing in a request is nested deeper than its data.
-Parameters = dict[str, str | int | float | bool | None]
+Parameter = str | int | float | bool | None
+Parameters = dict[str, Parameter]
 # Optional fields may be left out, or null: MLServer's requests, dumped by Pydantic, are full of nulls.
 
 
@@ -96,9 +97,12 @@ class TensorReader:
     rounded to the precision of a model of floating point numbers, and for one of integers they must be whole.
     """
 
-    def __init__(self, name: str, tensor: Tensor, max_rows: int, *, column: bool = False) -> None:
-        """`column`: one value a row, whose second dimension may be left out."""
+    def __init__(
+        self, name: str, tensor: Tensor, max_rows: int, *, column: bool = False, required: bool = True
+    ) -> None:
+        """`column`: one value a row, whose second dimension may be left out. Not `required`: a request may lack it."""
         self.name = name
+        self.required = required
         self.shape = tensor.shape
         self._row = list(tensor.shape[1:])
         self.datatype = DATATYPES[tensor.dtype]
@@ -112,12 +116,8 @@ class TensorReader:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     def read(self, tensor: InferInput, binary: BinaryData, field: str) -> Array:
-        """Raises Refusal (422)."""
-        dtype = self._dtypes.get(tensor.datatype)
-        if dtype is None and (tensor.datatype != "BF16" or self.datatype == "BYTES"):
-            others = "" if self.datatype == "BYTES" else ", or another datatype of numbers"
-            message = f"{field}.datatype must be {self.datatype}{others}"
-            raise Refusal(422, f"{field}.datatype", "datatype", message)
+        """From an HTTP request. Raises Refusal (422)."""
+        dtype = self._dtype_of(tensor.datatype, field)
         shape = self._checked(tensor.shape, field)
         parameters = tensor.parameters or {}
         if parameters:
@@ -126,14 +126,42 @@ class TensorReader:
             if tensor.data:
                 raise Refusal(422, f"{field}.data", "binary", f"{field} must have data or {BINARY_SIZE}, not both")
             content = binary.take(parameters[BINARY_SIZE], field)
-            array = _from_bytes(tensor.datatype, content, math.prod(shape), field).reshape(shape)
+            size = f"{field}.parameters.{BINARY_SIZE}"
+            array = _from_bytes(tensor.datatype, content, math.prod(shape), f"{field}.data", size).reshape(shape)
         elif not tensor.data:
             raise Refusal(422, f"{field}.data", "required", f"{field}.data is missing")
         elif dtype is None:
             raise Refusal(422, f"{field}.data", "binary", f"{field}.data: BF16 has no JSON, send it as binary data")
         else:
             array = _from_json(tensor.data, shape, self._reader(dtype), f"{field}.data")
-        return array if array.dtype is self._dtype else _converted(array, self._dtype, f"{field}.data")
+        return self._converted(array, f"{field}.data")
+
+    def read_bytes(self, datatype: str, shape: list[int | float], content: memoryview, field: str, data: str) -> Array:
+        """From binary data, which is in the request's field `data`. Raises Refusal (422)."""
+        self._dtype_of(datatype, field)
+        checked = self._checked(shape, field)
+        return self._converted(_from_bytes(datatype, content, math.prod(checked), data, data).reshape(checked), data)
+
+    def read_values(self, datatype: str, shape: list[int | float], values: list[Any], field: str, data: str) -> Array:
+        """From values in the request's field `data`, row after row: `str` for BYTES, else numbers, whose datatype is
+        not BF16. Raises Refusal (422)."""
+        dtype = self._dtype_of(datatype, field)
+        assert dtype is not None
+        checked = self._checked(shape, field)
+        _check_count(len(values), math.prod(checked), data)
+        return self._converted(self._reader(dtype).numbers(values, data).reshape(checked), data)
+
+    def _dtype_of(self, datatype: str, field: str) -> str | None:
+        """The element type as which a datatype is read; None for BF16. Raises Refusal (422)."""
+        dtype = self._dtypes.get(datatype)
+        if dtype is None and (datatype != "BF16" or self.datatype == "BYTES"):
+            others = "" if self.datatype == "BYTES" else ", or another datatype of numbers"
+            message = f"{field}.datatype must be {self.datatype}{others}"
+            raise Refusal(422, f"{field}.datatype", "datatype", message)
+        return dtype
+
+    def _converted(self, array: Array, data: str) -> Array:
+        return array if array.dtype is self._dtype else _converted(array, self._dtype, data)
 
     def _reader(self, dtype: str) -> InputReader:
         reader = self._readers.get(dtype)
@@ -164,8 +192,16 @@ def check_parameters(parameters: Parameters, field: str) -> None:
 
 
 def to_bytes(array: Array) -> bytes:
-    """A tensor's binary data: row after row, the lowest byte of each number first."""
+    """A tensor's binary data: row after row, the lowest byte of each number first; each text behind its length."""
+    if array.dtype.kind == "O":
+        texts = [str(text).encode() for text in array.ravel()]
+        return b"".join(part for text in texts for part in (len(text).to_bytes(4, "little"), text))
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def as_json(array: Array) -> list[Any]:
+    """A tensor's data: row after row."""
+    return np.ravel(array).tolist()
 
 
 def _from_json(data: msgspec.Raw, shape: list[int], reader: InputReader, field: str) -> Array:
@@ -187,18 +223,16 @@ def _check_count(count: int, expected: int, field: str) -> None:
         raise Refusal(422, field, "length", message)
 
 
-def _from_bytes(datatype: str, content: memoryview, count: int, field: str) -> Array:
-    """A flat array of its own. Raises Refusal (422)."""
-    data = f"{field}.data"
+def _from_bytes(datatype: str, content: memoryview, count: int, data: str, size: str) -> Array:
+    """A flat array of its own. `size`: the field that says how long it is. Raises Refusal (422)."""
     if datatype == "BYTES":
         texts = list(_texts(content, data))
         _check_count(len(texts), count, data)
         return np.array(texts, dtype=MIXED)
     dtype = np.dtype(_BINARY.get(datatype) or NUMBERS[datatype]).newbyteorder("<")
     if len(content) != count * dtype.itemsize:
-        field = f"{field}.parameters.{BINARY_SIZE}"
-        message = f"{field} must be {count * dtype.itemsize}, as shape and datatype say, not {len(content)}"
-        raise Refusal(422, field, "length", message)
+        message = f"{size} must be {count * dtype.itemsize} bytes, as shape and datatype say, not {len(content)}"
+        raise Refusal(422, size, "length", message)
     array = np.frombuffer(content, dtype)
     array = (array.astype("uint32") << 16).view("float32") if datatype == "BF16" else array.astype(NUMBERS[datatype])
     check_finite(array, data)

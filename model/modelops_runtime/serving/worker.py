@@ -7,8 +7,18 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
+from modelops_runtime.contract import ServeContract
+from modelops_runtime.serving.http import RETRY_AFTER_SECONDS, Refusal
+
 P = ParamSpec("P")
 T = TypeVar("T")
+STUCK_SECONDS = 60.0
+"""The shortest time after which a prediction counts as stuck; it is twice MODELOPS_PREDICT_SECONDS, if that is longer.
+Nobody waits for its answer by then."""
+
+
+def stuck_seconds(settings: ServeContract) -> float:
+    return max(STUCK_SECONDS, 2 * settings.predict_seconds)
 
 
 class Worker(Executor):
@@ -28,6 +38,13 @@ class Worker(Executor):
         """How long the present call has been running; 0 when none is."""
         since = self._since
         return 0.0 if since is None else time.monotonic() - since
+
+    def check_alive(self, most_seconds: float) -> None:
+        """Raises Refusal (503) when the present call has been running for longer."""
+        seconds = self.busy_seconds()
+        if seconds > most_seconds:
+            message = f"a prediction has been running for {seconds:.0f} s"
+            raise Refusal(503, "server", "stuck", message, retry_after=RETRY_AFTER_SECONDS)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the thread after the calls that wait. Returns at once."""

@@ -119,6 +119,8 @@ SERVED: dict[str, Any] = {
     **SPREAD,
     "replicas": 3,
     "port": 8443,
+    "grpc_port": 9000,
+    "tracing": {"endpoint": "http://collector:4318", "sample_ratio": 0.25, "secret": "spans"},
     "startup_timeout_seconds": 61,
     "drain_seconds": 7,
     "rollout": {"max_surge": 0, "max_unavailable": 2},

@@ -113,6 +113,56 @@ def test_the_server_gets_the_origins_that_may_ask() -> None:
     assert "MODELOPS_CORS_ORIGINS" not in environment(serve(ARGS).one("Deployment"), "serve")
 
 
+def test_grpc_has_a_port_of_its_own() -> None:
+    program = serve({**ARGS, "grpc_port": 9000})
+    deployment, ports = program.one("Deployment"), program.one("Service", "demo").inputs["spec"]["ports"]
+    assert ports[1] == {
+        "name": "grpc",
+        "port": 9000,
+        "targetPort": "grpc",
+        "appProtocol": "kubernetes.io/h2c",
+    }
+    assert ports[0]["name"] == "http"
+    assert container(deployment, "serve")["ports"][1] == {"name": "grpc", "containerPort": 8081}
+    assert environment(deployment, "serve")["MODELOPS_GRPC_PORT"] == "8081"
+    ingress = program.one("NetworkPolicy", "demo").inputs["spec"]["ingress"]
+    assert [rule["ports"][0]["port"] for rule in ingress] == [8080, 8081]
+
+
+def test_without_grpc_there_is_no_second_port() -> None:
+    program = serve(ARGS)
+    deployment = program.one("Deployment")
+    assert [port["name"] for port in program.one("Service", "demo").inputs["spec"]["ports"]] == ["http"]
+    assert [port["name"] for port in container(deployment, "serve")["ports"]] == ["http"]
+    assert "MODELOPS_GRPC_PORT" not in environment(deployment, "serve")
+
+
+def test_spans_go_to_a_collector_that_the_network_policy_lets_them_reach() -> None:
+    tracing = {"endpoint": "http://collector.observability:4318", "sample_ratio": 0.25, "secret": "spans"}
+    program = serve({**ARGS, "tracing": tracing})
+    deployment = program.one("Deployment")
+    given = environment(deployment, "serve")
+    assert {name: value for name, value in given.items() if name.startswith("OTEL_") and isinstance(value, str)} == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.observability:4318",
+        "OTEL_SERVICE_NAME": "demo",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.25",
+    }
+    assert given["MODELOPS_TRACING"] == "true"
+    (headers,) = [entry for entry in container(deployment, "serve")["env"] if entry["name"].endswith("_HEADERS")]
+    assert headers == {
+        "name": "OTEL_EXPORTER_OTLP_HEADERS",
+        "valueFrom": {"secretKeyRef": {"name": "spans", "key": "headers"}},
+    }
+    rules = program.one("NetworkPolicy", "demo").inputs["spec"]
+    assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 5000, 4318]
+
+
+def test_without_tracing_nothing_of_it_is_said() -> None:
+    given = environment(serve(ARGS).one("Deployment"), "serve")
+    assert not [name for name in given if name.startswith("OTEL_") or name == "MODELOPS_TRACING"]
+
+
 def test_a_leaving_pod_has_time_to_drain() -> None:
     deployment = serve({**ARGS, "drain_seconds": 30}).one("Deployment")
     waits = container(deployment, "serve")["lifecycle"]["preStop"]["sleep"]["seconds"]
@@ -305,6 +355,17 @@ def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
         ({"expose": "Public"}, "expose is 'Public', must be one of LoadBalancer, ClusterIP, NodePort"),
         ({"startup_timeout_seconds": 1}, "startup_timeout_seconds is 1, must be 10 to 14400"),
         ({"drain_seconds": 0}, "drain_seconds is 0, must be 1 to 600"),
+        ({"grpc_port": 0}, "grpc_port is 0, must be 1 to 65535"),
+        ({"grpc_port": 80}, "grpc_port is 80, must not be port"),
+        (
+            {"tracing": {"endpoint": "here"}},
+            "tracing.endpoint is 'here', must be an http:// or https:// address",
+        ),
+        ({"tracing": {}}, "tracing.endpoint is missing"),
+        (
+            {"tracing": {"endpoint": "http://collector:4318", "sample_ratio": 2}},
+            "tracing.sample_ratio is 2, must be 0 to 1",
+        ),
         (
             {"cors_origins": ["https://a.example.com", "https://b.example.com/"]},
             "cors_origins[1] is 'https://b.example.com/', must be an origin without a path",

@@ -21,6 +21,8 @@ CANARY = {"model_uri": NEW, "weight_percent": 50, "analysis": ANALYSIS}
 GIVEN: dict[str, dict[str, Any]] = {
     "drain_seconds": {"drain_seconds": 20},
     "smoke_test": {"smoke_test": {"inputs": [[1]], "outputs": [3]}},
+    "grpc_port": {"grpc_port": 9000},
+    "tracing": {"tracing": {"endpoint": "http://collector:4318"}},
     "autoscaling.target_requests_per_second": {"autoscaling": {"max_replicas": 3, "target_requests_per_second": 50}},
     "autoscaling.target_latency_ms": {"autoscaling": {"max_replicas": 3, "target_latency_ms": 50}},
     "canary.analysis": {"canary": CANARY},

@@ -19,8 +19,9 @@ from modelops_runtime import contract
 from modelops_runtime.artifacts.manifest import Golden, Manifest, Tensor
 from modelops_runtime.artifacts.runtimes import Runtime
 from modelops_runtime.contract import Environment, ServeContract
-from modelops_runtime.serving.app import App, Service
+from modelops_runtime.serving.app import App
 from modelops_runtime.serving.logs import Log
+from modelops_runtime.serving.manifest_model import ManifestModel
 from modelops_runtime.serving.metrics import Metrics
 from tests.conftest import REPOSITORY
 from tests.runtime import environment
@@ -93,7 +94,7 @@ def served(runtime: Runtime, **variables: object) -> App:
     """The application in this process, with a model of one number in and out that predicts in a thread of its own."""
     settings = ServeContract.read(Environment({name: str(value) for name, value in variables.items()}))
     app = App(settings, Log("1"), Metrics())
-    app.serve(Service(MANIFEST, runtime, settings, inline=False))
+    app.serve(ManifestModel(MANIFEST, runtime, settings, inline=False))
     return app
 
 

@@ -3,20 +3,16 @@
 Each runs in an environment of its own in the cache: their dependencies don't fit together, nor beside ours.
 """
 
-import fcntl
-import hashlib
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devkit.paths import cache_root
 from modelops_runtime.artifacts.preprocessing import Preprocessing
-from tests.conftest import REPOSITORY
+from tests.environments import environment_of
 from tests.unit.model.support import RunningServer, start_server
 from tests.unit.model.test_preprocessing import with_preprocessing
 
@@ -28,22 +24,6 @@ TABLE = Preprocessing(
     ("age", "city=Lima ü", "city=Rome"),
     ({"column": "city", "kind": "one_hot", "categories": ["Lima ü", "Rome"], "unknown": "error"},),
 )
-
-
-def environment_of(name: str) -> Path:
-    """The interpreter of a virtual environment with `requirements-clients-<name>.txt`, made if it isn't there."""
-    requirements = REPOSITORY / "tests" / f"requirements-clients-{name}.txt"
-    mark = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = cache_root() / "clients" / f"{name}-{mark}"
-    folder.mkdir(parents=True, exist_ok=True)
-    python = folder / "bin" / "python"
-    with (folder.parent / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
-            (folder / "complete").touch()
-    return python
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from modelops_runtime.artifacts.manifest import (
 )
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.contract import ContractError
-from modelops_runtime.serving.drift import EDGES, Column, Watch, population_stability_index
+from modelops_runtime.serving.drift import EDGES, Column, population_stability_index, watch_of
 from tests.models import write_model
 from tests.unit.model.support import start_server
 
@@ -76,7 +76,7 @@ def test_a_small_test_split_makes_few_bins() -> None:
 
 def test_a_wide_output_has_a_baseline_of_its_first_columns() -> None:
     assert len(baseline_of([[float(number) for number in range(40)]] * 3)) == BASELINE_COLUMNS
-    assert len(Watch(manifest(outputs=40)).columns) == BASELINE_COLUMNS
+    assert len(watch_of(manifest(outputs=40)).columns) == BASELINE_COLUMNS
 
 
 @given(st.lists(st.one_of(floats, st.sampled_from(EDGES)), min_size=1, max_size=50))
@@ -98,36 +98,36 @@ def test_one_by_one_or_together_is_counted_the_same(values: list[float]) -> None
 
 def test_the_same_predictions_are_no_drift_and_others_are() -> None:
     baseline = baseline_of(normal(2000).tolist())
-    same, other = Watch(manifest(*baseline)), Watch(manifest(*baseline))
+    same, other = watch_of(manifest(*baseline)), watch_of(manifest(*baseline))
     same.predicted(normal(900, seed=2))
     other.predicted(normal(900, mean=1.0, seed=2))
-    assert (same.columns[0].drift() or math.inf) < 0.1
-    assert (other.columns[0].drift() or 0) > 0.25
+    assert (same.columns["0"].drift() or math.inf) < 0.1
+    assert (other.columns["0"].drift() or 0) > 0.25
 
 
 def test_few_predictions_say_nothing() -> None:
-    watch = Watch(manifest(*baseline_of(normal(2000).tolist())))
+    watch = watch_of(manifest(*baseline_of(normal(2000).tolist())))
     watch.predicted(normal(199))
-    assert watch.columns[0].drift() is None
+    assert watch.columns["0"].drift() is None
     watch.predicted(normal(1))
-    assert watch.columns[0].drift() is not None
+    assert watch.columns["0"].drift() is not None
 
 
 def test_drift_that_is_over_is_forgotten() -> None:
-    watch = Watch(manifest(*baseline_of(normal(2000).tolist())))
+    watch = watch_of(manifest(*baseline_of(normal(2000).tolist())))
     watch.predicted(normal(1000, mean=5))
-    assert (watch.columns[0].drift() or 0) > 1
+    assert (watch.columns["0"].drift() or 0) > 1
     for seed in range(20):
         watch.predicted(normal(100, seed=seed))
-    assert (watch.columns[0].drift() or 9) < 0.1
-    assert sum(watch.columns[0].counts) == 3000
+    assert (watch.columns["0"].drift() or 9) < 0.1
+    assert sum(watch.columns["0"].counts) == 3000
 
 
 def test_each_column_is_watched_by_itself() -> None:
     both = np.hstack([normal(500), normal(500, mean=3)])
-    watch = Watch(manifest(*baseline_of(np.hstack([normal(2000), normal(2000)]).tolist()), outputs=2))
+    watch = watch_of(manifest(*baseline_of(np.hstack([normal(2000), normal(2000)]).tolist()), outputs=2))
     watch.predicted(both)
-    first, second = (column.drift() or 0 for column in watch.columns)
+    first, second = (column.drift() or 0 for column in watch.columns.values())
     assert first < 0.1 < 0.25 < second
 
 

@@ -13,18 +13,18 @@ import pytest
 from modelops_runtime.artifacts.preprocessing import Preprocessing
 from modelops_runtime.artifacts.runtimes import Array, Preprocessed
 from modelops_runtime.contract import Environment, ServeContract
-from modelops_runtime.serving import app as serving
-from modelops_runtime.serving.app import Service
+from modelops_runtime.serving import worker as serving
+from modelops_runtime.serving.manifest_model import ManifestModel
 from modelops_runtime.serving.worker import Worker
 from tests.unit.model.support import MANIFEST, ask, served, start_server
 
 HANGING = """
 import sys, threading
 from modelops_runtime.artifacts.runtimes import LiteRuntime
-from modelops_runtime.serving import app, lifecycle, serve
+from modelops_runtime.serving import lifecycle, manifest_model, serve, worker
 
-app.STUCK_SECONDS = 0.3
-lifecycle.INLINE_SECONDS = -1
+worker.STUCK_SECONDS = 0.3
+manifest_model.INLINE_SECONDS = -1
 predict = LiteRuntime.predict
 
 def hang(self, inputs):
@@ -34,7 +34,7 @@ def hang(self, inputs):
 
 LiteRuntime.predict = hang
 if "load" in sys.argv:
-    lifecycle.load_service = lambda settings: threading.Event().wait()
+    lifecycle.load_model = lambda settings: threading.Event().wait()
 serve.main()
 """
 
@@ -92,10 +92,10 @@ def test_a_prediction_that_does_not_end_is_noticed_and_one_that_ends_is_forgiven
 
 def test_a_long_batch_is_not_stuck(model: Waiting) -> None:
     """Not before a minute, nor before twice the time that a prediction may take."""
-    service = Service(MANIFEST, model, ServeContract.read(Environment({})), inline=False)
+    service = ManifestModel(MANIFEST, model, ServeContract.read(Environment({})), inline=False)
     patient = ServeContract.read(Environment({"MODELOPS_PREDICT_SECONDS": "600"}))
     assert service.stuck_seconds == 60
-    assert Service(MANIFEST, model, patient, inline=False).stuck_seconds == 1200
+    assert ManifestModel(MANIFEST, model, patient, inline=False).stuck_seconds == 1200
 
 
 class Columns(Preprocessing):

@@ -235,6 +235,7 @@ SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
     "autoscaling": (models.AutoscalingSettings, modelops.Autoscaling, set()),
     "scale to zero": (models.ScaleToZeroSettings, modelops.ScaleToZero, set()),
     "a rollout": (models.RolloutSettings, modelops.Rollout, set()),
+    "tracing": (models.TracingSettings, modelops.Tracing, set()),
     "a smoke test": (models.SmokeTestSettings, modelops.SmokeTest, set()),
     "a serving cache": (models.ServingCacheSettings, modelops.ServingCache, set()),
     "a route": (models.RouteSettings, modelops.Route, set()),

@@ -20,6 +20,7 @@ from modelops.serving.release import args as defaults
 from modelops.serving.release.args import Split
 from modelops.serving.release.replica_split import Count
 from modelops.serving.release.verdict import Plan, Version
+from modelops.serving.routing import grpc_ports
 from modelops.serving.track import Track, deploy
 
 CANARY = "canary"
@@ -76,7 +77,8 @@ def _canary_service(track: Track, opts: pulumi.ResourceOptions) -> core.Service:
     metadata = track.metadata
     metadata.annotations = {"pulumi.com/skipAwait": "true"}
     pods = track.running.apply(lambda running: track_selector(track.service, CANARY if running else STABLE))
-    return http_service(track.name, metadata, pods, track.args.get("port", DEFAULT_PORT), opts)
+    port = track.args.get("port", DEFAULT_PORT)
+    return http_service(track.name, metadata, pods, port, opts, more_ports=grpc_ports(track.args))
 
 
 def _plan(args: ModelServiceArgs, record: analysis.Record | None) -> pulumi.Output[Plan]:
