@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
+from modelops_runtime.artifacts.store import first_line, open_store
 from modelops_runtime.contract import ConfigurationError, ContractError
-from modelops_runtime.training.store import first_line, open_store
 from sample import data, preprocess
 from sample.parameters import SMALLEST_SPLIT, Parameters
 from sample.preprocess import Array

@@ -17,7 +17,8 @@ import pytest
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import ContractError, FetchContract
-from modelops_runtime.registry.fetch import fetch, parse_model_uri
+from modelops_runtime.registry.fetch import fetch
+from modelops_runtime.registry.sources.mlflow import parse_model_uri
 from tests.runtime import run_module
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
