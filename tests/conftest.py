@@ -23,6 +23,7 @@ SLOW_FILES = frozenset(
         "tests/unit/model/steps/test_pipeline.py",
         "tests/unit/model/steps/test_dask.py",
         "tests/unit/model/test_dataset.py",
+        "tests/unit/model/test_fetch_stores.py",
         "tests/unit/model/test_fuzz.py",
         "tests/unit/model/test_lifecycle.py",
         "tests/unit/model/test_page.py",

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,12 @@ class FakeRegistry:
 
 @pytest.fixture
 def registry(model_dir: Path) -> Iterator[FakeRegistry]:
+    with serving_registry(model_dir) as fake:
+        yield fake
+
+
+@contextmanager
+def serving_registry(model_dir: Path) -> Iterator[FakeRegistry]:
     fake = FakeRegistry(model_dir)
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,5 +1,6 @@
 """Models on the Hugging Face Hub, or on a mirror that `HF_ENDPOINT` names; `HF_TOKEN` opens what is not public."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from modelops_runtime.registry.progress import size
 from modelops_runtime.registry.retry import NotReachable, Refused, retried
 from modelops_runtime.registry.sources.source import RemoteFile
 
+TIMEOUT_SECONDS = 30
+
 T = TypeVar("T")
 
 
@@ -19,11 +22,13 @@ class Hub:
     def __init__(self, uri: str, wait_seconds: float) -> None:
         self._repository, _, revision = uri.removeprefix("hf://").partition("@")
         self._wait_seconds = wait_seconds
-        self._hub = optional("huggingface_hub", uri)
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # made for terminals; progress.py has lines
+        self._api = optional("huggingface_hub", uri).HfApi()
 
         def ask() -> Any:
-            api = self._hub.HfApi()
-            return api.model_info(self._repository, revision=revision or None, files_metadata=True, timeout=30)
+            return self._api.model_info(
+                self._repository, revision=revision or None, files_metadata=True, timeout=TIMEOUT_SECONDS
+            )
 
         self._info = self._retried(ask, "the list of its files")
 
@@ -39,9 +44,10 @@ class Hub:
         staging = target.parent / ".hub"
 
         def ask() -> str:
-            return str(
-                self._hub.hf_hub_download(self._repository, file.name, revision=self._info.sha, local_dir=staging)
+            where = self._api.hf_hub_download(
+                self._repository, file.name, revision=self._info.sha, local_dir=staging, etag_timeout=TIMEOUT_SECONDS
             )
+            return str(where)
 
         Path(self._retried(ask, file.name, staging)).rename(target)
         shutil.rmtree(staging)

@@ -41,7 +41,7 @@ class Store:
         # Some programs put an empty object where a folder is.
         folders = {name[:end] for name in found for end in _slashes(name)}
         return [
-            RemoteFile(name, int(each["size"]), tag=each["e_tag"] or "")
+            RemoteFile(name, int(each["size"]), tag=_quoted(each["e_tag"] or ""))
             for name, each in found.items()
             if name not in folders
         ]
@@ -73,6 +73,13 @@ class Store:
             if isinstance(error, final) or _FINAL.search(reason):
                 raise Refused(reason) from error
             raise NotReachable(reason, progress=progress()) from error
+
+
+def _quoted(tag: str) -> str:
+    """A tag as HTTP's If-Match takes it, none for a weak one: Azure lists them without the quotation marks."""
+    if not tag or tag.startswith("W/"):
+        return ""
+    return tag if tag.startswith('"') else f'"{tag}"'
 
 
 def _slashes(name: str) -> Iterator[int]:
