@@ -16,7 +16,7 @@ from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
 from modelops.serving.args import DEFAULT_TOLERANCE, ModelServiceArgs, longest_startup, runtime_image, startup_seconds
-from modelops.serving.pod import PORT, PodIdentity, fetch, serve, serving_template, volumes
+from modelops.serving.pod import PORT, PodIdentity, fetch, hold, serve, serving_template, volumes
 
 ROLE = "smoke"
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
@@ -62,6 +62,7 @@ def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplate
         volumes=volumes(identity),
         init_containers=[
             fetch(args, identity),
+            *hold(args, identity),
             serve(args, cached=cached, drains=False, restart_policy="Always"),
         ],
     )

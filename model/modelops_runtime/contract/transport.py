@@ -13,8 +13,8 @@ VERSION_RULE = "models:/<name>@<alias> or models:/<name>/<version>"
 _IN_REGISTRY = rf"{VERSION}|models:/m-[0-9a-f]{{1,64}}|runs:/[0-9a-f]{{1,64}}/[^\s?#]+"
 _ELSEWHERE = rf"(s3|gs|az|abfss?|wasbs)://[^\s/?#]+(/[^\s?#]*)?|hf://{NAME}/{NAME}(@[^\s@?#]+)?|file:///[^\s?#]+"
 _RULE = (
-    f"{VERSION_RULE}, models:/m-<id>, runs:/<run id>/<folder>, s3://, gs://, az://, abfss:// or wasbs:// and a"
-    " folder's address, hf://<organization>/<model> with or without @<revision>, or file:///<folder>"
+    "models:/<name>@<alias>, models:/<name>/<version>, models:/m-<id>, runs:/<run id>/<folder>,"
+    " hf://<organization>/<model>[@<revision>] or a folder's address: s3://, gs://, az://, abfss://, wasbs:// or file:///"
 )
 
 
