@@ -19,6 +19,7 @@ SLOW_FILES = frozenset(
         "tests/package/test_import.py",
         "tests/package/test_release.py",
         "tests/package/test_runtime_package.py",
+        "tests/unit/components/test_registry_stores.py",
         "tests/unit/examples/test_data.py",
         "tests/unit/model/steps/test_pipeline.py",
         "tests/unit/model/steps/test_dask.py",

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,6 +42,10 @@ class ObjectStore:
     variables: Mapping[str, str]
     """The settings of obstore, as a user would give them."""
     endpoint: str
+    mlflow_uri: str = ""
+    """The same for MLflow."""
+    mlflow_variables: Mapping[str, str] = field(default_factory=dict)
+    """The settings of the libraries that MLflow uses."""
 
     def put(self, name: str, content: bytes) -> None:
         self._store().put(name, content, use_multipart=False)
@@ -104,7 +108,9 @@ def _gcs(folder: Path) -> Iterator[ObjectStore]:
         _send(f"{behind}/storage/v1/b?project=test", json.dumps({"name": BUCKET}).encode())
         account = {"gcs_base_url": endpoint, "disable_oauth": True, "client_email": "", "private_key": ""}
         variables = {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps({**account, "private_key_id": ""})}
-        yield ObjectStore(f"gs://{BUCKET}", variables, behind)
+        yield ObjectStore(
+            f"gs://{BUCKET}", variables, behind, f"gs://{BUCKET}/mlflow", {"STORAGE_EMULATOR_HOST": behind}
+        )
 
 
 @contextmanager
@@ -164,7 +170,17 @@ def _azure(folder: Path) -> Iterator[ObjectStore]:
     with _process(command, folder, f"{endpoint}?comp=list"):
         _make_container(endpoint)
         variables = {"AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT, "AZURE_STORAGE_ACCESS_KEY": ACCOUNT_KEY}
-        yield ObjectStore(f"az://{BUCKET}", {**variables, "AZURE_STORAGE_ENDPOINT": endpoint}, endpoint)
+        parts = {"AccountName": ACCOUNT, "AccountKey": ACCOUNT_KEY, "BlobEndpoint": endpoint}
+        connection = ";".join(
+            f"{name}={value}" for name, value in {"DefaultEndpointsProtocol": "http", **parts}.items()
+        )
+        yield ObjectStore(
+            f"az://{BUCKET}",
+            {**variables, "AZURE_STORAGE_ENDPOINT": endpoint},
+            endpoint,
+            f"wasbs://{BUCKET}@{ACCOUNT}.blob.core.windows.net/mlflow",
+            {"AZURE_STORAGE_CONNECTION_STRING": connection},
+        )
 
 
 def _make_container(endpoint: str) -> None:
