@@ -13,8 +13,6 @@ from tests import stores
 from tests.stores import ObjectStore
 
 BACKUP = Path(modelops.__file__).parent / "registry" / "assets" / "backup.py"
-pytest.importorskip("google.cloud.storage")
-pytest.importorskip("azure.storage.blob")
 
 
 @pytest.fixture(scope="module", params=["gs", "az"])
@@ -43,10 +41,7 @@ def test_files_in_the_store_are_saved_and_restored(store: ObjectStore, tmp_path:
     for name, content in files.items():
         store.put(f"mlflow/{name}", content)
     assert run_step("save", store, tmp_path) == "copied 2 new files, 0 were in the mirror\n"
-    mirror = tmp_path / "artifacts"
-    assert {
-        path.relative_to(mirror).as_posix(): path.read_bytes() for path in mirror.rglob("*") if path.is_file()
-    } == files
+    assert {name: (tmp_path / "artifacts" / name).read_bytes() for name in files} == files
     assert run_step("save", store, tmp_path) == "copied 0 new files, 2 were in the mirror\n"
 
     store.remove("mlflow/1/abc/artifacts/model/weights")

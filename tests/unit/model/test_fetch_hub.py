@@ -16,8 +16,6 @@ import pytest
 
 from tests.runtime import run_module
 
-pytest.importorskip("huggingface_hub", reason="needs model/requirements-fetch.txt")
-
 FIRST, SECOND = "1" * 40, "2" * 40
 FILES: dict[str, bytes] = {"config.json": b"{}", "model.safetensors": b"weights" * 100_000, "onnx/model.onnx": b"graph"}
 
