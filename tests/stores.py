@@ -170,9 +170,8 @@ def _azure(folder: Path) -> Iterator[ObjectStore]:
     with _process(command, folder, f"{endpoint}?comp=list"):
         _make_container(endpoint)
         variables = {"AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT, "AZURE_STORAGE_ACCESS_KEY": ACCOUNT_KEY}
-        parts = {"AccountName": ACCOUNT, "AccountKey": ACCOUNT_KEY, "BlobEndpoint": endpoint}
-        connection = ";".join(
-            f"{name}={value}" for name, value in {"DefaultEndpointsProtocol": "http", **parts}.items()
+        connection = (
+            f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={endpoint}"
         )
         yield ObjectStore(
             f"az://{BUCKET}",
