@@ -22,6 +22,7 @@ SLOW_FILES = frozenset(
         "tests/unit/components/test_registry_stores.py",
         "tests/unit/examples/test_data.py",
         "tests/unit/model/steps/test_pipeline.py",
+        "tests/unit/model/steps/test_pipeline_stores.py",
         "tests/unit/model/steps/test_dask.py",
         "tests/unit/model/test_dataset.py",
         "tests/unit/model/test_fetch_stores.py",
