@@ -329,7 +329,7 @@ class DatabaseSettings(Model):
 class ArtifactSettings(Model):
     """Object store for model files."""
 
-    uri: Annotated[str, Field(pattern=r"^s3://\S+$")]
+    uri: Annotated[str, Field(pattern=r"^(s3|gs|wasbs)://\S+$")]
     endpoint_url: str | None = None
     region: str | None = None
     secret: str | None = None

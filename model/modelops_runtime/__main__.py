@@ -14,6 +14,7 @@ COMMANDS = {
     "promote": ("registry.promote", "", "moves an alias to the version that serves"),
     "transfer": ("registry.transfer", "", "copies a model version to another registry"),
     "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
+    "hold": ("registry.hold", "", "keeps a model in the shared cache while its pod uses it"),
     "serve": ("serving.serve", "serve", "serves a model folder over HTTP"),
 }
 """Module, extra and purpose of each command. A module is imported when its command runs."""
@@ -47,6 +48,7 @@ select = partial(run, "select")
 promote = partial(run, "promote")
 transfer = partial(run, "transfer")
 fetch = partial(run, "fetch")
+hold = partial(run, "hold")
 serve = partial(run, "serve")
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
+from modelops_runtime.artifacts.store import first_line, is_store, open_store
 from modelops_runtime.contract import ConfigurationError, ContractError
-from modelops_runtime.training.store import first_line, open_store
 from sample import data, preprocess
 from sample.parameters import SMALLEST_SPLIT, Parameters
 from sample.preprocess import Array
@@ -49,11 +49,11 @@ class Dataset:
 
 
 def read(uri: str, parameters: Parameters) -> Dataset:
-    """The data behind `MODELOPS_DATA_URI`: a folder or an s3:// address has a version, anything else is a CSV file.
+    """The data behind `MODELOPS_DATA_URI`: a folder or an address in a store has a version; else it is a CSV file.
 
     Raises ConfigurationError when it can't be learned from, ContractError when it can't be reached.
     """
-    if uri.startswith("s3://") or (uri and _folder(uri).is_dir()):
+    if is_store(uri) or (uri and _folder(uri).is_dir()):
         return prepared(Version(uri), parameters)
     raw = data.load(uri, parameters)
     rows = preprocess.clean(raw)
@@ -76,7 +76,7 @@ class Version:
     def __init__(self, uri: str) -> None:
         """Raises ConfigurationError when there is no version."""
         self._uri = uri
-        address = uri if uri.startswith("s3://") else _folder(uri).resolve().as_uri()
+        address = uri if is_store(uri) else _folder(uri).resolve().as_uri()
         self._store = open_store(address, "MODELOPS_DATA_URI")
         if self._content(REPORT) is None:
             latest = self._content("latest.json")

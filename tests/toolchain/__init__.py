@@ -1,14 +1,19 @@
 """Programs that tests alone need, built and cached as those of the platform are: one Go module in each folder here."""
 
+import fcntl
+import subprocess
 from pathlib import Path
 
 from devkit import toolchain, versions
+from devkit.paths import cache_root
 from devkit.toolchain import Group
 
 HOME = Path(__file__).resolve().parent
 _GROUPS = {
     # An object store: small, and its answers are those of S3 (signatures, multipart, ETags).
     "s3": "versitygw",
+    # Google Cloud Storage, as far as its own libraries and obstore's reading go.
+    "gcs": "fake-gcs-server",
     # The shipper of the log pipeline, and a parser of Logstash's configuration language.
     "beats": "filebeat",
     "logstash-config": "mustache",
@@ -26,6 +31,19 @@ def build(group: str) -> Path:
     """The folder of the programs of one of these groups or of the platform's."""
     known = toolchain.groups() | {name: Group(name, {program: program}, home=HOME) for name, program in _GROUPS.items()}
     return toolchain.build(known[group], _say)
+
+
+def node_program(package: str, program: str) -> Path:
+    """A program of a package from npm, `name@version`, installed once without running its scripts."""
+    home = cache_root() / "npm" / package
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        file = home / "node_modules" / ".bin" / program
+        if not file.exists():
+            command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", package]
+            subprocess.run(command, cwd=home, check=True)
+    return file
 
 
 def _say(text: str) -> None:

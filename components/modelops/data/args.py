@@ -49,17 +49,18 @@ class DataPipelineArgs(TypedDict):
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
     sources: pulumi.Input[Sequence[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]]
-    """Where to read raw data: `{"uri": "s3://raw/*.csv", "format": "csv", "types": {"age": "number"}}`. Part of the
-    version."""
+    """Where to read raw data: `{"uri": "s3://raw/*.csv", "format": "csv", "types": {"age": "number"}}`. `gs://`, `az://`
+    and `abfss://` are read as well. Part of the version."""
     steps: pulumi.Input[Sequence[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]]
     """Steps to apply, in this order, each as `{"<step>": {<fields>}}`; one of them is `split`. docs/data-steps.md lists
     them. Part of the version."""
     target: NotRequired[pulumi.Input[str]]
     """Column that a model learns to predict. Default: none. Part of the version."""
     destination: NotRequired[pulumi.Input[str]]
-    """Where to write versions: a folder under `/data` on `volume`, or an `s3://` address. Default `/data/prepared`."""
+    """Where to write versions: a folder under `/data` on `volume`, or an `s3://`, `gs://`, `az://` or `abfss://`
+    address. Default `/data/prepared`."""
     volume: NotRequired[DataVolume]
-    """Volume at `/data`. Default: none; `destination` must then be an `s3://` address."""
+    """Volume at `/data`. Default: none; `destination` must then be an address in an object store."""
     input_version: NotRequired[pulumi.Input[str]]
     """Identifies the content of the sources (an ETag, a snapshot's name, a date). A plan can't read them, so a change
     of this prepares the data again. Default: none. Part of the version."""
@@ -79,8 +80,9 @@ class DataPipelineArgs(TypedDict):
     """Name of a Secret in the namespace whose entry `salt` (at least 16 bytes) is the key for hashes and pseudonyms.
     Required with the steps `hash` and `pseudonymise`. Default: none."""
     data_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace whose entries become environment variables (`AWS_ACCESS_KEY_ID`,
-    `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`, `MODELOPS_SQL_PASSWORD` …). Default: none."""
+    """Name of a Secret in the namespace whose entries become environment variables: `AWS_ACCESS_KEY_ID`,
+    `AWS_SECRET_ACCESS_KEY`, `AWS_ENDPOINT_URL`; `GOOGLE_SERVICE_ACCOUNT_KEY`, the account's JSON;
+    `AZURE_STORAGE_ACCOUNT_NAME`, `AZURE_STORAGE_ACCESS_KEY`; `MODELOPS_SQL_PASSWORD` … Default: none."""
     tracking_uri: NotRequired[pulumi.Input[str]]
     """Address of an MLflow server: ModelRegistry's `tracking_uri`. Each new version reports its rows read and kept,
     violations and missing values there, and the registry's exporter turns them into metrics. Default: none."""

@@ -125,8 +125,9 @@ def _check_destination(problems: Problems, args: Mapping[str, Any]) -> None:
         return
     problems.text("destination", destination)
     on_volume = destination == "/data" or destination.startswith("/data/")
-    if not on_volume and not destination.startswith("s3://"):
-        problems.add("destination", destination, "must be a folder under /data or an s3:// address")
+    if not on_volume and not re.match(r"(s3|gs|az|abfss)://[^/]", destination):
+        rule = "must be a folder under /data or an s3://, gs://, az:// or abfss:// address"
+        problems.add("destination", destination, rule)
     elif on_volume and volume is None:
         problems.missing("volume", f"it is required with the destination {destination}")
 

@@ -1,5 +1,6 @@
 """The arguments of ModelRegistry."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -8,7 +9,6 @@ import pulumi
 from modelops.core.types import AnyExpose, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes import postgres
-from modelops.kubernetes.network import port_of
 from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_claim
 
@@ -19,6 +19,8 @@ DEFAULT_ADMIN = "admin"
 DEFAULT_DATABASE_PORT = 5432
 DEFAULT_KEEP = 7
 DEFAULT_SCHEDULE = "0 3 * * *"
+_STORE = r"(s3|gs)://[^/@\s]+(/\S*)?|wasbs://[^/@\s]+@[^/.@\s]+\.blob\.core\.[^/@\s]+(/\S*)?"
+"""The addresses of object stores that MLflow's image knows."""
 
 
 class RegistryDatabase(TypedDict):
@@ -45,14 +47,17 @@ class ArtifactStore(TypedDict):
     """An object store for model files, instead of a volume. Clients reach it only through MLflow."""
 
     uri: pulumi.Input[str]
-    """Where the files go: `s3://bucket/prefix`. The bucket must exist."""
+    """Where the files go: `s3://bucket/prefix`, `gs://bucket/prefix` or, on Azure,
+    `wasbs://container@account.blob.core.windows.net/prefix`. The bucket or container must exist."""
     endpoint_url: NotRequired[pulumi.Input[str]]
-    """Address of an S3-compatible server. Default: AWS."""
+    """Address of an S3-compatible server. Only with `s3://`. Default: AWS."""
     region: NotRequired[pulumi.Input[str]]
-    """The bucket's region. Default `us-east-1`."""
+    """The bucket's region. Only with `s3://`. Default `us-east-1`."""
     secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with the keys `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`. Default: none,
-    for nodes that have an IAM role."""
+    """Name of a Secret in the namespace whose entries become environment variables of the server: `AWS_ACCESS_KEY_ID`
+    and `AWS_SECRET_ACCESS_KEY`; for Google `GOOGLE_SERVICE_ACCOUNT_KEY`, the account's JSON; for Azure
+    `AZURE_STORAGE_ACCESS_KEY` or `AZURE_STORAGE_CONNECTION_STRING`. Default: none, for nodes or pods that have an
+    identity of the cloud, such as an IAM role."""
 
 
 class RegistryAuth(TypedDict):
@@ -156,8 +161,14 @@ def _check_database(problems: Problems, database: RegistryDatabase) -> None:
 
 def _check_artifacts(problems: Problems, store: Mapping[str, Any]) -> None:
     uri = store.get("uri")
-    if isinstance(uri, str) and not (uri.startswith("s3://") and len(uri) > len("s3://")):
-        problems.add("artifacts.uri", uri, "must be s3://bucket/prefix")
+    if isinstance(uri, str) and not re.fullmatch(_STORE, uri):
+        rule = (
+            "must be s3://bucket/prefix, gs://bucket/prefix or wasbs://container@account.blob.core.windows.net/prefix"
+        )
+        problems.add("artifacts.uri", uri, rule)
+    for field in ("endpoint_url", "region"):
+        if isinstance(uri, str) and field in store and not uri.startswith("s3://"):
+            problems.add(f"artifacts.{field}", store[field], "must only be given with s3://")
     problems.url("artifacts.endpoint_url", store.get("endpoint_url"))
     problems.text("artifacts.secret", store.get("secret"))
 
@@ -180,8 +191,3 @@ def needs_full_image(args: ModelRegistryArgs) -> bool:
 def needs_volume(args: ModelRegistryArgs) -> bool:
     """Whether the server keeps anything on its own volume."""
     return not {"database", "artifacts"} <= args.keys()
-
-
-def store_port(store: ArtifactStore) -> pulumi.Output[int]:
-    """The port of the object store."""
-    return pulumi.Output.from_input(store.get("endpoint_url", "https://s3.amazonaws.com")).apply(port_of)

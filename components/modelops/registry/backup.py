@@ -25,6 +25,7 @@ from modelops.kubernetes.pods import (
 from modelops.kubernetes.volumes import retained_claim
 from modelops.registry.args import DEFAULT_KEEP, DEFAULT_SCHEDULE, DEFAULT_STORAGE_SIZE, ModelRegistryArgs
 from modelops.registry.database import Database
+from modelops.registry.storage import Storage
 
 NAME = "mlflow-backup"
 COMPONENT = "model-registry-backup"
@@ -41,9 +42,7 @@ class Source:
     name: str
     image: pulumi.Input[str]
     database: Database
-    artifacts: pulumi.Input[str]
-    variables: list[core.EnvVarArgs]
-    """Variables of the object store."""
+    files: Storage
     claim: pulumi.Input[str] | None
     """Claim of the server's own volume."""
     ports: list[pulumi.Input[int]]
@@ -99,7 +98,7 @@ def _pod(
     So the mirror has all files of each dump, and a restored database finds every file.
     """
     mounts = [mount("backup", _FOLDER), mount("tmp", "/tmp")]
-    volumes = [claimed("backup", claim), scratch()]
+    volumes = [claimed("backup", claim), scratch(), *source.files.volumes]
     if source.claim is not None:
         mounts.append(mount("data", "/mlflow"))
         volumes.append(claimed("data", source.claim))
@@ -126,11 +125,12 @@ def _step(step: str, source: Source, keep: pulumi.Input[str], mounts: list[core.
     return container(
         step,
         image,
-        variables={"MODELOPS_ARTIFACTS": source.artifacts, "MODELOPS_KEEP": keep},
-        secrets=[source.database.variable, *(source.variables if in_mlflow else [])],
+        variables={"MODELOPS_ARTIFACTS": source.files.uri, "MODELOPS_KEEP": keep},
+        secrets=[source.database.variable, *(source.files.variables if in_mlflow else [])],
+        env_from=source.files.env_from if in_mlflow else None,
         command=command,
         resources=resource_requirements(None, DEFAULT_RESOURCES),
-        volume_mounts=mounts,
+        volume_mounts=[*mounts, *(source.files.mounts if in_mlflow else [])],
     )
 
 

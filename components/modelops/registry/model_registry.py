@@ -32,7 +32,6 @@ from modelops.kubernetes.pods import (
     pod_template,
     resource_requirements,
     scratch,
-    secret_key,
     single_replica,
     tracking_credentials,
 )
@@ -46,9 +45,9 @@ from modelops.registry.args import (
     checked,
     needs_full_image,
     needs_volume,
-    store_port,
 )
 from modelops.registry.database import Database, database
+from modelops.registry.storage import FOLDER, Storage, storage
 
 __all__ = ["ModelRegistry", "ModelRegistryArgs"]
 
@@ -61,8 +60,6 @@ PREPARE_SECONDS = 900
 """Migrating the database of an older version may take minutes."""
 _NAME = "mlflow"
 _COMPONENT = "model-registry"
-_FOLDER = "/mlflow"
-_VOLUME_ARTIFACTS = f"{_FOLDER}/artifacts"
 
 
 class ModelRegistry(pulumi.ComponentResource):
@@ -91,11 +88,9 @@ class ModelRegistry(pulumi.ComponentResource):
         labels = standard_labels(_NAME, _COMPONENT, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
         account = service_account(name, metadata, child_opts)
-        store = database(name, args, child_opts)
+        store, files = database(name, args, child_opts), storage(args)
         users = accounts.accounts(name, _COMPONENT, args, child_opts)
-        ports: list[pulumi.Input[int]] = [*store.ports]
-        if "artifacts" in args:
-            ports.append(store_port(args["artifacts"]))
+        ports = [*store.ports, *files.ports]
         network_policy(
             name,
             metadata,
@@ -108,7 +103,7 @@ class ModelRegistry(pulumi.ComponentResource):
         if needs_volume(args):
             size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
             claim = volume_claim(name, args["namespace"], labels, size, args.get("storage_class"), child_opts)
-        server = _Server(name, args, with_dependencies(name, account), claim, store, users)
+        server = _Server(name, args, with_dependencies(name, account), claim, store, files, users)
         deployment = k8s.apps.v1.Deployment(
             name,
             metadata=metadata,
@@ -116,9 +111,7 @@ class ModelRegistry(pulumi.ComponentResource):
             opts=merged(child_opts, custom_timeouts=timeouts(PREPARE_SECONDS + STARTUP_SECONDS + 120)),
         )
         if "backup" in args:
-            source = backup.Source(
-                name, server.image, store, server.artifacts, server.store, claim, ports, selector(_NAME, name)
-            )
+            source = backup.Source(name, server.image, store, files, claim, ports, selector(_NAME, name))
             backup.backups(source, args, child_opts)
         after, expose = merged(child_opts, depends_on=[deployment]), args.get("expose", Expose.CLUSTER_IP)
         service = http_service(name, metadata, selector(_NAME, name), PORT, after, expose)
@@ -147,15 +140,14 @@ class _Server:
         account: pulumi.Input[str],
         claim: pulumi.Input[str] | None,
         database: Database,
+        files: Storage,
         users: Accounts | None,
     ) -> None:
         self._name, self._args = name, args
         self._account, self._claim = account, claim
-        self._database, self._accounts = database, users
+        self._database, self._files, self._accounts = database, files, users
         upstream = UPSTREAM_IMAGES["mlflow_full" if needs_full_image(args) else "mlflow"]
         self.image: pulumi.Input[str] = args.get("image", upstream)
-        self.artifacts: pulumi.Input[str] = args["artifacts"]["uri"] if "artifacts" in args else _VOLUME_ARTIFACTS
-        self.store = _store_variables(args)
 
     def deployment_spec(self) -> "k8s.apps.v1.DeploymentSpecArgs":
         """A single replica of the pod."""
@@ -176,21 +168,22 @@ class _Server:
             # In memory: the file has the database's password.
             memory = core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit="1Mi")
             volumes.append(core.VolumeArgs(name="config", empty_dir=memory))
-        return [*volumes, scratch()]
+        return [*volumes, *self._files.volumes, scratch()]
 
     def _mounts(self) -> "list[core.VolumeMountArgs]":
-        mounts = [] if self._claim is None else [mount("data", _FOLDER)]
+        mounts = [] if self._claim is None else [mount("data", FOLDER)]
         if self._accounts:
             mounts.append(mount("config", CONFIG.rpartition("/")[0]))
         return [*mounts, mount("tmp", "/tmp")]
 
     def _prepare(self) -> "core.ContainerArgs":
-        """Migrates the database and sets the accounts' passwords."""
+        """Checks that the image can use the object store, migrates the database and sets the accounts' passwords."""
         return container(
             "prepare",
             self.image,
-            variables={"MLFLOW_DISABLE_TELEMETRY": "true"},
+            variables={"MLFLOW_DISABLE_TELEMETRY": "true", **self._files.checks},
             secrets=[self._database.variable, *(self._accounts.for_prepare if self._accounts else [])],
+            env_from=self._files.env_from,
             command=["python3", "-c", asset("registry/assets/prepare.py")],
             resources=resource_requirements(self._args.get("resources"), DEFAULT_RESOURCES),
             volume_mounts=self._mounts(),
@@ -203,16 +196,17 @@ class _Server:
             variables={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             secrets=[
                 self._database.variable,
-                *self.store,
+                *self._files.variables,
                 *(self._accounts.for_server if self._accounts else []),
             ],
+            env_from=self._files.env_from,
             args=self._command(),
             ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
             resources=resource_requirements(self._args.get("resources"), DEFAULT_RESOURCES),
             startup_probe=http_probe("/health", "http", period=2, failures=STARTUP_SECONDS // 2),
             readiness_probe=http_probe("/health", "http", period=10, failures=3, timeout=5),
             liveness_probe=http_probe("/health", "http", period=20, failures=3, timeout=10),
-            volume_mounts=self._mounts(),
+            volume_mounts=[*self._mounts(), *self._files.mounts],
         )
 
     def _metrics(self) -> "core.ContainerArgs":
@@ -239,24 +233,10 @@ class _Server:
             f"--port={PORT}",
             "--workers=1",
             "--serve-artifacts",
-            pulumi.Output.concat("--artifacts-destination=", self.artifacts),
+            pulumi.Output.concat("--artifacts-destination=", self._files.uri),
             *(["--app-name=basic-auth"] if self._accounts else []),
             pulumi.Output.concat("--allowed-hosts=", _allowed_hosts(self._name, self._args)),
         ]
-
-
-def _store_variables(args: ModelRegistryArgs) -> "list[core.EnvVarArgs]":
-    """Environment variables for the object store's SDK."""
-    if "artifacts" not in args:
-        return []
-    store = args["artifacts"]
-    variables = [core.EnvVarArgs(name="AWS_DEFAULT_REGION", value=store.get("region", "us-east-1"))]
-    if "endpoint_url" in store:
-        variables.append(core.EnvVarArgs(name="MLFLOW_S3_ENDPOINT_URL", value=store["endpoint_url"]))
-    if "secret" in store:
-        keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        variables += [secret_key(key, store["secret"], key) for key in keys]
-    return variables
 
 
 def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:

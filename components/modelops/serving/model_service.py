@@ -115,7 +115,8 @@ def _runtime(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) ->
     """The volume with the programs that fetch the model and move the alias, unless neither is to run."""
     if is_vllm(args) or ("fetch_command" in args and "serving_alias" not in args):
         return None
-    return runtime_volume(name, args["namespace"], standard_labels(NAME, NAME, name), ("fetch", "promote"), opts)
+    commands = ("fetch", "hold", "promote")
+    return runtime_volume(name, args["namespace"], standard_labels(NAME, NAME, name), commands, opts)
 
 
 def _cache_claim(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str] | None:

@@ -39,6 +39,7 @@ NAME = "model-service"
 PORT = 8080
 GRPC_PORT = 8081
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="128Mi", memory_limit="512Mi")
+HOLD_RESOURCES = DefaultResources(cpu="5m", memory="32Mi", memory_limit="64Mi")
 ENDPOINT_SECONDS = 5
 """How long a terminating pod waits before SIGTERM, while the nodes stop sending it requests."""
 TRACK = "modelops.dev/track"
@@ -97,7 +98,7 @@ def template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateS
         [serve(args, cached=cached, traced_as=identity.service, variables=identity.variables)],
         annotations=scrape(PORT),
         volumes=volumes(identity),
-        init_containers=[fetch(args, identity)],
+        init_containers=[fetch(args, identity), *hold(args, identity)],
     )
 
 
@@ -186,6 +187,23 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
             *([] if own_command else [runtime_mount()]),
         ],
     )
+
+
+def hold(args: ModelServiceArgs, identity: PodIdentity) -> list[core.ContainerArgs]:
+    """The sidecar that keeps the pod's model in the cache. The server, which may be anybody's, only reads there."""
+    if identity.cache_claim is None or "fetch_command" in args:
+        return []
+    return [
+        container(
+            "hold",
+            runtime_image(args),
+            variables={"MODELOPS_MODEL_CACHE_DIR": CACHE, **VARIABLES},
+            command=runtime_command("hold"),
+            resources=resource_requirements(None, HOLD_RESOURCES),
+            restart_policy="Always",
+            volume_mounts=[mount("cache", CACHE), mount("tmp", "/tmp"), runtime_mount()],
+        )
+    ]
 
 
 def serve(

@@ -24,7 +24,7 @@ from modelops.serving.args import (
     runtime_image,
     startup_seconds,
 )
-from modelops.serving.pod import PORT, PodIdentity, fetch, serve, serving_template, volumes
+from modelops.serving.pod import PORT, PodIdentity, fetch, hold, serve, serving_template, volumes
 from modelops.serving.watch import UNAWAITED, watch
 
 ROLE = "smoke"
@@ -76,6 +76,7 @@ def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplate
         volumes=volumes(identity),
         init_containers=[
             fetch(args, identity),
+            *hold(args, identity),
             serve(args, cached=cached, drains=False, restart_policy="Always"),
         ],
     )

@@ -9,7 +9,7 @@ from modelops_runtime.contract.exits import ConfigurationError, ContractError, E
 from modelops_runtime.contract.publishing import PublishContract
 from modelops_runtime.contract.serving import ServeContract
 from modelops_runtime.contract.training import SweepContract, TrainingContract
-from modelops_runtime.contract.transport import FetchContract, PromoteContract, TransferContract
+from modelops_runtime.contract.transport import FetchContract, HoldContract, PromoteContract, TransferContract
 
 __all__ = [
     "ConfigurationError",
@@ -18,6 +18,7 @@ __all__ = [
     "Environment",
     "Exit",
     "FetchContract",
+    "HoldContract",
     "PromoteContract",
     "PublishContract",
     "ServeContract",

@@ -77,7 +77,7 @@ def _parser(env: Environment) -> argparse.ArgumentParser:
     parser.add_argument(
         "--destination",
         default=env.text("MODELOPS_DESTINATION", ""),
-        help="folder or s3:// address that the versions come into ($MODELOPS_DESTINATION)",
+        help="folder or address in an object store that the versions come into ($MODELOPS_DESTINATION)",
     )
     parser.add_argument(
         "--data-version",

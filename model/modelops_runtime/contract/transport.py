@@ -1,4 +1,4 @@
-"""The variables of the containers that fetch, promote and transfer model versions."""
+"""The variables of the containers that fetch, hold, promote and transfer model versions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,14 @@ from modelops_runtime.contract.environment import HTTP_URL, NAME, NAME_RULE, Env
 
 MODEL_MAX_BYTES = 10 * 2**30
 """Largest file of a model, by default."""
+VERSION = rf"models:/{NAME}(@{NAME}|/[1-9][0-9]{{0,17}})"
+VERSION_RULE = "models:/<name>@<alias> or models:/<name>/<version>"
+_IN_REGISTRY = rf"{VERSION}|models:/m-[0-9a-f]{{1,64}}|runs:/[0-9a-f]{{1,64}}/[^\s?#]+"
+_ELSEWHERE = rf"(s3|gs|az|abfss?|wasbs)://[^\s/?#]+(/[^\s?#]*)?|hf://{NAME}/{NAME}(@[^\s@?#]+)?|file:///[^\s?#]+"
+_RULE = (
+    "models:/<name>@<alias>, models:/<name>/<version>, models:/m-<id>, runs:/<run id>/<folder>,"
+    " hf://<organization>/<model>[@<revision>] or a folder's address: s3://, gs://, az://, abfss://, wasbs:// or file:///"
+)
 
 
 @dataclass(frozen=True)
@@ -23,18 +31,32 @@ class FetchContract:
 
     @classmethod
     def read(cls, env: Environment) -> "FetchContract":
+        uri = env.text("MODELOPS_MODEL_URI", pattern=f"{_IN_REGISTRY}|{_ELSEWHERE}", rule=_RULE)
+        needs_registry = uri.partition(":")[0] in ("", "models", "runs")
         return cls(
-            model_uri=env.text(
-                "MODELOPS_MODEL_URI",
-                pattern=rf"models:/{NAME}(@{NAME}|/[1-9][0-9]{{0,17}})",
-                rule="models:/<name>@<alias> or models:/<name>/<version>",
+            model_uri=uri,
+            tracking_uri=env.text(
+                "MLFLOW_TRACKING_URI",
+                None if needs_registry else "",
+                pattern=HTTP_URL,
+                rule="an http:// or https:// URL",
             ),
-            tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule="an http:// or https:// URL"),
             model_dir=env.path("MODELOPS_MODEL_DIR", "/modelops/model"),
             cache_dir=Path(cache) if (cache := env.text("MODELOPS_MODEL_CACHE_DIR", "")) else None,
             wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 60, minimum=0, maximum=3600),
             max_bytes=env.integer("MODELOPS_MODEL_MAX_BYTES", MODEL_MAX_BYTES, minimum=1, maximum=2**50),
         )
+
+
+@dataclass(frozen=True)
+class HoldContract:
+    """Settings of the container that keeps the cache from giving up what its pod uses."""
+
+    cache_dir: Path
+
+    @classmethod
+    def read(cls, env: Environment) -> "HoldContract":
+        return cls(Path(env.text("MODELOPS_MODEL_CACHE_DIR")))
 
 
 @dataclass(frozen=True)
@@ -48,12 +70,11 @@ class PromoteContract:
 
     @classmethod
     def read(cls, env: Environment) -> "PromoteContract":
-        fetched = FetchContract.read(env)
         return cls(
-            model_uri=fetched.model_uri,
+            model_uri=env.text("MODELOPS_MODEL_URI", pattern=VERSION, rule=VERSION_RULE),
             serving_alias=env.text("MODELOPS_SERVING_ALIAS", "serving", pattern=NAME, rule=NAME_RULE),
-            tracking_uri=fetched.tracking_uri,
-            wait_seconds=fetched.wait_seconds,
+            tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule="an http:// or https:// URL"),
+            wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 60, minimum=0, maximum=3600),
         )
 
 

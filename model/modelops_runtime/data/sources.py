@@ -1,6 +1,6 @@
-"""Sources of rows: CSV, Parquet, JSON lines, a database's query, folders of images; local, S3-compatible or HTTP.
+"""Sources of rows: CSV, Parquet, JSON lines, a database's query, folders of images; local, in an object store or HTTP.
 
-Files are opened through fsspec; obstore does what is behind s3://.
+Files are opened through fsspec; obstore does what is behind s3://, gs:// and az://.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import obstore.exceptions
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from modelops_runtime.artifacts.store import client_options
 from modelops_runtime.contract.data import SQL_PASSWORD
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import place
@@ -23,7 +24,7 @@ from modelops_runtime.data.context import place
 CHUNK_ROWS = 50_000
 """Rows that a shard has in memory at a time; also its piece of work."""
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_SCHEMES = ("s3",)
+_SCHEMES = ("s3", "gs", "az", "abfss")
 UNREADABLE = (OSError, ValueError, ImportError, obstore.exceptions.BaseError)
 """What opening and reading raise."""
 Type = Literal["number", "integer", "text", "boolean"]
@@ -35,8 +36,8 @@ class Source(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     uri: str = Field(min_length=1)
-    """A path, file://, s3://, http:// or https://; of sql, a SQLAlchemy URL (`MODELOPS_SQL_PASSWORD` is its password);
-    of images, a folder with one folder a label."""
+    """A path, file://, s3://, gs://, az://, abfss://, http:// or https://; of sql, a SQLAlchemy URL
+    (`MODELOPS_SQL_PASSWORD` is its password); of images, a folder with one folder a label."""
     format: Literal["csv", "parquet", "jsonl", "sql", "images"] = "csv"
     query: str | None = None
     """What sql reads. Say ORDER BY: the order of rows is that of the result."""
@@ -211,15 +212,14 @@ def filesystem(uri: str) -> tuple[Any, str]:
 
 
 def register_object_stores() -> None:
-    """Lets fsspec open s3:// by obstore, which takes its settings from the usual variables."""
+    """Lets fsspec open object stores by obstore, which takes its settings from their usual variables."""
     import obstore.fsspec
 
     obstore.fsspec.register(list(_SCHEMES))
 
 
 def _options(uri: str) -> dict[str, Any]:
-    plain = uri.startswith("s3://") and os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    return {"client_options": {"allow_http": True}} if plain else {}
+    return {"client_options": client_options()} if uri.partition("://")[0] in _SCHEMES else {}
 
 
 def open_file(uri: str, mode: str = "rb", **options: Any) -> Any:

@@ -28,7 +28,9 @@ class Place:
         try:
             self._system, path = filesystem(uri)
         except (ValueError, ImportError, OSError) as error:
-            raise ConfigurationError(f"--destination is {uri!r}, must be a folder or s3:// address: {error}") from error
+            raise ConfigurationError(
+                f"--destination is {uri!r}, must be a folder or an s3://, gs://, az:// or abfss:// address: {error}"
+            ) from error
         self._uri = uri
         self._root = str(path).rstrip("/")
         self._local = "file" in (self._system.protocol if isinstance(self._system.protocol, tuple) else [])
@@ -67,7 +69,12 @@ class Place:
             frame.to_parquet(stream, index=index)
 
     def remove(self, folder: str) -> None:
-        self._system.rm(f"{self._root}/{folder}", recursive=True)
+        if self._local:
+            self._system.rm(f"{self._root}/{folder}", recursive=True)
+            return
+        # Each file alone: fsspec would remove the folder too, which Azure says is not there.
+        for name in self.names(folder):
+            self._system.rm_file(f"{self._root}/{name}")
 
     def mark_latest(self, version: str) -> None:
         """Says which version is the newest."""

@@ -6,46 +6,26 @@ The MLflow library would make the serving image several times larger.
 import base64
 import json
 import os
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modelops_runtime.contract import ConfigurationError, ContractError
+from modelops_runtime.contract import ContractError
+from modelops_runtime.registry.retry import NotReachable, Refused, retried
+from modelops_runtime.registry.sources.source import CHUNK_BYTES, RemoteFile
 
 TIMEOUT_SECONDS = 30
-CHUNK_BYTES = 2**20
-FIRST_PAUSE_SECONDS = 0.25
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 T = TypeVar("T")
-
-
-class NotReachable(Exception):
-    """No usable answer; trying again may help."""
-
-
-class Refused(Exception):
-    """The registry refused; a retry won't help."""
-
-
-class Unreachable(ContractError):
-    """The registry did not answer for as long as it was waited for."""
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    name: str
-    size: int
-    url: str
 
 
 class Registry:
@@ -55,7 +35,7 @@ class Registry:
         """`account` is the prefix of the variables with the user name and password."""
         self._base = tracking_uri.rstrip("/")
         self._headers = credentials(account)
-        self._deadline = time.monotonic() + wait_seconds
+        self._wait_seconds = wait_seconds
 
     def version(self, name: str, alias: str | None, version: str | None) -> str:
         """The version that an alias names. `version` is ignored when there is an `alias`."""
@@ -92,14 +72,20 @@ class Registry:
         return files
 
     def download(self, file: RemoteFile, target: Path) -> None:
-        """Raises ContractError when the file is not as long as the registry announced."""
+        """Continues what an earlier attempt began, where the server can. Raises ContractError when the file is not as
+        long as the registry announced."""
 
         def attempt() -> None:
-            with self._opened(urllib.request.Request(file.url)) as response, target.open("wb") as output:
-                while chunk := response.read(CHUNK_BYTES):
-                    output.write(chunk)
-            got = target.stat().st_size
+            have = target.stat().st_size if target.exists() else 0
+            request = urllib.request.Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})
+            with self._opened(request) as response:
+                got = have if response.status == 206 else 0
+                with target.open("ab" if got else "wb") as output:
+                    while chunk := response.read(CHUNK_BYTES):
+                        got += output.write(chunk)
             if got != file.size:
+                if got > file.size:
+                    target.unlink()
                 raise NotReachable(f"{got} bytes came, the registry lists {file.size}")
 
         self._retried(attempt, file.name)
@@ -158,18 +144,7 @@ class Registry:
         return self._retried(attempt, what)
 
     def _retried(self, attempt: Callable[[], T], what: str) -> T:
-        pause = FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                return attempt()
-            except NotReachable as error:
-                if time.monotonic() + pause > self._deadline:
-                    raise Unreachable(f"the registry {self._base} is not reachable for {what}: {error}") from None
-                print(f"the registry {self._base} is not reachable for {what}, trying again: {error}", flush=True)
-            except Refused as error:
-                raise ConfigurationError(f"the registry {self._base} refused {what}: {error}") from None
-            time.sleep(pause)
-            pause = min(pause * 2, 5)
+        return retried(attempt, f"the registry {self._base}", what, self._wait_seconds)
 
     @contextmanager
     def _opened(self, request: urllib.request.Request) -> Iterator[HTTPResponse]:

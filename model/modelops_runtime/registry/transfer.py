@@ -13,6 +13,7 @@ from modelops_runtime.registry import gate, records
 from modelops_runtime.registry.client import Registry
 from modelops_runtime.registry.fetch import download
 from modelops_runtime.registry.report import Published, report
+from modelops_runtime.registry.sources.mlflow import artifacts
 
 ACCOUNT = "MODELOPS_SOURCE"
 """Begins the names of the variables with the account at the registry where the version is."""
@@ -65,10 +66,10 @@ def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
     tags = gate.judge(bounds, version.metrics, _comparison(settings), _serving(target, settings))
     names = _download(source, version, settings.version)
     run = _run(target, settings, version)
-    artifacts = f"{run['info']['artifact_uri']}/model"
+    home = f"{run['info']['artifact_uri']}/model"
     for name in names:
-        target.upload(settings.version.model_dir / name, artifacts, name)
-    number = _register(target, settings, version, run["info"]["run_id"], artifacts, tags)
+        target.upload(settings.version.model_dir / name, home, name)
+    number = _register(target, settings, version, run["info"]["run_id"], home, tags)
     _report(settings, Version(version.name, number, version.tags, {**version.run, "info": run["info"]}))
     return f"{uri} is here as version {number}, from {settings.version.tracking_uri} (version {version.number} there)"
 
@@ -139,13 +140,14 @@ def _download(source: Registry, version: Version, settings: FetchContract) -> li
     """
     folder, uri = settings.model_dir, source.artifact_uri(version.name, None, version.number)
     folder.mkdir(parents=True, exist_ok=True)
-    needed = download(source, uri, folder, settings).files
-    beside = [file for file in source.files(uri, deep=True) if file.name not in needed]
+    stored = artifacts(source, uri, settings.wait_seconds)
+    needed = download(stored, folder, settings).files
+    beside = [file for file in stored.files() if file.name not in needed]
     for file in beside:
         if file.size > settings.max_bytes:
             raise ContractError(f"{settings.model_uri}: {file.name} has {file.size} bytes, over {settings.max_bytes}")
         (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
-        source.download(file, folder / file.name)
+        stored.download(file, folder / file.name)
     return [*(file.name for file in beside), *needed]
 
 

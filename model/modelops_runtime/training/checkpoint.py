@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from modelops_runtime.artifacts.store import first_line, open_store
 from modelops_runtime.contract import ContractError, TrainingContract
-from modelops_runtime.training.store import first_line, open_store
 
 FILE = "last.ckpt"
 STATE = "state.json"

@@ -283,7 +283,11 @@ def test_names_that_are_only_known_later_pass() -> None:
             "volume.retain_volume is True, must not be given without storage_size",
         ),
         ({"volume": None}, "destination is missing, it is required without volume"),
-        ({"destination": "/tmp/x"}, "destination is '/tmp/x', must be a folder under /data or an s3:// address"),
+        (
+            {"destination": "/tmp/x"},
+            "destination is '/tmp/x', must be a folder under /data or an s3://, gs://, az:// or abfss:// address",
+        ),
+        ({"destination": "s3:///x"}, "destination is 's3:///x', must be a folder under /data or an s3://"),
         ({"volume": None, "destination": "/data/x"}, "volume is missing, it is required with the destination /data/x"),
         ({"shards": 101}, "shards is 101, must be 1 to 100"),
         ({"retries": 11}, "retries is 11, must be 0 to 10"),
@@ -308,4 +312,5 @@ def test_the_claim_of_the_volume_is_an_output() -> None:
     assert prepare({**ARGS, "volume": {"claim": "raw"}}).outputs["data_claim"].value == "raw"
     assert prepare(ARGS).outputs["data_claim"].value
     args = {key: value for key, value in ARGS.items() if key != "volume"}
-    assert prepare({**args, "destination": "s3://prepared/x"}).outputs["data_claim"].value == ""
+    for uri in ("s3://prepared/x", "gs://prepared/x", "az://prepared/x", "abfss://c@account.dfs.core.windows.net/x"):
+        assert prepare({**args, "destination": uri}).outputs["data_claim"].value == ""

@@ -179,8 +179,6 @@ def test_production_has_a_database_an_object_store_and_accounts_and_no_volume() 
     assert flags(program)["app-name"] == "basic-auth"
     assert references(program.one("Deployment"), "mlflow") == {
         "MLFLOW_BACKEND_STORE_URI": "url",
-        "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "key",
     }
     assert [found.name for found in program.of("PersistentVolumeClaim")] == ["demo-backup"]
@@ -188,6 +186,46 @@ def test_production_has_a_database_an_object_store_and_accounts_and_no_volume() 
         program.one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"][0]["image"]
         == UPSTREAM_IMAGES["postgres"]
     )
+
+
+STORES = [
+    "s3://bucket/mlflow",
+    "gs://bucket/mlflow",
+    "wasbs://container@account.blob.core.windows.net/mlflow",
+    "wasbs://container@account.blob.core.windows.net",
+]
+
+
+@pytest.mark.parametrize("uri", STORES)
+def test_an_object_store_of_any_cloud_is_opened_by_its_secret(uri: str) -> None:
+    program = start({**ARGS, "artifacts": {"uri": uri, "secret": "bucket"}, "backup": {}})
+    assert flags(program)["artifacts-destination"] == uri
+    item = {"key": "GOOGLE_SERVICE_ACCOUNT_KEY", "path": "GOOGLE_SERVICE_ACCOUNT_KEY"}
+    volume = {"name": "google", "secret": {"secretName": "bucket", "items": [item], "optional": True}}
+    mounted = {"name": "google", "mountPath": "/run/google", "readOnly": True}
+    jobs = [program.one("CronJob", name).inputs["spec"]["jobTemplate"] for name in ("demo-backup", "demo-restore")]
+    for inputs, name in ((program.one("Deployment").inputs, "mlflow"), (jobs[0], "save"), (jobs[1], "restore")):
+        spec = inputs["spec"]["template"]["spec"]
+        [user] = [each for each in [*spec["initContainers"], *spec["containers"]] if each["name"] == name]
+        assert user["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+        assert volume in spec["volumes"] and mounted in user["volumeMounts"]
+        variables = {each["name"]: each.get("value") for each in user["env"]}
+        assert variables["GOOGLE_APPLICATION_CREDENTIALS"] == f"/run/google/{item['path']}"
+    assert container(program.one("Deployment"), "prepare")["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+    checked = environment(program.one("Deployment"), "prepare")
+    assert (checked["MODELOPS_ARTIFACTS"], checked["MODELOPS_ARTIFACTS_SECRET"]) == (uri, "bucket")
+
+
+def test_without_a_secret_the_pods_may_ask_the_cloud_for_tokens() -> None:
+    def egress(**store: Any) -> set[int]:
+        program = start({**ARGS, "artifacts": {"uri": "gs://bucket/mlflow", **store}})
+        [rule] = program.one("NetworkPolicy", "demo").inputs["spec"]["egress"]
+        return {int(each["port"]) for each in rule["ports"]}
+
+    assert egress() == {53, 80, 443, 988}
+    assert egress(secret="bucket") == {53, 443}
+    program = start({**ARGS, "artifacts": {"uri": "gs://bucket/mlflow"}})
+    assert "envFrom" not in container(program.one("Deployment"), "mlflow")
 
 
 def test_generated_passwords_are_secret_and_the_first_ones_stay() -> None:
@@ -249,7 +287,20 @@ def test_a_backup_of_a_volume_runs_where_the_volume_is() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"artifacts": {"uri": "gs://x"}}, "artifacts.uri is 'gs://x', must be s3://bucket/prefix"),
+        (
+            {"artifacts": {"uri": "az://x"}},
+            "artifacts.uri is 'az://x', must be s3://bucket/prefix, gs://bucket/prefix or",
+        ),
+        ({"artifacts": {"uri": "s3://"}}, "artifacts.uri is 's3://', must be s3://bucket/prefix"),
+        ({"artifacts": {"uri": "wasbs://models/x"}}, "artifacts.uri is 'wasbs://models/x', must be s3://bucket/prefix"),
+        (
+            {"artifacts": {"uri": "gs://x", "endpoint_url": "http://gcs"}},
+            "artifacts.endpoint_url is 'http://gcs', must only be given with s3://",
+        ),
+        (
+            {"artifacts": {"uri": "gs://x", "region": "eu"}},
+            "artifacts.region is 'eu', must only be given with s3://",
+        ),
         ({"artifacts": {}}, "artifacts.uri is missing"),
         (
             {"auth": {"admin_password": "short"}},

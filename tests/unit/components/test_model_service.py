@@ -343,6 +343,26 @@ def test_a_cache_is_written_by_who_fetches_and_read_by_who_serves() -> None:
     assert serve(ARGS).of("PersistentVolumeClaim") == []
 
 
+def test_a_sidecar_keeps_the_pod_s_model_in_the_cache_as_long_as_the_pod_runs() -> None:
+    smoke = {"inputs": [[1]], "outputs": [[2]]}
+    program = serve({**ARGS, "cache": {}, "smoke_test": smoke, "runtime_image": "python:3.13"})
+    for owner in (program.one("Deployment"), program.one("Job", "demo-smoke")):
+        names = [each["name"] for each in pod(owner)["initContainers"]]
+        assert names[:2] == ["fetch", "hold"]
+        hold = container(owner, "hold")
+        assert hold["restartPolicy"] == "Always" and hold["image"] == "python:3.13"
+        assert hold["command"][-1] == "hold"
+        assert environment(owner, "hold")["MODELOPS_MODEL_CACHE_DIR"] == "/modelops/cache"
+        [found] = [each for each in hold["volumeMounts"] if each["name"] == "cache"]
+        assert found == {"name": "cache", "mountPath": "/modelops/cache"}
+
+
+@pytest.mark.parametrize("args", [{}, {"cache": {}, "fetch_command": ["fetch"]}])
+def test_there_is_none_without_a_cache_or_beside_a_fetching_program_of_your_own(args: dict[str, Any]) -> None:
+    deployment = serve({**ARGS, **args}).one("Deployment")
+    assert [each["name"] for each in pod(deployment)["initContainers"]] == ["fetch"]
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

@@ -5,6 +5,7 @@ MLflow, which takes two seconds to import, is imported by the tests alone: every
 
 import importlib.util
 import sqlite3
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,6 +72,44 @@ def test_a_database_of_an_older_version_is_copied_and_migrated(
 def test_an_empty_database_is_left_to_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script("prepare").migrate(f"sqlite:///{tmp_path}/mlflow.db")
     assert capsys.readouterr().out == "the database is empty\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "package", "keys", "wanted"),
+    [
+        ("s3://bucket/x", "boto3", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), None),
+        ("gs://bucket/x", "google-cloud-storage", ("GOOGLE_SERVICE_ACCOUNT_KEY",), None),
+        ("wasbs://c@a.blob.core.windows.net/x", "azure-storage-blob", ("AZURE_STORAGE_CONNECTION_STRING",), None),
+        ("s3://bucket/x", "boto3", ("AWS_ACCESS_KEY_ID",), "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        ("gs://bucket/x", "google-cloud-storage", (), "GOOGLE_SERVICE_ACCOUNT_KEY"),
+        (
+            "wasbs://c@a.blob.core.windows.net/x",
+            "azure-storage-blob",
+            ("AZURE_STORAGE_KEY",),
+            "AZURE_STORAGE_ACCESS_KEY or AZURE_STORAGE_CONNECTION_STRING",
+        ),
+    ],
+)
+def test_an_image_without_what_the_store_needs_and_a_secret_without_its_keys_are_said_before_the_server_starts(
+    uri: str, package: str, keys: tuple[str, ...], wanted: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = script("prepare")
+    module = prepare.STORES[uri.partition(":")[0]][0]
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SystemExit, match=f"{uri}, but this image lacks the Python package {package} .* -full"):
+        prepare.check_store(uri, "bucket")
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    for parent in ("google", "google.cloud", "azure", "azure.storage"):
+        if parent not in sys.modules:
+            monkeypatch.setitem(sys.modules, parent, ModuleType(parent))
+    for key in keys:
+        monkeypatch.setenv(key, "planted")
+    prepare.check_store(uri, "")  # an identity of the cloud
+    if wanted is None:
+        prepare.check_store(uri, "bucket")
+        return
+    with pytest.raises(SystemExit, match=f"the Secret bucket has no {wanted}$"):
+        prepare.check_store(uri, "bucket")
 
 
 @pytest.fixture

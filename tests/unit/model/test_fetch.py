@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
-from modelops_runtime.contract import ContractError, FetchContract
-from modelops_runtime.registry.fetch import fetch, parse_model_uri
+from modelops_runtime.contract import ContractError, Environment, FetchContract
+from modelops_runtime.registry.fetch import fetch
+from modelops_runtime.registry.sources.mlflow import parse_model_uri
 from tests.runtime import run_module
 
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -31,6 +34,7 @@ class FakeRegistry:
     def __init__(self, model_dir: Path) -> None:
         self.model_dir = model_dir
         self.asked: list[str] = []
+        self.headers: dict[str, str] = {}
         self.replies: dict[str, Callable[[], Reply]] = {}
         self.artifact_uri = "mlflow-artifacts:/1/abc/artifacts/model"
         self.url = ""
@@ -57,10 +61,17 @@ class FakeRegistry:
 
 @pytest.fixture
 def registry(model_dir: Path) -> Iterator[FakeRegistry]:
+    with serving_registry(model_dir) as fake:
+        yield fake
+
+
+@contextmanager
+def serving_registry(model_dir: Path) -> Iterator[FakeRegistry]:
     fake = FakeRegistry(model_dir)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            fake.headers = dict(self.headers.items())
             status, body = fake.reply(self.path)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -162,7 +173,7 @@ def test_a_server_that_is_no_registry(registry: FakeRegistry, tmp_path: Path, bo
     assert "does not answer like an MLflow server" in fails(registry, tmp_path)
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/model", "/mlruns/1/model", "file:///mlruns/1/model", "http://host/x", ""])
+@pytest.mark.parametrize("uri", ["/mlruns/1/model", "file:///mlruns/1/model", "http://host/x", ""])
 def test_files_that_the_server_does_not_pass_on(registry: FakeRegistry, tmp_path: Path, uri: str) -> None:
     registry.artifact_uri = uri
     message = fails(registry, tmp_path)
@@ -267,9 +278,140 @@ def test_the_program_names_every_wrong_variable() -> None:
     finished = run_module("modelops_runtime fetch", MODELOPS_MODEL_URI="models:/demo")
     assert finished.returncode == 2
     assert finished.stderr.splitlines() == [
-        "error: MODELOPS_MODEL_URI is 'models:/demo', must be models:/<name>@<alias> or models:/<name>/<version>",
+        "error: MODELOPS_MODEL_URI is 'models:/demo', must be models:/<name>@<alias>, models:/<name>/<version>,"
+        " models:/m-<id>, runs:/<run id>/<folder>, hf://<organization>/<model>[@<revision>] or a folder's address:"
+        " s3://, gs://, az://, abfss://, wasbs:// or file:///",
         "error: MLFLOW_TRACKING_URI is not set",
     ]
+
+
+REGISTRY = "http://registry"
+
+
+def read(uri: str, tracking_uri: str = "") -> list[str]:
+    env = Environment({"MODELOPS_MODEL_URI": uri, "MLFLOW_TRACKING_URI": tracking_uri})
+    FetchContract.read(env)
+    return env.problems
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["models:/a.b@run-1", "models:/a/12", f"models:/m-{'0a' * 16}", f"runs:/{'0a' * 16}/model", "runs:/0a/deep/er"],
+)
+def test_what_is_in_a_registry_needs_its_address(uri: str) -> None:
+    assert read(uri, REGISTRY) == []
+    assert read(uri) == ["MLFLOW_TRACKING_URI is not set"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://bucket",
+        "s3://bucket/team/line/",
+        "gs://bucket/line",
+        "az://container/line",
+        "wasbs://container@account.blob.core.windows.net/line",
+        "abfss://container@account.dfs.core.windows.net/line",
+        "hf://team/tiny",
+        "hf://team/tiny@refs/pr/1",
+        "file:///models/line",
+    ],
+)
+def test_other_addresses_need_no_registry(uri: str) -> None:
+    assert read(uri) == []
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "models:/m-",
+        "models:/a",
+        "runs:/0a",
+        "s3://",
+        "s3:/bucket",
+        "hf://tiny",
+        "hf://a/b/c",
+        "file://models",
+        "ftp://x",
+    ],
+)
+def test_half_an_address_is_refused(uri: str) -> None:
+    [problem] = read(uri, REGISTRY)
+    assert problem.startswith(f"MODELOPS_MODEL_URI is {uri!r}, must be models:/")
+
+
+@pytest.mark.parametrize(
+    ("uri", "package"), [("s3://bucket/line", "obstore"), ("gs://b", "obstore"), ("hf://team/tiny", "huggingface_hub")]
+)
+def test_a_package_that_is_missing_is_named_with_who_has_it(
+    registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, package: str
+) -> None:
+    monkeypatch.delitem(sys.modules, f"{package}.store", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ContractError) as caught:
+        fetch(contract(registry, tmp_path, model_uri=uri))
+    assert caught.value.code == 2
+    assert f"{uri} needs the package {package}" in str(caught.value)
+    assert "target `fetch`" in str(caught.value) and "pip install 'modelops-runtime[stores]'" in str(caught.value)
+
+
+@pytest.fixture
+def mounted(model_dir: Path, tmp_path: Path) -> Path:
+    """A volume's folder with the model `line`."""
+    shutil.copytree(model_dir, tmp_path / "volume" / "my line")
+    return tmp_path / "volume" / "my line"
+
+
+def test_a_mounted_folder_is_linked(registry: FakeRegistry, tmp_path: Path, mounted: Path) -> None:
+    assert fetch(contract(registry, tmp_path / "pod", model_uri=mounted.as_uri())).name == "line"
+    assert (tmp_path / "pod" / "model.tflite").resolve() == mounted / "model.tflite"
+    assert registry.asked == []
+
+
+def test_a_folder_that_is_mounted_in_its_place_stays_as_it_is(registry: FakeRegistry, mounted: Path) -> None:
+    before = {path: path.read_bytes() for path in mounted.iterdir()}
+    assert fetch(contract(registry, mounted, model_uri=mounted.as_uri())).name == "line"
+    assert {path: path.read_bytes() for path in mounted.iterdir()} == before
+
+
+def test_a_mounted_folder_is_checked(registry: FakeRegistry, tmp_path: Path, mounted: Path) -> None:
+    (mounted / "model.tflite").write_bytes(b"other bytes")
+    assert "model.tflite is damaged" in fails(registry, tmp_path / "pod", model_uri=mounted.as_uri())
+    nothing = (tmp_path / "nothing").as_uri()
+    assert "there is no model in" in fails(registry, tmp_path / "pod", model_uri=nothing)
+
+
+def test_a_mounted_folder_of_another_server_s_kind_is_linked_whole(
+    registry: FakeRegistry, tmp_path: Path, mlflow_model: FakeRegistry
+) -> None:
+    uri = mlflow_model.model_dir.as_uri()
+    assert fetch(contract(registry, tmp_path / "pod", model_uri=uri)).name == "an MLflow model"
+    assert contents(tmp_path / "pod") == MLFLOW
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(
+    registry: FakeRegistry, tmp_path: Path, model_dir: Path
+) -> None:
+    content = (model_dir / "model.tflite").read_bytes()
+    starts: list[int] = []
+
+    def piece() -> Reply:
+        start = int(registry.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        starts.append(start)
+        return (206, content[start:]) if start else (200, content[:100])
+
+    registry.replies["1/abc/artifacts/model/model.tflite"] = piece
+    fetch(contract(registry, tmp_path / "pod", wait_seconds=10))
+    assert (tmp_path / "pod" / "model.tflite").read_bytes() == content
+    assert starts == [0, 100]
+
+
+def test_a_server_that_knows_no_ranges_starts_over(registry: FakeRegistry, tmp_path: Path, model_dir: Path) -> None:
+    content = (model_dir / "model.tflite").read_bytes()
+    replies = iter([(200, content[:100]), (200, content)])
+    registry.replies["1/abc/artifacts/model/model.tflite"] = lambda: next(replies)
+    fetch(contract(registry, tmp_path / "pod", wait_seconds=10))
+    assert (tmp_path / "pod" / "model.tflite").read_bytes() == content
 
 
 @pytest.mark.parametrize(

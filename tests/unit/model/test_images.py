@@ -60,7 +60,7 @@ def copied(target: str) -> set[str]:
 
 
 PUBLISHING = [f"modelops_runtime.registry.{command}" for command in ("publish", "select", "watch")]
-REGISTRY = [f"modelops_runtime.registry.{command}" for command in ("fetch", "promote", "transfer")]
+REGISTRY = [f"modelops_runtime.registry.{command}" for command in ("fetch", "hold", "promote", "transfer")]
 TRAINING = ["sample.train", *PUBLISHING]
 SERVING = ["modelops_runtime.serving.serve", *REGISTRY]
 
@@ -73,6 +73,7 @@ SERVING = ["modelops_runtime.serving.serve", *REGISTRY]
         *((target, TRAINING) for target in ("train", "train-pytorch", "train-mxnet")),
         ("finetune", ["sample.finetune"]),
         ("registry", REGISTRY),
+        ("fetch", REGISTRY),
         ("publish", [*PUBLISHING, *REGISTRY]),
         ("serve", SERVING),
         ("serve-framework", SERVING),
@@ -84,7 +85,7 @@ def test_an_image_has_what_its_programs_import(target: str, programs: list[str])
 
 
 def test_the_slim_images_have_the_registry_alone() -> None:
-    folders = {Path(name).parts[1] for target in ("registry", "publish") for name in copied(target)}
+    folders = {Path(name).parts[1] for target in ("registry", "fetch", "publish") for name in copied(target)}
     assert folders == {"__init__.py", "__main__.py", "contract", "artifacts", "registry"}
     assert "pip" not in stage("registry")[1]
     base, text = stage("publish-packages")
@@ -121,13 +122,17 @@ def test_every_requirement_is_locked_and_the_images_agree() -> None:
     serve, train = locked("requirements-serve.txt"), locked("requirements-train.txt")
     assert {name: version for name, version in serve.items() if train.get(name, version) != version} == {}
     assert not {"tensorflow-cpu", "tensorflow", "pandas", "mlflow-skinny", "keras"} & serve.keys()
+    fetch, finetune = locked("requirements-fetch.txt"), locked("requirements-finetune.txt")
+    known = {**train, "huggingface-hub": finetune["huggingface-hub"]}
+    assert {name: version for name, version in fetch.items() if known.get(name, version) != version} == {}
+    assert {"obstore", "huggingface-hub"} <= fetch.keys()
     publish = locked("requirements-publish.txt")
     assert "mlflow-skinny" in publish and publish.items() <= train.items()
     assert not {"tensorflow-cpu", "numpy", "torch", "pandas", "scikit-learn"} & publish.keys()
 
 
 def test_the_images_run_without_root_and_any_base_will_do() -> None:
-    assert DOCKERFILE.count("USER 65532:65532") == 10
+    assert DOCKERFILE.count("USER 65532:65532") == 11
     assert "ARG BASE_IMAGE=python:3.12-slim" in DOCKERFILE
     assert "# syntax=" not in DOCKERFILE  # would be pulled from a registry
     assert "http" not in DOCKERFILE.replace("httptools", "")

@@ -1,12 +1,15 @@
-"""Runs before the MLflow server, in its image: migrates the database to the image's version and sets up the users.
+"""Runs before the MLflow server, in its image: checks that it can use the object store, migrates the database to the
+image's version and sets up the users.
 
 The database's address and the passwords come from Secrets, through the environment; a changed password takes effect at
 this start. An empty database is left to the server, which creates the tables when it starts.
 """
 
 import configparser
+import importlib
 import os
 import shutil
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +17,32 @@ import sqlalchemy
 from mlflow.store.db import utils
 
 CONFIG = Path("/run/mlflow/auth.ini")
+STORES = {
+    "s3": ("boto3", "boto3", ["AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY"]),
+    "gs": ("google.cloud.storage", "google-cloud-storage", ["GOOGLE_SERVICE_ACCOUNT_KEY"]),
+    "wasbs": (
+        "azure.storage.blob",
+        "azure-storage-blob",
+        ["AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_CONNECTION_STRING"],
+    ),
+}
+"""Kind of object store → module and package that MLflow needs for it (its image `-full` has all of them), and the sets
+of variables each of which opens it."""
+
+
+def check_store(uri: str, secret: str) -> None:
+    """Ends the program if the server couldn't use the object store: it would only fail at the first upload."""
+    module, package, keys = STORES[urlsplit(uri).scheme]
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        sys.exit(
+            f"error: the files are to go to {uri}, but this image lacks the Python package {package} ({error}): use"
+            " MLflow's own image whose tag ends with -full, or add the package to yours"
+        )
+    if secret and not any(set(names.split()) <= os.environ.keys() for names in keys):
+        wanted = " or ".join(names.replace(" ", " and ") for names in keys)
+        sys.exit(f"error: the files are to go to {uri}, but the Secret {secret} has no {wanted}")
 
 
 def migrate(url: str) -> None:
@@ -64,6 +93,8 @@ def set_users(database: str) -> None:
 
 
 if __name__ == "__main__":
+    if "MODELOPS_ARTIFACTS" in os.environ:
+        check_store(os.environ["MODELOPS_ARTIFACTS"], os.environ.get("MODELOPS_ARTIFACTS_SECRET", ""))
     backend = os.environ["MLFLOW_BACKEND_STORE_URI"]
     migrate(backend)
     if "MODELOPS_ADMIN_PASSWORD" in os.environ:
