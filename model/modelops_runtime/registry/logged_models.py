@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -18,20 +19,24 @@ from modelops_runtime.registry import mlmodel, runs
 
 NAME = "model"
 """Of the logged model, or of the folder among the run's artifacts: `runs:/<run>/model` is either."""
-NO_ENDPOINT = ("ENDPOINT_NOT_FOUND", "NOT_FOUND", "NOT_IMPLEMENTED")
+INSTEAD = "the model's files are artifacts of the run"
+NO_ENDPOINT = "ENDPOINT_NOT_FOUND"
 
 
 def find_or_create(client: MlflowClient, settings: PublishContract, run: Run) -> Any | None:
     """The logged model of a run, with the run's parameters: the one that an earlier attempt began, else a new one.
     None where the registry or its client is of MLflow 2."""
     home, run_id = run.info.experiment_id, run.info.run_id
+    if not hasattr(client, "create_logged_model"):
+        print(f"this image has MLflow {mlflow.__version__}, without logged models: {INSTEAD}", flush=True)
+        return None
     try:
         begun = client.search_logged_models([home], f"source_run_id = '{run_id}' AND name = '{NAME}'")
         model = begun[0] if begun else client.create_logged_model(home, NAME, run_id, tags=runs.describing(settings))
-    except (AttributeError, MlflowException) as error:
-        if isinstance(error, MlflowException) and error.error_code not in NO_ENDPOINT:
+    except MlflowException as error:
+        if error.error_code != NO_ENDPOINT:
             raise
-        print("the registry is of MLflow 2, which has no logged models: the files are artifacts of the run", flush=True)
+        print(f"the registry is of MLflow 2, without logged models: {INSTEAD}", flush=True)
         return None
     new = {name: value for name, value in run.data.params.items() if name not in model.params}
     if new:
