@@ -12,8 +12,8 @@ from tests.conftest import REPOSITORY
 
 
 def environment_of(name: str) -> Path:
-    """The interpreter of a virtual environment with `requirements-clients-<name>.txt`, made if it isn't there."""
-    requirements = REPOSITORY / "tests" / f"requirements-clients-{name}.txt"
+    """The interpreter of a virtual environment with `tests/requirements-<name>.txt`, made if it isn't there."""
+    requirements = REPOSITORY / "tests" / f"requirements-{name}.txt"
 
     def make(folder: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
@@ -36,7 +36,7 @@ def extra(name: str) -> Path:
 
 def _made(name: str, requirements: Path, make: Callable[[Path], None]) -> Path:
     mark = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = cache_root() / "clients" / f"{name}-{mark}"
+    folder = cache_root() / "environments" / f"{name}-{mark}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

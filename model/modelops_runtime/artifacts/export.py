@@ -19,6 +19,7 @@ from modelops_runtime.artifacts.manifest import (
     features_of,
 )
 from modelops_runtime.artifacts.manifest import FILE_NAME as MANIFEST
+from modelops_runtime.artifacts.packages import installed
 from modelops_runtime.artifacts.parity import TOLERANCES, reason_against
 from modelops_runtime.artifacts.preprocessing import FILE_NAME as PREPROCESSING
 from modelops_runtime.artifacts.preprocessing import Preprocessing
@@ -107,6 +108,7 @@ def write_model(
         baseline=() if test_predictions is None else baseline_of(_columns(test_predictions)),
         features={} if training_rows is None else features_of(preprocessing.outputs, _columns(training_rows)),  # type: ignore[union-attr]
         labels=tuple(labels) or getattr(trained, "labels", ()),
+        versions=installed("framework" if reason else trained.served_by, framework),
     )
     manifest.write(folder)
     try:

@@ -7,8 +7,9 @@ import hashlib
 import itertools
 import json
 import math
+import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ FOREIGN = {
 DTYPES = ("float32", "float64", "int32", "int64")
 MIXED = "object"
 """Element type, as NumPy has it, of inputs some columns of which are text: `preprocessing.json` says which."""
+REQUIREMENT = r"[A-Za-z0-9][A-Za-z0-9._+!-]*"
+"""Of a package's name, or its version."""
 ROWS_PER_BIN = 20
 """With fewer test rows a bin, chance alone would look like drift."""
 MOST_BINS = 10
@@ -114,6 +117,9 @@ class Manifest:
     features isn't measured. Only with a preprocessing."""
     labels: tuple[str | int | float, ...] = ()
     """What the classes are called whose probabilities the output columns are. Empty: the manifest doesn't say."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of Python (`python`) and of the packages with which the golden prediction was made. Empty: the manifest doesn't
+    say."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -140,6 +146,8 @@ class Manifest:
             content["features"] = {name: asdict(bins) for name, bins in self.features.items()}
         if self.labels:
             content["labels"] = list(self.labels)
+        if self.versions:
+            content["versions"] = dict(self.versions)
         (directory / FILE_NAME).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     @classmethod
@@ -165,6 +173,7 @@ class Manifest:
             baseline=tuple(map(_read_bins, content.get("baseline", []))),
             features={name: _read_bins(bins) for name, bins in content.get("features", {}).items()},
             labels=tuple(content.get("labels", [])),
+            versions=content.get("versions", {}),
         )
 
     def verify(self, directory: Path, name: str) -> None:
@@ -176,6 +185,16 @@ class Manifest:
         expected = self.sha256.get(name)
         if expected not in (None, got):
             raise ContractError(f"{name} is damaged: its SHA-256 is {got}, the manifest says {expected}")
+
+
+def text_columns(operations: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The columns before any operation of `preprocessing.json` that are text."""
+    return {
+        operation["column"]
+        for operation in operations
+        if operation["kind"] == "words"
+        or any(isinstance(category, str) for category in operation.get("categories", []))
+    }
 
 
 def digest(file: Path) -> str:
@@ -217,6 +236,11 @@ def _problems(content: object) -> list[str]:
     features = content.get("features", {})
     if not isinstance(features, dict) or len(features) > MOST_FEATURES or not all(map(_are_bins, features.values())):
         problems.append(f"features must be an object of up to {MOST_FEATURES} objects as those of baseline")
+    versions = content.get("versions", {})
+    if not isinstance(versions, dict) or not all(
+        isinstance(text, str) and re.fullmatch(REQUIREMENT, text) for item in versions.items() for text in item
+    ):
+        problems.append("versions must map names of packages to versions")
     problem = _labels_problem(content.get("labels", []))
     return [*problems, problem] if problem else problems
 

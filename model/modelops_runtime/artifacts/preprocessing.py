@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from modelops_runtime.artifacts.manifest import text_columns
 from modelops_runtime.contract import ContractError, is_number
 
 FILE_NAME = "preprocessing.json"
@@ -127,12 +128,7 @@ class Preprocessing:
 
     def text_inputs(self) -> frozenset[int]:
         """The places among `inputs` of those that are text."""
-        texts = {
-            operation["column"]
-            for operation in self.operations
-            if operation["kind"] == "words"
-            or any(isinstance(category, str) for category in operation.get("categories", []))
-        }
+        texts = text_columns(self.operations)
         return frozenset(place for place, column in enumerate(self.inputs) if column in texts)
 
     def example(self, value: float) -> list[Any]:

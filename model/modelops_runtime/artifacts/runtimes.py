@@ -199,6 +199,26 @@ def load(directory: Path, manifest: Manifest, threads: int) -> Runtime:
     return runtime
 
 
+class PythonFunction:
+    """A model as `mlflow.pyfunc.load_model` gives it to its user: predicts what `/api/predict` answers."""
+
+    def __init__(self, manifest: Manifest, runtime: Runtime) -> None:
+        self._dtype = manifest.inputs.dtype
+        self._one_column = manifest.outputs.shape[1:] == (1,)
+        self._runtime = runtime
+
+    def predict(self, model_input: Any) -> Array:
+        """Of an array or a data frame, whose columns MLflow has put in the signature's order."""
+        outputs = self._runtime.predict(np.asarray(model_input, dtype=self._dtype))
+        return outputs[:, 0] if self._one_column else outputs
+
+
+def _load_pyfunc(path: str) -> PythonFunction:
+    """What MLflow calls in the `loader_module` of an `MLmodel`."""
+    manifest = Manifest.read(Path(path))
+    return PythonFunction(manifest, load(Path(path), manifest, 1))
+
+
 def read_preprocessing(directory: Path, manifest: Manifest) -> Preprocessing:
     """Raises ContractError when it is not for the manifest's inputs."""
     preprocessing = Preprocessing.read(directory / PREPROCESSING)

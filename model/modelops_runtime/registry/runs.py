@@ -1,12 +1,14 @@
 """MLflow runs of trainings: found by their identity, filled during the training, finished once."""
 
+import hashlib
 import json
 import time
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from modelops_runtime.artifacts.results import flat
@@ -18,6 +20,8 @@ BATCH = {"metrics": 1000, "params": 100, "tags": 100}
 """What one log_batch call of MLflow's API takes."""
 PARAMETER_CHARACTERS = 6000
 """Of a parameter's value in MLflow (`MAX_PARAM_VAL_LENGTH` in `mlflow/utils/validation.py`), which cuts the rest."""
+DATASET_CHARACTERS = {"name": 500, "digest": 36}
+"""Of a dataset's name and digest in MLflow, which refuses more. The run's tags have all of it."""
 MODEL = "modelops.model"
 RUN_ID = "modelops.run_id"
 ROLE = "modelops.role"
@@ -58,7 +62,7 @@ def find_or_create(client: MlflowClient, settings: PublishContract) -> Run:
     existing = find(client, home, training, role, trial)
     if existing:
         return existing[0]
-    tags = {**describing(settings), ROLE: role}
+    tags = {**describing(settings), **_origin(settings), ROLE: role}
     name = f"{training.model_name}-{training.run_id}"
     if sweep is not None:
         tags |= {TRIAL: trial, PARENT: parent(client, settings, home).info.run_id}
@@ -77,7 +81,7 @@ def parent(client: MlflowClient, settings: PublishContract, home: str) -> Run:
     existing = find(client, home, training, "sweep")
     if not existing:
         name = f"{training.model_name}-{training.run_id}"
-        created = client.create_run(home, run_name=name, tags={**describing(settings), ROLE: "sweep"})
+        created = client.create_run(home, run_name=name, tags={**describing(settings), **_origin(settings), ROLE: "sweep"})
         existing = find(client, home, training, "sweep")
         if existing and existing[0].info.run_id != created.info.run_id:
             client.delete_run(created.info.run_id)
@@ -97,6 +101,27 @@ def describing(settings: PublishContract) -> dict[str, str]:
         "modelops.git_commit": settings.git_commit,
     }
     return {key: value for key, value in tags.items() if value}
+
+
+def _origin(settings: PublishContract) -> dict[str, str]:
+    """What MLflow's own pages show of where a run comes from, in its own tags."""
+    tags = {"mlflow.source.name": settings.image, "mlflow.source.git.commit": settings.git_commit}
+    known = {key: value for key, value in tags.items() if value}
+    return {**known, "mlflow.source.type": "JOB"} if settings.image else known
+
+
+def log_dataset(client: MlflowClient, run_id: str, training: TrainingContract) -> None:
+    """The data as a dataset that the run has read; its digest is the version. Logging the same again is allowed."""
+    uri = training.data_uri
+    if not uri:
+        return
+    scheme = urllib.parse.urlsplit(uri).scheme
+    kind = {"": "local", "file": "local", "https": "http"}.get(scheme, scheme)
+    # MLflow wants a digest, also of data without a version.
+    digest = training.data_version or hashlib.sha256(uri.encode()).hexdigest()[:8]
+    source = json.dumps({"url" if kind == "http" else "uri": uri})
+    dataset = Dataset(uri[:DATASET_CHARACTERS["name"]], digest[:DATASET_CHARACTERS["digest"]], kind, source)
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
 def log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, Any]) -> None:
@@ -144,10 +169,14 @@ def _points(row: Mapping[str, Any]) -> dict[str, float]:
     return {mlflow_name(name): value for name, value in metrics.items()}
 
 
-def log_final(client: MlflowClient, run_id: str, metrics: Mapping[str, float], last_epoch: int) -> None:
-    """The metrics of the finished model, after the last epoch's: so MLflow shows these as the latest."""
-    now = int(time.time() * 1000)
-    _log_metrics(client, run_id, [Metric(mlflow_name(name), value, now, last_epoch) for name, value in metrics.items()])
+def log_final(
+    client: MlflowClient, run_id: str, metrics: Mapping[str, float], last_epoch: int, model: Any | None = None
+) -> None:
+    """The metrics of the finished model, after the last epoch's: so MLflow shows these as the latest. The logged
+    `model`, if there is one, gets them too."""
+    now, of = int(time.time() * 1000), {} if model is None else {"model_id": model.model_id}
+    points = [Metric(mlflow_name(name), value, now, last_epoch, **of) for name, value in metrics.items()]
+    _log_metrics(client, run_id, points)
     _log_tags(client, run_id, records.tags(records.METRICS, metrics))
 
 

@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from modelops_runtime.contract import ContractError, PublishContract
-from modelops_runtime.registry import gate, runs
+from modelops_runtime.registry import gate, logged_models, runs
 from modelops_runtime.registry.names import say_renamed
 from modelops_runtime.registry.outputs import Outputs
 from modelops_runtime.registry.report import Published
@@ -110,7 +110,7 @@ def judge_again(client: MlflowClient, settings: PublishContract, bounds: gate.Ga
 
 
 def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Run:
-    """The finished MLflow run of this training, with parameters, metrics, history, tags and the model."""
+    """The finished MLflow run of this training, with parameters, metrics, history, tags, data and the model."""
     run = runs.find_or_create(client, settings)
     if run.info.status == "FINISHED":
         return run
@@ -120,8 +120,12 @@ def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Ru
         say_renamed([*outputs.metrics, *outputs.parameters])
         runs.log_parameters(client, run_id, outputs.parameters)
         runs.log_epochs(client, run_id, outputs.history)
-        runs.log_final(client, run_id, outputs.metrics, int(max((row["epoch"] for row in outputs.history), default=0)))
-        client.log_artifacts(run_id, str(settings.training.output_dir / "model"), "model")
+        runs.log_dataset(client, run_id, settings.training)
+        run = client.get_run(run_id)
+        model = logged_models.find_or_create(client, settings, run)
+        last_epoch = int(max((row["epoch"] for row in outputs.history), default=0))
+        runs.log_final(client, run_id, outputs.metrics, last_epoch, model)
+        logged_models.upload(client, settings, run, model)
     except BaseException:
         with contextlib.suppress(MlflowException):  # the registry may be what failed
             client.set_terminated(run_id, "FAILED")
@@ -139,8 +143,8 @@ def register(client: MlflowClient, settings: PublishContract, run: Run, judged: 
         with contextlib.suppress(MlflowException):
             client.create_registered_model(name)  # usually it exists already; any other reason fails the next call too
         tags = {**runs.describing(settings), **_trial(run), **judged}
-        source = f"{run.info.artifact_uri}/model"
-        created = client.create_model_version(name, source, run.info.run_id, tags=tags, await_creation_for=0)
+        source = logged_models.source(client.get_run(run.info.run_id))
+        created = client.create_model_version(name, run_id=run.info.run_id, tags=tags, await_creation_for=0, **source)
         version = str(created.version)
     client.set_registered_model_alias(name, settings.alias, version)
     return Published(name, version, run.info.experiment_id, run.info.run_id, runs.final_metrics(run))

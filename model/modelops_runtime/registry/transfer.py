@@ -18,6 +18,7 @@ from modelops_runtime.registry.sources.mlflow import artifacts
 ACCOUNT = "MODELOPS_SOURCE"
 """Begins the names of the variables with the account at the registry where the version is."""
 RUN_ID, ORIGIN = "modelops.run_id", "modelops.transferred_from"
+SOURCE = "mlflow.source."
 BATCH = 100
 """How much of a run one call of MLflow's API takes."""
 
@@ -33,9 +34,9 @@ class Version:
 
     @property
     def run_tags(self) -> dict[str, str]:
-        """Tags of the run, without those that MLflow gives itself."""
+        """Tags of the run, without those that MLflow gives itself: of its own, only where the run comes from."""
         tags = {tag["key"]: tag["value"] for tag in self.run["data"].get("tags", [])}
-        return {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
+        return {key: value for key, value in tags.items() if not key.startswith("mlflow.") or key.startswith(SOURCE)}
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -42,11 +42,11 @@ class Mlflow:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[Mlflow]:
+def mlflow_server(folder: Path, python: str = sys.executable) -> Iterator[Mlflow]:
     """A real MLflow server on SQLite and a local folder. It takes seconds until it answers."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     command += ["--artifacts-destination", f"{folder}/artifacts"]
     env = environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false", MLFLOW_DISABLE_TELEMETRY="true")

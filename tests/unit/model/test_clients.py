@@ -28,12 +28,12 @@ TABLE = Preprocessing(
 
 @pytest.fixture(scope="module")
 def mlserver() -> Path:
-    return environment_of("mlserver")
+    return environment_of("clients-mlserver")
 
 
 @pytest.fixture(scope="module")
 def kserve() -> Path:
-    return environment_of("kserve")
+    return environment_of("clients-kserve")
 
 
 @pytest.fixture
