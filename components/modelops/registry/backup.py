@@ -81,7 +81,7 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
                     spec=k8s.batch.v1.JobSpecArgs(
                         backoff_limit=0,
                         template=_pod(source, args, steps, keep, with_dependencies(name, account), claim),
-                    )
+                    ),
                 ),
             ),
             opts=opts,

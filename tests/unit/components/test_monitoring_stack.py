@@ -202,7 +202,9 @@ def alertmanager_config(**part: Any) -> dict[str, Any]:
     return dict(yaml.safe_load(text["alertmanager.yml"]))
 
 
-@pytest.mark.parametrize("receivers", [{}, {"receivers": {"slack": {"url": "https://slack/x"}}}], ids=["nobody", "a team"])
+@pytest.mark.parametrize(
+    "receivers", [{}, {"receivers": {"slack": {"url": "https://slack/x"}}}], ids=["nobody", "a team"]
+)
 def test_the_watchdog_goes_to_the_heartbeat_every_minute(receivers: dict[str, Any]) -> None:
     config = alertmanager_config(heartbeat_url=pulumi.Output.secret("https://beats/x"), **receivers)
     assert config["receivers"][-1] == {
@@ -545,7 +547,10 @@ def test_provider_is_respected() -> None:
         ({"alertmanager": {"config": "x", "receivers": {"webhook": {"url": "http://x"}}}}, "together with receivers"),
         ({"alertmanager": {"config": "x", "heartbeat_url": "http://x"}}, "together with heartbeat_url"),
         ({"alertmanager": {"heartbeat_url": "x"}}, "alertmanager.heartbeat_url is 'not shown', must be an http:// or"),
-        ({"runbook_url": "docs/runbook.md"}, "runbook_url is 'docs/runbook.md', must be an http:// or https:// address"),
+        (
+            {"runbook_url": "docs/runbook.md"},
+            "runbook_url is 'docs/runbook.md', must be an http:// or https:// address",
+        ),
         ({"loki": {}}, "loki is not an argument; docs/components/monitoring_stack.md lists them"),
     ],
 )
