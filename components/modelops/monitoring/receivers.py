@@ -64,7 +64,7 @@ class PagerDutyReceiver(TypedDict):
 
 
 class Receivers(TypedDict):
-    """Each receiver gets every alert, resolved ones too, except `Watchdog`, which `heartbeat_url` gets. At least one."""
+    """Each receiver gets every alert, resolved ones too, but `Watchdog`, which is for `heartbeat_url`. At least one."""
 
     email: NotRequired[EmailReceiver]
     """An e-mail address. Default: none."""

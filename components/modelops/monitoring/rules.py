@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 
 import pulumi
 
@@ -17,7 +18,7 @@ def rule_files(runbook_url: pulumi.Input[str] | None) -> Mapping[str, pulumi.Inp
     if runbook_url is None:
         return files
     url = pulumi.Output.from_input(runbook_url)
-    return {name: url.apply(lambda address, text=text: _linked(text, address)) for name, text in files.items()}
+    return {name: url.apply(partial(_linked, text)) for name, text in files.items()}
 
 
 def _linked(text: str, address: str) -> str:
