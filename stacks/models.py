@@ -491,6 +491,7 @@ class MonitoringSettings(Model):
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
     web: WebSettings = WebSettings()
+    runbook_url: Host | None = None
     prometheus: PrometheusSettings = PrometheusSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     node_exporter: PartSettings = PartSettings()

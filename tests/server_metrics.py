@@ -20,13 +20,18 @@ RECORDED = (
 """What alerts read of a service that answers."""
 
 
-def analysis(prometheus_url: str, namespace: str, service: str) -> Any:
-    """The analyst's view of a service."""
+def analyst() -> Any:
+    """The program that analyses a canary."""
     spec = importlib.util.spec_from_file_location("analyst", _ASSETS / "analyst.py")
     assert spec and spec.loader
-    analyst: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(analyst)
-    return analyst.Prometheus(prometheus_url, namespace, service)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def analysis(prometheus_url: str, namespace: str, service: str) -> Any:
+    """The analyst's view of a service."""
+    return analyst().Prometheus(prometheus_url, namespace, service)
 
 
 def autoscaler_queries(namespace: str) -> dict[str, str]:

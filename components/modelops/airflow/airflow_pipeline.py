@@ -53,7 +53,7 @@ DEFAULT_TIMEOUT_SECONDS = 3600
 MONTH_SECONDS = 2_592_000
 DATA, DESTINATION, RUNS = "/data", "/data/prepared", "/data/runs"
 TRAIN_COMMAND = ("python", "-m", "sample.train")
-RUNBOOK = "docs/components/airflow_pipeline.md#modelpipelinefailed"
+PAGE, SECTION = "docs/components/airflow_pipeline.md", "#modelpipelinefailed"
 
 rbac = k8s.rbac.v1
 
@@ -137,6 +137,7 @@ def checked(name: str, args: AirflowPipelineArgs) -> AirflowPipelineArgs:
     problems.number("retry_seconds", fields.get("retry_seconds"), 0, 86_400)
     problems.number("timeout_seconds", fields.get("timeout_seconds"), 30, MONTH_SECONDS)
     problems.url("alertmanager_url", fields.get("alertmanager_url"))
+    problems.url("runbook_url", fields.get("runbook_url"))
     if fields.get("catchup") and "schedule" not in fields:
         problems.add("catchup", True, "must not be given without schedule")
     if "airflow" in fields and "existing" in fields:
@@ -183,7 +184,8 @@ def _document(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str
         "retry_seconds": whole(args.get("retry_seconds", DEFAULT_RETRY_SECONDS)),
         "timeout_seconds": whole(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)),
         "alertmanager_url": args.get("alertmanager_url", ""),
-        "runbook": RUNBOOK,
+        "alertmanager_ca_certificate": args.get("alertmanager_ca_certificate", ""),
+        "runbook": _runbook(args.get("runbook_url")),
         "destination": DESTINATION,
         "runs": RUNS,
         "training": {
@@ -195,6 +197,13 @@ def _document(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str
         },
         "steps": _steps(name, args, pod),
     }
+
+
+def _runbook(url: pulumi.Input[str] | None) -> dict[str, pulumi.Input[str]]:
+    """The alert's annotation that leads to its section."""
+    if url is None:
+        return {"runbook": f"{PAGE}{SECTION}"}
+    return {"runbook_url": pulumi.Output.concat(url, SECTION)}
 
 
 def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, Any]:

@@ -112,7 +112,13 @@ class AirflowPipelineArgs(TypedDict):
     """Time limit of a step, in seconds. Default 3600; 30 to 2592000."""
     alertmanager_url: NotRequired[pulumi.Input[str]]
     """Address at which pods reach the Alertmanager that gets `ModelPipelineFailed` of a failed run: a MonitoringStack's
-    is `http://<its name>-alertmanager.<its namespace>.svc:9093`. Default: none."""
+    is `http://<its name>-alertmanager.<its namespace>.svc:9093`, or `https://…` with `web.tls`. Default: none."""
+    alertmanager_ca_certificate: NotRequired[pulumi.Input[str]]
+    """Certificate (PEM) of the CA that signed Alertmanager's certificate, such as MonitoringStack's
+    `web_ca_certificate`. Default: the CAs that Airflow's image trusts."""
+    runbook_url: NotRequired[pulumi.Input[str]]
+    """Address of your copy of `docs/components/airflow_pipeline.md`; `ModelPipelineFailed` then has its section's as
+    `runbook_url`. Default: none, the alert names the file in `runbook`."""
     airflow: NotRequired[AirflowServer]
     """The Airflow to deploy. Default: one with default settings, unless `existing` is given."""
     existing: NotRequired[ExistingAirflow]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pulumi
 
-from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose
 from modelops.kubernetes.config import secret
@@ -80,10 +79,8 @@ def address(scope: Scope) -> pulumi.Output[str]:
 def _configuration(part: AlertmanagerPart) -> pulumi.Input[str]:
     if "config" in part:
         return part["config"]
-    if "receivers" in part:
-        resolved: pulumi.Output[Any] = pulumi.Output.from_input(part["receivers"])
-        return resolved.apply(render)
-    return asset("monitoring/assets/alertmanager/alertmanager.yml")
+    given: pulumi.Output[Any] = pulumi.Output.all(part.get("receivers"), part.get("heartbeat_url"))
+    return given.apply(lambda values: render(*values))
 
 
 def _container(part: AlertmanagerPart, *, https: bool) -> core.ContainerArgs:

@@ -62,9 +62,13 @@ class AlertmanagerPart(TypedDict):
     changed. Default: a new claim."""
     receivers: NotRequired[Receivers]
     """Who receives the alerts. Kept in a Secret. Default: nobody; alerts appear only in Alertmanager's own UI."""
+    heartbeat_url: NotRequired[pulumi.Input[str]]
+    """URL to which `Watchdog` is posted every minute: that of a service outside the cluster, such as Healthchecks.io,
+    that raises an alarm when the posts end. Kept in a Secret. Default: none; nobody notices when alerting itself is
+    broken."""
     config: NotRequired[pulumi.Input[str]]
-    """Alertmanager's complete configuration (YAML text) instead of `receivers`, for custom routes. Kept in a Secret.
-    Default: generated from `receivers`."""
+    """Alertmanager's complete configuration (YAML text) instead of `receivers` and `heartbeat_url`, for custom routes.
+    Kept in a Secret. Default: generated from them."""
 
 
 class GrafanaPart(TypedDict):

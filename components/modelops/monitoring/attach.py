@@ -16,6 +16,7 @@ from modelops.kubernetes.crds import require
 from modelops.monitoring.args import GrafanaSidecar, PrometheusOperator
 from modelops.monitoring.grafana import LOGS_DASHBOARD
 from modelops.monitoring.program import Scope
+from modelops.monitoring.rules import rule_files
 
 API = "monitoring.coreos.com/v1"
 DEFAULT_FOLDER = "ModelOps"
@@ -39,6 +40,7 @@ class Attached(pulumi.ComponentResource):
         operator: PrometheusOperator | None,
         sidecar: GrafanaSidecar | None,
         namespaces: Sequence[pulumi.Input[str]] | None,
+        runbook_url: pulumi.Input[str] | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Attached", scope.named(_PROGRAM), None, opts)
@@ -47,7 +49,7 @@ class Attached(pulumi.ComponentResource):
             crds = [require(scope.name, kinds, API, child_opts) for kinds in ("podmonitors", "prometheusrules")]
             # The dashboards depend on them too: without the operator, nothing is created.
             child_opts = pulumi.ResourceOptions(parent=self, depends_on=crds)
-            _monitor(scope, operator, namespaces, child_opts)
+            _monitor(scope, operator, namespaces, runbook_url, child_opts)
         if sidecar is not None:
             _dashboards(scope, sidecar, child_opts, operated=operator is not None)
         self.register_outputs({})
@@ -57,6 +59,7 @@ def _monitor(
     scope: Scope,
     operator: PrometheusOperator,
     namespaces: Sequence[pulumi.Input[str]] | None,
+    runbook_url: pulumi.Input[str] | None,
     opts: pulumi.ResourceOptions,
 ) -> None:
     def create(kind: str, name: str, spec: Any) -> None:
@@ -73,9 +76,9 @@ def _monitor(
             opts=opts,
         )
 
-    for file, text in assets("monitoring/assets/rules").items():
+    for file, text in rule_files(runbook_url).items():
         if (name := file.removesuffix(".yaml")) != _PLATFORM:
-            create("PrometheusRule", name, yaml.safe_load(text))
+            create("PrometheusRule", name, pulumi.Output.from_input(text).apply(yaml.safe_load))
     create(
         "PodMonitor",
         "components",

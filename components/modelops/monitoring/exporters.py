@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import pulumi
 import pulumi_kubernetes as k8s
 
@@ -36,8 +39,20 @@ _STATE = {
     "apps": ["daemonsets", "deployments", "statefulsets"],
     "autoscaling": ["horizontalpodautoscalers"],
     "batch": ["cronjobs", "jobs"],
+    "discovery.k8s.io": ["endpointslices"],
 }
 """Kinds that kube-state-metrics reports, by API group: no Secrets, no ConfigMaps."""
+_OF_THE_CLUSTER = ("namespaces", "nodes")
+"""Those that are in no namespace: kube-state-metrics limited to several would report each object several times."""
+
+
+_LABELS = ("app.kubernetes.io/part-of", "app.kubernetes.io/instance", "app.kubernetes.io/component")
+_REPORTED_LABELS = {
+    "deployments": (*_LABELS, "modelops.dev/track"),
+    "endpointslices": (*_LABELS, "kubernetes.io/service-name"),
+    "jobs": _LABELS,
+}
+"""Labels that kube-state-metrics reports, by kind: what alerts tell the objects apart by."""
 
 
 class NodeExporter(pulumi.ComponentResource):
@@ -96,18 +111,30 @@ def _node_pod(scope: Scope, part: Part, identity: pulumi.Input[str]) -> core.Pod
 
 
 class KubeStateMetrics(pulumi.ComponentResource):
-    """Metrics of the cluster's objects: failed Jobs, Deployments short of pods."""
+    """Metrics of the cluster's objects: failed Jobs, Deployments short of pods.
 
-    def __init__(self, scope: Scope, part: Part, *, opts: pulumi.ResourceOptions) -> None:
+    `namespaces` limits it to the objects in them; None: all.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        part: Part,
+        *,
+        namespaces: Sequence[pulumi.Input[str]] | None,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
         super().__init__("modelops:monitoring:KubeStateMetrics", scope.named(_KUBE_STATE_METRICS), None, opts)
+        omitted = _OF_THE_CLUSTER if namespaces else ()
+        state = {group: [kind for kind in kinds if kind not in omitted] for group, kinds in _STATE.items()}
         rules = [
             k8s.rbac.v1.PolicyRuleArgs(api_groups=[group], resources=kinds, verbs=["list", "watch"])
-            for group, kinds in _STATE.items()
+            for group, kinds in state.items()
         ]
         program = Program(
             name=_KUBE_STATE_METRICS,
             port=KUBE_STATE_METRICS_PORT,
-            container=_state_container(part),
+            container=_state_container(part, sorted(itertools.chain(*state.values())), namespaces),
             volumes=[scratch()],
             annotations=scrape(KUBE_STATE_METRICS_PORT),
             user=_NODE_USER,
@@ -117,9 +144,11 @@ class KubeStateMetrics(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _state_container(part: Part) -> core.ContainerArgs:
-    kinds = sorted(kind for group in _STATE.values() for kind in group)
-    labels = "app.kubernetes.io/part-of,app.kubernetes.io/instance,app.kubernetes.io/component"
+def _state_container(
+    part: Part, kinds: Sequence[str], namespaces: Sequence[pulumi.Input[str]] | None
+) -> core.ContainerArgs:
+    labels = ",".join(f"{kind}=[{','.join(names)}]" for kind, names in _REPORTED_LABELS.items())
+    watched = pulumi.Output.all(*namespaces or ()).apply(lambda names: f"--namespaces={','.join(sorted(set(names)))}")
     return container(
         _KUBE_STATE_METRICS,
         part.get("image", UPSTREAM_IMAGES["kube_state_metrics"]),
@@ -127,7 +156,8 @@ def _state_container(part: Part) -> core.ContainerArgs:
         args=[
             f"--port={KUBE_STATE_METRICS_PORT}",
             f"--resources={','.join(kinds)}",
-            f"--metric-labels-allowlist=jobs=[{labels}],deployments=[{labels}]",
+            f"--metric-labels-allowlist={labels}",
+            *([watched] if namespaces else []),
         ],
         ports=[core.ContainerPortArgs(name="http", container_port=KUBE_STATE_METRICS_PORT)],
         resources=resource_requirements(part.get("resources"), KUBE_STATE_METRICS_SIZES),

@@ -36,8 +36,8 @@ class MonitoringStackArgs(TypedDict):
     namespace: pulumi.Input[str]
     """Namespace for everything. It must exist, and allow hostPath volumes if node_exporter or Filebeat is on."""
     watched_namespaces: NotRequired[Sequence[pulumi.Input[str]]]
-    """Namespaces in which Prometheus discovers this library's pods; list each stack's own where several share a
-    cluster. Default: all."""
+    """Namespaces in which Prometheus discovers this library's pods and kube-state-metrics watches objects; list each
+    stack's own where several share a cluster. Default: all."""
     external_labels: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Labels on everything that Prometheus sends out, alerts included. Default: none."""
     expose: NotRequired[AnyExpose]
@@ -48,6 +48,9 @@ class MonitoringStackArgs(TypedDict):
     with `NodePort`."""
     web: NotRequired[Web]
     """How Prometheus and Alertmanager serve their clients. Default: plain HTTP."""
+    runbook_url: NotRequired[pulumi.Input[str]]
+    """Address of your copy of `docs/runbook.md`, such as `https://docs.example.com/runbook.html`; each alert then has
+    its section's as `runbook_url`. Default: none, alerts name the file in `runbook`."""
     prometheus: NotRequired[PrometheusPart]
     """Metrics and rules. Default: installed."""
     alertmanager: NotRequired[AlertmanagerPart]
@@ -55,7 +58,8 @@ class MonitoringStackArgs(TypedDict):
     node_exporter: NotRequired[Part]
     """Metrics of the nodes. Default: installed."""
     kube_state_metrics: NotRequired[Part]
-    """Metrics of the cluster's objects; the alert TrainingJobFailed needs them. Default: installed."""
+    """Metrics of the cluster's objects. The alerts on Jobs need them, and without them ModelServiceDown takes a service
+    scaled to zero for one that is down. Default: installed."""
     grafana: NotRequired[GrafanaPart]
     """Dashboards. Default: not installed, as it needs a password."""
     elk: NotRequired[ElkPart]
@@ -105,7 +109,9 @@ class MonitoringStack(pulumi.ComponentResource):
         if is_on(args, "node_exporter"):
             exporters.NodeExporter(scope, args.get("node_exporter") or {}, opts=child_opts)
         if is_on(args, "kube_state_metrics"):
-            exporters.KubeStateMetrics(scope, args.get("kube_state_metrics") or {}, opts=child_opts)
+            exporters.KubeStateMetrics(
+                scope, args.get("kube_state_metrics") or {}, namespaces=_watched(args), opts=child_opts
+            )
         if is_on(args, "prometheus"):
             self.prometheus_url = _prometheus(scope, args, expose, web, child_opts).url
         readable_logs = None
@@ -123,6 +129,7 @@ class MonitoringStack(pulumi.ComponentResource):
                 operator=existing.get("prometheus_operator"),
                 sidecar=existing.get("grafana"),
                 namespaces=_watched(args),
+                runbook_url=args.get("runbook_url"),
                 opts=child_opts,
             )
         register_declared_outputs(self)
@@ -154,6 +161,7 @@ def _prometheus(
         namespaces=_watched(args),
         external_labels=args.get("external_labels") or {},
         alertmanager=alertmanager.address(scope) if is_on(args, "alertmanager") else None,
+        runbook_url=args.get("runbook_url"),
         web=web,
         opts=opts,
     )
@@ -165,6 +173,7 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     args = read_args(args, MonitoringStackArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
     problems.text("host", args.get("host"))
+    problems.url("runbook_url", args.get("runbook_url"))
     web: Any = args.get("web") or {}
     if isinstance(web, Mapping):
         problems.number("web.certificate_generation", web.get("certificate_generation"), 1)
@@ -178,8 +187,10 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     alerts: Any = args.get("alertmanager") or {}
     if isinstance(alerts, Mapping):
         receivers.check(problems, "alertmanager.receivers", alerts.get("receivers"))
-        if "config" in alerts and "receivers" in alerts:
-            problems.add("alertmanager.config", "given", "must not be given together with receivers")
+        receivers.check_address(problems, "alertmanager.heartbeat_url", alerts.get("heartbeat_url"))
+        for field in ("receivers", "heartbeat_url"):
+            if "config" in alerts and field in alerts:
+                problems.add("alertmanager.config", "given", f"must not be given together with {field}")
     _check_password(problems, args, "grafana", "admin_password", required=True)
     _check_password(problems, args, "elk", "password", required=False)
     _check_dependencies(problems, args)

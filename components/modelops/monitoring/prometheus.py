@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-from modelops.core.assets import asset, assets
+from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Expose
@@ -28,6 +28,7 @@ from modelops.kubernetes.pods import (
 from modelops.kubernetes.volumes import retained_claim
 from modelops.monitoring.args import PrometheusPart
 from modelops.monitoring.program import Program, Scope, run
+from modelops.monitoring.rules import rule_files
 from modelops.monitoring.tls import CA_FILE, WEB_CONFIG_FLAG, WebTls, web_mount
 
 PORT = 9090
@@ -52,6 +53,7 @@ class Prometheus(pulumi.ComponentResource):
         namespaces: Sequence[pulumi.Input[str]] | None,
         external_labels: Mapping[str, pulumi.Input[str]],
         alertmanager: pulumi.Output[str] | None,
+        runbook_url: pulumi.Input[str] | None,
         web: WebTls | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
@@ -63,7 +65,7 @@ class Prometheus(pulumi.ComponentResource):
             external_labels=dict(external_labels),
             alertmanager=alertmanager,
         ).apply(lambda values: render_config(**values, tls_name=scope.named("alertmanager") if web else None))
-        rules = assets("monitoring/assets/rules")
+        rules = rule_files(runbook_url)
         files = config_map(
             name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, child_opts
         )

@@ -9,7 +9,18 @@ import yaml
 from modelops.core.assets import asset
 from modelops.core.validation import Problems
 
-_TEAM = "team"
+_TEAM, _HEARTBEAT = "team", "heartbeat"
+
+
+_BEAT = {
+    "receiver": _HEARTBEAT,
+    "matchers": ['alertname = "Watchdog"'],
+    "group_wait": "0s",
+    "group_interval": "1m",
+    # A little less than the interval: Alertmanager looks once in each whether it is time to repeat.
+    "repeat_interval": "50s",
+}
+"""Where the watchdog goes, and how often."""
 
 
 class EmailReceiver(TypedDict):
@@ -53,7 +64,7 @@ class PagerDutyReceiver(TypedDict):
 
 
 class Receivers(TypedDict):
-    """Each receiver gets every alert, resolved ones too, except `Watchdog`. At least one."""
+    """Each receiver gets every alert, resolved ones too, but `Watchdog`, which is for `heartbeat_url`. At least one."""
 
     email: NotRequired[EmailReceiver]
     """An e-mail address. Default: none."""
@@ -72,21 +83,32 @@ def check(problems: Problems, field: str, receivers: object) -> None:
     if not receivers:
         problems.add(field, "empty", "must name email, slack, webhook or pagerduty")
     for name, entry in receivers.items():
-        url = entry.get("url") if isinstance(entry, Mapping) else None
-        if isinstance(url, str) and not url.startswith(("http://", "https://")):
-            problems.add(f"{field}.{name}.url", "not shown", "must be an http:// or https:// address")
+        check_address(problems, f"{field}.{name}.url", entry.get("url") if isinstance(entry, Mapping) else None)
 
 
-def render(receivers: Mapping[str, Any]) -> str:
-    """The default configuration, with every alert routed to all `receivers`."""
+def check_address(problems: Problems, field: str, url: object) -> None:
+    """Checks a URL without showing it: whoever has it can post there."""
+    if isinstance(url, str) and not url.startswith(("http://", "https://")):
+        problems.add(field, "not shown", "must be an http:// or https:// address")
+
+
+def render(receivers: Mapping[str, Any] | None, heartbeat_url: str | None) -> str:
+    """The default configuration, with every alert routed to all `receivers` and the watchdog to `heartbeat_url`."""
     config = yaml.safe_load(asset("monitoring/assets/alertmanager/alertmanager.yml"))
-    team: dict[str, Any] = {"name": _TEAM}
-    for name, entry in receivers.items():
-        team[f"{name}_configs"] = [{"send_resolved": True, **_RENDERERS[name](entry)}]
-    config["receivers"].append(team)
-    nobody = config["route"]["receiver"]
+    route = config["route"]
     # The watchdog is a dead man's switch: it always fires, so nobody wants to read it.
-    config["route"] |= {"receiver": _TEAM, "routes": [{"receiver": nobody, "matchers": ['severity = "none"']}]}
+    route["routes"] = [{"receiver": route["receiver"], "matchers": ['severity = "none"']}]
+    if receivers:
+        team: dict[str, Any] = {"name": _TEAM}
+        for name, entry in receivers.items():
+            team[f"{name}_configs"] = [{"send_resolved": True, **_RENDERERS[name](entry)}]
+        config["receivers"].append(team)
+        route["receiver"] = _TEAM
+    if heartbeat_url:
+        config["receivers"].append(
+            {"name": _HEARTBEAT, "webhook_configs": [{"url": heartbeat_url, "send_resolved": False}]}
+        )
+        route["routes"].insert(0, _BEAT)
     return yaml.safe_dump(config, sort_keys=False)
 
 

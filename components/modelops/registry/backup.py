@@ -75,10 +75,12 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
                 failed_jobs_history_limit=3,
                 starting_deadline_seconds=3600,
                 job_template=k8s.batch.v1.JobTemplateSpecArgs(
+                    # Its alert knows this library's Jobs by them.
+                    metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
                     spec=k8s.batch.v1.JobSpecArgs(
                         backoff_limit=0,
                         template=_pod(source, args, steps, keep, with_dependencies(name, account), claim),
-                    )
+                    ),
                 ),
             ),
             opts=opts,

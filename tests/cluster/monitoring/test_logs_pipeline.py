@@ -189,6 +189,40 @@ def test_json_lines_arrive_with_their_fields_and_where_they_come_from(pipeline: 
     assert document["kubernetes"]["node"]["name"] == node
 
 
+TIMES: dict[str, Any] = {
+    "seconds": 1796000000,
+    "fractions of a second": 1796000000.678,
+    "milliseconds": 1796000000678,
+    "microseconds": 1796000000678901,
+    "nanoseconds": 1796000000678901234,
+    "a number as text": "1796000000678",
+    "ISO 8601": "2026-11-30T00:53:20.678Z",
+    "another time zone": "2026-11-30T01:53:20.678+01:00",
+    "Python's logging": "2026-11-30 00:53:20,678",
+}
+NO_TIMES: dict[str, Any] = {
+    "words": "yesterday",
+    "seconds since the start": 12.5,
+    "a year": 2026,
+    "a date that was never set": "0001-01-01T00:00:00Z",
+    "a list": [1796000000],
+    "far too much": 1e300,
+}
+
+
+def test_a_line_keeps_its_programs_time_whatever_its_unit(pipeline: LogPipeline) -> None:
+    lines = [json.dumps({"request_id": name, "ts": ts}) for name, ts in {**TIMES, **NO_TIMES}.items()]
+    start_pod(pipeline, "times", f"import time\nfor line in {lines!r}: print(line, flush=True)\ntime.sleep(600)")
+    eventually(lambda: pipeline.elasticsearch.count(lines_of("times")) == len(lines), 120)
+    found = {each["modelops"]["request_id"]: each for each in pipeline.elasticsearch.lines(lines_of("times"))}
+    assert {name: found[name]["@timestamp"][:19] for name in TIMES} == dict.fromkeys(TIMES, "2026-11-30T00:53:20")
+    assert not any("tags" in found[name] for name in TIMES)
+    for name in NO_TIMES:
+        assert found[name]["@timestamp"] == found[name]["event"]["created"]
+    unreadable = {"bool": {"filter": [lines_of("times"), {"term": {"tags": "_dateparsefailure"}}]}}
+    assert pipeline.elasticsearch.count(unreadable) == len(NO_TIMES)
+
+
 AWKWARD = [
     "plain words",
     "ERROR: something broke",

@@ -4,6 +4,7 @@ One stack for all the tests: monitoring, a service that can be made to fail, a t
 registry that the serving tests have.
 """
 
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +94,7 @@ def monitored(
         parts: dict[str, Any] = {part: {"image": platform_image(facts, part)} for part in PROGRAMS}
         parts["prometheus"] |= {"storage_size": "1Gi", "retain_volume": False}
         webhook = {"url": hook, "token": pulumi.Output.secret(receiver.TOKEN)}
-        parts["alertmanager"] |= {"receivers": {"webhook": webhook}, "retain_volume": False}
+        parts["alertmanager"] |= {"receivers": {"webhook": webhook}, "heartbeat_url": hook, "retain_volume": False}
         args: Any = {"namespace": namespace, "watched_namespaces": [serving.namespace], "expose": expose, **parts}
         monitoring = MonitoringStack("watch", args, there)
         faulty: Any = serving.args(image=faulty_image(serving.image, facts, "errors"), replicas=1, expose=expose)
@@ -136,6 +137,9 @@ def test_every_component_is_found_without_a_word(monitored: MonitoredStack) -> N
         "service": f'up{{component="model-service", service="failing", {here}}} == 1',
         "registry": f'up{{component="model-registry", {here}}} == 1',
         "registry's state": f"modelops_registry_up{{{here}}} == 1",
+        "service's size": f'service:modelops_replicas:max{{service="failing", {here}}} == 1',
+        "service's address": f'kube_endpointslice_labels{{label_kubernetes_io_service_name="failing", {here}}}',
+        "service's pods": f'kube_endpointslice_endpoints{{targetref_name=~"failing-.+", {here}}}',
         "training's Job": f"kube_job_labels{{{labels('training-job')}, {here}}}",
         "training's run": f'modelops_run_info{{model="watched", status="FINISHED", {here}}}',
         "training's container": f'last_over_time(container_cpu_usage_seconds_total{{container="train", {here}}}[1h])',
@@ -148,6 +152,22 @@ def test_every_component_is_found_without_a_word(monitored: MonitoredStack) -> N
     eventually(lambda: all(monitored.ask(query) for query in wanted.values()), 90, 3)
     assert [name for name, query in wanted.items() if not monitored.ask(query)] == []
     assert monitored.ask("up == 0") == []
+
+
+def test_objects_of_other_namespaces_are_not_watched(monitored: MonitoredStack) -> None:
+    eventually(lambda: monitored.ask("kube_pod_container_info"), 90, 3)
+    found = monitored.ask('count by (namespace) ({job="kube-state-metrics", __name__=~"kube_.+"})')
+    assert {each["metric"].get("namespace") for each in found} == {monitored.serving.namespace, monitored.namespace}
+
+
+def test_the_watchdog_reaches_the_heartbeat_every_minute(monitored: MonitoredStack) -> None:
+    def beats() -> list[float]:
+        found = receiver.alerts(monitored.namespace, "Watchdog")
+        assert not any(each["authorization"] for each in found), "it is not for the team's receiver"
+        return [each["at"] for each in found]
+
+    eventually(lambda: len(beats()) >= 4, 300, 5)
+    assert all(45 <= later - earlier <= 90 for earlier, later in itertools.pairwise(beats()))
 
 
 def test_what_a_job_measured_is_still_scraped_when_it_is_gone(monitored: MonitoredStack) -> None:
@@ -199,7 +219,6 @@ def test_a_service_that_fails_reaches_the_receiver_within_the_alerts_time(
     assert found["labels"]["service"] == "failing" and found["labels"]["severity"] == "critical"
     assert found["labels"]["window"] == "1h"
     assert found["authorization"] == f"Bearer {receiver.TOKEN}"
-    assert not receiver.alerts(monitored.namespace, "Watchdog")
 
 
 def test_a_model_that_its_gate_refuses_reaches_the_receiver(

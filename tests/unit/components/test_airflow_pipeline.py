@@ -1,16 +1,20 @@
 """AirflowPipeline: a DAG's files and rights, and an Airflow where none is there."""
 
 import json
+import ssl
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pulumi
 import pytest
 
 from modelops import UPSTREAM_IMAGES, AirflowPipeline, ArgumentsError
 from modelops.core.assets import asset
+from modelops.kubernetes.certificates import make
 from modelops.kubernetes.runtime import runtime_command
 from tests.unit.components.harness import (
     IMAGE,
@@ -168,6 +172,7 @@ def test_an_existing_airflow_gets_files_and_rights_alone() -> None:
         ({"retries": 11}, "retries is 11, must be 0 to 10"),
         ({"airflow": {}, **{"existing": EXISTING["existing"]}}, "existing is .*, must not be given together with"),
         ({"alertmanager_url": "alerts"}, "alertmanager_url is 'alerts', must be"),
+        ({"runbook_url": "docs"}, "runbook_url is 'docs', must be"),
     ],
 )
 def test_what_is_wrong_is_refused(changes: dict[str, Any], problem: str) -> None:
@@ -179,11 +184,11 @@ def test_every_child_is_on_the_given_provider() -> None:
     assert ignored_provider(run(lambda: AirflowPipeline("nightly", ARGS, on(provider())))) == []  # type: ignore[arg-type]
 
 
-def test_a_run_has_the_identity_that_a_training_job_has(tmp_path: Path) -> None:
-    """By the DAG's own code, with stand-ins for Airflow, which is not installed here."""
-    files = deploy(ARGS).one("ConfigMap", "nightly-dag").inputs["data"]
+def in_airflow(folder: Path, args: Any, script: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a script beside the DAG's files, with stand-ins for Airflow, which is not installed here."""
+    files = deploy(args).one("ConfigMap", "nightly-dag").inputs["data"]
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
+        (folder / name).write_text(text)
     stand_ins = {
         "airflow/__init__.py": "",
         "airflow/sdk/__init__.py": (
@@ -195,10 +200,60 @@ def test_a_run_has_the_identity_that_a_training_job_has(tmp_path: Path) -> None:
         "airflow/sdk/exceptions.py": "class AirflowFailException(Exception): pass\n",
     }
     for name, text in stand_ins.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    script = "import nightly; print(nightly.run_variables('v1')['MODELOPS_RUN_ID'])"
-    found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+
+
+class Alertmanager(BaseHTTPRequestHandler):
+    """Keeps the alerts that it is sent."""
+
+    alerts: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        self.alerts += json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "not trusted"])
+def test_an_alert_reaches_an_alertmanager_with_tls_whose_authority_is_given(tmp_path: Path, trusted: bool) -> None:
+    files = make({"server": ["localhost"]})
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Alertmanager) as server:
+        own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        own.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+        server.socket = own.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        Alertmanager.alerts.clear()
+        args = {**ARGS, "alertmanager_url": f"https://localhost:{server.server_port}"}
+        if trusted:
+            args["alertmanager_ca_certificate"] = files["ca.crt"].decode()
+        done = in_airflow(tmp_path, args, "import nightly; nightly.post_alert(firing=True, text='Run 1 failed.')")
+        server.shutdown()
+    if trusted:
+        assert done.returncode == 0, done.stderr
+        [alert] = Alertmanager.alerts
+        assert alert["labels"]["alertname"] == "ModelPipelineFailed"
+    else:
+        assert "CERTIFICATE_VERIFY_FAILED" in done.stderr and Alertmanager.alerts == []
+
+
+def test_the_alert_leads_to_its_section() -> None:
+    section = "#modelpipelinefailed"
+    assert document(deploy(ARGS))["runbook"] == {"runbook": f"docs/components/airflow_pipeline.md{section}"}
+    found = document(deploy({**ARGS, "runbook_url": "https://docs.example.com/airflow_pipeline.html"}))["runbook"]
+    assert found == {"runbook_url": f"https://docs.example.com/airflow_pipeline.html{section}"}
+
+
+def test_a_run_has_the_identity_that_a_training_job_has(tmp_path: Path) -> None:
+    """By the DAG's own code."""
+    found = in_airflow(tmp_path, ARGS, "import nightly; print(nightly.run_variables('v1')['MODELOPS_RUN_ID'])")
+    assert found.returncode == 0, found.stderr
 
     from modelops import TrainingJob
 

@@ -196,10 +196,16 @@ SCHEDULED: dict[str, Any] = {
     "retries": 2,
     "retry_seconds": 5,
     "timeout_seconds": 600,
+    "alertmanager_url": "https://alertmanager",
+    "alertmanager_ca_certificate": "PEM",
+    "runbook_url": "https://docs.example.com/airflow.html",
 }
 LOGGED: dict[str, Any] = {
     "namespace": "watch",
+    "watched_namespaces": ["ml", "data"],
+    "runbook_url": "https://docs.example.com/runbook.html",
     "prometheus": {"retention_days": 5},
+    "alertmanager": {"receivers": {"slack": {"url": "https://slack"}}, "heartbeat_url": "https://beats"},
     "elk": {
         "enabled": True,
         "password": "long enough",

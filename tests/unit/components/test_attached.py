@@ -36,6 +36,14 @@ def test_rules_and_one_monitor_are_made_and_nothing_that_runs() -> None:
     assert not {"prometheus_url", "alertmanager_url", "grafana_url"} & set(program.outputs)
 
 
+def test_its_alerts_lead_to_the_teams_runbook() -> None:
+    address = "https://docs.example.com/runbook.html"
+    program = watch(attach={"prometheus_operator": {}}, runbook_url=address)
+    spec = next(found for found in program.of("PrometheusRule") if found.inputs["metadata"]["name"] == "m-registry")
+    [rule] = spec.inputs["spec"]["groups"][0]["rules"]
+    assert rule["annotations"]["runbook_url"] == f"{address}#modelregistrydown"
+
+
 def test_the_monitor_labels_pods_as_our_own_scrape_does() -> None:
     spec = watch(attach={"prometheus_operator": {}}).one("PodMonitor").inputs["spec"]
     assert spec["selector"] == {"matchLabels": {"app.kubernetes.io/part-of": "modelops"}}

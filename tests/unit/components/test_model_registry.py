@@ -276,6 +276,13 @@ def test_a_restore_never_runs_by_itself() -> None:
     assert suspended == {"demo-backup": False, "demo-restore": True}
 
 
+def test_alerts_know_the_jobs_of_back_ups() -> None:
+    for found in start(PRODUCTION).of("CronJob"):
+        labels = found.inputs["spec"]["jobTemplate"]["metadata"]["labels"]
+        assert labels["app.kubernetes.io/part-of"] == "modelops"
+        assert labels["app.kubernetes.io/component"] == "model-registry-backup"
+
+
 def test_a_backup_of_a_volume_runs_where_the_volume_is() -> None:
     program = start({**ARGS, "backup": {}})
     spec = program.one("CronJob", "demo-backup").inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, MonitoringStack
 from modelops.core.assets import asset, assets
-from modelops.monitoring import grafana, prometheus
+from modelops.monitoring import grafana, rules
 from modelops.monitoring.logs.shared import derive
 from tests.unit.components.harness import (
     Program,
@@ -197,6 +197,48 @@ def test_receivers_become_alertmanagers_configuration_in_a_secret() -> None:
     }
 
 
+def alertmanager_config(**part: Any) -> dict[str, Any]:
+    text = watch({**ARGS, "alertmanager": part}).one("Secret", "m-alertmanager").inputs["stringData"].value
+    return dict(yaml.safe_load(text["alertmanager.yml"]))
+
+
+@pytest.mark.parametrize(
+    "receivers", [{}, {"receivers": {"slack": {"url": "https://slack/x"}}}], ids=["nobody", "a team"]
+)
+def test_the_watchdog_goes_to_the_heartbeat_every_minute(receivers: dict[str, Any]) -> None:
+    config = alertmanager_config(heartbeat_url=pulumi.Output.secret("https://beats/x"), **receivers)
+    assert config["receivers"][-1] == {
+        "name": "heartbeat",
+        "webhook_configs": [{"url": "https://beats/x", "send_resolved": False}],
+    }
+    first, *others = config["route"]["routes"]
+    assert (first["receiver"], first["matchers"]) == ("heartbeat", ['alertname = "Watchdog"'])
+    assert (first["group_wait"], first["group_interval"], first["repeat_interval"]) == ("0s", "1m", "50s")
+    assert others == alertmanager_config(**receivers)["route"]["routes"]
+    assert config["route"]["receiver"] == ("team" if receivers else "nobody")
+
+
+def rule_annotations(program: Program) -> list[dict[str, str]]:
+    files = program.one("ConfigMap", "m-prometheus").inputs["data"]
+    groups = [group for file in assets("monitoring/assets/rules") for group in yaml.safe_load(files[file])["groups"]]
+    return [rule["annotations"] for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+@pytest.mark.parametrize("make", [str, pulumi.Output.from_input], ids=["plain", "an output"])
+def test_each_alert_leads_to_its_section_of_the_teams_runbook(make: Any) -> None:
+    found = rule_annotations(watch({**ARGS, "runbook_url": make("https://docs.example.com/runbook.html")}))
+    links = {annotations["runbook_url"] for annotations in found}
+    assert "https://docs.example.com/runbook.html#modelservicedown" in links
+    assert all(link.startswith("https://docs.example.com/runbook.html#") for link in links)
+    assert not any("runbook" in annotations for annotations in found)
+
+
+def test_without_its_address_no_alert_has_a_link_that_leads_nowhere() -> None:
+    found = rule_annotations(watch(ARGS))
+    assert not any("runbook_url" in annotations for annotations in found)
+    assert all(annotations["runbook"].startswith("docs/runbook.md#") for annotations in found)
+
+
 def test_web_ends_speak_tls_under_an_authority_of_their_own() -> None:
     program = watch({**ALL, "web": {"tls": True}, "host": "watch.example.com"})
     files = {
@@ -266,6 +308,37 @@ def test_watched_namespaces_limit_what_prometheus_sees() -> None:
     assert "namespaces" not in everywhere["modelops"]["kubernetes_sd_configs"][0]
 
 
+def reported(program: Program) -> tuple[dict[str, str], set[str]]:
+    """kube-state-metrics' flags, and the kinds that it may list."""
+    [role] = [found for found in program.of("ClusterRole") if "kube-state-metrics" in found.name]
+    allowed = {kind for rule in role.inputs["rules"] for kind in rule["resources"]}
+    return flags(workloads(program)["kube-state-metrics"], "kube-state-metrics"), allowed
+
+
+def test_kube_state_metrics_watches_the_namespaces_that_it_is_told() -> None:
+    options, allowed = reported(watch({**ARGS, "watched_namespaces": ["ml", "watch", pulumi.Output.from_input("a")]}))
+    assert options["namespaces"] == "a,ml,watch"
+    # Limited to several namespaces, it reports what is in none once for each of them.
+    assert set(options["resources"].split(",")) == allowed and not allowed & {"nodes", "namespaces"}
+    everywhere, all_kinds = reported(watch(ARGS))
+    assert "namespaces" not in everywhere
+    assert set(everywhere["resources"].split(",")) == all_kinds == allowed | {"nodes", "namespaces"}
+
+
+def test_kube_state_metrics_reports_every_label_that_rules_ask_for() -> None:
+    options, _ = reported(watch(ARGS))
+    there = {
+        f"kube_{kind.removesuffix('s')}_labels": {f"label_{re.sub('[^a-z]', '_', name)}" for name in names.split(",")}
+        for kind, names in re.findall(r"(\w+)=\[([^]]*)\]", options["metric-labels-allowlist"])
+    }
+    asked: dict[str, set[str]] = {}
+    for text in assets("monitoring/assets/rules").values():
+        for metric, labels in re.findall(r"(kube_\w+_labels)\{([^}]*)\}", text):
+            asked.setdefault(metric, set()).update(re.findall(r"label_\w+", labels))
+    assert asked.keys() == there.keys()
+    assert all(names <= there[metric] for metric, names in asked.items())
+
+
 def test_changed_configuration_gets_a_new_name_so_that_pods_roll() -> None:
     config = watch(ARGS).one("ConfigMap", "m-prometheus")
     assert "name" not in config.inputs["metadata"]
@@ -331,7 +404,7 @@ def test_without_logstash_filebeat_needs_the_changed_password() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "module", "programs"),
-    [("monitoring/assets/dashboards", grafana, {"grafana"}), ("monitoring/assets/rules", prometheus, {"prometheus"})],
+    [("monitoring/assets/dashboards", grafana, {"grafana"}), ("monitoring/assets/rules", rules, {"prometheus"})],
     ids=["dashboards", "rules"],
 )
 def test_another_release_s_files_reach_the_running_part(
@@ -472,6 +545,12 @@ def test_provider_is_respected() -> None:
             "alertmanager.receivers.fax is not an argument; valid names are email, pagerduty",
         ),
         ({"alertmanager": {"config": "x", "receivers": {"webhook": {"url": "http://x"}}}}, "together with receivers"),
+        ({"alertmanager": {"config": "x", "heartbeat_url": "http://x"}}, "together with heartbeat_url"),
+        ({"alertmanager": {"heartbeat_url": "x"}}, "alertmanager.heartbeat_url is 'not shown', must be an http:// or"),
+        (
+            {"runbook_url": "docs/runbook.md"},
+            "runbook_url is 'docs/runbook.md', must be an http:// or https:// address",
+        ),
         ({"loki": {}}, "loki is not an argument; docs/components/monitoring_stack.md lists them"),
     ],
 )

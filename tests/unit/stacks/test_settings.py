@@ -199,7 +199,7 @@ def test_a_broken_platform_file_is_a_problem(monkeypatch: pytest.MonkeyPatch, tm
 
 
 GIVEN_BY_THE_STACK = {"namespace", "tracking_uri", "tracking_secret", "tracking_url"}
-CREDENTIALS = {"config", "receivers", "admin_password", "password", "access_key", "secret_key", "auth"}
+CREDENTIALS = {"config", "receivers", "heartbeat_url", "admin_password", "password", "access_key", "secret_key", "auth"}
 """Secrets are settings of their own at the top; `alertmanager_config` says who gets the alerts."""
 SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
     "a training": (

@@ -7,6 +7,7 @@ Beside this file are `<its name>.json`, which AirflowPipeline writes (the Jobs, 
 import json
 import re
 import runpy
+import ssl
 import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -115,7 +116,7 @@ def post_alert(*, firing: bool, text: str) -> None:
     now = datetime.now(UTC)
     alert = {
         "labels": {"alertname": "ModelPipelineFailed", "severity": "warning", "pipeline": NAME, "namespace": NAMESPACE},
-        "annotations": {"summary": f"The pipeline {NAME} failed", "description": text, "runbook": PIPELINE["runbook"]},
+        "annotations": {"summary": f"The pipeline {NAME} failed", "description": text, **PIPELINE["runbook"]},
         "endsAt": (now + timedelta(days=1) if firing else now).isoformat(),
     }
     request = urllib.request.Request(
@@ -123,7 +124,8 @@ def post_alert(*, firing: bool, text: str) -> None:
         json.dumps([alert]).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30):
+    trusted = ssl.create_default_context(cadata=PIPELINE["alertmanager_ca_certificate"] or None)
+    with urllib.request.urlopen(request, timeout=30, context=trusted):
         pass
 
 

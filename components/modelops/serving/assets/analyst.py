@@ -31,7 +31,7 @@ MIN_SHARE = 1e-4
 """An empty bin would make the population stability index infinite."""
 TIMEOUT_SECONDS = 10
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-NOT_PREDICTIONS = "/healthz.*|/v2/health.*|/metrics"
+NOT_PREDICTIONS = "/healthz.*|/metrics|/v2/health/.*|/v2/models/.+/ready|.+/(Server|Model)(Live|Ready)|grpc.health.*"
 
 
 def version(uri: str) -> str:
