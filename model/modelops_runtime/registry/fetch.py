@@ -16,7 +16,7 @@ from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ContractError, Environment, FetchContract
 from modelops_runtime.registry import progress
-from modelops_runtime.registry.cache import Cache, Full
+from modelops_runtime.registry.cache import RENEW_SECONDS, Cache, Full
 from modelops_runtime.registry.client import Registry
 from modelops_runtime.registry.retry import Unreachable
 from modelops_runtime.registry.sources import mlflow
@@ -42,8 +42,7 @@ def fetch(settings: FetchContract) -> Model:
     cache = Cache(settings.cache_dir)
     source = _located(cache, settings)
     try:
-        with _full_on_no_space():
-            return _fetch_through(cache, source, settings)
+        return _fetch_through(cache, source, settings)
     except Full as full:
         print(f"{full}: fetching into the pod's own folder", flush=True)
         return _fetch(source, settings)
@@ -67,7 +66,8 @@ def _fetch(source: Source, settings: FetchContract) -> Model:
     settings.model_dir.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=settings.model_dir))
     try:
-        model = download(source, scratch, settings)
+        with _full_on_no_space(settings.model_dir):
+            model = download(source, scratch, settings)
         _place(model, settings.model_dir, lambda name, target: (scratch / name).rename(target))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -101,13 +101,14 @@ def _fetch_through(cache: Cache, source: Source, settings: FetchContract) -> Mod
     """What is in the cache is not downloaded again; what isn't, goes there first."""
     cache.claim(source.key)
     try:
-        model = _cached(cache, source.key)
-        if model is None:
-            damaged = cache.find(source.key) is not None
-            with cache.incoming() as scratch:
-                model = download(source, scratch, settings, cache.make_room)
-                seal(model, scratch)
-                cache.keep(scratch, source.key, damaged=damaged)
+        with progress.repeated(cache.renew, RENEW_SECONDS), _full_on_no_space(settings.cache_dir):
+            model = _cached(cache, source.key)
+            if model is None:
+                damaged = cache.find(source.key) is not None
+                with cache.incoming() as scratch:
+                    model = download(source, scratch, settings, cache.make_room)
+                    seal(model, scratch)
+                    cache.keep(scratch, source.key, damaged=damaged)
         cache.remember(settings.model_uri, source.key)
         entry = cache.find(source.key)
         if entry is None:
@@ -120,14 +121,14 @@ def _fetch_through(cache: Cache, source: Source, settings: FetchContract) -> Mod
 
 
 @contextmanager
-def _full_on_no_space() -> Iterator[None]:
-    """Pods that fetch at the same time may fill what one of them found free."""
+def _full_on_no_space(folder: Path | None) -> Iterator[None]:
+    """Pods that fetch at the same time may fill what one of them found free in the cache."""
     try:
         yield
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise Full(f"the cache is full: {error}") from error
+        raise Full(f"there is no room left in {folder}") from error
 
 
 @dataclass(frozen=True)
