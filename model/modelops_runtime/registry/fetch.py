@@ -21,7 +21,9 @@ from modelops_runtime.registry.client import Registry
 from modelops_runtime.registry.retry import Unreachable
 from modelops_runtime.registry.sources import mlflow
 from modelops_runtime.registry.sources.folder import Model, seal, whole
+from modelops_runtime.registry.sources.hub import Hub
 from modelops_runtime.registry.sources.source import RemoteFile, Source
+from modelops_runtime.registry.sources.store import Store
 
 KNOWN_WAIT_SECONDS = 5
 """How long a registry is waited for that is asked only whether a known version is still the right one."""
@@ -38,9 +40,9 @@ def fetch(settings: FetchContract) -> Model:
     if settings.model_uri.startswith("file://"):
         return _linked(Path(unquote(urlsplit(settings.model_uri).path)), settings)
     if settings.cache_dir is None:
-        return _fetch(located(settings, settings.wait_seconds), settings)
+        return _fetch(source_of(settings, settings.wait_seconds), settings)
     cache = Cache(settings.cache_dir)
-    source = _located(cache, settings)
+    source = _source_beside(cache, settings)
     try:
         return _fetch_through(cache, source, settings)
     except Full as full:
@@ -48,16 +50,12 @@ def fetch(settings: FetchContract) -> Model:
         return _fetch(source, settings)
 
 
-def located(settings: FetchContract, wait_seconds: float) -> Source:
+def source_of(settings: FetchContract, wait_seconds: float) -> Source:
     """Where the files of the model URI are."""
     uri = settings.model_uri
     if is_store(uri):
-        from modelops_runtime.registry.sources.store import Store
-
         return Store(uri, wait_seconds)
     if uri.startswith("hf://"):
-        from modelops_runtime.registry.sources.hub import Hub
-
         return Hub(uri, wait_seconds)
     return mlflow.located(Registry(settings.tracking_uri, wait_seconds), uri, wait_seconds)
 
@@ -66,7 +64,7 @@ def _fetch(source: Source, settings: FetchContract) -> Model:
     settings.model_dir.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=settings.model_dir))
     try:
-        with _full_on_no_space(settings.model_dir):
+        with _room_in(settings.model_dir):
             model = download(source, scratch, settings)
         _place(model, settings.model_dir, lambda name, target: (scratch / name).rename(target))
     finally:
@@ -101,7 +99,7 @@ def _fetch_through(cache: Cache, source: Source, settings: FetchContract) -> Mod
     """What is in the cache is not downloaded again; what isn't, goes there first."""
     cache.claim(source.key)
     try:
-        with progress.repeated(cache.renew, RENEW_SECONDS), _full_on_no_space(settings.cache_dir):
+        with progress.repeated(cache.renew, RENEW_SECONDS), _room_in(settings.cache_dir):
             model = _cached(cache, source.key)
             if model is None:
                 damaged = cache.find(source.key) is not None
@@ -121,8 +119,8 @@ def _fetch_through(cache: Cache, source: Source, settings: FetchContract) -> Mod
 
 
 @contextmanager
-def _full_on_no_space(folder: Path | None) -> Iterator[None]:
-    """Pods that fetch at the same time may fill what one of them found free in the cache."""
+def _room_in(folder: Path | None) -> Iterator[None]:
+    """Raises Full where the disk is full: pods that fetch at the same time may fill what each found free in a cache."""
     try:
         yield
     except OSError as error:
@@ -145,13 +143,13 @@ class _Unasked:
         raise self.error
 
 
-def _located(cache: Cache, settings: FetchContract) -> Source:
+def _source_beside(cache: Cache, settings: FetchContract) -> Source:
     """Where the files are. A registry that doesn't answer is not needed for what is in the cache."""
     known = cache.recall(settings.model_uri)
     if known is None:
-        return located(settings, settings.wait_seconds)
+        return source_of(settings, settings.wait_seconds)
     try:
-        return located(settings, min(settings.wait_seconds, KNOWN_WAIT_SECONDS))
+        return source_of(settings, min(settings.wait_seconds, KNOWN_WAIT_SECONDS))
     except Unreachable as error:
         print(f"{error}; taking what {settings.model_uri} was the last time, from the cache", flush=True)
         return _Unasked(known, error)
