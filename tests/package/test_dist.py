@@ -41,7 +41,7 @@ def test_each_archive_has_the_licence_and_every_file_of_its_packages(built: Path
 def test_the_library_brings_the_program_of_its_pods(built: Path) -> None:
     [wheel] = built.glob("modelops_pulumi-*.whl")
     with zipfile.ZipFile(wheel) as opened:
-        for path, text in runtime_files("fetch", "promote", "transfer", "publish", "watch", "select").items():
+        for path, text in runtime_files("fetch", "hold", "promote", "transfer", "publish", "watch", "select").items():
             assert opened.read(f"modelops/kubernetes/assets/runtime/{path}").decode() == text
 
 

@@ -21,6 +21,9 @@ ROOM = 2**26
 """Bytes that stay free."""
 FRESH_SECONDS = 600
 """How long a note counts after it was last renewed: longer than a node may be cut off from the volume."""
+RENEW_SECONDS = FRESH_SECONDS / 10
+LEFT_SECONDS = 7200
+"""How long nothing has changed in a folder that a pod which was killed has left."""
 _USES = ".uses"
 
 
@@ -110,6 +113,9 @@ class Cache:
     def make_room(self, needed: int) -> None:
         """Removes what was used longest ago and no pod uses now, until `needed` bytes fit. Raises Full if they never
         do."""
+        for left in [*self._folder.glob(".incoming-*"), *self._folder.glob(".removed-*")]:
+            if self._now() - max(map(_used_at, [left, *left.rglob("*")])) > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
         entries = sorted(self._folder.glob("model-*"), key=_used_at)
         while shutil.disk_usage(self._folder).free < needed + ROOM:
             unused = next((entry for entry in entries if not self._in_use(entry)), None)
@@ -134,14 +140,18 @@ class Cache:
         shutil.rmtree(away.parent, ignore_errors=True)
 
     def _in_use(self, entry: Path) -> bool:
-        """Whether a pod has renewed its note lately, by the volume's own clock."""
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".clock-") as clock:
-            now = Path(clock.name).stat().st_mtime
+        """Whether a pod has renewed its note lately."""
+        now = self._now()
         for note in (self._folder / _USES / entry.name).glob("*"):
             with contextlib.suppress(FileNotFoundError):
                 if now - note.stat().st_mtime < FRESH_SECONDS:
                     return True
         return False
+
+    def _now(self) -> float:
+        """The time by the volume's own clock, by which the notes are dated."""
+        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".clock-") as clock:
+            return Path(clock.name).stat().st_mtime
 
     def _entry(self, key: str) -> Path:
         return self._folder / f"model-{_digest(key)}"
@@ -162,9 +172,9 @@ class Cache:
         return self._folder / f".uri-{_digest(model_uri)}"
 
 
-def _used_at(entry: Path) -> float:
+def _used_at(path: Path) -> float:
     try:
-        return entry.stat().st_mtime
+        return path.lstat().st_mtime
     except FileNotFoundError:
         return 0
 

@@ -4,6 +4,7 @@ The MLflow library would make the serving image several times larger.
 """
 
 import base64
+import errno
 import json
 import os
 import urllib.error
@@ -72,8 +73,9 @@ class Registry:
         return files
 
     def download(self, file: RemoteFile, target: Path) -> None:
-        """Continues what an earlier attempt began, where the server can. Raises ContractError when the file is not as
-        long as the registry announced."""
+        """Continues what an attempt began that broke, where the server can. Raises ContractError when the file is not
+        as long as the registry announced."""
+        target.unlink(missing_ok=True)
 
         def attempt() -> None:
             have = target.stat().st_size if target.exists() else 0
@@ -161,6 +163,8 @@ class Registry:
                 raise NotReachable(message) from None
             raise Refused(message) from None
         except (OSError, HTTPException) as error:
+            if getattr(error, "errno", 0) == errno.ENOSPC:
+                raise
             raise NotReachable(str(getattr(error, "reason", "") or error)) from None
 
 

@@ -16,12 +16,14 @@ from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ContractError, Environment, FetchContract
 from modelops_runtime.registry import progress
-from modelops_runtime.registry.cache import Cache, Full
+from modelops_runtime.registry.cache import RENEW_SECONDS, Cache, Full
 from modelops_runtime.registry.client import Registry
 from modelops_runtime.registry.retry import Unreachable
 from modelops_runtime.registry.sources import mlflow
 from modelops_runtime.registry.sources.folder import Model, seal, whole
+from modelops_runtime.registry.sources.hub import Hub
 from modelops_runtime.registry.sources.source import RemoteFile, Source
+from modelops_runtime.registry.sources.store import Store
 
 KNOWN_WAIT_SECONDS = 5
 """How long a registry is waited for that is asked only whether a known version is still the right one."""
@@ -38,27 +40,22 @@ def fetch(settings: FetchContract) -> Model:
     if settings.model_uri.startswith("file://"):
         return _linked(Path(unquote(urlsplit(settings.model_uri).path)), settings)
     if settings.cache_dir is None:
-        return _fetch(located(settings, settings.wait_seconds), settings)
+        return _fetch(source_of(settings, settings.wait_seconds), settings)
     cache = Cache(settings.cache_dir)
-    source = _located(cache, settings)
+    source = _source_beside(cache, settings)
     try:
-        with _full_on_no_space():
-            return _fetch_through(cache, source, settings)
+        return _fetch_through(cache, source, settings)
     except Full as full:
         print(f"{full}: fetching into the pod's own folder", flush=True)
         return _fetch(source, settings)
 
 
-def located(settings: FetchContract, wait_seconds: float) -> Source:
+def source_of(settings: FetchContract, wait_seconds: float) -> Source:
     """Where the files of the model URI are."""
     uri = settings.model_uri
     if is_store(uri):
-        from modelops_runtime.registry.sources.store import Store
-
         return Store(uri, wait_seconds)
     if uri.startswith("hf://"):
-        from modelops_runtime.registry.sources.hub import Hub
-
         return Hub(uri, wait_seconds)
     return mlflow.located(Registry(settings.tracking_uri, wait_seconds), uri, wait_seconds)
 
@@ -67,7 +64,8 @@ def _fetch(source: Source, settings: FetchContract) -> Model:
     settings.model_dir.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=settings.model_dir))
     try:
-        model = download(source, scratch, settings)
+        with _room_in(settings.model_dir):
+            model = download(source, scratch, settings)
         _place(model, settings.model_dir, lambda name, target: (scratch / name).rename(target))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -101,13 +99,14 @@ def _fetch_through(cache: Cache, source: Source, settings: FetchContract) -> Mod
     """What is in the cache is not downloaded again; what isn't, goes there first."""
     cache.claim(source.key)
     try:
-        model = _cached(cache, source.key)
-        if model is None:
-            damaged = cache.find(source.key) is not None
-            with cache.incoming() as scratch:
-                model = download(source, scratch, settings, cache.make_room)
-                seal(model, scratch)
-                cache.keep(scratch, source.key, damaged=damaged)
+        with progress.repeated(cache.renew, RENEW_SECONDS), _room_in(settings.cache_dir):
+            model = _cached(cache, source.key)
+            if model is None:
+                damaged = cache.find(source.key) is not None
+                with cache.incoming() as scratch:
+                    model = download(source, scratch, settings, cache.make_room)
+                    seal(model, scratch)
+                    cache.keep(scratch, source.key, damaged=damaged)
         cache.remember(settings.model_uri, source.key)
         entry = cache.find(source.key)
         if entry is None:
@@ -120,14 +119,14 @@ def _fetch_through(cache: Cache, source: Source, settings: FetchContract) -> Mod
 
 
 @contextmanager
-def _full_on_no_space() -> Iterator[None]:
-    """Pods that fetch at the same time may fill what one of them found free."""
+def _room_in(folder: Path | None) -> Iterator[None]:
+    """Raises Full where the disk is full: pods that fetch at the same time may fill what each found free in a cache."""
     try:
         yield
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise Full(f"the cache is full: {error}") from error
+        raise Full(f"there is no room left in {folder}") from error
 
 
 @dataclass(frozen=True)
@@ -144,13 +143,13 @@ class _Unasked:
         raise self.error
 
 
-def _located(cache: Cache, settings: FetchContract) -> Source:
+def _source_beside(cache: Cache, settings: FetchContract) -> Source:
     """Where the files are. A registry that doesn't answer is not needed for what is in the cache."""
     known = cache.recall(settings.model_uri)
     if known is None:
-        return located(settings, settings.wait_seconds)
+        return source_of(settings, settings.wait_seconds)
     try:
-        return located(settings, min(settings.wait_seconds, KNOWN_WAIT_SECONDS))
+        return source_of(settings, min(settings.wait_seconds, KNOWN_WAIT_SECONDS))
     except Unreachable as error:
         print(f"{error}; taking what {settings.model_uri} was the last time, from the cache", flush=True)
         return _Unasked(known, error)

@@ -6,9 +6,7 @@ The server itself need not know of the cache, which it only reads. Contract: doc
 import time
 
 from modelops_runtime.contract import Environment, HoldContract
-from modelops_runtime.registry.cache import FRESH_SECONDS, Cache
-
-EVERY_SECONDS = FRESH_SECONDS / 10
+from modelops_runtime.registry.cache import RENEW_SECONDS, Cache
 
 
 def main() -> None:
@@ -22,6 +20,6 @@ def main() -> None:
                 cache.renew()
             except OSError as error:  # the volume may come back before the notes are too old
                 print(f"the cache can't be written: {error}", flush=True)
-            time.sleep(EVERY_SECONDS)
+            time.sleep(RENEW_SECONDS)
     finally:  # SIGTERM ends the program by an exception
         cache.leave()

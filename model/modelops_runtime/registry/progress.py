@@ -1,7 +1,7 @@
-"""Lines that say how far a long download is."""
+"""What goes on beside a long download: lines that say how far it is, for one."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,25 +9,33 @@ EVERY_SECONDS = 15.0
 
 
 @contextmanager
-def reported(folder: Path, total: int) -> Iterator[None]:
-    """Prints every few seconds how many of the `total` bytes are in the folder, whichever way they come."""
+def repeated(action: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Does something every so many seconds, beside what the `with` statement does."""
     ended = threading.Event()
 
-    def report() -> None:
-        while not ended.wait(EVERY_SECONDS):
-            here = size(folder)
-            print(
-                f"{here / 2**20:,.0f} of {total / 2**20:,.0f} MiB are here ({here * 100 // max(total, 1)} %)",
-                flush=True,
-            )
+    def run() -> None:
+        while not ended.wait(seconds):
+            action()
 
-    thread = threading.Thread(target=report, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def reported(folder: Path, total: int) -> Iterator[None]:
+    """Prints every few seconds how many of the `total` bytes are in the folder, whichever way they come."""
+
+    def report() -> None:
+        here = size(folder)
+        print(f"{here / 2**20:,.0f} of {total / 2**20:,.0f} MiB are here ({here * 100 // max(total, 1)} %)", flush=True)
+
+    with repeated(report, EVERY_SECONDS):
+        yield
 
 
 def size(folder: Path) -> int:

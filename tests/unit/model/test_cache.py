@@ -1,5 +1,6 @@
 """The cache that pods share: nobody loses the model that it serves."""
 
+import errno
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from modelops_runtime.contract import ContractError, FetchContract
-from modelops_runtime.registry.cache import FRESH_SECONDS, Cache, Full
+from modelops_runtime.registry.cache import FRESH_SECONDS, LEFT_SECONDS, Cache, Full
 from modelops_runtime.registry.fetch import fetch
 from tests.runtime import environment, run_module
 from tests.unit.model.test_fetch import FakeRegistry, serving_registry
@@ -146,6 +147,17 @@ def test_a_damaged_copy_is_replaced_under_the_pods_that_use_it(folder: Path) -> 
     assert [path.name for path in folder.iterdir() if path.name.startswith(".removed")] == []
 
 
+def test_what_a_killed_pod_left_behind_gives_way_and_a_running_download_does_not(folder: Path, capacity: Any) -> None:
+    capacity(2)
+    for name in (".incoming-dead", ".incoming-alive"):
+        (folder / name / "deep").mkdir(parents=True)
+        (folder / name / "deep" / "part").write_text("half")
+    age(folder, LEFT_SECONDS + 10)
+    (folder / ".incoming-alive" / "deep" / "part").write_text("more")
+    Cache(folder).make_room(SIZE)
+    assert [path.name for path in folder.glob(".incoming-*")] == [".incoming-alive"]
+
+
 @pytest.fixture
 def registry(model_dir: Path) -> Iterator[FakeRegistry]:
     with serving_registry(model_dir) as fake:
@@ -168,6 +180,42 @@ def test_a_full_cache_does_not_keep_a_pod_from_starting(
         "model.tflite": False,
     }
     assert served.read_text() == "a"
+
+
+def test_a_cache_that_fills_up_during_a_download_does_not_either(
+    registry: FakeRegistry, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.open
+
+    def full(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self.name == "model.tflite" and ".incoming-" in str(self) and "w" in str(args):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", full)
+    assert fetch(contract(registry, tmp_path / "pod", folder)).name == "line"
+    assert not (tmp_path / "pod" / "model.tflite").is_symlink()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_long_download_keeps_its_note_fresh(
+    registry: FakeRegistry, folder: Path, tmp_path: Path, model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelops_runtime.registry.fetch.RENEW_SECONDS", 0.01)
+    fresh: list[bool] = []
+
+    def slow() -> tuple[int, bytes]:
+        [note] = folder.glob(".uses/*/*")
+        os.utime(note, (0, 0))
+        deadline = time.monotonic() + 10
+        while note.stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        fresh.append(note.stat().st_mtime > 0)
+        return 200, (model_dir / "model.tflite").read_bytes()
+
+    registry.replies["1/abc/artifacts/model/model.tflite"] = slow
+    fetch(contract(registry, tmp_path / "pod", folder))
+    assert fresh == [True]
 
 
 def test_fetching_notes_the_use_and_a_fetch_that_fails_does_not(

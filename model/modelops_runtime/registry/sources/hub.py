@@ -1,5 +1,6 @@
 """Models on the Hugging Face Hub, or on a mirror that `HF_ENDPOINT` names; `HF_TOKEN` opens what is not public."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -58,6 +59,8 @@ class Hub:
             try:
                 return ask()
             except Exception as error:  # its errors, and those of its HTTP client, have no base of their own
+                if getattr(error, "errno", 0) == errno.ENOSPC:
+                    raise
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 status = getattr(getattr(error, "response", None), "status_code", 0)
                 if 400 <= status < 500 and status not in (408, 429):

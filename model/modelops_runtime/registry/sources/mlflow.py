@@ -9,8 +9,8 @@ from typing import Any
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.registry.client import Registry
 from modelops_runtime.registry.sources.source import RemoteFile, Source
+from modelops_runtime.registry.sources.store import Store
 
-SCHEMES = ("models", "runs")
 _LOGGED = re.compile(r"models:/(m-[0-9a-f]+)")
 
 
@@ -42,8 +42,6 @@ def located(registry: Registry, uri: str, wait_seconds: float) -> Source:
 def artifacts(registry: Registry, artifact_uri: str, wait_seconds: float) -> Source:
     """The files of an artifact folder: passed on by the server, or straight from the object store that they are in."""
     if is_store(artifact_uri):
-        from modelops_runtime.registry.sources.store import Store
-
         return Store(artifact_uri, wait_seconds)
     return Artifacts(registry, artifact_uri)
 
