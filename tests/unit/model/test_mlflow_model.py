@@ -185,7 +185,9 @@ def test_the_folder_says_what_the_model_takes_gives_and_needs(
     for file in (output / "model").iterdir():
         assert (folder / file.name).read_bytes() == file.read_bytes()
     info = mlflow.models.get_model_info("models:/described/1")
-    assert str(info.signature.inputs) == "['age': double (required), 'city': string (required), 'kind': string (required)]"
+    assert (
+        str(info.signature.inputs) == "['age': double (required), 'city': string (required), 'kind': string (required)]"
+    )
     assert str(info.signature.outputs) == "[Tensor('float32', (-1,))]"
     version = MlflowClient(mlflow_url).get_model_version("described", "1")
     assert (info.run_id, info.model_id) == (version.run_id, version.source.removeprefix("models:/"))
