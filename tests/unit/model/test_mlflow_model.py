@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -204,6 +205,16 @@ def test_the_folder_says_what_the_model_takes_gives_and_needs(
     assert "python: 3.12.1" in (folder / "python_env.yaml").read_text()
 
 
+def test_the_docs_way_to_load_it_works(publish: Publish, output: Path, mlflow_url: str) -> None:
+    write_model(output / "model")
+    publish("from-the-docs")
+    MlflowClient(mlflow_url).set_registered_model_alias("from-the-docs", "serving", "1")
+    [snippet] = re.findall(r"```python\n(import mlflow\n.*?)```", (REPOSITORY / "docs/model.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(snippet.replace("models:/line@", "models:/from-the-docs@"), found)
+    assert found["predictions"].tolist() == [2.0, 5.0]
+
+
 def test_an_onnx_model_is_one_for_mlflow_too(publish: Publish, output: Path) -> None:
     write_onnx_model(output / "model")
     publish("graph")
@@ -225,9 +236,9 @@ def test_a_version_is_of_a_logged_model_which_is_the_runs_output_and_the_data_it
         "MODELOPS_GIT_COMMIT": "c0ffee",
         "MODELOPS_IMAGE": "registry/train@sha256:1",
     }
-    publish("logged", **variables)
+    publish("output", **variables)
     client = MlflowClient(mlflow_url)
-    version = client.get_model_version("logged", "1")
+    version = client.get_model_version("output", "1")
     run = client.get_run(version.run_id)
     [of_run] = run.outputs.model_outputs
     assert version.source == f"models:/{of_run.model_id}"
