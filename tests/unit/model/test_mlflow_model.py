@@ -35,6 +35,7 @@ from modelops_runtime.registry.publish import main
 from tests.conftest import REPOSITORY
 from tests.environments import environment_of
 from tests.models import write_keras_model, write_model, write_onnx_model
+from tests.runtime import environment
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
 from tests.unit.model.support import run_here, start_server
 from tests.unit.model.test_preprocessing import SIMPLE, WORDS, with_preprocessing
@@ -372,6 +373,27 @@ def test_a_registry_of_mlflow_2_gets_the_files_as_artifacts_of_the_run_and_mlflo
     for python in (sys.executable, str(environment_of("mlflow2"))):
         [got] = predicted(url, tmp_path, case.question("models:/old/1"), python=python)
         assert (got["outputs"], got["example"]) == answer
+
+
+@pytest.mark.integration
+def test_a_publisher_with_mlflow_2_keeps_the_files_as_artifacts_of_the_run_and_says_so(
+    output: Path, mlflow_url: str, tmp_path: Path
+) -> None:
+    case = CASES["one-column"]
+    case.write(output / "model")
+    variables = {
+        "MODELOPS_RUN_ID": "abc",
+        "MODELOPS_MODEL_NAME": "old-publisher",
+        "MODELOPS_OUTPUT_DIR": output,
+        "MODELOPS_DATA_URI": "s3://data/points",
+        "MLFLOW_TRACKING_URI": mlflow_url,
+    }
+    command = [environment_of("mlflow2"), "-m", "modelops_runtime", "publish"]
+    done = subprocess.run(command, env=environment(**variables), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "this image has MLflow 2.22.5, without logged models: the model's files are artifacts" in done.stdout
+    [got] = predicted(mlflow_url, tmp_path, case.question("models:/old-publisher/1"))
+    assert got["outputs"] == [2.0, -3.5]
 
 
 @contextlib.contextmanager
