@@ -45,7 +45,7 @@ def find_or_create(client: MlflowClient, settings: PublishContract, run: Run) ->
 
 
 def upload(client: MlflowClient, settings: PublishContract, run: Run, model: Any | None) -> None:
-    """The model folder, and what makes it one of MLflow's. A logged model is ready from then on, and the run's output."""
+    """The model folder, and what makes it one of MLflow's. A logged model is then ready, and the run's output."""
     folder, run_id = settings.training.output_dir / "model", run.info.run_id
     if model is None:
         with _described(folder, run_id=run_id, artifact_path=NAME) as beside:

@@ -119,7 +119,7 @@ def _example(kind: str, value: Any) -> Any:
 
 
 def _write_environment(folder: Path, manifest: Manifest) -> dict[str, str]:
-    """What has to be installed, in the three forms that MLflow knows; where the two of them are that `MLmodel` names."""
+    """What has to be installed, in MLflow's three forms; where the two of them are that `MLmodel` names."""
     packages = manifest.versions or served_with(manifest.runtime, manifest.framework)
     pinned = [f"{name}=={version}" for name, version in packages.items() if name != "python"]
     requirements, python = [f"mlflow=={mlflow.__version__}", *pinned], _python(manifest)

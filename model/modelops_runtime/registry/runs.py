@@ -20,8 +20,8 @@ BATCH = {"metrics": 1000, "params": 100, "tags": 100}
 """What one log_batch call of MLflow's API takes."""
 PARAMETER_CHARACTERS = 6000
 """Of a parameter's value in MLflow (`MAX_PARAM_VAL_LENGTH` in `mlflow/utils/validation.py`), which cuts the rest."""
-DATASET_CHARACTERS = {"name": 500, "digest": 36}
-"""Of a dataset's name and digest in MLflow, which refuses more. The run's tags have all of it."""
+DATASET_NAME, DATASET_DIGEST = 500, 36
+"""Characters of a dataset's name and digest in MLflow, which refuses more. The run's tags have all of them."""
 MODEL = "modelops.model"
 RUN_ID = "modelops.run_id"
 ROLE = "modelops.role"
@@ -81,7 +81,9 @@ def parent(client: MlflowClient, settings: PublishContract, home: str) -> Run:
     existing = find(client, home, training, "sweep")
     if not existing:
         name = f"{training.model_name}-{training.run_id}"
-        created = client.create_run(home, run_name=name, tags={**describing(settings), **_origin(settings), ROLE: "sweep"})
+        created = client.create_run(
+            home, run_name=name, tags={**describing(settings), **_origin(settings), ROLE: "sweep"}
+        )
         existing = find(client, home, training, "sweep")
         if existing and existing[0].info.run_id != created.info.run_id:
             client.delete_run(created.info.run_id)
@@ -120,7 +122,7 @@ def log_dataset(client: MlflowClient, run_id: str, training: TrainingContract) -
     # MLflow wants a digest, also of data without a version.
     digest = training.data_version or hashlib.sha256(uri.encode()).hexdigest()[:8]
     source = json.dumps({"url" if kind == "http" else "uri": uri})
-    dataset = Dataset(uri[:DATASET_CHARACTERS["name"]], digest[:DATASET_CHARACTERS["digest"]], kind, source)
+    dataset = Dataset(uri[:DATASET_NAME], digest[:DATASET_DIGEST], kind, source)
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 

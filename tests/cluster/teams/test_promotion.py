@@ -39,7 +39,7 @@ def images(stack: Environment) -> set[tuple[str, str]]:
 
 def files(stack: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Digests of the model's files in the stack's registry."""
-    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
 
     secured = stack.name == "staging"
     for name, value in (("USERNAME", "admin"), ("PASSWORD", PLANTED["registry_admin_password"])):
@@ -48,11 +48,15 @@ def files(stack: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         else:
             monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
     found = stack.outputs()
-    client = MlflowClient(found["tracking_uri"])
-    version = client.get_model_version_by_alias("linear", found["model_version"])
     folder.mkdir()
-    client.download_artifacts(str(version.run_id), "model", str(folder))
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "model").iterdir()}
+    uri = f"models:/linear@{found['model_version']}"
+    download_artifacts(uri, dst_path=str(folder), tracking_uri=found["tracking_uri"])
+    (folder / "registered_model_meta").unlink()  # MLflow's own note of where it was downloaded from
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_prod_serves_the_very_image_and_model_of_staging(

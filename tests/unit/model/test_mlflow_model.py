@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -34,6 +35,7 @@ from modelops_runtime.registry.publish import main
 from tests.conftest import REPOSITORY
 from tests.environments import environment_of
 from tests.models import write_keras_model, write_model, write_onnx_model
+from tests.runtime import environment
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
 from tests.unit.model.support import run_here, start_server
 from tests.unit.model.test_preprocessing import SIMPLE, WORDS, with_preprocessing
@@ -185,7 +187,9 @@ def test_the_folder_says_what_the_model_takes_gives_and_needs(
     for file in (output / "model").iterdir():
         assert (folder / file.name).read_bytes() == file.read_bytes()
     info = mlflow.models.get_model_info("models:/described/1")
-    assert str(info.signature.inputs) == "['age': double (required), 'city': string (required), 'kind': string (required)]"
+    assert (
+        str(info.signature.inputs) == "['age': double (required), 'city': string (required), 'kind': string (required)]"
+    )
     assert str(info.signature.outputs) == "[Tensor('float32', (-1,))]"
     version = MlflowClient(mlflow_url).get_model_version("described", "1")
     assert (info.run_id, info.model_id) == (version.run_id, version.source.removeprefix("models:/"))
@@ -200,6 +204,16 @@ def test_the_folder_says_what_the_model_takes_gives_and_needs(
     assert mlflow.pyfunc.get_model_dependencies(str(folder), "pip") == str(folder / "requirements.txt")
     assert "python=3.12.1" in Path(mlflow.pyfunc.get_model_dependencies(str(folder), "conda")).read_text()
     assert "python: 3.12.1" in (folder / "python_env.yaml").read_text()
+
+
+def test_the_docs_way_to_load_it_works(publish: Publish, output: Path, mlflow_url: str) -> None:
+    write_model(output / "model")
+    publish("from-the-docs")
+    MlflowClient(mlflow_url).set_registered_model_alias("from-the-docs", "serving", "1")
+    [snippet] = re.findall(r"```python\n(import mlflow\n.*?)```", (REPOSITORY / "docs/model.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(snippet.replace("models:/line@", "models:/from-the-docs@"), found)
+    assert found["predictions"].tolist() == [2.0, 5.0]
 
 
 def test_an_onnx_model_is_one_for_mlflow_too(publish: Publish, output: Path) -> None:
@@ -223,9 +237,9 @@ def test_a_version_is_of_a_logged_model_which_is_the_runs_output_and_the_data_it
         "MODELOPS_GIT_COMMIT": "c0ffee",
         "MODELOPS_IMAGE": "registry/train@sha256:1",
     }
-    publish("logged", **variables)
+    publish("output", **variables)
     client = MlflowClient(mlflow_url)
-    version = client.get_model_version("logged", "1")
+    version = client.get_model_version("output", "1")
     run = client.get_run(version.run_id)
     [of_run] = run.outputs.model_outputs
     assert version.source == f"models:/{of_run.model_id}"
@@ -274,7 +288,7 @@ def test_what_the_training_wrote_itself_is_left_as_it_is(publish: Publish, outpu
     (output / "model" / "MLmodel").write_text("flavors: {}\n")
     publish("wholly")
     folder = Path(mlflow.artifacts.download_artifacts("models:/wholly/1", dst_path=str(tmp_path / "wholly")))
-    assert {path.name for path in folder.iterdir()} == {"MLmodel", "model.json", "model.tflite", "requirements.txt"}
+    assert not (folder / "conda.yaml").exists() and not (folder / "code").exists()
     assert (folder / "MLmodel").read_text() == "flavors: {}\n"
 
 
@@ -359,6 +373,27 @@ def test_a_registry_of_mlflow_2_gets_the_files_as_artifacts_of_the_run_and_mlflo
     for python in (sys.executable, str(environment_of("mlflow2"))):
         [got] = predicted(url, tmp_path, case.question("models:/old/1"), python=python)
         assert (got["outputs"], got["example"]) == answer
+
+
+@pytest.mark.integration
+def test_a_publisher_with_mlflow_2_keeps_the_files_as_artifacts_of_the_run_and_says_so(
+    output: Path, mlflow_url: str, tmp_path: Path
+) -> None:
+    case = CASES["one-column"]
+    case.write(output / "model")
+    variables = {
+        "MODELOPS_RUN_ID": "abc",
+        "MODELOPS_MODEL_NAME": "old-publisher",
+        "MODELOPS_OUTPUT_DIR": output,
+        "MODELOPS_DATA_URI": "s3://data/points",
+        "MLFLOW_TRACKING_URI": mlflow_url,
+    }
+    command = [environment_of("mlflow2"), "-m", "modelops_runtime", "publish"]
+    done = subprocess.run(command, env=environment(**variables), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "this image has MLflow 2.22.5, without logged models: the model's files are artifacts" in done.stdout
+    [got] = predicted(mlflow_url, tmp_path, case.question("models:/old-publisher/1"))
+    assert got["outputs"] == [2.0, -3.5]
 
 
 @contextlib.contextmanager

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import Exit
-from modelops_runtime.registry import gate, records, runs, transfer
+from modelops_runtime.registry import gate, publish, records, runs, transfer
 from tests.models import write_model
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
 from tests.unit.model.support import run_here
@@ -142,6 +144,36 @@ def test_a_model_that_mlflow_saved_arrives_whole(
     folder = Path(target.download_artifacts(here.run_id, "model", str(tmp_path)))
     came = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert came == {name: name for name in ("MLmodel", "model.skops", "code/steps.py")}
+
+
+def test_a_published_version_arrives_as_a_model_of_mlflows(
+    run_transfer: Any,
+    source: MlflowClient,
+    target: MlflowClient,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_model(tmp_path / "output" / "model")
+    (tmp_path / "output" / "metrics.json").write_text('{"mse": 0.04}')
+    done = run_here(
+        publish.main,
+        capsys,
+        MODELOPS_MODEL_NAME="whole",
+        MODELOPS_RUN_ID="abc",
+        MODELOPS_OUTPUT_DIR=tmp_path / "output",
+        MODELOPS_GIT_COMMIT="c0ffee",
+        MLFLOW_TRACKING_URI=source.tracking_uri,
+    )
+    assert done.returncode == Exit.DONE, done.stderr
+    assert source.get_model_version("whole", "1").source.startswith("models:/m-")
+    done = run_transfer(MODELOPS_MODEL_NAME="whole", MODELOPS_RUN_ID="abc")
+    assert done.returncode == Exit.DONE, done.stderr
+    version = target.get_model_version("whole", "1")
+    assert target.get_run(version.run_id).data.tags["mlflow.source.git.commit"] == "c0ffee"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", target.tracking_uri)
+    loaded = mlflow.pyfunc.load_model("models:/whole/1")
+    assert loaded.predict(np.array([[0.5]], "float32")).tolist() == [2.0]
 
 
 def test_a_version_that_is_there_is_judged_again_and_not_copied(run_transfer: Any, target: MlflowClient) -> None:

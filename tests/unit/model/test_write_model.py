@@ -1,11 +1,13 @@
 """`write_model`: a trained model in, a folder out that the real server answers from. As in docs/model.md."""
 
 import json
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +266,7 @@ def test_the_sample_writes_the_manifest_that_it_always_wrote(tmp_path: Path, onn
     model: Any = Converted(onnx_file, source=("model.pt2",))
     export.write_model(model, tmp_path / "model", settings, rows, np.arange(400).reshape(200, 2))
     written = json.loads((tmp_path / "model" / "model.json").read_text())
-    digests, baseline = written.pop("sha256"), written.pop("baseline")
+    digests, baseline, versions = (written.pop(field) for field in ("sha256", "baseline", "versions"))
     assert json.dumps(written) == json.dumps(
         {
             "name": "line",
@@ -282,6 +284,8 @@ def test_the_sample_writes_the_manifest_that_it_always_wrote(tmp_path: Path, onn
         }
     )
     assert (list(digests), len(baseline)) == (["model.onnx", "model.pt2"], 2)
+    packages = {name: metadata.version(name) for name in ("onnxruntime", "numpy")}
+    assert versions == {"python": platform.python_version(), **packages}
 
 
 def test_metrics_go_into_the_output_folder(
