@@ -8,6 +8,8 @@ from modelops_runtime.contract.environment import HTTP_URL, NAME, NAME_RULE, Env
 
 MODEL_MAX_BYTES = 10 * 2**30
 """Largest file of a model, by default."""
+LOCAL = "file://"
+"""How the URI of a folder begins that is mounted already."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,15 @@ class FetchContract:
 
     @classmethod
     def read(cls, env: Environment) -> "FetchContract":
+        model_uri = env.text(
+            "MODELOPS_MODEL_URI",
+            pattern=rf"models:/{NAME}(@{NAME}|/[1-9][0-9]{{0,17}})|{LOCAL}/\S+",
+            rule="models:/<name>@<alias> or models:/<name>/<version>",
+        )
+        default = "" if model_uri.startswith(LOCAL) else None
         return cls(
-            model_uri=env.text(
-                "MODELOPS_MODEL_URI",
-                pattern=rf"models:/{NAME}(@{NAME}|/[1-9][0-9]{{0,17}})",
-                rule="models:/<name>@<alias> or models:/<name>/<version>",
-            ),
-            tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule="an http:// or https:// URL"),
+            model_uri=model_uri,
+            tracking_uri=env.text("MLFLOW_TRACKING_URI", default, pattern=HTTP_URL, rule="an http:// or https:// URL"),
             model_dir=env.path("MODELOPS_MODEL_DIR", "/modelops/model"),
             cache_dir=Path(cache) if (cache := env.text("MODELOPS_MODEL_CACHE_DIR", "")) else None,
             wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 60, minimum=0, maximum=3600),

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest, digest
 from modelops_runtime.contract import ContractError, Environment, FetchContract
+from modelops_runtime.contract.transport import LOCAL
 from modelops_runtime.registry.cache import Cache
 from modelops_runtime.registry.client import Registry, RemoteFile, Unreachable
 
@@ -52,6 +53,8 @@ def fetch(settings: FetchContract) -> Model:
     The folder is a mount point, so it can't be renamed into place as one: the manifest comes last, and without a
     manifest there is no model. Raises ContractError; what was in the folder before then stays.
     """
+    if settings.model_uri.startswith(LOCAL):
+        return _whole(Path(settings.model_uri.removeprefix(LOCAL)))
     if settings.cache_dir is not None:
         return _fetch_through(Cache(settings.cache_dir), settings)
     registry = Registry(settings.tracking_uri, settings.wait_seconds)

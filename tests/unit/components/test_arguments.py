@@ -170,7 +170,7 @@ SCALED: dict[str, Any] = {
 ENGINE: dict[str, Any] = {
     "namespace": "ml",
     "runtime": "vllm",
-    "model_uri": "hf://team/model",
+    "model_uri": f"hf://team/model@{40 * 'a'}",
     "vllm": {"max_model_len": 100, "arguments": ["--seed", "1"], "nodes": 2},
     "startup_timeout_seconds": 601,
     "drain_seconds": 20,
