@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pulumi
 
+from modelops.core.errors import ArgumentsError
 from modelops.core.outputs import is_output, known_or_none
 from modelops.core.validation import Problems
 from modelops.serving.args import ModelServiceArgs, is_vllm
@@ -89,7 +91,15 @@ class _Pin:
         if isinstance(uri, str):
             return self._settled(field, uri)
         later: pulumi.Output[str] = pulumi.Output.from_input(cast(Any, uri))
-        return later.apply(lambda known: self._judged(field, known))
+        return later.apply(lambda known: self._told(lambda: self._judged(field, known)))
+
+    def _told(self, found: Callable[[], pulumi.Input[str]]) -> pulumi.Input[str]:
+        """Says what an output is refused for: Pulumi's own report of such an error is a long one, in which ours is lost."""
+        try:
+            return found()
+        except ArgumentsError as error:
+            pulumi.log.error(str(error), self._service)
+            raise
 
     def _judged(self, field: str, uri: str) -> pulumi.Input[str]:
         problems = Problems("ModelService", self._name)
@@ -105,7 +115,7 @@ class _Pin:
             return self._looked_up(field, source, cast(str, self._address))
         address = pulumi.Output.from_input(self._address)
         known_or_none(address).apply(lambda known: self._say_later(source) if known is None else None)
-        return address.apply(lambda known: self._looked_up(field, source, known))
+        return address.apply(lambda known: self._told(lambda: self._looked_up(field, source, known)))
 
     def _looked_up(self, field: str, source: Source, tracking_url: str) -> str:
         # Imported here, because hardly any plan needs it.

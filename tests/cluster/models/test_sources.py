@@ -1,8 +1,9 @@
 """Where models come from, on a cluster: an image volume, a claim, and an alias that moves."""
 
+import io
 import json
-import shutil
-import tempfile
+import subprocess
+import tarfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
-import yaml
 
 from modelops import ModelImage, ModelService
 from tests.cluster.provider.harness import Stack
@@ -59,6 +59,13 @@ class Place:
             and "deletionTimestamp" not in pod["metadata"]
         ]
 
+    def opened_for_writing(self, service: str) -> str:
+        """What the server is told that tries to change the model."""
+        [pod] = self.pods(service)
+        attempt = "try: open('/modelops/model/model.json', 'a')\nexcept OSError as error: print(error.strerror)"
+        where = ("--namespace", self.namespace, pod["metadata"]["name"], "--container=serve")
+        return kubectl("exec", *where, "--", "python3", "-c", attempt).strip()
+
     def version(self, service: str) -> str:
         [pod] = self.pods(service)
         return str(pod["metadata"]["labels"]["app.kubernetes.io/version"])
@@ -90,7 +97,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_image_volume_brings_a_model(place: Place, model: Path, figure: Callable[[str], None]) -> None:
+def test_an_image_volume_brings_a_model(place: Place, model: Path) -> None:
     facts = platform_facts()
     pushed: dict[str, Any] = {"context": str(model), "artifact": True, "repository": f"{facts['registry']}/line-files"}
     if facts.get("builder"):
@@ -112,11 +119,83 @@ def test_an_image_volume_brings_a_model(place: Place, model: Path, figure: Calla
         assert place.version("volume") == reference.partition("@sha256:")[2][:12]
         said = kubectl("logs", "--namespace", place.namespace, pod["metadata"]["name"], "--container=fetch")
         assert said.startswith("fetched file:///modelops/model: line")
-        written = kubectl(
-            "exec", "--namespace", place.namespace, pod["metadata"]["name"], "--container=serve", "--",
-            "python3", "-c", "open('/modelops/model/x', 'w')", check=False,
-        )  # fmt: skip
-        assert written == "", "mounted read-only"
+        assert place.opened_for_writing("volume") == "Read-only file system"
         stack.unchanged(program)
+    finally:
+        stack.destroy(succeed=None)
+
+
+@pytest.fixture
+def claim(place: Place, model: Path) -> str:
+    """A claim with the model in `line/v1`, written by a pod that is gone again."""
+    meta = {"name": "models", "namespace": place.namespace}
+    request = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}
+    unpack = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/models/line/v1')"
+    writer = {
+        "name": "write",
+        "image": place.image,
+        "command": ["python3", "-c", unpack],
+        "stdin": True,
+        "stdinOnce": True,
+        "volumeMounts": [{"name": "models", "mountPath": "/models"}],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    user = {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    volume = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
+    spec = {"restartPolicy": "Never", "securityContext": user, "containers": [writer], "volumes": [volume]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": request}, pod)
+    where = ("--namespace", place.namespace)
+    kubectl("wait", *where, "pod/models", "--for=condition=Ready", "--timeout=90s")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as files:
+        files.add(model, ".")
+    subprocess.run(["kubectl", "attach", *where, "--stdin", "models"], input=archive.getvalue(), check=True)
+    kubectl("wait", *where, "pod/models", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    kubectl("delete", *where, "pod/models")
+    return "models"
+
+
+def test_a_claim_brings_a_model(place: Place, claim: str) -> None:
+    program = place.serving("claimed", model_uri=f"pvc://{claim}/line/v1")
+    stack = place.stack("claimed")
+    try:
+        stack.up(program)
+        assert post(stack.outputs()["url"], ONE) == (200, {"outputs": [4.0]})
+        assert place.version("claimed") == "v1"
+        assert place.opened_for_writing("claimed") == "Read-only file system"
+        stack.unchanged(program)
+    finally:
+        stack.destroy(succeed=None)
+
+
+def test_pods_serve_what_an_alias_was_in_the_plan_until_the_next_up(place: Place) -> None:
+    def answer() -> object:
+        return post(stack.outputs()["url"], ONE)
+
+    publish(place.registry_url, "champion", slope=2.0, golden_error=0.0)
+    args = {"model_uri": "models:/line@champion", "tracking_uri": place.tracking_uri}
+    program = place.serving("pinned", **args, tracking_url=place.registry_url)
+    stack = place.stack("pinned")
+    try:
+        assert "models:/line@champion is version 1" in stack.preview(program).text
+        stack.up(program)
+        assert (place.version("pinned"), answer()) == ("1", (200, {"outputs": [3.0]}))
+        stack.unchanged(program)
+        publish(place.registry_url, "champion", slope=3.0, golden_error=0.0)
+        [pod] = place.pods("pinned")
+        kubectl("delete", "pod", pod["metadata"]["name"], "--namespace", place.namespace)
+        assert eventually(lambda: answer() == (200, {"outputs": [3.0]}))
+        assert place.version("pinned") == "1"
+        planned = stack.preview(program)
+        assert "models:/line@champion is version 2" in planned.text
+        assert "update" in planned.operations("pinned"), json.dumps(planned.diffs)
+        stack.up(program)
+        assert eventually(lambda: answer() == (200, {"outputs": [4.0]}))
+        assert place.version("pinned") == "2"
+        refused = stack.preview(place.serving("pinned", **args), succeed=False)
+        assert "which can move, and can't be pinned" in refused.text
+        assert f"{place.tracking_uri} is not reachable from here" in refused.text
+        assert "Traceback" not in refused.text
     finally:
         stack.destroy(succeed=None)
