@@ -228,7 +228,8 @@ class ModelServiceArgs(TypedDict):
     ModelRegistry's `writer_secret`. Default: none, for a server without accounts."""
     runtime_image: NotRequired[pulumi.Input[str]]
     """Image, with Python 3.11 or newer, of the containers that fetch the model, run the smoke test, move the alias and
-    analyse a canary; the library brings the programs. Default: Python's own image, or `image` for a `fetch_command`."""
+    analyse a canary; the library brings the programs. Required for a model in an object store or at Hugging Face, whose
+    clients it must have. Default: Python's own image, or `image` for a `fetch_command`."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
     runtime: NotRequired[AnyRuntime]

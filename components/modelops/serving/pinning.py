@@ -39,6 +39,9 @@ def _check_others(problems: Problems, field: str, source: Source, args: ModelSer
     """The arguments that a form needs, and those that it makes no use of."""
     if source.registered and "tracking_uri" not in args:
         problems.missing("tracking_uri", f"it is required for a {field} of the form {source.form}:/")
+    if not (source.registered or source.mounted or "runtime_image" in args or "fetch_command" in args):
+        image = "the target `fetch` of model/Dockerfile, or one of yours with modelops-runtime[stores]"
+        problems.missing("runtime_image", f"{source.form}:// needs an image that can read from there: {image}")
     if source.mounted and "fetch_command" in args:
         rule = f"must not be given with {source.form}://, which pods mount"
         problems.add("fetch_command", args["fetch_command"], rule)
@@ -94,7 +97,7 @@ class _Pin:
         return later.apply(lambda known: self._told(lambda: self._judged(field, known)))
 
     def _told(self, found: Callable[[], pulumi.Input[str]]) -> pulumi.Input[str]:
-        """Says what an output is refused for: Pulumi's own report of such an error is a long one, in which ours is lost."""
+        """Says why an output is refused: Pulumi's own report is a long one, in which ours would be lost."""
         try:
             return found()
         except ArgumentsError as error:
@@ -114,8 +117,9 @@ class _Pin:
         if source.form != "models" or not is_output(self._address):
             return self._looked_up(field, source, cast(str, self._address))
         address = pulumi.Output.from_input(self._address)
-        known_or_none(address).apply(lambda known: self._say_later(source) if known is None else None)
-        return address.apply(lambda known: self._told(lambda: self._looked_up(field, source, known)))
+        return known_or_none(address).apply(
+            lambda known: self._told(lambda: self._looked_up(field, source, known)) if known else self._later(source)
+        )
 
     def _looked_up(self, field: str, source: Source, tracking_url: str) -> str:
         # Imported here, because hardly any plan needs it.
@@ -132,9 +136,10 @@ class _Pin:
         pulumi.log.info(f"{source.uri} is {what}", self._service)
         return found.uri
 
-    def _say_later(self, source: Source) -> None:
+    def _later(self, source: Source) -> str:
         when = "is pinned in the update: the registry's address isn't known yet"
         pulumi.log.info(f"{source.uri} {when}", self._service)
+        return cast(str, pulumi.UNKNOWN)
 
 
 def _ways_out(source: Source) -> str:

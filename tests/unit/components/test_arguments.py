@@ -13,7 +13,7 @@ from modelops.core import plain as plain_arguments
 from modelops.core.types import Resources
 from modelops.core.validation import _unwrap
 from tests.package.test_consumer import BUILT, DAG, MINIMAL, PIPELINE, PROMOTION, SERVING, TRAINING
-from tests.unit.components.harness import Program, run
+from tests.unit.components.harness import IMAGE, Program, run
 
 
 def fields(spec: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], type[Any], Any, bool]]:
@@ -230,6 +230,18 @@ RICH: dict[str, tuple[str, dict[str, Any]]] = {
     "ModelService with a canary": ("ModelService", ANALYSED),
     "ModelService that scales": ("ModelService", SCALED),
     "ModelService by an engine": ("ModelService", ENGINE),
+    "ModelService from a store": (
+        "ModelService",
+        {
+            "namespace": "ml",
+            "image": IMAGE,
+            "model_uri": "s3://models/linear/3",
+            "model_secret": "store",
+            "runtime_image": IMAGE,
+            "model_endpoint_url": "http://minio:9000",
+            "tracking_url": "http://mlflow.example.com",
+        },
+    ),
     "MonitoringStack": ("MonitoringStack", LOGGED),
     "TrainingJob": ("TrainingJob", TRAINED),
     "TrainingJob of a JobSet": ("TrainingJob", {**TRAINED, "backend": "jobset"}),

@@ -189,7 +189,7 @@ def test_services_of_one_program_ask_once(server: Server) -> None:
 def test_a_plan_with_fixed_references_asks_nobody(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     for uri in ("models:/linear/3", "models:/linear@run-1", f"hf://team/model@{COMMIT}"):
-        serve({**ARGS, "tracking_uri": server.url, "model_uri": uri})
+        serve({**ARGS, "tracking_uri": server.url, "model_uri": uri, "runtime_image": ARGS["image"]})
     assert server.asked == []
 
 
@@ -279,7 +279,8 @@ def test_a_plan_waits_a_few_seconds_at_most(server: Server, monkeypatch: pytest.
     ("uri", "label"), [(CHAMPION, "champion"), ("hf://team/model", "main"), ("oci://r.invalid/team/linear:v1", "v1")]
 )
 def test_only_where_drifting_is_wanted_do_pods_get_what_can_move(uri: str, label: str) -> None:
-    program = serve({**ARGS, "model_uri": uri, "allow_drift": True, "tracking_uri": "http://registry.invalid:5000"})
+    anywhere = {**ARGS, "runtime_image": ARGS["image"], "tracking_uri": "http://registry.invalid:5000"}
+    program = serve({**anywhere, "model_uri": uri, "allow_drift": True})
     assert served(program) == (uri if not uri.startswith("oci") else "file:///modelops/model", label)
     if uri.startswith("oci"):
         [volume] = [each for each in pod(program.one("Deployment"))["volumes"] if each["name"] == "model"]

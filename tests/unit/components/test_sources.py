@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from modelops import ArgumentsError
 from modelops.serving.sources import parse
+from tests.unit.components import service
 from tests.unit.components.harness import Program, breaks_restricted, container, environment, pod
-from tests.unit.components.service import ARGS, refused, serve
+from tests.unit.components.service import refused, serve
 
 COMMIT, DIGEST, RUN = "0e9e39f249a16976918f6564b8830bc894c89659", "ab" * 32, "0123456789abcdef" * 2
+ARGS = {**service.ARGS, "runtime_image": "registry.example.com/fetch@sha256:1"}
 ALONE = {key: value for key, value in ARGS.items() if key != "tracking_uri"}
 FIXED = {
     "models:/linear/3": ("linear", "3"),
@@ -116,6 +118,15 @@ def test_any_text_is_judged(text: str) -> None:
 @pytest.mark.parametrize("uri", [uri for uri in FIXED if not parse(uri).registered])
 def test_only_a_registry_s_models_need_its_address(uri: str) -> None:
     serve({**ALONE, "model_uri": uri})
+
+
+@pytest.mark.parametrize("uri", DOWNLOADED)
+def test_what_only_a_store_s_client_can_read_needs_an_image_with_one(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = f"runtime_image is missing, {uri.partition(':')[0]}:// needs an image that can read from there"
+    with pytest.raises(ArgumentsError, match=rule):
+        serve({**service.ARGS, "model_uri": uri})
+    assert rule in refused({**service.ARGS, "model_uri": later(uri)}, monkeypatch)
+    serve({**service.ARGS, "model_uri": uri, "fetch_command": ["fetch"]})
 
 
 @pytest.mark.parametrize("uri", ["models:/linear/3", f"runs:/{RUN}/model"])
