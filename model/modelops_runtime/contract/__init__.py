@@ -9,7 +9,12 @@ from modelops_runtime.contract.exits import ConfigurationError, ContractError, E
 from modelops_runtime.contract.publishing import PublishContract
 from modelops_runtime.contract.serving import ServeContract
 from modelops_runtime.contract.training import SweepContract, TrainingContract
-from modelops_runtime.contract.transport import FetchContract, PromoteContract, TransferContract
+from modelops_runtime.contract.transport import (
+    FetchContract,
+    PromoteContract,
+    ReplicateContract,
+    TransferContract,
+)
 
 __all__ = [
     "ConfigurationError",
@@ -20,6 +25,7 @@ __all__ = [
     "FetchContract",
     "PromoteContract",
     "PublishContract",
+    "ReplicateContract",
     "ServeContract",
     "SweepContract",
     "TrainingContract",

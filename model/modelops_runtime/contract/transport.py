@@ -8,6 +8,7 @@ from modelops_runtime.contract.environment import HTTP_URL, NAME, NAME_RULE, Env
 
 MODEL_MAX_BYTES = 10 * 2**30
 """Largest file of a model, by default."""
+REPOSITORY = r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
 LOCAL = "file://"
 """How the URI of a folder begins that is mounted already."""
 
@@ -103,4 +104,28 @@ class TransferContract:
             report=env.text("MODELOPS_REPORT", ""),
             tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule=url),
             experiment_name=env.text("MLFLOW_EXPERIMENT_NAME", name or "modelops"),
+        )
+
+
+@dataclass(frozen=True)
+class ReplicateContract:
+    """Settings of the container that copies an image from one registry to another."""
+
+    source: str
+    """The image by digest."""
+    target: str
+    """The repository that receives it."""
+    docker_config: Path
+    """Folder with the registries' logins."""
+    wait_seconds: float
+
+    @classmethod
+    def read(cls, env: Environment) -> "ReplicateContract":
+        return cls(
+            source=env.text(
+                "MODELOPS_SOURCE_IMAGE", pattern=rf"{REPOSITORY}@sha256:[0-9a-f]{{64}}", rule="an image by digest"
+            ),
+            target=env.text("MODELOPS_TARGET_REPOSITORY", pattern=REPOSITORY, rule="a repository without a tag"),
+            docker_config=env.path("DOCKER_CONFIG", "/modelops/docker"),
+            wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 60, minimum=0, maximum=3600),
         )

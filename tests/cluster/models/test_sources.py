@@ -19,6 +19,7 @@ from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import SMALL, base_program, publish
 from tests.cluster.support import apply, eventually, exposure, kubectl, objects, platform_facts, post
 from tests.models import write_model
+from tests.runtime import run_module
 
 pytestmark = [pytest.mark.models, pytest.mark.long]
 
@@ -97,7 +98,7 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_image_volume_brings_a_model(place: Place, model: Path) -> None:
+def test_an_image_volume_brings_a_model_and_so_does_its_copy_in_another_repository(place: Place, model: Path) -> None:
     facts = platform_facts()
     pushed: dict[str, Any] = {"context": str(model), "artifact": True, "repository": f"{facts['registry']}/line-files"}
     if facts.get("builder"):
@@ -121,6 +122,14 @@ def test_an_image_volume_brings_a_model(place: Place, model: Path) -> None:
         assert said.startswith("fetched file:///modelops/model: line")
         assert place.opened_for_writing("volume") == "Read-only file system"
         stack.unchanged(program)
+        copied = f"{facts['registry']}/line-promoted"
+        done = run_module(
+            "modelops_runtime replicate", MODELOPS_SOURCE_IMAGE=reference, MODELOPS_TARGET_REPOSITORY=copied
+        )
+        assert done.returncode == 0, done.stderr
+        digest = reference.partition("@")[2]
+        stack.up(place.serving("volume", model_uri=f"oci://{copied}@{digest}"))
+        assert post(found["url"], ONE) == (200, {"outputs": [4.0]})
     finally:
         stack.destroy(succeed=None)
 

@@ -225,6 +225,16 @@ RICH: dict[str, tuple[str, dict[str, Any]]] = {
         "ModelPromotion",
         {**PROMOTION, "gate": GATE, "serving_alias": "live", "first_version": True, "timeout_seconds": 60},
     ),
+    "ModelPromotion of an image": (
+        "ModelPromotion",
+        {
+            "namespace": "ml",
+            "model_uri": f"oci://registry.staging.example.com/team/linear@sha256:{64 * 'a'}",
+            "repository": "registry.example.com:5000/team/linear",
+            "repository_secret": "logins",
+            "timeout_seconds": 60,
+        },
+    ),
     "ModelRegistry": ("ModelRegistry", STORED),
     "ModelService": ("ModelService", SERVED),
     "ModelService with a canary": ("ModelService", ANALYSED),

@@ -11,7 +11,7 @@ import pytest
 
 import modelops
 from modelops.serving import resolve
-from tests.unit.components.harness import IMAGE, run
+from tests.unit.components.harness import DIGEST, IMAGE, run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PAGES = REPOSITORY / "docs" / "components"
@@ -105,5 +105,6 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "config": SimpleNamespace(require_secret=lambda _: "a long secret"),
     }
     release = {"image": IMAGE, "model_name": "linear", "run_id": "0123456789ab"}
-    stacks = {"organization/modelops/staging": {"release": release}}
+    image = f"oci://registry.staging.example.com/team/linear@{DIGEST}"
+    stacks = {"organization/modelops/staging": {"release": release, "model_uri": image}}
     assert run(lambda: exec(snippet, names), stacks=stacks).resources
