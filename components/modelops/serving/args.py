@@ -216,9 +216,9 @@ class ModelServiceArgs(TypedDict):
     model_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entries become environment variables of the container that fetches the
     model (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `HF_TOKEN` …), for a model in an object store or at Hugging
-    Face. Not with the `vllm` runtime, which has `vllm.token_secret`. Default: none."""
+    Face, and for an MLflow server that doesn't pass files on. Not with the `vllm` runtime, which has `vllm.token_secret`. Default: none."""
     model_endpoint_url: NotRequired[pulumi.Input[str]]
-    """Address of an S3-compatible server, for `s3://…`. Default: AWS."""
+    """Address of an S3-compatible server, for a model that is there. Default: AWS."""
     serving_alias: NotRequired[pulumi.Input[str]]
     """Alias of the registered model to move to this version after the rollout, such as `serving`, which a training's
     relative gate compares with. Services that share a registry need an alias each. Not with the `vllm` runtime, whose

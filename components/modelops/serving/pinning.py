@@ -53,8 +53,9 @@ def _check_others(problems: Problems, field: str, source: Source, args: ModelSer
     if source.mounted and "cache" in args:
         rule = f"must not be given with {source.form}://, which pods mount"
         problems.add("cache", args["cache"], rule)
-    if source.form != "s3" and "model_endpoint_url" in args:
-        problems.add("model_endpoint_url", args["model_endpoint_url"], "must only be given with s3://")
+    if not (source.form == "s3" or source.registered) and "model_endpoint_url" in args:
+        rule = f"must not be given with {source.form}://: it is for S3 and for MLflow servers whose files are there"
+        problems.add("model_endpoint_url", args["model_endpoint_url"], rule)
 
 
 def _check_drift(problems: Problems, field: str, source: Source) -> None:

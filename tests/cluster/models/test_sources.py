@@ -101,7 +101,11 @@ def model(tmp_path: Path) -> Path:
 
 def test_an_image_volume_brings_a_model_and_so_does_its_copy_in_another_repository(place: Place, model: Path) -> None:
     facts = platform_facts()
-    pushed: dict[str, Any] = {"context": str(model), "artifact": True, "repository": f"{facts['registry']}/line-files"}
+    pushed: dict[str, Any] = {
+        "context": str(model),
+        "artifact": True,
+        "repository": f"{facts['registry']}/{place.namespace}/files",
+    }
     if facts.get("builder"):
         pushed["builder_name"] = facts["builder"]
 
@@ -129,10 +133,10 @@ def test_an_image_volume_brings_a_model_and_so_does_its_copy_in_another_reposito
             done = run_module(
                 "modelops_runtime replicate",
                 MODELOPS_SOURCE_IMAGE=reference,
-                MODELOPS_TARGET_REPOSITORY=f"{elsewhere}/line-promoted",
+                MODELOPS_TARGET_REPOSITORY=f"{elsewhere}/{place.namespace}/copy",
             )
             assert re.search(f", {sent} bytes sent", done.stdout), done.stdout + done.stderr
-        copied = f"{facts['registry']}/line-promoted"
+        copied = f"{facts['registry']}/{place.namespace}/copy"
         digest = reference.partition("@")[2]
         stack.up(place.serving("volume", model_uri=f"oci://{copied}@{digest}"))
         assert post(found["url"], ONE) == (200, {"outputs": [4.0]})

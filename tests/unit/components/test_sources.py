@@ -178,6 +178,8 @@ def ports(program: Program) -> list[int]:
         ({"model_uri": "models:/linear/3"}, [5000]),
         ({"model_uri": "models:/linear/3", "shadow": {"model_uri": DOWNLOADED[0]}}, [5000, 443, 8080]),
         ({"model_uri": DOWNLOADED[0], "model_endpoint_url": "http://minio:9000", "tracking_uri": None}, [9000]),
+        ({"model_uri": "models:/linear/3", "model_endpoint_url": "http://minio:9000"}, [5000, 9000]),
+        ({"model_uri": "models:/linear/3", "model_secret": "store"}, [5000, 443]),
     ],
 )
 def test_pods_reach_only_where_the_model_is(change: dict[str, Any], expected: list[int]) -> None:
@@ -213,7 +215,10 @@ def test_a_store_s_keys_stay_in_their_secret_and_its_address_is_given() -> None:
             {"canary": {"model_uri": DOWNLOADED[0], "weight_percent": 50}, "serving_alias": "live"},
             "must not be given with a canary.model_uri that is no version of a registered model",
         ),
-        ({"model_endpoint_url": "http://minio:9000"}, "must only be given with s3://"),
+        (
+            {"model_uri": "gs://models/v3", "model_endpoint_url": "http://minio:9000"},
+            "model_endpoint_url is 'http://minio:9000', must not be given with gs://",
+        ),
         ({"model_endpoint_url": "minio"}, "model_endpoint_url is 'minio', must be an http:// or https:// address"),
         ({"tracking_url": "mlflow"}, "tracking_url is 'mlflow', must be an http:// or https:// address"),
         ({"model_secret": ""}, "model_secret is '', must not be empty"),
