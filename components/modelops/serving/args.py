@@ -216,7 +216,8 @@ class ModelServiceArgs(TypedDict):
     model_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entries become environment variables of the container that fetches the
     model (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `HF_TOKEN` …), for a model in an object store or at Hugging
-    Face, and for an MLflow server that doesn't pass files on. Not with the `vllm` runtime, which has `vllm.token_secret`. Default: none."""
+    Face, and for an MLflow server that doesn't pass files on. Not with the `vllm` runtime, which has
+    `vllm.token_secret`. Default: none."""
     model_endpoint_url: NotRequired[pulumi.Input[str]]
     """Address of an S3-compatible server, for a model that is there. Default: AWS."""
     serving_alias: NotRequired[pulumi.Input[str]]
