@@ -105,7 +105,8 @@ def service(
 ) -> ModelServiceArgs:
     """Arguments of the service."""
     fields = {"image": image, **_set_values(settings.service)}
-    fields |= {"namespace": namespace, "model_uri": model_uri, "tracking_uri": registry.tracking_uri}
+    fields |= {"namespace": namespace, "model_uri": model_uri}
+    fields |= {"tracking_uri": registry.tracking_uri, "tracking_url": registry.url}
     if registry.reader_secret is not None:
         fields["tracking_secret"] = registry.reader_secret
         fields["serving_alias_secret"] = registry.writer_secret

@@ -287,6 +287,9 @@ class ServiceSettings(Model):
     fetch_command: list[str] | None = Field(default=None, min_length=1)
     serve_command: list[str] | None = Field(default=None, min_length=1)
     metric_names: Literal["modelops", "fastapi-instrumentator", "opentelemetry"] | None = None
+    allow_drift: bool | None = None
+    model_secret: Host | None = None
+    model_endpoint_url: Host | None = None
     image_pull_secret: Host | None = None
     node_selector: dict[str, str] | None = None
     tolerations: list[TolerationSettings] | None = None

@@ -10,7 +10,7 @@ service = ModelService(
     {
         "namespace": config.require("namespace"),
         "runtime": Runtime.VLLM,
-        "model_uri": "hf://Qwen/Qwen2.5-7B-Instruct",
+        "model_uri": "hf://Qwen/Qwen2.5-7B-Instruct@a09a35458c702b33eeacc393d103063234e8bc28",
         "replicas": 1,
         "resources": {
             "cpu": config.get("cpu") or "4",

@@ -13,6 +13,7 @@ COMMANDS = {
     "select": ("registry.select", "publish", "registers the best trial of a sweep"),
     "promote": ("registry.promote", "", "moves an alias to the version that serves"),
     "transfer": ("registry.transfer", "", "copies a model version to another registry"),
+    "replicate": ("registry.replicate", "", "copies an image to another registry, by digest"),
     "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
     "hold": ("registry.hold", "", "keeps a model in the shared cache while its pod uses it"),
     "serve": ("serving.serve", "serve", "serves a model folder over HTTP"),
@@ -47,6 +48,7 @@ watch = partial(run, "watch")
 select = partial(run, "select")
 promote = partial(run, "promote")
 transfer = partial(run, "transfer")
+replicate = partial(run, "replicate")
 fetch = partial(run, "fetch")
 hold = partial(run, "hold")
 serve = partial(run, "serve")

@@ -191,7 +191,7 @@ def test_a_failure_burns_the_budget(scraped: Scraped) -> None:
 
 
 def test_the_analysis_of_a_canary_gets_its_figures(scraped: Scraped) -> None:
-    figures = analysis(scraped.url, "ml", "own").track("stable", "models:/m@run-1", 60)
+    figures = analysis(scraped.url, "ml", "own").track("stable", "run-1", 60)
     assert figures["requests"] > PREDICTIONS / 2 and 20 < figures["error_percent"] < 30
     assert figures["p99_seconds"] > 0 and figures["restarts"] == 0
 

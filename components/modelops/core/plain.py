@@ -9,6 +9,8 @@ _RULES = "it decides which other arguments are valid"
 _SHARE = "the plan works out the canary's share from it"
 _WAIT = "Pulumi must know in the plan how long it waits"
 _REASONS = {
+    "allow_drift": _RULES,
+    "artifact": _RULES,
     "backend": _OBJECTS,
     "builder": _OBJECTS,
     "cache": "it decides what the build reads and writes",

@@ -118,11 +118,6 @@ class Problems:
         elif isinstance(value, str) and ":" in value.rpartition("/")[2]:
             self.add(field, value, "must not have a tag")
 
-    def model_uri(self, field: str, value: object) -> None:
-        """The URI of a model version."""
-        if isinstance(value, str) and not (value.startswith("models:/") and len(value) > len("models:/")):
-            self.add(field, value, "must be models:/<name>@<alias> or models:/<name>/<version>")
-
     def quantity(self, field: str, value: object) -> None:
         """A Kubernetes quantity of at least 0: `500m`, `2`, `512Mi`."""
         if isinstance(value, str) and _number(value) is None:

@@ -15,6 +15,11 @@ from modelops.core.validation import Problems, read_args
 CACHE_TAG = "buildcache"
 DEFAULT_TAG = "latest"
 DEFAULT_COMPRESSION_LEVEL = 3
+_READER = 65532
+"""The pods' user, as in `kubernetes.pods`, which would load the Kubernetes SDK."""
+_OF_FOLDER = f"FROM scratch\nCOPY --chown={_READER}:{_READER} . /\n"
+"""Dockerfile of a model's folder. The pods' user owns the files, so it can read them whatever modes they have here."""
+_OF_DOCKERFILE = ("dockerfile", "target", "build_args")
 
 
 class ImageBuilder(Enum):
@@ -62,8 +67,11 @@ class ModelImageArgs(TypedDict):
     `.dockerignore`; a changed timestamp doesn't."""
     repository: pulumi.Input[str]
     """Repository to push to, without a tag: `registry.example.com/team/model`."""
+    artifact: NotRequired[bool]
+    """Whether `context` is a model's folder, to push as it is, for ModelService's `oci://…`: the image has its files
+    and nothing else, and needs no Dockerfile. Default false; only with `docker-build`."""
     dockerfile: NotRequired[str]
-    """Dockerfile, relative to the program's folder. Default: `Dockerfile` in `context`."""
+    """Dockerfile, relative to the program's folder. Default: `Dockerfile` in `context`. Not with `artifact`."""
     target: NotRequired[pulumi.Input[str]]
     """Stage of the Dockerfile to build. Default: the last one."""
     build_args: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
@@ -97,6 +105,8 @@ class ModelImage(pulumi.ComponentResource):
     """The image by digest: `repository@sha256:…`."""
     digest: pulumi.Output[str]
     """The digest alone: `sha256:…`."""
+    model_uri: pulumi.Output[str] | None
+    """With `artifact`, what ModelService serves: `oci://repository@sha256:…`. None without."""
 
     @arguments_in_one
     def __init__(self, name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -106,6 +116,7 @@ class ModelImage(pulumi.ComponentResource):
         build = _with_docker if args.get("builder") is ImageBuilder.DOCKER else _with_buildkit
         self.digest = build(name, args, pulumi.ResourceOptions(parent=self))
         self.ref = pulumi.Output.concat(args["repository"], "@", self.digest)
+        self.model_uri = pulumi.Output.concat("oci://", self.ref) if args.get("artifact") else None
         register_declared_outputs(self)
 
 
@@ -114,27 +125,30 @@ def _checked(name: str, args: ModelImageArgs) -> ModelImageArgs:
     args = read_args(args, ModelImageArgs, problems)
     problems.repository("repository", args.get("repository"))
     if isinstance(context := args.get("context"), str):
-        _check_files(problems, context, args.get("dockerfile"))
+        _check_files(problems, context, args)
     for index, platform in enumerate(args.get("platforms") or []):
         if isinstance(platform, str) and "/" not in platform:
             problems.add(f"platforms[{index}]", platform, "must be <system>/<architecture>, such as linux/amd64")
     if args.get("builder") is ImageBuilder.DOCKER:
         _check_docker(problems, args)
+    for field in _OF_DOCKERFILE if args.get("artifact") else ():
+        if field in args:
+            problems.add(field, args.get(field), "must not be given with artifact, which has no Dockerfile")
     problems.raise_if_any()
     return args
 
 
-def _check_files(problems: Problems, context: str, dockerfile: str | None) -> None:
+def _check_files(problems: Problems, context: str, args: ModelImageArgs) -> None:
     if not context or not Path(context).is_dir():
         problems.add("context", context, "must be a folder")
-    elif not (file := _dockerfile(context, dockerfile)).is_file():
+    elif not args.get("artifact") and not (file := _dockerfile(context, args.get("dockerfile"))).is_file():
         problems.add("dockerfile", str(file), "must be a file")
 
 
 def _check_docker(problems: Problems, args: ModelImageArgs) -> None:
-    for field in ("builder_name", "cache", "compression"):
+    for field in ("builder_name", "cache", "compression", "artifact"):
         if field in args:
-            problems.add(field, args[field], "must not be given with the docker builder")
+            problems.add(field, args.get(field), "must not be given with the docker builder")
     if len(platforms := args.get("platforms") or []) > 1:
         problems.add("platforms", list(platforms), "must be at most one with the docker builder")
 
@@ -191,7 +205,13 @@ def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions
     image = docker_build.Image(
         name,
         context=docker_build.BuildContextArgs(location=args["context"]),
-        dockerfile=docker_build.DockerfileArgs(location=str(_dockerfile(args["context"], args.get("dockerfile")))),
+        dockerfile=docker_build.DockerfileArgs(
+            **(
+                {"inline": _OF_FOLDER}
+                if args.get("artifact")
+                else {"location": str(_dockerfile(args["context"], args.get("dockerfile")))}
+            )
+        ),
         target=args.get("target"),
         build_args=args.get("build_args"),
         platforms=[

@@ -108,7 +108,7 @@ def runtime_files(*commands: str) -> dict[str, str]:
     """
     root = _sources()
     files: dict[str, str] = {}
-    modules = [f"{PACKAGE}.__main__", *(f"{PACKAGE}.registry.{command}" for command in commands)]
+    modules = [f"{PACKAGE}.__main__", f"{PACKAGE}.registry", *(f"{PACKAGE}.registry.{command}" for command in commands)]
     while modules:
         file = _file_of(root, modules.pop())
         if file is None or (path := file.relative_to(root).as_posix()) in files:

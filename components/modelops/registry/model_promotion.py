@@ -1,4 +1,4 @@
-"""ModelPromotion: copies a model version from one registry to another, unchanged."""
+"""ModelPromotion: copies a model version, or an image with one, from one registry to another, unchanged."""
 
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
@@ -18,7 +18,6 @@ from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import API_SERVER_PORTS, port_of
 from modelops.kubernetes.pods import (
     ACCOUNT_FOLDER,
-    DefaultResources,
     api_access,
     check_resources,
     container,
@@ -30,17 +29,23 @@ from modelops.kubernetes.pods import (
 )
 from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
+from modelops.registry.image_copy import (
+    DEFAULT_RESOURCES,
+    DEFAULT_TIMEOUT_SECONDS,
+    NAME,
+    check_source,
+    copy_image,
+)
 from modelops.training.args import GateBounds
 from modelops.training.checks import check_gate
 from modelops.training.gates import gate_variables
 
 __all__ = ["GateBounds", "ModelPromotion", "ModelPromotionArgs"]
 
-NAME = "model-promotion"
 LONGEST_NAME = 50
-DEFAULT_TIMEOUT_SECONDS = 900
-DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="64Mi", memory_limit="256Mi")
 _MODEL_FOLDER = "/modelops"
+_OF_VERSION = ("model_name", "run_id", "source_uri", "tracking_uri")
+_OF_IMAGE = ("repository", "repository_secret")
 
 
 class ModelPromotionArgs(TypedDict):
@@ -51,14 +56,22 @@ class ModelPromotionArgs(TypedDict):
     image: NotRequired[pulumi.Input[str]]
     """Image, with Python 3.11 or newer, of the container that copies; the library brings the program. Default: Python's
     own image."""
-    model_name: pulumi.Input[str]
-    """Name of the registered model, the same in both registries."""
-    run_id: pulumi.Input[str]
+    model_name: NotRequired[pulumi.Input[str]]
+    """Name of the registered model, the same in both registries. Required, as are `run_id`, `source_uri` and
+    `tracking_uri`, except with `model_uri`."""
+    run_id: NotRequired[pulumi.Input[str]]
     """The run whose version to promote: TrainingJob's `run_id` in the other environment."""
-    source_uri: pulumi.Input[str]
+    source_uri: NotRequired[pulumi.Input[str]]
     """Address of the MLflow server to copy from, reachable from pods."""
-    tracking_uri: pulumi.Input[str]
+    tracking_uri: NotRequired[pulumi.Input[str]]
     """Address of the MLflow server to copy to, reachable from pods."""
+    model_uri: NotRequired[pulumi.Input[str]]
+    """An image with a model's files to copy instead, by digest: `oci://repository@sha256:…`. Default: none."""
+    repository: NotRequired[pulumi.Input[str]]
+    """Repository to copy that image to, without a tag. Required with `model_uri`."""
+    repository_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace, of the type `kubernetes.io/dockerconfigjson`, with logins to both image
+    registries. Only with `model_uri`. Default: none."""
     source_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` of an account that may read at `source_uri`.
     Default: none, for a server without accounts."""
@@ -91,19 +104,22 @@ class ModelPromotion(pulumi.ComponentResource):
     """Copies a version that another environment trained into this environment's registry, unchanged.
 
     Files are identical to the byte, as are alias, metrics, parameters and tags: what was tested there is what serves
-    here. Nothing is trained. A version that is already here must pass the gate again, but isn't copied again.
+    here. Nothing is trained. A version that is already here must pass the gate again, but isn't copied again. An image
+    with a model's files is copied by digest, and has no gate, run or metrics.
     """
 
     run_id: pulumi.Output[str]
-    """The run's identity, the same as in the other environment."""
+    """The run's identity, the same as in the other environment. Empty for an image."""
     model_uri: pulumi.Output[str]
-    """`models:/<model_name>@run-<run_id>`. Resources that use it wait until the version is here."""
+    """`models:/<model_name>@run-<run_id>`, or `oci://<repository>@sha256:…` for an image. Resources that use it wait
+    until the version is here."""
     model_version: pulumi.Output[str]
-    """`run-<run_id>`, the version's alias in both registries."""
+    """`run-<run_id>`, the version's alias in both registries; the first 12 digits of an image's digest."""
     metrics: pulumi.Output[Mapping[str, float]]
     """Metrics of the run, by name. Only known once the version is here."""
     run_url: pulumi.Output[str]
-    """Address of the run's page in this environment's MLflow. Only known once the version is here."""
+    """Address of the run's page in this environment's MLflow. Only known once the version is here. Empty for an
+    image."""
 
     @arguments_in_one
     def __init__(self, name: str, args: ModelPromotionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -111,6 +127,18 @@ class ModelPromotion(pulumi.ComponentResource):
         super().__init__("modelops:index:ModelPromotion", name, None, opts)
         name = objects_name(name, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
+        if "model_uri" in args:
+            self._copy_image(name, args, child_opts)
+        else:
+            self._copy_version(name, args, child_opts)
+        register_declared_outputs(self)
+
+    def _copy_image(self, name: str, args: ModelPromotionArgs, opts: pulumi.ResourceOptions) -> None:
+        self.model_uri, self.model_version = copy_image(name, args, opts)
+        self.run_id = self.run_url = pulumi.Output.from_input("")
+        self.metrics = pulumi.Output.from_input({})
+
+    def _copy_version(self, name: str, args: ModelPromotionArgs, child_opts: pulumi.ResourceOptions) -> None:
         namespace = args["namespace"]
         labels = standard_labels(NAME, NAME, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
@@ -136,7 +164,6 @@ class ModelPromotion(pulumi.ComponentResource):
         self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         tracking_url = args.get("tracking_url", args["tracking_uri"])
         self.metrics, self.run_url = report.outputs(job, None, self.run_id, tracking_url)
-        register_declared_outputs(self)
 
 
 def _transfer_container(args: ModelPromotionArgs, report: RunReport) -> "core.ContainerArgs":
@@ -177,8 +204,12 @@ def _checked(name: str, args: ModelPromotionArgs) -> ModelPromotionArgs:
     args = read_args(args, ModelPromotionArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
     problems.mlflow_name("model_name", args.get("model_name"))
-    for field in ("image", "run_id", "source_secret", "tracking_secret", "image_pull_secret"):
+    for field in ("image", "run_id", "source_secret", "tracking_secret", "repository_secret", "image_pull_secret"):
         problems.text(field, args.get(field))
+    if "model_uri" in args:
+        _check_image(problems, args)
+    else:
+        _check_version(problems, args)
     for field in ("source_uri", "tracking_uri", "tracking_url"):
         problems.url(field, args.get(field))
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, 86_400)
@@ -186,3 +217,23 @@ def _checked(name: str, args: ModelPromotionArgs) -> ModelPromotionArgs:
     check_gate(problems, args)
     problems.raise_if_any()
     return args
+
+
+def _check_version(problems: Problems, args: ModelPromotionArgs) -> None:
+    for field in _OF_VERSION:
+        if field not in args:
+            problems.missing(field, "it is required without model_uri")
+    for field in _OF_IMAGE:
+        if field in args:
+            problems.add(field, args.get(field), "must only be given with model_uri")
+
+
+def _check_image(problems: Problems, args: ModelPromotionArgs) -> None:
+    check_source(problems, args["model_uri"])
+    problems.repository("repository", args.get("repository"))
+    if "repository" not in args:
+        problems.missing("repository", "it is required with model_uri")
+    others = ("source_secret", "tracking_secret", "tracking_url", "gate", "serving_alias", "first_version")
+    for field in (*_OF_VERSION, *others, "experiment_name"):
+        if field in args:
+            problems.add(field, args.get(field), "must not be given with model_uri, whose image is all that is copied")

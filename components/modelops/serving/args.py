@@ -207,18 +207,32 @@ class ModelServiceArgs(TypedDict):
     """Arguments of ModelService."""
 
     model_uri: pulumi.Input[str]
-    """The model version to serve, `models:/<name>@<alias>`, such as TrainingJob's `model_uri`. With the `vllm` runtime,
-    `hf://<organization>/<model>`, with `@<revision>` to pin it."""
+    """The model version to serve, such as TrainingJob's `model_uri`: `models:/…`, `runs:/…`, `s3://…`, `gs://…`,
+    `az://…`, `pvc://…`, `hf://…` or `oci://…`, each as its form says; `hf://…` with the `vllm` runtime. One that can
+    move, such as `models:/linear@champion`, is looked up in the plan and pinned."""
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
     image: NotRequired[pulumi.Input[str]]
     """Serving image, preferably by digest (`repository@sha256:…`). Required, except with the `vllm` runtime, where it
     defaults to vLLM's own image."""
     tracking_uri: NotRequired[pulumi.Input[str]]
-    """Address of the MLflow server with the model, reachable from pods. Required, except with the `vllm` runtime."""
+    """Address of the MLflow server with the model, reachable from pods. Required for `models:/…` and `runs:/…`."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Secret in the namespace with the keys `username` and `password` for the MLflow server, such as ModelRegistry's
     `reader_secret`. Only the container that fetches the model gets them. Default: none."""
+    tracking_url: NotRequired[pulumi.Input[str]]
+    """Address at which this program reaches that server, to look up an alias or `latest`: ModelRegistry's `url`. The
+    credentials are those in the program's environment, as for MLflow's clients. Default: `tracking_uri`."""
+    allow_drift: NotRequired[bool]
+    """Whether a `model_uri` that can move goes to the pods as it is. Each new pod then serves what it stands for at
+    that time, with the alias, branch or tag as its version. Default false: it is pinned, or refused."""
+    model_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace whose entries become environment variables of the container that fetches the
+    model (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `HF_TOKEN` …), for a model in an object store or at Hugging
+    Face, and for an MLflow server that doesn't pass files on. Not with the `vllm` runtime, which has
+    `vllm.token_secret`. Default: none."""
+    model_endpoint_url: NotRequired[pulumi.Input[str]]
+    """Address of an S3-compatible server, for a model that is there. Default: AWS."""
     serving_alias: NotRequired[pulumi.Input[str]]
     """Alias of the registered model to move to this version after the rollout, such as `serving`, which a training's
     relative gate compares with. Services that share a registry need an alias each. Not with the `vllm` runtime, whose
@@ -228,7 +242,8 @@ class ModelServiceArgs(TypedDict):
     ModelRegistry's `writer_secret`. Default: none, for a server without accounts."""
     runtime_image: NotRequired[pulumi.Input[str]]
     """Image, with Python 3.11 or newer, of the containers that fetch the model, run the smoke test, move the alias and
-    analyse a canary; the library brings the programs. Default: Python's own image, or `image` for a `fetch_command`."""
+    analyse a canary; the library brings the programs. Required for a model in an object store or at Hugging Face, whose
+    clients it must have. Default: Python's own image, or `image` for a `fetch_command`."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
     runtime: NotRequired[AnyRuntime]
@@ -289,7 +304,8 @@ class ModelServiceArgs(TypedDict):
     priority_class: NotRequired[pulumi.Input[str]]
     """PriorityClass of the pods. Default: the cluster's."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
+    """Name of a Secret in the namespace with credentials for the registry of the image, and of an `oci://…` model.
+    Default: none."""
     canary: NotRequired[Canary]
     """A second version that gets a share of the requests. Default: none."""
     blue_green: NotRequired[BlueGreen]

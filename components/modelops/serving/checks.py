@@ -18,14 +18,17 @@ from modelops.serving.args import (
     ModelServiceArgs,
     is_vllm,
 )
+from modelops.serving.pinning import check_source
 from modelops.serving.release import blue_green, canary, shadow
 
 LONGEST_NAME = 48
 """Leaves room for the suffixes that Kubernetes adds to a track's Deployment and to the smoke test's Job."""
-_HUGGING_FACE = r"hf://[\w.-]+/[\w.-]+(@[\w.-]+)?"
 _MODELOPS_ONLY = (
     "tracking_uri",
     "tracking_secret",
+    "tracking_url",
+    "model_secret",
+    "model_endpoint_url",
     "serving_alias",
     "runtime_image",
     "smoke_test",
@@ -45,6 +48,7 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
     problems.dns_label("name", name, maximum=LONGEST_NAME)
     args = read_args(args, ModelServiceArgs, problems)
     _check_scalars(problems, args)
+    check_source(problems, "model_uri", args.get("model_uri"), args)
     if is_vllm(args):
         _check_vllm(problems, args)
     else:
@@ -69,9 +73,11 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
 
 def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     problems.text("image", args.get("image"))
-    problems.url("tracking_uri", args.get("tracking_uri"))
+    for field in ("tracking_uri", "tracking_url", "model_endpoint_url"):
+        problems.url(field, args.get(field))
     problems.dns_label("namespace", args.get("namespace"))
-    for field in ("tracking_secret", "serving_alias_secret", "runtime_image", "image_pull_secret", "host"):
+    secrets = ("tracking_secret", "model_secret", "serving_alias_secret", "image_pull_secret")
+    for field in (*secrets, "runtime_image", "host"):
         problems.text(field, args.get(field))
     problems.mlflow_name("serving_alias", args.get("serving_alias"))
     if "serving_alias_secret" in args and "serving_alias" not in args:
@@ -102,18 +108,14 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
 
 
 def _check_modelops(problems: Problems, args: ModelServiceArgs) -> None:
-    problems.model_uri("model_uri", args.get("model_uri"))
     if "vllm" in args:
         problems.add("vllm", args["vllm"], "must not be given with the modelops runtime")
-    for field in ("image", "tracking_uri"):
-        if field not in args:
-            problems.missing(field, "it is required with the modelops runtime")
+    if "image" not in args:
+        problems.missing("image", "it is required with the modelops runtime")
 
 
 def _check_vllm(problems: Problems, args: ModelServiceArgs) -> None:
-    uri, engine = args.get("model_uri"), args.get("vllm", {})
-    if isinstance(uri, str) and not re.fullmatch(_HUGGING_FACE, uri):
-        problems.add("model_uri", uri, "must be hf://<organization>/<model>, with the vllm runtime")
+    engine = args.get("vllm", {})
     for field in _MODELOPS_ONLY:
         if field in args:
             problems.add(field, args.get(field), "must not be given with the vllm runtime")

@@ -34,10 +34,12 @@ from modelops.serving.args import (
 )
 from modelops.serving.checks import checked
 from modelops.serving.needs import say_needs
+from modelops.serving.pinning import pinned, references
 from modelops.serving.pod import GRPC_PORT, NAME, PORT
 from modelops.serving.release.tracks import Release, deploy_standby, deploy_tracks
 from modelops.serving.routing import make_route, make_service
 from modelops.serving.serving_alias import move_serving_alias
+from modelops.serving.sources import parse
 from modelops.serving.track import Track
 
 PREDICT_PATH = "/api/predict"
@@ -65,6 +67,7 @@ class ModelService(pulumi.ComponentResource):
     def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:ModelService", name, None, opts)
+        args = pinned(self, name, args)
         say_needs(self, args)
         name = objects_name(name, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
@@ -134,14 +137,27 @@ def _cache_claim(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions
     )
 
 
+def _model_ports(args: ModelServiceArgs) -> list[pulumi.Input[int]]:
+    """The ports of where models come from. An output's form isn't known: with `tracking_uri`, that is taken for it."""
+    known = [parse(uri) for uri in references(args).values() if isinstance(uri, str)]
+    from_registry = "tracking_uri" in args
+    from_store = any(not (source.registered or source.mounted) for source in known) or "model_secret" in args
+    ports: list[pulumi.Input[int]] = []
+    if from_registry:
+        ports.append(pulumi.Output.from_input(args["tracking_uri"]).apply(port_of))
+    if "model_endpoint_url" in args:
+        ports.append(pulumi.Output.from_input(args["model_endpoint_url"]).apply(port_of))
+    elif from_store or not (from_registry or known):
+        ports.append(HTTPS_PORT)
+    return ports
+
+
 def _network_policy(
     name: str, metadata: "k8s.meta.v1.ObjectMetaArgs", args: ModelServiceArgs, opts: pulumi.ResourceOptions
 ) -> None:
     """Pods of every track accept requests on their ports, and connect only to DNS, to where the model comes from and to
     where spans go."""
-    ports: list[pulumi.Input[int]] = [
-        HTTPS_PORT if is_vllm(args) else pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
-    ]
+    ports = _model_ports(args)
     if "shadow" in args:  # The servers send it copies of the requests.
         ports.append(PORT)
     if "tracing" in args:

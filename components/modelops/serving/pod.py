@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -16,6 +17,7 @@ from modelops.kubernetes.pods import (
     claimed,
     container,
     core,
+    env_from_secret,
     http_probe,
     mount,
     pod_template,
@@ -34,6 +36,9 @@ from modelops.serving.args import (
     runtime_image,
     startup_seconds,
 )
+from modelops.serving.sources import Source, parse
+
+T = TypeVar("T")
 
 NAME = "model-service"
 PORT = 8080
@@ -97,7 +102,7 @@ def template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateS
         identity,
         [serve(args, cached=cached, traced_as=identity.service, variables=identity.variables)],
         annotations=scrape(PORT),
-        volumes=volumes(identity),
+        volumes=volumes(args, identity),
         init_containers=[fetch(args, identity), *hold(args, identity)],
     )
 
@@ -122,33 +127,47 @@ def serving_template(
     )
 
 
-def volumes(identity: PodIdentity) -> list[core.VolumeArgs]:
+def volumes(args: ModelServiceArgs, identity: PodIdentity) -> list[pulumi.Input[core.VolumeArgs]]:
     """The volumes of the model, scratch files, the program that fetches, and the cache, if there is one."""
     cache = [] if identity.cache_claim is None else [claimed("cache", identity.cache_claim)]
     runtime = [] if identity.runtime is None else [identity.runtime]
-    return [scratch("model"), scratch("tmp"), *cache, *runtime]
+    return [_with(args["model_uri"], _model_volume), scratch("tmp"), *cache, *runtime]
 
 
 def version_of(args: ModelServiceArgs) -> pulumi.Output[str]:
     """The alias, version or revision to serve, as a label value."""
-    return pulumi.Output.from_input(args["model_uri"]).apply(model_version)
+    return pulumi.Output.from_input(args["model_uri"]).apply(lambda uri: parse(uri).version)
 
 
 def name_of_model(args: ModelServiceArgs) -> pulumi.Input[str]:
     """The model's name in metrics, logs and the API."""
-    return args.get("model_name") or pulumi.Output.from_input(args["model_uri"]).apply(model_name)
+    return args.get("model_name") or pulumi.Output.from_input(args["model_uri"]).apply(lambda uri: parse(uri).name)
 
 
-def model_version(uri: str) -> str:
-    """The alias, version or revision at the end of a model URI: `run-1` in `models:/linear@run-1`."""
-    name, at, alias = uri.partition(":/")[2].partition("@")
-    return alias if at else name.rpartition("/")[2]
+def _with(uri: pulumi.Input[str], made: Callable[[Source], T]) -> pulumi.Input[T]:
+    """What is made from a reference: now, if it is known."""
+    if isinstance(uri, str):
+        return made(parse(uri))
+    later: pulumi.Output[str] = pulumi.Output.from_input(cast(Any, uri))
+    return later.apply(lambda known: made(parse(known)))
 
 
-def model_name(uri: str) -> str:
-    """The model's name in a URI: `linear` in `models:/linear@run-1`, `organization/model` in `hf://…`."""
-    path = uri.partition(":/")[2].partition("@")[0]
-    return path.removeprefix("/") if uri.startswith("hf:") else path.partition("/")[0]
+def _model_volume(source: Source) -> core.VolumeArgs:
+    """The volume for the model's files: where they are already, or an empty one to fetch them into."""
+    if source.form == "pvc":
+        claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=source.place, read_only=True)
+        return core.VolumeArgs(name="model", persistent_volume_claim=claim)
+    if source.form == "oci":
+        image = core.ImageVolumeSourceArgs(
+            reference=source.uri.removeprefix("oci://"), pull_policy="IfNotPresent" if source.fixed else "Always"
+        )
+        return core.VolumeArgs(name="model", image=image)
+    return scratch("model")
+
+
+def _model_mount(source: Source, *, read_only: bool) -> core.VolumeMountArgs:
+    sub_path = source.path if source.form == "pvc" else None
+    return mount("model", _MODEL_FOLDER, read_only=read_only or source.mounted, sub_path=sub_path)
 
 
 def _spread(identity: PodIdentity) -> core.TopologySpreadConstraintArgs:
@@ -163,13 +182,14 @@ def _spread(identity: PodIdentity) -> core.TopologySpreadConstraintArgs:
 
 
 def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
-    """The init container that downloads the model version."""
+    """The init container that downloads the model version; one that is mounted, it checks."""
     cached = identity.cache_claim is not None
     own_command = args.get("fetch_command")
     variables: Mapping[str, pulumi.Input[str]] = {
         "MODELOPS_MODEL_DIR": _MODEL_FOLDER,
-        "MODELOPS_MODEL_URI": args["model_uri"],
-        "MLFLOW_TRACKING_URI": args["tracking_uri"],
+        "MODELOPS_MODEL_URI": _with(args["model_uri"], _fetched_uri),
+        **({"MLFLOW_TRACKING_URI": args["tracking_uri"]} if "tracking_uri" in args else {}),
+        **({"AWS_ENDPOINT_URL": args["model_endpoint_url"]} if "model_endpoint_url" in args else {}),
         **({"MODELOPS_MODEL_CACHE_DIR": CACHE} if cached else {}),
         **({} if own_command else VARIABLES),
     }
@@ -178,10 +198,11 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
         args.get("runtime_image", args["image"]) if own_command else runtime_image(args),
         variables=variables,
         secrets=tracking_credentials(args.get("tracking_secret")),
+        env_from=[env_from_secret(args["model_secret"])] if "model_secret" in args else None,
         command=own_command or runtime_command("fetch"),
         resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[
-            mount("model", _MODEL_FOLDER),
+            _with(args["model_uri"], partial(_model_mount, read_only=False)),
             mount("tmp", "/tmp"),
             *([mount("cache", CACHE)] if cached else []),
             *([] if own_command else [runtime_mount()]),
@@ -204,6 +225,10 @@ def hold(args: ModelServiceArgs, identity: PodIdentity) -> list[core.ContainerAr
             volume_mounts=[mount("cache", CACHE), mount("tmp", "/tmp"), runtime_mount()],
         )
     ]
+
+
+def _fetched_uri(source: Source) -> str:
+    return f"file://{_MODEL_FOLDER}" if source.mounted else source.uri
 
 
 def serve(
@@ -247,7 +272,7 @@ def serve(
         liveness_probe=http_probe("/healthz/live", "http", period=10, failures=3),
         lifecycle=core.LifecycleArgs(pre_stop=pause) if drains else None,
         volume_mounts=[
-            mount("model", _MODEL_FOLDER, read_only=True),
+            _with(args["model_uri"], partial(_model_mount, read_only=True)),
             mount("tmp", "/tmp"),
             *([mount("cache", CACHE, read_only=True)] if cached else []),
         ],

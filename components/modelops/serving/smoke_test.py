@@ -73,7 +73,7 @@ def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplate
         identity,
         [_check(args)],
         restart_policy="Never",
-        volumes=volumes(identity),
+        volumes=volumes(args, identity),
         init_containers=[
             fetch(args, identity),
             *hold(args, identity),

@@ -26,6 +26,7 @@ from modelops.kubernetes.pods import (
 )
 from modelops.serving.args import DEFAULT_SHARED_MEMORY, ModelServiceArgs, drain_seconds, nodes, startup_seconds
 from modelops.serving.pod import CACHE, ENDPOINT_SECONDS, PORT, PodIdentity, name_of_model, serving_template
+from modelops.serving.sources import parse
 
 DEFAULT_RESOURCES = DefaultResources(cpu="4", memory="16Gi", memory_limit="64Gi")
 DEFAULT_GPUS = 1
@@ -82,8 +83,8 @@ def _command(args: ModelServiceArgs, *, worker: bool) -> pulumi.Output[list[str]
     engine = args.get("vllm", {})
 
     def command(values: Mapping[str, Any]) -> list[str]:
-        model, at, revision = str(values["uri"]).removeprefix("hf://").partition("@")
-        words = ["vllm", "serve", model, *(["--revision", revision] if at else [])]
+        source = parse(values["uri"])
+        words = ["vllm", "serve", source.name, "--revision", source.version]
         words += ["--served-model-name", str(values["name"]), "--host", "0.0.0.0", "--port", str(PORT)]
         words += ["--tensor-parallel-size", str(int(values["gpus"]))]
         if nodes(args) > 1:

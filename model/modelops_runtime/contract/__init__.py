@@ -9,7 +9,13 @@ from modelops_runtime.contract.exits import ConfigurationError, ContractError, E
 from modelops_runtime.contract.publishing import PublishContract
 from modelops_runtime.contract.serving import ServeContract
 from modelops_runtime.contract.training import SweepContract, TrainingContract
-from modelops_runtime.contract.transport import FetchContract, HoldContract, PromoteContract, TransferContract
+from modelops_runtime.contract.transport import (
+    FetchContract,
+    HoldContract,
+    PromoteContract,
+    ReplicateContract,
+    TransferContract,
+)
 
 __all__ = [
     "ConfigurationError",
@@ -21,6 +27,7 @@ __all__ = [
     "HoldContract",
     "PromoteContract",
     "PublishContract",
+    "ReplicateContract",
     "ServeContract",
     "SweepContract",
     "TrainingContract",

@@ -16,6 +16,7 @@ _RULE = (
     "models:/<name>@<alias>, models:/<name>/<version>, models:/m-<id>, runs:/<run id>/<folder>,"
     " hf://<organization>/<model>[@<revision>] or a folder's address: s3://, gs://, az://, abfss://, wasbs:// or file:///"
 )
+REPOSITORY = r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
 
 
 @dataclass(frozen=True)
@@ -120,4 +121,28 @@ class TransferContract:
             report=env.text("MODELOPS_REPORT", ""),
             tracking_uri=env.text("MLFLOW_TRACKING_URI", pattern=HTTP_URL, rule=url),
             experiment_name=env.text("MLFLOW_EXPERIMENT_NAME", name or "modelops"),
+        )
+
+
+@dataclass(frozen=True)
+class ReplicateContract:
+    """Settings of the container that copies an image from one registry to another."""
+
+    source: str
+    """The image by digest."""
+    target: str
+    """The repository that receives it."""
+    docker_config: Path
+    """Folder with the registries' logins."""
+    wait_seconds: float
+
+    @classmethod
+    def read(cls, env: Environment) -> "ReplicateContract":
+        return cls(
+            source=env.text(
+                "MODELOPS_SOURCE_IMAGE", pattern=rf"{REPOSITORY}@sha256:[0-9a-f]{{64}}", rule="an image by digest"
+            ),
+            target=env.text("MODELOPS_TARGET_REPOSITORY", pattern=REPOSITORY, rule="a repository without a tag"),
+            docker_config=env.path("DOCKER_CONFIG", "/modelops/docker"),
+            wait_seconds=env.number("MODELOPS_REGISTRY_WAIT_SECONDS", 60, minimum=0, maximum=3600),
         )

@@ -197,10 +197,11 @@ def test_every_panel_of_the_services_dashboard_has_data(tutorial: Tutorial, prom
 
 def test_the_analysis_of_a_canary_gets_its_figures(tutorial: Tutorial, prometheus_url: str) -> None:
     prometheus = analysis(prometheus_url, tutorial.namespace, "diabetes")
-    figures = prometheus.track("stable", tutorial.outputs["model_uri"], 600)
+    version = tutorial.outputs["model_uri"].partition("@")[2]
+    figures = prometheus.track("stable", version, 600)
     assert figures["requests"] > 0 and figures["error_percent"] == 0
     assert figures["p99_seconds"] > 0 and figures["restarts"] == 0
-    [[output, buckets]] = prometheus.predictions("stable", tutorial.outputs["model_uri"], 600).items()
+    [[output, buckets]] = prometheus.predictions("stable", version, 600).items()
     assert output == "0" and buckets[-1][1] > 0
 
 

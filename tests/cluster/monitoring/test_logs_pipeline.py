@@ -455,7 +455,7 @@ def test_the_requests_of_a_real_service_arrive(pipeline: LogPipeline, serving: A
     found = pipeline.elasticsearch.lines(asked)
     assert sorted(document["modelops"]["status"] for document in found) == [200] * 5 + [422]
     assert {document["modelops"]["path"] for document in found} == {"/api/predict"}
-    assert {document["service"]["version"] for document in found} == {"double"}
+    assert {document["service"]["version"] for document in found} == {"run-double"}
     assert {document["kubernetes"]["namespace"] for document in found} == {serving.namespace}
     assert all(document["modelops"]["latency_ms"] > 0 for document in found)
     per_status = {"size": 0, "query": asked, "aggs": {"statuses": {"terms": {"field": "modelops.status"}}}}

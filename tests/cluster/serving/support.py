@@ -18,7 +18,7 @@ from tests.models import write_model
 MODEL = "line"
 WRONG_SLOPE = -4.0
 SLOPES = {"triple": 3.0, "wrong": WRONG_SLOPE}
-"""Of the models y = slope·x + 1, by alias; it is 2 under any other one."""
+"""Of the models y = slope·x + 1, by alias, without its `run-`; it is 2 under any other one."""
 BROKEN = "broken"
 """The alias of a model whose own golden prediction is wrong: its server never gets ready."""
 SMALL = {"cpu": "20m", "memory": "96Mi"}
@@ -42,9 +42,11 @@ class Serving:
     def uri(self, alias: str) -> str:
         """URI of the model that SLOPES and BROKEN describe, published under the alias when it is first asked for."""
         if alias not in self.published:
-            publish(self.registry_url, alias, slope=SLOPES.get(alias, 2.0), golden_error=float(alias == BROKEN))
+            publish(
+                self.registry_url, f"run-{alias}", slope=SLOPES.get(alias, 2.0), golden_error=float(alias == BROKEN)
+            )
             self.published.add(alias)
-        return f"models:/{MODEL}@{alias}"
+        return f"models:/{MODEL}@run-{alias}"
 
     def args(self, alias: str = "double", *, exposed: bool = False, **changes: Any) -> dict[str, Any]:
         """Arguments of a small ModelService, y = 2x + 1 unless said otherwise; `exposed` to this process as well."""
@@ -151,8 +153,8 @@ def base_program(namespace: str, facts: Mapping[str, Any]) -> Callable[[k8s.Prov
 
 
 def versions(pods: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The model versions that pods serve."""
-    return {pod["metadata"]["labels"]["app.kubernetes.io/version"] for pod in pods}
+    """The model versions that pods serve, without the `run-` of their alias."""
+    return {pod["metadata"]["labels"]["app.kubernetes.io/version"].removeprefix("run-") for pod in pods}
 
 
 def released(outcome: Outcome) -> dict[str, list[str]]:

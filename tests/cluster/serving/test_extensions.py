@@ -27,7 +27,7 @@ ZERO = {"prometheus_url": "http://prometheus:9090", "query": "sum(asked)", "thre
 SCALED = {"replicas": None, "autoscaling": {"max_replicas": 2, "scale_to_zero": ZERO}}
 LARGE: dict[str, Any] = {
     "runtime": "vllm",
-    "model_uri": "hf://organization/model@main",
+    "model_uri": f"hf://organization/model@{40 * '0'}",
     "resources": {"cpu": "20m", "memory": "64Mi", "memory_limit": "1Gi", "gpus": 2},
     "vllm": {"shared_memory": "64Mi", "max_model_len": 4096},
     "cache": {"storage_size": "1Gi"},

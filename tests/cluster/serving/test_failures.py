@@ -33,7 +33,7 @@ def failed(serving: Serving, stack: Stack, within: float, **changes: Any) -> Out
 
 
 def test_a_model_that_is_not_in_the_registry(serving: Serving, stack: Stack) -> None:
-    outcome = failed(serving, stack, 30, model_uri="models:/line@nobody")
+    outcome = failed(serving, stack, 30, model_uri="models:/line@run-nobody")
     assert "container fetch failed (exit code 2)" in outcome.text and "nobody" in outcome.text, outcome.text
 
 
@@ -102,5 +102,5 @@ def test_while_it_waits_it_says_what_for(serving: Serving, stack: Stack) -> None
 def test_without_the_watch_only_the_deadline_ends_it(serving: Serving, stack: Stack) -> None:
     """The control: what the provider alone sees of a model that isn't there."""
     changes = {"rollout": {"watch": False}, "startup_timeout_seconds": 10}
-    outcome = failed(serving, stack, 150, model_uri="models:/line@nobody", **changes)
+    outcome = failed(serving, stack, 150, model_uri="models:/line@run-nobody", **changes)
     assert "exit code 2" not in outcome.text

@@ -39,7 +39,7 @@ def series(url: str) -> dict[str, float]:
 def test_the_open_inference_protocol_answers(url: str) -> None:
     assert get_json(f"{url}/v2/health/ready")["ready"] is True
     model = get_json(f"{url}/v2/models/line")
-    assert model["versions"] == ["double"]
+    assert model["versions"] == ["run-double"]
     tensor = {**model["inputs"][0], "shape": [2, 1], "data": [0.5, 3]}
     status, answer = post(f"{url}/v2/models/line/versions/double/infer", {"id": "7", "inputs": [tensor]})
     assert (status, answer["id"], answer["outputs"][0]["data"]) == (200, "7", [2.0, 7.0])
@@ -47,7 +47,7 @@ def test_the_open_inference_protocol_answers(url: str) -> None:
 
 def test_the_document_is_that_of_the_model(url: str) -> None:
     document = get_json(f"{url}/openapi.json")
-    assert document["info"] | {"description": ""} == {"title": "line", "version": "double", "description": ""}
+    assert document["info"] | {"description": ""} == {"title": "line", "version": "run-double", "description": ""}
     assert "/v2/models/line/infer" in document["paths"]
 
 
@@ -67,7 +67,7 @@ def test_predictions_are_counted_by_value(url: str) -> None:
     post(f"{url}/api/predict", {"inputs": [[1.0], [2.0], [100.0]]})
     after = series(url)
     assert after['modelops_prediction_value_count{output="0"}'] == before + 3
-    assert after['modelops_model_info{model="line",version="double"}'] == 1
+    assert after['modelops_model_info{model="line",version="run-double"}'] == 1
 
 
 def test_a_request_s_log_line_says_all_but_its_inputs(serving: Serving, url: str) -> None:
@@ -87,7 +87,7 @@ def test_a_request_s_log_line_says_all_but_its_inputs(serving: Serving, url: str
 
     logged = eventually(line)
     assert logged["latency_ms"] > 0
-    assert (logged["status"], logged["model"], logged["model_version"]) == (200, "line", "double")
+    assert (logged["status"], logged["model"], logged["model_version"]) == (200, "line", "run-double")
     assert "31337" not in json.dumps(logged)
 
 
@@ -109,7 +109,7 @@ def test_each_runtime_s_image_serves_its_models(
     name = f"other-{target}"
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), name)
-        uri = publish_folder(serving.registry_url, name, "one", Path(folder))
+        uri = publish_folder(serving.registry_url, name, "run-one", Path(folder))
     stack: Stack = serving.new_stack()
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:

@@ -156,11 +156,11 @@ def test_a_filled_stack_goes_on_with_the_new_library(
     assert found["library"].startswith(str(filled.folder / "released"))
     # The program's publisher registers nothing: this is what another one would have left.
     publish_folder(found["registry_url"], "line", found["model_version"], tmp_path_factory.mktemp("line"))
-    publish(found["registry_url"], "kept", slope=2.0, golden_error=0.0)
+    publish(found["registry_url"], "run-kept", slope=2.0, golden_error=0.0)
     filled.given["service"] = {
         "namespace": namespace,
         "image": serving_image,
-        "model_uri": f"models:/{MODEL}@kept",
+        "model_uri": f"models:/{MODEL}@run-kept",
         # The baseline's default commands are those of its own images.
         "fetch_command": ["python", "-m", "modelops_runtime", "fetch"],
         "serve_command": ["python", "-m", "modelops_runtime", "serve"],

@@ -200,3 +200,21 @@ def test_a_step_measures_both_tracks_and_judges() -> None:
     assert all('namespace="ml", service="demo"' in query and "[300s]" in query for query in asked.queries)
     assert {'version="run-a"' in query for query in asked.queries if 'track="stable"' in query} == {True}
     assert {'version="run-b"' in query for query in asked.queries if 'track="canary"' in query} == {True}
+
+
+def test_pods_are_found_by_the_version_that_the_component_read_in_the_reference() -> None:
+    image = {"model_uri": f"oci://registry/linear@sha256:{'ab' * 32}", "image": "", "version": "abababababab"}
+    asked = Asked(lambda _: [])
+    record = analyst.begin({**SETTINGS, "canary": image}, None, 100)
+    analyst.measure(asked.prometheus, record, 400)
+    assert {'version="abababababab"' in query for query in asked.queries if 'track="canary"' in query} == {True}
+
+
+@pytest.mark.parametrize("verdict", ["promote", "hold", "roll back"])
+def test_a_record_without_versions_goes_on(verdict: str) -> None:
+    """As releases of the library before wrote it."""
+    old = {**analyst.begin(SETTINGS, None, 100), "verdict": verdict}
+    settings = {**SETTINGS, "declared": {**A, "version": "run-a"}, "canary": {**B, "version": "run-b"}}
+    assert analyst.begin(settings, old, 200) is old
+    assert [analyst.label(old[track]) for track in ("stable", "canary")] == ["run-a", "run-b"]
+    assert analyst.label({"model_uri": "models:/linear/3"}) == "3"

@@ -13,7 +13,7 @@ from modelops.core import plain as plain_arguments
 from modelops.core.types import Resources
 from modelops.core.validation import _unwrap
 from tests.package.test_consumer import BUILT, DAG, MINIMAL, PIPELINE, PROMOTION, SERVING, TRAINING
-from tests.unit.components.harness import Program, run
+from tests.unit.components.harness import IMAGE, Program, run
 
 
 def fields(spec: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], type[Any], Any, bool]]:
@@ -172,7 +172,7 @@ SCALED: dict[str, Any] = {
 ENGINE: dict[str, Any] = {
     "namespace": "ml",
     "runtime": "vllm",
-    "model_uri": "hf://team/model",
+    "model_uri": f"hf://team/model@{40 * 'a'}",
     "vllm": {"max_model_len": 100, "arguments": ["--seed", "1"], "nodes": 2},
     "startup_timeout_seconds": 601,
     "drain_seconds": 20,
@@ -233,11 +233,33 @@ RICH: dict[str, tuple[str, dict[str, Any]]] = {
         "ModelPromotion",
         {**PROMOTION, "gate": GATE, "serving_alias": "live", "first_version": True, "timeout_seconds": 60},
     ),
+    "ModelPromotion of an image": (
+        "ModelPromotion",
+        {
+            "namespace": "ml",
+            "model_uri": f"oci://registry.staging.example.com/team/linear@sha256:{64 * 'a'}",
+            "repository": "registry.example.com:5000/team/linear",
+            "repository_secret": "logins",
+            "timeout_seconds": 60,
+        },
+    ),
     "ModelRegistry": ("ModelRegistry", STORED),
     "ModelService": ("ModelService", SERVED),
     "ModelService with a canary": ("ModelService", ANALYSED),
     "ModelService that scales": ("ModelService", SCALED),
     "ModelService by an engine": ("ModelService", ENGINE),
+    "ModelService from a store": (
+        "ModelService",
+        {
+            "namespace": "ml",
+            "image": IMAGE,
+            "model_uri": "s3://models/linear/3",
+            "model_secret": "store",
+            "runtime_image": IMAGE,
+            "model_endpoint_url": "http://minio:9000",
+            "tracking_url": "http://mlflow.example.com",
+        },
+    ),
     "MonitoringStack": ("MonitoringStack", LOGGED),
     "TrainingJob": ("TrainingJob", TRAINED),
     "TrainingJob of a JobSet": ("TrainingJob", {**TRAINED, "backend": "jobset"}),

@@ -170,8 +170,8 @@ def test_the_analyst_is_told_what_to_compare() -> None:
         "config_map": "demo-canary",
         "prometheus_url": "http://prometheus.mon.svc:9090",
         "interval_seconds": 15,
-        "declared": {"model_uri": A, "image": ""},
-        "canary": {"model_uri": B, "image": ""},
+        "declared": {"model_uri": A, "image": "", "version": "run-a"},
+        "canary": {"model_uri": B, "image": "", "version": "run-b"},
         "bounds": {
             "max_extra_error_percent": 1,
             "max_p99_ratio": 1.5,

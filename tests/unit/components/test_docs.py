@@ -10,7 +10,8 @@ import pulumi
 import pytest
 
 import modelops
-from tests.unit.components.harness import IMAGE, run
+from modelops.serving import resolve
+from tests.unit.components.harness import DIGEST, IMAGE, run
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PAGES = REPOSITORY / "docs" / "components"
@@ -79,12 +80,13 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what a page takes for granted: the components of the other pages, and the stack's config."""
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr(pulumi, "export", lambda *_: None)
+    monkeypatch.setattr(resolve, "_look_up", lambda *_: "7")  # no server answers here
     names: dict[str, Any] = {
         "pulumi": pulumi,
         "image": SimpleNamespace(ref=IMAGE),
         "prepare": SimpleNamespace(ref=IMAGE),
         "train": SimpleNamespace(ref=IMAGE),
-        "registry": SimpleNamespace(tracking_uri="http://registry.ml.svc:5000"),
+        "registry": SimpleNamespace(tracking_uri="http://registry.ml.svc:5000", url="http://localhost:30500"),
         "required": {
             "image": IMAGE,
             "model_name": "linear",
@@ -95,6 +97,7 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "training": SimpleNamespace(model_uri="models:/linear@run-0123456789ab"),
         "monitoring": SimpleNamespace(prometheus_url="http://prometheus.mon.svc:9090"),
         "ModelImage": modelops.ModelImage,
+        "folder": "model/sample",
         "ModelService": modelops.ModelService,
         "TrainingJob": modelops.TrainingJob,
         "old": "models:/linear@run-0123456789ab",
@@ -102,5 +105,6 @@ def test_snippets_run(snippet: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "config": SimpleNamespace(require_secret=lambda _: "a long secret"),
     }
     release = {"image": IMAGE, "model_name": "linear", "run_id": "0123456789ab"}
-    stacks = {"organization/modelops/staging": {"release": release}}
+    image = f"oci://registry.staging.example.com/team/linear@{DIGEST}"
+    stacks = {"organization/modelops/staging": {"release": release, "model_uri": image}}
     assert run(lambda: exec(snippet, names), stacks=stacks).resources

@@ -7,6 +7,7 @@ import pulumi
 import pytest
 
 from modelops import ArgumentsError, ModelImage, ModelImageArgs
+from modelops.kubernetes.pods import USER_ID
 from tests.unit.components.harness import DIGEST, Program, Secret, run
 
 
@@ -131,3 +132,32 @@ def test_required_fields_are_named() -> None:
         "  - context is missing, it is required",
         "  - repository is missing, it is required",
     ]
+
+
+def test_a_model_s_folder_is_pushed_as_it_is(tmp_path: Path) -> None:
+    args = {"context": str(tmp_path), "repository": "registry.example.com/team/linear", "artifact": True}
+    program = build({**args, "platforms": ["linux/amd64", "linux/arm64"]})
+    dockerfile = program.one("Image").inputs["dockerfile"]
+    assert dockerfile == {"inline": f"FROM scratch\nCOPY --chown={USER_ID}:{USER_ID} . /\n"}
+    assert program.outputs["model_uri"].value == f"oci://registry.example.com/team/linear@{DIGEST}"
+    assert not build(args, preview=True, digest="").outputs["model_uri"].known
+
+
+def test_only_a_model_s_folder_can_be_served_as_an_image(context: str) -> None:
+    assert "model_uri" not in build({"context": context, "repository": "registry.example.com/team/model"}).outputs
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"dockerfile": "Dockerfile"}, "dockerfile is 'Dockerfile', must not be given with artifact"),
+        ({"target": "serve"}, "target is 'serve', must not be given with artifact"),
+        ({"build_args": {"A": "b"}}, "must not be given with artifact, which has no Dockerfile"),
+        ({"builder": "docker"}, "artifact is True, must not be given with the docker builder"),
+        ({"context": "nowhere"}, "context is 'nowhere', must be a folder"),
+    ],
+)
+def test_each_error_of_a_model_s_folder(change: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        build({"context": str(tmp_path), "repository": "localhost/linear", "artifact": True, **change})
+    assert problem in str(caught.value)

@@ -25,6 +25,12 @@ ARGS: dict[str, Any] = {
     "source_uri": "https://mlflow.staging.example.com",
     "tracking_uri": "http://registry.ml.svc:5000",
 }
+DIGEST = 64 * "a"
+IMAGE: dict[str, Any] = {
+    "namespace": "ml",
+    "model_uri": f"oci://registry.staging.example.com/team/linear@sha256:{DIGEST}",
+    "repository": "registry.example.com:5000/team/linear",
+}
 REPORT = {
     "run_id": "0123456789ab",
     "metrics": '{"mse": 0.04}',
@@ -139,3 +145,50 @@ def test_wrong_arguments_are_refused_with_their_rules() -> None:
         gate={"mse": {"max_delta": 0}}
     )
     assert "memory_limit is 8Mi" in refused(resources={"memory_limit": "8Mi"}).replace("'", "")
+
+
+def test_an_image_is_copied_by_its_digest() -> None:
+    program = promote({**IMAGE, "repository_secret": "logins", "image_pull_secret": "pull", "timeout_seconds": 60})
+    job = program.one("Job")
+    assert container(job, "replicate")["command"] == runtime_command("replicate")
+    told = environment(job, "replicate")
+    assert told["MODELOPS_SOURCE_IMAGE"] == f"registry.staging.example.com/team/linear@sha256:{DIGEST}"
+    assert told["MODELOPS_TARGET_REPOSITORY"] == "registry.example.com:5000/team/linear"
+    [logins] = [volume for volume in pod(job)["volumes"] if volume["name"] == "logins"]
+    [mounted] = [each for each in container(job, "replicate")["volumeMounts"] if each["name"] == "logins"]
+    assert logins["secret"] == {"secretName": "logins"}
+    assert (mounted["mountPath"], mounted["readOnly"]) == (told["DOCKER_CONFIG"], True)
+    assert breaks_restricted(job) == [] and ignored_provider(program) == []
+    assert job.inputs["spec"]["activeDeadlineSeconds"] == 60
+    [rule] = program.one("NetworkPolicy").inputs["spec"]["egress"]
+    assert {entry["port"] for entry in rule["ports"]} == {53, 443, 5000}
+
+
+def test_the_copy_of_an_image_is_waited_for() -> None:
+    for preview in (True, False):
+        outputs = promote(IMAGE, preview=preview).outputs
+        assert outputs["model_uri"].value == f"oci://registry.example.com:5000/team/linear@sha256:{DIGEST}"
+        assert outputs["model_version"].value == DIGEST[:12]
+        assert "demo" in outputs["model_uri"].depends_on
+        assert (outputs["run_id"].value, outputs["run_url"].value, outputs["metrics"].value) == ("", "", {})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"model_uri": "oci://registry/team/linear:v1"}, "must be oci://<repository>@sha256:<digest>"),
+        ({"model_uri": "models:/linear/3"}, "must be oci://<repository>@sha256:<digest>"),
+        ({"repository": None}, "repository is missing, it is required with model_uri"),
+        ({"repository": "registry.example.com/team/linear:v1"}, "must not have a tag"),
+        ({"run_id": "abc"}, "run_id is 'abc', must not be given with model_uri"),
+        ({"gate": {"mse": {"max": 1}}}, "must not be given with model_uri, whose image is all that is copied"),
+        (
+            {"model_uri": None},
+            "repository is 'registry.example.com:5000/team/linear', must only be given with model_uri",
+        ),
+    ],
+)
+def test_wrong_arguments_of_an_image_are_refused(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        promote({key: value for key, value in {**IMAGE, **change}.items() if value is not None})
+    assert problem in str(caught.value)

@@ -402,11 +402,10 @@ def test_there_is_none_without_a_cache_or_beside_a_fetching_program_of_your_own(
         ({"replicas": 2, "autoscaling": {"max_replicas": 3}}, "replicas is 2, must not be given with autoscaling"),
         ({"resources": {"memory": 512}}, 'resources.memory is 512, must be text: write "512"'),
         ({"image": None}, "image is missing, it is required with the modelops runtime"),
-        ({"tracking_uri": None}, "tracking_uri is missing, it is required with the modelops runtime"),
+        ({"tracking_uri": None}, "tracking_uri is missing, it is required for a model_uri of the form models:/"),
         ({"tracking_secret": ""}, "tracking_secret is '', must not be empty"),
         ({"vllm": {"nodes": 2}}, "vllm is {'nodes': 2}, must not be given with the modelops runtime"),
         ({"runtime": "triton"}, "runtime is 'triton', must be one of modelops, vllm"),
-        ({"model_uri": "hf://a/b"}, "model_uri is 'hf://a/b', must be models:/<name>@<alias>"),
         ({"cache": {"storage_size": "big"}}, "cache.storage_size is 'big', must be a Kubernetes quantity"),
         (
             {"cache": {"access_modes": ["Any"]}},

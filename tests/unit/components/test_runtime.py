@@ -14,6 +14,7 @@ from tests.unit.components.harness import Program, environment, pod, run
 from tests.unit.components.service import ARGS as SERVICE
 from tests.unit.components.service import serve
 from tests.unit.components.test_model_promotion import ARGS as PROMOTION
+from tests.unit.components.test_model_promotion import IMAGE
 from tests.unit.components.test_training_job import ARGS as TRAINING
 
 # Some modules are imported only when they are needed. The image that publishes has MLflow; this machine may not.
@@ -47,9 +48,10 @@ def archive_of(program: Program) -> bytes:
     [
         (lambda: serve({**SERVICE, "serving_alias": "serving"}), ("fetch", "hold", "promote")),
         (promote, ("transfer",)),
+        (lambda: run(lambda: ModelPromotion("demo", IMAGE)), ("replicate",)),
         (train, ("publish", "watch", "select")),
     ],
-    ids=["service", "promotion", "training"],
+    ids=["service", "promotion", "promotion of an image", "training"],
 )
 def test_the_archive_has_all_that_its_commands_import(program: Any, commands: tuple[str, ...], tmp_path: Path) -> None:
     archive = tmp_path / "modelops_runtime.zip"

@@ -7,9 +7,10 @@ import pytest
 from modelops import ArgumentsError, ModelService, ModelServiceArgs
 from tests.unit.components.harness import Program, breaks_restricted, container, environment, pod, run
 
+COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"
 ARGS: dict[str, Any] = {
     "runtime": "vllm",
-    "model_uri": "hf://meta-llama/Llama-3.1-8B-Instruct@0e9e39f",
+    "model_uri": f"hf://meta-llama/Llama-3.1-8B-Instruct@{COMMIT}",
     "namespace": "ml",
 }
 
@@ -26,11 +27,11 @@ def command(program: Program) -> str:
 def test_the_model_and_its_revision_are_served() -> None:
     program = serve()
     said = command(program)
-    assert said.startswith("vllm serve meta-llama/Llama-3.1-8B-Instruct --revision 0e9e39f ")
+    assert said.startswith(f"vllm serve meta-llama/Llama-3.1-8B-Instruct --revision {COMMIT} ")
     assert "--served-model-name meta-llama/Llama-3.1-8B-Instruct" in said
     assert "--port 8080 --tensor-parallel-size 1" in said
     labels = program.one("Deployment").inputs["spec"]["template"]["metadata"]["labels"]
-    assert labels["app.kubernetes.io/version"] == "0e9e39f"
+    assert labels["app.kubernetes.io/version"] == COMMIT
     assert program.outputs["predict_url"].value == "http://demo.ml.svc/v1/chat/completions"
 
 

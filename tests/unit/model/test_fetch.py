@@ -274,6 +274,19 @@ def test_a_model_that_is_too_large(registry: FakeRegistry, tmp_path: Path) -> No
     assert "at most 10 are allowed (MODELOPS_MODEL_MAX_BYTES)" in fails(registry, tmp_path, max_bytes=10)
 
 
+def test_a_mounted_model_is_checked_where_it_is(model_dir: Path, tmp_path: Path) -> None:
+    model_dir = shutil.copytree(model_dir, tmp_path / "model")
+    where = {"MODELOPS_MODEL_URI": f"file://{model_dir}", "MODELOPS_MODEL_DIR": str(model_dir)}
+    before = sorted(model_dir.iterdir())
+    finished = run_module("modelops_runtime fetch", **where)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(f"fetched file://{model_dir}: line, run ")
+    assert sorted(model_dir.iterdir()) == before
+    (model_dir / "model.tflite").write_bytes(b"damaged")
+    damaged = run_module("modelops_runtime fetch", **where)
+    assert damaged.returncode == 1 and "model.tflite" in damaged.stderr
+
+
 def test_the_program_names_every_wrong_variable() -> None:
     finished = run_module("modelops_runtime fetch", MODELOPS_MODEL_URI="models:/demo")
     assert finished.returncode == 2

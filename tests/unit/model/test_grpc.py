@@ -106,7 +106,8 @@ FIELDS = {
 
 
 def answers(client: str, program: str, address: str = "", **variables: object) -> Any:
-    command = [environment_of(f"clients-{client}"), "-W", "ignore", Path(__file__).parent / "clients" / program, address]
+    asking = Path(__file__).parent / "clients" / program
+    command = [environment_of(f"clients-{client}"), "-W", "ignore", asking, address]
     env = environment(**variables) if variables else None
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]

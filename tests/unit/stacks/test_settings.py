@@ -224,6 +224,10 @@ SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
             "gate",
             "first_version",
             "serving_alias",
+            # What this stack takes over is a registered version.
+            "model_uri",
+            "repository",
+            "repository_secret",
         },
     ),
     "a service": (

@@ -34,22 +34,27 @@ ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 NOT_PREDICTIONS = "/healthz.*|/metrics|/v2/health/.*|/v2/models/.+/ready|.+/(Server|Model)(Live|Ready)|grpc.health.*"
 
 
-def version(uri: str) -> str:
-    """The end of a model URI: the pods' version label."""
-    path = uri.removeprefix("models:/")
-    return path.partition("@")[2] if "@" in path else path.rpartition("/")[2]
+def label(served: JsonObject) -> str:
+    """The pods' version label. Older records don't have it, but then a registry's alias or number."""
+    uri = str(served["model_uri"])
+    return str(served.get("version") or uri.rpartition("@" if "@" in uri else "/")[2])
+
+
+def same(served: JsonObject | None, other: JsonObject) -> bool:
+    """Whether both are one model in one image."""
+    return served is not None and all(served.get(key) == other[key] for key in ("model_uri", "image"))
 
 
 def begin(settings: JsonObject, record: JsonObject | None, now: float) -> JsonObject:
     """The record to continue: the existing one if it is about these versions, otherwise a new one."""
     declared, canary = settings["declared"], settings["canary"]
     stable = declared
-    if record and record.get("declared") == declared:
+    if record and same(record.get("declared"), declared):
         stable = record["canary"] if record["verdict"] == PROMOTE else record["stable"]
-        if record["canary"] == canary:
+        if same(record["canary"], canary):
             return record
     new = {"declared": declared, "stable": stable, "canary": canary, "started": now, "figures": {}}
-    if stable == canary:
+    if same(stable, canary):
         return {**new, "verdict": PROMOTE, "reason": "both tracks are the same"}
     return {**new, "verdict": HOLD, "reason": "no figures yet"}
 
@@ -76,10 +81,10 @@ class Prometheus:
         samples = self.query(expression)
         return samples[0][1] if samples else None
 
-    def track(self, name: str, model_uri: str, seconds: float) -> JsonObject:
+    def track(self, name: str, version: str, seconds: float) -> JsonObject:
         """Requests, error rate, 99th percentile and restarts of a track in the last `seconds`."""
         window = f"[{max(60, math.ceil(seconds))}s]"
-        pods = f'{self.labels}, track="{name}", version="{version(model_uri)}"'
+        pods = f'{self.labels}, track="{name}", version="{version}"'
         calls = f'{pods}, path!~"{NOT_PREDICTIONS}"'
         requests = self.number(f"sum(increase(modelops_requests_total{{{calls}}}{window}))") or 0
         errors = self.number(f'sum(increase(modelops_requests_total{{{calls}, code=~"5.."}}{window}))') or 0
@@ -92,10 +97,10 @@ class Prometheus:
             "restarts": round(restarts),
         }
 
-    def predictions(self, name: str, model_uri: str, seconds: float) -> dict[str, Buckets]:
+    def predictions(self, name: str, version: str, seconds: float) -> dict[str, Buckets]:
         """Histogram of a track's predictions in the last `seconds`, by output."""
         window = f"[{max(60, math.ceil(seconds))}s]"
-        pods = f'{self.labels}, track="{name}", version="{version(model_uri)}"'
+        pods = f'{self.labels}, track="{name}", version="{version}"'
         series = self.query(f"sum by (le, output) (increase(modelops_prediction_value_bucket{{{pods}}}{window}))")
         histograms: dict[str, Buckets] = {}
         for labels, value in series:
@@ -146,9 +151,9 @@ def drift(stable: dict[str, Buckets], canary: dict[str, Buckets]) -> float | Non
 def measure(prometheus: Prometheus, record: JsonObject, now: float) -> JsonObject:
     """The figures of both tracks since the record began."""
     seconds = now - record["started"]
-    tracks = {name: record[name]["model_uri"] for name in ("stable", "canary")}
-    figures = {name: prometheus.track(name, uri, seconds) for name, uri in tracks.items()}
-    values = [prometheus.predictions(name, uri, seconds) for name, uri in tracks.items()]
+    tracks = {name: label(record[name]) for name in ("stable", "canary")}
+    figures = {name: prometheus.track(name, version, seconds) for name, version in tracks.items()}
+    values = [prometheus.predictions(name, version, seconds) for name, version in tracks.items()]
     return {"seconds": round(seconds), **figures, "prediction_drift": drift(*values)}
 
 

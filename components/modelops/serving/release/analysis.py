@@ -35,6 +35,7 @@ from modelops.serving.args import ModelServiceArgs, runtime_image
 from modelops.serving.pod import NAME
 from modelops.serving.release import args as defaults
 from modelops.serving.release.args import CanaryAnalysis
+from modelops.serving.sources import parse
 
 _PROGRAM = "canary-analyst"
 _DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
@@ -122,10 +123,15 @@ def _settings(service: str, args: ModelServiceArgs, record: core.ConfigMap) -> d
         "prometheus_url": analysis["prometheus_url"],
         **trust,
         "interval_seconds": whole(analysis.get("interval_seconds", defaults.DEFAULT_INTERVAL_SECONDS)),
-        "declared": {"model_uri": args["model_uri"], "image": ""},
-        "canary": {"model_uri": canary["model_uri"], "image": canary.get("image", "")},
+        "declared": _served(args["model_uri"], ""),
+        "canary": _served(canary["model_uri"], canary.get("image", "")),
         "bounds": _bounds(analysis),
     }
+
+
+def _served(uri: pulumi.Input[str], image: pulumi.Input[str]) -> dict[str, Any]:
+    version = pulumi.Output.from_input(uri).apply(lambda known: parse(known).version)
+    return {"model_uri": uri, "image": image, "version": version}
 
 
 def _bounds(analysis: CanaryAnalysis) -> dict[str, pulumi.Input[float]]:

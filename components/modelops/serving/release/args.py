@@ -94,7 +94,7 @@ class Canary(TypedDict):
     """A second track that gets a share of the requests."""
 
     model_uri: pulumi.Input[str]
-    """The model version to try, `models:/<name>@<alias>`."""
+    """The model version to try, in any form of the service's `model_uri`."""
     weight_percent: int
     """Its share of the requests, in percent. 1 to 99; at most 50 with the split `Replicas`."""
     split: NotRequired[AnySplit]
@@ -123,7 +123,7 @@ class Shadow(TypedDict):
     """A track that gets copies of the requests, and whose answers are discarded."""
 
     model_uri: pulumi.Input[str]
-    """The model version to watch, `models:/<name>@<alias>`."""
+    """The model version to watch, in any form of the service's `model_uri`."""
     image: NotRequired[pulumi.Input[str]]
     """Serving image of the shadow. Default: the service's own."""
     percent: NotRequired[pulumi.Input[int]]

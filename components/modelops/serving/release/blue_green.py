@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from modelops.core.validation import Problems
 from modelops.serving.args import ModelServiceArgs
+from modelops.serving.pinning import check_source
 from modelops.serving.release.args import Colour
 from modelops.serving.track import Track
 
@@ -28,6 +29,6 @@ def standby_track(base: Track) -> Track | None:
 
 def check(problems: Problems, args: ModelServiceArgs) -> None:
     """Rules of `blue_green`."""
-    problems.model_uri("blue_green.standby_model_uri", args["blue_green"].get("standby_model_uri"))
+    check_source(problems, "blue_green.standby_model_uri", args["blue_green"].get("standby_model_uri"), args)
     if "canary" in args:
         problems.add("canary", "given", "must not be given with blue_green, which sends all requests to one track")

@@ -14,6 +14,7 @@ from modelops.core.validation import Problems
 from modelops.kubernetes.network import http_service
 from modelops.kubernetes.pods import core
 from modelops.serving.args import DEFAULT_MIN_REPLICAS, DEFAULT_PORT, DEFAULT_REPLICAS, ModelServiceArgs
+from modelops.serving.pinning import check_source
 from modelops.serving.pod import STABLE, track_selector
 from modelops.serving.release import analysis, replica_split, verdict
 from modelops.serving.release import args as defaults
@@ -123,7 +124,7 @@ def _stable_count(args: ModelServiceArgs) -> Count:
 def check(problems: Problems, args: ModelServiceArgs) -> None:
     """Rules of `canary`."""
     canary = args["canary"]
-    problems.model_uri("canary.model_uri", canary.get("model_uri"))
+    check_source(problems, "canary.model_uri", canary.get("model_uri"), args)
     problems.text("canary.image", canary.get("image"))
     problems.number("canary.weight_percent", canary.get("weight_percent"), 1, 99)
     problems.number("canary.tolerance_points", canary.get("tolerance_points"), 0.1, 50)

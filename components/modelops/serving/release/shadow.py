@@ -13,6 +13,7 @@ from modelops.core.validation import Problems
 from modelops.kubernetes.network import cluster_host, http_service
 from modelops.kubernetes.pods import core, name_of
 from modelops.serving.args import ModelServiceArgs
+from modelops.serving.pinning import check_source
 from modelops.serving.pod import PORT, track_selector
 from modelops.serving.release import args as defaults
 from modelops.serving.release.args import Mirroring
@@ -64,7 +65,7 @@ def mirror_filter(args: ModelServiceArgs, service: core.Service) -> dict[str, An
 def check(problems: Problems, args: ModelServiceArgs) -> None:
     """Rules of `shadow`."""
     shadow = args["shadow"]
-    problems.model_uri("shadow.model_uri", shadow.get("model_uri"))
+    check_source(problems, "shadow.model_uri", shadow.get("model_uri"), args)
     problems.text("shadow.image", shadow.get("image"))
     problems.number("shadow.percent", shadow.get("percent"), 1, 100)
     problems.number("shadow.replicas", shadow.get("replicas"), 1, 1000)

@@ -1,0 +1,107 @@
+"""The copy of an image with a model's files to another registry, by digest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.outputs import with_dependencies
+from modelops.core.validation import Problems
+from modelops.kubernetes.access import service_account
+from modelops.kubernetes.jobs import egress_only_policy, registry_job
+from modelops.kubernetes.labels import standard_labels
+from modelops.kubernetes.network import port_of
+from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements, scratch
+from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
+from modelops.serving.sources import Source, parse
+
+NAME = "model-promotion"
+DEFAULT_TIMEOUT_SECONDS = 900
+DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="64Mi", memory_limit="256Mi")
+_LOGINS = "/modelops/docker"
+
+
+def check_source(problems: Problems, uri: object) -> None:
+    """An image by digest."""
+    if isinstance(uri, str) and _fixed(uri) is None:
+        problems.add("model_uri", uri, "must be oci://<repository>@sha256:<digest>")
+
+
+def _fixed(uri: str) -> Source | None:
+    try:
+        source = parse(uri)
+    except ValueError:
+        return None
+    return source if source.form == "oci" and source.fixed else None
+
+
+def copy_image(
+    name: str, args: Mapping[str, Any], opts: pulumi.ResourceOptions
+) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+    """Runs the Job `name`. URI and version of the copy, which wait for it."""
+
+    def judged(uri: str) -> Source:
+        problems = Problems("ModelPromotion", name)
+        check_source(problems, uri)
+        problems.raise_if_any()
+        return parse(uri)
+
+    namespace, labels = args["namespace"], standard_labels(NAME, NAME, name)
+    image = pulumi.Output.from_input(args["model_uri"]).apply(judged)
+    repository = pulumi.Output.from_input(args["repository"])
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
+    account = service_account(name, metadata, opts)
+    ports = [image.apply(lambda source: _port(source.place)), repository.apply(_port)]
+    egress_only_policy(name, NAME, name, namespace, opts, *ports)
+    runtime = runtime_volume(name, namespace, labels, ("replicate",), opts)
+    job = registry_job(
+        name,
+        NAME,
+        name,
+        namespace,
+        _container(args, image),
+        [scratch("tmp"), runtime, *_logins(args)],
+        opts,
+        account=with_dependencies(name, account),
+        args=args,
+        deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+    )
+    digest = image.apply(lambda source: source.uri.partition("@")[2])
+    copied = pulumi.Output.concat("oci://", repository, "@", digest)
+    return with_dependencies(copied, job), with_dependencies(image.apply(lambda source: source.version), job)
+
+
+def _container(args: Mapping[str, Any], image: pulumi.Output[Source]) -> core.ContainerArgs:
+    return container(
+        "replicate",
+        args.get("image", UPSTREAM_IMAGES["python"]),
+        variables={
+            **VARIABLES,
+            "MODELOPS_SOURCE_IMAGE": image.apply(lambda source: source.uri.removeprefix("oci://")),
+            "MODELOPS_TARGET_REPOSITORY": args["repository"],
+            "DOCKER_CONFIG": _LOGINS,
+        },
+        command=runtime_command("replicate"),
+        resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
+        volume_mounts=[
+            mount("tmp", "/tmp"),
+            runtime_mount(),
+            *(mount(volume.name, _LOGINS, read_only=True) for volume in _logins(args)),  # type: ignore[arg-type]
+        ],
+    )
+
+
+def _logins(args: Mapping[str, Any]) -> list[core.VolumeArgs]:
+    """The volume with the logins to the registries, if there are any."""
+    if "repository_secret" not in args:
+        return []
+    source = core.SecretVolumeSourceArgs(secret_name=args["repository_secret"])
+    return [core.VolumeArgs(name="logins", secret=source)]
+
+
+def _port(repository: str) -> int:
+    """The port of an image's registry: that of HTTPS unless it names one."""
+    host = repository.partition("/")[0]
+    return port_of(f"https://{host}" if "." in host or ":" in host else "https://docker.io")

@@ -1,0 +1,153 @@
+"""The rules of `model_uri` beside the other arguments, and the pinning of references that can move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pulumi
+
+from modelops.core.errors import ArgumentsError
+from modelops.core.outputs import is_output, known_or_none
+from modelops.core.validation import Problems
+from modelops.serving.args import ModelServiceArgs, is_vllm
+from modelops.serving.sources import OWN_ALIASES, Source, is_label, parse
+
+_PARTS = (("canary", "model_uri"), ("blue_green", "standby_model_uri"), ("shadow", "model_uri"))
+_HUGGING_FACE = "must be hf://<organization>/<model>[@<revision>], with the vllm runtime: vLLM downloads no others"
+
+
+def check_source(problems: Problems, field: str, uri: object, args: ModelServiceArgs) -> None:
+    """The rules of one of the arguments that name a model; an output is judged once its value is known."""
+    if not isinstance(uri, str):
+        return
+    try:
+        source = parse(uri)
+    except ValueError as error:
+        problems.add(field, uri, _HUGGING_FACE if is_vllm(args) else str(error))
+        return
+    if is_vllm(args):
+        if source.form != "hf":
+            problems.add(field, uri, _HUGGING_FACE)
+    else:
+        _check_others(problems, field, source, args)
+    if not source.fixed and args.get("allow_drift"):
+        _check_drift(problems, field, source)
+
+
+def _check_others(problems: Problems, field: str, source: Source, args: ModelServiceArgs) -> None:
+    """The arguments that a form needs, and those that it makes no use of."""
+    if source.registered and "tracking_uri" not in args:
+        problems.missing("tracking_uri", f"it is required for a {field} of the form {source.form}:/")
+    if not (source.registered or source.mounted or "runtime_image" in args or "fetch_command" in args):
+        image = "the target `fetch` of model/Dockerfile, or one of yours with modelops-runtime[stores]"
+        problems.missing("runtime_image", f"{source.form}:// needs an image that can read from there: {image}")
+    if source.mounted and "fetch_command" in args:
+        rule = f"must not be given with {source.form}://, which pods mount"
+        problems.add("fetch_command", args["fetch_command"], rule)
+    if field in ("model_uri", "canary.model_uri") and "serving_alias" in args and not source.has_alias:
+        rule = f"must not be given with a {field} that is no version of a registered model"
+        problems.add("serving_alias", args["serving_alias"], rule)
+    if field != "model_uri":
+        return
+    if source.mounted and "cache" in args:
+        rule = f"must not be given with {source.form}://, which pods mount"
+        problems.add("cache", args["cache"], rule)
+    if not (source.form == "s3" or source.registered) and "model_endpoint_url" in args:
+        rule = f"must not be given with {source.form}://: it is for S3 and for MLflow servers whose files are there"
+        problems.add("model_endpoint_url", args["model_endpoint_url"], rule)
+
+
+def _check_drift(problems: Problems, field: str, source: Source) -> None:
+    if source.form == "models" and source.version == "latest":
+        problems.add(field, source.uri, "must name an alias with allow_drift: pods can't look up `latest`")
+    elif not is_label(source.version):
+        problems.add(field, source.uri, "must end in what can be a label, with allow_drift: letters, digits, '.-_'")
+
+
+def references(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
+    """By field: what the arguments refer to."""
+    values: Any = args
+    parts = {f"{part}.{key}": values[part][key] for part, key in _PARTS if key in values.get(part, {})}
+    return {"model_uri": args["model_uri"], **parts}
+
+
+def pinned(service: pulumi.Resource, name: str, args: ModelServiceArgs) -> ModelServiceArgs:
+    """The arguments with every reference fixed, unless drifting is wanted. Raises ArgumentsError.
+
+    What is known now is looked up now. An output is judged, and looked up, as soon as its value is known.
+    """
+    pin = _Pin(service, name, args)
+    found: dict[str, Any] = {**args}
+    for field, uri in references(args).items():
+        part, dot, key = field.rpartition(".")
+        fixed = {key: pin(field, uri)}
+        found |= {part: {**found[part], **fixed}} if dot else fixed
+    return cast(ModelServiceArgs, found)
+
+
+class _Pin:
+    def __init__(self, service: pulumi.Resource, name: str, args: ModelServiceArgs) -> None:
+        self._service, self._name, self._args = service, name, args
+        self._address = args.get("tracking_url", args.get("tracking_uri", ""))
+
+    def __call__(self, field: str, uri: pulumi.Input[str]) -> pulumi.Input[str]:
+        if isinstance(uri, str):
+            return self._settled(field, uri)
+        later: pulumi.Output[str] = pulumi.Output.from_input(cast(Any, uri))
+        return later.apply(lambda known: self._told(lambda: self._judged(field, known)))
+
+    def _told(self, found: Callable[[], pulumi.Input[str]]) -> pulumi.Input[str]:
+        """Says why an output is refused: Pulumi's own report is a long one, in which ours would be lost."""
+        try:
+            return found()
+        except ArgumentsError as error:
+            pulumi.log.error(str(error), self._service)
+            raise
+
+    def _judged(self, field: str, uri: str) -> pulumi.Input[str]:
+        problems = Problems("ModelService", self._name)
+        check_source(problems, field, uri, self._args)
+        problems.raise_if_any()
+        return self._settled(field, uri)
+
+    def _settled(self, field: str, uri: str) -> pulumi.Input[str]:
+        source = parse(uri)
+        if source.fixed or self._args.get("allow_drift"):
+            return uri
+        if source.form != "models" or not is_output(self._address):
+            return self._looked_up(field, source, cast(str, self._address))
+        address = pulumi.Output.from_input(self._address)
+        return known_or_none(address).apply(
+            lambda known: self._told(lambda: self._looked_up(field, source, known)) if known else self._later(source)
+        )
+
+    def _looked_up(self, field: str, source: Source, tracking_url: str) -> str:
+        # Imported here, because hardly any plan needs it.
+        from modelops.serving.resolve import Unresolved, resolved
+
+        try:
+            found = resolved(source, tracking_url)
+        except Unresolved as error:
+            problems = Problems("ModelService", self._name)
+            problems.add(field, source.uri, f"which can move, and can't be pinned: {error}. {_ways_out(source)}")
+            problems.raise_if_any()
+            raise
+        what = found.uri if source.form != "models" else f"version {found.version}"
+        pulumi.log.info(f"{source.uri} is {what}", self._service)
+        return found.uri
+
+    def _later(self, source: Source) -> str:
+        when = "is pinned in the update: the registry's address isn't known yet"
+        pulumi.log.info(f"{source.uri} {when}", self._service)
+        return cast(str, pulumi.UNKNOWN)
+
+
+def _ways_out(source: Source) -> str:
+    fixed = {
+        "models": f"models:/{source.name}/<version> or models:/{source.name}@{OWN_ALIASES}…",
+        "hf": f"hf://{source.name}@<commit, all 40 digits>",
+        "oci": f"oci://{source.place}@sha256:<digest>",
+    }[source.form]
+    reachable = ", give tracking_url, where this machine reaches the server" if source.form == "models" else ""
+    return f"Write {fixed}{reachable}, or set allow_drift if every new pod may serve another model"

@@ -1,0 +1,183 @@
+"""What a reference that can move stands for right now: asked of the registry that has it, from where the program runs.
+
+Standard library only, and a few seconds at most: a plan waits for it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from email.message import Message
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+from weakref import WeakKeyDictionary
+
+import pulumi
+
+from modelops.serving.sources import Source
+
+TIMEOUT_SECONDS = 3.0
+HUGGING_FACE = "https://huggingface.co"
+DOCKER_HUB = "docker.io"
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_ANSWERS: WeakKeyDictionary[Any, dict[tuple[str, str], Source]] = WeakKeyDictionary()
+"""By program: what it has asked already. Its next run asks again."""
+
+
+class Unresolved(Exception):
+    """Nobody says what the reference stands for; the message names who was asked, and what came of it."""
+
+
+def resolved(source: Source, tracking_url: str) -> Source:
+    """The fixed reference that `source` stands for now. Raises Unresolved."""
+    known = _ANSWERS.setdefault(pulumi.runtime.settings.get_monitor(), {})
+    key = source.uri, tracking_url
+    if key not in known:
+        known[key] = source.pinned(_look_up(source, tracking_url))
+    return known[key]
+
+
+def _look_up(source: Source, tracking_url: str) -> str:
+    ask = _Client()
+    if source.form == "hf":
+        return _commit(ask, source)
+    return _digest(ask, source) if source.form == "oci" else _number(ask, source, tracking_url)
+
+
+class _Client:
+    """Requests that share one deadline."""
+
+    def __init__(self) -> None:
+        self._deadline = time.monotonic() + TIMEOUT_SECONDS
+
+    def __call__(
+        self, url: str, authorization: str = "", *, method: str = "GET", accept: str = "application/json"
+    ) -> tuple[Message, bytes]:
+        """Headers and body. Raises Unresolved, or HTTPError where credentials are asked for."""
+        request = urllib.request.Request(url, method=method, headers={"Accept": accept})
+        if authorization:  # Not for where a redirection leads.
+            request.add_unredirected_header("Authorization", authorization)
+        server = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
+        try:
+            left = max(self._deadline - time.monotonic(), 0.1)
+            with urllib.request.urlopen(request, timeout=left) as response:
+                return response.headers, response.read()
+        except urllib.error.HTTPError as error:
+            if error.code == 401:
+                raise
+            raise Unresolved(f"{server} answered: {_said(error)} (HTTP {error.code})") from error
+        except OSError as error:
+            raise Unresolved(f"{server} is not reachable from here: {getattr(error, 'reason', error)}") from error
+
+    def json(self, url: str, authorization: str, credentials: str) -> Any:
+        """The answer's JSON; `credentials` says where those come from."""
+        try:
+            return json.loads(self(url, authorization)[1])
+        except urllib.error.HTTPError as error:
+            raise Unresolved(f"{urlsplit(url).netloc} wants other credentials than those in {credentials}") from error
+        except ValueError as error:
+            raise Unresolved(f"{urlsplit(url).netloc} doesn't answer in JSON") from error
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read())["message"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return str(error.reason)
+
+
+def _found(answer: Any, *path: str | int) -> str:
+    try:
+        for key in path:
+            answer = answer[key]
+    except (LookupError, TypeError):
+        answer = None
+    if not answer:
+        raise Unresolved("there is no such version")
+    return str(answer)
+
+
+def _basic(username: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+def _number(ask: _Client, source: Source, tracking_url: str) -> str:
+    """The number of a registered model's version, with the credentials that MLflow's clients use."""
+    token, username = os.environ.get("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME")
+    authorization = f"Bearer {token}" if token else ""
+    if username:
+        authorization = _basic(username, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
+    variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    api = f"{tracking_url.rstrip('/')}/api/2.0/mlflow"
+    if source.version != "latest":
+        query = urlencode({"name": source.name, "alias": source.version})
+        answer = ask.json(f"{api}/registered-models/alias?{query}", authorization, variables)
+        return _found(answer, "model_version", "version")
+    newest = {"filter": f"name='{source.name}'", "order_by": "version_number DESC", "max_results": 1}
+    answer = ask.json(f"{api}/model-versions/search?{urlencode(newest)}", authorization, variables)
+    return _found(answer, "model_versions", 0, "version")
+
+
+def _commit(ask: _Client, source: Source) -> str:
+    """The commit of a branch or tag at Hugging Face."""
+    server = os.environ.get("HF_ENDPOINT") or HUGGING_FACE
+    token = os.environ.get("HF_TOKEN")
+    url = f"{server.rstrip('/')}/api/models/{source.name}/revision/{quote(source.version, safe='')}"
+    return _found(ask.json(url, f"Bearer {token}" if token else "", "HF_TOKEN"), "sha")
+
+
+def _digest(ask: _Client, source: Source) -> str:
+    """The digest of an image's tag, with what `docker login` has left in Docker's configuration."""
+    host, _, repository = source.place.partition("/")
+    if not ("." in host or ":" in host or host == "localhost"):
+        host, repository = DOCKER_HUB, source.place
+    login = _docker_login(host)
+    if host == DOCKER_HUB:
+        host, repository = "registry-1.docker.io", repository if "/" in repository else f"library/{repository}"
+    scheme = "http" if re.fullmatch(r"(localhost|127\.[0-9.]+)(:[0-9]+)?", host) else "https"
+    url = f"{scheme}://{host}/v2/{repository}/manifests/{source.version}"
+
+    def head(authorization: str) -> str:
+        headers, _ = ask(url, authorization, method="HEAD", accept=", ".join(_MANIFESTS))
+        return _found({"digest": (headers["Docker-Content-Digest"] or "").removeprefix("sha256:")}, "digest")
+
+    try:
+        try:
+            found = head("")
+        except urllib.error.HTTPError as error:
+            found = head(_answered(ask, error.headers["WWW-Authenticate"] or "", login))
+    except urllib.error.HTTPError as error:
+        raise Unresolved(f"{host} wants other credentials than those in Docker's configuration") from error
+    return f"sha256:{found}"
+
+
+def _answered(ask: _Client, challenge: str, login: str) -> str:
+    """The Authorization header for a registry's challenge."""
+    if not challenge.startswith("Bearer "):
+        return login
+    asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
+    answer = json.loads(ask(f"{asked.get('realm', '')}?{query}", login)[1])
+    return f"Bearer {answer.get('token') or answer.get('access_token')}"
+
+
+def _docker_login(host: str) -> str:
+    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    try:
+        logins = json.loads((folder / "config.json").read_bytes()).get("auths", {})
+    except (OSError, ValueError):
+        return ""
+    names = (host, f"https://{host}", *(("https://index.docker.io/v1/",) if host == DOCKER_HUB else ()))
+    found: dict[str, str] = next((logins[name] for name in names if name in logins), {})
+    return f"Basic {found['auth']}" if found.get("auth") else ""

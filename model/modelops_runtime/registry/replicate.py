@@ -1,0 +1,221 @@
+"""Copies an image to another registry, by digest: `modelops-replicate`.
+
+What is there already isn't sent again, so an interrupted copy goes on where it stopped. Each blob streams from one
+registry to the other; none is kept here. The manifest comes last: whoever finds it, finds everything. Standard library
+only.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from modelops_runtime.contract import ConfigurationError, ContractError, Environment, ReplicateContract
+
+TIMEOUT_SECONDS = 60
+FIRST_PAUSE_SECONDS = 0.5
+MANIFEST_MAX_BYTES = 4 * 2**20
+DOCKER_HUB = "docker.io"
+INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+MANIFESTS = (
+    *INDEXES,
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+
+
+class NotReachable(Exception):
+    """No usable answer; trying again may help."""
+
+
+@dataclass
+class Repository:
+    """A repository of an image registry."""
+
+    reference: str
+    """`registry.example.com/team/model`."""
+    login: str = ""
+    """The credentials of `docker login`: user name and password in base64."""
+    _authorization: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        host, _, self.name = self.reference.partition("/")
+        if not ("." in host or ":" in host or host == "localhost"):
+            host, self.name = DOCKER_HUB, self.reference
+        self.host = host
+        if host == DOCKER_HUB:
+            host, self.name = "registry-1.docker.io", self.name if "/" in self.name else f"library/{self.name}"
+        scheme = "http" if re.fullmatch(r"(localhost|127\.[0-9.]+)(:[0-9]+)?", host) else "https"
+        self._base = f"{scheme}://{host}/v2/{self.name}/"
+
+    def has(self, path: str) -> bool:
+        """Whether `blobs/<digest>` or `manifests/<digest>` is there."""
+        try:
+            with self.request("HEAD", path, Accept=", ".join(MANIFESTS)):
+                return True
+        except FileNotFoundError:
+            return False
+
+    @contextmanager
+    def request(
+        self, method: str, path: str, data: bytes | IO[bytes] | None = None, **headers: str
+    ) -> Iterator[HTTPResponse]:
+        """An answer of the registry. Raises FileNotFoundError for 404, NotReachable, or ConfigurationError."""
+        try:
+            with self._opened(method, path, data, headers) as response:
+                yield response
+        except urllib.error.HTTPError as error:
+            what = f"{self.host} answered {method} {path.partition('?')[0]} with HTTP {error.code}: {_said(error)}"
+            if error.code == 404:
+                raise FileNotFoundError(what) from error
+            if error.code in (408, 429) or error.code >= 500:
+                raise NotReachable(what) from error
+            raise ConfigurationError(what) from error
+        except (OSError, HTTPException) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise NotReachable(f"{self.host}: {getattr(error, 'reason', error)}") from error
+
+    def _opened(self, method: str, path: str, data: Any, headers: dict[str, str]) -> HTTPResponse:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(urljoin(self._base, path), data, names, method=method)
+        if self._authorization:  # Not for where a redirection leads.
+            request.add_unredirected_header("Authorization", self._authorization)
+        try:
+            return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # type: ignore[no-any-return]
+        except urllib.error.HTTPError as error:
+            challenge = error.headers["WWW-Authenticate"] or ""
+            if error.code != 401 or (data is not None and not isinstance(data, bytes)):
+                raise
+            wanted = self._answered(challenge)
+            if not wanted or wanted == self._authorization:
+                raise
+            self._authorization = wanted
+            return self._opened(method, path, data, headers)
+
+    def _answered(self, challenge: str) -> str:
+        """The Authorization header that the registry asks for."""
+        basic = f"Basic {self.login}" if self.login else ""
+        if not challenge.startswith("Bearer "):
+            return basic
+        asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
+        request = urllib.request.Request(f"{asked.get('realm', '')}?{query}")
+        if basic:
+            request.add_unredirected_header("Authorization", basic)
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            answer = json.load(response)
+        return f"Bearer {answer.get('token') or answer.get('access_token')}"
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    try:
+        return "; ".join(str(each["message"]) for each in json.loads(error.read())["errors"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return str(error.reason)
+
+
+def replicate(source: Repository, target: Repository, digest: str, tag: str = "") -> int:
+    """Copies the image, its platforms and their blobs; how many bytes were sent.
+
+    With a `tag`, no clean-up of images without one removes it.
+    """
+    if target.has(f"manifests/{digest}"):
+        return 0
+    kind, content = _manifest(source, digest)
+    parts = json.loads(content)
+    sent = 0
+    if kind in INDEXES:
+        for each in parts["manifests"]:
+            sent += replicate(source, target, each["digest"])
+    else:
+        for each in (parts["config"], *parts["layers"]):
+            sent += _blob(source, target, str(each["digest"]), int(each["size"]))
+    with target.request("PUT", f"manifests/{tag or digest}", content, Content_Type=kind):
+        return sent + len(content)
+
+
+def _manifest(source: Repository, digest: str) -> tuple[str, bytes]:
+    with source.request("GET", f"manifests/{digest}", Accept=", ".join(MANIFESTS)) as response:
+        content = response.read(MANIFEST_MAX_BYTES + 1)
+        kind = response.headers.get_content_type()
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+        raise ContractError(f"{source.reference}@{digest} is damaged: its manifest has another digest")
+    return kind, content
+
+
+def _blob(source: Repository, target: Repository, digest: str, size: int) -> int:
+    """Sends a blob, unless it is there. The registry checks its digest."""
+    if target.has(f"blobs/{digest}"):
+        return 0
+    same_registry = f"?{urlencode({'mount': digest, 'from': source.name})}" if source.host == target.host else ""
+    with target.request("POST", f"blobs/uploads/{same_registry}", b"") as response:
+        if response.status == 201:
+            return 0
+        place = response.headers["Location"]
+    query = urlencode({"digest": digest})
+    address = f"{place}{'&' if urlsplit(place).query else '?'}{query}"
+    types = {"Content_Type": "application/octet-stream", "Content_Length": str(size)}
+    with source.request("GET", f"blobs/{digest}") as content, target.request("PUT", address, content, **types):
+        return size
+
+
+def logins(folder: Path) -> dict[str, str]:
+    """By registry: the credentials in Docker's configuration, which Kubernetes' pull Secrets have too."""
+    for name in ("config.json", ".dockerconfigjson"):
+        if (folder / name).is_file():
+            try:
+                auths = dict(json.loads((folder / name).read_bytes()).get("auths", {}))
+            except (ValueError, AttributeError, TypeError) as error:
+                raise ConfigurationError(f"{folder / name} has no logins: {error}") from error
+            return {_registry(server): _credentials(login) for server, login in auths.items()}
+    return {}
+
+
+def _registry(server: str) -> str:
+    host = server.partition("://")[2].partition("/")[0] if "://" in server else server.partition("/")[0]
+    return DOCKER_HUB if host == "index.docker.io" else host
+
+
+def _credentials(login: dict[str, str]) -> str:
+    if login.get("auth"):
+        return login["auth"]
+    return base64.b64encode(f"{login.get('username', '')}:{login.get('password', '')}".encode()).decode()
+
+
+def main() -> None:
+    env = Environment()
+    settings = ReplicateContract.read(env)
+    env.check()
+    known, deadline, pause = (
+        logins(settings.docker_config),
+        time.monotonic() + settings.wait_seconds,
+        FIRST_PAUSE_SECONDS,
+    )
+    name, _, digest = settings.source.partition("@")
+    source, target = (Repository(each) for each in (name, settings.target))
+    source.login, target.login = (known.get(each.host, "") for each in (source, target))
+    while True:
+        try:
+            sent = replicate(source, target, digest, tag=digest.removeprefix("sha256:")[:12])
+        except FileNotFoundError as error:
+            raise ConfigurationError(str(error)) from error
+        except NotReachable as error:
+            if time.monotonic() + pause > deadline:
+                raise ContractError(f"the copy of {settings.source} stopped: {error}") from error
+            print(f"trying again: {error}", flush=True)
+            time.sleep(pause)
+            pause = min(2 * pause, 10)
+        else:
+            break
+    print(f"{settings.target}@{digest} is there, {sent} bytes sent", flush=True)
