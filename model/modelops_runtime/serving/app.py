@@ -43,6 +43,7 @@ UNTRACED = frozenset({LIVE, READY, METRICS, OPEN_LIVE, OPEN_READY})
 """Asked every few seconds by machines; their spans would bury the others."""
 CLIENT_CLOSED = 499
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
+_NO_SPAN = nullcontext()
 
 
 class App:
@@ -293,7 +294,7 @@ class App:
 def _prediction(scope: Scope) -> AbstractContextManager[None]:
     """Within it, the model predicts."""
     if SPAN not in scope:
-        return nullcontext()
+        return _NO_SPAN
     prediction: AbstractContextManager[None] = scope[SPAN].prediction()
     return prediction
 
