@@ -1,9 +1,8 @@
 """The ASGI application: routes, bounds, one log line and one observation a request."""
 
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelops_runtime.contract import ServeContract
 from modelops_runtime.serving import open_inference
@@ -35,7 +34,7 @@ from modelops_runtime.serving.page import pages
 from modelops_runtime.serving.served import PREDICT, Call, Infer, Named, Observed, Served
 
 if TYPE_CHECKING:  # at run time with MODELOPS_TRACING alone
-    from modelops_runtime.serving.tracing import Tracing
+    from modelops_runtime.serving.tracing import RequestSpan, Tracing
 
 LIVE, READY, METRICS = "/healthz/live", "/healthz/ready", "/metrics"
 OPEN_LIVE, OPEN_READY = "/v2/health/live", "/v2/health/ready"
@@ -43,6 +42,7 @@ UNTRACED = frozenset({LIVE, READY, METRICS, OPEN_LIVE, OPEN_READY})
 """Asked every few seconds by machines; their spans would bury the others."""
 CLIENT_CLOSED = 499
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
+T = TypeVar("T")
 
 
 class App:
@@ -205,8 +205,7 @@ class App:
             self._take()
             try:
                 body = await self._body(scope, receive)
-                with _prediction(scope):
-                    response, observed = await call(body)
+                response, observed = await _traced(scope, call(body))
             finally:
                 self._predicting -= 1
             self._observe(scope, body, observed)
@@ -225,8 +224,7 @@ class App:
                 body = await self._body(scope, receive)
                 length = header(scope, open_inference.JSON_LENGTH)
                 request, wanted = reader.read(body, length)
-                with _prediction(scope):
-                    outputs, observed = await model.infer(request)
+                outputs, observed = await _traced(scope, model.infer(request))
             finally:
                 self._predicting -= 1
             self._observe(scope, body, observed)
@@ -290,12 +288,10 @@ class App:
         return json_response(200, open_inference.model_metadata(self.ready_model()))
 
 
-def _prediction(scope: Scope) -> AbstractContextManager[None]:
-    """Within it, the model predicts."""
-    if SPAN not in scope:
-        return nullcontext()
-    prediction: AbstractContextManager[None] = scope[SPAN].prediction()
-    return prediction
+def _traced(scope: Scope, prediction: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    """The same, within a span if the request has one."""
+    span: RequestSpan | None = scope.get(SPAN)
+    return prediction if span is None else span.prediction(prediction)
 
 
 def _is_open(path: str) -> bool:

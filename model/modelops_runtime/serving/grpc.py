@@ -7,7 +7,6 @@ HTTP. An answer's tensors are raw if the request's are.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
@@ -176,8 +175,8 @@ class InferenceService:
         model = self._model(request.model_name, request.model_version)
         assert self._reader is not None
         asked = self._reader.read(request)
-        with nullcontext() if span is None else span.prediction():
-            outputs = await self._app.infer(asked)
+        prediction = self._app.infer(asked)
+        outputs = await (prediction if span is None else span.prediction(prediction))
         return Answered(self._answer(model, outputs, request), asked.inputs)
 
     def _answer(self, model: Served, outputs: Named, request: Any) -> Any:

@@ -119,16 +119,16 @@ def _check_content_type(content_type: str) -> None:
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:
     """The whole body. Raises Refusal (413, 408) for one that is larger than `limit` bytes or takes too long."""
+    body: bytes | None = scope.get(WHOLE_BODY)
+    if body is not None:
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
     declared = header(scope, b"content-length")
     if declared is not None and int(declared) > limit:
         await _discard(receive, seconds)
         raise _too_large(limit)
-    body: bytes | None = scope.get(WHOLE_BODY)
-    if body is None:
-        return await _read_parts(receive, limit, seconds)
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
+    return await _read_parts(receive, limit, seconds)
 
 
 async def _read_parts(receive: Receive, limit: int, seconds: float) -> bytes:

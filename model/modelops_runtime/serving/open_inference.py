@@ -76,12 +76,9 @@ class Inputs:
         self.readers = readers
         self._by_name = {reader.name: reader for reader in readers}
         self._required = {reader.name for reader in readers if reader.required}
-        self._only = readers[0] if len(readers) == 1 else None
 
     def named(self, names: Sequence[str]) -> Sequence[TensorReader]:
         """The reader of each tensor. Raises Refusal (422) when one is missing, unknown or there twice."""
-        if self._only is not None and len(names) == 1 and names[0] == self._only.name:
-            return self.readers
         count = len(self.readers)
         if not len(self._required) <= len(names) <= count:
             tensors = "one tensor" if count == 1 else f"{count} tensors, one a column"
@@ -127,6 +124,7 @@ class InferReader:
     def __init__(self, model: Served) -> None:
         self._model = model.name
         self._inputs = Inputs(model.inputs)
+        self._only = model.inputs[0] if len(model.inputs) == 1 else None
         self._outputs = Outputs([output.name for output in model.outputs])
 
     def read(self, body: bytes, json_length: bytes | None) -> tuple[Infer, Wanted]:
@@ -144,26 +142,36 @@ class InferReader:
         if request.model_name and request.model_name != self._model:
             raise Refusal(422, "model_name", "name", f"model_name must be {self._model!r}, as in the path, or left out")
         wanted = self._wanted(request)
-        readers = self._inputs.named([tensor.name for tensor in request.inputs])
-        arrays = {
-            reader.name: reader.read(tensor, binary, f"inputs[{number}]")
-            for number, (reader, tensor) in enumerate(zip(readers, request.inputs, strict=True))
-        }
-        self._inputs.check_rows(arrays)
+        arrays = self._arrays(request.inputs, binary)
         binary.end()
         return Infer(arrays, request.parameters or {}, tuple(wanted.binary)), wanted
+
+    def _arrays(self, tensors: list[InferInput], binary: BinaryData) -> dict[str, Array]:
+        only = self._only
+        if only is not None and len(tensors) == 1 and tensors[0].name == only.name:
+            return {only.name: only.read(tensors[0], binary, "inputs[0]")}
+        readers = self._inputs.named([tensor.name for tensor in tensors])
+        arrays = {
+            reader.name: reader.read(tensor, binary, f"inputs[{number}]")
+            for number, (reader, tensor) in enumerate(zip(readers, tensors, strict=True))
+        }
+        self._inputs.check_rows(arrays)
+        return arrays
 
     def _wanted(self, request: InferRequest) -> Wanted:
         """Raises Refusal (422) when the request names an unknown output, or the same one twice."""
         binary = request.parameters.get("binary_data_output") is True if request.parameters else False
+        request_id = request.id if isinstance(request.id, str) else None
+        if not request.outputs:
+            return Wanted(request_id, {}, binary)
         outputs: dict[str, bool] = {}
-        for number, output in enumerate(request.outputs or ()):
+        for number, output in enumerate(request.outputs):
             self._outputs.check(output.name, number, outputs)
             outputs[output.name] = binary
             if output.parameters:
                 check_parameters(output.parameters, f"outputs[{number}]")
                 outputs[output.name] = output.parameters.get("binary_data", binary) is True
-        return Wanted(request.id if isinstance(request.id, str) else None, outputs, binary)
+        return Wanted(request_id, outputs, binary)
 
     def _decode_slowly(self, text: bytes) -> InferRequest:
         try:
@@ -204,7 +212,7 @@ def inferred(model: Served, outputs: Named, wanted: Wanted) -> Response:
         if array is None:
             continue
         tensor: dict[str, Any] = {"name": output.name, "shape": list(array.shape), "datatype": output.datatype}
-        if wanted.binary.get(output.name, wanted.others_binary):
+        if wanted.binary[output.name] if wanted.binary else wanted.others_binary:
             binary.append(to_bytes(array))
             tensor["parameters"] = {BINARY_SIZE: len(binary[-1])}
         else:

@@ -1,6 +1,6 @@
 """What the server knows of a model, whatever serves it and however its requests come."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -44,7 +44,7 @@ class OutputTensor(NamedTuple):
 
 Named = Mapping[str, Array]
 """Output tensors by name; text is an array of `str`."""
-Call = Callable[[bytes], Awaitable[tuple[Response, Observed]]]
+Call = Callable[[bytes], Coroutine[Any, Any, tuple[Response, Observed]]]
 """A body to its answer. Raises Refusal."""
 
 

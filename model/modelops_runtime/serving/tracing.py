@@ -7,8 +7,8 @@ away costs spans, never an answer.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -25,6 +25,7 @@ from modelops_runtime.serving.http import Headers, Refusal, Scope
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.worker import Worker
 
+T = TypeVar("T")
 FLUSH_SECONDS = 3.0
 """How long the last spans may take when the server ends."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
@@ -43,12 +44,11 @@ class RequestSpan:
         self._span = span
         self.trace_id = trace.format_trace_id(span.get_span_context().trace_id)
 
-    @contextmanager
-    def prediction(self) -> Iterator[None]:
-        """A span within it: waiting for the model, and predicting."""
+    async def prediction(self, made: Awaitable[T]) -> T:
+        """Waits for it in a span within this one."""
         span = self._tracer.start_span("predict", trace.set_span_in_context(self._span))
         try:
-            yield
+            return await made
         except Refusal as refusal:
             if refusal.status >= 500:
                 _failed(span, refusal.rule, refusal.message)
