@@ -29,6 +29,12 @@ class ServeContract:
     mirror_percent: float = 100
     cors_origins: tuple[str, ...] = ()
     """Of pages that may ask; `*`: any."""
+    model_name: str = "model"
+    """Of a model that has no manifest to say it."""
+    predict_method: str = ""
+    """Of a model that plain MLflow logged; empty: the one that it was logged with."""
+    requirements: str = "refuse"
+    """What becomes of such a model whose requirements the image hasn't: `refuse` or `warn`."""
 
     @classmethod
     def read(cls, env: Environment) -> "ServeContract":
@@ -48,6 +54,11 @@ class ServeContract:
             log_inputs=env.switch("MODELOPS_LOG_INPUTS"),
             mirror_url=env.text("MODELOPS_MIRROR_URL", "", pattern=r"http://\S+", rule="an http:// address"),
             mirror_percent=env.number("MODELOPS_MIRROR_PERCENT", 100, minimum=0.1, maximum=100),
+            model_name=env.text("MODELOPS_MODEL_NAME", "model"),
+            predict_method=env.text(
+                "MODELOPS_PREDICT_METHOD", "", pattern=r"[A-Za-z][A-Za-z0-9_]*", rule="the name of a method"
+            ),
+            requirements=env.text("MODELOPS_REQUIREMENTS", "refuse", pattern="refuse|warn", rule="refuse or warn"),
             cors_origins=tuple(filter(None, _origins(env).split(","))),
         )
 
