@@ -37,6 +37,8 @@ class Server:
     packages: tuple[str, ...] = ()
     """The packages whose versions are recorded."""
     env: dict[str, str] = field(default_factory=dict)
+    sources: bool = False
+    """Whether it runs this repository's sources by another interpreter than ours."""
 
     @property
     def body(self) -> bytes:
@@ -159,7 +161,9 @@ class Running:
             "OPENBLAS_NUM_THREADS": "1",
         }
         env |= {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_DRAIN_SECONDS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", **server.env}
-        source_folders = [REPOSITORY, REPOSITORY / "model"] if server.python == Path(sys.executable) else []
+        source_folders = (
+            [REPOSITORY, REPOSITORY / "model"] if server.sources or server.python == Path(sys.executable) else []
+        )
         env["PYTHONPATH"] = ":".join(map(str, [REFERENCES, *source_folders]))
         self._started = time.perf_counter()
         with log.open("w") as output:

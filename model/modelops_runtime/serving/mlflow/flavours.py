@@ -273,8 +273,7 @@ def agrees(got: Any, expected: Any) -> bool:
 
 def _same(one: Array, other: Array) -> bool:
     if one.dtype.kind == "O" or other.dtype.kind == "O":
-        return one.tolist() == other.tolist()
+        return bool(one.tolist() == other.tolist())
     if one.dtype.kind != other.dtype.kind:
         return False
-    difference: float = disagreement(one, other)
-    return difference <= RELATIVE
+    return disagreement(one, other) <= RELATIVE
