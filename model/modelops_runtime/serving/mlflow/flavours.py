@@ -31,12 +31,16 @@ _BY_NAME = ("ColumnTransformer", "FunctionTransformer", "ColumnSelector")
 class Way(NamedTuple):
     predict: Predict
     name: str
+    by_row: bool = False
+    """Whether a row's prediction is known not to depend on the others of a call."""
 
 
 class Loaded(NamedTuple):
     ways: list[Way]
     """The quickest first. The last is MLflow's own."""
     framework: str
+    raw: Any = None
+    """The model of the framework itself."""
 
 
 def load(folder: Path, flavors: Mapping[str, Any], signature: Signature, method: str, threads: int) -> Loaded:
@@ -66,12 +70,13 @@ def load(folder: Path, flavors: Mapping[str, Any], signature: Signature, method:
     ways = [Way(_table_way(function, signature), "pyfunc")]
     quick = _array_method(raw, method or stored) if signature.columns else None
     if quick is not None:
-        ways.insert(0, Way(_matrix_way(quick), f"{type(raw).__module__.partition('.')[0]}.{type(raw).__name__}"))
+        name = f"{type(raw).__module__.partition('.')[0]}.{type(raw).__name__}"
+        ways.insert(0, Way(_matrix_way(quick), name, by_row=True))
     if signature.tensors and framework in ("tensorflow", "keras") and not method:
         graph = _graph_way(raw, signature)
         if graph is not None:
             ways.insert(0, Way(graph, "tf.function"))
-    return Loaded(ways, framework)
+    return Loaded(ways, framework, raw)
 
 
 def _method(raw: Any, name: str, framework: str) -> Callable[..., Any]:
@@ -213,6 +218,7 @@ class OnnxSession:
         self._inputs = {one.name: _DTYPES.get(one.type, "object") for one in inputs}
         self._only = inputs[0].name if len(inputs) == 1 else ""
         self._outputs = [output] if output else [one.name for one in self.session.get_outputs()]
+        self._columns = bool(signature.columns) and all(len(one.shape) == 2 for one in inputs)
         self._matrix = bool(signature.columns) and len(inputs) == 1 and len(inputs[0].shape) == 2
 
     def __call__(self, rows: Rows) -> Any:
@@ -222,6 +228,8 @@ class OnnxSession:
             feeds = {self._only: next(iter(rows.columns.values()))}
         else:
             feeds = {name: rows.columns[name] for name in self._inputs}
+            if self._columns:
+                feeds = {name: column.reshape(-1, 1) for name, column in feeds.items()}
         feeds = {name: array.astype(self._inputs[name], copy=False) for name, array in feeds.items()}
         outputs = self.session.run(self._outputs, feeds)
         return outputs[0] if len(outputs) == 1 else dict(zip(self._outputs, outputs, strict=True))

@@ -17,6 +17,7 @@ from modelops_runtime.contract import ContractError, ServeContract
 from modelops_runtime.serving.batching import scheduled
 from modelops_runtime.serving.drift import EDGES, Column, Watch
 from modelops_runtime.serving.http import Refusal, Response
+from modelops_runtime.serving.mlflow.convert import converted
 from modelops_runtime.serving.mlflow.flavours import Way, agrees, load, onnx_inputs
 from modelops_runtime.serving.mlflow.outputs import (
     Outputs,
@@ -43,6 +44,8 @@ INVOCATIONS = "/invocations"
 Note = Callable[[str, str], None]
 """Gets an event of the log, and its reason."""
 SHOWN_ROWS = 2
+BATCH_ROWS = 64
+"""By default, where a row's prediction is known not to depend on the others."""
 _NO_INPUTS = np.empty((0, 0))
 
 
@@ -134,15 +137,26 @@ def load_mlflow_model(settings: ServeContract, note: Note) -> "MlflowModel":
         require(folder)
     description = read_description(folder)
     signature = description.signature
-    loaded = load(folder, description.flavors, signature, settings.predict_method, settings.threads)
+    ways, framework = _ways(description, settings, note)
     try:
         example = (
             BodyReader(signature, settings.max_batch_rows).read(description.example) if description.example else None
         )
     except Refusal as refusal:
         raise ContractError(f"the model's input example breaks its own signature: {refusal.message}") from refusal
-    way, outputs = _chosen(loaded.ways, example or _made_up(signature), signature, note, must=example is not None)
-    return MlflowModel(description, loaded.framework, way, outputs, settings, example)
+    way, outputs = _chosen(ways, example or _made_up(signature), signature, note, must=example is not None)
+    return MlflowModel(description, framework, way, outputs, settings, example)
+
+
+def _ways(description: Description, settings: ServeContract, note: Note) -> tuple[list[Way], str]:
+    if settings.onnx and "onnx" not in description.flavors:
+        try:
+            return [converted(settings.model_dir, description.signature, settings.threads)], "onnx"
+        except ContractError as error:
+            note("onnx", f"the model itself serves, there is no conversion: {error}")
+    flavors, signature = description.flavors, description.signature
+    loaded = load(settings.model_dir, flavors, signature, settings.predict_method, settings.threads)
+    return loaded.ways, loaded.framework
 
 
 def _chosen(
@@ -230,7 +244,10 @@ class MlflowModel:
         self._way = way.predict
         self._worker = Worker("predict")
         self.stuck_seconds = stuck_seconds(settings)
-        self._predict = scheduled(self._one, self._several, self._worker, settings.batch_rows, settings.predict_seconds)
+        batch_rows = settings.batch_rows
+        if batch_rows is None:
+            batch_rows = BATCH_ROWS if way.by_row else 0
+        self._predict = scheduled(self._one, self._several, self._worker, batch_rows, settings.predict_seconds)
         self._sample = example
 
     def check_alive(self) -> None:

@@ -89,7 +89,7 @@ def _array(array: Array) -> Array:
     if kind in "biu":
         return array
     if kind == "M":
-        array = np.datetime_as_string(array).astype("object")
+        array = np.datetime_as_string(array, unit="auto").astype("object")
     elif kind != "O":
         array = array.astype("object")
     flat = array.ravel()
