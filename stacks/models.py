@@ -303,6 +303,9 @@ class ServiceSettings(Model):
     startup_timeout_seconds: int = Field(default=120, ge=10, le=14_400)
     drain_seconds: int = Field(default=10, ge=1, le=600)
     cors_origins: list[Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$")]] | None = None
+    predict_method: Host | None = None
+    onnx: bool | None = None
+    ignore_requirements: bool | None = None
 
 
 class DatabaseSettings(Model):

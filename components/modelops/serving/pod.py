@@ -29,6 +29,7 @@ from modelops.serving.args import (
     ModelServiceArgs,
     cors_origins,
     drain_seconds,
+    mlflow_variables,
     runtime_image,
     startup_seconds,
 )
@@ -205,6 +206,7 @@ def serve(
             "MODELOPS_MODEL_VERSION": version_of(args),
             "MODELOPS_DRAIN_SECONDS": text_of(drain_seconds(args) if drains else 0),
             **({"MODELOPS_CORS_ORIGINS": cors_origins(args)} if args.get("cors_origins") else {}),
+            **mlflow_variables(args),
             **(variables or {}),
         },
         command=args.get("serve_command"),

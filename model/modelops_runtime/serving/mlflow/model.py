@@ -65,7 +65,7 @@ def read_description(folder: Path) -> Description:
         import yaml
     except ImportError as error:
         raise ContractError(
-            "this image can't serve models that plain MLflow logged: build one from the target serve-mlflow"
+            "this image can't serve models that plain MLflow logged: build one with mlflow_image"
         ) from error
     try:
         content = yaml.safe_load((folder / FILE_NAME).read_text())

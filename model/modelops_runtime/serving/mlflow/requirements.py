@@ -24,7 +24,7 @@ def check_requirements(folder: Path) -> list[str]:
         from packaging.requirements import InvalidRequirement, Requirement
     except ImportError as error:
         raise ConfigurationError(
-            "this image can't serve models that plain MLflow logged: build one from the target serve-mlflow"
+            "this image can't serve models that plain MLflow logged: build one with mlflow_image"
             f" ({error.name} is missing)"
         ) from error
     differences = []
@@ -50,7 +50,7 @@ def require(folder: Path) -> None:
         raise ConfigurationError(
             f"the image doesn't fit the model's {FILE_NAME}, {len(differences)} of its lines differ",
             *differences,
-            "build the image from the model's own requirements (ModelImage.for_model), or set"
+            "build the image from the model's own requirements (mlflow_image), or set"
             " MODELOPS_REQUIREMENTS=warn if you know that these versions work",
         )
 
