@@ -26,6 +26,8 @@ SLOW_FILES = frozenset(
         "tests/unit/model/test_dataset.py",
         "tests/unit/model/test_fuzz.py",
         "tests/unit/model/test_lifecycle.py",
+        "tests/unit/model/test_mlflow_flavours.py",
+        "tests/unit/model/test_mlflow_models.py",
         "tests/unit/model/test_page.py",
         "tests/unit/model/test_rendezvous.py",
         "tests/unit/model/test_runtimes.py",

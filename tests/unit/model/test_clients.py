@@ -30,11 +30,11 @@ TABLE = Preprocessing(
 )
 
 
-def environment_of(name: str) -> Path:
-    """The interpreter of a virtual environment with `requirements-clients-<name>.txt`, made if it isn't there."""
-    requirements = REPOSITORY / "tests" / f"requirements-clients-{name}.txt"
+def environment_of(name: str, kind: str = "clients") -> Path:
+    """The interpreter of a virtual environment with `requirements-<kind>-<name>.txt`, made if it isn't there."""
+    requirements = REPOSITORY / "tests" / f"requirements-{kind}-{name}.txt"
     mark = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = cache_root() / "clients" / f"{name}-{mark}"
+    folder = cache_root() / kind / f"{name}-{mark}"
     folder.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"
     with (folder.parent / f"{name}.lock").open("w") as lock:
