@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -682,3 +683,34 @@ def test_a_model_without_a_conversion_serves_itself_and_says_why(
     assert client.post({"inputs": [1]}).json() == {"outputs": [1.0]}
     ((event, reason),) = client.notes
     assert event == "onnx" and "there is no conversion of models of pyfunc" in reason
+
+
+def test_probes_are_answered_while_the_model_predicts(iris: Path) -> None:
+    client, go, begun = Client(iris), threading.Event(), threading.Event()
+    predict = client.model._way
+
+    def slow(rows: Any) -> Any:
+        begun.set()
+        assert go.wait(20), "nobody else was answered meanwhile"
+        return predict(rows)
+
+    client.model._way = slow
+
+    async def ask_both() -> Answer:
+        asked = asyncio.create_task(ask(client.app, "POST", "/api/predict", json.dumps({"inputs": [SETOSA]}).encode()))
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        assert (await ask(client.app, "GET", "/healthz/live")).status == 200
+        go.set()
+        return await asked
+
+    assert asyncio.run(ask_both()).json() == {"outputs": [0]}
+
+
+def test_mlflow_s_own_client_is_answered(iris: Path, tmp_path: Path, flowers: tuple[Any, Any]) -> None:
+    from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+
+    with start_server(iris, tmp_path / "log", MODELOPS_LOG_INPUTS="true") as server:
+        answer = ScoringServerClient("127.0.0.1", server.port).invoke(flowers[0][:2])
+        assert answer.get_predictions()[0].tolist() == [0, 0]
+        assert "dataframe_split" in server.requests(1)[0]["inputs"]
