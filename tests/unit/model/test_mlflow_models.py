@@ -16,9 +16,10 @@ from modelops_runtime.contract import ContractError, Environment, ServeContract
 from modelops_runtime.serving.app import App
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
+from modelops_runtime.serving.mlflow import requirements
 from modelops_runtime.serving.mlflow.model import MlflowModel, load_mlflow_model
 from tests.conftest import REPOSITORY
-from tests.unit.model.support import Answer, ask, start_server
+from tests.unit.model.support import Answer, ask, run_here, start_server
 
 mlflow = pytest.importorskip("mlflow")
 pandas = pytest.importorskip("pandas")
@@ -61,6 +62,8 @@ class Returns(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
             "tuple": lambda: (x, x + 1),
             "dicts": lambda: [{"value": value, "parts": np.array([value])} for value in x],
             "truth": lambda: x > 0,
+            "ragged": lambda: {"first": x, "summary": np.array([x.sum()])},
+            "sometimes": lambda: x if len(x) == 1 else {"some": ["text"] * len(x)},
             "nan": lambda: x * np.nan,
             "missing text": lambda: pandas.DataFrame({"text": ["a", None][: len(x)]}),
             "dates": lambda: pandas.to_datetime(pandas.Series(["2026-01-02"] * len(x))),
@@ -461,27 +464,35 @@ def test_a_value_may_be_missing_or_a_whole_number_written_with_a_point(kinds: Cl
 
 
 @pytest.mark.parametrize(
-    ("what", "ours", "mlflows"),
+    ("what", "ours"),
     [
-        ("series", [1.0, 2.0], None),
-        ("list", [1.0, 2.0], None),
-        ("texts", ["<1.0>", "<2.0>"], None),
-        ("dict", {"low": [0.0, 1.0], "both": [[1.0, 1.0], [2.0, 2.0]]}, None),
-        ("tuple", {"output_0": [1.0, 2.0], "output_1": [2.0, 3.0]}, None),
-        ("dicts", [{"value": 1.0, "parts": [1.0]}, {"value": 2.0, "parts": [2.0]}], None),
-        ("truth", [True, True], None),
-        ("missing text", [{"text": "a"}, {"text": None}], None),
-        ("dates", ["2026-01-02"] * 2, None),
+        ("series", [1.0, 2.0]),
+        ("list", [1.0, 2.0]),
+        ("texts", ["<1.0>", "<2.0>"]),
+        ("dict", {"low": [0.0, 1.0], "both": [[1.0, 1.0], [2.0, 2.0]]}),
+        ("tuple", {"output_0": [1.0, 2.0], "output_1": [2.0, 3.0]}),
+        ("dicts", [{"value": 1.0, "parts": [1.0]}, {"value": 2.0, "parts": [2.0]}]),
+        ("truth", [True, True]),
+        ("ragged", {"first": [1.0, 2.0], "summary": [3.0]}),
+        ("missing text", [{"text": "a"}, {"text": None}]),
+        ("dates", ["2026-01-02"] * 2),
     ],
 )
-def test_whatever_a_model_returns_is_json(tmp_path: Path, what: str, ours: object, mlflows: object) -> None:
+def test_whatever_a_model_returns_is_json(tmp_path: Path, what: str, ours: object) -> None:
     client = Client(saved(tmp_path / "m", Returns(what), signature=signature(table(("double", "x")))))
     assert client.post({"inputs": [{"x": 1}, {"x": 2}]}).json() == {"outputs": ours}
     assert client.post({"inputs": [1, 2]}).json() == {"outputs": ours}
     document = client.get("/openapi.json")["paths"]["/api/predict"]["post"]["responses"]["200"]["content"]
     jsonschema.validate({"outputs": ours}, document["application/json"]["schema"])
     infer = client.infer({"name": "x", "shape": [2], "datatype": "FP64", "data": [1, 2]})
-    assert [output["shape"][0] for output in infer.json()["outputs"]] == [2] * len(infer.json()["outputs"])
+    assert infer.json()["outputs"][0]["shape"][0] == 2
+
+
+def test_a_prediction_of_another_kind_than_the_example_s_is_answered_and_not_observed(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "m", Returns("sometimes"), pandas.DataFrame({"x": [1.0]}))
+    client = Client(folder)
+    assert client.post({"inputs": [1, 2]}).json() == {"outputs": {"some": ["text", "text"]}}
+    assert "modelops_predictions_total 2.0" in client.metrics.response().body.decode().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -634,7 +645,9 @@ def test_the_server_finds_out_what_kind_of_model_it_has(iris: Path, tmp_path: Pa
         assert server.terminate() == 0
 
 
-def test_requirements_that_the_image_has_not_are_listed(iris: Path, tmp_path: Path) -> None:
+def test_requirements_that_the_image_has_not_are_listed(
+    iris: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import shutil
 
     folder = shutil.copytree(iris, tmp_path / "m")
@@ -649,6 +662,10 @@ def test_requirements_that_the_image_has_not_are_listed(iris: Path, tmp_path: Pa
         "no-such-package==2: the image lacks it",
     )
     assert "2 of its lines differ" in refused.value.problems[0]
+    said = run_here(requirements.main, capsys, MODELOPS_MODEL_DIR=folder)
+    assert (said.returncode, len(said.stderr.splitlines())) == (2, 4)
+    assert "error: no-such-package==2: the image lacks it" in said.stderr.splitlines()
+    assert run_here(requirements.main, capsys, MODELOPS_MODEL_DIR=iris).returncode == 0
     notes: Notes = []
     assert loaded(folder, notes, MODELOPS_REQUIREMENTS="warn").name == "model"
     assert [event for event, _reason in notes] == ["requirement"] * 2

@@ -273,7 +273,10 @@ class MlflowModel:
         return await self._predict(rows)
 
     def _observed(self, outputs: Outputs) -> Observed:
-        return Observed(len(outputs), _NO_INPUTS, watched(outputs))
+        columns = watched(outputs)
+        if columns.size < len(columns) * len(self.watch.columns):  # of another kind than those of the example
+            columns = np.empty((0, len(self.watch.columns)))
+        return Observed(len(outputs), _NO_INPUTS, columns)
 
     def _one(self, rows: Rows) -> Outputs:
         """In the worker's thread. Raises Refusal when a prediction is no number, or a missing value can't be taken."""

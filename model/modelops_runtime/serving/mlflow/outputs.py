@@ -156,7 +156,8 @@ def watched(outputs: Outputs) -> Array:
         only = next(iter(arrays.values()))
         if only.dtype.kind in "iuf":
             return only
-    columns = [array.reshape(len(array), -1)[:, 0] for array in arrays.values() if _is_column(array)]
+    rows = len(outputs)
+    columns = [array.reshape(rows) for array in arrays.values() if _is_column(array) and len(array) == rows]
     return np.stack(columns, axis=1) if columns else np.empty((len(outputs), 0))
 
 
@@ -166,7 +167,9 @@ def watched_names(outputs: Outputs) -> list[str]:
         only = next(iter(arrays.values()))
         width = math.prod(only.shape[1:]) if only.dtype.kind in "iuf" else 0
         return [str(number) for number in range(min(width, BASELINE_COLUMNS))]
-    return [name for name, array in arrays.items() if _is_column(array)][:BASELINE_COLUMNS]
+    rows = len(outputs)
+    names = [name for name, array in arrays.items() if _is_column(array) and len(array) == rows]
+    return names[:BASELINE_COLUMNS]
 
 
 def _is_column(array: Array) -> bool:

@@ -58,6 +58,12 @@ _anything = msgspec.json.Decoder().decode
 _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
+def _beginning(content: msgspec.Raw) -> tuple[bytes, bytes]:
+    """The first two characters of JSON, spaces left out."""
+    start = bytes(memoryview(content)[:256]).lstrip()
+    return start[:1], start[1:].lstrip()[:1]
+
+
 class BodyReader:
     """Reads the bodies of requests for one model."""
 
@@ -168,9 +174,8 @@ class TableReader:
             if tuple(split.columns) != self._names:
                 return self._slowly(self._split(split), keys)
             data = split.data
-        bare = bytes(data).lstrip()
-        if bare[:1] == b"[":
-            inner = bare[1:].lstrip()[:1]
+        outer, inner = _beginning(data)
+        if outer == b"[":
             quick = self._quick.get(inner)
             if quick is not None:
                 try:
@@ -465,8 +470,8 @@ class TensorsReader:
         """The rows, and how many keys of JSON they had. Raises Refusal."""
         if form.startswith("dataframe"):
             raise Refusal(422, form, "known_field", f"the model takes tensors, not {form}; send {self.example()}")
-        first = bytes(content).lstrip()[:1]
-        if first == b"[" and self._only is not None and not self._is_records(content):
+        first, inner = _beginning(content)
+        if first == b"[" and self._only is not None and inner != b"{":
             return Rows(self._names, {self._names[0]: self._array(self._names[0], content, form)}), 0
         if first == b"[":
             return self._records(decode(_anything, content, form), form)
@@ -474,10 +479,6 @@ class TensorsReader:
         self._check_names(tensors, form)
         arrays = {name: self._array(name, tensors[name], f"{form}.{name}") for name in self._names}
         return self._together(arrays, form), len(arrays)
-
-    @staticmethod
-    def _is_records(content: msgspec.Raw) -> bool:
-        return bytes(content).lstrip()[1:].lstrip()[:1] == b"{"
 
     def _records(self, records: Any, form: str) -> tuple[Rows, int]:
         """TensorFlow's row format: an object a row."""

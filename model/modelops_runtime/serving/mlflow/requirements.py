@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.contract import ConfigurationError, Environment
 
 FILE_NAME = "requirements.txt"
 INSTEAD = {
@@ -73,3 +73,11 @@ def _lines(file: Path) -> Iterator[str]:
         requirement = re.sub(r"(^|\s)#.*|\s--.*", "", line).strip()
         if requirement and not requirement.startswith("-"):
             yield requirement
+
+
+def main() -> None:
+    env = Environment()
+    folder = env.path("MODELOPS_MODEL_DIR", "/modelops/model")
+    env.check()
+    require(folder)
+    print(f"the image has what {folder / FILE_NAME} asks for", flush=True)
