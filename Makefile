@@ -8,7 +8,7 @@ TIERS := tests/unit tests/assets tests/package
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long test-versions generate bench docs venv
+.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long test-versions generate bench bench-mlflow docs venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ generate: venv ## Renew what is generated from the code: tables of the docs, the
 
 bench: venv ## Measure the model server against its goals and other model servers, on a quiet machine
 	$(VENV)/python -m bench.serve
+
+bench-mlflow: venv ## Measure models of plain MLflow beside MLServer, BentoML and mlflow models serve
+	$(VENV)/python -m bench.mlflow_models
 
 docs: venv ## Build the docs site into build/docs; every warning is an error
 	$(VENV)/python -m sphinx -q -W --keep-going -b html docs build/docs

@@ -46,6 +46,8 @@ class Server:
     headers: tuple[str, ...] = JSON
     grpc: str = ""
     """The method to call, where the load is not sent to `path`."""
+    sources: bool = False
+    """Whether it runs this repository's sources by another interpreter than ours."""
 
     @property
     def body(self) -> bytes:
@@ -210,7 +212,9 @@ class Running:
             "OPENBLAS_NUM_THREADS": "1",
         }
         env |= {"MODELOPS_HOST": "127.0.0.1", "MODELOPS_DRAIN_SECONDS": "0", "TF_CPP_MIN_LOG_LEVEL": "3", **server.env}
-        source_folders = [REPOSITORY, REPOSITORY / "model"] if server.python == Path(sys.executable) else []
+        source_folders = (
+            [REPOSITORY, REPOSITORY / "model"] if server.sources or server.python == Path(sys.executable) else []
+        )
         if server.grpc:
             env["MODELOPS_GRPC_PORT"] = str(port + GRPC_PORTS)
             source_folders.append(extra("grpc"))

@@ -15,7 +15,7 @@ def copy_into(folder: Path) -> None:
     """Copies the package from the checkout, or from an unpacked source archive."""
     for place in (HERE / "model", HERE.parent / "model"):
         if (place / PACKAGE).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "data", "serving", "training")
+            ignored = shutil.ignore_patterns("__pycache__", "data", "training")
             shutil.copytree(place / PACKAGE, folder / PACKAGE, ignore=ignored, dirs_exist_ok=True)
             return
     print(f"without {PACKAGE}, which is not beside {HERE.name}: modelops-runtime has to be installed too")

@@ -316,6 +316,9 @@ class ServiceSettings(Model):
     grpc_port: int | None = Field(default=None, ge=1, le=65_535)
     tracing: TracingSettings | None = None
     cors_origins: list[Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$")]] | None = None
+    predict_method: Host | None = None
+    onnx: bool | None = None
+    ignore_requirements: bool | None = None
 
 
 class DatabaseSettings(Model):

@@ -30,6 +30,8 @@ SLOW_FILES = frozenset(
         "tests/unit/model/test_fuzz.py",
         "tests/unit/model/test_grpc.py",
         "tests/unit/model/test_lifecycle.py",
+        "tests/unit/model/test_mlflow_flavours.py",
+        "tests/unit/model/test_mlflow_models.py",
         "tests/unit/model/test_page.py",
         "tests/unit/model/test_rendezvous.py",
         "tests/unit/model/test_runtimes.py",

@@ -18,6 +18,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "modelops.core.images": ("UPSTREAM_IMAGES",),
     "modelops.core.types": ("Expose", "Resources", "Toleration"),
     "modelops.data.data_pipeline": ("DataPipeline", "DataPipelineArgs", "DataVolume", "Engine"),
+    "modelops.image.mlflow_image": ("mlflow_image",),
     "modelops.image.model_image": (
         "Compression",
         "ImageBuilder",

@@ -6,6 +6,7 @@ from modelops.core.errors import ArgumentsError
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose, Resources, Toleration
 from modelops.data.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume, Engine
+from modelops.image.mlflow_image import mlflow_image
 from modelops.image.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.monitoring.args import (
     AlertmanagerPart,
@@ -137,4 +138,5 @@ __all__ = [
     "Vllm",
     "Web",
     "WebhookReceiver",
+    "mlflow_image",
 ]

@@ -16,6 +16,8 @@ COMMANDS = {
     "replicate": ("registry.replicate", "", "copies an image to another registry, by digest"),
     "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
     "hold": ("registry.hold", "", "keeps a model in the shared cache while its pod uses it"),
+    "check": ("serving.mlflow.requirements", "", "says whether the image has what a model of plain MLflow requires"),
+    "convert": ("serving.mlflow.convert", "serve", "converts a model that plain MLflow logged to ONNX"),
     "serve": ("serving.serve", "serve", "serves a model folder over HTTP"),
 }
 """Module, extra and purpose of each command. A module is imported when its command runs."""

@@ -133,6 +133,11 @@ def _sources() -> Path:
     )
 
 
+def runtime_folder() -> Path:
+    """The folder that has the whole package in it, the server too. Raises ModuleNotFoundError if there is none."""
+    return _sources()
+
+
 def _file_of(root: Path, module: str) -> Path | None:
     """The file of a module or package; None for a name that is neither."""
     base = root / module.replace(".", "/")

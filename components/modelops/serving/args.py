@@ -287,6 +287,15 @@ class ModelServiceArgs(TypedDict):
     server of your own gets them as `MODELOPS_CORS_ORIGINS`, separated by commas. Default: none."""
     tracing: NotRequired[Tracing]
     """Send OpenTelemetry spans of requests and predictions. The image must have OpenTelemetry. Default: none."""
+    predict_method: NotRequired[pulumi.Input[str]]
+    """Of a model that plain MLflow logged: the method that predicts, such as `predict_proba`. Default: the one that it
+    was logged with."""
+    onnx: NotRequired[pulumi.Input[bool]]
+    """Whether such a model is converted to ONNX as a pod starts. The conversion serves where it predicts the same, and
+    the image has the packages that convert. Default false."""
+    ignore_requirements: NotRequired[pulumi.Input[bool]]
+    """Whether such a model is served although the image lacks one of its requirements, or has it in another version.
+    The server's log lists them. Default false: the release fails with the list."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
@@ -363,3 +372,16 @@ def cors_origins(args: ModelServiceArgs) -> pulumi.Output[str]:
     """As the server takes them: `*` stands for all others."""
     given: pulumi.Output[Any] = pulumi.Output.from_input(args.get("cors_origins", ()))
     return given.apply(lambda origins: "*" if "*" in origins else ",".join(origins))
+
+
+def mlflow_variables(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
+    """What the server needs to know of a model that plain MLflow logged."""
+    variables: dict[str, pulumi.Input[str]] = {}
+    if "predict_method" in args:
+        variables["MODELOPS_PREDICT_METHOD"] = args["predict_method"]
+    if "onnx" in args:
+        variables["MODELOPS_ONNX"] = pulumi.Output.from_input(args["onnx"]).apply(lambda on: "true" if on else "false")
+    if "ignore_requirements" in args:
+        ignored = pulumi.Output.from_input(args["ignore_requirements"])
+        variables["MODELOPS_REQUIREMENTS"] = ignored.apply(lambda on: "warn" if on else "refuse")
+    return variables

@@ -33,6 +33,7 @@ from modelops.serving.args import (
     Tracing,
     cors_origins,
     drain_seconds,
+    mlflow_variables,
     runtime_image,
     startup_seconds,
 )
@@ -261,6 +262,7 @@ def serve(
             **({"MODELOPS_CORS_ORIGINS": cors_origins(args)} if args.get("cors_origins") else {}),
             **({"MODELOPS_GRPC_PORT": str(GRPC_PORT)} if "grpc_port" in args else {}),
             **({} if tracing is None else {**_tracing(tracing), "OTEL_SERVICE_NAME": str(traced_as)}),
+            **mlflow_variables(args),
             **(variables or {}),
         },
         secrets=_tracing_secrets(tracing),

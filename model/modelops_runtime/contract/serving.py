@@ -23,7 +23,8 @@ class ServeContract:
     body_seconds: float
     threads: int
     predict_seconds: float = 30
-    batch_rows: int = 0
+    batch_rows: int | None = None
+    """0: none; None: as suits the model."""
     log_inputs: bool = False
     mirror_url: str = ""
     mirror_percent: float = 100
@@ -32,6 +33,14 @@ class ServeContract:
     tracing: bool = False
     grpc_port: int = 0
     """0: none."""
+    model_name: str = "model"
+    """Of a model that has no manifest to say it."""
+    predict_method: str = ""
+    """Of a model that plain MLflow logged; empty: the one that it was logged with."""
+    onnx: bool = False
+    """Whether such a model is converted to ONNX, where that predicts the same."""
+    requirements: str = "refuse"
+    """What becomes of such a model whose requirements the image hasn't: `refuse` or `warn`."""
 
     @classmethod
     def read(cls, env: Environment) -> "ServeContract":
@@ -47,14 +56,25 @@ class ServeContract:
             body_seconds=env.number("MODELOPS_BODY_SECONDS", 10, minimum=0.1, maximum=600),
             threads=env.integer("MODELOPS_THREADS", 1, minimum=1, maximum=256),
             predict_seconds=env.number("MODELOPS_PREDICT_SECONDS", 30, minimum=0.01, maximum=3600),
-            batch_rows=env.integer("MODELOPS_BATCH_ROWS", 0, minimum=0, maximum=10**6),
+            batch_rows=_batch_rows(env),
             log_inputs=env.switch("MODELOPS_LOG_INPUTS"),
             mirror_url=env.text("MODELOPS_MIRROR_URL", "", pattern=r"http://\S+", rule="an http:// address"),
             mirror_percent=env.number("MODELOPS_MIRROR_PERCENT", 100, minimum=0.1, maximum=100),
+            model_name=env.text("MODELOPS_MODEL_NAME", "model"),
+            predict_method=env.text(
+                "MODELOPS_PREDICT_METHOD", "", pattern=r"[A-Za-z][A-Za-z0-9_]*", rule="the name of a method"
+            ),
+            onnx=env.switch("MODELOPS_ONNX"),
+            requirements=env.text("MODELOPS_REQUIREMENTS", "refuse", pattern="refuse|warn", rule="refuse or warn"),
             cors_origins=tuple(filter(None, _origins(env).split(","))),
             tracing=env.switch("MODELOPS_TRACING"),
             grpc_port=env.integer("MODELOPS_GRPC_PORT", 0, minimum=0, maximum=65535),
         )
+
+
+def _batch_rows(env: Environment) -> int | None:
+    rows = env.integer("MODELOPS_BATCH_ROWS", -1, minimum=0, maximum=10**6)
+    return None if rows < 0 else rows
 
 
 def _origins(env: Environment) -> str:

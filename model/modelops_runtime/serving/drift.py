@@ -90,7 +90,7 @@ class Watch:
         rows = len(outputs)
         if rows == outputs.size == 1 and self._only is not None:
             self._only.one(outputs.item())
-        else:
+        elif rows:
             flat = outputs.reshape(rows, -1)
             for number, column in enumerate(self.columns.values()):
                 column.many(flat[:, number])

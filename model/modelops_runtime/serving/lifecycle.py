@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import uvicorn
 
+from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import ConfigurationError, ContractError, ServeContract
 from modelops_runtime.serving.app import App
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.manifest_model import load_manifest_model
 from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.mirror import Mirror
+from modelops_runtime.serving.mlflow.model import FILE_NAME as MLMODEL
+from modelops_runtime.serving.mlflow.model import Note, load_mlflow_model
 from modelops_runtime.serving.protocol import BoundedProtocol
 from modelops_runtime.serving.served import Served
 from modelops_runtime.serving.worker import Worker
@@ -42,8 +45,12 @@ class Server(uvicorn.Server):
         yield
 
 
-def load_model(settings: ServeContract) -> Served:
-    """Raises ContractError when the model is not there or does not answer right."""
+def load_model(settings: ServeContract, note: Note) -> Served:
+    """`note` gets what is worth a line of the log. Raises ContractError when the model is not there or does not answer
+    right."""
+    folder = settings.model_dir
+    if (folder / MLMODEL).is_file() and not (folder / FILE_NAME).is_file():
+        return load_mlflow_model(settings, note)
     return load_manifest_model(settings)
 
 
@@ -106,7 +113,7 @@ async def serve(settings: ServeContract) -> None:
             await calls.start()
             ports["grpc_port"] = calls.port
         log.event("listening", host=settings.host, **ports)
-        model = await _loaded(settings, stopping)
+        model = await _loaded(settings, stopping, log)
         if model is not None:
             log.model = model.name
             metrics.serving(model)
@@ -139,13 +146,17 @@ async def serve(settings: ServeContract) -> None:
     log.event("stopped")
 
 
-async def _loaded(settings: ServeContract, stopping: asyncio.Event) -> Served | None:
+async def _loaded(settings: ServeContract, stopping: asyncio.Event, log: Log) -> Served | None:
     """None when the server is to stop first: a load can't be stopped, but need not be waited for.
 
     Raises ContractError when the model can't be loaded.
     """
-    worker = Worker("load")
-    loading = asyncio.get_running_loop().run_in_executor(worker, load_model, settings)
+    worker, loop = Worker("load"), asyncio.get_running_loop()
+
+    def note(event: str, reason: str) -> None:
+        loop.call_soon_threadsafe(partial(log.event, event, level="warning", reason=reason))
+
+    loading = loop.run_in_executor(worker, load_model, settings, note)
     worker.shutdown()
     stop = asyncio.create_task(stopping.wait())
     stop.add_done_callback(lambda _stop: loading.cancel())

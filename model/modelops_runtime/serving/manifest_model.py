@@ -58,7 +58,7 @@ class ManifestModel:
         texts = self._preprocessing.text_inputs() if self._preprocessing else ()
         self._reader = InputReader(manifest.inputs, self._rows, texts)
         self.inputs: Sequence[TensorReader] = self._tensors(texts)
-        self._predict = predictor(runtime, self._worker, settings.batch_rows, settings.predict_seconds, prepare)
+        self._predict = predictor(runtime, self._worker, settings.batch_rows or 0, settings.predict_seconds, prepare)
 
     def check_alive(self) -> None:
         """Raises Refusal when a prediction doesn't end. One on the event loop would keep this from being asked."""

@@ -1,7 +1,7 @@
 """The OpenAPI document, exact for the model that is served."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,7 +189,9 @@ def _open_protocol(model: Served | None, settings: ServeContract) -> dict[str, A
     }
     if model is None:
         return paths
-    tensor = record(name=_text(), datatype=_text(), shape=listed({"type": "integer"}))
+    tensor = record(
+        optional={"parameters": PARAMETERS}, name=_text(), datatype=_text(), shape=listed({"type": "integer"})
+    )
     metadata = record(
         name=_const(model.name),
         versions=listed(_const(settings.model_version)),
@@ -293,6 +295,10 @@ def row_of(items: Iterable[Schema]) -> Schema:
 
 
 def record(*, optional: dict[str, Schema] | None = None, **required: Schema) -> Schema:
+    return object_of(required, optional)
+
+
+def object_of(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
     properties = {**required, **(optional or {})}
     return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
 

@@ -19,7 +19,7 @@ class Observed(NamedTuple):
     inputs: Array
     """As the model takes them; read only where the model's watch has features."""
     outputs: Array
-    """A row each, finite; as many columns as the model's watch has, at least."""
+    """A row each, finite, as many columns as the model's watch has, at least; or no rows, which observes nothing."""
 
 
 class Infer(NamedTuple):

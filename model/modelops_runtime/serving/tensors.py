@@ -98,11 +98,22 @@ class TensorReader:
     """
 
     def __init__(
-        self, name: str, tensor: Tensor, max_rows: int, *, column: bool = False, required: bool = True
+        self,
+        name: str,
+        tensor: Tensor,
+        max_rows: int,
+        *,
+        column: bool = False,
+        required: bool = True,
+        content_type: str = "",
     ) -> None:
-        """`column`: one value a row, whose second dimension may be left out. Not `required`: a request may lack it."""
+        """`column`: one value a row, whose second dimension may be left out. Not `required`: a request may lack it.
+
+        `content_type`: what its text is, as MLServer calls it.
+        """
         self.name = name
         self.required = required
+        self.content_type = content_type
         self.shape = tensor.shape
         self._row = list(tensor.shape[1:])
         self.datatype = DATATYPES[tensor.dtype]
@@ -113,7 +124,8 @@ class TensorReader:
         self._readers: dict[str, InputReader] = {}
 
     def metadata(self) -> dict[str, object]:
-        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+        described: dict[str, object] = {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+        return {**described, "parameters": {"content_type": self.content_type}} if self.content_type else described
 
     def read(self, tensor: InferInput, binary: BinaryData, field: str) -> Array:
         """From an HTTP request. Raises Refusal (422)."""
@@ -167,8 +179,7 @@ class TensorReader:
         reader = self._readers.get(dtype)
         if reader is None:
             tensor = Tensor(self.shape, dtype)
-            texts = range(tensor.numbers_per_row) if dtype == MIXED else ()
-            reader = self._readers[dtype] = InputReader(tensor, self._max_rows, texts)
+            reader = self._readers[dtype] = InputReader(tensor, self._max_rows)
         return reader
 
     def _checked(self, shape: list[int | float], field: str) -> list[int]:
@@ -176,11 +187,20 @@ class TensorReader:
         row = self._row
         if self.column and len(shape) == 1:
             shape = [*shape, 1]
-        if shape[1:] != row or not shape or not 1 <= shape[0] <= self._max_rows or shape[0] % 1:
-            expected = [f"1..{self._max_rows}", *row]
+        sizes = shape[1:]
+        if not shape or not 1 <= shape[0] <= self._max_rows or shape[0] % 1 or (sizes != row and not _fit(sizes, row)):
+            expected = [f"1..{self._max_rows}", *("any size" if size < 0 else size for size in row)]
             field = f"{field}.shape"
             raise Refusal(422, field, "shape", f"{field} must be [{', '.join(map(str, expected))}]")
-        return [int(shape[0]), *row]
+        return [int(size) for size in shape]
+
+
+def _fit(sizes: list[int | float], row: list[int]) -> bool:
+    """Whether sizes are those of a row, -1 of which may be any."""
+    return len(sizes) == len(row) and all(
+        size == wanted or (wanted < 0 and 0 <= size < 2**31 and size % 1 == 0)
+        for size, wanted in zip(sizes, row, strict=True)
+    )
 
 
 def check_parameters(parameters: Parameters, field: str) -> None:

@@ -28,14 +28,16 @@ class InputReader:
     """
 
     def __init__(self, tensor: Tensor, max_rows: int, texts: Collection[int] = ()) -> None:
-        """`texts` are the columns that are text, in a tensor of mixed element type."""
+        """`texts` are the columns that are text, in a tensor of mixed element type; none of them: all of it is text.
+
+        -1 in the shape is any size.
+        """
         self.tensor = tensor
         self._texts = texts
         self.max_rows = max_rows
         self._dtype = np.dtype(tensor.dtype)
-        item: Any = {"f": float, "b": bool, "O": float | str}.get(self._dtype.kind, int)
-        if len(texts) == tensor.numbers_per_row:
-            item = str
+        mixed = float | str if 0 < len(texts) < tensor.numbers_per_row else str
+        item: Any = {"f": float, "b": bool, "O": mixed}.get(self._dtype.kind, int)
         self._item = item
         self._nested = _Decoder(partial(_nested, tensor), item)
         self._flat = _Decoder(list.__class_getitem__, item)
@@ -98,12 +100,17 @@ class InputReader:
             raise out_of_range(self._dtype, field) from None
         except ValueError:
             array = np.empty(0)
-        if array.shape[1:] != self.tensor.shape[1:] or array.ndim != len(self.tensor.shape):
+        if array.shape[1:] != self.tensor.shape[1:] and not self._fits(array.shape):
             raise self._wrong_shape(rows, field)
         check_finite(array, field)
         if self._texts:
             self._check_kinds(rows, field)
         return array
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a shape is the model's, rows and all sizes that may be any left out."""
+        sizes = zip(shape[1:], self.tensor.shape[1:], strict=False)
+        return len(shape) == len(self.tensor.shape) and all(size == wanted or wanted < 0 for size, wanted in sizes)
 
     def _check_kinds(self, rows: list[Any], field: str) -> None:
         for number, row in enumerate(rows):
@@ -123,7 +130,7 @@ class InputReader:
         pending: list[tuple[Any, int, str]] = [(row, 1, f"{field}[{number}]") for number, row in enumerate(rows)]
         for value, depth, path in pending:  # grows while it is walked: breadth first
             length = self.tensor.shape[depth] if depth < len(self.tensor.shape) else None
-            if length is not None and len(value) != length:
+            if length is not None and length >= 0 and len(value) != length:
                 message = f"{path} must have {length} number{'s' * (length != 1)}, this one has {len(value)}"
                 return Refusal(422, path, "length", message)
             if length is not None and depth + 1 < len(self.tensor.shape):

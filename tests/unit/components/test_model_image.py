@@ -1,13 +1,17 @@
 """ModelImage: what is built, with which builder, and what a plan may claim."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
 
-from modelops import ArgumentsError, ModelImage, ModelImageArgs
+from modelops import ArgumentsError, ModelImage, ModelImageArgs, mlflow_image
+from modelops.image import mlflow_image as mlflow_image_module
 from modelops.kubernetes.pods import USER_ID
+from tests.conftest import REPOSITORY
 from tests.unit.components.harness import DIGEST, Program, Secret, run
 
 
@@ -161,3 +165,71 @@ def test_each_error_of_a_model_s_folder(change: dict[str, Any], problem: str, tm
     with pytest.raises(ArgumentsError) as caught:
         build({"context": str(tmp_path), "repository": "localhost/linear", "artifact": True, **change})
     assert problem in str(caught.value)
+
+
+REQUIREMENTS = "mlflow==3.17.2\n# made by MLflow\nscikit-learn==1.9.1\n"
+
+
+def test_the_image_of_a_model_has_the_model_s_own_requirements(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text(REQUIREMENTS)
+    for model in (tmp_path, str(tmp_path / "requirements.txt")):
+        args = mlflow_image(model, "localhost:5000/iris", base_image="python:3.11-slim", onnx=True, tag="v1")
+        image = build(args).one("Image").inputs
+        built = image["buildArgs"]
+        assert built["REQUIREMENTS"].splitlines()[:2] == ["mlflow==3.17.2", "scikit-learn==1.9.1"]
+        assert "skl2onnx" in built["REQUIREMENTS"].splitlines()
+        assert "uvicorn==0.54.0" in built["SERVER_REQUIREMENTS"].split()
+        assert built["BASE_IMAGE"] == "python:3.11-slim"
+        assert image["tags"] == ["localhost:5000/iris:v1"]
+        assert Path(image["context"]["location"], "modelops_runtime", "serving", "serve.py").is_file()
+
+
+def test_the_image_s_server_has_the_versions_that_the_server_needs() -> None:
+    """As its package declares them."""
+    declared = (REPOSITORY / "model" / "pyproject.toml").read_text()
+    for requirement in mlflow_image_module.SERVER:
+        if requirement not in ("packaging", "pandas", "pyyaml"):
+            assert f'"{requirement}' in declared, requirement
+
+
+def test_requirements_come_from_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Registry(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            alias = b'{"model_version": {"version": "7"}}'
+            body = alias if "alias" in self.path else REQUIREMENTS.encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "team")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    with HTTPServer(("127.0.0.1", 0), Registry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        args = mlflow_image("models:/iris@champion", "r/i", tracking_uri=f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert "scikit-learn==1.9.1" in args["build_args"]["REQUIREMENTS"]  # type: ignore[index]
+    assert [path for path, _token in asked] == [
+        "/api/2.0/mlflow/registered-models/alias?name=iris&alias=champion",
+        "/model-versions/get-artifact?path=requirements.txt&name=iris&version=7",
+    ]
+    assert {token for _path, token in asked} == {"Basic dGVhbTpzZWNyZXQ="}
+
+
+@pytest.mark.parametrize(
+    ("model", "tracking_uri", "message"),
+    [
+        ("nowhere", "", "can't be read"),
+        ("models:/iris", "http://r", "must be models:/<name>@<alias>"),
+        ("models:/iris/1", "", "tracking_uri is ''"),
+        ("models:/iris/1", "http://127.0.0.1:1", "the registry doesn't give"),
+    ],
+)
+def test_a_model_without_requirements_is_refused(model: str, tracking_uri: str, message: str) -> None:
+    with pytest.raises(ArgumentsError, match=message):
+        mlflow_image(model, "r/i", tracking_uri=tracking_uri)

@@ -163,6 +163,14 @@ def test_without_tracing_nothing_of_it_is_said() -> None:
     assert not [name for name in given if name.startswith("OTEL_") or name == "MODELOPS_TRACING"]
 
 
+def test_the_server_is_told_how_to_serve_a_model_of_plain_mlflow() -> None:
+    given = {**ARGS, "predict_method": "predict_proba", "onnx": True, "ignore_requirements": True}
+    variables = environment(serve(given).one("Deployment"), "serve")
+    names = ("MODELOPS_PREDICT_METHOD", "MODELOPS_ONNX", "MODELOPS_REQUIREMENTS")
+    assert [variables[name] for name in names] == ["predict_proba", "true", "warn"]
+    assert not set(names) & environment(serve(ARGS).one("Deployment"), "serve").keys()
+
+
 def test_a_leaving_pod_has_time_to_drain() -> None:
     deployment = serve({**ARGS, "drain_seconds": 30}).one("Deployment")
     waits = container(deployment, "serve")["lifecycle"]["preStop"]["sleep"]["seconds"]

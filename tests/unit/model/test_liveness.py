@@ -34,7 +34,7 @@ def hang(self, inputs):
 
 LiteRuntime.predict = hang
 if "load" in sys.argv:
-    lifecycle.load_model = lambda settings: threading.Event().wait()
+    lifecycle.load_model = lambda *_: threading.Event().wait()
 serve.main()
 """
 

@@ -117,3 +117,25 @@ def test_several_inputs_are_described(window: Browser, tmp_path: Path) -> None:
         window.click("#predict")
         window.wait("#outputs", "[")
         assert window.text("#outputs").count(",") == 1
+
+
+def test_the_example_of_a_model_of_plain_mlflow_can_be_sent(window: Browser, tmp_path: Path) -> None:
+    import mlflow
+    import pandas
+    from sklearn.linear_model import LinearRegression
+
+    rows = pandas.DataFrame({"age": [1.0, 2.0], "<b>size": [3.0, 5.0]})
+    mlflow.sklearn.save_model(
+        LinearRegression().fit(rows, [5.0, 8.0]),
+        tmp_path / "model",
+        input_example=rows,
+        pip_requirements=[],
+        serialization_format="cloudpickle",
+    )
+    with start_server(tmp_path / "model", tmp_path / "log", MODELOPS_MODEL_NAME="prices") as server:
+        window.open(f"http://127.0.0.1:{server.port}/")
+        window.wait("h1", "prices")
+        assert "age (double), <b>size (double)" in window.text("#shape")
+        window.click("#predict")
+        window.wait("#outputs", "8")
+        assert '"age": 1' in window.text("#curl") or '"age":1' in window.text("#curl")

@@ -11,8 +11,10 @@ async function describe() {
   at("version").textContent = "version " + api.info.version;
   document.title = api.info.title;
   if (!body.example) return setTimeout(describe, 1000); // still loading
-  const rows = body.schema.properties.inputs;
-  at("shape").textContent = `a list of up to ${rows.maxItems} rows, each ${shape(rows.items)}`;
+  const rows = body.schema.properties?.inputs;
+  at("shape").textContent = rows
+    ? `a list of up to ${rows.maxItems} rows, each ${shape(rows.items)}`
+    : body.schema.description;
   if (!at("inputs").value) at("inputs").value = pretty(body.example.inputs);
   at("predict").disabled = false;
   showCurl();
@@ -30,8 +32,13 @@ function shape(item) {
   return `a list of ${sizes.join(" × ")} ${kind}${sizes.length === 1 && sizes[0] === 1 ? "" : "s"}`;
 }
 
-// A row a line.
-const pretty = (rows) => "[" + rows.map((row) => JSON.stringify(row)).join(",\n ") + "]";
+// A row a line, or a column or tensor.
+function pretty(values) {
+  if (Array.isArray(values)) return "[" + values.map((row) => JSON.stringify(row)).join(",\n ") + "]";
+  if (values === null || typeof values !== "object") return JSON.stringify(values);
+  const lines = Object.entries(values).map(([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`);
+  return "{" + lines.join(",\n ") + "}";
+}
 
 function showCurl() {
   const body = `{"inputs": ${at("inputs").value.trim()}}`.replace(/\s*\n\s*/g, " ").replaceAll("'", "'\\''");

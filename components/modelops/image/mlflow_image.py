@@ -1,0 +1,111 @@
+"""The image of a model that plain MLflow logged, made of the model's own requirements."""
+
+import base64
+import json
+import os
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from modelops.core.errors import ArgumentsError
+from modelops.image.model_image import ModelImageArgs
+from modelops.kubernetes.runtime import runtime_folder
+
+FILE_NAME = "requirements.txt"
+DOCKERFILE = Path(__file__).with_name("assets") / "mlflow.Dockerfile"
+SERVER = (
+    "httptools>=0.6",
+    "msgspec>=0.18",
+    "packaging",
+    "pandas",
+    "prometheus-client>=0.20",
+    "pyyaml",
+    "uvicorn==0.54.0",
+    "uvloop>=0.19",
+)
+"""What the server needs besides the model's own requirements."""
+ONNX = ("onnxruntime", "skl2onnx", "onnxmltools")
+TIMEOUT_SECONDS = 30
+_MODEL = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[1-9][0-9]*))")
+
+
+def mlflow_image(
+    model: str | Path,
+    repository: Any,
+    *,
+    tracking_uri: str = "",
+    base_image: str = "",
+    onnx: bool = False,
+    extra_requirements: Sequence[str] = (),
+    **others: Any,
+) -> ModelImageArgs:
+    """ModelImage's arguments for an image that serves a model which plain MLflow logged.
+
+    `model` is a folder that MLflow wrote, its `requirements.txt`, or a version in the registry at `tracking_uri`,
+    `models:/<name>@<alias>` or `models:/<name>/<version>`; the program reads its requirements whenever it runs, with
+    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where the registry has accounts. Take a `base_image` with the
+    model's version of Python. `onnx` adds what converts scikit-learn, XGBoost and LightGBM models. `others` are other
+    arguments of ModelImage. Raises ArgumentsError where there are no requirements.
+    """
+    requirements = [*_requirements(model, tracking_uri), *extra_requirements, *(ONNX if onnx else ())]
+    build_args = {
+        "REQUIREMENTS": "\n".join(requirements),
+        "SERVER_REQUIREMENTS": " ".join(SERVER),
+        **({"BASE_IMAGE": base_image} if base_image else {}),
+        **others.pop("build_args", {}),
+    }
+    arguments: dict[str, Any] = {
+        "context": str(runtime_folder()),
+        "dockerfile": str(DOCKERFILE),
+        "repository": repository,
+        "build_args": build_args,
+        **others,
+    }
+    return cast(ModelImageArgs, arguments)
+
+
+def _requirements(model: str | Path, tracking_uri: str) -> list[str]:
+    text = _from_registry(str(model), tracking_uri) if str(model).startswith("models:") else _from_files(Path(model))
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _from_files(model: Path) -> str:
+    file = model / FILE_NAME if model.is_dir() else model
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise ArgumentsError(f"mlflow_image: model is {str(model)!r}, and {file} can't be read: {error}") from None
+
+
+def _from_registry(uri: str, tracking_uri: str) -> str:
+    match = _MODEL.fullmatch(uri)
+    if match is None:
+        raise ArgumentsError(
+            f"mlflow_image: model is {uri!r}, must be models:/<name>@<alias>, models:/<name>/<version> or a folder"
+        )
+    if not re.match(r"https?://", tracking_uri):
+        raise ArgumentsError(f"mlflow_image: tracking_uri is {tracking_uri!r}, must be the address of the registry")
+    name, version = match["name"], match["version"]
+    if version is None:
+        query = {"name": name, "alias": match["alias"]}
+        content = _get(f"{tracking_uri}/api/2.0/mlflow/registered-models/alias", query)
+        version = str(json.loads(content)["model_version"]["version"])
+    return _get(f"{tracking_uri}/model-versions/get-artifact", {"path": FILE_NAME, "name": name, "version": version})
+
+
+def _get(url: str, query: dict[str, str]) -> str:
+    request = urllib.request.Request(f"{url}?{urllib.parse.urlencode(query)}")
+    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    if user and password:
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            content: str = response.read().decode()
+            return content
+    except (OSError, ValueError) as error:
+        raise ArgumentsError(f"mlflow_image: the registry doesn't give the model's requirements: {error}") from None

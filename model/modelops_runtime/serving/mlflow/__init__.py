@@ -1,0 +1,1 @@
+"""Models as plain MLflow logs them, without our manifest."""

@@ -1,0 +1,209 @@
+"""What a model predicted, whatever kind of object it is, as arrays that have a row for each row of the request."""
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from modelops_runtime.artifacts.manifest import BASELINE_COLUMNS
+from modelops_runtime.artifacts.runtimes import Array
+from modelops_runtime.serving.http import Refusal, Response
+from modelops_runtime.serving.openapi import listed, numbers, object_of, record
+from modelops_runtime.serving.served import Named, OutputTensor
+from modelops_runtime.serving.tensors import DATATYPES
+from modelops_runtime.serving.validation import all_finite
+
+OUTPUT = "output"
+_ENCODER = msgspec.json.Encoder(enc_hook=lambda value: _plain(value))
+
+
+class Outputs(NamedTuple):
+    arrays: Named
+    table: bool = False
+    """They are columns of one table."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def part(self, start: int, end: int) -> "Outputs":
+        return Outputs({name: array[start:end] for name, array in self.arrays.items()}, self.table)
+
+
+def outputs_of(raw: Any, names: Sequence[str] = ()) -> Outputs:
+    """`names` are what the signature calls outputs. Raises Refusal (422) where a number isn't finite."""
+    if isinstance(raw, np.ndarray):
+        return Outputs({names[0] if len(names) == 1 else OUTPUT: _array(raw)})
+    if hasattr(raw, "columns") and hasattr(raw, "to_numpy"):  # a DataFrame
+        return Outputs({str(name): _array(raw[name].to_numpy()) for name in raw.columns}, table=True)
+    if hasattr(raw, "toarray"):  # a sparse matrix
+        raw = raw.toarray()
+    if isinstance(raw, Mapping) and raw:
+        return Outputs({str(name): _array(_as_array(value)) for name, value in raw.items()})
+    if isinstance(raw, list | tuple) and len(raw) > 1 and all(hasattr(one, "shape") and one.ndim for one in raw):
+        called = names if len(names) == len(raw) else [f"{OUTPUT}_{number}" for number in range(len(raw))]
+        return Outputs({name: _array(_as_array(one)) for name, one in zip(called, raw, strict=True)})
+    if isinstance(raw, list | tuple) and len(raw) == 1 and hasattr(raw[0], "shape") and raw[0].ndim:
+        raw = raw[0]
+    return Outputs({names[0] if len(names) == 1 else OUTPUT: _array(_as_array(raw))})
+
+
+def _as_array(value: Any) -> Array:
+    if hasattr(value, "to_numpy"):
+        made: Array = value.to_numpy()
+        return made
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    if isinstance(value, list | tuple):
+        plain = all(isinstance(item, bool | int | float | np.number | np.bool_) for item in value)
+        nested = not plain and all(isinstance(item, list | np.ndarray) for item in value)
+        if plain or nested:
+            try:
+                array = np.array(value)
+            except ValueError:  # ragged
+                array = np.empty(0, dtype="object")
+            if array.dtype.kind in "biuf":
+                return array
+        objects = np.empty(len(value), dtype="object")
+        for number, item in enumerate(value):
+            objects[number] = item
+        return objects
+    if isinstance(value, str | bytes) or not hasattr(value, "__array__"):
+        single = np.empty(1, dtype="object")
+        single[0] = value
+        return single
+    return np.asarray(value)
+
+
+def _array(array: Array) -> Array:
+    """Of numbers, truth values, or objects that JSON can have. Raises Refusal (422)."""
+    if not array.ndim:
+        array = array.reshape(1)
+    kind = array.dtype.kind
+    if kind == "f":
+        if not all_finite(array):
+            raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
+        return array.astype("float64") if array.dtype.itemsize > 8 else array
+    if kind in "biu":
+        return array
+    if kind == "M":
+        array = np.datetime_as_string(array, unit="auto").astype("object")
+    elif kind != "O":
+        array = array.astype("object")
+    flat = array.ravel()
+    if any(isinstance(value, float) and not math.isfinite(value) for value in flat):
+        if not any(isinstance(value, str) for value in flat):
+            raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
+        # Text that is missing, as pandas has it.
+        flat = np.array([None if isinstance(value, float) else value for value in flat], dtype="object")
+        array = flat.reshape(array.shape)
+    return array
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return str(value)
+
+
+def text_of(value: Any) -> str:
+    return value if isinstance(value, str) else _ENCODER.encode(value).decode()
+
+
+def as_tensors(outputs: Outputs, wanted: Sequence[str]) -> Named:
+    """Those of the Open Inference Protocol: text where they aren't numbers."""
+    arrays = {name: array for name, array in outputs.arrays.items() if not wanted or name in wanted}
+    return {name: _texts(array) if array.dtype.kind == "O" else array for name, array in arrays.items()}
+
+
+def _texts(array: Array) -> Array:
+    texts = np.empty(array.size, dtype="object")
+    for number, value in enumerate(array.ravel()):
+        texts[number] = text_of(value)
+    return texts.reshape(array.shape)
+
+
+def answer(key: str, outputs: Outputs, *, flat: bool) -> Response:
+    """`flat`: a column of its own is a list of values, not of rows of one."""
+    return Response(200, _ENCODER.encode({key: _content(outputs, flat)}))
+
+
+def _content(outputs: Outputs, flat: bool) -> Any:
+    if outputs.table:
+        columns = [array.tolist() for array in outputs.arrays.values()]
+        return [dict(zip(outputs.arrays, row, strict=True)) for row in zip(*columns, strict=True)]
+    if len(outputs.arrays) == 1 and OUTPUT in outputs.arrays:
+        return _values(outputs.arrays[OUTPUT], flat)
+    return {name: _values(array, flat) for name, array in outputs.arrays.items()}
+
+
+def _values(array: Array, flat: bool) -> Any:
+    return (array[:, 0] if flat and array.shape[1:] == (1,) else array).tolist()
+
+
+def watched(outputs: Outputs) -> Array:
+    """The columns of numbers that the metrics have, in the order of `watched_names`."""
+    arrays = outputs.arrays
+    if len(arrays) == 1:
+        only = next(iter(arrays.values()))
+        if only.dtype.kind in "iuf":
+            return only
+    rows = len(outputs)
+    columns = [array.reshape(rows) for array in arrays.values() if _is_column(array) and len(array) == rows]
+    return np.stack(columns, axis=1) if columns else np.empty((len(outputs), 0))
+
+
+def watched_names(outputs: Outputs) -> list[str]:
+    arrays = outputs.arrays
+    if len(arrays) == 1:
+        only = next(iter(arrays.values()))
+        width = math.prod(only.shape[1:]) if only.dtype.kind in "iuf" else 0
+        return [str(number) for number in range(min(width, BASELINE_COLUMNS))]
+    rows = len(outputs)
+    names = [name for name, array in arrays.items() if _is_column(array) and len(array) == rows]
+    return names[:BASELINE_COLUMNS]
+
+
+def _is_column(array: Array) -> bool:
+    return array.dtype.kind in "iuf" and math.prod(array.shape[1:]) == 1
+
+
+def tensors_of(outputs: Outputs) -> list[OutputTensor]:
+    return [
+        OutputTensor(name, (-1, *array.shape[1:]), DATATYPES.get(str(array.dtype), "BYTES"))
+        for name, array in outputs.arrays.items()
+    ]
+
+
+def schema(key: str, outputs: Outputs, *, flat: bool) -> dict[str, Any]:
+    """JSON Schema of `answer`, known from one answer: sizes but the number of rows are as there."""
+    if outputs.table:
+        row = object_of({name: _item(array) for name, array in outputs.arrays.items()})
+        return record(**{key: listed(row)})
+    if len(outputs.arrays) == 1 and OUTPUT in outputs.arrays:
+        return record(**{key: _schema(outputs.arrays[OUTPUT], flat)})
+    return record(**{key: object_of({name: _schema(array, flat) for name, array in outputs.arrays.items()})})
+
+
+def _schema(array: Array, flat: bool) -> dict[str, Any]:
+    item = _item(array)
+    sizes = () if flat and array.shape[1:] == (1,) else array.shape[1:]
+    for _size in sizes:
+        item = listed(item)
+    return listed(item)
+
+
+def _item(array: Array) -> dict[str, Any]:
+    if array.dtype.kind != "O":
+        return numbers(str(array.dtype))
+    if all(isinstance(value, str) for value in array.ravel()):
+        return {"type": ["string", "null"]}
+    return {}
