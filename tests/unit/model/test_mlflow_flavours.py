@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.unit.model.test_clients import environment_of
+from tests.environments import environment_of
 from tests.unit.model.test_mlflow_models import SETOSA, VIRGINICA, Client, flowers, mlflow
 
 __all__ = ["flowers"]
