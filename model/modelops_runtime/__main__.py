@@ -49,6 +49,8 @@ select = partial(run, "select")
 promote = partial(run, "promote")
 transfer = partial(run, "transfer")
 fetch = partial(run, "fetch")
+check = partial(run, "check")
+convert = partial(run, "convert")
 serve = partial(run, "serve")
 
 
