@@ -14,7 +14,7 @@ COMMANDS = {
     "promote": ("registry.promote", "", "moves an alias to the version that serves"),
     "transfer": ("registry.transfer", "", "copies a model version to another registry"),
     "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
-    "check": ("serving.mlflow.requirements", "", "says whether the image has what a model of plain MLflow requires"),
+    "check": ("registry.check", "", "says whether the image has what a model of plain MLflow requires"),
     "convert": ("serving.mlflow.convert", "serve", "converts a model that plain MLflow logged to ONNX"),
     "serve": ("serving.serve", "serve", "serves a model folder over HTTP"),
 }

@@ -29,6 +29,7 @@ from modelops.serving.args import (
     ModelServiceArgs,
     cors_origins,
     drain_seconds,
+    fetch_variables,
     mlflow_variables,
     runtime_image,
     startup_seconds,
@@ -168,6 +169,7 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
         "MODELOPS_MODEL_URI": args["model_uri"],
         "MLFLOW_TRACKING_URI": args["tracking_uri"],
         **({"MODELOPS_MODEL_CACHE_DIR": CACHE} if cached else {}),
+        **fetch_variables(args),
         **({} if own_command else VARIABLES),
     }
     return container(

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest, digest
 from modelops_runtime.contract import ContractError, Environment, FetchContract
 from modelops_runtime.registry.cache import Cache
+from modelops_runtime.registry.check import require
 from modelops_runtime.registry.client import Registry, RemoteFile, Unreachable
 
 KNOWN_WAIT_SECONDS = 5
@@ -201,8 +202,11 @@ def _wanted(files: Mapping[str, RemoteFile], name: str, settings: FetchContract)
 def main() -> None:
     env = Environment()
     settings = FetchContract.read(env)
+    compared = env.text("MODELOPS_REQUIREMENTS", "", pattern="refuse|warn", rule="refuse or warn") == "refuse"
     env.check()
     model = fetch(settings)
+    if compared and model.files[-1] == "MLmodel":
+        require(settings.model_dir)
     size = sum((settings.model_dir / name).stat().st_size for name in model.files)
     run = f", run {model.run_id}" if model.run_id else ""
     print(f"fetched {settings.model_uri}: {model.name}{run}, {size} bytes", flush=True)
