@@ -36,7 +36,6 @@ COLUMN_TENSORS = {
     ],
     "parameters": {"content_type": "pd"},
 }
-BATCH_ROWS = "64"
 
 
 def ours(name: str, **env: str) -> Callable[[], Server]:
@@ -135,9 +134,8 @@ def measured(kind: str, folder: Path, options: Options) -> list[Row]:
     file = folder / {"sklearn": "model.joblib", "xgboost": "model.json"}[kind]
     mine = {
         "pyfunc": ours("pyfunc"),
-        "pyfunc in batches": ours("pyfunc in batches", MODELOPS_BATCH_ROWS=BATCH_ROWS),
+        "pyfunc, one by one": ours("pyfunc, one by one", MODELOPS_BATCH_ROWS="0"),
         "ONNX": ours("ONNX", MODELOPS_ONNX="true"),
-        "ONNX in batches": ours("ONNX in batches", MODELOPS_ONNX="true", MODELOPS_BATCH_ROWS=BATCH_ROWS),
     }
     others: list[Callable[[], Server]] = [
         lambda: mlflow_serve(model),

@@ -16,7 +16,7 @@ COMMANDS = {
     "replicate": ("registry.replicate", "", "copies an image to another registry, by digest"),
     "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
     "hold": ("registry.hold", "", "keeps a model in the shared cache while its pod uses it"),
-    "check": ("serving.mlflow.requirements", "", "says whether the image has what a model of plain MLflow requires"),
+    "check": ("registry.check", "", "says whether the image has what a model of plain MLflow requires"),
     "convert": ("serving.mlflow.convert", "serve", "converts a model that plain MLflow logged to ONNX"),
     "serve": ("serving.serve", "serve", "serves a model folder over HTTP"),
 }
@@ -53,6 +53,8 @@ transfer = partial(run, "transfer")
 replicate = partial(run, "replicate")
 fetch = partial(run, "fetch")
 hold = partial(run, "hold")
+check = partial(run, "check")
+convert = partial(run, "convert")
 serve = partial(run, "serve")
 
 

@@ -37,6 +37,7 @@ ELSEWHERE = {
     "model.md": "tests/unit/model/test_write_model.py",
     "README.md": "tests/package/test_readme.py",
     "bring-your-own.md": "tests/unit/examples/test_bring_your_own.py",
+    "mlflow-models.md": "tests/unit/components/test_model_image.py",
 }
 """Pages whose Python another test runs."""
 RUN_BY = {

@@ -295,7 +295,8 @@ class ModelServiceArgs(TypedDict):
     the image has the packages that convert. Default false."""
     ignore_requirements: NotRequired[pulumi.Input[bool]]
     """Whether such a model is served although the image lacks one of its requirements, or has it in another version.
-    The server's log lists them. Default false: the release fails with the list."""
+    The server's log lists them. Default false: the release fails with the list, as the model is fetched if
+    `runtime_image` is the same image, else as the server starts."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
@@ -382,6 +383,15 @@ def mlflow_variables(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
     if "onnx" in args:
         variables["MODELOPS_ONNX"] = pulumi.Output.from_input(args["onnx"]).apply(lambda on: "true" if on else "false")
     if "ignore_requirements" in args:
-        ignored = pulumi.Output.from_input(args["ignore_requirements"])
-        variables["MODELOPS_REQUIREMENTS"] = ignored.apply(lambda on: "warn" if on else "refuse")
+        variables["MODELOPS_REQUIREMENTS"] = _requirements(args["ignore_requirements"])
     return variables
+
+
+def fetch_variables(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
+    """In the image that serves, the container that fetches sees whether it has what the model requires."""
+    same = args.get("runtime_image") is not None and args.get("runtime_image") == args.get("image")
+    return {"MODELOPS_REQUIREMENTS": _requirements(args.get("ignore_requirements", False))} if same else {}
+
+
+def _requirements(ignored: pulumi.Input[bool]) -> pulumi.Output[str]:
+    return pulumi.Output.from_input(ignored).apply(lambda on: "warn" if on else "refuse")

@@ -33,6 +33,7 @@ from modelops.serving.args import (
     Tracing,
     cors_origins,
     drain_seconds,
+    fetch_variables,
     mlflow_variables,
     runtime_image,
     startup_seconds,
@@ -192,6 +193,7 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
         **({"MLFLOW_TRACKING_URI": args["tracking_uri"]} if "tracking_uri" in args else {}),
         **({"AWS_ENDPOINT_URL": args["model_endpoint_url"]} if "model_endpoint_url" in args else {}),
         **({"MODELOPS_MODEL_CACHE_DIR": CACHE} if cached else {}),
+        **fetch_variables(args),
         **({} if own_command else VARIABLES),
     }
     return container(

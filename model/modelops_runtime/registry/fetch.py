@@ -17,6 +17,7 @@ from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ContractError, Environment, FetchContract
 from modelops_runtime.registry import progress
 from modelops_runtime.registry.cache import RENEW_SECONDS, Cache, Full
+from modelops_runtime.registry.check import require
 from modelops_runtime.registry.client import Registry
 from modelops_runtime.registry.retry import Unreachable
 from modelops_runtime.registry.sources import mlflow
@@ -222,8 +223,11 @@ def _wanted(files: Mapping[str, RemoteFile], name: str, settings: FetchContract)
 def main() -> None:
     env = Environment()
     settings = FetchContract.read(env)
+    compared = env.text("MODELOPS_REQUIREMENTS", "", pattern="refuse|warn", rule="refuse or warn") == "refuse"
     env.check()
     model = fetch(settings)
+    if compared and model.files[-1] == "MLmodel":
+        require(settings.model_dir)
     size = sum((settings.model_dir / name).stat().st_size for name in model.files)
     run = f", run {model.run_id}" if model.run_id else ""
     print(f"fetched {settings.model_uri}: {model.name}{run}, {size} bytes", flush=True)

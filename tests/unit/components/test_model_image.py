@@ -12,7 +12,7 @@ from modelops import ArgumentsError, ModelImage, ModelImageArgs, mlflow_image
 from modelops.image import mlflow_image as mlflow_image_module
 from modelops.kubernetes.pods import USER_ID
 from tests.conftest import REPOSITORY
-from tests.unit.components.harness import DIGEST, Program, Secret, run
+from tests.unit.components.harness import DIGEST, Program, Secret, environment, run
 
 
 @pytest.fixture
@@ -192,8 +192,10 @@ def test_the_image_s_server_has_the_versions_that_the_server_needs() -> None:
             assert f'"{requirement}' in declared, requirement
 
 
-def test_requirements_come_from_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+@contextmanager
+def registry() -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """A registry's address, and what it is asked, with the account."""
+    asked: list[tuple[str, str | None]] = []
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -207,18 +209,35 @@ def test_requirements_come_from_the_registry(monkeypatch: pytest.MonkeyPatch) ->
         def log_message(self, *_: object) -> None:
             pass
 
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "team")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
     with HTTPServer(("127.0.0.1", 0), Registry) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        args = mlflow_image("models:/iris@champion", "r/i", tracking_uri=f"http://127.0.0.1:{server.server_port}")
+        yield f"http://127.0.0.1:{server.server_port}", asked
         server.shutdown()
+
+
+def test_requirements_come_from_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "team")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    with registry() as (address, asked):
+        args = mlflow_image("models:/iris@champion", "r/i", tracking_uri=address)
     assert "scikit-learn==1.9.1" in args["build_args"]["REQUIREMENTS"]  # type: ignore[index]
     assert [path for path, _token in asked] == [
         "/api/2.0/mlflow/registered-models/alias?name=iris&alias=champion",
         "/model-versions/get-artifact?path=requirements.txt&name=iris&version=7",
     ]
     assert {token for _path, token in asked} == {"Basic dGVhbTpzZWNyZXQ="}
+
+
+def test_the_program_in_the_guide_is_run() -> None:
+    page = (REPOSITORY / "docs" / "how-to" / "mlflow-models.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    with registry() as (address, _asked):
+        resources = run(lambda: exec(program.replace("https://mlflow.example.com", address), {}))
+    image = resources.one("Image").inputs
+    assert "scikit-learn==1.9.1" in image["buildArgs"]["REQUIREMENTS"]
+    fetched = environment(resources.one("Deployment"), "fetch")
+    assert fetched["MODELOPS_MODEL_URI"] == "models:/flowers/3"
+    assert fetched["MODELOPS_REQUIREMENTS"] == "refuse"
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,17 @@ def test_the_server_is_told_how_to_serve_a_model_of_plain_mlflow() -> None:
     assert not set(names) & environment(serve(ARGS).one("Deployment"), "serve").keys()
 
 
+def test_the_requirements_are_compared_as_the_model_is_fetched_where_that_is_in_the_image_that_serves() -> None:
+    ref = pulumi.Output.from_input("registry.example.com/iris@sha256:1")
+    for image in (ref, "registry.example.com/iris:1"):
+        same = {**ARGS, "image": image, "runtime_image": image}
+        assert environment(serve(same).one("Deployment"), "fetch")["MODELOPS_REQUIREMENTS"] == "refuse"
+        ignored = serve({**same, "ignore_requirements": True}).one("Deployment")
+        assert environment(ignored, "fetch")["MODELOPS_REQUIREMENTS"] == "warn"
+    for other in ({}, {"runtime_image": "python:3.12"}):
+        assert "MODELOPS_REQUIREMENTS" not in environment(serve({**ARGS, **other}).one("Deployment"), "fetch")
+
+
 def test_a_leaving_pod_has_time_to_drain() -> None:
     deployment = serve({**ARGS, "drain_seconds": 30}).one("Deployment")
     waits = container(deployment, "serve")["lifecycle"]["preStop"]["sleep"]["seconds"]

@@ -506,3 +506,20 @@ def test_pods_that_fetch_at_the_same_time_all_get_it(registry: FakeRegistry, tmp
         assert {manifest.name for manifest in threads.map(fetch, pods)} == {"line"}
     assert len(list((tmp_path / "cache").glob("model-*"))) == 1
     assert list((tmp_path / "cache").glob(".incoming-*")) == []
+
+
+def test_requirements_that_the_image_has_not_are_refused_as_the_model_is_fetched(
+    mlflow_model: FakeRegistry, tmp_path: Path
+) -> None:
+    (mlflow_model.model_dir / "requirements.txt").write_text("numpy>=1\nno-such-package==2\n")
+
+    def fetched(requirements: str) -> Any:
+        variables = {"MODELOPS_REQUIREMENTS": requirements, "MODELOPS_MODEL_DIR": tmp_path / "pod"}
+        address = {"MODELOPS_MODEL_URI": "models:/line@run-1", "MLFLOW_TRACKING_URI": mlflow_model.url}
+        return run_module("modelops_runtime fetch", **address, **variables)
+
+    refused = fetched("refuse")
+    assert refused.returncode == 2
+    assert "error: no-such-package==2: the image lacks it" in refused.stderr.splitlines()
+    for ignored in ("warn", ""):
+        assert fetched(ignored).returncode == 0

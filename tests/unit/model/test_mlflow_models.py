@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from modelops_runtime.contract import ContractError, Environment, ServeContract
+from modelops_runtime.registry import check
 from modelops_runtime.serving.app import App
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
-from modelops_runtime.serving.mlflow import requirements
 from modelops_runtime.serving.mlflow.model import MlflowModel, load_mlflow_model
 from tests.conftest import REPOSITORY
 from tests.unit.model.support import Answer, ask, run_here, start_server
@@ -662,10 +662,10 @@ def test_requirements_that_the_image_has_not_are_listed(
         "no-such-package==2: the image lacks it",
     )
     assert "2 of its lines differ" in refused.value.problems[0]
-    said = run_here(requirements.main, capsys, MODELOPS_MODEL_DIR=folder)
+    said = run_here(check.main, capsys, MODELOPS_MODEL_DIR=folder)
     assert (said.returncode, len(said.stderr.splitlines())) == (2, 4)
     assert "error: no-such-package==2: the image lacks it" in said.stderr.splitlines()
-    assert run_here(requirements.main, capsys, MODELOPS_MODEL_DIR=iris).returncode == 0
+    assert run_here(check.main, capsys, MODELOPS_MODEL_DIR=iris).returncode == 0
     notes: Notes = []
     assert loaded(folder, notes, MODELOPS_REQUIREMENTS="warn").name == "model"
     assert [event for event, _reason in notes] == ["requirement"] * 2

@@ -128,7 +128,11 @@ def test_the_serving_contract_s_defaults() -> None:
         ("models:/demo/latest", False),
         ("models:/de/mo@x", False),
         ("models:/demo@", False),
-        ("runs:/abc/model", False),
+        ("runs:/abc/model", True),
+        ("runs:/abc", False),
+        ("s3://models/line/3", True),
+        ("hf://team/line@main", True),
+        ("ftp://models/line", False),
         ("", False),
     ],
 )

@@ -14,6 +14,7 @@ import numpy as np
 
 from modelops_runtime.artifacts.manifest import MIXED, Tensor
 from modelops_runtime.contract import ContractError, ServeContract
+from modelops_runtime.registry.check import check_requirements, require
 from modelops_runtime.serving.batching import scheduled
 from modelops_runtime.serving.drift import EDGES, Column, Watch
 from modelops_runtime.serving.http import Refusal, Response
@@ -30,7 +31,6 @@ from modelops_runtime.serving.mlflow.outputs import (
     watched_names,
 )
 from modelops_runtime.serving.mlflow.reading import BodyReader, ParamReader, TableReader, TensorsReader
-from modelops_runtime.serving.mlflow.requirements import check_requirements, require
 from modelops_runtime.serving.mlflow.rows import Rows, joined
 from modelops_runtime.serving.mlflow.signature import NUMBERS, Signature, read_signature
 from modelops_runtime.serving.openapi import array_of, listed, numbers, object_of, record, row_of

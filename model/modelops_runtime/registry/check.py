@@ -1,4 +1,4 @@
-"""Whether an image has what a model's `requirements.txt` asks for."""
+"""`modelops-check`: whether an image has what the `requirements.txt` of a model that plain MLflow logged asks for."""
 
 import re
 from collections.abc import Iterator
