@@ -26,7 +26,18 @@ _MERGED = {
     "ThanosRuler",
 }
 """Custom resources whose controllers complete the pods that they describe."""
-_CONTAINER_SETTINGS = ("command", "args", "env", "resources", "resourcesPerNode", "modelFormat", "securityContext")
+_CONTAINER_SETTINGS = (
+    "command",
+    "args",
+    "env",
+    "resources",
+    "resourcesPerNode",
+    "securityContext",
+    "modelFormat",
+    "numNodes",
+    "storageUri",
+)
+"""What stands beside the image of a container that isn't in a list of containers."""
 _CONTEXTS = ("securityContext", "podSecurityContext", "containerSecurityContext")
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
 

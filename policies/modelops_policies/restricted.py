@@ -79,16 +79,16 @@ def _container(container: Mapping[str, Any], pod: Pod) -> Iterator[str]:
     if escalation not in (False, UNKNOWN) and not _on_windows(pod) and (pod.whole or escalation is not None):
         yield f"{who}: securityContext.allowPrivilegeEscalation is {escalation!r}; set it to False"
     dropped = at(container, "securityContext", "capabilities", "drop")
-    if (dropped is not None or pod.whole) and dropped != UNKNOWN and not {"ALL", UNKNOWN} & set(_listed(dropped)):
-        if not _on_windows(pod):
-            yield f"{who}: capabilities not dropped; set securityContext.capabilities.drop to ['ALL']"
+    judged = dropped != UNKNOWN and (pod.whole or dropped is not None) and not _on_windows(pod)
+    if judged and not {"ALL", UNKNOWN} & set(_listed(dropped)):
+        yield f"{who}: capabilities not dropped; set securityContext.capabilities.drop to ['ALL']"
     for port in _listed(container.get("ports")):
         if at(port, "hostPort") not in (None, 0, UNKNOWN):
             yield f"{who}: hostPort {at(port, 'hostPort')} is a port of the node; remove it, and use a Service"
     for handler in _HANDLERS:
         for action in ("httpGet", "tcpSocket"):
             if at(container, *handler, action, "host") not in (None, "", UNKNOWN):
-                yield f"{who}: {'.'.join((*handler, action))}.host is set; remove it, as the kubelet would call that host"
+                yield f"{who}: {'.'.join((*handler, action))}.host is set; remove it, or the kubelet calls that host"
 
 
 def _volumes(pod: Pod) -> Iterator[str]:
@@ -96,8 +96,6 @@ def _volumes(pod: Pod) -> Iterator[str]:
         given = {key for key, value in _items(volume) if value is not None} - {"name"}
         for kind in sorted(given - _VOLUMES):
             yield f"volume {at(volume, 'name')} is a {kind}; use a claim, or exempt this resource"
-        if not given and volume != UNKNOWN and pod.whole:
-            yield f"volume {at(volume, 'name')} names no kind; use a claim or another kind that `restricted` allows"
 
 
 def _context(who: str, holder: Mapping[str, Any], pod: Pod) -> Iterator[str]:

@@ -68,8 +68,8 @@ def no_default_token(resource: Resource, stack: Sequence[Resource]) -> Iterator[
         mounted = pod.spec.get("automountServiceAccountToken")
         if account in (None, "default") and pod.whole and mounted not in (False, UNKNOWN):
             yield (
-                "the namespace's default ServiceAccount token is mounted; set automountServiceAccountToken to false, or "
-                "use a dedicated ServiceAccount"
+                "the namespace's default ServiceAccount token is mounted; set automountServiceAccountToken to false, "
+                "or use a dedicated ServiceAccount"
             )
 
 
@@ -95,7 +95,8 @@ def probes(resource: Resource, _: Sequence[Resource]) -> Iterator[str]:
         for container in pod.containers("containers"):
             missing = [probe for probe in ("readinessProbe", "livenessProbe") if container.get(probe) is None]
             if container.get("ports") and missing:
-                yield f"{container.get('name')}: {' and '.join(missing)} not set; set both, or dead pods receive traffic"
+                names = " and ".join(missing)
+                yield f"{container.get('name')}: {names} not set; set both, or dead pods receive traffic"
 
 
 def disruption_budget(resource: Resource, stack: Sequence[Resource]) -> Iterator[str]:
@@ -109,9 +110,9 @@ def disruption_budget(resource: Resource, stack: Sequence[Resource]) -> Iterator
     if labels == UNKNOWN:
         return
     for budget in stack:
-        if budget.kind == "PodDisruptionBudget" and _same_namespace(budget, resource):
-            if _selects(budget.at("spec", "selector"), labels or {}):
-                return
+        nearby = budget.kind == "PodDisruptionBudget" and _same_namespace(budget, resource)
+        if nearby and _selects(budget.at("spec", "selector"), labels or {}):
+            return
     yield "no PodDisruptionBudget selects its pods; add one, or a node drain can evict all of them at once"
 
 
