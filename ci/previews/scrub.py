@@ -47,8 +47,10 @@ _PAIR = re.compile(
 )
 _FLAG = re.compile(r"(?<![\w-])--?(?P<name>[A-Za-z][\w.-]*)[ \t]+(?=[^\s-])")
 _WORDS = re.compile(
-    r"(?P<head>\b(?:requirepass|masterauth|login[ \t]+\S+[ \t]+password|IDENTIFIED BY)[ \t]+)(?P<value>[\"']?[^\s\"']+[\"']?)(?=\s|;|$)"
+    r"(?P<head>\b(?:requirepass|masterauth|configure[ \t]+set[ \t]+\S+|login[ \t]+\S+[ \t]+password|IDENTIFIED BY)[ \t]+)"
+    r"(?P<value>[\"']?[^\s\"']+[\"']?)(?=\s|;|$)"
 )
+"""Where a secret follows a word without any sign between them."""
 _USER = re.compile(r"(?P<head>(?<![\w-])(?:-u|-U|--user|--proxy-user)[ =]*[\"']?[^\s:\"'@/]+[:%])(?P<value>[^\s\"']+)")
 _GLUED = re.compile(
     r"(?<![\w-])-p(?!(?:a(?:ge|r|ss(?:ive|es)|th|tch)|e(?:er|m|r)|i(?:d|ng|pe)|l(?:ain|ot|u)|o(?:l|rt|st)|r(?:e|i|o)|ubl|ush|ython)"
@@ -90,11 +92,11 @@ class Scrubber:
 
     def masked(self, value: Any, kind: str) -> Any:
         """The inputs or outputs of a resource of this kind, with Veiled in place of what its name makes a secret."""
-        if isinstance(value, Mapping):
-            held = _HOLDERS.get(kind, ())
+        held = _HOLDERS.get(kind, ())
+        if isinstance(value, Mapping) and held:
             return {
                 key: _covered(item) if key in held else self._named(str(key), item, value)
-                for key, item in _joined(value).items()
+                for key, item in value.items()
             }
         return self._masked(value)
 
@@ -106,7 +108,13 @@ class Scrubber:
             kind = value.get("kind")
             if kind in _HOLDERS and "apiVersion" in value:
                 return self.masked(value, str(kind))
-            return {key: self._named(str(key), item, value) for key, item in _joined(value).items()}
+            masked = {key: self._named(str(key), item, value) for key, item in value.items()}
+            command, arguments = value.get("command"), value.get("args")
+            if isinstance(command, list) and isinstance(arguments, list):
+                # One command line: a flag may end the one, and its value begin the other.
+                line = self._list([*command, *arguments])
+                masked |= {"command": line[: len(command)], "args": line[len(command) :]}
+            return masked
         if isinstance(value, list):
             return self._list(value)
         return self._document(value) if isinstance(value, str) else value
@@ -192,19 +200,6 @@ def _harmless(name: str, item: Any) -> bool:
     if item in (UNKNOWN, HIDDEN) or (isinstance(item, str) and _PLAIN.fullmatch(item)):
         return True
     return counts(name) and bool(re.fullmatch(r"\d{1,9}", str(item)))
-
-
-def _joined(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An object whose `args` begin with the value of the last flag of its `command` has the value hidden."""
-    command, arguments = value.get("command"), value.get("args")
-    if not (isinstance(command, list) and isinstance(arguments, list) and command and arguments):
-        return value
-    line = " ".join(item for item in (*command, *arguments) if isinstance(item, str))
-    if all(isinstance(item, str) for item in (command[-1], arguments[0])) and _is_argument(
-        command[-1], arguments[0], line
-    ):
-        return {**value, "args": [Veiled(arguments[0]), *arguments[1:]]}
-    return value
 
 
 def _is_argument(before: str, item: str, line: str) -> bool:
