@@ -60,3 +60,9 @@ def counts(name: str) -> bool:
 def is_group(name: str) -> bool:
     """Whether an object under this name has settings of its own, only some of which are secret."""
     return name.lower() in ("auth", "webhook", "hook")
+
+
+def _refers(words: list[str]) -> bool:
+    if words[-1] in _REFERENCES and "connection" not in words:
+        return True
+    return words[-1] in ("secret", "secrets") and bool(_OF_OBJECTS & {*words[:-1]})

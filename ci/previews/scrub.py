@@ -47,7 +47,8 @@ _PAIR = re.compile(
 )
 _FLAG = re.compile(r"(?<![\w-])--?(?P<name>[A-Za-z][\w.-]*)[ \t]+(?=[^\s-])")
 _WORDS = re.compile(
-    r"(?P<head>\b(?:requirepass|masterauth|configure[ \t]+set[ \t]+\S+|login[ \t]+\S+[ \t]+password|IDENTIFIED BY)[ \t]+)"
+    r"(?P<head>\b(?:requirepass|masterauth|configure[ \t]+set[ \t]+\S+|login[ \t]+\S+[ \t]+password|IDENTIFIED BY)"
+    r"[ \t]+)"
     r"(?P<value>[\"']?[^\s\"']+[\"']?)(?=\s|;|$)"
 )
 """Where a secret follows a word without any sign between them."""
