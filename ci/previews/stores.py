@@ -34,15 +34,16 @@ _PAIRS = {
 """Last two words of kinds that hold data."""
 _SERVICES = set(
     "alloydb bigquery bigtable cache clickhouse cockroach cosmosdb database databases dax dbformariadb dbformysql"
-    " dbforpostgresql docdb documentdb dynamodb ec efs elasticache elasticsearch filestore firestore fsx kafka keyspaces"
-    " kinesis kusto mariadb memcache memorydb mongocluster mongodb mongodbatlas msk mssql mysql neon neptune netapp"
-    " opensearch planetscale postgresql qldb rds redis redisenterprise rediscloud redshift redshiftserverless search"
+    " dbforpostgresql docdb documentdb dynamodb ec efs elasticache elasticsearch filestore firestore fsx kafka"
+    " keyspaces kinesis kusto mariadb memcache memorydb mongocluster mongodb mongodbatlas msk mssql mysql neon neptune"
+    " netapp opensearch planetscale postgresql qldb rds redis redisenterprise rediscloud redshift redshiftserverless search"
     " sfs spanner sql sqlvirtualmachine supabase synapse timestream timestreamwrite upstash weaviate qdrant pinecone"
     " aiven astra couchbase scylladbcloud snowflake confluentcloud organizations".split()
 )
 """Modules and providers that store data."""
 _HEADS = set(
-    "account cache cluster collection container deployment domain environment group instance pool project server service".split()
+    "account cache cluster collection container deployment domain environment group instance pool project server"
+    " service".split()
 )
 """What such a service calls the thing that holds the data."""
 _KEYS = {"kms", "keyvault"}

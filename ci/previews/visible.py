@@ -1,4 +1,4 @@
-"""Makes characters visible that change what a reader sees: of control, of direction, of no width, and unassigned ones."""
+"""Makes hidden characters visible: those of control, of direction, of no width, and the unassigned ones."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uf
 
 
 def visible(text: str, *, lines: bool = True) -> str:
-    """The text with escapes in place of its hidden characters. Without `lines`, line breaks and tabs are hidden ones too."""
+    """The text with escapes in place of its hidden characters. Without `lines`, these include line breaks and tabs."""
     kept = "\n\t" if lines else ""
     return "".join(
         sign if sign in kept or (sign.isprintable() and not _BLANK.match(sign)) else _escape(sign)

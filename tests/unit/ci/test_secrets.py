@@ -14,9 +14,10 @@ from previews.scrub import Scrubber
 
 FEW = settings(max_examples=5)
 """Of each notation; there are hundreds."""
-CHARACTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+CHARACTERS = "QXZJKWVqxzjkwv23456789"
+"""No word of a comment is made of these alone."""
 WORD = st.text(CHARACTERS, min_size=8, max_size=24).map(lambda text: f"Zq{text}")
-"""A secret of letters and digits; its beginning is in no other text here."""
+"""A secret of letters and digits."""
 LINE = st.text(CHARACTERS + "!#$%^*()_+=,.:/?<>~@&-", min_size=8, max_size=24).map(lambda text: f"Zq{text}9xZ")
 """A secret with signs that mean something elsewhere."""
 
@@ -28,13 +29,19 @@ def comment(old: Any, new: Any, kind: str = "core/v1:ConfigMap", host: str = "gi
     return render.render([reading.read(document, source="p")], host)
 
 
+def pieces(secret: str) -> list[str]:
+    """What would give the secret away: any six signs in a row, half of them of the secret's own."""
+    rows = [secret[start : start + 6] for start in range(len(secret) - 5)]
+    return [row for row in rows if sum(sign in CHARACTERS for sign in row) >= 3]
+
+
 def hides(secret: str, place: Callable[[str], Any], kind: str = "core/v1:ConfigMap") -> bool:
     """Whether no part of the secret is shown: added, removed, changed, or beside another change."""
     there, other = place(secret), place("another")
     cases = ((there, {}), ({}, there), (there, other), (other, there), ({"a": 1, "b": there}, {"a": 2}))
     for old, new in cases:
         body = comment(old, new, kind)
-        if any(secret[start : start + 6] in body for start in range(len(secret) - 5)):
+        if any(piece in body for piece in pieces(secret)):
             return False
     return True
 
@@ -268,7 +275,7 @@ def test_a_secret_in_a_text_is_hidden(form: str, secret: str) -> None:
 @given(secret=LINE)
 def test_a_password_with_any_signs_is_hidden_to_its_end(form: str, secret: str) -> None:
     shown = Scrubber().text(form.replace("SECRET", secret))
-    assert not any(secret[start : start + 6] in shown for start in range(len(secret) - 5)), shown
+    assert not any(piece in shown for piece in pieces(secret)), shown
 
 
 TOKENS = [
