@@ -19,8 +19,8 @@ def lines(step: Step, scrubber: Scrubber) -> list[str]:
     """Lines that begin with `-` (before), `+` (after) or a space. Empty where nothing is known."""
     side = "outputs" if step.refreshed else "inputs"
     old, new = (_mapping(state.get(side)) for state in (step.old, step.new))
-    masked = [scrubber.masked(value, step.kind) for value in (old, new)]
-    entries = list(_compare(*masked, scrubber)) if step.old and step.new else []
+    before, after = (scrubber.masked(value, step.kind) for value in (old, new))
+    entries = list(_compare(before, after, scrubber)) if step.old and step.new else []
     # Values that are hidden on both sides look the same; the provider knows which changed.
     if not entries:
         entries = [f"  {path}: {HIDDEN} changed" for path in step.changed]

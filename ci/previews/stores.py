@@ -33,12 +33,12 @@ _PAIRS = {
 }
 """Last two words of kinds that hold data."""
 _SERVICES = set(
-    "alloydb bigquery bigtable cache clickhouse cockroach cosmosdb database databases dax dbformariadb dbformysql"
-    " dbforpostgresql docdb documentdb dynamodb ec efs elasticache elasticsearch filestore firestore fsx kafka"
-    " keyspaces kinesis kusto mariadb memcache memorydb mongocluster mongodb mongodbatlas msk mssql mysql neon neptune"
-    " netapp opensearch planetscale postgresql qldb rds redis redisenterprise rediscloud redshift redshiftserverless search"
-    " sfs spanner sql sqlvirtualmachine supabase synapse timestream timestreamwrite upstash weaviate qdrant pinecone"
-    " aiven astra couchbase scylladbcloud snowflake confluentcloud organizations".split()
+    "aiven alloydb astra bigquery bigtable cache clickhouse cockroach confluentcloud cosmosdb couchbase database"
+    " databases dax dbformariadb dbformysql dbforpostgresql docdb documentdb dynamodb ec efs elasticache"
+    " elasticsearch filestore firestore fsx kafka keyspaces kinesis kusto mariadb memcache memorydb mongocluster"
+    " mongodb mongodbatlas msk mssql mysql neon neptune netapp opensearch organizations pinecone planetscale"
+    " postgresql qdrant qldb rds redis rediscloud redisenterprise redshift redshiftserverless scylladbcloud search"
+    " sfs snowflake spanner sql sqlvirtualmachine supabase synapse timestream timestreamwrite upstash weaviate".split()
 )
 """Modules and providers that store data."""
 _HEADS = set(
