@@ -9,7 +9,7 @@ _TOKENS = (
     r"gl(?:pat|dt|rt|rtr|cbt|ptt|ft|soat|imt|agent|oas|ffct|wt)-[\w.-]{15,}",
     r"GR1348941[\w-]{20,}",
     r"xox[a-z]-[\w-]{10,}|xapp-[\w-]{10,}",
-    r"(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[0-9A-Z]{16}",
+    r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[0-9A-Z]{16}",
     r"LTAI[A-Za-z0-9]{12,24}|AKID[A-Za-z0-9]{13,40}",  # Alibaba, Tencent
     r"AIza[\w-]{30,}|GOCSPX-[\w-]{20,}|ya29\.[\w-]{20,}|1//0[\w-]{30,}",
     r"[\w~.-]{3}[78]Q~[\w~.-]{31,34}",  # Entra ID
@@ -19,7 +19,7 @@ _TOKENS = (
     r"[srp]k_(?:live|test|prod)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,}",
     r"npm_[A-Za-z0-9]{20,}|pypi-[\w-]{16,}|rubygems_[0-9a-f]{20,}|cio[A-Za-z0-9]{32}|oy2[a-z0-9]{43}",
     r"dckr_[a-z]+_[\w-]{20,}",
-    r"SG\.[\w-]{16,}\.[\w-]{16,}|key-[0-9a-f]{32}|[0-9a-f]{32}-us\d{1,2}|(?:SK|AC)[0-9a-f]{32}",
+    r"SG\.[\w-]{16,}\.[\w-]{16,}|key-[0-9a-f]{32}|[0-9a-z]{32}-us\d{1,2}|(?:SK|AC)[0-9a-f]{32}",
     r"\d{8,10}:[A-Za-z0-9_-]{35}",  # Telegram
     r"[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27,}",  # Discord
     r"do[opr]_v1_[0-9a-f]{20,}|pul-[0-9a-f]{40}|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{60,}",
@@ -28,14 +28,15 @@ _TOKENS = (
     r"gl(?:sa|c)_[\w=+/-]{20,}|NRAK-[A-Z0-9]{20,}|NRII-[\w-]{20,}|sntry[su]_[\w=+/-]{20,}",
     r"lin_api_\w{20,}|ntn_\w{20,}|secret_[A-Za-z0-9]{40,}|AT[ACB][TB][T3B]?[\w=-]{20,}",
     r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|sq0(?:atp|csp)-[\w-]{20,}|EAA[A-Za-z0-9]{30,}",
-    r"AKC[A-Za-z0-9]{10,}|PMAK-[\w-]{20,}|dp\.[a-z]+\.\w{20,}|nfp_\w{20,}|sbp_\w{20,}|pscale_[a-z]+_[\w.-]{20,}",
+    r"AKC[A-Za-z0-9]{10,}|AP[0-9A-F](?=[A-Za-z]*\d)[A-Za-z0-9]{14,}|PMAK-[\w-]{20,}|dp\.[a-z]+\.\w{20,}|nfp_\w{20,}|sbp_\w{20,}|pscale_[a-z]+_[\w.-]{20,}",
     r"dt0c01\.[\w.]{20,}|tskey-[\w-]{16,}|AGE-SECRET-KEY-1[0-9A-Z]{20,}",
     r"v1:[A-Za-z0-9+/]{8,}={0,2}:[A-Za-z0-9+/]{16,}={0,2}",  # Pulumi's own ciphertext
     r"eyJ[\w-]{8,}(?:\.[\w-]*){2,4}",  # JSON Web Tokens
 )
 _BLOCKS = (
     re.compile(
-        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        r"-----? ?BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-----?.*?"
+        r"(?:-----? ?END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)? ?-----?|\Z)",
         re.DOTALL,
     ),
     re.compile(r"PuTTY-User-Key-File-\d.*?(?:Private-MAC: ?\S+|\Z)", re.DOTALL),
