@@ -5,6 +5,7 @@ Needs Python 3.11 and nothing else. Exit codes: 0 success, 2 unusable input, 3 r
 """
 
 import argparse
+import io
 import os
 import re
 import sys
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser = _parser()
     options = parser.parse_args(arguments)
     host = options.post or options.format
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # the terminal's own may lack characters of the comment
     try:
         scrubber = Scrubber(environment.get(name, "") for name in options.scrub_env)
         previews = _previews(options)
@@ -98,7 +101,7 @@ def _previews(options: argparse.Namespace) -> list[Preview]:
     for argument in options.previews:
         stack, _, path = argument.rpartition("=")
         if path == "-":
-            previews.append(reading.read(sys.stdin.read(), source="standard input", stack=stack or None))
+            previews.append(reading.read(_standard_input(), source="standard input", stack=stack or None))
         else:
             previews.append(reading.read_file(Path(path), stack or None))
     for argument in options.failed:
@@ -116,6 +119,13 @@ def _previews(options: argparse.Namespace) -> list[Preview]:
         index = names.index(stack)
         previews[index] = replace(previews[index], violations=reading.read_violations(Path(path)))
     return previews
+
+
+def _standard_input() -> str:
+    try:
+        return reading.decoded(sys.stdin.buffer.read())
+    except UnicodeDecodeError as error:
+        raise PreviewError(f"standard input can't be read: {error}") from None
 
 
 def _pair(argument: str, option: str) -> tuple[str, str]:

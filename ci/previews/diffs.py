@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from previews.reading import Step
-from previews.scrub import HIDDEN, Scrubber
+from previews.scrub import HIDDEN, Scrubber, Veiled, shown
 
 MAX_LINES = 60
 """Most lines shown of one resource."""
@@ -19,10 +19,11 @@ def lines(step: Step, scrubber: Scrubber) -> list[str]:
     """Lines that begin with `-` (before), `+` (after) or a space. Empty where nothing is known."""
     side = "outputs" if step.refreshed else "inputs"
     old, new = (_mapping(state.get(side)) for state in (step.old, step.new))
-    entries = list(_compare((), old, new, step.kind, scrubber)) if step.old and step.new else []
+    before, after = (scrubber.masked(value, step.kind) for value in (old, new))
+    entries = list(_compare(before, after, scrubber)) if step.old and step.new else []
     # Values that are hidden on both sides look the same; the provider knows which changed.
-    shown = "\n".join(entries)
-    entries += [f"  {path}: {HIDDEN} changed" for path in step.changed if not entries and path not in shown]
+    if not entries:
+        entries = [f"  {path}: {HIDDEN} changed" for path in step.changed]
     if len(entries) > MAX_LINES:
         entries = [*entries[:MAX_LINES], f"  … {len(entries) - MAX_LINES} more lines"]
     return [line if len(line) <= MAX_WIDTH else f"{line[:MAX_WIDTH]}…" for line in entries]
@@ -39,17 +40,15 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _compare(path: tuple[str, ...], old: Any, new: Any, kind: str, scrubber: Scrubber) -> Iterator[str]:
-    for where, before, after in _leaves(path, old, new):
-        hidden = scrubber.hides(where, kind)
-        if _multiline(before, after) and not hidden:
+def _compare(old: Any, new: Any, scrubber: Scrubber) -> Iterator[str]:
+    for where, before, after in _leaves((), old, new):
+        if _multiline(before, after):
             yield f"  {_shown(where)}:"
             yield from _hunk(before, after, scrubber)
             continue
         for sign, value in (("-", before), ("+", after)):
             if value is not _ABSENT:
-                shown = HIDDEN if hidden else scrubber.text(_value(value, where, kind, scrubber))
-                yield f"{sign} {_shown(where)}: {shown}"
+                yield f"{sign} {_shown(where)}: {_value(value, scrubber)}"
 
 
 class _Absent:
@@ -96,22 +95,20 @@ def _shown(path: tuple[str, ...]) -> str:
     return ".".join(f'"{part}"' if "." in part or "/" in part else part for part in parts)
 
 
-def _value(value: Any, path: tuple[str, ...], kind: str, scrubber: Scrubber) -> str:
-    if isinstance(value, str):
-        return value.replace("\n", "\\n")
-    return json.dumps(_without_secrets(value, path, kind, scrubber), sort_keys=True, ensure_ascii=False)
-
-
-def _without_secrets(value: Any, path: tuple[str, ...], kind: str, scrubber: Scrubber) -> Any:
-    """A value that is shown whole, with its secret parts hidden."""
-    if scrubber.hides(path, kind) and not isinstance(value, bool):
+def _value(value: Any, scrubber: Scrubber) -> str:
+    if isinstance(value, Veiled) and value.shown == HIDDEN:
         return HIDDEN
+    found = _scrubbed(shown(value), scrubber)
+    if isinstance(found, str):
+        return found.replace("\n", "\\n")
+    return json.dumps(found, sort_keys=True, ensure_ascii=False)
+
+
+def _scrubbed(value: Any, scrubber: Scrubber) -> Any:
     if isinstance(value, Mapping):
-        # An environment variable's name decides whether its value is secret.
-        name = (str(value["name"]),) if "name" in value and "value" in value else ()
-        return {key: _without_secrets(item, (*path, *name, str(key)), kind, scrubber) for key, item in value.items()}
+        return {key: _scrubbed(item, scrubber) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_secrets(item, path, kind, scrubber) for item in value]
+        return [_scrubbed(item, scrubber) for item in value]
     return scrubber.text(value) if isinstance(value, str) else value
 
 

@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from previews.visible import visible, visible_in
+
 CHANGES = ("delete", "replace", "update", "import", "create")
 """The operations that change something, the most drastic first."""
-_REPLACEMENT_PARTS = ("create-replacement", "delete-replaced")
+_REPLACEMENT_PARTS = ("replace", "create-replacement", "import-replacement", "delete-replaced")
+_QUIET = ("same", "read", "read-replacement", "refresh", "discard", "discard-replaced", "remove-pending-replace")
+"""The operations that change nothing outside of the state."""
 
 
 class PreviewError(Exception):
@@ -28,6 +32,8 @@ class Step:
     """Properties that make it a replacement."""
     changed: tuple[str, ...] = ()
     """Paths of changed properties, as the provider gave them."""
+    leftover: bool = False
+    """Whether it deletes what an interrupted update left behind of a resource that was replaced."""
     refreshed: bool = False
     """Whether this is drift: the cluster's state against the last known one, not a change of the program."""
 
@@ -92,6 +98,7 @@ def read(text: str, *, source: str, stack: str | None = None) -> Preview:
         raise PreviewError(f"{source} is not JSON ({error}), must be what `pulumi preview --json` wrote") from None
     if not isinstance(document, dict) or not {"steps", "diagnostics", "changeSummary"} & document.keys():
         raise PreviewError(f"{source} is not a preview: it has no `steps`, must be what `pulumi preview --json` wrote")
+    document = visible_in(document)
     raw = document.get("steps") or []
     if not isinstance(raw, list):
         raise PreviewError(f"{source}: `steps` is {type(raw).__name__}, must be a list")
@@ -117,7 +124,7 @@ def read_file(path: Path, stack: str | None = None) -> Preview:
 
 def failed(path: Path, stack: str) -> Preview:
     """A preview that ended without JSON, from its standard error. Raises PreviewError."""
-    log = _text(path).strip()
+    log = visible(_text(path, errors="replace")).strip()
     return Preview(stack, (), errors=(log or "the preview failed without a message",))
 
 
@@ -129,7 +136,7 @@ def read_violations(path: Path) -> tuple[Violation, ...]:
             event = json.loads(line).get("policyEvent") if line.strip() else None
         except (ValueError, AttributeError):
             raise PreviewError(f"{path}, line {number}: not an event, must be what --event-log wrote") from None
-        if event:
+        if event := visible_in(event):
             name = str(event.get("resourceUrn", "")).split("::", 3)[-1]
             level = str(event.get("enforcementLevel", "advisory"))
             violations.add(
@@ -138,9 +145,14 @@ def read_violations(path: Path) -> tuple[Violation, ...]:
     return tuple(sorted(violations, key=lambda violation: (violation.level != "mandatory", violation)))
 
 
-def _text(path: Path) -> str:
+def decoded(content: bytes, errors: str = "strict") -> str:
+    """The text in UTF-8, UTF-16 or UTF-32, with or without a byte order mark: PowerShell's `>` writes UTF-16."""
+    return content.decode(json.detect_encoding(content), errors).removeprefix("\ufeff").replace("\r\n", "\n")
+
+
+def _text(path: Path, errors: str = "strict") -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return decoded(path.read_bytes(), errors)
     except (OSError, UnicodeDecodeError) as error:
         raise PreviewError(f"{path} can't be read: {error}") from None
 
@@ -158,7 +170,7 @@ def _step(entry: Any, where: str) -> Step:
         raise PreviewError(f"{where}: urn is {urn!r}, must be urn:pulumi:STACK::PROJECT::TYPE::NAME")
     return Step(
         entry["op"],
-        urn,
+        visible(urn, lines=False),
         entry.get("oldState") or {},
         entry.get("newState") or {},
         tuple(sorted(entry.get("replaceReasons") or ())),
@@ -167,14 +179,23 @@ def _step(entry: Any, where: str) -> Step:
 
 
 def _changes(steps: list[Step], refreshed: bool) -> tuple[Step, ...]:
-    """One step for each resource. A replacement may come as one step or in two parts."""
-    chosen: dict[str, Step] = {}
+    """One step for each resource, and one for what an interrupted update left of it.
+
+    A replacement may come as one step or in several parts. Where nothing replaces the resource, or its old state is
+    marked as deleted already, `delete-replaced` removes such a leftover.
+    """
+    replaced = {step.urn for step in steps if step.op in _REPLACEMENT_PARTS and step.op != "delete-replaced"}
+    chosen: dict[tuple[str, bool], Step] = {}
     for step in steps:
-        op = "replace" if step.op in _REPLACEMENT_PARTS else step.op
-        if op not in CHANGES or (step.urn in chosen and step.op in _REPLACEMENT_PARTS):
+        if step.op in _QUIET:
             continue
-        chosen[step.urn] = Step(op, step.urn, step.old, step.new, step.reasons, step.changed, refreshed)
-    return tuple(sorted(chosen.values(), key=lambda step: (CHANGES.index(step.op), step.urn)))
+        leftover = step.op == "delete-replaced" and (step.urn not in replaced or step.old.get("delete") is True)
+        op = "replace" if step.op in _REPLACEMENT_PARTS else step.op if step.op in CHANGES else "update"
+        key = step.urn, leftover
+        if key in chosen and step.op in _REPLACEMENT_PARTS and step.op != "replace":
+            continue
+        chosen[key] = replace(step, op="delete" if leftover else op, leftover=leftover, refreshed=refreshed)
+    return tuple(sorted(chosen.values(), key=lambda step: (CHANGES.index(step.op), step.urn, step.leftover)))
 
 
 def _diagnostics(entries: list[Any], source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from previews import diffs
 from previews.reading import Preview, Step
 from previews.risks import LEVELS, Risk, risks, summary
 from previews.scrub import Scrubber
+from previews.visible import visible
 
 LIMITS = {"github": 65_536, "gitlab": 1_000_000, "text": 1_000_000}
 """A comment's maximum size in bytes of UTF-8. The hosts count characters, which are never more."""
@@ -42,6 +43,8 @@ def render(
     """The comment. The same previews give the same bytes; blocks that don't fit are counted, never truncated."""
     scrubber = scrubber or Scrubber()
     limit = LIMITS[host] if limit is None else limit
+    title = visible(title, lines=False)
+    previews = [replace(preview, stack=visible(preview.stack, lines=False)) for preview in previews]
     page = _Text() if host == "text" else _Markdown()
     risks_by_stack = {preview.stack: risks(preview) for preview in previews}
     head = [] if host == "text" else [marker(key)]
@@ -108,7 +111,7 @@ def _risk_lines(risks_by_stack: dict[str, list[Risk]], page: "_Markdown", scrubb
     shown = [page.subheading("Risks")]
     for index, (risk, stack) in enumerate(ordered):
         text = page.prose(scrubber.text(risk.text))
-        line = page.item(f"{page.strong(risk.level)} {stack}: {text}")
+        line = page.item(f"{page.strong(risk.level)} {page.prose(stack)}: {text}")
         budget -= _size(line) + 1
         if budget < 0:
             return [*shown, page.item(f"… {len(ordered) - index} more")]
@@ -123,10 +126,12 @@ def _blocks(preview: Preview, order: int, page: "_Markdown", scrubber: Scrubber)
         if shown := diffs.lines(step, scrubber):
             text = page.folded(f"{step.op} {_label(step)}", page.fenced("\n".join(shown), "diff"))
             blocks.append(_Block(preview.stack, (worst.get(step.urn, len(LEVELS)), order, number), text))
-    for op, sign in (("delete", "-"), ("create", "+")):
+    for op, sign in (("delete", "-"), ("import", "="), ("create", "+")):
         if steps := [step for step in preview.steps if step.op == op and step.custom]:
             listed = "\n".join(f"{sign} {_label(step)}" for step in steps)
-            text = page.folded(f"{op} {len(steps)}", page.fenced(scrubber.text(listed), "diff"))
+            text = page.folded(
+                f"{'adopt' if op == 'import' else op} {len(steps)}", page.fenced(scrubber.text(listed), "diff")
+            )
             blocks.append(_Block(preview.stack, (len(LEVELS), order, len(preview.steps)), text))
     if preview.warnings:
         listed = "\n".join(_cut(scrubber.text(warning)) for warning in preview.warnings)
@@ -136,7 +141,11 @@ def _blocks(preview: Preview, order: int, page: "_Markdown", scrubber: Scrubber)
 
 
 def _label(step: Step) -> str:
-    return f"{step.kind} {step.name}"
+    return f"{step.kind} {step.name}{' (left by an interrupted update)' if step.leftover else ''}"
+
+
+def _entities(found: re.Match[str]) -> str:
+    return "".join(f"&#{ord(sign)};" for sign in found[0])
 
 
 class _Markdown:
@@ -158,7 +167,7 @@ class _Markdown:
         """Text that can't mention anybody, link, or become markup."""
         line = re.sub(r"\s+", " ", text).strip()
         line = re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
-        return re.sub(r"[&<@#]|(?<=:)//", lambda found: "".join(f"&#{ord(sign)};" for sign in found[0]), line)
+        return re.sub(r"[&<@#]|(?<=:)//|[!$%](?=\d)", _entities, line)
 
     def fenced(self, text: str, language: str) -> str:
         """A code block whose fence is longer than any inside of it."""
@@ -167,7 +176,10 @@ class _Markdown:
         return f"\n{fence}{language}\n{text}\n{fence}\n"
 
     def folded(self, title: str, body: str) -> str:
-        return f"<details><summary>{self.prose(title)}</summary>\n{body}\n</details>"
+        # HTML, in which Markdown's signs stand for themselves.
+        line = re.sub(r"\s+", " ", title).strip()
+        line = re.sub(r"[&<>@#]|(?<=:)//", _entities, line)
+        return f"<details><summary>{line}</summary>\n{body}\n</details>"
 
     def omitted(self, count: int) -> str:
         return f"\n{count} further blocks do not fit into a comment; they are in the job's log."

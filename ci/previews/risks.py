@@ -6,6 +6,7 @@ from typing import Any
 
 from previews import diffs
 from previews.reading import Preview, Step
+from previews.stores import holds_data
 
 LEVELS = ("policy", "data", "traffic", "job", "workload", "access")
 """Kinds of risk, the worst first."""
@@ -19,6 +20,9 @@ _LOST = {
     "Namespace": "everything in it goes with it",
     "CustomResourceDefinition": "every object of that kind goes with it",
     "StatefulSet": "its pods stop; its volumes stay only where its claims are retained",
+    "Release": "everything that its chart deployed goes with it",
+    "ResourceGroup": "everything in it goes with it",
+    "Project": "everything in it goes with it",
 }
 _MODEL = "MODELOPS_MODEL_URI"
 """Environment variable of a serving container that names its model."""
@@ -110,8 +114,10 @@ def summary(preview: Preview) -> str:
         if matching := [step for step in steps if test(step)]:
             parts.append(f"{verb} {_plural(len(matching), noun)} {_names(matching)}")
     for verb, op in (("replaces", "replace"), ("deletes", "delete"), ("adopts", "import"), ("creates", "create")):
-        if count := sum(1 for step in steps if step.op == op):
+        if count := sum(1 for step in steps if step.op == op and not step.leftover):
             parts.append(f"{verb} {count}")
+    if count := sum(1 for step in steps if step.leftover):
+        parts.append(f"removes {_plural(count, 'leftover')} of an interrupted update")
     if count := sum(1 for step in steps if step.op == "update" and not rolls(step)):
         parts.append(f"changes {count}")
     return ", ".join(parts) if parts else "changes components only"
@@ -132,8 +138,9 @@ def _risks(step: Step) -> Iterable[Risk]:
     what, urn = f"{step.kind} {step.name}", step.urn
     if step.refreshed:
         if step.op == "delete":
-            yield Risk(_level(step), f"{what} is gone from the cluster; the next `up` recreates it", urn)
-        elif step.kind in _VOLUMES | _ROUTES | _WORKLOADS | _ACCESS:
+            where = " from the cluster" if step.type.startswith("kubernetes:") else ""
+            yield Risk(_level(step), f"{what} is gone{where}; the next `up` recreates it", urn)
+        elif _has_data(step) or step.kind in _ROUTES | _WORKLOADS | _ACCESS:
             yield Risk(_level(step), f"{what} was changed outside of Pulumi ({_abbreviated(diffs.leaves(step))})", urn)
         return
     if step.op == "delete":
@@ -145,11 +152,14 @@ def _risks(step: Step) -> Iterable[Risk]:
 
 
 def _deletion(step: Step, what: str) -> Iterable[Risk]:
-    if step.old.get("protect"):
+    if step.leftover:
+        what = f"what an interrupted update left of {what}"
+    if step.old.get("protect") and not step.leftover:
         yield Risk(_level(step), f"{what} is protected: deleting it makes the update fail", step.urn)
     elif step.old.get("retainOnDelete"):
-        yield Risk(_level(step), f"{what} leaves the stack and stays in the cluster", step.urn)
-    elif step.kind in _VOLUMES:
+        where = " in the cluster" if step.type.startswith("kubernetes:") else ""
+        yield Risk(_level(step), f"{what} leaves the stack and stays{where}", step.urn)
+    elif _has_data(step):
         yield Risk("data", f"{what} is deleted: {_LOST.get(step.kind, 'its data is lost')}", step.urn)
     elif step.kind in _ROUTES | _JOBS | _WORKLOADS | _ACCESS:
         yield Risk(_level(step), f"{what} is deleted", step.urn)
@@ -161,7 +171,7 @@ def _replacement(step: Step, what: str) -> Iterable[Risk]:
     reason = f" ({_abbreviated(step.reasons)})" if step.reasons else ""
     if step.old.get("protect"):
         yield Risk(_level(step), f"{what} is protected: replacing it makes the update fail{reason}", step.urn)
-    elif step.kind in _VOLUMES:
+    elif _has_data(step):
         yield Risk("data", f"{what} is replaced{reason}: {_LOST.get(step.kind, 'the new one starts empty')}", step.urn)
     elif step.kind in _ROUTES:
         yield Risk("traffic", f"{what} is replaced{reason}: its address may change", step.urn)
@@ -197,8 +207,14 @@ def _update(step: Step, what: str) -> Iterable[Risk]:
         yield Risk("access", f"{what} changes ({_abbreviated(changed or step.changed)})", step.urn)
 
 
+def _has_data(step: Step) -> bool:
+    return step.kind in _VOLUMES or step.type.startswith("kubernetes:helm.sh/v3:Release") or holds_data(step.type)
+
+
 def _level(step: Step) -> str:
-    for level, kinds in (("data", _VOLUMES), ("traffic", _ROUTES), ("job", _JOBS), ("workload", _WORKLOADS)):
+    if _has_data(step):
+        return "data"
+    for level, kinds in (("traffic", _ROUTES), ("job", _JOBS), ("workload", _WORKLOADS)):
         if step.kind in kinds:
             return level
     return "access" if step.kind in _ACCESS else "workload"

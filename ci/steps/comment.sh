@@ -16,9 +16,9 @@ for stack in $STACKS; do
     [ ! -e "$path.failed" ] || failed="$failed $stack"
 done
 if [ "$host" = text ]; then
-    python3 ci/preview_comment.py "${arguments[@]}"
+    preview_comment "${arguments[@]}"
 else
-    python3 ci/preview_comment.py --post "$host" --scrub-env PULUMI_CONFIG_PASSPHRASE "${arguments[@]}"
+    preview_comment --post "$host" --scrub-env PULUMI_CONFIG_PASSPHRASE "${arguments[@]}"
 fi
 if [ -n "$failed" ]; then
     echo "failed:$failed" >&2

@@ -16,3 +16,12 @@ require() {
         fi
     done
 }
+
+# The command that writes the comment: the installed one, or the same from beside these steps.
+preview_comment() {
+    if command -v modelops-preview-comment >/dev/null; then
+        modelops-preview-comment "$@"
+    else
+        python3 ci/preview_comment.py "$@"
+    fi
+}

@@ -11,7 +11,7 @@ for stack in $STACKS; do
     if [ -s "$path.json" ]; then arguments+=("$stack=$path.json"); else arguments+=(--failed "$stack=$path.log"); fi
 done
 if [ "$host" = text ]; then
-    python3 ci/preview_comment.py --drift "${arguments[@]}"
+    preview_comment --drift "${arguments[@]}"
 else
-    python3 ci/preview_comment.py --drift --post "$host" --scrub-env PULUMI_CONFIG_PASSPHRASE "${arguments[@]}"
+    preview_comment --drift --post "$host" --scrub-env PULUMI_CONFIG_PASSPHRASE "${arguments[@]}"
 fi

@@ -18,10 +18,9 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 from modelops_policies import RESOURCE_RULES, STACK_RULES, Resource, Rule, plain
+from modelops_policies.exemptions import SCHEMA, is_exempt
 
-EXEMPT = PolicyConfigSchema(
-    properties={"exempt": {"type": "array", "items": {"type": "string"}, "default": []}},
-)
+EXEMPT = PolicyConfigSchema(properties={"exempt": SCHEMA})
 
 
 def resource_policy(rule: Rule) -> ResourceValidationPolicy:
@@ -29,7 +28,7 @@ def resource_policy(rule: Rule) -> ResourceValidationPolicy:
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         resource = Resource(args.resource_type, args.name, plain(args.props, UnknownValueError))
-        if resource.name not in args.get_config().get("exempt", []):
+        if not is_exempt(resource.name, args.get_config().get("exempt", [])):
             for problem in rule.check(resource, [resource]):
                 report(problem)
 
@@ -43,7 +42,7 @@ def stack_policy(rule: Rule) -> StackValidationPolicy:
         exempt: Any = args.get_config().get("exempt", [])
         stack = [Resource(r.resource_type, r.name, plain(r.props, UnknownValueError), r.urn) for r in args.resources]
         for resource in stack:
-            if resource.name not in exempt:
+            if not is_exempt(resource.name, exempt):
                 for problem in rule.check(resource, stack):
                     report(problem, resource.urn)
 

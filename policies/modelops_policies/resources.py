@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-UNKNOWN = "\0unknown"
-"""Stands for a value known only after the update. Rules skip it in a preview and check it during the update."""
+from modelops_policies.pods import Pod, pods_of
+from modelops_policies.values import at
+
+_EXPANDED = ("yaml", "helm.sh/v3:Chart", "helm.sh/v4:Chart", "kustomize")
+"""Components of the Kubernetes provider. What they deploy are resources of their own."""
 
 
 class Level(Enum):
@@ -32,33 +35,13 @@ class Resource:
     @property
     def kind(self) -> str:
         """Kubernetes kind; empty for other resources."""
-        return self.type.rsplit(":", 1)[-1] if self.type.startswith("kubernetes:") else ""
+        module = self.type.removeprefix("kubernetes:")
+        return "" if module == self.type or module.startswith(_EXPANDED) else module.rsplit(":", 1)[-1]
 
     @property
-    def template(self) -> Mapping[str, Any] | None:
-        """The pod template, with `metadata` and `spec`; None if there is none or it is not yet known."""
-        if self.kind == "Pod":
-            return self.inputs
-        if self.kind == "CronJob":
-            template = self.at("spec", "jobTemplate", "spec", "template")
-        elif self.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"):
-            template = self.at("spec", "template")
-        else:
-            return None
-        return template if isinstance(template, Mapping) else None
-
-    @property
-    def pod(self) -> Mapping[str, Any] | None:
-        """The pod's spec."""
-        spec = at(self.template, "spec")
-        return spec if isinstance(spec, Mapping) else None
-
-    def containers(self, *, init: bool = True) -> Iterator[Mapping[str, Any]]:
-        """The pod's containers."""
-        for field in ("initContainers", "containers") if init else ("containers",):
-            containers = at(self.pod, field)
-            if isinstance(containers, Sequence) and not isinstance(containers, str):
-                yield from (container for container in containers if isinstance(container, Mapping))
+    def pods(self) -> Sequence[Pod]:
+        """The pods that it describes: one for a Deployment, several for a JobSet, none for a Service."""
+        return tuple(pods_of(self.kind, self.inputs)) if self.kind else ()
 
     def at(self, *path: str) -> Any:
         """The input at `path`: None if absent, UNKNOWN if not yet known."""
@@ -75,29 +58,3 @@ class Rule:
     level: Level
     check: Callable[[Resource, Sequence[Resource]], Iterator[str]]
     """Yields the problems of a resource, each with its fix, given the resource and the whole stack."""
-
-
-def at(value: Any, *path: str) -> Any:
-    """The value at `path` in nested objects: None if absent, UNKNOWN if anything on the path is not yet known."""
-    for key in path:
-        if value == UNKNOWN:
-            return UNKNOWN
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def plain(value: Any, unknown: type[Exception]) -> Any:
-    """A copy made of plain lists and dictionaries, with UNKNOWN wherever reading raises `unknown`."""
-    if isinstance(value, Mapping):
-        return {str(key): _read(value, key, unknown) for key in value}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_read(value, index, unknown) for index in range(len(value))]
-    # Numbers arrive as floats; show a port as a manifest would.
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _read(container: Any, key: Any, unknown: type[Exception]) -> Any:
-    try:
-        return plain(container[key], unknown)
-    except unknown:
-        return UNKNOWN

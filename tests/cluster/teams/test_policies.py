@@ -79,7 +79,7 @@ def test_a_mandatory_rule_fails_the_preview_and_the_comment_says_why(project: Pa
 def test_exemptions_and_levels_come_from_the_packs_configuration(project: Path, pack: Path, tmp_path: Path) -> None:
     chosen = {
         "all": "advisory",
-        "image-by-digest": {"enforcementLevel": "advisory", "exempt": ["web"]},
+        "image-by-digest": {"enforcementLevel": "advisory", "exempt": [{"resource": "web", "reason": "a test"}]},
         "labels": "disabled",
     }
     (tmp_path / "levels.json").write_text(json.dumps(chosen))

@@ -90,6 +90,24 @@ def test_policies_are_handed_to_the_preview(folder: Path, step: Callable[..., ob
     assert "--policy-pack policies" in (folder / "calls").read_text()
 
 
+def test_policies_are_handed_to_the_update_which_knows_more_than_the_preview(
+    folder: Path, step: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    assert step("up", "prod", POLICY_PACK="policies", POLICY_CONFIG="levels.json").returncode == 0
+    assert "--policy-pack policies --policy-pack-config levels.json" in (folder / "calls").read_text()
+
+
+@pytest.mark.parametrize("name", ["comment", "drift"])
+def test_the_installed_command_writes_the_comment_where_there_is_one(
+    name: str, folder: Path, step: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    command = folder / "tools" / "modelops-preview-comment"
+    command.write_text('#!/bin/sh\necho "installed: $*"\n')
+    command.chmod(0o755)
+    step("preview", "dev", STACKS="dev")
+    assert step(name, "text", STACKS="dev").stdout.startswith("installed: ")
+
+
 def test_an_update_asks_nothing(folder: Path, step: Callable[..., object]) -> None:
     assert step("up", "prod").returncode == 0
     assert (folder / "calls").read_text().split() == "up --yes --skip-preview --non-interactive --stack prod".split()

@@ -81,7 +81,7 @@ def test_everything_goes_to_the_one_cluster(stack: str, monkeypatch: pytest.Monk
 
 def test_names_are_known_before_the_images_are_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program, _ = compose("prod", monkeypatch, tmp_path, preview=True, load_balancer=None)
-    assert program.outputs["url"].value == "http://model.example.com"
+    assert program.outputs["url"].value == "https://model.example.com"
     assert program.outputs["tracking_uri"].value == "http://registry.modelops-prod.svc:5000"
 
 
