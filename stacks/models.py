@@ -206,6 +206,14 @@ class TracingSettings(Model):
     secret: Host | None = None
 
 
+class MlflowSettings(Model):
+    """How a model that plain MLflow logged is served."""
+
+    predict_method: Host | None = None
+    onnx: bool | None = None
+    ignore_requirements: bool | None = None
+
+
 class ServingCacheSettings(Model):
     """A volume for fetched models."""
 
@@ -316,9 +324,7 @@ class ServiceSettings(Model):
     grpc_port: int | None = Field(default=None, ge=1, le=65_535)
     tracing: TracingSettings | None = None
     cors_origins: list[Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$")]] | None = None
-    predict_method: Host | None = None
-    onnx: bool | None = None
-    ignore_requirements: bool | None = None
+    mlflow: MlflowSettings | None = None
 
 
 class DatabaseSettings(Model):

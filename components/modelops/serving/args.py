@@ -203,6 +203,20 @@ class Tracing(TypedDict):
     Default: none."""
 
 
+class Mlflow(TypedDict):
+    """How a model that plain MLflow logged is served."""
+
+    predict_method: NotRequired[pulumi.Input[str]]
+    """The method that predicts, such as `predict_proba`. Default: the one that the model was logged with."""
+    onnx: NotRequired[pulumi.Input[bool]]
+    """Whether the model is converted to ONNX as a pod starts. The conversion serves where it predicts the same, and the
+    image has the packages that convert. Default false."""
+    ignore_requirements: NotRequired[pulumi.Input[bool]]
+    """Whether the model is served although the image lacks one of its requirements, or has it in another version. The
+    server's log lists them. Default false: the release fails with the list, as the model is fetched if `runtime_image`
+    is the same image, else as the server starts."""
+
+
 class ModelServiceArgs(TypedDict):
     """Arguments of ModelService."""
 
@@ -287,16 +301,8 @@ class ModelServiceArgs(TypedDict):
     server of your own gets them as `MODELOPS_CORS_ORIGINS`, separated by commas. Default: none."""
     tracing: NotRequired[Tracing]
     """Send OpenTelemetry spans of requests and predictions. The image must have OpenTelemetry. Default: none."""
-    predict_method: NotRequired[pulumi.Input[str]]
-    """Of a model that plain MLflow logged: the method that predicts, such as `predict_proba`. Default: the one that it
-    was logged with."""
-    onnx: NotRequired[pulumi.Input[bool]]
-    """Whether such a model is converted to ONNX as a pod starts. The conversion serves where it predicts the same, and
-    the image has the packages that convert. Default false."""
-    ignore_requirements: NotRequired[pulumi.Input[bool]]
-    """Whether such a model is served although the image lacks one of its requirements, or has it in another version.
-    The server's log lists them. Default false: the release fails with the list, as the model is fetched if
-    `runtime_image` is the same image, else as the server starts."""
+    mlflow: NotRequired[Mlflow]
+    """How a model that plain MLflow logged is served. Default: as it was logged."""
     fetch_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Command, with arguments, that fetches the model into the model folder. Default `modelops-fetch`."""
     serve_command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
@@ -377,20 +383,24 @@ def cors_origins(args: ModelServiceArgs) -> pulumi.Output[str]:
 
 def mlflow_variables(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
     """What the server needs to know of a model that plain MLflow logged."""
+    mlflow = args.get("mlflow", {})
     variables: dict[str, pulumi.Input[str]] = {}
-    if "predict_method" in args:
-        variables["MODELOPS_PREDICT_METHOD"] = args["predict_method"]
-    if "onnx" in args:
-        variables["MODELOPS_ONNX"] = pulumi.Output.from_input(args["onnx"]).apply(lambda on: "true" if on else "false")
-    if "ignore_requirements" in args:
-        variables["MODELOPS_REQUIREMENTS"] = _requirements(args["ignore_requirements"])
+    if "predict_method" in mlflow:
+        variables["MODELOPS_PREDICT_METHOD"] = mlflow["predict_method"]
+    if "onnx" in mlflow:
+        variables["MODELOPS_ONNX"] = pulumi.Output.from_input(mlflow["onnx"]).apply(
+            lambda on: "true" if on else "false"
+        )
+    if "ignore_requirements" in mlflow:
+        variables["MODELOPS_REQUIREMENTS"] = _requirements(mlflow["ignore_requirements"])
     return variables
 
 
 def fetch_variables(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
     """In the image that serves, the container that fetches sees whether it has what the model requires."""
     same = args.get("runtime_image") is not None and args.get("runtime_image") == args.get("image")
-    return {"MODELOPS_REQUIREMENTS": _requirements(args.get("ignore_requirements", False))} if same else {}
+    ignored = args.get("mlflow", {}).get("ignore_requirements", False)
+    return {"MODELOPS_REQUIREMENTS": _requirements(ignored)} if same else {}
 
 
 def _requirements(ignored: pulumi.Input[bool]) -> pulumi.Output[str]:

@@ -35,9 +35,7 @@ _MODELOPS_ONLY = (
     "cors_origins",
     "grpc_port",
     "tracing",
-    "predict_method",
-    "onnx",
-    "ignore_requirements",
+    "mlflow",
     "fetch_command",
     "serve_command",
     "metric_names",
@@ -102,7 +100,7 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
         if isinstance(origin, str) and origin != "*" and not re.fullmatch(r"https?://[^\s/,]+", origin):
             rule = "must be an origin without a path, https://app.example.com, or *"
             problems.add(f"cors_origins[{place}]", origin, rule)
-    problems.text("predict_method", args.get("predict_method"))
+    problems.text("mlflow.predict_method", args.get("mlflow", {}).get("predict_method"))
     defaults = vllm.DEFAULT_RESOURCES if is_vllm(args) else pod.DEFAULT_RESOURCES
     check_resources(problems, "resources", args.get("resources"), defaults)
     check_scheduling(problems, args)

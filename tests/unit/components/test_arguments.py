@@ -128,9 +128,7 @@ SERVED: dict[str, Any] = {
     "cache": {"access_modes": ["ReadWriteOnce"]},
     "shadow": {"model_uri": "models:/linear@run-1", "percent": 20, "replicas": 2},
     "route": {"host": "models.example.com", "gateway": {"name": "public", "https": False}},
-    "predict_method": "predict_proba",
-    "onnx": True,
-    "ignore_requirements": False,
+    "mlflow": {"predict_method": "predict_proba", "onnx": True, "ignore_requirements": False},
     "serve_command": ["serve"],
 }
 ANALYSED: dict[str, Any] = {

@@ -1,6 +1,9 @@
 """ModelImage: what is built, with which builder, and what a plan may claim."""
 
+import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any

@@ -164,7 +164,7 @@ def test_without_tracing_nothing_of_it_is_said() -> None:
 
 
 def test_the_server_is_told_how_to_serve_a_model_of_plain_mlflow() -> None:
-    given = {**ARGS, "predict_method": "predict_proba", "onnx": True, "ignore_requirements": True}
+    given = {**ARGS, "mlflow": {"predict_method": "predict_proba", "onnx": True, "ignore_requirements": True}}
     variables = environment(serve(given).one("Deployment"), "serve")
     names = ("MODELOPS_PREDICT_METHOD", "MODELOPS_ONNX", "MODELOPS_REQUIREMENTS")
     assert [variables[name] for name in names] == ["predict_proba", "true", "warn"]
@@ -176,7 +176,7 @@ def test_the_requirements_are_compared_as_the_model_is_fetched_where_that_is_in_
     for image in (ref, "registry.example.com/iris:1"):
         same = {**ARGS, "image": image, "runtime_image": image}
         assert environment(serve(same).one("Deployment"), "fetch")["MODELOPS_REQUIREMENTS"] == "refuse"
-        ignored = serve({**same, "ignore_requirements": True}).one("Deployment")
+        ignored = serve({**same, "mlflow": {"ignore_requirements": True}}).one("Deployment")
         assert environment(ignored, "fetch")["MODELOPS_REQUIREMENTS"] == "warn"
     for other in ({}, {"runtime_image": "python:3.12"}):
         assert "MODELOPS_REQUIREMENTS" not in environment(serve({**ARGS, **other}).one("Deployment"), "fetch")
