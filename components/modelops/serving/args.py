@@ -398,9 +398,12 @@ def mlflow_variables(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
 
 def fetch_variables(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
     """In the image that serves, the container that fetches sees whether it has what the model requires."""
-    same = args.get("runtime_image") is not None and args.get("runtime_image") == args.get("image")
+    if "runtime_image" not in args or "image" not in args:
+        return {}
+    images = pulumi.Output.all(args["runtime_image"], args["image"])
     ignored = args.get("mlflow", {}).get("ignore_requirements", False)
-    return {"MODELOPS_REQUIREMENTS": _requirements(ignored)} if same else {}
+    compared = pulumi.Output.all(images, _requirements(ignored))
+    return {"MODELOPS_REQUIREMENTS": compared.apply(lambda found: found[1] if found[0][0] == found[0][1] else "")}
 
 
 def _requirements(ignored: pulumi.Input[bool]) -> pulumi.Output[str]:

@@ -178,8 +178,9 @@ def test_the_requirements_are_compared_as_the_model_is_fetched_where_that_is_in_
         assert environment(serve(same).one("Deployment"), "fetch")["MODELOPS_REQUIREMENTS"] == "refuse"
         ignored = serve({**same, "mlflow": {"ignore_requirements": True}}).one("Deployment")
         assert environment(ignored, "fetch")["MODELOPS_REQUIREMENTS"] == "warn"
-    for other in ({}, {"runtime_image": "python:3.12"}):
-        assert "MODELOPS_REQUIREMENTS" not in environment(serve({**ARGS, **other}).one("Deployment"), "fetch")
+    other = serve({**ARGS, "runtime_image": "python:3.12"}).one("Deployment")
+    assert environment(other, "fetch")["MODELOPS_REQUIREMENTS"] == ""
+    assert "MODELOPS_REQUIREMENTS" not in environment(serve(ARGS).one("Deployment"), "fetch")
 
 
 def test_a_leaving_pod_has_time_to_drain() -> None:
