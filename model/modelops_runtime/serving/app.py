@@ -29,7 +29,7 @@ from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.mirror import Mirror
 from modelops_runtime.serving.openapi import document
 from modelops_runtime.serving.page import pages
-from modelops_runtime.serving.served import PREDICT, Call, Infer, Named, Observed, Served
+from modelops_runtime.serving.served import PREDICT, Call, Infer, Named, Served
 
 CLIENT_CLOSED = 499
 Handler = Callable[[Scope, Receive], Awaitable[Response]]
@@ -183,7 +183,9 @@ class App:
                 response, observed = await call(body)
             finally:
                 self._predicting -= 1
-            self._observe(scope, body, observed)
+            self._metrics.predicted(observed)
+            if self._mirror is not None:
+                self._mirror.offer(scope["path"], body, scope["headers"])
             if self._settings.log_inputs:
                 response.inputs = body
             return response
@@ -202,18 +204,15 @@ class App:
                 outputs, observed = await model.infer(request)
             finally:
                 self._predicting -= 1
-            self._observe(scope, body, observed)
+            self._metrics.predicted(observed)
+            if self._mirror is not None:
+                self._mirror.offer(scope["path"], body, scope["headers"])
             response = open_inference.inferred(model, outputs, wanted)
             if self._settings.log_inputs:
                 response.inputs = body if length is None else body[: int(length)]
             return response
 
         return handler
-
-    def _observe(self, scope: Scope, body: bytes, observed: Observed) -> None:
-        self._metrics.predicted(observed)
-        if self._mirror is not None:
-            self._mirror.offer(scope["path"], body, scope["headers"])
 
     async def _loading(self, _scope: Scope, _receive: Receive) -> Response:
         raise self._not_loaded()

@@ -129,7 +129,7 @@ class TensorReader:
 
     def read(self, tensor: InferInput, binary: BinaryData, field: str) -> Array:
         """From an HTTP request. Raises Refusal (422)."""
-        dtype = self._dtype_of(tensor.datatype, field)
+        dtype = self._dtypes.get(tensor.datatype) or self._dtype_of(tensor.datatype, field)
         shape = self._checked(tensor.shape, field)
         parameters = tensor.parameters or {}
         if parameters:
@@ -145,7 +145,7 @@ class TensorReader:
             raise Refusal(422, f"{field}.data", "binary", f"{field}.data: BF16 has no JSON, send it as binary data")
         else:
             array = _from_json(tensor.data, shape, self._reader(dtype), f"{field}.data")
-        return self._converted(array, field)
+        return array if array.dtype is self._dtype else _converted(array, self._dtype, f"{field}.data")
 
     def read_bytes(self, datatype: str, shape: list[int | float], content: memoryview, field: str) -> Array:
         """From binary data. Raises Refusal (422)."""
