@@ -66,6 +66,8 @@ class Wanted(NamedTuple):
     others_binary: bool
 
 
+_ALL = Wanted(None, {}, False)
+"""What most requests say."""
 _decode = msgspec.json.Decoder(InferRequest).decode
 
 
@@ -144,7 +146,7 @@ class InferReader:
         wanted = self._wanted(request)
         arrays = self._arrays(request.inputs, binary)
         binary.end()
-        return Infer(arrays, request.parameters or {}, tuple(wanted.binary)), wanted
+        return Infer(arrays, request.parameters or {}, tuple(wanted.binary) if wanted.binary else ()), wanted
 
     def _arrays(self, tensors: list[InferInput], binary: BinaryData) -> dict[str, Array]:
         only = self._only
@@ -163,7 +165,7 @@ class InferReader:
         binary = request.parameters.get("binary_data_output") is True if request.parameters else False
         request_id = request.id if isinstance(request.id, str) else None
         if not request.outputs:
-            return Wanted(request_id, {}, binary)
+            return Wanted(request_id, {}, binary) if binary or request_id is not None else _ALL
         outputs: dict[str, bool] = {}
         for number, output in enumerate(request.outputs):
             self._outputs.check(output.name, number, outputs)

@@ -129,7 +129,7 @@ class TensorReader:
 
     def read(self, tensor: InferInput, binary: BinaryData, field: str) -> Array:
         """From an HTTP request. Raises Refusal (422)."""
-        dtype = self._dtype_of(tensor.datatype, field)
+        dtype = self._dtypes.get(tensor.datatype) or self._dtype_of(tensor.datatype, field)
         shape = self._checked(tensor.shape, field)
         parameters = tensor.parameters or {}
         if parameters:
