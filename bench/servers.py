@@ -88,7 +88,7 @@ def ours_with_binary_data() -> Server:
 
 
 def ours_by_grpc(*, raw: bool) -> Server:
-    from modelops_runtime.serving.grpc_messages import SERVICE, message
+    from modelops_runtime.serving.open_inference.messages import SERVICE, message
 
     request = message("ModelInferRequest")(model_name="line")
     tensor = request.inputs.add(name="input", datatype="FP32", shape=[1, 1])

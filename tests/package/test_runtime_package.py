@@ -14,7 +14,7 @@ MODEL = Path(__file__).resolve().parents[2] / "model"
 CORE = [
     "contract",
     "artifacts.manifest",
-    *(f"registry.{each}" for each in "client fetch hold promote replicate transfer gate".split()),
+    *(f"registry.{each}" for each in "fetch hold promote replicate transfer publishing.gate".split()),
 ]
 
 

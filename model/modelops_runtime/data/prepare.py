@@ -84,7 +84,7 @@ def leave_name(settings: DataContract, version: str) -> None:
 def log_quality(settings: DataContract, place: "Place", version: str) -> None:
     """Logs the version's counts where there is a registry. The version exists, so a failure is only printed."""
     from modelops_runtime.data.storage import REPORT
-    from modelops_runtime.registry import quality
+    from modelops_runtime.registry.publishing import quality
 
     if not settings.tracking_uri:
         return

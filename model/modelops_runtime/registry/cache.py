@@ -114,7 +114,7 @@ class Cache:
         """Removes what was used longest ago and no pod uses now, until `needed` bytes fit. Raises Full if they never
         do."""
         for left in [*self._folder.glob(".incoming-*"), *self._folder.glob(".removed-*")]:
-            if self._now() - max(map(_used_at, [left, *left.rglob("*")])) > LEFT_SECONDS:
+            if self._now() - _written_at(left) > LEFT_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
         entries = sorted(self._folder.glob("model-*"), key=_used_at)
         while shutil.disk_usage(self._folder).free < needed + ROOM:
@@ -177,6 +177,12 @@ def _used_at(path: Path) -> float:
         return path.lstat().st_mtime
     except FileNotFoundError:
         return 0
+
+
+def _written_at(folder: Path) -> float:
+    """When anything in a folder was written last. Another pod may be removing it: what is gone counts as old."""
+    paths = (Path(parent, name) for parent, folders, files in os.walk(folder) for name in (*folders, *files))
+    return max(map(_used_at, (folder, *paths)))
 
 
 def _digest(text: str) -> str:

@@ -15,14 +15,13 @@ from urllib.parse import unquote, urlsplit
 from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ContractError, Environment, FetchContract
-from modelops_runtime.registry import progress
 from modelops_runtime.registry.cache import RENEW_SECONDS, Cache, Full
 from modelops_runtime.registry.check import require
-from modelops_runtime.registry.client import Registry
-from modelops_runtime.registry.retry import Unreachable
-from modelops_runtime.registry.sources import mlflow
+from modelops_runtime.registry.sources import mlflow, progress
+from modelops_runtime.registry.sources.client import Registry
 from modelops_runtime.registry.sources.folder import Model, seal, whole
 from modelops_runtime.registry.sources.hub import Hub
+from modelops_runtime.registry.sources.retry import Unreachable
 from modelops_runtime.registry.sources.source import RemoteFile, Source
 from modelops_runtime.registry.sources.store import Store
 

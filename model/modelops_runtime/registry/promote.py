@@ -6,7 +6,7 @@ image runs it.
 """
 
 from modelops_runtime.contract import Environment, PromoteContract
-from modelops_runtime.registry.client import Registry
+from modelops_runtime.registry.sources.client import Registry
 from modelops_runtime.registry.sources.mlflow import parse_model_uri
 
 

@@ -9,9 +9,9 @@ import time
 import urllib.request
 
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, PublishContract
-from modelops_runtime.registry import gate
-from modelops_runtime.registry.outputs import check_model, read_outputs
-from modelops_runtime.registry.report import Published, report
+from modelops_runtime.registry.publishing import gate
+from modelops_runtime.registry.publishing.outputs import check_model, read_outputs
+from modelops_runtime.registry.publishing.report import Published, report
 
 
 def wait_for_registry(tracking_uri: str, wait_seconds: float) -> None:
@@ -65,7 +65,7 @@ def publish(settings: PublishContract, bounds: gate.Gate) -> None:
         return
     check_model(settings.training.output_dir / "model")
 
-    from modelops_runtime.registry import tracking
+    from modelops_runtime.registry.publishing import tracking
 
     with tracking.registry(settings) as client:
         compared, serving = gate.relative(bounds), tracking.serving(client, settings)
@@ -93,7 +93,7 @@ def already_published(settings: PublishContract, bounds: gate.Gate) -> bool:
 def _published(settings: PublishContract) -> Published | None:
     wait_for_registry(settings.tracking_uri, settings.wait_seconds)
 
-    from modelops_runtime.registry import tracking
+    from modelops_runtime.registry.publishing import tracking
 
     with tracking.registry(settings) as client:
         return tracking.published(client, settings)
@@ -103,7 +103,7 @@ def _concluded(settings: PublishContract, bounds: gate.Gate, published: Publishe
     """Whether there is a version; it is judged again, because the gate may have changed since it was published."""
     if published is None:
         return False
-    from modelops_runtime.registry import tracking
+    from modelops_runtime.registry.publishing import tracking
 
     with tracking.registry(settings) as client:
         tracking.judge_again(client, settings, bounds, published)
@@ -132,7 +132,7 @@ def publish_trial(settings: PublishContract) -> None:
     check_model(settings.training.output_dir / "model")
     wait_for_registry(settings.tracking_uri, settings.wait_seconds)
 
-    from modelops_runtime.registry import tracking
+    from modelops_runtime.registry.publishing import tracking
 
     with tracking.registry(settings) as client:
         run = tracking.log(client, settings, outputs)

@@ -7,8 +7,8 @@ trials the one with the lowest number wins, so that the same trials always selec
 from typing import Any
 
 from modelops_runtime.contract import ConfigurationError, ContractError, PublishContract
-from modelops_runtime.registry import gate
 from modelops_runtime.registry.publish import already_published, say_published, settings_and_gate
+from modelops_runtime.registry.publishing import gate
 
 
 def select(settings: PublishContract, bounds: gate.Gate) -> None:
@@ -18,7 +18,7 @@ def select(settings: PublishContract, bounds: gate.Gate) -> None:
     if already_published(settings, bounds):
         return
 
-    from modelops_runtime.registry import runs, tracking
+    from modelops_runtime.registry.publishing import runs, tracking
 
     with tracking.registry(settings) as client:
         above, trials = _gathered(client, settings)
@@ -36,7 +36,7 @@ def select(settings: PublishContract, bounds: gate.Gate) -> None:
 
 def _gathered(client: Any, settings: PublishContract) -> tuple[str, dict[int, Any]]:
     """The sweep's run and its finished trials by number, every one of them under that run."""
-    from modelops_runtime.registry import runs
+    from modelops_runtime.registry.publishing import runs
 
     home = runs.experiment(client, settings.experiment_name)
     above = runs.parent(client, settings, home).info.run_id
@@ -54,7 +54,7 @@ def _gathered(client: Any, settings: PublishContract) -> tuple[str, dict[int, An
 
 def _best(settings: PublishContract, trials: dict[int, Any]) -> Any:
     """The finished trial with the best value. Raises ContractError when there is none."""
-    from modelops_runtime.registry import runs
+    from modelops_runtime.registry.publishing import runs
 
     assert settings.sweep
     metric, goal = settings.sweep.metric, settings.sweep.goal

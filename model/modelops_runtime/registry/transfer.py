@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelops_runtime.contract import ContractError, Environment, FetchContract, TransferContract
-from modelops_runtime.registry import gate, records
-from modelops_runtime.registry.client import Registry
 from modelops_runtime.registry.fetch import download
-from modelops_runtime.registry.report import Published, report
+from modelops_runtime.registry.publishing import gate, records
+from modelops_runtime.registry.publishing.report import Published, report
+from modelops_runtime.registry.sources.client import Registry
 from modelops_runtime.registry.sources.mlflow import artifacts
 
 ACCOUNT = "MODELOPS_SOURCE"

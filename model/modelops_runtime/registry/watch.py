@@ -32,7 +32,7 @@ class Watcher:
         if epoch <= self._epoch:
             return
 
-        from modelops_runtime.registry import runs, tracking
+        from modelops_runtime.registry.publishing import runs, tracking
 
         with tracking.registry(self._settings) as client:
             if not self._run:
@@ -50,7 +50,7 @@ class Watcher:
     def failed(self) -> None:
         """Closes the run of a training that has not ended well."""
         if self._run:
-            from modelops_runtime.registry import tracking
+            from modelops_runtime.registry.publishing import tracking
 
             with tracking.registry(self._settings) as client:
                 client.set_terminated(self._run, "FAILED")

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelops_runtime.contract import ServeContract
-from modelops_runtime.serving import open_inference
 from modelops_runtime.serving.cors import Cors
 from modelops_runtime.serving.http import (
     ANSWER,
@@ -29,6 +28,7 @@ from modelops_runtime.serving.http import (
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.mirror import Mirror
+from modelops_runtime.serving.open_inference import rest
 from modelops_runtime.serving.openapi import document
 from modelops_runtime.serving.page import pages
 from modelops_runtime.serving.served import PREDICT, Call, Infer, Named, Observed, Served
@@ -216,19 +216,19 @@ class App:
         return handler
 
     def _inferring(self, model: Served) -> Handler:
-        reader = open_inference.InferReader(model)
+        reader = rest.InferReader(model)
 
         async def handler(scope: Scope, receive: Receive) -> Response:
             self._take()
             try:
                 body = await self._body(scope, receive)
-                length = header(scope, open_inference.JSON_LENGTH)
+                length = header(scope, rest.JSON_LENGTH)
                 request, wanted = reader.read(body, length)
                 outputs, observed = await _traced(scope, model.infer(request))
             finally:
                 self._predicting -= 1
             self._observe(scope, body, observed)
-            response = open_inference.inferred(model, outputs, wanted)
+            response = rest.inferred(model, outputs, wanted)
             if self._settings.log_inputs:
                 response.inputs = body if length is None else body[: int(length)]
             return response
@@ -270,7 +270,7 @@ class App:
 
     async def _server_ready(self, _scope: Scope, _receive: Receive) -> Response:
         self.taking_traffic()
-        return json_response(200, open_inference.SERVER_READY)
+        return json_response(200, rest.SERVER_READY)
 
     async def _model_ready(self, _scope: Scope, _receive: Receive) -> Response:
         return json_response(200, {"name": self.taking_traffic().name, "ready": True})
@@ -282,10 +282,10 @@ class App:
         return json_response(200, self._openapi)
 
     async def _server_metadata(self, _scope: Scope, _receive: Receive) -> Response:
-        return json_response(200, open_inference.server_metadata())
+        return json_response(200, rest.server_metadata())
 
     async def _model_metadata(self, _scope: Scope, _receive: Receive) -> Response:
-        return json_response(200, open_inference.model_metadata(self.ready_model()))
+        return json_response(200, rest.model_metadata(self.ready_model()))
 
 
 def _traced(scope: Scope, prediction: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:

@@ -27,7 +27,7 @@ from modelops_runtime.serving.served import Served
 from modelops_runtime.serving.worker import Worker
 
 if TYPE_CHECKING:
-    from modelops_runtime.serving import grpc
+    from modelops_runtime.serving.open_inference import grpc
     from modelops_runtime.serving.tracing import Tracing
 
 GRACE_SECONDS = 10

@@ -13,9 +13,9 @@ from modelops_runtime.contract import ServeContract
 from modelops_runtime.serving.batching import Prediction, predictor
 from modelops_runtime.serving.drift import Watch, watch_of
 from modelops_runtime.serving.http import Refusal, Response, json_response
+from modelops_runtime.serving.open_inference.tensors import DATATYPES, TensorReader
 from modelops_runtime.serving.openapi import array_of, numbers, record, row_of
 from modelops_runtime.serving.served import PREDICT, Call, CallSchemas, Infer, Named, Observed, OutputTensor
-from modelops_runtime.serving.tensors import DATATYPES, TensorReader
 from modelops_runtime.serving.validation import InputReader, all_finite
 from modelops_runtime.serving.worker import Worker, stuck_seconds
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from modelops_runtime.contract import ServeContract
+from modelops_runtime.serving.open_inference.tensors import NUMBERS, TensorReader
 from modelops_runtime.serving.served import PREDICT, CallSchemas, OutputTensor, Served
-from modelops_runtime.serving.tensors import NUMBERS, TensorReader
 
 Schema = dict[str, Any]
 REFUSALS = {

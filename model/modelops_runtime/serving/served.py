@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.drift import Watch
 from modelops_runtime.serving.http import Response
-from modelops_runtime.serving.tensors import Parameter, TensorReader
+from modelops_runtime.serving.open_inference.tensors import Parameter, TensorReader
 
 PREDICT = "/api/predict"
 

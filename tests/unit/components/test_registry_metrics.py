@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 import modelops
-from modelops_runtime.registry.names import mlflow_name
+from modelops_runtime.registry.publishing.names import mlflow_name
 
 RUN = {
     "info": {

@@ -15,7 +15,7 @@ from modelops_runtime.artifacts.manifest import Manifest
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.contract import TrainingContract
 from modelops_runtime.data import prepare
-from modelops_runtime.registry import gate
+from modelops_runtime.registry.publishing import gate
 from modelops_runtime.training.rendezvous import Peers
 from modelops_runtime.training.stop import Stop
 from sample import dataset, frameworks

@@ -11,8 +11,8 @@ import pytest
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import ConfigurationError, ContractError, FetchContract
-from modelops_runtime.registry import progress
 from modelops_runtime.registry.fetch import fetch
+from modelops_runtime.registry.sources import progress
 from tests import stores
 from tests.runtime import run_module
 from tests.stores import ObjectStore

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelops_runtime.contract import ConfigurationError, ContractError, Exit
-from modelops_runtime.registry import gate
+from modelops_runtime.registry.publishing import gate
 
 values = st.floats(allow_nan=False, allow_infinity=False)
 

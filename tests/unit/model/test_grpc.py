@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import pytest
 
-from modelops_runtime.serving.grpc_messages import METHODS, SERVICE, message
+from modelops_runtime.serving.open_inference.messages import METHODS, SERVICE, message
 from tests.conftest import REPOSITORY
 from tests.environments import environment_of, extra
 from tests.models import write_model

@@ -306,7 +306,7 @@ def test_publishing_in_a_pod_writes_it_without_numpy_from_the_librarys_archive(t
     (tmp_path / "runtime.zip").write_bytes(content.getvalue())
     program = (
         "import sys, pathlib; sys.modules['numpy'] = sys.modules['pandas'] = None;"
-        "from modelops_runtime.registry import mlmodel, tracking; here = pathlib.Path.cwd();"
+        "from modelops_runtime.registry.publishing import mlmodel, tracking; here = pathlib.Path.cwd();"
         "assert mlmodel.write(here / 'model', here / 'beside', run_id='1')"
     )
     (tmp_path / "beside").mkdir()

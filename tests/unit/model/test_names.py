@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, _validate_metric_name, _validate_param_name
 
-from modelops_runtime.registry.names import MAX_CHARACTERS, mlflow_name, say_renamed
+from modelops_runtime.registry.publishing.names import MAX_CHARACTERS, mlflow_name, say_renamed
 
 ANY = st.text(st.characters(), max_size=300)  # lone surrogates included
 LIKE_ESCAPES = st.lists(st.sampled_from(["_", "x", "_x", "0041", "005F", "_x0041_", "[", "A", "/", ".", "é"])).map(

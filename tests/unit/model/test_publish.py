@@ -19,9 +19,9 @@ from mlflow.entities import Run
 
 from modelops_runtime.artifacts.manifest import Manifest
 from modelops_runtime.contract import Environment, Exit, FetchContract, PublishContract
-from modelops_runtime.registry import outputs, records, runs
 from modelops_runtime.registry.fetch import fetch
 from modelops_runtime.registry.publish import main
+from modelops_runtime.registry.publishing import outputs, records, runs
 from tests.models import write_model
 from tests.runtime import environment, run_module
 from tests.unit.model.support import run_here

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import MAX_BATCH_LOG_REQUEST_SIZE, MAX_TAG_VAL_LENGTH
 
-from modelops_runtime.registry import records
+from modelops_runtime.registry.publishing import records
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 CONTENT = st.dictionaries(st.text(st.characters()), st.one_of(NUMBERS, st.text(), st.none(), st.lists(st.integers())))

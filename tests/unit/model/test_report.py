@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from modelops_runtime.contract import ContractError
-from modelops_runtime.registry.report import Published, report
+from modelops_runtime.registry.publishing.report import Published, report
 
 PUBLISHED = Published("line", "3", "7", "0a1b", {"mse": 0.25})
 

@@ -12,7 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from modelops_runtime.contract import Environment, PublishContract
-from modelops_runtime.registry import promote, publish, runs, select, watch
+from modelops_runtime.registry import promote, publish, select, watch
+from modelops_runtime.registry.publishing import runs
 from tests.models import write_model
 from tests.runtime import environment, run_module
 from tests.unit.model.support import run_here

@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 
 from modelops_runtime.artifacts.manifest import FILE_NAME
 from modelops_runtime.contract import Exit
-from modelops_runtime.registry import gate, publish, records, runs, transfer
+from modelops_runtime.registry import publish, transfer
+from modelops_runtime.registry.publishing import gate, records, runs
 from tests.models import write_model
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
 from tests.unit.model.support import run_here

@@ -87,7 +87,7 @@ def samples(runs: Iterable[Mapping[str, Any]], now: float) -> dict[str, list[Sam
 
 def own_name(name: str) -> str:
     """The name that the training gave, of one in MLflow: publishing writes characters that MLflow refuses as
-    `_x0040_` (`modelops_runtime/registry/names.py`)."""
+    `_x0040_` (`modelops_runtime/registry/publishing/names.py`)."""
     return re.sub("_x([0-9A-F]{4,6})_", _character, name)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modelops_runtime.artifacts.extras import optional
-from modelops_runtime.registry.progress import size
-from modelops_runtime.registry.retry import NotReachable, Refused, retried
+from modelops_runtime.registry.sources.progress import size
+from modelops_runtime.registry.sources.retry import NotReachable, Refused, retried
 from modelops_runtime.registry.sources.source import RemoteFile
 
 TIMEOUT_SECONDS = 30

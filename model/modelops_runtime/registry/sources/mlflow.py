@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelops_runtime.artifacts.store import is_store
-from modelops_runtime.registry.client import Registry
+from modelops_runtime.registry.sources.client import Registry
 from modelops_runtime.registry.sources.source import RemoteFile, Source
 from modelops_runtime.registry.sources.store import Store
 

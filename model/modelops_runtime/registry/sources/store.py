@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelops_runtime.artifacts.store import first_line, open_store
 from modelops_runtime.contract import ContractError
-from modelops_runtime.registry.retry import NotReachable, Refused, retried
+from modelops_runtime.registry.sources.retry import NotReachable, Refused, retried
 from modelops_runtime.registry.sources.source import CHUNK_BYTES, RemoteFile
 
 PIECE_BYTES = 2**26

@@ -33,9 +33,9 @@ from modelops_runtime.serving.mlflow.outputs import (
 from modelops_runtime.serving.mlflow.reading import BodyReader, ParamReader, TableReader, TensorsReader
 from modelops_runtime.serving.mlflow.rows import Rows, joined
 from modelops_runtime.serving.mlflow.signature import NUMBERS, Signature, read_signature
+from modelops_runtime.serving.open_inference.tensors import TensorReader
 from modelops_runtime.serving.openapi import array_of, listed, numbers, object_of, record, row_of
 from modelops_runtime.serving.served import PREDICT, Call, CallSchemas, Infer, Named, Observed, OutputTensor
-from modelops_runtime.serving.tensors import TensorReader
 from modelops_runtime.serving.worker import Worker, stuck_seconds
 
 FILE_NAME = "MLmodel"

@@ -11,9 +11,9 @@ import numpy as np
 from modelops_runtime.artifacts.manifest import BASELINE_COLUMNS
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.http import Refusal, Response
+from modelops_runtime.serving.open_inference.tensors import DATATYPES
 from modelops_runtime.serving.openapi import listed, numbers, object_of, record
 from modelops_runtime.serving.served import Named, OutputTensor
-from modelops_runtime.serving.tensors import DATATYPES
 from modelops_runtime.serving.validation import all_finite
 
 OUTPUT = "output"

@@ -4,7 +4,7 @@ import json
 
 from tritonclient.grpc import service_pb2
 
-from modelops_runtime.serving.grpc_messages import METHODS, POOL, SERVICE
+from modelops_runtime.serving.open_inference.messages import METHODS, POOL, SERVICE
 
 
 def shown(message):

@@ -17,14 +17,14 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.contract import ContractError, ServeContract
-from modelops_runtime.serving import open_inference
 from modelops_runtime.serving.app import CLIENT_CLOSED, App
-from modelops_runtime.serving.grpc_messages import METHODS, POOL, SERVICE, message
 from modelops_runtime.serving.http import Refusal, identity
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
+from modelops_runtime.serving.open_inference import rest
+from modelops_runtime.serving.open_inference.messages import METHODS, POOL, SERVICE, message
+from modelops_runtime.serving.open_inference.tensors import Parameter, Parameters, check_parameters, to_bytes
 from modelops_runtime.serving.served import Infer, Named, Served
-from modelops_runtime.serving.tensors import Parameter, Parameters, check_parameters, to_bytes
 
 if TYPE_CHECKING:
     from modelops_runtime.serving.tracing import RequestSpan, Tracing
@@ -164,12 +164,12 @@ class InferenceService:
         return Answered(message("ModelReadyResponse")(ready=ready))
 
     async def _server_metadata(self, _request: Any, _span: "RequestSpan | None") -> Answered:
-        metadata = open_inference.server_metadata()
+        metadata = rest.server_metadata()
         return Answered(message("ServerMetadataResponse")(name=metadata["name"], version=metadata["version"]))
 
     async def _model_metadata(self, request: Any, _span: "RequestSpan | None") -> Answered:
         model = self._model(request.name, request.version)
-        return Answered(message("ModelMetadataResponse")(**open_inference.model_metadata(model)))
+        return Answered(message("ModelMetadataResponse")(**rest.model_metadata(model)))
 
     async def _infer(self, request: Any, span: "RequestSpan | None") -> Answered:
         model = self._model(request.model_name, request.model_version)
@@ -210,8 +210,8 @@ class _Reader:
     """Reads requests for one model."""
 
     def __init__(self, model: Served) -> None:
-        self._inputs = open_inference.Inputs(model.inputs)
-        self._outputs = open_inference.Outputs([output.name for output in model.outputs])
+        self._inputs = rest.Inputs(model.inputs)
+        self._outputs = rest.Outputs([output.name for output in model.outputs])
 
     def read(self, request: Any) -> Infer:
         """Raises Refusal."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modelops_runtime.contract import ContractError
-from modelops_runtime.registry.retry import NotReachable, Refused, retried
+from modelops_runtime.registry.sources.retry import NotReachable, Refused, retried
 from modelops_runtime.registry.sources.source import CHUNK_BYTES, RemoteFile
 
 TIMEOUT_SECONDS = 30

@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from modelops_runtime.contract import PublishContract
-from modelops_runtime.registry import mlmodel, runs
+from modelops_runtime.registry.publishing import mlmodel, runs
 
 NAME = "model"
 """Of the logged model, or of the folder among the run's artifacts: `runs:/<run>/model` is either."""

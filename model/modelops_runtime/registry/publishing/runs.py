@@ -13,8 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from modelops_runtime.artifacts.results import flat
 from modelops_runtime.contract import ConfigurationError, ContractError, PublishContract, TrainingContract
-from modelops_runtime.registry import records
-from modelops_runtime.registry.names import mlflow_name
+from modelops_runtime.registry.publishing import records
+from modelops_runtime.registry.publishing.names import mlflow_name
 
 BATCH = {"metrics": 1000, "params": 100, "tags": 100}
 """What one log_batch call of MLflow's API takes."""

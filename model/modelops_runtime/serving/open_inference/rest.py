@@ -11,8 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.http import Refusal, Response, json_response
-from modelops_runtime.serving.served import Infer, Named, Served
-from modelops_runtime.serving.tensors import (
+from modelops_runtime.serving.open_inference.tensors import (
     BINARY_SIZE,
     NO_BINARY,
     BinaryData,
@@ -24,6 +23,7 @@ from modelops_runtime.serving.tensors import (
     keys_of,
     to_bytes,
 )
+from modelops_runtime.serving.served import Infer, Named, Served
 from modelops_runtime.serving.validation import BYTE_ORDER_MARK, check_unique, colons, decode
 
 JSON_LENGTH = b"inference-header-content-length"

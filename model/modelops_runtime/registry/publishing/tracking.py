@@ -9,10 +9,10 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from modelops_runtime.contract import ContractError, PublishContract
-from modelops_runtime.registry import gate, logged_models, runs
-from modelops_runtime.registry.names import say_renamed
-from modelops_runtime.registry.outputs import Outputs
-from modelops_runtime.registry.report import Published
+from modelops_runtime.registry.publishing import gate, logged_models, runs
+from modelops_runtime.registry.publishing.names import say_renamed
+from modelops_runtime.registry.publishing.outputs import Outputs
+from modelops_runtime.registry.publishing.report import Published
 
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 MLFLOW = {
