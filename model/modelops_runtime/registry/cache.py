@@ -52,8 +52,13 @@ class Cache:
     def claim(self, key: str) -> None:
         """Notes that this pod uses a model: from now on no other pod removes it. It need not be there yet."""
         note = self._use(self._entry(key))
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.touch()
+        while True:
+            with contextlib.suppress(
+                FileNotFoundError, FileExistsError
+            ):  # the last other pod left, and its folder with it
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.touch()
+                return
 
     def release(self, key: str) -> None:
         """Takes the note away."""

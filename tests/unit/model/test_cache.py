@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -257,3 +258,16 @@ def test_the_sidecar_renews_its_pod_s_notes_and_takes_them_away_when_it_is_stopp
 def test_the_sidecar_says_what_it_lacks() -> None:
     done = run_module("modelops_runtime hold")
     assert (done.returncode, done.stderr) == (2, "error: MODELOPS_MODEL_CACHE_DIR is not set\n")
+
+
+def test_pods_that_come_and_go_at_the_same_time_leave_each_other_alone(tmp_path: Path) -> None:
+    def comes_and_goes(pod: int) -> None:
+        cache = Cache(tmp_path, pod=f"pod-{pod}")
+        for _time in range(200):
+            cache.claim("models:/line/1")
+            cache.renew()
+            cache.leave()
+
+    with ThreadPoolExecutor(8) as pods:
+        list(pods.map(comes_and_goes, range(8)))
+    assert not (tmp_path / ".uses").exists() or list((tmp_path / ".uses").rglob("pod-*")) == []
