@@ -136,7 +136,8 @@ def test_after_a_failed_smoke_test_the_next_good_version_goes_out(serving: Servi
     assert versions(serving.pods(NAME, track="stable")) == {"triple"}
     stack.unchanged(serving.program(NAME, alias="triple", **SHAPE, **expected))
     jobs = objects("jobs", serving.namespace)
-    assert len([job for job in jobs if job["metadata"]["name"].startswith(f"{NAME}-smoke")]) == 1
+    tests = [job["metadata"]["name"] for job in jobs if job["metadata"]["name"].startswith(f"{NAME}-smoke")]
+    assert sorted(name.rpartition("-")[0] for name in tests) == [f"{NAME}-smoke", f"{NAME}-smoke-watch"]
 
 
 def test_a_version_that_never_gets_ready_leaves_the_old_one_serving(serving: Serving, stack: Stack) -> None:
