@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,17 @@ class Returns(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
             "sometimes": lambda: x if len(x) == 1 else {"some": ["text"] * len(x)},
             "nan": lambda: x * np.nan,
             "missing text": lambda: pandas.DataFrame({"text": ["a", None][: len(x)]}),
+            "missing date": lambda: pandas.to_datetime(pandas.Series(["2026-01-02", None])),
+            "binary": lambda: [b"\x00\xff"] * len(x),
+            "embeddings": lambda: [np.array([value, value, 0]) for value in x],
+            "square embeddings": lambda: [np.array([value, value]) for value in x],
+            "outputs": lambda: [np.stack([x, x], axis=1)] * 2,
+            "objects with nan": lambda: [{"value": value, "more": [math.nan]} for value in x],
+            "twice": lambda: pandas.DataFrame([[1, 2]] * len(x), columns=["a", "a"]),
+            "no columns": lambda: pandas.DataFrame(),
+            "generator": lambda: (value for value in x),
+            "truth and number": lambda: [True, 2],
+            "halves": lambda: x.astype(int) if len(x) == 1 else x / 2,
             "dates": lambda: pandas.to_datetime(pandas.Series(["2026-01-02"] * len(x))),
             "fails": lambda: (_ for _ in ()).throw(ValueError("no such flower")),
             "breaks": lambda: (_ for _ in ()).throw(RuntimeError("secret")),
@@ -617,6 +629,13 @@ def test_a_time_as_a_parameter_is_python_s_own(tmp_path: Path) -> None:
         ("ragged", {"first": [1.0, 2.0], "summary": [3.0]}),
         ("missing text", [{"text": "a"}, {"text": None}]),
         ("dates", ["2026-01-02"] * 2),
+        ("missing date", ["2026-01-02", None]),
+        ("embeddings", [[1.0, 1.0, 0.0], [2.0, 2.0, 0.0]]),
+        ("square embeddings", [[1.0, 1.0], [2.0, 2.0]]),
+        ("outputs", {"output_0": [[1.0, 1.0], [2.0, 2.0]], "output_1": [[1.0, 1.0], [2.0, 2.0]]}),
+        ("generator", [1.0, 2.0]),
+        ("truth and number", [True, 2]),
+        ("binary", ["AP8="] * 2),
     ],
 )
 def test_whatever_a_model_returns_is_json(tmp_path: Path, what: str, ours: object) -> None:
@@ -627,6 +646,75 @@ def test_whatever_a_model_returns_is_json(tmp_path: Path, what: str, ours: objec
     jsonschema.validate({"outputs": ours}, document["application/json"]["schema"])
     infer = client.infer({"name": "x", "shape": [2], "datatype": "FP64", "data": [1, 2]})
     assert infer.json()["outputs"][0]["shape"][0] == 2
+
+
+def test_one_row_has_the_form_of_several(tmp_path: Path) -> None:
+    client = Client(saved(tmp_path / "m", Returns("embeddings"), signature=signature(table(("double", "x")))))
+    assert client.post({"inputs": [1]}).json() == {"outputs": [[1.0, 1.0, 0.0]]}
+    assert client.get("/v2/models/flowers")["outputs"] == [{"name": "output", "datatype": "FP64", "shape": [-1, 3]}]
+
+
+def test_a_table_without_columns_has_no_rows(tmp_path: Path) -> None:
+    client = Client(saved(tmp_path / "m", Returns("no columns"), signature=signature(table(("double", "x")))))
+    assert client.post({"inputs": [1]}).json() == {"outputs": []}
+
+
+@pytest.mark.parametrize(("what", "data"), [("dates", "2026-01-02"), ("binary", "AP8=")])
+def test_the_protocol_has_text_without_json_s_quotes(tmp_path: Path, what: str, data: str) -> None:
+    client = Client(saved(tmp_path / "m", Returns(what), signature=signature(table(("double", "x")))))
+    (output,) = client.infer({"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}).json()["outputs"]
+    assert (output["datatype"], output["data"]) == ("BYTES", [data])
+
+
+def test_the_protocol_says_the_datatype_of_what_it_answers(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "m", Returns("halves"), signature=signature(table(("double", "x"))))
+    client = Client(folder)
+    (output,) = client.infer({"name": "x", "shape": [2], "datatype": "FP64", "data": [1, 2]}).json()["outputs"]
+    assert (output["datatype"], output["data"]) == ("FP64", [0.5, 1.0])
+
+
+def test_a_model_whose_outputs_are_not_known_answers_by_the_protocol_too(tmp_path: Path) -> None:
+    class Divides(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            return [1 / value for value in model_input["x"].tolist()]
+
+    client = Client(saved(tmp_path / "m", Divides(), signature=signature(table(("double", "x")))))
+    assert [event for event, _reason in client.notes] == ["example"]
+    (output,) = client.infer({"name": "x", "shape": [1], "datatype": "FP64", "data": [2]}).json()["outputs"]
+    assert output == {"name": "output", "shape": [1], "datatype": "FP64", "data": [0.5]}
+
+
+def test_one_array_is_answered_without_the_name_that_the_signature_has_for_it(
+    tmp_path: Path, flowers: tuple[Any, Any]
+) -> None:
+    from mlflow.models import infer_signature
+    from sklearn.tree import DecisionTreeClassifier
+
+    rows, classes = flowers
+    model = DecisionTreeClassifier().fit(rows, classes)
+    mlflow.sklearn.save_model(
+        model,
+        tmp_path / "m",
+        signature=infer_signature(rows, pandas.DataFrame({"kind": classes})),
+        input_example=rows[:2],
+        pip_requirements=[],
+        serialization_format="cloudpickle",
+    )
+    client = Client(tmp_path / "m")
+    assert client.post({"inputs": [SETOSA]}).json() == {"outputs": [0]}
+    assert client.post({"inputs": [SETOSA]}, "/invocations").json() == {"predictions": [0]}
+    assert client.get("/v2/models/flowers")["outputs"] == [{"name": "kind", "datatype": "INT64", "shape": [-1]}]
+
+
+def test_requests_are_not_predicted_together_where_an_output_is_no_row_s(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "m", Returns("ragged"), signature=signature(table(("double", "x"))))
+    client = Client(folder, MODELOPS_BATCH_ROWS=64)
+
+    async def go() -> list[Answer]:
+        bodies = [json.dumps({"inputs": rows}).encode() for rows in ([1], [2, 3], [4])]
+        return list(await asyncio.gather(*[ask(client.app, "POST", "/api/predict", body) for body in bodies]))
+
+    assert [answer.json()["outputs"]["summary"] for answer in asyncio.run(go())] == [[1.0], [5.0], [4.0]]
 
 
 def test_a_prediction_of_another_kind_than_the_example_s_is_answered_and_not_observed(tmp_path: Path) -> None:
@@ -640,6 +728,8 @@ def test_a_prediction_of_another_kind_than_the_example_s_is_answered_and_not_obs
     ("what", "status", "message"),
     [
         ("nan", 422, "not a finite number"),
+        ("objects with nan", 422, "a number that is not finite"),
+        ("twice", 500, "internal error"),
         ("fails", 422, "can't predict these inputs: no such flower"),
         ("breaks", 500, "internal error"),
     ],

@@ -183,7 +183,7 @@ def _chosen(
     *quicker, own = ways
     try:
         expected = own.predict(rows)
-        outputs = outputs_of(expected, signature.outputs)
+        outputs = outputs_of(expected, signature.outputs, len(rows))
     except Exception as error:
         if must:
             raise ContractError(f"the model can't predict its own input example: {_said(error)}") from error
@@ -307,7 +307,7 @@ class MlflowModel:
                 raise
             message = f"{rows.missing} is missing, and the model can't predict without it"
             raise Refusal(422, rows.missing, "missing", message) from error
-        return outputs_of(raw, self._signature.outputs)
+        return outputs_of(raw, self._signature.outputs, len(rows))
 
     def _several(self, requests: list[Rows]) -> list[Outputs | Exception]:
         """By one call of the model where that can be; one that fails is made request by request."""
@@ -315,7 +315,7 @@ class MlflowModel:
             with suppress(Exception):
                 outputs = self._one(joined(requests))
                 ends = [0, *accumulate(map(len, requests))]
-                if len(outputs) == ends[-1]:
+                if outputs.have(ends[-1]):
                     return [outputs.part(start, end) for start, end in pairwise(ends)]
         answers: list[Outputs | Exception] = []
         for rows in requests:
