@@ -137,7 +137,7 @@ def parse(uri: str) -> Source:
 
 
 def _checked(source: Source) -> Source:
-    if {".", ".."} & {*source.path.split("/"), *source.uri.partition("://")[2].split("/")}:
+    if {".", ".."} & {*source.uri.split("/")}:
         raise ValueError("must be a path without `.` and `..`")
     if source.fixed and not _LABEL.fullmatch(source.version):
         raise ValueError(

@@ -83,6 +83,7 @@ def test_what_can_move_is_known_by_its_form(uri: str) -> None:
         ("models:/linear/0", "must be models:/<name>@<alias>, models:/<name>/<version> or models:/m-<id>"),
         ("models:/linear@", "must be models:/<name>@<alias>"),
         ("runs:/abc/model", "must be runs:/<run id>/<path>"),
+        (f"runs:/{RUN}/a/../b", "must be a path without `.` and `..`"),
         (f"runs:/{RUN}", "must be runs:/<run id>/<path>"),
         ("s3://models", "must be s3://<bucket>/<path>"),
         ("s3://models/a b", "must be s3://<bucket>/<path>"),
