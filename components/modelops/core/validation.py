@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import pulumi
 
@@ -147,8 +148,17 @@ class Problems:
 
     def url(self, field: str, value: object) -> None:
         """An http or https address."""
-        if isinstance(value, str) and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
+        if isinstance(value, str) and not (re.fullmatch(r"https?://[^\s/]+(/\S*)?", value) and _has_host(value)):
             self.add(field, value, "must be an http:// or https:// address")
+
+
+def _has_host(url: str) -> bool:
+    """Whether the host and the port, if there is one, can be read."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def read_args(args: T, spec: type[Any], problems: Problems) -> T:

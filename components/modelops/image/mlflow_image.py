@@ -7,10 +7,12 @@ import re
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any, cast
 
 from modelops.core.errors import ArgumentsError
+from modelops.core.outputs import is_output
 from modelops.image.model_image import ModelImageArgs
 from modelops.kubernetes.runtime import runtime_folder
 
@@ -29,6 +31,7 @@ SERVER = (
 """What the server needs besides the model's own requirements."""
 ONNX = ("onnxruntime", "skl2onnx", "onnxmltools")
 TIMEOUT_SECONDS = 30
+_NO_REQUIREMENTS = "mlflow_image: the registry doesn't give the model's requirements"
 _MODEL = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>[1-9][0-9]*))")
 
 
@@ -45,11 +48,15 @@ def mlflow_image(
     """ModelImage's arguments for an image that serves a model which plain MLflow logged.
 
     `model` is a folder that MLflow wrote, its `requirements.txt`, or a version in the registry at `tracking_uri`,
-    `models:/<name>@<alias>` or `models:/<name>/<version>`; the program reads its requirements whenever it runs, with
-    MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD where the registry has accounts. Take a `base_image` with the
-    model's version of Python. `onnx` adds what converts scikit-learn, XGBoost and LightGBM models. `others` are other
-    arguments of ModelImage. Raises ArgumentsError where there are no requirements.
+    `models:/<name>@<alias>` or `models:/<name>/<version>`. The program reads its requirements whenever it runs; where
+    the registry has accounts, with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
+    Take a `base_image` with the model's version of Python. `onnx` adds what converts scikit-learn, XGBoost and LightGBM
+    models. `others` are other arguments of ModelImage. Raises ArgumentsError where there are no requirements.
     """
+    for field, value in (("model", model), ("tracking_uri", tracking_uri)):
+        if is_output(value):
+            rule = "must be a plain value: the requirements are read as the program runs"
+            raise ArgumentsError(f"mlflow_image: {field} is not known yet, {rule}")
     requirements = [*_requirements(model, tracking_uri), *extra_requirements, *(ONNX if onnx else ())]
     build_args = {
         "REQUIREMENTS": "\n".join(requirements),
@@ -89,23 +96,41 @@ def _from_registry(uri: str, tracking_uri: str) -> str:
         )
     if not re.match(r"https?://", tracking_uri):
         raise ArgumentsError(f"mlflow_image: tracking_uri is {tracking_uri!r}, must be the address of the registry")
-    name, version = match["name"], match["version"]
+    server, name, version = tracking_uri.rstrip("/"), match["name"], match["version"]
     if version is None:
-        query = {"name": name, "alias": match["alias"]}
-        content = _get(f"{tracking_uri}/api/2.0/mlflow/registered-models/alias", query)
-        version = str(json.loads(content)["model_version"]["version"])
-    return _get(f"{tracking_uri}/model-versions/get-artifact", {"path": FILE_NAME, "name": name, "version": version})
+        content = _get(f"{server}/api/2.0/mlflow/registered-models/alias", {"name": name, "alias": match["alias"]})
+        try:
+            version = str(json.loads(content)["model_version"]["version"])
+        except (ValueError, LookupError, TypeError):
+            raise ArgumentsError(f"mlflow_image: the registry doesn't tell which version {uri} is") from None
+    content = _get(f"{server}/model-versions/get-artifact", {"path": FILE_NAME, "name": name, "version": version})
+    if content.lstrip().startswith("<"):  # A page to log in at, from what stands before the registry.
+        raise ArgumentsError(f"{_NO_REQUIREMENTS}: it answers with a page")
+    return content
 
 
 def _get(url: str, query: dict[str, str]) -> str:
-    request = urllib.request.Request(f"{url}?{urllib.parse.urlencode(query)}")
-    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    if user and password:
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {token}")
     try:
+        request = urllib.request.Request(f"{url}?{urllib.parse.urlencode(query)}")
+        if authorization := _authorization():
+            request.add_unredirected_header("Authorization", authorization)
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             content: str = response.read().decode()
             return content
-    except (OSError, ValueError) as error:
-        raise ArgumentsError(f"mlflow_image: the registry doesn't give the model's requirements: {error}") from None
+    except UnicodeDecodeError:
+        raise ArgumentsError(f"{_NO_REQUIREMENTS}: its answer isn't text") from None
+    except OSError as error:
+        raise ArgumentsError(f"{_NO_REQUIREMENTS}: {error}") from None
+    except (ValueError, InvalidURL):  # Their text may have the credentials.
+        raise ArgumentsError(f"{_NO_REQUIREMENTS}: the address isn't one that can be asked") from None
+    except HTTPException:
+        raise ArgumentsError(f"{_NO_REQUIREMENTS}: its answer isn't valid HTTP") from None
+
+
+def _authorization() -> str:
+    """As MLflow's clients have it."""
+    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        login = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
+        return f"Basic {base64.b64encode(login.encode()).decode()}"
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    return f"Bearer {token}" if token else ""

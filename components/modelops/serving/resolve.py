@@ -13,9 +13,12 @@ import time
 import urllib.error
 import urllib.request
 from email.message import Message
+from http.client import HTTPException, InvalidURL
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode
 from weakref import WeakKeyDictionary
 
 import pulumi
@@ -31,12 +34,16 @@ _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-_ANSWERS: WeakKeyDictionary[Any, dict[tuple[str, str], Source]] = WeakKeyDictionary()
-"""By program: what it has asked already. Its next run asks again."""
+_LONGEST_MESSAGE = 200
+_DOCKER = "Docker's configuration"
 
 
 class Unresolved(Exception):
     """Nobody says what the reference stands for; the message names who was asked, and what came of it."""
+
+
+_ANSWERS: WeakKeyDictionary[Any, dict[tuple[str, str], Source | Unresolved]] = WeakKeyDictionary()
+"""By program: what came of its questions. Its next run asks again."""
 
 
 def resolved(source: Source, tracking_url: str) -> Source:
@@ -44,12 +51,45 @@ def resolved(source: Source, tracking_url: str) -> Source:
     known = _ANSWERS.setdefault(pulumi.runtime.settings.get_monitor(), {})
     key = source.uri, tracking_url
     if key not in known:
-        known[key] = source.pinned(_look_up(source, tracking_url))
-    return known[key]
+        known[key] = _in_time(source, tracking_url)
+    answer = known[key]
+    if isinstance(answer, Unresolved):
+        raise Unresolved(*answer.args)
+    return answer
 
 
-def _look_up(source: Source, tracking_url: str) -> str:
+def _in_time(source: Source, tracking_url: str) -> Source | Unresolved:
+    """What came of the look-up. In a thread, since sockets' timeouts bound neither name lookups nor slow answers."""
     ask = _Client()
+    answers: Queue[Source | Unresolved | BaseException] = Queue()
+
+    def look_up() -> None:
+        try:
+            answers.put(_pinned(source, _look_up(ask, source, tracking_url)))
+        except BaseException as error:
+            answers.put(error)
+
+    Thread(target=look_up, daemon=True).start()
+    try:
+        answer = answers.get(timeout=TIMEOUT_SECONDS)
+    except Empty:
+        return Unresolved(f"{ask.server} is not reachable from here: timed out")
+    if isinstance(answer, Source | Unresolved):
+        return answer
+    raise answer
+
+
+def _pinned(source: Source, found: str) -> Source:
+    try:
+        pinned = source.pinned(found)
+    except ValueError:
+        pinned = source
+    if not pinned.fixed:
+        raise Unresolved(f"the server answered {found[:_LONGEST_MESSAGE]!r}, which is no version, commit or digest")
+    return pinned
+
+
+def _look_up(ask: _Client, source: Source, tracking_url: str) -> str:
     if source.form == "hf":
         return _commit(ask, source)
     return _digest(ask, source) if source.form == "oci" else _number(ask, source, tracking_url)
@@ -60,41 +100,58 @@ class _Client:
 
     def __init__(self) -> None:
         self._deadline = time.monotonic() + TIMEOUT_SECONDS
+        self.server = ""
+        """The server that was asked last, without credentials."""
 
     def __call__(
         self, url: str, authorization: str = "", *, method: str = "GET", accept: str = "application/json"
     ) -> tuple[Message, bytes]:
         """Headers and body. Raises Unresolved, or HTTPError where credentials are asked for."""
-        request = urllib.request.Request(url, method=method, headers={"Accept": accept})
-        if authorization:  # Not for where a redirection leads.
-            request.add_unredirected_header("Authorization", authorization)
-        server = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
+        if not url.startswith(("http://", "https://")):
+            raise Unresolved(f"{url!r} is no http:// or https:// address")
+        scheme, _, rest = url.partition("://")
+        netloc, slash, path = rest.partition("/")
+        login, _, host = netloc.rpartition("@")
+        if login:
+            authorization = _basic(*map(unquote, login.partition(":")[::2]))
+        self.server = f"{scheme}://{host}"
         try:
+            request = urllib.request.Request(f"{self.server}{slash}{path}", method=method, headers={"Accept": accept})
+            if authorization:  # Not for where a redirection leads.
+                request.add_unredirected_header("Authorization", authorization)
             left = max(self._deadline - time.monotonic(), 0.1)
             with urllib.request.urlopen(request, timeout=left) as response:
                 return response.headers, response.read()
         except urllib.error.HTTPError as error:
             if error.code == 401:
                 raise
-            raise Unresolved(f"{server} answered: {_said(error)} (HTTP {error.code})") from error
+            raise Unresolved(f"{self.server} answered: {_said(error)} (HTTP {error.code})") from error
         except OSError as error:
-            raise Unresolved(f"{server} is not reachable from here: {getattr(error, 'reason', error)}") from error
+            raise Unresolved(f"{self.server} is not reachable from here: {getattr(error, 'reason', error)}") from error
+        except (ValueError, InvalidURL) as error:  # Its text may have the credentials.
+            what = "the address or the credentials aren't what HTTP allows"
+            raise Unresolved(f"{self.server} can't be asked: {what}") from error
+        except HTTPException as error:
+            raise Unresolved(f"{self.server}'s answer isn't valid HTTP") from error
 
     def json(self, url: str, authorization: str, credentials: str) -> Any:
         """The answer's JSON; `credentials` says where those come from."""
         try:
             return json.loads(self(url, authorization)[1])
         except urllib.error.HTTPError as error:
-            raise Unresolved(f"{urlsplit(url).netloc} wants other credentials than those in {credentials}") from error
+            raise Unresolved(f"{self.server} wants other credentials than those in {credentials}") from error
         except ValueError as error:
-            raise Unresolved(f"{urlsplit(url).netloc} doesn't answer in JSON") from error
+            raise Unresolved(f"{self.server} doesn't answer in JSON") from error
 
 
 def _said(error: urllib.error.HTTPError) -> str:
+    """The server's words, in one line of bearable length."""
     try:
-        return str(json.loads(error.read())["message"])
-    except (ValueError, KeyError, TypeError, OSError):
-        return str(error.reason)
+        answer = json.loads(error.read())
+        said = answer.get("message") or answer["error"]  # As MLflow has it, and Hugging Face.
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, HTTPException):
+        said = error.reason
+    return " ".join(str(said).split())[:_LONGEST_MESSAGE]
 
 
 def _found(answer: Any, *path: str | int) -> str:
@@ -150,34 +207,38 @@ def _digest(ask: _Client, source: Source) -> str:
 
     def head(authorization: str) -> str:
         headers, _ = ask(url, authorization, method="HEAD", accept=", ".join(_MANIFESTS))
-        return _found({"digest": (headers["Docker-Content-Digest"] or "").removeprefix("sha256:")}, "digest")
+        if not headers["Docker-Content-Digest"]:
+            raise Unresolved(f"{host} doesn't tell the image's digest")
+        return str(headers["Docker-Content-Digest"])
 
     try:
         try:
-            found = head("")
+            return head("")
         except urllib.error.HTTPError as error:
-            found = head(_answered(ask, error.headers["WWW-Authenticate"] or "", login))
+            return head(_answered(ask, error.headers["WWW-Authenticate"] or "", login))
     except urllib.error.HTTPError as error:
-        raise Unresolved(f"{host} wants other credentials than those in Docker's configuration") from error
-    return f"sha256:{found}"
+        raise Unresolved(f"{host} wants other credentials than those in {_DOCKER}") from error
 
 
 def _answered(ask: _Client, challenge: str, login: str) -> str:
     """The Authorization header for a registry's challenge."""
-    if not challenge.startswith("Bearer "):
+    if not challenge.lower().startswith("bearer "):
         return login
     asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
-    answer = json.loads(ask(f"{asked.get('realm', '')}?{query}", login)[1])
-    return f"Bearer {answer.get('token') or answer.get('access_token')}"
+    realm, query = asked.get("realm", ""), urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
+    url = f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm
+    answer = ask.json(url, login, _DOCKER)
+    token = (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
+    if not token:
+        raise Unresolved(f"{ask.server} gives no token")
+    return f"Bearer {token}"
 
 
 def _docker_login(host: str) -> str:
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    try:
-        logins = json.loads((folder / "config.json").read_bytes()).get("auths", {})
-    except (OSError, ValueError):
-        return ""
     names = (host, f"https://{host}", *(("https://index.docker.io/v1/",) if host == DOCKER_HUB else ()))
-    found: dict[str, str] = next((logins[name] for name in names if name in logins), {})
-    return f"Basic {found['auth']}" if found.get("auth") else ""
+    try:
+        logins = json.loads((folder / "config.json").read_bytes())["auths"]
+        return f"Basic {next(logins[name] for name in names if name in logins)['auth']}"
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 _SAFE = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_WORD = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _SEGMENTS = r"[^/\s?#@]+(?:/[^/\s?#@]+)*"
 _DIGITS = 12
@@ -111,13 +112,13 @@ _FORMS = (
     _Form("pvc://<claim>/<path>", rf"pvc://(?P<place>[a-z0-9]([-.a-z0-9]*[a-z0-9])?)/(?P<path>{_SEGMENTS})", _files),
     _Form(
         "hf://<organization>/<model>[@<revision>]",
-        r"hf://(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<version>[\w.-]+(?:/[\w.-]+)*))?",
+        rf"hf://(?P<name>{_WORD}/{_WORD})(?:@(?P<version>{_WORD}(?:/{_WORD})*))?",
         _commit,
     ),
     _Form(
-        "oci://<repository>@sha256:<digest>",
+        "oci://<registry>/<repository>@sha256:<digest>",
         r"oci://(?P<place>[a-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+)"
-        r"(?:@sha256:(?P<digest>[0-9a-f]{64})|:(?P<tag>\w[\w.-]{0,127}))",
+        r"(?:@sha256:(?P<digest>[0-9a-f]{64})|:(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))",
         _image,
     ),
 )
@@ -136,7 +137,7 @@ def parse(uri: str) -> Source:
 
 
 def _checked(source: Source) -> Source:
-    if {".", ".."} & {*source.path.split("/"), *source.uri.partition("://")[2].split("/")}:
+    if {".", ".."} & {*source.uri.split("/")}:
         raise ValueError("must be a path without `.` and `..`")
     if source.fixed and not _LABEL.fullmatch(source.version):
         raise ValueError(
@@ -158,8 +159,12 @@ def _instead(uri: str) -> str:
     if match := re.fullmatch(rf"models:/({_SAFE})/[A-Za-z]+", uri):
         version = f"models:/{match[1]}@<alias> or models:/{match[1]}/<version>"
         return f"must not name a stage, MLflow has dropped them: write {version}"
-    if re.fullmatch(r"oci://[^@\s]+", uri):
-        return "must end with the image's digest or tag: oci://<repository>@sha256:<digest>"
+    if (match := re.fullmatch(r"models:/([^/@]+)[/@][^/@]+", uri)) and not re.fullmatch(_SAFE, match[1]):
+        return "must have a name of letters, digits, '.', '_' and '-', starting and ending with a letter or digit"
+    if re.fullmatch(r"oci://(?:[^@\s]*/)?[^@\s:/]+", uri):
+        return "must end with the image's digest or tag: oci://<registry>/<repository>@sha256:<digest>"
+    if re.match(r"oci://[^@:]*(?::[0-9]+/[^@:]*)?[A-Z]", uri):
+        return "must have a repository in lower case"
     scheme = uri.partition(":")[0]
     shapes = [shape for shape in _SHAPES if shape.partition(":")[0] == scheme] or _SHAPES
     return f"must be {' or '.join(filter(None, (', '.join(shapes[:-1]), shapes[-1])))}"

@@ -196,15 +196,16 @@ def test_the_image_s_server_has_the_versions_that_the_server_needs() -> None:
 
 
 @contextmanager
-def registry() -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+def registry(
+    alias: bytes = b'{"model_version": {"version": "7"}}', requirements: bytes = REQUIREMENTS.encode()
+) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
     """A registry's address, and what it is asked, with the account."""
     asked: list[tuple[str, str | None]] = []
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Authorization"]))
-            alias = b'{"model_version": {"version": "7"}}'
-            body = alias if "alias" in self.path else REQUIREMENTS.encode()
+            body = alias if "alias" in self.path else requirements
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)
@@ -231,6 +232,38 @@ def test_requirements_come_from_the_registry(monkeypatch: pytest.MonkeyPatch) ->
     assert {token for _path, token in asked} == {"Basic dGVhbTpzZWNyZXQ="}
 
 
+def test_the_registry_s_token_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    with registry() as (address, asked):
+        mlflow_image("models:/iris/7", "r/i", tracking_uri=f"{address}/")
+    assert asked == [("/model-versions/get-artifact?path=requirements.txt&name=iris&version=7", "Bearer secret")]
+
+
+@pytest.mark.parametrize("alias", [b"<html>", b"[]", b"{}", b'{"model_version": {}}'])
+def test_what_is_no_registry_is_refused(alias: bytes) -> None:
+    refusal = pytest.raises(ArgumentsError, match="doesn't tell which version models:/iris@champion is")
+    with registry(alias) as (address, _asked), refusal:
+        mlflow_image("models:/iris@champion", "r/i", tracking_uri=address)
+
+
+@pytest.mark.parametrize("page", [b"<!doctype html>\n<p>Log in</p>", b"\xff"])
+def test_a_page_is_not_taken_for_requirements(page: bytes) -> None:
+    refusal = pytest.raises(ArgumentsError, match="the registry doesn't give the model's requirements")
+    with registry(requirements=page) as (address, _asked), refusal:
+        mlflow_image("models:/iris/1", "r/i", tracking_uri=address)
+
+
+def test_what_the_image_is_made_from_must_be_known_to_the_program() -> None:
+    def build_later() -> None:
+        later: Any = pulumi.Output.from_input("models:/iris/1")
+        with pytest.raises(ArgumentsError, match="model is not known yet, must be a plain value"):
+            mlflow_image(later, "r/i", tracking_uri="http://r")
+        with pytest.raises(ArgumentsError, match="tracking_uri is not known yet, must be a plain value"):
+            mlflow_image("models:/iris/1", "r/i", tracking_uri=later)
+
+    run(build_later)
+
+
 def test_the_program_in_the_guide_is_run() -> None:
     page = (REPOSITORY / "docs" / "how-to" / "mlflow-models.md").read_text()
     (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
@@ -250,6 +283,8 @@ def test_the_program_in_the_guide_is_run() -> None:
         ("models:/iris", "http://r", "must be models:/<name>@<alias>"),
         ("models:/iris/1", "", "tracking_uri is ''"),
         ("models:/iris/1", "http://127.0.0.1:1", "the registry doesn't give"),
+        ("models:/iris/1", "http://ann:pw@registry", "the address isn't one that can be asked$"),
+        ("models:/iris/1", "http://[registry", "the address isn't one that can be asked$"),
     ],
 )
 def test_a_model_without_requirements_is_refused(model: str, tracking_uri: str, message: str) -> None:

@@ -2,9 +2,12 @@
 
 import base64
 import json
+import socket
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -264,6 +267,161 @@ def test_what_is_no_registry_is_refused(server: Server) -> None:
     server.answers[f"{ALIAS}champion"] = (200, {"hello": "world"})
     with pytest.raises(ArgumentsError, match="there is no such version"):
         serve({**ARGS, "model_uri": CHAMPION, "tracking_uri": server.url})
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ((200, {"model_version": {"version": "next"}}), "answered 'next', which is no version, commit or digest"),
+        ((500, {"message": "Traceback:\n  one\n" + "more\n" * 500}), "answered: Traceback: one more more"),
+        ((302, {}, {"Location": "http://elsewhere:port/"}), "can't be asked: the address or the credentials aren't"),
+        ((302, {}, {"Location": f"{ALIAS}champion"}), "answered: The HTTP server returned a redirect error"),
+    ],
+)
+def test_whatever_a_server_answers_is_told_in_one_line(server: Server, found: Answer, reason: str) -> None:
+    server.answers[f"{ALIAS}champion"] = found
+    with pytest.raises(ArgumentsError) as caught:
+        serve({**ARGS, "model_uri": CHAMPION, "tracking_uri": server.url})
+    said = str(caught.value)
+    assert reason in said
+    assert "\n" not in said and len(said) < 900
+
+
+@pytest.mark.parametrize("answer", [b"\x15\x03\x01 hello\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"])
+def test_what_does_not_speak_http_is_named(answer: bytes) -> None:
+    with listening(lambda connection: connection.sendall(answer)) as url, pytest.raises(ArgumentsError) as caught:
+        serve({**ARGS, "model_uri": CHAMPION, "tracking_uri": url})
+    assert f"pinned: {url}'s answer isn't valid HTTP" in str(caught.value)
+
+
+def test_a_server_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolve, "TIMEOUT_SECONDS", 0.2)
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
+        for _ in range(20):
+            connection.sendall(b" ")
+            time.sleep(0.1)
+
+    began = time.monotonic()
+    with listening(drip) as url, pytest.raises(ArgumentsError, match=f"{url} is not reachable from here: timed out"):
+        serve({**ARGS, "model_uri": CHAMPION, "tracking_uri": url})
+    assert time.monotonic() - began < 0.9
+
+
+def test_services_of_one_program_wait_once_for_a_server_that_does_not_answer(server: Server) -> None:
+    args: Any = {**ARGS, "model_uri": CHAMPION, "tracking_uri": server.url}
+
+    def build() -> None:
+        for name in ("one", "two", "three"):
+            with pytest.raises(ArgumentsError, match=f'"{name}": model_uri'):
+                ModelService(name, args)
+
+    run(build)
+    assert len(server.asked) == 1
+
+
+def test_a_password_in_the_address_is_used_and_never_shown(server: Server) -> None:
+    address = server.url.replace("//", "//ann:pw@")
+    args = {**ARGS, "model_uri": CHAMPION, "tracking_url": address}
+    with pytest.raises(ArgumentsError) as caught:
+        serve(args)
+    assert f"{server.url} answered: there is no such alias" in str(caught.value)
+    assert "pw" not in str(caught.value)
+    server.answers[f"{ALIAS}champion"] = version("7")
+    assert served(serve(args)) == ("models:/linear/7", "7")
+    assert server.authorized[-1] == f"Basic {base64.b64encode(b'ann:pw').decode()}"
+
+
+def test_a_token_that_http_forbids_is_refused_without_showing_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "se\ncret")
+    with pytest.raises(ArgumentsError) as caught:
+        serve({**ARGS, "model_uri": CHAMPION, "tracking_uri": server.url})
+    assert "can't be asked: the address or the credentials aren't what HTTP allows" in str(caught.value)
+    assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "reason"),
+    [
+        (200, {"sha": "0e9e39f"}, "answered '0e9e39f', which is no version, commit or digest"),
+        (404, {"error": "Invalid rev id: main"}, r"answered: Invalid rev id: main \(HTTP 404\)"),
+        (401, {}, "wants other credentials than those in HF_TOKEN"),
+    ],
+)
+def test_only_a_whole_commit_pins_a_branch(
+    server: Server, monkeypatch: pytest.MonkeyPatch, status: int, content: Any, reason: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    server.answers["/api/models/team/model/revision/main"] = (status, content)
+    server.needs = lambda _: status != 401
+    with pytest.raises(ArgumentsError, match=reason):
+        serve({**ARGS, "runtime_image": ARGS["image"], "model_uri": "hf://team/model"})
+
+
+def test_an_endpoint_without_a_scheme_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "hub.example.com")
+    with pytest.raises(ArgumentsError, match=r"'hub.example.com/api/models/team/model/revision/main' is no http"):
+        serve({**ARGS, "runtime_image": ARGS["image"], "model_uri": "hf://team/model"})
+
+
+@pytest.mark.parametrize("headers", [{}, {"Docker-Content-Digest": f"sha512:{'ab' * 64}"}])
+def test_an_image_registry_that_tells_no_usable_digest_is_refused(server: Server, headers: dict[str, str]) -> None:
+    uri = tagged(server)
+    server.answers["/v2/team/linear/manifests/v1"] = (200, {}, headers)
+    with pytest.raises(ArgumentsError, match=r"doesn't tell the image's digest|which is no version, commit or digest"):
+        serve({**ARGS, "model_uri": uri})
+
+
+@pytest.mark.parametrize("challenge", ['bearer realm="{0}/token"', 'Bearer realm="{0}/token?account=a",service="s"'])
+def test_a_challenge_is_read_in_any_spelling(server: Server, challenge: str) -> None:
+    server.challenge = challenge.format(server.url)
+    for path in ("/token", "/token?account=a&service=s"):
+        server.answers[path] = (200, {"access_token": "passed"})
+    server.needs = lambda authorization: authorization == "Bearer passed"
+    assert mounted(serve({**ARGS, "model_uri": tagged(server)})) == f"{server.host}/team/linear@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("challenge", "token", "reason"),
+    [
+        ('Bearer realm="{0}/token"', [], "gives no token"),
+        ('Bearer realm="{0}/token"', {}, "gives no token"),
+        ('Bearer service="s"', {}, "is no http:// or https:// address"),
+        ('Bearer realm="file:///etc/hostname"', {}, "is no http:// or https:// address"),
+    ],
+)
+def test_a_registry_that_gives_no_token_is_refused(server: Server, challenge: str, token: Any, reason: str) -> None:
+    server.challenge = challenge.format(server.url)
+    server.answers["/token"] = (200, token)
+    server.needs = lambda _: False
+    with pytest.raises(ArgumentsError, match=reason):
+        serve({**ARGS, "model_uri": tagged(server)})
+
+
+@pytest.mark.parametrize("content", ["[]", '{"auths": null}', '{"auths": {"HOST": null}}', "no JSON"])
+def test_docker_s_configuration_may_have_no_login(server: Server, tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content.replace("HOST", server.host))
+    assert mounted(serve({**ARGS, "model_uri": tagged(server)})) == f"{server.host}/team/linear@{DIGEST}"
+
+
+@contextmanager
+def listening(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that reads a request and does `answer`, whatever that is."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            with suppress(OSError):  # The other side may have gone.
+                answer(self.request)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as tcp:
+        tcp.daemon_threads = True
+        threading.Thread(target=tcp.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{tcp.server_address[1]}"
+        tcp.shutdown()
 
 
 def test_a_plan_waits_a_few_seconds_at_most(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,17 @@ class Returns(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
             "sometimes": lambda: x if len(x) == 1 else {"some": ["text"] * len(x)},
             "nan": lambda: x * np.nan,
             "missing text": lambda: pandas.DataFrame({"text": ["a", None][: len(x)]}),
+            "missing date": lambda: pandas.to_datetime(pandas.Series(["2026-01-02", None])),
+            "binary": lambda: [b"\x00\xff"] * len(x),
+            "embeddings": lambda: [np.array([value, value, 0]) for value in x],
+            "square embeddings": lambda: [np.array([value, value]) for value in x],
+            "outputs": lambda: [np.stack([x, x], axis=1)] * 2,
+            "objects with nan": lambda: [{"value": value, "more": [math.nan]} for value in x],
+            "twice": lambda: pandas.DataFrame([[1, 2]] * len(x), columns=["a", "a"]),
+            "no columns": lambda: pandas.DataFrame(),
+            "generator": lambda: (value for value in x),
+            "truth and number": lambda: [True, 2],
+            "halves": lambda: x.astype(int) if len(x) == 1 else x / 2,
             "dates": lambda: pandas.to_datetime(pandas.Series(["2026-01-02"] * len(x))),
             "fails": lambda: (_ for _ in ()).throw(ValueError("no such flower")),
             "breaks": lambda: (_ for _ in ()).throw(RuntimeError("secret")),
@@ -463,6 +475,147 @@ def test_a_value_may_be_missing_or_a_whole_number_written_with_a_point(kinds: Cl
     assert kinds.post({"inputs": [{**ROW, name: value}]}).status == 200
 
 
+class Says(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Says of each row what it was given."""
+
+    def predict(self, context: Any, model_input: Any, params: Mapping[str, Any] | None = None) -> Any:
+        if hasattr(model_input, "to_dict"):
+            return [repr(row) for row in model_input.to_dict("records")]
+        return [repr(model_input)]
+
+
+class Lists(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    def predict(self, context: Any, model_input: list[list[str]], params: Any = None) -> Any:
+        return [" ".join(words) for words in model_input]
+
+
+def takes(client: Client, sent: object) -> Any:
+    """What the answer has, which is 200 just where the document says so; the refused field otherwise."""
+    document = client.get("/openapi.json")["paths"]["/api/predict"]["post"]["requestBody"]["content"]
+    valid = jsonschema.Draft202012Validator(document["application/json"]["schema"]).is_valid(sent)
+    answer = client.post(sent)
+    assert (answer.status, valid) in ((200, True), (422, False)), answer.body
+    return answer.json()["outputs"] if valid else answer.json()["error"]["field"]
+
+
+def test_a_row_without_any_column_is_refused(tmp_path: Path) -> None:
+    columns = table(("double", "x", True), ("string", "y", True))
+    client = Client(saved(tmp_path / "m", Says(), signature=signature(columns)))
+    assert takes(client, {"inputs": [{}]}) == "inputs[0]"
+    assert takes(client, {"inputs": [{"x": 1}, {}]}) == "inputs[1]"
+    assert takes(client, {"inputs": {}}) == "inputs"
+    assert takes(client, {"dataframe_records": [{}]}) == "dataframe_records[0]"
+    assert takes(client, {"dataframe_split": {"columns": [], "data": [[]]}}) == "dataframe_split"
+    assert takes(client, {"inputs": {"y": ["a"]}}) == ["{'y': 'a'}"]
+    assert client.infer().status == 422
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "", "a.b/c", "ü ñ", "$ref"])
+def test_a_column_may_have_any_name(tmp_path: Path, name: str) -> None:
+    client = Client(saved(tmp_path / "m", Says(), signature=signature(table(("double", name), ("string", "t")))))
+    said = [repr({name: 1.0, "t": "a"})]
+    assert takes(client, {"inputs": [{name: 1, "t": "a"}]}) == said
+    assert takes(client, {"inputs": [[1, "a"]]}) == said
+    assert takes(client, {"inputs": {name: [1], "t": ["a"]}}) == said
+    assert takes(client, {"inputs": [{name: "x", "t": "a"}]}) == f"inputs[0].{name}"
+
+
+def test_a_table_whose_columns_have_no_names_has_numbers_for_them(tmp_path: Path) -> None:
+    client = Client(saved(tmp_path / "m", Says(), pandas.DataFrame([[1.0, "a"], [3.0, "b"]])))
+    said = [repr({0: 2.0, 1: "c"})]
+    assert takes(client, {"inputs": [[2, "c"]]}) == said
+    assert takes(client, {"inputs": [{"0": 2, "1": "c"}]}) == said
+    assert takes(client, {"dataframe_split": {"data": [[2, "c"]]}}) == said
+    assert takes(client, {"dataframe_split": {"columns": [1, 0], "data": [["c", 2]]}}) == said
+
+
+def test_a_signature_with_a_name_twice_is_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "m", Says(), signature=signature(table(("double", "a"), ("double", "a"))))
+    with pytest.raises(ContractError, match="has the column 'a' twice"):
+        loaded(folder)
+
+
+@pytest.mark.parametrize(
+    ("example", "sent", "said"),
+    [
+        ({"a": 1, "b": "x"}, [{"a": 2, "b": "y"}], repr({"a": 2, "b": "y"})),
+        ({"a": [1.5, 2.5], "b": "x"}, [{"a": [2], "b": "y"}], repr({"a": [2.0], "b": "y"})),
+        ("text", ["y"], repr({0: "y"})),
+    ],
+)
+def test_an_example_may_be_a_row_of_its_own(tmp_path: Path, example: Any, sent: Any, said: str) -> None:
+    client = Client(saved(tmp_path / "m", Says(), example))
+    assert client.notes == []
+    assert takes(client, {"inputs": sent}) == [said]
+
+
+def test_values_in_an_object_are_checked(tmp_path: Path) -> None:
+    from mlflow.types import DataType, Schema
+    from mlflow.types.schema import Array, ColSpec, Object, Property
+
+    message = Object([Property("role", DataType.string), Property("tokens", DataType.long, required=False)])
+    columns = Schema([ColSpec(Array(message), "messages"), ColSpec(DataType.double, "t")])
+    client = Client(saved(tmp_path / "m", Says(), signature=signature(columns)))
+
+    def message_of(**fields: object) -> dict[str, Any]:
+        return {"inputs": [{"messages": [fields], "t": 1}]}
+
+    for fields in {"role": "user"}, {"role": "user", "tokens": 3}, {"role": "user", "tokens": None}:
+        assert takes(client, message_of(**fields)) == [repr({"messages": [fields], "t": 1.0})]
+    at = "inputs[0].messages[0]"
+    assert takes(client, message_of(tokens=3)) == f"{at}.role"
+    assert takes(client, message_of(role=1)) == f"{at}.role"
+    assert takes(client, message_of(role="user", tokens="x")) == f"{at}.tokens"
+    assert takes(client, message_of(role="user", more=1)) == f"{at}.more"
+
+
+def test_a_list_in_a_list_is_a_value_where_the_only_column_has_lists_and_no_name(tmp_path: Path) -> None:
+    client = Client(saved(tmp_path / "m", Lists(), [["a", "b"], ["c"]]))
+    assert takes(client, {"inputs": [["a", "b"], ["c"]]}) == ["a b", "c"]
+    assert takes(client, {"inputs": [[["a"]]]}) == "inputs[0][0]"
+    named = Client(saved(tmp_path / "n", Says(), pandas.DataFrame({"v": [[1.0, 2.0], [3.0]]})))
+    assert takes(named, {"inputs": [[[1, 2]]]}) == [repr({"v": [1.0, 2.0]})]
+    assert takes(named, {"inputs": [[1, 2]]}) == "inputs[0]"
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_a_time_that_no_calendar_has_in_utc_is_refused(kinds: Client, when: str) -> None:
+    error = kinds.post({"inputs": [{**ROW, "when": when}]}).json()["error"]
+    assert (error["field"], error["rule"]) == ("inputs[0].when", "finite")
+
+
+def test_a_time_keeps_its_nanoseconds(kinds: Client) -> None:
+    (said,) = kinds.post({"inputs": [{**ROW, "when": "1969-01-02T03:04:05.12345678+01:00"}]}).json()["outputs"]
+    assert "Timestamp('1969-01-02 02:04:05.123456780')" in said
+
+
+@pytest.mark.parametrize("name", ["input", "image"])
+def test_a_tensor_with_a_name_comes_by_it(tmp_path: Path, name: str) -> None:
+    client = Client(saved(tmp_path / "m", Says(), {name: np.ones((2, 3))}))
+    said = [repr({name: np.array([[1.0, 2.0, 3.0]])})]
+    assert takes(client, {"inputs": {name: [[1, 2, 3]]}}) == said
+    assert takes(client, {"inputs": [{name: [1, 2, 3]}]}) == said
+
+
+def test_a_time_as_a_parameter_is_python_s_own(tmp_path: Path) -> None:
+    import datetime
+
+    from mlflow.types import ParamSchema, ParamSpec
+
+    class Params(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            return [repr(params["since"])]
+
+    schema = ParamSchema(
+        [ParamSpec("since", "datetime", np.datetime64("2026-01-02T03:04:05")), ParamSpec("n", "double", [1.0], (-1,))]
+    )
+    client = Client(saved(tmp_path / "m", Params(), signature=signature(table(("double", "x")), None, schema)))
+    default, given = datetime.datetime(2026, 1, 2, 3, 4, 5), datetime.datetime(2026, 2, 3, 3, 5)
+    assert takes(client, {"inputs": [1]}) == [repr(default)]
+    assert takes(client, {"inputs": [1], "params": {"since": "2026-02-03T04:05+01:00"}}) == [repr(given)]
+    assert takes(client, {"inputs": [1], "params": {"n": [1, None]}}) == "params.n[1]"
+
+
 @pytest.mark.parametrize(
     ("what", "ours"),
     [
@@ -476,6 +629,13 @@ def test_a_value_may_be_missing_or_a_whole_number_written_with_a_point(kinds: Cl
         ("ragged", {"first": [1.0, 2.0], "summary": [3.0]}),
         ("missing text", [{"text": "a"}, {"text": None}]),
         ("dates", ["2026-01-02"] * 2),
+        ("missing date", ["2026-01-02", None]),
+        ("embeddings", [[1.0, 1.0, 0.0], [2.0, 2.0, 0.0]]),
+        ("square embeddings", [[1.0, 1.0], [2.0, 2.0]]),
+        ("outputs", {"output_0": [[1.0, 1.0], [2.0, 2.0]], "output_1": [[1.0, 1.0], [2.0, 2.0]]}),
+        ("generator", [1.0, 2.0]),
+        ("truth and number", [True, 2]),
+        ("binary", ["AP8="] * 2),
     ],
 )
 def test_whatever_a_model_returns_is_json(tmp_path: Path, what: str, ours: object) -> None:
@@ -486,6 +646,75 @@ def test_whatever_a_model_returns_is_json(tmp_path: Path, what: str, ours: objec
     jsonschema.validate({"outputs": ours}, document["application/json"]["schema"])
     infer = client.infer({"name": "x", "shape": [2], "datatype": "FP64", "data": [1, 2]})
     assert infer.json()["outputs"][0]["shape"][0] == 2
+
+
+def test_one_row_has_the_form_of_several(tmp_path: Path) -> None:
+    client = Client(saved(tmp_path / "m", Returns("embeddings"), signature=signature(table(("double", "x")))))
+    assert client.post({"inputs": [1]}).json() == {"outputs": [[1.0, 1.0, 0.0]]}
+    assert client.get("/v2/models/flowers")["outputs"] == [{"name": "output", "datatype": "FP64", "shape": [-1, 3]}]
+
+
+def test_a_table_without_columns_has_no_rows(tmp_path: Path) -> None:
+    client = Client(saved(tmp_path / "m", Returns("no columns"), signature=signature(table(("double", "x")))))
+    assert client.post({"inputs": [1]}).json() == {"outputs": []}
+
+
+@pytest.mark.parametrize(("what", "data"), [("dates", "2026-01-02"), ("binary", "AP8=")])
+def test_the_protocol_has_text_without_json_s_quotes(tmp_path: Path, what: str, data: str) -> None:
+    client = Client(saved(tmp_path / "m", Returns(what), signature=signature(table(("double", "x")))))
+    (output,) = client.infer({"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}).json()["outputs"]
+    assert (output["datatype"], output["data"]) == ("BYTES", [data])
+
+
+def test_the_protocol_says_the_datatype_of_what_it_answers(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "m", Returns("halves"), signature=signature(table(("double", "x"))))
+    client = Client(folder)
+    (output,) = client.infer({"name": "x", "shape": [2], "datatype": "FP64", "data": [1, 2]}).json()["outputs"]
+    assert (output["datatype"], output["data"]) == ("FP64", [0.5, 1.0])
+
+
+def test_a_model_whose_outputs_are_not_known_answers_by_the_protocol_too(tmp_path: Path) -> None:
+    class Divides(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            return [1 / value for value in model_input["x"].tolist()]
+
+    client = Client(saved(tmp_path / "m", Divides(), signature=signature(table(("double", "x")))))
+    assert [event for event, _reason in client.notes] == ["example"]
+    (output,) = client.infer({"name": "x", "shape": [1], "datatype": "FP64", "data": [2]}).json()["outputs"]
+    assert output == {"name": "output", "shape": [1], "datatype": "FP64", "data": [0.5]}
+
+
+def test_one_array_is_answered_without_the_name_that_the_signature_has_for_it(
+    tmp_path: Path, flowers: tuple[Any, Any]
+) -> None:
+    from mlflow.models import infer_signature
+    from sklearn.tree import DecisionTreeClassifier
+
+    rows, classes = flowers
+    model = DecisionTreeClassifier().fit(rows, classes)
+    mlflow.sklearn.save_model(
+        model,
+        tmp_path / "m",
+        signature=infer_signature(rows, pandas.DataFrame({"kind": classes})),
+        input_example=rows[:2],
+        pip_requirements=[],
+        serialization_format="cloudpickle",
+    )
+    client = Client(tmp_path / "m")
+    assert client.post({"inputs": [SETOSA]}).json() == {"outputs": [0]}
+    assert client.post({"inputs": [SETOSA]}, "/invocations").json() == {"predictions": [0]}
+    assert client.get("/v2/models/flowers")["outputs"] == [{"name": "kind", "datatype": "INT64", "shape": [-1]}]
+
+
+def test_requests_are_not_predicted_together_where_an_output_is_no_row_s(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "m", Returns("ragged"), signature=signature(table(("double", "x"))))
+    client = Client(folder, MODELOPS_BATCH_ROWS=64)
+
+    async def go() -> list[Answer]:
+        bodies = [json.dumps({"inputs": rows}).encode() for rows in ([1], [2, 3], [4])]
+        return list(await asyncio.gather(*[ask(client.app, "POST", "/api/predict", body) for body in bodies]))
+
+    assert [answer.json()["outputs"]["summary"] for answer in asyncio.run(go())] == [[1.0], [5.0], [4.0]]
 
 
 def test_a_prediction_of_another_kind_than_the_example_s_is_answered_and_not_observed(tmp_path: Path) -> None:
@@ -499,6 +728,8 @@ def test_a_prediction_of_another_kind_than_the_example_s_is_answered_and_not_obs
     ("what", "status", "message"),
     [
         ("nan", 422, "not a finite number"),
+        ("objects with nan", 422, "a number that is not finite"),
+        ("twice", 500, "internal error"),
         ("fails", 422, "can't predict these inputs: no such flower"),
         ("breaks", 500, "internal error"),
     ],

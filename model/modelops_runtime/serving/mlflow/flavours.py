@@ -107,7 +107,7 @@ def _set_threads(framework: str, threads: int) -> None:
 def _table_way(function: Callable[..., Any], signature: Signature) -> Predict:
     takes = inspect.signature(function).parameters.get("params")
     with_params = bool(signature.params) and takes is not None
-    make = frame_maker(signature) if signature.columns else _tensors
+    make = frame_maker(signature) if signature.columns else _by_name if signature.named else _only
 
     def predict(rows: Rows) -> Any:
         made = make(rows)
@@ -116,10 +116,11 @@ def _table_way(function: Callable[..., Any], signature: Signature) -> Predict:
     return predict
 
 
-def _tensors(rows: Rows) -> Any:
-    """An array, or one by name."""
-    if len(rows.names) == 1 and rows.names[0] == "input":
-        return rows.columns["input"]
+def _only(rows: Rows) -> Array:
+    return rows.columns[rows.names[0]]
+
+
+def _by_name(rows: Rows) -> dict[str, Array]:
     return dict(rows.columns)
 
 
@@ -128,8 +129,9 @@ def frame_maker(signature: Signature) -> Callable[[Rows], Any]:
     import pandas
 
     texts = {column.name for column in signature.columns if column.type == "string"}
-    all_names = tuple(column.name for column in signature.columns)
-    index = pandas.Index(all_names if signature.named else range(len(all_names)))
+    labels = {column.name: column.label for column in signature.columns}
+    index = pandas.Index(labels.values())
+    named = all(name == label for name, label in labels.items())
 
     def frame(rows: Rows) -> Any:
         if rows.matrix is not None:
@@ -137,8 +139,8 @@ def frame_maker(signature: Signature) -> Callable[[Rows], Any]:
         # Lists of text become what this pandas has for text, as they did when the model was trained.
         columns = {name: array.tolist() if name in texts else array for name, array in rows.columns.items()}
         made = pandas.DataFrame(columns, copy=False)
-        if not signature.named:
-            made.columns = index
+        if not named:
+            made.columns = pandas.Index([labels[name] for name in rows.names])
         return made
 
     return frame

@@ -88,7 +88,8 @@ def read_description(folder: Path) -> Description:
             " with input_example=X[:5], or with signature=mlflow.models.infer_signature(X, model.predict(X))"
         )
     run_id = str(content.get("run_id") or "")
-    return Description(run_id, flavors, read_signature(inputs, params, outputs), example)
+    signature = read_signature(inputs, params, outputs)
+    return Description(run_id, flavors, signature, _as_rows(example, signature) if example else b"")
 
 
 def _listed(signature: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -108,6 +109,22 @@ def _example(folder: Path, info: Mapping[str, Any]) -> bytes:
         form = "dataframe_split" if info.get("pandas_orient") == "split" else "dataframe_records"
         return json.dumps({form: content}).encode()
     return json.dumps({"inputs": content.get("inputs", content) if isinstance(content, dict) else content}).encode()
+
+
+def _as_rows(example: bytes, signature: Signature) -> bytes:
+    """An example may be one row: an object of its values, or its only value."""
+    content = json.loads(example)
+    inputs = content.get("inputs")
+    if not signature.columns or inputs is None or isinstance(inputs, list):
+        return example
+    if isinstance(inputs, dict) and signature.named:
+        lists = {column.name for column in signature.columns if column.listed}
+        if all(
+            isinstance(values, list) and (name not in lists or all(isinstance(value, list) for value in values))
+            for name, values in inputs.items()
+        ):
+            return example
+    return json.dumps({**content, "inputs": [inputs]}).encode()
 
 
 def _inferred(example: bytes) -> list[dict[str, Any]]:
@@ -166,7 +183,7 @@ def _chosen(
     *quicker, own = ways
     try:
         expected = own.predict(rows)
-        outputs = outputs_of(expected, signature.outputs)
+        outputs = outputs_of(expected, signature.outputs, len(rows))
     except Exception as error:
         if must:
             raise ContractError(f"the model can't predict its own input example: {_said(error)}") from error
@@ -189,7 +206,7 @@ def _said(error: Exception) -> str:
 
 def _made_up(signature: Signature) -> Rows:
     """A row of zeros, in place of an example."""
-    params = {param.name: param.default for param in signature.params}
+    params = ParamReader(signature.params).read({})
     if signature.tensors:
         columns = {
             name: np.full([1, *map(abs, tensor.shape[1:])], "" if tensor.dtype == MIXED else 0, dtype=tensor.dtype)
@@ -290,7 +307,7 @@ class MlflowModel:
                 raise
             message = f"{rows.missing} is missing, and the model can't predict without it"
             raise Refusal(422, rows.missing, "missing", message) from error
-        return outputs_of(raw, self._signature.outputs)
+        return outputs_of(raw, self._signature.outputs, len(rows))
 
     def _several(self, requests: list[Rows]) -> list[Outputs | Exception]:
         """By one call of the model where that can be; one that fails is made request by request."""
@@ -298,7 +315,7 @@ class MlflowModel:
             with suppress(Exception):
                 outputs = self._one(joined(requests))
                 ends = [0, *accumulate(map(len, requests))]
-                if len(outputs) == ends[-1]:
+                if outputs.have(ends[-1]):
                     return [outputs.part(start, end) for start, end in pairwise(ends)]
         answers: list[Outputs | Exception] = []
         for rows in requests:
@@ -410,21 +427,29 @@ def _table_ways(signature: Signature, most: int) -> list[tuple[str, dict[str, An
     required = {name: item for (name, item), column in zip(items.items(), columns, strict=True) if column.required}
     optional = {name: item for name, item in items.items() if name not in required}
     size = {"minItems": 1, "maxItems": most}
-    records = {**listed(object_of(required, optional)), **size}
+    some = {} if required else {"minProperties": 1}
+    records = {**listed({**object_of(required, optional), **some}), **size}
     titled = [{**item, "title": name} for name, item in items.items()]
     rows = {**listed(row_of(titled)), **size}
-    by_column = object_of(
-        {name: {**listed(item), **size} for name, item in required.items()},
-        {name: {**listed(item), **size} for name, item in optional.items()},
-    )
+    by_column = {
+        **object_of(
+            {name: {**listed(item), **size} for name, item in required.items()},
+            {name: {**listed(item), **size} for name, item in optional.items()},
+        ),
+        **some,
+    }
+    labels = list(dict.fromkeys([*items, *(column.label for column in columns)]))
     split = record(
-        optional={"index": listed({})},
-        columns=listed({"enum": list(items)}),
+        optional={"index": listed({}), "columns": {**listed({"enum": labels}), "minItems": 1}},
         data={**listed(listed({"anyOf": list(items.values())})), **size},
     )
     ways = [records, rows, by_column] if signature.named else [rows]
     if len(columns) == 1:
-        ways.append({**listed(titled[0]), **size})
+        values = {**listed(titled[0]), **size}
+        if not columns[0].listed:
+            ways.append(values)
+        elif not signature.named:
+            ways = [values]
     either = {"anyOf": ways} if len(ways) > 1 else ways[0]
     forms = [("inputs", either), ("instances", either)]
     return [*forms, ("dataframe_split", split), ("dataframe_records", records)] if signature.named else forms
@@ -439,5 +464,5 @@ def _tensor_ways(signature: Signature, most: int) -> list[tuple[str, dict[str, A
     if len(arrays) == 1:
         ways.insert(0, next(iter(arrays.values())))
     rows = object_of({name: array["items"] for name, array in arrays.items()})
-    either = {"anyOf": ways} if len(ways) > 1 else ways[0]
-    return [("inputs", either), ("instances", {"anyOf": [either, array_of(rows, (-1,), most)]})]
+    either = {"anyOf": [*ways, array_of(rows, (-1,), most)]}
+    return [("inputs", either), ("instances", either)]

@@ -1,8 +1,7 @@
 """What a model predicted, whatever kind of object it is, as arrays that have a row for each row of the request."""
 
-import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,7 +10,7 @@ import numpy as np
 from modelops_runtime.artifacts.manifest import BASELINE_COLUMNS
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.http import Refusal, Response
-from modelops_runtime.serving.open_inference.tensors import DATATYPES
+from modelops_runtime.serving.open_inference.tensors import datatype_of
 from modelops_runtime.serving.openapi import listed, numbers, object_of, record
 from modelops_runtime.serving.served import Named, OutputTensor
 from modelops_runtime.serving.validation import all_finite
@@ -24,30 +23,62 @@ class Outputs(NamedTuple):
     arrays: Named
     table: bool = False
     """They are columns of one table."""
+    single: bool = False
+    """It is one array, which the model itself has no name for."""
 
     def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
+        return len(next(iter(self.arrays.values()), ()))
+
+    def have(self, rows: int) -> bool:
+        """Whether each has a value for each of so many rows."""
+        return all(len(array) == rows for array in self.arrays.values())
 
     def part(self, start: int, end: int) -> "Outputs":
-        return Outputs({name: array[start:end] for name, array in self.arrays.items()}, self.table)
+        return self._replace(arrays={name: array[start:end] for name, array in self.arrays.items()})
 
 
-def outputs_of(raw: Any, names: Sequence[str] = ()) -> Outputs:
-    """`names` are what the signature calls outputs. Raises Refusal (422) where a number isn't finite."""
+def outputs_of(raw: Any, names: Sequence[str] = (), rows: int | None = None) -> Outputs:
+    """`names` are what the signature calls outputs; `rows`: how many were predicted.
+
+    Raises Refusal (422) where a number isn't finite.
+    """
     if isinstance(raw, np.ndarray):
-        return Outputs({names[0] if len(names) == 1 else OUTPUT: _array(raw)})
+        return _single(raw, names)
     if hasattr(raw, "columns") and hasattr(raw, "to_numpy"):  # a DataFrame
-        return Outputs({str(name): _array(raw[name].to_numpy()) for name in raw.columns}, table=True)
+        columns = (raw.iloc[:, number] for number in range(raw.shape[1]))
+        found: dict[str, Array] = {}
+        for name, column in zip(map(str, raw.columns), columns, strict=True):
+            if name in found:
+                raise TypeError(f"the predicted table has the column {name!r} twice")
+            found[name] = _array(column.to_numpy())
+        return Outputs(found, table=True)
     if hasattr(raw, "toarray"):  # a sparse matrix
         raw = raw.toarray()
     if isinstance(raw, Mapping) and raw:
         return Outputs({str(name): _array(_as_array(value)) for name, value in raw.items()})
+    if isinstance(raw, Iterator):
+        raw = list(raw)
+    if isinstance(raw, list) and _is_by_row(raw, names, rows):
+        return _single(_as_array([_as_array(one) for one in raw]), names)
     if isinstance(raw, list | tuple) and len(raw) > 1 and all(hasattr(one, "shape") and one.ndim for one in raw):
         called = names if len(names) == len(raw) else [f"{OUTPUT}_{number}" for number in range(len(raw))]
         return Outputs({name: _array(_as_array(one)) for name, one in zip(called, raw, strict=True)})
     if isinstance(raw, list | tuple) and len(raw) == 1 and hasattr(raw[0], "shape") and raw[0].ndim:
         raw = raw[0]
-    return Outputs({names[0] if len(names) == 1 else OUTPUT: _array(_as_array(raw))})
+    return _single(_as_array(raw), names)
+
+
+def _single(array: Array, names: Sequence[str]) -> Outputs:
+    return Outputs({names[0] if len(names) == 1 else OUTPUT: _array(array)}, single=True)
+
+
+def _is_by_row(raw: list[Any], names: Sequence[str], rows: int | None) -> bool:
+    """Whether a list has an array for each row, such as an embedding, and not one for each of several outputs."""
+    if len(raw) != rows or not all(hasattr(one, "shape") and one.ndim for one in raw):
+        return False
+    if any(len(one) != rows for one in raw):
+        return True
+    return len(names) != len(raw) and all(one.ndim == 1 for one in raw)
 
 
 def _as_array(value: Any) -> Array:
@@ -57,7 +88,10 @@ def _as_array(value: Any) -> Array:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
     if isinstance(value, list | tuple):
-        plain = all(isinstance(item, bool | int | float | np.number | np.bool_) for item in value)
+        truths = sum(isinstance(item, bool | np.bool_) for item in value)
+        plain = truths in (0, len(value)) and all(
+            isinstance(item, bool | int | float | np.number | np.bool_) for item in value
+        )
         nested = not plain and all(isinstance(item, list | np.ndarray) for item in value)
         if plain or nested:
             try:
@@ -89,7 +123,9 @@ def _array(array: Array) -> Array:
     if kind in "biu":
         return array
     if kind == "M":
+        missing = np.isnat(array)
         array = np.datetime_as_string(array, unit="auto").astype("object")
+        array[missing] = None
     elif kind != "O":
         array = array.astype("object")
     flat = array.ravel()
@@ -99,23 +135,41 @@ def _array(array: Array) -> Array:
         # Text that is missing, as pandas has it.
         flat = np.array([None if isinstance(value, float) else value for value in flat], dtype="object")
         array = flat.reshape(array.shape)
+    if not all(map(_is_finite, flat)):
+        raise Refusal(422, "inputs", "finite", "the prediction for these inputs has a number that is not finite")
     return array
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether all numbers in an object are."""
+    if isinstance(value, str | int | None):
+        return True
+    if isinstance(value, float | np.floating):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    if isinstance(value, np.ndarray):
+        return all_finite(value) if value.dtype.kind == "f" else value.dtype.kind != "O" or _is_finite(value.tolist())
+    return True
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if isinstance(value, datetime.date):
-        return value.isoformat()
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(value, "isoformat"):
-        return value.isoformat()
+        text: str = value.isoformat()
+        return None if text == "NaT" else text  # pandas' time that is missing
     return str(value)
 
 
 def text_of(value: Any) -> str:
-    return value if isinstance(value, str) else _ENCODER.encode(value).decode()
+    """As JSON, but for what is text in JSON."""
+    text: str = value if isinstance(value, str) else _ENCODER.encode(value).decode()
+    return msgspec.json.decode(text) if text.startswith('"') and not isinstance(value, str) else text
 
 
 def as_tensors(outputs: Outputs, wanted: Sequence[str]) -> Named:
@@ -140,8 +194,8 @@ def _content(outputs: Outputs, flat: bool) -> Any:
     if outputs.table:
         columns = [array.tolist() for array in outputs.arrays.values()]
         return [dict(zip(outputs.arrays, row, strict=True)) for row in zip(*columns, strict=True)]
-    if len(outputs.arrays) == 1 and OUTPUT in outputs.arrays:
-        return _values(outputs.arrays[OUTPUT], flat)
+    if outputs.single:
+        return _values(next(iter(outputs.arrays.values())), flat)
     return {name: _values(array, flat) for name, array in outputs.arrays.items()}
 
 
@@ -177,10 +231,7 @@ def _is_column(array: Array) -> bool:
 
 
 def tensors_of(outputs: Outputs) -> list[OutputTensor]:
-    return [
-        OutputTensor(name, (-1, *array.shape[1:]), DATATYPES.get(str(array.dtype), "BYTES"))
-        for name, array in outputs.arrays.items()
-    ]
+    return [OutputTensor(name, (-1, *array.shape[1:]), datatype_of(array)) for name, array in outputs.arrays.items()]
 
 
 def schema(key: str, outputs: Outputs, *, flat: bool) -> dict[str, Any]:
@@ -188,8 +239,8 @@ def schema(key: str, outputs: Outputs, *, flat: bool) -> dict[str, Any]:
     if outputs.table:
         row = object_of({name: _item(array) for name, array in outputs.arrays.items()})
         return record(**{key: listed(row)})
-    if len(outputs.arrays) == 1 and OUTPUT in outputs.arrays:
-        return record(**{key: _schema(outputs.arrays[OUTPUT], flat)})
+    if outputs.single:
+        return record(**{key: _schema(next(iter(outputs.arrays.values())), flat)})
     return record(**{key: object_of({name: _schema(array, flat) for name, array in outputs.arrays.items()})})
 
 

@@ -8,6 +8,7 @@ import base64
 import binascii
 import datetime
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -33,7 +34,10 @@ from modelops_runtime.serving.validation import (
 
 FORMS = ("inputs", "dataframe_split", "dataframe_records", "instances")
 """Ways to send rows: MLflow's own."""
-_EPOCH = datetime.datetime(1970, 1, 1)
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+"""What JSON's text has only escaped, and `msgspec` therefore not as a field's name."""
+_NANOSECONDS = re.compile(r"[.,]\d{6}(\d{1,3})")
+"""Those that Python's times leave out."""
 _PYTHON = {"boolean": bool, "string": str, "binary": bytes, "datetime": str, "double": float, "float": float}
 _MAY_BE = {"boolean": "true or false", "string": "text", "binary": "text in base64", "datetime": "a time in ISO 8601"}
 
@@ -47,8 +51,9 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Split(msgspec.Struct, forbid_unknown_fields=True):
-    columns: list[str | int]
     data: msgspec.Raw
+    columns: list[str | int] | msgspec.UnsetType = msgspec.UNSET
+    """Without, in the signature's order: so pandas writes a table whose columns have no names."""
     index: msgspec.Raw = msgspec.Raw()
 
 
@@ -95,7 +100,7 @@ class BodyReader:
 class ParamReader:
     def __init__(self, params: tuple[Param, ...]) -> None:
         self._params = {param.name: param for param in params}
-        self._readers = {param.name: _value_reader(_param_column(param)) for param in params}
+        self._readers = {param.name: _param_reader(param) for param in params}
         self.any = bool(params)
 
     def read(self, given: object, *, known_only: bool = True) -> dict[str, Any]:
@@ -113,13 +118,26 @@ class ParamReader:
 
     def _value(self, param: Param, value: Any) -> Any:
         if value is None:
-            return param.default
+            if param.default is None or param.type["type"] != "datetime":
+                return param.default
+            value = param.default  # MLmodel has it as text
         field, read = f"params.{param.name}", self._readers[param.name]
         if not param.several:
             return read(value, field)
         if not isinstance(value, list):
             raise Refusal(422, field, "type", f"{field} must be a list")
+        if None in value:
+            at = f"{field}[{value.index(None)}]"
+            raise Refusal(422, at, "type", f"{at} must not be null")
         return [read(item, f"{field}[{number}]") for number, item in enumerate(value)]
+
+
+def _param_reader(param: Param) -> Callable[[Any, str], Any]:
+    read = _value_reader(_param_column(param))
+    if param.type["type"] != "datetime":
+        return read
+    # A parameter is Python's own value, unlike a column's.
+    return lambda value, field: read(value, field).astype("datetime64[us]").item()
 
 
 def _param_column(param: Param) -> Column:
@@ -144,21 +162,22 @@ class TableReader:
         self._names = tuple(self._columns)
         self._named = signature.named
         self._max_rows = max_rows
+        self._values_are_lists = columns[0].listed and not signature.named
+        """A list in a list is then a value, as MLflow has it, and no row of one."""
         self._values = {name: _value_reader(column) for name, column in self._columns.items()}
         types = {column.type for column in columns}
         self._dtype = np.dtype(NUMBERS[types.pop()]) if len(types) == 1 and types <= NUMBERS.keys() else None
-        # Names that JSON's keys can't have, or columns that a record may lack, are for the slow way.
+        # Names that JSON writes in another way, or columns that a record may lack, are for the slow way.
         fields = [(f"c{number}", _plain(column)) for number, column in enumerate(columns)]
         names = {f"c{number}": name for number, name in enumerate(self._names)}
         quick = all(column.required and column.type != "nested" for column in columns)
         self._quick: dict[bytes, Callable[[msgspec.Raw], list[Any]]] = {}
         if quick:
-            record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True)
             row = msgspec.defstruct("Row", fields, array_like=True, forbid_unknown_fields=True)
-            self._quick = {
-                b"{": msgspec.json.Decoder(list[record]).decode,  # type: ignore[valid-type]
-                b"[": msgspec.json.Decoder(list[row]).decode,  # type: ignore[valid-type]
-            }
+            self._quick[b"["] = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+            if not any(map(_ESCAPED.search, self._names)):
+                record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True)
+                self._quick[b"{"] = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
 
     def example(self) -> str:
         name = self._names[0]
@@ -170,9 +189,10 @@ class TableReader:
         data = content
         if form == "dataframe_split":
             split = decode(_split, content, form)
-            keys = 2 + bool(split.index)
-            if tuple(split.columns) != self._names:
-                return self._slowly(self._split(split), keys)
+            names = self._names if split.columns is msgspec.UNSET else tuple(map(str, split.columns))
+            keys = 1 + (split.columns is not msgspec.UNSET) + bool(split.index)
+            if names != self._names:
+                return self._slowly(self._split(names, split.data), keys)
             data = split.data
         outer, inner = _beginning(data)
         if outer == b"[":
@@ -213,6 +233,8 @@ class TableReader:
                 values = [_text_value(column, value, f"{at}[{row}]") for row, value in enumerate(flat)]
                 flat = self._array(column, [read(value, f"{at}[{row}]") for row, value in enumerate(values)])
             columns[name] = flat
+        if not columns:
+            raise Refusal(422, "inputs", "required", "inputs must have at least one column")
         if self._dtype is not None and len(columns) == len(self._names):
             return Rows(self._names, None, np.stack(list(columns.values()), axis=1))
         return Rows(tuple(columns), columns)
@@ -249,7 +271,7 @@ class TableReader:
             raise Refusal(422, field, "min_rows", f"{field} must have at least one row")
         if isinstance(value[0], dict) and (self._named or len(self._names) > 1):
             return self._records(value, field)
-        if len(self._names) == 1 and not isinstance(value[0], list):
+        if len(self._names) == 1 and (not isinstance(value[0], list) or self._values_are_lists):
             name = self._names[0]
             return Cells({name: value}, lambda row, _name: f"{field}[{row}]", 0)
         return self._lists(value, self._names, field)
@@ -297,14 +319,13 @@ class TableReader:
                 raise Refusal(422, at, "length", message)
         return Cells(columns, lambda row, name: f"{field}.{name}[{row}]", len(columns))
 
-    def _split(self, split: Split) -> Cells:
+    def _split(self, names: tuple[str, ...], data: msgspec.Raw) -> Cells:
         """In another order than the signature's, or with other columns."""
         field = "dataframe_split"
-        names = tuple(map(str, split.columns))
         if len(set(names)) != len(names):
             raise Refusal(422, f"{field}.columns", "unique", f"{field}.columns has a name twice")
         self._check_names(dict.fromkeys(names), field)
-        rows = decode(_anything, split.data, f"{field}.data")
+        rows = decode(_anything, data, f"{field}.data")
         if not isinstance(rows, list) or not rows:
             raise Refusal(422, f"{field}.data", "min_rows", f"{field}.data must be a list of at least one row")
         return self._lists(rows, names, f"{field}.data")
@@ -320,6 +341,8 @@ class TableReader:
             if column.required and name not in given:
                 at = f"{field}.{name}"
                 raise Refusal(422, at, "required", f"{at} is missing")
+        if not given:
+            raise Refusal(422, field, "required", f"{field} must have at least one column")
 
     @staticmethod
     def _array(column: Column, values: Any) -> Array:
@@ -391,13 +414,16 @@ def _time(value: Any, field: str) -> np.datetime64:
         return np.datetime64("NaT", "ns")
     try:
         moment = datetime.datetime.fromisoformat(value)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    except OverflowError:  # in UTC, not in the years 1 to 9999
+        moment = datetime.datetime.max
     except (TypeError, ValueError):
         raise _wrong(field, "a time in ISO 8601", value) from None
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
     if not 1678 <= moment.year <= 2261:
         raise Refusal(422, field, "finite", f"{field} must be in the years 1678 to 2261")
-    return np.datetime64(moment, "ns")
+    finer = _NANOSECONDS.search(value)
+    return np.datetime64(moment, "ns") + np.timedelta64(int(finer[1].ljust(3, "0")) if finer else 0, "ns")
 
 
 def _whole(limits: "np.iinfo[Any]", value: Any, field: str) -> int:
@@ -428,7 +454,7 @@ def _nested(kind: Any, value: Any, field: str) -> Any:
     if value is None:
         return None
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.to_builtins(msgspec.convert(value, kind))
     except msgspec.ValidationError as error:
         raise validation_refusal(error, field) from None
 
@@ -441,8 +467,22 @@ def _python_type(spec: Mapping[str, Any]) -> Any:
     if kind == "map":
         return dict[str, _python_type(spec["values"])]  # type: ignore[misc]
     if kind == "object":
-        return dict[str, Any]
+        return _python_struct(spec["properties"])
     return int if kind in ("integer", "long") else {**_PYTHON, "binary": str}.get(kind, Any)
+
+
+def _python_struct(properties: Mapping[str, Mapping[str, Any]]) -> Any:
+    if any(map(_ESCAPED.search, properties)):
+        return dict[str, Any]
+    fields: list[Any] = []
+    for number, spec in enumerate(properties.values()):
+        kind = _python_type(spec)
+        if spec.get("required", True):
+            fields.append((f"c{number}", kind))
+        else:
+            fields.append((f"c{number}", kind | None | msgspec.UnsetType, msgspec.UNSET))
+    names = {f"c{number}": name for number, name in enumerate(properties)}
+    return msgspec.defstruct("Object", fields, rename=names, forbid_unknown_fields=True, kw_only=True)
 
 
 def _text_value(column: Column, value: Any, field: str) -> Any:

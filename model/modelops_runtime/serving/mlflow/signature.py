@@ -8,7 +8,7 @@ import numpy as np
 
 from modelops_runtime.artifacts.manifest import MIXED, Tensor
 from modelops_runtime.contract import ContractError
-from modelops_runtime.serving.openapi import numbers
+from modelops_runtime.serving.openapi import numbers, object_of
 
 NUMBERS = {"integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 """Element type of MLflow's types of numbers."""
@@ -25,6 +25,13 @@ class Column:
     required: bool = True
     nested: Mapping[str, Any] = field(default_factory=dict)
     """An array's, object's or map's type, as MLflow writes it."""
+    label: str | int = ""
+    """What the model's table calls it: a number, where the table of the training had no names."""
+
+    @property
+    def listed(self) -> bool:
+        """Whether a value is a list."""
+        return self.nested.get("type") == "array"
 
     @property
     def nullable(self) -> bool:
@@ -70,10 +77,16 @@ def read_signature(
     params: Sequence[Mapping[str, Any]] = (),
     outputs: Sequence[Mapping[str, Any]] = (),
 ) -> Signature:
-    """From MLmodel's own lists. Raises ContractError when a tensor is of a kind that isn't served."""
+    """From MLmodel's own lists. Raises ContractError when a tensor is of a kind that isn't served, or a name is there
+    twice.
+    """
     named = bool(inputs) and all("name" in one for one in inputs)
     tensors = {one.get("name", "input"): _tensor(one) for one in inputs if one["type"] == "tensor"}
     columns = [_column(number, one) for number, one in enumerate(inputs) if one["type"] != "tensor"]
+    names = [column.name for column in columns]
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None:
+        raise ContractError(f"the signature has the column {twice!r} twice: log the model with a name for each")
     return Signature(
         tuple(columns),
         tensors,
@@ -84,12 +97,13 @@ def read_signature(
 
 
 def _column(number: int, spec: Mapping[str, Any]) -> Column:
-    name = str(spec.get("name", number))
+    label = spec.get("name", number)
     required = bool(spec.get("required", True))
     kind = spec["type"]
     if kind in PLAIN:
-        return Column(name, kind, required)
-    return Column(name, "nested", required, {key: spec[key] for key in spec if key not in ("name", "required")})
+        return Column(str(label), kind, required, label=label)
+    nested = {key: spec[key] for key in spec if key not in ("name", "required")}
+    return Column(str(label), "nested", required, nested, label)
 
 
 def _tensor(spec: Mapping[str, Any]) -> Tensor:
@@ -129,13 +143,12 @@ def schema_of(spec: Mapping[str, Any]) -> dict[str, Any]:
         case "map":
             return {"type": "object", "additionalProperties": schema_of(spec["values"])}
         case "object":
-            properties = spec["properties"]
-            return {
-                "type": "object",
-                "properties": {name: schema_of(one) for name, one in properties.items()},
-                "required": [name for name, one in properties.items() if one.get("required", True)],
-                "additionalProperties": False,
-            }
+            properties = {name: schema_of(one) for name, one in spec["properties"].items()}
+            optional = {name for name, one in spec["properties"].items() if not one.get("required", True)}
+            return object_of(
+                {name: one for name, one in properties.items() if name not in optional},
+                {name: {"anyOf": [properties[name], {"type": "null"}]} for name in sorted(optional)},
+            )
         case kind if kind in NUMBERS:
             return numbers(NUMBERS[kind])
     return ANY

@@ -23,7 +23,13 @@ from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.open_inference import rest
 from modelops_runtime.serving.open_inference.messages import METHODS, POOL, SERVICE, message
-from modelops_runtime.serving.open_inference.tensors import Parameter, Parameters, check_parameters, to_bytes
+from modelops_runtime.serving.open_inference.tensors import (
+    Parameter,
+    Parameters,
+    check_parameters,
+    datatype_of,
+    to_bytes,
+)
 from modelops_runtime.serving.served import Infer, Named, Served
 
 if TYPE_CHECKING:
@@ -181,18 +187,18 @@ class InferenceService:
 
     def _answer(self, model: Served, outputs: Named, request: Any) -> Any:
         answer = self._response(model_name=model.name, model_version=model.version, id=request.id)
-        wanted = [output for output in model.outputs if output.name in outputs]
-        raw = bool(request.raw_input_contents) or any(output.datatype not in _CONTENTS for output in wanted)
-        for output in wanted:
-            array = outputs[output.name]
-            tensor = answer.outputs.add(name=output.name, datatype=output.datatype, shape=array.shape)
+        datatypes = {name: datatype_of(array) for name, array in outputs.items()}
+        raw = bool(request.raw_input_contents) or any(datatype not in _CONTENTS for datatype in datatypes.values())
+        for name, array in outputs.items():
+            datatype = datatypes[name]
+            tensor = answer.outputs.add(name=name, datatype=datatype, shape=array.shape)
             if raw:
                 answer.raw_output_contents.append(to_bytes(array))
             else:
                 values = array.ravel().tolist()
-                if output.datatype == "BYTES":
+                if datatype == "BYTES":
                     values = [str(text).encode() for text in values]
-                getattr(tensor.contents, _CONTENTS[output.datatype]).extend(values)
+                getattr(tensor.contents, _CONTENTS[datatype]).extend(values)
         return answer
 
     def _model(self, name: str, version: str) -> Served:

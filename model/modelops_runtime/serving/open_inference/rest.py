@@ -20,6 +20,7 @@ from modelops_runtime.serving.open_inference.tensors import (
     TensorReader,
     as_json,
     check_parameters,
+    datatype_of,
     keys_of,
     to_bytes,
 )
@@ -209,12 +210,9 @@ def _parted(body: bytes, json_length: bytes) -> tuple[bytes, BinaryData]:
 def inferred(model: Served, outputs: Named, wanted: Wanted) -> Response:
     tensors: list[dict[str, Any]] = []
     binary: list[bytes] = []
-    for output in model.outputs:
-        array = outputs.get(output.name)
-        if array is None:
-            continue
-        tensor: dict[str, Any] = {"name": output.name, "shape": list(array.shape), "datatype": output.datatype}
-        if wanted.binary[output.name] if wanted.binary else wanted.others_binary:
+    for name, array in outputs.items():
+        tensor: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": datatype_of(array)}
+        if wanted.binary[name] if wanted.binary else wanted.others_binary:
             binary.append(to_bytes(array))
             tensor["parameters"] = {BINARY_SIZE: len(binary[-1])}
         else:

@@ -45,6 +45,10 @@ Parameters = dict[str, Parameter]
 # Optional fields may be left out, or null: MLServer's requests, dumped by Pydantic, are full of nulls.
 
 
+def datatype_of(array: Array) -> str:
+    return DATATYPES.get(str(array.dtype), "BYTES")
+
+
 def keys_of(field: Collection[object] | UnsetType | None) -> int:
     """How many keys of JSON made an optional field: its own, and those of an object."""
     if field is UNSET:
