@@ -114,9 +114,13 @@ class Problems:
 
     def repository(self, field: str, value: object) -> None:
         """An image repository without tag or digest."""
-        if isinstance(value, str) and not re.fullmatch(r"[a-z0-9]+([._:/-]+[a-z0-9]+)*", value):
+        if not isinstance(value, str):
+            return
+        if not re.fullmatch(
+            r"[a-z0-9]+([._-]+[a-z0-9]+)*(:[0-9]+(?=/))?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[^/]*)?", value
+        ):
             self.add(field, value, "must be an image repository in lower case, such as registry.example.com/team/model")
-        elif isinstance(value, str) and ":" in value.rpartition("/")[2]:
+        elif ":" in value.rpartition("/")[2]:
             self.add(field, value, "must not have a tag")
 
     def quantity(self, field: str, value: object) -> None:
