@@ -28,6 +28,7 @@ _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _DEVICE = re.compile(
     r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?"
 )
+_REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 _TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -114,10 +115,10 @@ class Problems:
 
     def repository(self, field: str, value: object) -> None:
         """An image repository without tag or digest."""
-        if isinstance(value, str) and not re.fullmatch(r"[a-z0-9]+([._:/-]+[a-z0-9]+)*", value):
-            self.add(field, value, "must be an image repository in lower case, such as registry.example.com/team/model")
-        elif isinstance(value, str) and ":" in value.rpartition("/")[2]:
+        if isinstance(value, str) and ":" in value.rpartition("/")[2]:
             self.add(field, value, "must not have a tag")
+        elif isinstance(value, str) and not _REPOSITORY.fullmatch(value):
+            self.add(field, value, "must be an image repository in lower case, such as registry.example.com/team/model")
 
     def quantity(self, field: str, value: object) -> None:
         """A Kubernetes quantity of at least 0: `500m`, `2`, `512Mi`."""

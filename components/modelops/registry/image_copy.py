@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.errors import ArgumentsError
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import with_dependencies
 from modelops.core.validation import Problems
@@ -23,10 +24,12 @@ DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="64Mi", memory_limit="256
 _LOGINS = "/modelops/docker"
 
 
-def check_source(problems: Problems, uri: object) -> None:
-    """An image by digest."""
+def check_image(problems: Problems, args: Mapping[str, Any]) -> None:
+    """An image by digest, and a repository; an output is judged once its value is known."""
+    uri = args.get("model_uri")
     if isinstance(uri, str) and _fixed(uri) is None:
         problems.add("model_uri", uri, "must be oci://<repository>@sha256:<digest>")
+    problems.repository("repository", args.get("repository"))
 
 
 def _fixed(uri: str) -> Source | None:
@@ -42,15 +45,11 @@ def copy_image(
 ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
     """Runs the Job `name`. URI and version of the copy, which wait for it."""
 
-    def judged(uri: str) -> Source:
-        problems = Problems("ModelPromotion", name)
-        check_source(problems, uri)
-        problems.raise_if_any()
-        return parse(uri)
+    def judged(field: str) -> pulumi.Output[str]:
+        return pulumi.Output.from_input(args[field]).apply(lambda known: _judged(name, field, known, opts.parent))
 
     namespace, labels = args["namespace"], standard_labels(NAME, NAME, name)
-    image = pulumi.Output.from_input(args["model_uri"]).apply(judged)
-    repository = pulumi.Output.from_input(args["repository"])
+    image, repository = judged("model_uri").apply(parse), judged("repository")
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
     account = service_account(name, metadata, opts)
     ports = [image.apply(lambda source: _port(source.place)), repository.apply(_port)]
@@ -71,6 +70,17 @@ def copy_image(
     digest = image.apply(lambda source: source.uri.partition("@")[2])
     copied = pulumi.Output.concat("oci://", repository, "@", digest)
     return with_dependencies(copied, job), with_dependencies(image.apply(lambda source: source.version), job)
+
+
+def _judged(name: str, field: str, known: str, promotion: pulumi.Resource | None) -> str:
+    problems = Problems("ModelPromotion", name)
+    check_image(problems, {field: known})
+    try:
+        problems.raise_if_any()
+    except ArgumentsError as error:  # Pulumi's own report is a long one, in which ours would be lost.
+        pulumi.log.error(str(error), promotion)
+        raise
+    return known
 
 
 def _container(args: Mapping[str, Any], image: pulumi.Output[Source]) -> core.ContainerArgs:

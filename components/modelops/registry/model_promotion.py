@@ -33,7 +33,7 @@ from modelops.registry.image_copy import (
     DEFAULT_RESOURCES,
     DEFAULT_TIMEOUT_SECONDS,
     NAME,
-    check_source,
+    check_image,
     copy_image,
 )
 from modelops.training.args import GateBounds
@@ -229,8 +229,7 @@ def _check_version(problems: Problems, args: ModelPromotionArgs) -> None:
 
 
 def _check_image(problems: Problems, args: ModelPromotionArgs) -> None:
-    check_source(problems, args["model_uri"])
-    problems.repository("repository", args.get("repository"))
+    check_image(problems, args)
     if "repository" not in args:
         problems.missing("repository", "it is required with model_uri")
     others = ("source_secret", "tracking_secret", "tracking_url", "gate", "serving_alias", "first_version")

@@ -117,6 +117,7 @@ def test_a_build_without_digest_fails(context: str) -> None:
         ({"dockerfile": "nowhere/Dockerfile"}, "dockerfile is 'nowhere/Dockerfile', must be a file"),
         ({"repository": "team/model:v1"}, "must not have a tag"),
         ({"repository": "Team"}, "must be an image repository"),
+        ({"repository": "oci://registry.example.com/team"}, "must be an image repository"),
         ({"platforms": ["amd64"]}, "platforms[0] is 'amd64', must be <system>/<architecture>"),
         ({"builder": "kaniko"}, "builder is 'kaniko', must be one of docker-build, docker"),
         ({"compression": "xz"}, "compression is 'xz', must be one of zstd, gzip"),

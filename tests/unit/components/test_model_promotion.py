@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pulumi
 import pytest
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, ModelPromotion
@@ -192,3 +193,29 @@ def test_wrong_arguments_of_an_image_are_refused(change: dict[str, Any], problem
     with pytest.raises(ArgumentsError) as caught:
         promote({key: value for key, value in {**IMAGE, **change}.items() if value is not None})
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            {"model_uri": "oci://registry/team/linear:v1"},
+            "model_uri is 'oci://registry/team/linear:v1', must be oci://",
+        ),
+        ({"repository": "registry.example.com/team/linear:v1"}, "must not have a tag"),
+        ({"repository": "https://registry.example.com/linear"}, "must be an image repository in lower case"),
+        ({"repository": "registry.example.com:port/linear"}, "must be an image repository in lower case"),
+    ],
+)
+def test_wrong_outputs_are_refused_in_one_line(
+    change: dict[str, Any], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "error", lambda message, resource: said.append(message))
+    with pytest.raises(ValueError):
+        promote({**IMAGE, **{key: pulumi.Output.from_input(value) for key, value in change.items()}})
+    [only] = set(said)
+    assert problem in only
+    with pytest.raises(ArgumentsError) as caught:
+        promote({**IMAGE, **change})
+    assert str(caught.value) == only
