@@ -573,6 +573,10 @@ def test_a_list_in_a_list_is_a_value_where_the_only_column_has_lists_and_no_name
     client = Client(saved(tmp_path / "m", Lists(), [["a", "b"], ["c"]]))
     assert takes(client, {"inputs": [["a", "b"], ["c"]]}) == ["a b", "c"]
     assert takes(client, {"inputs": [[["a"]]]}) == "inputs[0][0]"
+    without = Client(saved(tmp_path / "o", Lists()))
+    assert without.notes == []
+    document = without.get("/openapi.json")["paths"]["/api/predict"]["post"]["requestBody"]["content"]
+    assert takes(without, document["application/json"]["example"]) == [""]
     named = Client(saved(tmp_path / "n", Says(), pandas.DataFrame({"v": [[1.0, 2.0], [3.0]]})))
     assert takes(named, {"inputs": [[[1, 2]]]}) == [repr({"v": [1.0, 2.0]})]
     assert takes(named, {"inputs": [[1, 2]]}) == "inputs[0]"
@@ -595,6 +599,20 @@ def test_a_tensor_with_a_name_comes_by_it(tmp_path: Path, name: str) -> None:
     said = [repr({name: np.array([[1.0, 2.0, 3.0]])})]
     assert takes(client, {"inputs": {name: [[1, 2, 3]]}}) == said
     assert takes(client, {"inputs": [{name: [1, 2, 3]}]}) == said
+
+
+@pytest.mark.parametrize("dtype", ["str", "object"])
+def test_a_tensor_of_text_has_the_type_that_mlflow_gives_it(tmp_path: Path, dtype: str) -> None:
+    from mlflow.types import Schema, TensorSpec
+
+    class Kind(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            return [str(model_input.dtype)]
+
+    shapes = Schema([TensorSpec(np.dtype(dtype), (-1,))])
+    folder = saved(tmp_path / "m", Kind(), signature=signature(shapes))
+    mlflow_s = mlflow.pyfunc.load_model(str(folder)).predict(np.array(["abc"], dtype))
+    assert takes(Client(folder), {"inputs": ["abc"]}) == mlflow_s
 
 
 def test_a_time_as_a_parameter_is_python_s_own(tmp_path: Path) -> None:

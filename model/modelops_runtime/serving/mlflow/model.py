@@ -32,7 +32,7 @@ from modelops_runtime.serving.mlflow.outputs import (
 )
 from modelops_runtime.serving.mlflow.reading import BodyReader, ParamReader, TableReader, TensorsReader
 from modelops_runtime.serving.mlflow.rows import Rows, joined
-from modelops_runtime.serving.mlflow.signature import NUMBERS, Signature, read_signature
+from modelops_runtime.serving.mlflow.signature import NUMBERS, Signature, made_up, read_signature
 from modelops_runtime.serving.open_inference.tensors import TensorReader
 from modelops_runtime.serving.openapi import array_of, listed, numbers, object_of, record, row_of
 from modelops_runtime.serving.served import PREDICT, Call, CallSchemas, Infer, Named, Observed, OutputTensor
@@ -213,12 +213,13 @@ def _made_up(signature: Signature) -> Rows:
             for name, tensor in signature.tensors.items()
         }
         return Rows(tuple(columns), columns, None, params)
-    values: dict[str, Any] = {"boolean": False, "string": "", "binary": b"", "datetime": np.datetime64(0, "ns")}
+    values: dict[str, Any] = {"binary": b"", "datetime": np.datetime64(0, "ns")}
     kinds = {column.type for column in signature.columns}
     columns = {}
     for column in signature.columns:
         dtype = NUMBERS.get(column.type) or {"boolean": "bool", "datetime": "datetime64[ns]"}.get(column.type, "object")
-        columns[column.name] = np.full(1, values.get(column.type, 0 if column.type in NUMBERS else None), dtype=dtype)
+        columns[column.name] = array = np.empty(1, dtype=dtype)
+        array[0] = values[column.type] if column.type in values else made_up(column.nested or {"type": column.type})
     matrix = np.stack(list(columns.values()), axis=1) if len(kinds) == 1 and kinds <= NUMBERS.keys() else None
     return Rows(tuple(columns), columns, matrix, params)
 
@@ -345,7 +346,7 @@ class MlflowModel:
             columns = [[_as_json(value) for value in array[:SHOWN_ROWS]] for array in rows.columns.values()]
             records = [list(record) for record in zip(*columns, strict=True)]
             if not self._signature.named:
-                return records
+                return columns[0] if len(columns) == 1 else records
             return [dict(zip(rows.names, record, strict=True)) for record in records]
         arrays = {name: array[:SHOWN_ROWS].tolist() for name, array in rows.columns.items()}
         return arrays if self._signature.named else next(iter(arrays.values()))
