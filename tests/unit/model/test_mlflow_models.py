@@ -549,6 +549,26 @@ def test_an_example_may_be_a_row_of_its_own(tmp_path: Path, example: Any, sent: 
     assert takes(client, {"inputs": sent}) == [said]
 
 
+def test_an_example_may_lack_values(tmp_path: Path) -> None:
+    times = pandas.to_datetime(["2026-01-02T03:04:05.123456789", None])
+    example = pandas.DataFrame({"x": [math.nan, 1.0], "text": [None, "a"], "when": times})
+    client = Client(saved(tmp_path / "m", Kinds(), example))
+    assert client.notes == []
+    document = client.get("/openapi.json")["paths"]["/api/predict"]["post"]["requestBody"]["content"]
+    shown = document["application/json"]["example"]
+    assert [row["x"] for row in shown["inputs"]] == [None, 1.0]
+    assert "x float64 np.float64(nan)" in takes(client, shown)[0]
+    numbers = Client(saved(tmp_path / "n", Returns("sometimes"), pandas.DataFrame({"x": [math.nan, 1.0]})))
+    assert numbers.infer(*numbers.model.infer_example["inputs"]).status == 200
+
+
+def test_no_parameters_are_taken_by_a_model_without_any(client: Client) -> None:
+    for params in {}, None:
+        assert takes(client, {"inputs": [SETOSA], "params": params}) == [0]
+    assert takes(client, {"inputs": [SETOSA], "params": {"a": 1}}) == "params.a"
+    assert takes(client, {"dataframe_records": [SETOSA]}) == [0]
+
+
 def test_values_in_an_object_are_checked(tmp_path: Path) -> None:
     from mlflow.types import DataType, Schema
     from mlflow.types.schema import Array, ColSpec, Object, Property

@@ -100,15 +100,20 @@ def _listed(signature: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 def _example(folder: Path, info: Mapping[str, Any]) -> bytes:
     name = info.get("serving_input_path") or "serving_input_example.json"
     if (folder / name).is_file():
-        return (folder / name).read_bytes()
+        return json.dumps(_read_json(folder / name)).encode()
     name = info.get("artifact_path")
     if not name:
         return b""
-    content = json.loads((folder / name).read_bytes())
+    content = _read_json(folder / name)
     if info.get("type") == "dataframe":
         form = "dataframe_split" if info.get("pandas_orient") == "split" else "dataframe_records"
         return json.dumps({form: content}).encode()
     return json.dumps({"inputs": content.get("inputs", content) if isinstance(content, dict) else content}).encode()
+
+
+def _read_json(path: Path) -> Any:
+    """As MLflow writes it, a missing number as `NaN`, which JSON has not."""
+    return json.loads(path.read_bytes(), parse_constant=lambda text: None if text == "NaN" else float(text))
 
 
 def _as_rows(example: bytes, signature: Signature) -> bytes:
@@ -363,6 +368,8 @@ class MlflowModel:
             if array is None:
                 continue
             values = array[:1].reshape([1, *array.shape[1:]])
+            if values.dtype.kind == "f":
+                values = np.nan_to_num(values)  # tensors in JSON have no missing numbers
             shape = [1, 1] if reader.column else list(values.shape)
             data = values.ravel().tolist() if values.dtype.kind in "biuf" else [_as_text(one) for one in values.ravel()]
             tensors.append({"name": reader.name, "shape": shape, "datatype": reader.datatype, "data": data})
@@ -408,9 +415,8 @@ def _readers(signature: Signature, rows: int) -> list[TensorReader]:
 def _request_schema(signature: Signature, most: int) -> dict[str, Any]:
     """Any of MLflow's ways to send rows."""
     ways = _table_ways(signature, most) if signature.columns else _tensor_ways(signature, most)
-    params = {}
-    if signature.params:
-        params["params"] = object_of({}, {param.name: param.schema() for param in signature.params})
+    known = object_of({}, {param.name: param.schema() for param in signature.params})
+    params = {"params": {**known, "type": ["object", "null"]}}
     rows = "rows" if signature.columns else "tensors"
     description = f"The {rows}: {_named(signature)}."
     return {"description": description, "anyOf": [object_of({form: way}, params) for form, way in ways]}
@@ -453,7 +459,7 @@ def _table_ways(signature: Signature, most: int) -> list[tuple[str, dict[str, An
             ways = [values]
     either = {"anyOf": ways} if len(ways) > 1 else ways[0]
     forms = [("inputs", either), ("instances", either)]
-    return [*forms, ("dataframe_split", split), ("dataframe_records", records)] if signature.named else forms
+    return [*forms, ("dataframe_split", split), ("dataframe_records", either)] if signature.named else forms
 
 
 def _tensor_ways(signature: Signature, most: int) -> list[tuple[str, dict[str, Any]]]:
