@@ -54,11 +54,12 @@ def load_model(settings: ServeContract, note: Note) -> Served:
     return load_manifest_model(settings)
 
 
-def extra(name: str, variable: str) -> Any:
+def extra(module: str, variable: str) -> Any:
     """The module of serving that needs the extra of the same name. Raises ConfigurationError when that is missing."""
     try:
-        return import_module(f"modelops_runtime.serving.{name}")
+        return import_module(f"modelops_runtime.serving.{module}")
     except ModuleNotFoundError as error:
+        name = module.rpartition(".")[2]
         install = f"pip install 'modelops-runtime[{name}]', or build the image with EXTRAS={name}"
         raise ConfigurationError(f"{variable} needs {error.name}: {install}") from error
 
@@ -85,7 +86,7 @@ async def serve(settings: ServeContract) -> None:
     app = App(settings, log, metrics, mirror, tracing)
     calls: grpc.Server | None = None
     if settings.grpc_port:
-        calls = extra("grpc", "MODELOPS_GRPC_PORT").Server(app, settings, log, metrics, tracing)
+        calls = extra("open_inference.grpc", "MODELOPS_GRPC_PORT").Server(app, settings, log, metrics, tracing)
     config = uvicorn.Config(
         app,
         loop="none",

@@ -549,6 +549,26 @@ def test_an_example_may_be_a_row_of_its_own(tmp_path: Path, example: Any, sent: 
     assert takes(client, {"inputs": sent}) == [said]
 
 
+def test_an_example_may_lack_values(tmp_path: Path) -> None:
+    times = pandas.to_datetime(["2026-01-02T03:04:05.123456789", None])
+    example = pandas.DataFrame({"x": [math.nan, 1.0], "text": [None, "a"], "when": times})
+    client = Client(saved(tmp_path / "m", Kinds(), example))
+    assert client.notes == []
+    document = client.get("/openapi.json")["paths"]["/api/predict"]["post"]["requestBody"]["content"]
+    shown = document["application/json"]["example"]
+    assert [row["x"] for row in shown["inputs"]] == [None, 1.0]
+    assert "x float64 np.float64(nan)" in takes(client, shown)[0]
+    numbers = Client(saved(tmp_path / "n", Returns("sometimes"), pandas.DataFrame({"x": [math.nan, 1.0]})))
+    assert numbers.infer(*numbers.model.infer_example["inputs"]).status == 200
+
+
+def test_no_parameters_are_taken_by_a_model_without_any(client: Client) -> None:
+    for params in {}, None:
+        assert takes(client, {"inputs": [SETOSA], "params": params}) == [0]
+    assert takes(client, {"inputs": [SETOSA], "params": {"a": 1}}) == "params.a"
+    assert takes(client, {"dataframe_records": [SETOSA]}) == [0]
+
+
 def test_values_in_an_object_are_checked(tmp_path: Path) -> None:
     from mlflow.types import DataType, Schema
     from mlflow.types.schema import Array, ColSpec, Object, Property
@@ -573,6 +593,10 @@ def test_a_list_in_a_list_is_a_value_where_the_only_column_has_lists_and_no_name
     client = Client(saved(tmp_path / "m", Lists(), [["a", "b"], ["c"]]))
     assert takes(client, {"inputs": [["a", "b"], ["c"]]}) == ["a b", "c"]
     assert takes(client, {"inputs": [[["a"]]]}) == "inputs[0][0]"
+    without = Client(saved(tmp_path / "o", Lists()))
+    assert without.notes == []
+    document = without.get("/openapi.json")["paths"]["/api/predict"]["post"]["requestBody"]["content"]
+    assert takes(without, document["application/json"]["example"]) == [""]
     named = Client(saved(tmp_path / "n", Says(), pandas.DataFrame({"v": [[1.0, 2.0], [3.0]]})))
     assert takes(named, {"inputs": [[[1, 2]]]}) == [repr({"v": [1.0, 2.0]})]
     assert takes(named, {"inputs": [[1, 2]]}) == "inputs[0]"
@@ -595,6 +619,20 @@ def test_a_tensor_with_a_name_comes_by_it(tmp_path: Path, name: str) -> None:
     said = [repr({name: np.array([[1.0, 2.0, 3.0]])})]
     assert takes(client, {"inputs": {name: [[1, 2, 3]]}}) == said
     assert takes(client, {"inputs": [{name: [1, 2, 3]}]}) == said
+
+
+@pytest.mark.parametrize("dtype", ["str", "object"])
+def test_a_tensor_of_text_has_the_type_that_mlflow_gives_it(tmp_path: Path, dtype: str) -> None:
+    from mlflow.types import Schema, TensorSpec
+
+    class Kind(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+            return [str(model_input.dtype)]
+
+    shapes = Schema([TensorSpec(np.dtype(dtype), (-1,))])
+    folder = saved(tmp_path / "m", Kind(), signature=signature(shapes))
+    mlflow_s = mlflow.pyfunc.load_model(str(folder)).predict(np.array(["abc"], dtype))
+    assert takes(Client(folder), {"inputs": ["abc"]}) == mlflow_s
 
 
 def test_a_time_as_a_parameter_is_python_s_own(tmp_path: Path) -> None:

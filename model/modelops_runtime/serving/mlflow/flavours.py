@@ -107,7 +107,7 @@ def _set_threads(framework: str, threads: int) -> None:
 def _table_way(function: Callable[..., Any], signature: Signature) -> Predict:
     takes = inspect.signature(function).parameters.get("params")
     with_params = bool(signature.params) and takes is not None
-    make = frame_maker(signature) if signature.columns else _by_name if signature.named else _only
+    make = frame_maker(signature) if signature.columns else _tensor_maker(signature)
 
     def predict(rows: Rows) -> Any:
         made = make(rows)
@@ -116,12 +116,14 @@ def _table_way(function: Callable[..., Any], signature: Signature) -> Predict:
     return predict
 
 
-def _only(rows: Rows) -> Array:
-    return rows.columns[rows.names[0]]
+def _tensor_maker(signature: Signature) -> Callable[[Rows], Any]:
+    """Makes an array, or one by name."""
 
+    def tensors(rows: Rows) -> Any:
+        arrays = {name: array.astype(str) if name in signature.texts else array for name, array in rows.columns.items()}
+        return arrays if signature.named else arrays[rows.names[0]]
 
-def _by_name(rows: Rows) -> dict[str, Array]:
-    return dict(rows.columns)
+    return tensors
 
 
 def frame_maker(signature: Signature) -> Callable[[Rows], Any]:

@@ -32,7 +32,7 @@ from modelops_runtime.serving.mlflow.outputs import (
 )
 from modelops_runtime.serving.mlflow.reading import BodyReader, ParamReader, TableReader, TensorsReader
 from modelops_runtime.serving.mlflow.rows import Rows, joined
-from modelops_runtime.serving.mlflow.signature import NUMBERS, Signature, read_signature
+from modelops_runtime.serving.mlflow.signature import NUMBERS, Signature, made_up, read_signature
 from modelops_runtime.serving.open_inference.tensors import TensorReader
 from modelops_runtime.serving.openapi import array_of, listed, numbers, object_of, record, row_of
 from modelops_runtime.serving.served import PREDICT, Call, CallSchemas, Infer, Named, Observed, OutputTensor
@@ -100,15 +100,20 @@ def _listed(signature: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 def _example(folder: Path, info: Mapping[str, Any]) -> bytes:
     name = info.get("serving_input_path") or "serving_input_example.json"
     if (folder / name).is_file():
-        return (folder / name).read_bytes()
+        return json.dumps(_read_json(folder / name)).encode()
     name = info.get("artifact_path")
     if not name:
         return b""
-    content = json.loads((folder / name).read_bytes())
+    content = _read_json(folder / name)
     if info.get("type") == "dataframe":
         form = "dataframe_split" if info.get("pandas_orient") == "split" else "dataframe_records"
         return json.dumps({form: content}).encode()
     return json.dumps({"inputs": content.get("inputs", content) if isinstance(content, dict) else content}).encode()
+
+
+def _read_json(path: Path) -> Any:
+    """As MLflow writes it, a missing number as `NaN`, which JSON has not."""
+    return json.loads(path.read_bytes(), parse_constant=lambda text: None if text == "NaN" else float(text))
 
 
 def _as_rows(example: bytes, signature: Signature) -> bytes:
@@ -213,12 +218,13 @@ def _made_up(signature: Signature) -> Rows:
             for name, tensor in signature.tensors.items()
         }
         return Rows(tuple(columns), columns, None, params)
-    values: dict[str, Any] = {"boolean": False, "string": "", "binary": b"", "datetime": np.datetime64(0, "ns")}
+    values: dict[str, Any] = {"binary": b"", "datetime": np.datetime64(0, "ns")}
     kinds = {column.type for column in signature.columns}
     columns = {}
     for column in signature.columns:
         dtype = NUMBERS.get(column.type) or {"boolean": "bool", "datetime": "datetime64[ns]"}.get(column.type, "object")
-        columns[column.name] = np.full(1, values.get(column.type, 0 if column.type in NUMBERS else None), dtype=dtype)
+        columns[column.name] = array = np.empty(1, dtype=dtype)
+        array[0] = values[column.type] if column.type in values else made_up(column.nested or {"type": column.type})
     matrix = np.stack(list(columns.values()), axis=1) if len(kinds) == 1 and kinds <= NUMBERS.keys() else None
     return Rows(tuple(columns), columns, matrix, params)
 
@@ -345,7 +351,7 @@ class MlflowModel:
             columns = [[_as_json(value) for value in array[:SHOWN_ROWS]] for array in rows.columns.values()]
             records = [list(record) for record in zip(*columns, strict=True)]
             if not self._signature.named:
-                return records
+                return columns[0] if len(columns) == 1 else records
             return [dict(zip(rows.names, record, strict=True)) for record in records]
         arrays = {name: array[:SHOWN_ROWS].tolist() for name, array in rows.columns.items()}
         return arrays if self._signature.named else next(iter(arrays.values()))
@@ -362,6 +368,8 @@ class MlflowModel:
             if array is None:
                 continue
             values = array[:1].reshape([1, *array.shape[1:]])
+            if values.dtype.kind == "f":
+                values = np.nan_to_num(values)  # tensors in JSON have no missing numbers
             shape = [1, 1] if reader.column else list(values.shape)
             data = values.ravel().tolist() if values.dtype.kind in "biuf" else [_as_text(one) for one in values.ravel()]
             tensors.append({"name": reader.name, "shape": shape, "datatype": reader.datatype, "data": data})
@@ -407,9 +415,8 @@ def _readers(signature: Signature, rows: int) -> list[TensorReader]:
 def _request_schema(signature: Signature, most: int) -> dict[str, Any]:
     """Any of MLflow's ways to send rows."""
     ways = _table_ways(signature, most) if signature.columns else _tensor_ways(signature, most)
-    params = {}
-    if signature.params:
-        params["params"] = object_of({}, {param.name: param.schema() for param in signature.params})
+    known = object_of({}, {param.name: param.schema() for param in signature.params})
+    params = {"params": {**known, "type": ["object", "null"]}}
     rows = "rows" if signature.columns else "tensors"
     description = f"The {rows}: {_named(signature)}."
     return {"description": description, "anyOf": [object_of({form: way}, params) for form, way in ways]}
@@ -452,7 +459,7 @@ def _table_ways(signature: Signature, most: int) -> list[tuple[str, dict[str, An
             ways = [values]
     either = {"anyOf": ways} if len(ways) > 1 else ways[0]
     forms = [("inputs", either), ("instances", either)]
-    return [*forms, ("dataframe_split", split), ("dataframe_records", records)] if signature.named else forms
+    return [*forms, ("dataframe_split", split), ("dataframe_records", either)] if signature.named else forms
 
 
 def _tensor_ways(signature: Signature, most: int) -> list[tuple[str, dict[str, Any]]]:

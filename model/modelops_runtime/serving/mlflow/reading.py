@@ -410,7 +410,7 @@ def _bytes(value: Any, field: str) -> bytes | None:
 
 def _time(value: Any, field: str) -> np.datetime64:
     """Without a time zone, in UTC."""
-    if value is None:
+    if value is None or value == "NaT":  # as MLflow writes one that is missing
         return np.datetime64("NaT", "ns")
     try:
         moment = datetime.datetime.fromisoformat(value)

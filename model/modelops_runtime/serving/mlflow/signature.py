@@ -65,6 +65,8 @@ class Signature:
 
     columns: tuple[Column, ...] = ()
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    texts: frozenset[str] = frozenset()
+    """Tensors of NumPy's own type of text, which to some models isn't what objects are."""
     named: bool = True
     """Whether requests say the names of columns or tensors; without, there is one."""
     params: tuple[Param, ...] = ()
@@ -90,6 +92,7 @@ def read_signature(
     return Signature(
         tuple(columns),
         tensors,
+        frozenset(one.get("name", "input") for one in inputs if one.get("tensor-spec", {}).get("dtype") == "str"),
         named or len(inputs) > 1,
         tuple(_param(one) for one in params),
         tuple(one["name"] for one in outputs if "name" in one),
@@ -125,6 +128,26 @@ def _tensor(spec: Mapping[str, Any]) -> Tensor:
 def _param(spec: Mapping[str, Any]) -> Param:
     kind = {key: spec[key] for key in spec if key not in ("name", "default", "shape")}
     return Param(spec["name"], kind, spec.get("default"), spec.get("shape") is not None)
+
+
+def made_up(spec: Mapping[str, Any]) -> Any:
+    """A value of one of MLflow's types, in JSON."""
+    match spec["type"]:
+        case "boolean":
+            return False
+        case "string" | "binary":
+            return ""
+        case "datetime":
+            return "1970-01-01"
+        case "array":
+            return [made_up(spec["items"])]
+        case "map":
+            return {}
+        case "object":
+            return {name: made_up(one) for name, one in spec["properties"].items() if one.get("required", True)}
+        case kind if kind in NUMBERS:
+            return 0
+    return None
 
 
 def schema_of(spec: Mapping[str, Any]) -> dict[str, Any]:
