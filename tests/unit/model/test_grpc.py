@@ -356,9 +356,9 @@ def test_while_it_loads_and_drains_its_health_is_bad_and_every_watch_is_told(tmp
 import sys, os, time
 from modelops_runtime.serving import lifecycle
 load = lifecycle.load_model
-def slow(settings):
+def slow(settings, note):
     while not os.path.exists(settings.model_dir / "go"): time.sleep(0.05)
-    return load(settings)
+    return load(settings, note)
 lifecycle.load_model = slow
 from modelops_runtime.__main__ import main
 sys.argv = ["modelops", "serve"]
