@@ -20,7 +20,7 @@ from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.manifest_model import load_manifest_model
 from modelops_runtime.serving.metrics import Metrics
 from modelops_runtime.serving.mirror import Mirror
-from modelops_runtime.serving.mlflow.model import FILE_NAME as MLMODEL
+from modelops_runtime.serving.mlflow.description import FILE_NAME as MLMODEL
 from modelops_runtime.serving.mlflow.model import Note, load_mlflow_model
 from modelops_runtime.serving.protocol import BoundedProtocol
 from modelops_runtime.serving.served import Served

@@ -57,7 +57,7 @@ def read_conversion(folder: Path, signature: Signature, threads: int) -> Any:
 
 
 def main() -> None:
-    from modelops_runtime.serving.mlflow.model import read_description
+    from modelops_runtime.serving.mlflow.description import read_description
 
     env = Environment()
     settings = ServeContract.read(env)

@@ -1,25 +1,24 @@
 """A model that plain MLflow logged: a folder with `MLmodel`, whatever flavour."""
 
 import base64
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate, pairwise
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from modelops_runtime.artifacts.manifest import MIXED, Tensor
+from modelops_runtime.artifacts.manifest import MIXED
 from modelops_runtime.contract import ContractError, ServeContract
 from modelops_runtime.registry.check import check_requirements, require
 from modelops_runtime.serving.batching import scheduled
 from modelops_runtime.serving.drift import EDGES, Column, Watch
 from modelops_runtime.serving.http import Refusal, Response
 from modelops_runtime.serving.mlflow.convert import converted
-from modelops_runtime.serving.mlflow.flavours import Way, agrees, load, onnx_inputs
+from modelops_runtime.serving.mlflow.description import Description, read_description
+from modelops_runtime.serving.mlflow.flavours import Way, agrees, load
 from modelops_runtime.serving.mlflow.outputs import (
     Outputs,
     answer,
@@ -32,13 +31,12 @@ from modelops_runtime.serving.mlflow.outputs import (
 )
 from modelops_runtime.serving.mlflow.reading import BodyReader, ParamReader, TableReader, TensorsReader
 from modelops_runtime.serving.mlflow.rows import Rows, joined
-from modelops_runtime.serving.mlflow.signature import NUMBERS, Signature, made_up, read_signature
-from modelops_runtime.serving.open_inference.tensors import TensorReader
-from modelops_runtime.serving.openapi import array_of, listed, numbers, object_of, record, row_of
+from modelops_runtime.serving.mlflow.schemas import readers, request_schema
+from modelops_runtime.serving.mlflow.signature import NUMBERS, Signature, made_up
+from modelops_runtime.serving.openapi import record
 from modelops_runtime.serving.served import PREDICT, Call, CallSchemas, Infer, Named, Observed, OutputTensor
 from modelops_runtime.serving.worker import Worker, stuck_seconds
 
-FILE_NAME = "MLmodel"
 INVOCATIONS = "/invocations"
 """Where MLflow's own server predicts: its clients need another address, and nothing else."""
 Note = Callable[[str, str], None]
@@ -47,106 +45,6 @@ SHOWN_ROWS = 2
 BATCH_ROWS = 64
 """By default, where a row's prediction is known not to depend on the others."""
 _NO_INPUTS = np.empty((0, 0))
-
-
-class Description(NamedTuple):
-    """What MLmodel says."""
-
-    run_id: str
-    flavors: Mapping[str, Any]
-    signature: Signature
-    example: bytes
-    """A request, as MLflow's clients send it; empty if there is none."""
-
-
-def read_description(folder: Path) -> Description:
-    """Raises ContractError when it can't be read, or says too little to check requests."""
-    try:
-        import yaml
-    except ImportError as error:
-        raise ContractError(
-            "this image can't serve models that plain MLflow logged: build one with mlflow_image"
-        ) from error
-    try:
-        content = yaml.safe_load((folder / FILE_NAME).read_text())
-        flavors = content["flavors"]
-        example = _example(folder, content.get("saved_input_example_info") or {})
-        inputs, params, outputs = (
-            _listed(content.get("signature") or {}, key) for key in ("inputs", "params", "outputs")
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        raise ContractError(f"{FILE_NAME} can't be read: {error}") from error
-    if "python_function" not in flavors and "onnx" not in flavors:
-        raise ContractError(f"{FILE_NAME} has no python_function flavour, it has {', '.join(flavors)}")
-    if not inputs and "onnx" in flavors:
-        inputs = onnx_inputs(folder / flavors["onnx"]["data"])
-    if not inputs and example:
-        inputs = _inferred(example)
-    if not inputs:
-        raise ContractError(
-            f"{FILE_NAME} has neither a signature nor an input example, so requests can't be checked: log the model"
-            " with input_example=X[:5], or with signature=mlflow.models.infer_signature(X, model.predict(X))"
-        )
-    run_id = str(content.get("run_id") or "")
-    signature = read_signature(inputs, params, outputs)
-    return Description(run_id, flavors, signature, _as_rows(example, signature) if example else b"")
-
-
-def _listed(signature: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(signature.get(key) or "[]")
-    return found
-
-
-def _example(folder: Path, info: Mapping[str, Any]) -> bytes:
-    name = info.get("serving_input_path") or "serving_input_example.json"
-    if (folder / name).is_file():
-        return json.dumps(_read_json(folder / name)).encode()
-    name = info.get("artifact_path")
-    if not name:
-        return b""
-    content = _read_json(folder / name)
-    if info.get("type") == "dataframe":
-        form = "dataframe_split" if info.get("pandas_orient") == "split" else "dataframe_records"
-        return json.dumps({form: content}).encode()
-    return json.dumps({"inputs": content.get("inputs", content) if isinstance(content, dict) else content}).encode()
-
-
-def _read_json(path: Path) -> Any:
-    """As MLflow writes it, a missing number as `NaN`, which JSON has not."""
-    return json.loads(path.read_bytes(), parse_constant=lambda text: None if text == "NaN" else float(text))
-
-
-def _as_rows(example: bytes, signature: Signature) -> bytes:
-    """An example may be one row: an object of its values, or its only value."""
-    content = json.loads(example)
-    inputs = content.get("inputs")
-    if not signature.columns or inputs is None or isinstance(inputs, list):
-        return example
-    if isinstance(inputs, dict) and signature.named:
-        lists = {column.name for column in signature.columns if column.listed}
-        if all(
-            isinstance(values, list) and (name not in lists or all(isinstance(value, list) for value in values))
-            for name, values in inputs.items()
-        ):
-            return example
-    return json.dumps({**content, "inputs": [inputs]}).encode()
-
-
-def _inferred(example: bytes) -> list[dict[str, Any]]:
-    """A signature's inputs, of the input example alone."""
-    import pandas
-    from mlflow.models import infer_signature
-
-    content = json.loads(example)
-    if "dataframe_split" in content:
-        made: Any = pandas.DataFrame(**content["dataframe_split"])
-    elif "dataframe_records" in content:
-        made = pandas.DataFrame(content["dataframe_records"])
-    else:
-        made = content["inputs"]
-        made = {name: np.array(one) for name, one in made.items()} if isinstance(made, dict) else np.array(made)
-    inputs: list[dict[str, Any]] = infer_signature(made).inputs.to_dict()
-    return inputs
 
 
 def load_mlflow_model(settings: ServeContract, note: Note) -> "MlflowModel":
@@ -258,7 +156,7 @@ class MlflowModel:
         self._params = ParamReader(signature.params)
         names = watched_names(outputs) if outputs else []
         self.watch = Watch({name: Column(EDGES) for name in names}, {})
-        self.inputs = _readers(signature, self._rows)
+        self.inputs = readers(signature, self._rows)
         self.outputs: Sequence[OutputTensor] = tensors_of(outputs) if outputs else []
         self.calls: Mapping[str, Call] = {
             PREDICT: self._call("outputs", flat=True),
@@ -332,7 +230,7 @@ class MlflowModel:
         return answers
 
     def describe(self) -> Mapping[str, CallSchemas]:
-        request = _request_schema(self._signature, self._rows)
+        request = request_schema(self._signature, self._rows)
         example = {"inputs": self._example_inputs()}
         return {
             PREDICT: CallSchemas("Predict.", request, example, self._answer_schema("outputs", flat=True)),
@@ -390,86 +288,3 @@ def _as_json(value: Any) -> Any:
 def _as_text(value: Any) -> str:
     made = _as_json(value)
     return made if isinstance(made, str) else msgspec.json.encode(made).decode()
-
-
-_DTYPES = {**NUMBERS, "boolean": "bool"}
-_CONTENT_TYPES = {"string": "str", "binary": "base64", "datetime": "datetime"}
-
-
-def _readers(signature: Signature, rows: int) -> list[TensorReader]:
-    if signature.tensors:
-        return [TensorReader(name, tensor, rows) for name, tensor in signature.tensors.items()]
-    return [
-        TensorReader(
-            column.name,
-            Tensor((-1, 1), _DTYPES.get(column.type, MIXED)),
-            rows,
-            column=True,
-            required=column.required,
-            content_type=_CONTENT_TYPES.get(column.type, ""),
-        )
-        for column in signature.columns
-    ]
-
-
-def _request_schema(signature: Signature, most: int) -> dict[str, Any]:
-    """Any of MLflow's ways to send rows."""
-    ways = _table_ways(signature, most) if signature.columns else _tensor_ways(signature, most)
-    known = object_of({}, {param.name: param.schema() for param in signature.params})
-    params = {"params": {**known, "type": ["object", "null"]}}
-    rows = "rows" if signature.columns else "tensors"
-    description = f"The {rows}: {_named(signature)}."
-    return {"description": description, "anyOf": [object_of({form: way}, params) for form, way in ways]}
-
-
-def _named(signature: Signature) -> str:
-    if signature.columns:
-        return ", ".join(f"{column.name} ({column.type})" for column in signature.columns)
-    return ", ".join(f"{name} {list(tensor.shape)} of {tensor.dtype}" for name, tensor in signature.tensors.items())
-
-
-def _table_ways(signature: Signature, most: int) -> list[tuple[str, dict[str, Any]]]:
-    columns = signature.columns
-    items = {column.name: column.schema() for column in columns}
-    required = {name: item for (name, item), column in zip(items.items(), columns, strict=True) if column.required}
-    optional = {name: item for name, item in items.items() if name not in required}
-    size = {"minItems": 1, "maxItems": most}
-    some = {} if required else {"minProperties": 1}
-    records = {**listed({**object_of(required, optional), **some}), **size}
-    titled = [{**item, "title": name} for name, item in items.items()]
-    rows = {**listed(row_of(titled)), **size}
-    by_column = {
-        **object_of(
-            {name: {**listed(item), **size} for name, item in required.items()},
-            {name: {**listed(item), **size} for name, item in optional.items()},
-        ),
-        **some,
-    }
-    labels = list(dict.fromkeys([*items, *(column.label for column in columns)]))
-    split = record(
-        optional={"index": listed({}), "columns": {**listed({"enum": labels}), "minItems": 1}},
-        data={**listed(listed({"anyOf": list(items.values())})), **size},
-    )
-    ways = [records, rows, by_column] if signature.named else [rows]
-    if len(columns) == 1:
-        values = {**listed(titled[0]), **size}
-        if not columns[0].listed:
-            ways.append(values)
-        elif not signature.named:
-            ways = [values]
-    either = {"anyOf": ways} if len(ways) > 1 else ways[0]
-    forms = [("inputs", either), ("instances", either)]
-    return [*forms, ("dataframe_split", split), ("dataframe_records", either)] if signature.named else forms
-
-
-def _tensor_ways(signature: Signature, most: int) -> list[tuple[str, dict[str, Any]]]:
-    arrays = {
-        name: array_of({"type": "string"} if tensor.dtype == MIXED else numbers(tensor.dtype), tensor.shape, most)
-        for name, tensor in signature.tensors.items()
-    }
-    ways = [object_of(arrays)]
-    if len(arrays) == 1:
-        ways.insert(0, next(iter(arrays.values())))
-    rows = object_of({name: array["items"] for name, array in arrays.items()})
-    either = {"anyOf": [*ways, array_of(rows, (-1,), most)]}
-    return [("inputs", either), ("instances", either)]

@@ -4,13 +4,7 @@ What every client sends that is right is read by one pass of a compiled decoder.
 value: a wrong one to be named, and what is rare, such as a missing value.
 """
 
-import base64
-import binascii
-import datetime
-import math
-import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,26 +14,18 @@ from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.http import Refusal
 from modelops_runtime.serving.mlflow.rows import Rows
 from modelops_runtime.serving.mlflow.signature import NUMBERS, Column, Param, Signature
+from modelops_runtime.serving.mlflow.values import ESCAPED, PYTHON, anything, plain, text_value, time, value_reader
 from modelops_runtime.serving.validation import (
     BYTE_ORDER_MARK,
-    LARGEST_WHOLE,
     InputReader,
     check_finite,
     check_unique,
     colons,
     decode,
-    out_of_range,
-    validation_refusal,
 )
 
 FORMS = ("inputs", "dataframe_split", "dataframe_records", "instances")
 """Ways to send rows: MLflow's own."""
-_ESCAPED = re.compile(r'["\\\x00-\x1f]')
-"""What JSON's text has only escaped, and `msgspec` therefore not as a field's name."""
-_NANOSECONDS = re.compile(r"[.,]\d{6}(\d{1,3})")
-"""Those that Python's times leave out."""
-_PYTHON = {"boolean": bool, "string": str, "binary": bytes, "datetime": str, "double": float, "float": float}
-_MAY_BE = {"boolean": "true or false", "string": "text", "binary": "text in base64", "datetime": "a time in ISO 8601"}
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,7 +45,6 @@ class Split(msgspec.Struct, forbid_unknown_fields=True):
 
 _body = msgspec.json.Decoder(Body).decode
 _split = msgspec.json.Decoder(Split).decode
-_anything = msgspec.json.Decoder().decode
 _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -93,7 +78,7 @@ class BodyReader:
         if colons(body) != keys + 1:
             check_unique(body)
         if request.params or self._params.any:
-            rows.params = self._params.read(decode(_anything, request.params) if request.params else {})
+            rows.params = self._params.read(decode(anything, request.params) if request.params else {})
         return rows
 
 
@@ -133,7 +118,7 @@ class ParamReader:
 
 
 def _param_reader(param: Param) -> Callable[[Any, str], Any]:
-    read = _value_reader(_param_column(param))
+    read = value_reader(_param_column(param))
     if param.type["type"] != "datetime":
         return read
     # A parameter is Python's own value, unlike a column's.
@@ -142,7 +127,7 @@ def _param_reader(param: Param) -> Callable[[Any, str], Any]:
 
 def _param_column(param: Param) -> Column:
     kind = str(param.type["type"])
-    return Column(param.name, kind) if kind in (*_PYTHON, *NUMBERS) else Column(param.name, "nested", True, param.type)
+    return Column(param.name, kind) if kind in (*PYTHON, *NUMBERS) else Column(param.name, "nested", True, param.type)
 
 
 class Cells(NamedTuple):
@@ -164,18 +149,18 @@ class TableReader:
         self._max_rows = max_rows
         self._values_are_lists = columns[0].listed and not signature.named
         """A list in a list is then a value, as MLflow has it, and no row of one."""
-        self._values = {name: _value_reader(column) for name, column in self._columns.items()}
+        self._values = {name: value_reader(column) for name, column in self._columns.items()}
         types = {column.type for column in columns}
         self._dtype = np.dtype(NUMBERS[types.pop()]) if len(types) == 1 and types <= NUMBERS.keys() else None
         # Names that JSON writes in another way, or columns that a record may lack, are for the slow way.
-        fields = [(f"c{number}", _plain(column)) for number, column in enumerate(columns)]
+        fields = [(f"c{number}", plain(column)) for number, column in enumerate(columns)]
         names = {f"c{number}": name for number, name in enumerate(self._names)}
         quick = all(column.required and column.type != "nested" for column in columns)
         self._quick: dict[bytes, Callable[[msgspec.Raw], list[Any]]] = {}
         if quick:
             row = msgspec.defstruct("Row", fields, array_like=True, forbid_unknown_fields=True)
             self._quick[b"["] = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
-            if not any(map(_ESCAPED.search, self._names)):
+            if not any(map(ESCAPED.search, self._names)):
                 record = msgspec.defstruct("Record", fields, rename=names, forbid_unknown_fields=True)
                 self._quick[b"{"] = msgspec.json.Decoder(list[record]).decode  # type: ignore[valid-type]
 
@@ -205,7 +190,7 @@ class TableReader:
                 if rows is not None:
                     return rows, keys + (len(rows) * len(self._names) if inner == b"{" else 0)
         field = "dataframe_split.data" if form == "dataframe_split" else form
-        return self._slowly(self._cells(decode(_anything, data, field), field), keys)
+        return self._slowly(self._cells(decode(anything, data, field), field), keys)
 
     def _quickly(self, records: list[Any]) -> Rows | None:
         if not 0 < len(records) <= self._max_rows:
@@ -230,7 +215,7 @@ class TableReader:
             flat, column = arrays[name].reshape(-1), self._columns[name]
             if column.type in ("binary", "datetime", "nested"):
                 read, at = self._values[name], f"inputs[{numbers[name]}].data"
-                values = [_text_value(column, value, f"{at}[{row}]") for row, value in enumerate(flat)]
+                values = [text_value(column, value, f"{at}[{row}]") for row, value in enumerate(flat)]
                 flat = self._array(column, [read(value, f"{at}[{row}]") for row, value in enumerate(values)])
             columns[name] = flat
         if not columns:
@@ -325,7 +310,7 @@ class TableReader:
         if len(set(names)) != len(names):
             raise Refusal(422, f"{field}.columns", "unique", f"{field}.columns has a name twice")
         self._check_names(dict.fromkeys(names), field)
-        rows = decode(_anything, data, f"{field}.data")
+        rows = decode(anything, data, f"{field}.data")
         if not isinstance(rows, list) or not rows:
             raise Refusal(422, f"{field}.data", "min_rows", f"{field}.data must be a list of at least one row")
         return self._lists(rows, names, f"{field}.data")
@@ -349,7 +334,7 @@ class TableReader:
         dtype = NUMBERS.get(column.type) or {"boolean": "bool", "datetime": "datetime64[ns]"}.get(column.type, "object")
         if column.type == "datetime":
             # Nanoseconds are what MLflow's type has; a time that they don't reach is refused where it is read.
-            values = [value if isinstance(value, np.datetime64) else _time(value, column.name) for value in values]
+            values = [value if isinstance(value, np.datetime64) else time(value, column.name) for value in values]
         array = np.empty(len(values), dtype=dtype)
         if column.type == "nested":
             for row, value in enumerate(values):  # all at once, NumPy would take lists apart
@@ -359,137 +344,6 @@ class TableReader:
         if dtype == "float32" and np.isinf(array).any():
             raise OverflowError
         return array
-
-
-def _plain(column: Column) -> Any:
-    """What a decoder makes of a value."""
-    return int if column.type in ("integer", "long") else _PYTHON.get(column.type, Any)
-
-
-def _value_reader(column: Column) -> Callable[[Any, str], Any]:
-    """Checks one decoded value. Its second argument is the value's place; raises Refusal (422)."""
-    readers: dict[str, Callable[[Any, str], Any]] = {"boolean": _boolean, "string": _text, "binary": _bytes}
-    if column.type in ("integer", "long"):
-        return partial(_whole, np.iinfo(NUMBERS[column.type]))
-    if column.type in ("float", "double"):
-        return partial(_number, np.finfo(NUMBERS[column.type]))
-    if column.type == "datetime":
-        return _time
-    if column.type == "nested":
-        return partial(_nested, _python_type(column.nested))
-    return readers[column.type]
-
-
-def _wrong(field: str, expected: str, value: object) -> Refusal:
-    given = "null" if value is None else f"{str(value)[:50]!r}" if isinstance(value, str) else str(value)[:50]
-    return Refusal(422, field, "type", f"{field} must be {expected}, not {given}")
-
-
-def _boolean(value: Any, field: str) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(field, "true or false", value)
-    return value
-
-
-def _text(value: Any, field: str) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise _wrong(field, "text", value)
-    return value
-
-
-def _bytes(value: Any, field: str) -> bytes | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _wrong(field, "text in base64", value)
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise _wrong(field, "text in base64", value) from None
-
-
-def _time(value: Any, field: str) -> np.datetime64:
-    """Without a time zone, in UTC."""
-    if value is None or value == "NaT":  # as MLflow writes one that is missing
-        return np.datetime64("NaT", "ns")
-    try:
-        moment = datetime.datetime.fromisoformat(value)
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
-    except OverflowError:  # in UTC, not in the years 1 to 9999
-        moment = datetime.datetime.max
-    except (TypeError, ValueError):
-        raise _wrong(field, "a time in ISO 8601", value) from None
-    if not 1678 <= moment.year <= 2261:
-        raise Refusal(422, field, "finite", f"{field} must be in the years 1678 to 2261")
-    finer = _NANOSECONDS.search(value)
-    return np.datetime64(moment, "ns") + np.timedelta64(int(finer[1].ljust(3, "0")) if finer else 0, "ns")
-
-
-def _whole(limits: "np.iinfo[Any]", value: Any, field: str) -> int:
-    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_WHOLE:
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _wrong(field, "a whole number", value)
-    if not limits.min <= value <= limits.max:
-        raise out_of_range(np.dtype(limits.dtype), field)
-    return value
-
-
-def _number(limits: "np.finfo[Any]", value: Any, field: str) -> float:
-    if value is None:
-        return math.nan
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _wrong(field, "a number", value)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not abs(number) <= float(limits.max):
-        raise out_of_range(np.dtype(limits.dtype), field)
-    return number
-
-
-def _nested(kind: Any, value: Any, field: str) -> Any:
-    if value is None:
-        return None
-    try:
-        return msgspec.to_builtins(msgspec.convert(value, kind))
-    except msgspec.ValidationError as error:
-        raise validation_refusal(error, field) from None
-
-
-def _python_type(spec: Mapping[str, Any]) -> Any:
-    """What `msgspec` checks a value of one of MLflow's nested types against."""
-    kind = spec["type"]
-    if kind == "array":
-        return list[_python_type(spec["items"])]  # type: ignore[misc]
-    if kind == "map":
-        return dict[str, _python_type(spec["values"])]  # type: ignore[misc]
-    if kind == "object":
-        return _python_struct(spec["properties"])
-    return int if kind in ("integer", "long") else {**_PYTHON, "binary": str}.get(kind, Any)
-
-
-def _python_struct(properties: Mapping[str, Mapping[str, Any]]) -> Any:
-    if any(map(_ESCAPED.search, properties)):
-        return dict[str, Any]
-    fields: list[Any] = []
-    for number, spec in enumerate(properties.values()):
-        kind = _python_type(spec)
-        if spec.get("required", True):
-            fields.append((f"c{number}", kind))
-        else:
-            fields.append((f"c{number}", kind | None | msgspec.UnsetType, msgspec.UNSET))
-    names = {f"c{number}": name for number, name in enumerate(properties)}
-    return msgspec.defstruct("Object", fields, rename=names, forbid_unknown_fields=True, kw_only=True)
-
-
-def _text_value(column: Column, value: Any, field: str) -> Any:
-    """A value that came as text in a tensor."""
-    if column.type != "nested":
-        return value
-    return decode(_anything, str(value).encode(), field)
 
 
 class TensorsReader:
@@ -514,7 +368,7 @@ class TensorsReader:
         if first == b"[" and self._only is not None and inner != b"{":
             return Rows(self._names, {self._names[0]: self._array(self._names[0], content, form)}), 0
         if first == b"[":
-            return self._records(decode(_anything, content, form), form)
+            return self._records(decode(anything, content, form), form)
         tensors = decode(_by_name, content, form)
         self._check_names(tensors, form)
         arrays = {name: self._array(name, tensors[name], f"{form}.{name}") for name in self._names}
