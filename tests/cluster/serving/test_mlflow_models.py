@@ -12,7 +12,7 @@ from modelops import ModelImage, ModelService, mlflow_image
 from tests.cluster.serving.support import Serving, publish_folder
 from tests.cluster.support import get_json, platform_facts, post
 
-pytestmark = [pytest.mark.serving, pytest.mark.long]
+pytestmark = [pytest.mark.serving, pytest.mark.models, pytest.mark.long]
 
 NAME = "flowers"
 VIRGINICA = [6.3, 3.3, 6.0, 2.5]

@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The library's server with a model's own requirements, for a model that plain MLflow logged. `mlflow_image` builds it.
 ARG BASE_IMAGE=python:3.12-slim
 
