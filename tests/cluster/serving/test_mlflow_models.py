@@ -55,7 +55,7 @@ def program(serving: Serving, uri: str, model: Path) -> Program:
 def test_a_model_is_served_in_the_image_of_its_own_requirements(
     serving: Serving, platform_env: dict[str, str], model: Path, tmp_path: Path
 ) -> None:
-    uri = publish_folder(serving.registry_url, NAME, "one", model)
+    uri = publish_folder(serving.registry_url, NAME, "run-one", model)
     stack = serving.new_stack()
     stack.up(program(serving, uri, model))
     try:
@@ -76,6 +76,6 @@ def refuses_another_image(serving: Serving, stack: Any, model: Path, tmp_path: P
     newer = shutil.copytree(model, tmp_path / "newer")
     with (newer / "requirements.txt").open("a") as requirements:
         requirements.write("\nno-such-package==2\n")
-    uri = publish_folder(serving.registry_url, NAME, "two", newer)
+    uri = publish_folder(serving.registry_url, NAME, "run-two", newer)
     outcome = stack.up(program(serving, uri, model), succeed=False)
     assert "container fetch failed" in outcome.text and "no-such-package==2: the image lacks it" in outcome.text
