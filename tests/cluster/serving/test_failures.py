@@ -40,7 +40,7 @@ def test_a_model_that_is_not_in_the_registry(serving: Serving, stack: Stack) -> 
 @pytest.mark.long
 def test_with_a_smoke_test_the_reason_is_said_too(serving: Serving, stack: Stack) -> None:
     smoke_test = {"inputs": [[0.5]], "outputs": [2.0]}
-    outcome = failed(serving, stack, 30, model_uri="models:/line@nobody", smoke_test=smoke_test)
+    outcome = failed(serving, stack, 30, model_uri="models:/line@run-nobody", smoke_test=smoke_test)
     assert "container fetch failed (exit code 2)" in outcome.text and "nobody" in outcome.text, outcome.text
     command = ["python3", "-c", "import sys; sys.exit('no module named torch')"]
     outcome = failed(serving, stack, 90, serve_command=command, smoke_test=smoke_test)
