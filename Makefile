@@ -46,13 +46,13 @@ test-unit: venv ## The fast tests, without a cluster; TESTS=<paths>: all tests o
 
 test-integration: venv ## Slower tests without a cluster: trainings, real servers, wheels, types of a consumer, alert rules
 	@echo "integration tests: about 5 minutes on 2 cores; the first run builds Prometheus for its promtool"
-	$(VENV)/pytest $(TIERS) -m integration
+	$(VENV)/pytest $(TIERS) -m "integration and not long"
 
 test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for all of one area, its long tests included
 	$(VENV)/pytest tests/cluster -m "$(if $(ONLY),$(ONLY),not long)"
 
-test-long: venv ## The cluster tests that take minutes each and are not part of `make test`
-	$(VENV)/pytest tests/cluster -m long
+test-long: venv ## The tests that take minutes or gigabytes each, most of them on the cluster, and are not part of `make test`
+	$(VENV)/pytest tests/cluster $(TIERS) -m long
 
 # pyenv's shims refuse every Python but the chosen one, so its interpreters themselves come first.
 PYENV := $(subst $() ,:,$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-9]*/bin))

@@ -18,6 +18,8 @@ from tests.unit.model.test_mlflow_models import SETOSA, VIRGINICA, Client, flowe
 
 __all__ = ["flowers"]
 pytestmark = pytest.mark.filterwarnings("ignore")
+TORCH = 1
+"""How many tests need PyTorch, whose environment takes gigabytes."""
 ROWS = {"inputs": [SETOSA, VIRGINICA, [6.0, 2.7, 5.1, 1.6]]}
 
 
@@ -26,11 +28,14 @@ def installed(module: str) -> Any:
 
 
 @pytest.mark.skipif(bool(importlib.util.find_spec("xgboost")), reason="the frameworks are here")
-def test_the_frameworks_models_are_served_in_an_environment_that_has_them() -> None:
-    command = [environment_of("models-mlflow"), "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+@pytest.mark.parametrize(
+    ("environment", "skipped"), [("models-mlflow", 2 + TORCH), pytest.param("models-torch", 2, marks=pytest.mark.long)]
+)
+def test_the_frameworks_models_are_served_in_an_environment_that_has_them(environment: str, skipped: int) -> None:
+    command = [environment_of(environment), "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
-    assert " 1 skipped" in done.stdout  # this one
+    assert f" {skipped} skipped" in done.stdout  # these two, and what the environment lacks
 
 
 def xgboost_classifier(rows: Any, classes: Any) -> Any:
