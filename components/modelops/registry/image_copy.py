@@ -83,7 +83,7 @@ def _judged(name: str, field: str, known: str, promotion: pulumi.Resource | None
     return known
 
 
-def _container(args: Mapping[str, Any], image: pulumi.Output[Source]) -> core.ContainerArgs:
+def _container(args: Mapping[str, Any], image: pulumi.Output[Source]) -> "core.ContainerArgs":
     return container(
         "replicate",
         args.get("image", UPSTREAM_IMAGES["python"]),
@@ -103,7 +103,7 @@ def _container(args: Mapping[str, Any], image: pulumi.Output[Source]) -> core.Co
     )
 
 
-def _logins(args: Mapping[str, Any]) -> list[core.VolumeArgs]:
+def _logins(args: Mapping[str, Any]) -> "list[core.VolumeArgs]":
     """The volume with the logins to the registries, if there are any."""
     if "repository_secret" not in args:
         return []
