@@ -60,21 +60,26 @@ class LiteRuntime:
             return outputs
 
 
+def onnx_session(path: Path, threads: int) -> Any:
+    """ONNX Runtime's session. Raises ContractError when the file is no ONNX model, ImportError without the package."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no base of their own
+        raise ContractError(f"{path} is not an ONNX model: {error}") from error
+
+
 class OnnxRuntime:
     """An ONNX model with one input and one output."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Raises ContractError when the file is no such model."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no base of their own
-            raise ContractError(f"{path} is not an ONNX model: {error}") from error
+        self._session = onnx_session(path, threads)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise ContractError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs, must have one of each")

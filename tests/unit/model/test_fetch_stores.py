@@ -15,26 +15,12 @@ from modelops_runtime.registry.fetch import fetch
 from modelops_runtime.registry.sources import progress
 from tests import stores
 from tests.runtime import run_module
-from tests.stores import ObjectStore
+from tests.stores import ObjectStore, server, store
+
+__all__ = ["server", "store"]
 
 FILES = (FILE_NAME, "model.tflite")
 LARGE = 12 * 2**20
-
-
-@pytest.fixture(scope="module", params=stores.KINDS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with stores.running(request.param, tmp_path_factory.mktemp(request.param)) as running:
-        yield running
-
-
-@pytest.fixture
-def store(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    """The store, empty, and its settings in the environment."""
-    for name in server.names():
-        server.remove(name)
-    for variable, value in server.variables.items():
-        monkeypatch.setenv(variable, value)
-    return server
 
 
 @pytest.fixture

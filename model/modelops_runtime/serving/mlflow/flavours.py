@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modelops_runtime.artifacts.agreement import RELATIVE, disagreement
-from modelops_runtime.artifacts.runtimes import Array
+from modelops_runtime.artifacts.runtimes import Array, onnx_session
 from modelops_runtime.contract import ContractError
 from modelops_runtime.serving.mlflow.outputs import outputs_of
 from modelops_runtime.serving.mlflow.rows import Rows
@@ -207,17 +207,9 @@ class OnnxSession:
     def __init__(self, path: Path, threads: int, signature: Signature, output: str = "") -> None:
         """`output`: the one that is wanted, of several. Raises ContractError."""
         try:
-            import onnxruntime
+            self.session = onnx_session(path, threads)
         except ImportError as error:
             raise ContractError(f"an ONNX model needs ONNX Runtime, which is not in this image: {error}") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no base of their own
-            raise ContractError(f"{path.name} is not an ONNX model: {error}") from error
         inputs = self.session.get_inputs()
         self._inputs = {one.name: _DTYPES.get(one.type, "object") for one in inputs}
         self._only = inputs[0].name if len(inputs) == 1 else ""

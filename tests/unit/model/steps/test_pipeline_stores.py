@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -14,26 +13,11 @@ from modelops_runtime.data import prepare
 from modelops_runtime.training.checkpoint import Checkpoints, Progress
 from sample import dataset
 from sample.parameters import Parameters
-from tests import stores
-from tests.stores import ObjectStore
+from tests.stores import ObjectStore, server, store
+
+__all__ = ["server", "store"]
 
 ROWS = pd.DataFrame({"age": range(60), "y": [0, 1] * 30})
-
-
-@pytest.fixture(scope="module", params=stores.KINDS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    with stores.running(request.param, tmp_path_factory.mktemp(request.param)) as running:
-        yield running
-
-
-@pytest.fixture
-def store(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    """The store, empty, and its settings in the environment."""
-    for name in server.names():
-        server.remove(name)
-    for variable, value in server.variables.items():
-        monkeypatch.setenv(variable, value)
-    return server
 
 
 def declared(uri: str) -> dict[str, Any]:
