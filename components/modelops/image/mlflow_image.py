@@ -1,8 +1,6 @@
 """The image of a model that plain MLflow logged, made of the model's own requirements."""
 
-import base64
 import json
-import os
 import re
 import urllib.parse
 import urllib.request
@@ -11,6 +9,7 @@ from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any, cast
 
+from modelops.core.credentials import mlflow_authorization
 from modelops.core.errors import ArgumentsError
 from modelops.core.outputs import is_output
 from modelops.image.model_image import ModelImageArgs
@@ -112,7 +111,7 @@ def _from_registry(uri: str, tracking_uri: str) -> str:
 def _get(url: str, query: dict[str, str]) -> str:
     try:
         request = urllib.request.Request(f"{url}?{urllib.parse.urlencode(query)}")
-        if authorization := _authorization():
+        if authorization := mlflow_authorization():
             request.add_unredirected_header("Authorization", authorization)
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             content: str = response.read().decode()
@@ -125,12 +124,3 @@ def _get(url: str, query: dict[str, str]) -> str:
         raise ArgumentsError(f"{_NO_REQUIREMENTS}: the address isn't one that can be asked") from None
     except HTTPException:
         raise ArgumentsError(f"{_NO_REQUIREMENTS}: its answer isn't valid HTTP") from None
-
-
-def _authorization() -> str:
-    """As MLflow's clients have it."""
-    if user := os.environ.get("MLFLOW_TRACKING_USERNAME"):
-        login = f"{user}:{os.environ.get('MLFLOW_TRACKING_PASSWORD', '')}"
-        return f"Basic {base64.b64encode(login.encode()).decode()}"
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    return f"Bearer {token}" if token else ""

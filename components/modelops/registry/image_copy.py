@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.errors import ArgumentsError
+from modelops.core.errors import logged
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import with_dependencies
 from modelops.core.validation import Problems
@@ -75,11 +75,8 @@ def copy_image(
 def _judged(name: str, field: str, known: str, promotion: pulumi.Resource | None) -> str:
     problems = Problems("ModelPromotion", name)
     check_image(problems, {field: known})
-    try:
+    with logged(promotion):
         problems.raise_if_any()
-    except ArgumentsError as error:  # Pulumi's own report is a long one, in which ours would be lost.
-        pulumi.log.error(str(error), promotion)
-        raise
     return known
 
 

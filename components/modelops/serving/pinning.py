@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import pulumi
 
-from modelops.core.errors import ArgumentsError
+from modelops.core.errors import logged
 from modelops.core.outputs import is_output, known_or_none
 from modelops.core.validation import Problems
 from modelops.serving.args import ModelServiceArgs, is_vllm
@@ -95,21 +94,14 @@ class _Pin:
         if isinstance(uri, str):
             return self._settled(field, uri)
         later: pulumi.Output[str] = pulumi.Output.from_input(cast(Any, uri))
-        return later.apply(lambda known: self._told(lambda: self._judged(field, known)))
-
-    def _told(self, found: Callable[[], pulumi.Input[str]]) -> pulumi.Input[str]:
-        """Says why an output is refused: Pulumi's own report is a long one, in which ours would be lost."""
-        try:
-            return found()
-        except ArgumentsError as error:
-            pulumi.log.error(str(error), self._service)
-            raise
+        return later.apply(lambda known: self._judged(field, known))
 
     def _judged(self, field: str, uri: str) -> pulumi.Input[str]:
-        problems = Problems("ModelService", self._name)
-        check_source(problems, field, uri, self._args)
-        problems.raise_if_any()
-        return self._settled(field, uri)
+        with logged(self._service):
+            problems = Problems("ModelService", self._name)
+            check_source(problems, field, uri, self._args)
+            problems.raise_if_any()
+            return self._settled(field, uri)
 
     def _settled(self, field: str, uri: str) -> pulumi.Input[str]:
         source = parse(uri)
@@ -119,8 +111,12 @@ class _Pin:
             return self._looked_up(field, source, cast(str, self._address))
         address = pulumi.Output.from_input(self._address)
         return known_or_none(address).apply(
-            lambda known: self._told(lambda: self._looked_up(field, source, known)) if known else self._later(source)
+            lambda known: self._asked(field, source, known) if known else self._later(source)
         )
+
+    def _asked(self, field: str, source: Source, tracking_url: str) -> str:
+        with logged(self._service):
+            return self._looked_up(field, source, tracking_url)
 
     def _looked_up(self, field: str, source: Source, tracking_url: str) -> str:
         # Imported here, because hardly any plan needs it.

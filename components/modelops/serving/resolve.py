@@ -5,7 +5,6 @@ Standard library only, and a few seconds at most: a plan waits for it.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from weakref import WeakKeyDictionary
 
 import pulumi
 
+from modelops.core.credentials import basic, mlflow_authorization
 from modelops.serving.sources import Source
 
 TIMEOUT_SECONDS = 3.0
@@ -113,7 +113,7 @@ class _Client:
         netloc, slash, path = rest.partition("/")
         login, _, host = netloc.rpartition("@")
         if login:
-            authorization = _basic(*map(unquote, login.partition(":")[::2]))
+            authorization = basic(*map(unquote, login.partition(":")[::2]))
         self.server = f"{scheme}://{host}"
         try:
             request = urllib.request.Request(f"{self.server}{slash}{path}", method=method, headers={"Accept": accept})
@@ -165,16 +165,9 @@ def _found(answer: Any, *path: str | int) -> str:
     return str(answer)
 
 
-def _basic(username: str, password: str) -> str:
-    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
-
-
 def _number(ask: _Client, source: Source, tracking_url: str) -> str:
     """The number of a registered model's version, with the credentials that MLflow's clients use."""
-    token, username = os.environ.get("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME")
-    authorization = f"Bearer {token}" if token else ""
-    if username:
-        authorization = _basic(username, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
+    authorization = mlflow_authorization()
     variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
     api = f"{tracking_url.rstrip('/')}/api/2.0/mlflow"
     if source.version != "latest":
