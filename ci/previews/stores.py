@@ -1,4 +1,4 @@
-"""Which resources outside of Kubernetes hold data, by the words of their Pulumi type, whoever's cloud it is."""
+"""Which resources outside of Kubernetes hold data, by the words of their Pulumi type, on any cloud."""
 
 import re
 

@@ -87,7 +87,7 @@ def check(problems: Problems, field: str, receivers: object) -> None:
 
 
 def check_address(problems: Problems, field: str, url: object) -> None:
-    """Checks a URL without showing it: whoever has it can post there."""
+    """Checks a URL without showing it: anyone who has it can post there."""
     if isinstance(url, str) and not url.startswith(("http://", "https://")):
         problems.add(field, "not shown", "must be an http:// or https:// address")
 

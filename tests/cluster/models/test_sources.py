@@ -62,7 +62,7 @@ class Place:
         ]
 
     def opened_for_writing(self, service: str) -> str:
-        """What the server is told that tries to change the model."""
+        """The reply to a server that tries to change the model."""
         [pod] = self.pods(service)
         attempt = "try: open('/modelops/model/model.json', 'a')\nexcept OSError as error: print(error.strerror)"
         where = ("--namespace", self.namespace, pod["metadata"]["name"], "--container=serve")

@@ -17,7 +17,7 @@ ARGS: dict[str, Any] = {
 
 
 def refused(args: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What is said of arguments that can't be judged before an output in them is known."""
+    """The refusal of arguments that can't be judged before an output in them is known."""
     said: list[str] = []
     monkeypatch.setattr(pulumi.log, "error", lambda message, resource: said.append(message))
     with pytest.raises(ValueError):

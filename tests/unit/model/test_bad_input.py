@@ -277,7 +277,7 @@ def test_what_is_not_http_gets_400(server: RunningServer, request_bytes: bytes) 
 async def ask_in_this_process(
     app: Any, state: uvicorn.server.ServerState, sent: list[bytes], turned_away: list[int]
 ) -> bytes:
-    """What comes back until the server closes the connection. The statuses that the app is told of are appended."""
+    """What comes back until the server closes the connection. The statuses reported to the app are appended."""
     config = uvicorn.Config(app, lifespan="off", log_level="critical")
     config.load()
     bounded = partial(protocol.BoundedProtocol, turned_away=lambda status, _seconds: turned_away.append(status))

@@ -329,7 +329,7 @@ main()
 
 
 def _states(running: Served, stack: contextlib.ExitStack) -> "tuple[list[bytes], threading.Thread, Any]":
-    """What a watch of the server's health is told, a thread that listens, and the watch."""
+    """The answers to a watch of the server's health, a thread that listens, and the watch."""
     watch = stack.enter_context(grpc.insecure_channel(running.address)).unary_stream(WATCH)(b"")
     told: list[bytes] = []
 

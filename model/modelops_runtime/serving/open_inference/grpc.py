@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 UNTRACED = frozenset({"ServerLive", "ServerReady", "ModelReady"})
 SPARE_CALLS = 128
-"""How many calls there may be beyond MODELOPS_MAX_CONCURRENCY: watches, and those that are told that it is reached."""
+"""How many calls there may be beyond MODELOPS_MAX_CONCURRENCY: watches, and those that get the refusal."""
 CONNECTION_SECONDS = 300
 CONNECTION_SHARE = 0.8
 """A client stays on its connection, and a server that stops drops the calls that it has not begun. So a connection gets
