@@ -1,8 +1,8 @@
 """Copies an image to another registry, by digest: `modelops-replicate`.
 
 What is there already isn't sent again, so an interrupted copy goes on where it stopped. Each blob streams from one
-registry to the other; none is kept here. The manifest comes last: a reader that finds it finds everything. Standard library
-only.
+registry to the other; none is kept here. The manifest comes last: a reader that finds it finds everything.
+Standard library only.
 """
 
 import base64

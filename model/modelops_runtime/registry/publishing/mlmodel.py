@@ -1,7 +1,7 @@
 """What makes a published model folder one of MLflow's own: `MLmodel` and the files that it names.
 
 MLflow writes such files with NumPy and pandas, which the publishing image does without; its own `Model` describes the
-folder all the same. The loader is in the folder too, because a program that loads a model has MLflow and not this package.
+folder all the same. The loader is in the folder too, because programs that load it have MLflow alone.
 """
 
 import hashlib
