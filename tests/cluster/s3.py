@@ -1,6 +1,7 @@
 """A real S3 server in the cluster, for tests of what keeps its files in an object store."""
 
 import base64
+import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,13 @@ class ObjectStore:
         found = self._exec("find", folder, "-type", "f", "-not", "-path", "*/.*").splitlines()
         keys = sorted(path.removeprefix(f"{folder}/") for path in found)
         return [key for key in keys if key.startswith(prefix)]
+
+    def put(self, key: str, content: bytes) -> None:
+        """Writes an object as a client would find it."""
+        path = f"/data/{self.bucket}/{key}"
+        write = f'mkdir -p "$(dirname "{path}")" && cat > "{path}"'
+        command = ["kubectl", "exec", "--stdin", "--namespace", self.namespace, "s3", "--container", "shell"]
+        subprocess.run([*command, "--", "sh", "-c", write], input=content, check=True)
 
     def remove(self, prefix: str) -> None:
         """Deletes everything under a prefix that is a folder, as a lost bucket would."""

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -80,11 +81,17 @@ class Repository:
                 raise FileNotFoundError(what) from error
             if error.code in (408, 429) or error.code >= 500:
                 raise NotReachable(what) from error
+            if error.code in (401, 403):
+                what += f" ({'with the login' if self.login else 'without a login; there is none'} for {self.host})"
             raise ConfigurationError(what) from error
         except (OSError, HTTPException) as error:
             if isinstance(error, FileNotFoundError):
                 raise
-            raise NotReachable(f"{self.host}: {getattr(error, 'reason', error)}") from error
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                advice = "run this with an image that trusts its authority"
+                raise ConfigurationError(f"{self.host}: {reason.verify_message}: {advice}") from error
+            raise NotReachable(f"{self.host}: {reason}") from error
 
     def _opened(self, method: str, path: str, data: Any, headers: dict[str, str]) -> HTTPResponse:
         names = {name.replace("_", "-"): value for name, value in headers.items()}

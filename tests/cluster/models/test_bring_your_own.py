@@ -29,6 +29,30 @@ PAGE = (REPOSITORY / "docs" / "tutorial" / "bring-your-own.md").read_text()
 ROW = [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87]
 EMPTY_PANELS = {"Drift"}
 """What the tutorial says that the example's server does without."""
+COMMON_SERVER = """
+import os
+
+import mlflow.sklearn
+import uvicorn
+from fastapi import FastAPI
+from prometheus_fastapi_instrumentator import Instrumentator
+
+model = mlflow.sklearn.load_model(os.environ["MODELOPS_MODEL_DIR"])
+app = FastAPI()
+Instrumentator().instrument(app).expose(app)
+
+@app.post("/api/predict")
+def predict(rows: dict[str, list[list[float]]]) -> dict[str, list[float]]:
+    return {"outputs": model.predict(rows["inputs"]).tolist()}
+
+@app.get("/healthz/live")
+@app.get("/healthz/ready")
+async def healthy() -> str:
+    return "healthy"
+
+uvicorn.run(app, host="0.0.0.0", port=int(os.environ["MODELOPS_PORT"]))
+"""
+"""A server that has no metrics of its own, only those of Prometheus FastAPI Instrumentator."""
 Figure = Callable[[str], None]
 
 
@@ -209,3 +233,25 @@ def test_the_autoscaler_s_metrics_are_computed_from_it(tutorial: Tutorial, prome
     with tutorial.load():
         for metric, query in autoscaler_queries(tutorial.namespace).items():
             assert eventually(lambda asked=query: ask(prometheus_url, f"({asked}) > 0")), metric
+
+
+def test_a_server_with_a_common_library_s_metrics_is_watched_as_well(tutorial: Tutorial, prometheus_url: str) -> None:
+    folder = tutorial.example.folder
+    (folder / "image" / "serve.py").write_text(COMMON_SERVER)
+    with (folder / "image" / "requirements.txt").open("a") as requirements:
+        requirements.write("\nprometheus-fastapi-instrumentator==8.1.0\n")
+    program = (folder / "__main__.py").read_text()
+    named = program.replace('"expose"', '"metric_names": "fastapi-instrumentator",\n        "expose"')
+    (folder / "__main__.py").write_text(named)
+    tutorial.example.pulumi("up", "--yes", "--skip-preview")
+    tutorial.outputs = tutorial.example.outputs()
+    version = tutorial.outputs["model_uri"].partition("@")[2]
+    with tutorial.load():
+        for expression in RECORDED:
+            assert eventually(lambda asked=expression: ask(prometheus_url, asked)), expression
+        for metric, query in autoscaler_queries(tutorial.namespace).items():
+            assert eventually(lambda asked=query: ask(prometheus_url, f"({asked}) > 0")), metric
+        prometheus = analysis(prometheus_url, tutorial.namespace, "diabetes")
+        assert eventually(lambda: prometheus.track("stable", version, 60)["requests"] > 0)
+    renamed = 'modelops_requests_total{path="/api/predict", version="' + version + '"}'
+    assert ask(prometheus_url, renamed) and not ask(prometheus_url, "http_requests_total")
