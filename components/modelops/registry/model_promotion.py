@@ -38,7 +38,7 @@ from modelops.registry.image_copy import (
 )
 from modelops.training.args import GateBounds
 from modelops.training.checks import check_gate
-from modelops.training.gates import gate_variables
+from modelops.training.gates import announce_gate, gate_variables
 
 __all__ = ["GateBounds", "ModelPromotion", "ModelPromotionArgs"]
 
@@ -139,6 +139,7 @@ class ModelPromotion(pulumi.ComponentResource):
         self.metrics = pulumi.Output.from_input({})
 
     def _copy_version(self, name: str, args: ModelPromotionArgs, child_opts: pulumi.ResourceOptions) -> None:
+        announce_gate(args, self)
         namespace = args["namespace"]
         labels = standard_labels(NAME, NAME, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)

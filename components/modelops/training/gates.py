@@ -53,3 +53,21 @@ def gate_variables(args: Mapping[str, Any]) -> dict[str, pulumi.Input[str]]:
     if "first_version" in args:
         variables["MODELOPS_FIRST_VERSION"] = pulumi.Output.from_input(args["first_version"]).apply(canonical_json)
     return variables
+
+
+def announce_gate(args: Mapping[str, Any], component: pulumi.Resource) -> None:
+    """Says in a plan what the gate judges; of a changed gate, `pulumi preview` alone shows a Job that is replaced."""
+
+    def say(known: Mapping[str, Any]) -> None:
+        gate = known["gate"] or {}
+        bounds = ", ".join(
+            f"{metric} {bound} {value}" for metric, each in gate.items() for bound, value in each.items()
+        )
+        against = f" (deltas against @{known['alias']})" if relative_bounds(gate) else ""
+        if bounds:
+            pulumi.log.info(
+                f"judges a new run, and the published one if the gate changed: {bounds}{against}", component
+            )
+
+    if pulumi.runtime.is_dry_run():
+        pulumi.Output.all(gate=args.get("gate"), alias=args.get("serving_alias", "")).apply(say)

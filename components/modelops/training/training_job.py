@@ -20,6 +20,7 @@ from modelops.kubernetes.workers import names_of_workers, worker_network_policy
 from modelops.training.args import Framework, TrainingJobArgs
 from modelops.training.backends import job_of, requirements, start
 from modelops.training.checks import checked
+from modelops.training.gates import announce_gate
 from modelops.training.job_spec import select_spec
 from modelops.training.pod import COMPONENT, Run, scripts
 from modelops.training.sweep import goal, trials
@@ -52,6 +53,7 @@ class TrainingJob(pulumi.ComponentResource):
     def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:TrainingJob", name, None, opts)
+        announce_gate(args, self)
         name = objects_name(name, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
         self.run_id = _run_id(args)

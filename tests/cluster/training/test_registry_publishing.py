@@ -265,6 +265,7 @@ def test_a_changed_gate_judges_the_published_run_in_the_same_up_and_leaves_what_
 
     def judged(gate: Mapping[str, Any], *, succeed: bool = True) -> str:
         program = publishing.program({**FIRST, "gate": gate}, serve=True)
+        assert "judges a new run, and the published one if the gate changed: " in publishing.stack.preview(program).text
         said = str(publishing.stack.up(program, succeed=succeed).text)
         assert publishing.serving() == served
         # Nothing is trained, and there is no new version.
