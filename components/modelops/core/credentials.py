@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 
 
 def basic(username: str, password: str) -> str:
@@ -15,3 +16,8 @@ def mlflow_authorization() -> str:
         return basic(username, os.environ.get("MLFLOW_TRACKING_PASSWORD", ""))
     token = os.environ.get("MLFLOW_TRACKING_TOKEN")
     return f"Bearer {token}" if token else ""
+
+
+def without_login(text: str) -> str:
+    """A text that can be shown: where an address in it has a user name and password, three dots."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "…@", text)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pulumi
 
 from modelops.core import hints
+from modelops.core.credentials import without_login
 from modelops.core.errors import ArgumentsError
 from modelops.core.outputs import is_output
 from modelops.core.plain import why_plain
@@ -294,4 +295,4 @@ def _shown(value: object) -> str:
         return str(value.value)
     if isinstance(value, pulumi.Resource):
         return f"the {type(value).__name__} itself"
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else without_login(repr(value))

@@ -9,7 +9,7 @@ from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Any, cast
 
-from modelops.core.credentials import mlflow_authorization
+from modelops.core.credentials import mlflow_authorization, without_login
 from modelops.core.errors import ArgumentsError
 from modelops.core.outputs import is_output
 from modelops.image.model_image import ModelImageArgs
@@ -94,7 +94,9 @@ def _from_registry(uri: str, tracking_uri: str) -> str:
             f"mlflow_image: model is {uri!r}, must be models:/<name>@<alias>, models:/<name>/<version> or a folder"
         )
     if not re.match(r"https?://", tracking_uri):
-        raise ArgumentsError(f"mlflow_image: tracking_uri is {tracking_uri!r}, must be the address of the registry")
+        raise ArgumentsError(
+            f"mlflow_image: tracking_uri is {without_login(repr(tracking_uri))}, must be the address of the registry"
+        )
     server, name, version = tracking_uri.rstrip("/"), match["name"], match["version"]
     if version is None:
         content = _get(f"{server}/api/2.0/mlflow/registered-models/alias", {"name": name, "alias": match["alias"]})

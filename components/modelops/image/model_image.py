@@ -134,6 +134,8 @@ def _checked(name: str, args: ModelImageArgs) -> ModelImageArgs:
     for field in _OF_DOCKERFILE if args.get("artifact") else ():
         if field in args:
             problems.add(field, args.get(field), "must not be given with artifact, which has no Dockerfile")
+    if args.get("artifact") and args.get("push") is False:
+        problems.add("push", False, "must not be given with artifact, which pods take from the registry")
     problems.raise_if_any()
     return args
 
@@ -141,6 +143,8 @@ def _checked(name: str, args: ModelImageArgs) -> ModelImageArgs:
 def _check_files(problems: Problems, context: str, args: ModelImageArgs) -> None:
     if not context or not Path(context).is_dir():
         problems.add("context", context, "must be a folder")
+    elif args.get("artifact") and not any(Path(context).iterdir()):
+        problems.add("context", context, "must have a model's files, and is empty")
     elif not args.get("artifact") and not (file := _dockerfile(context, args.get("dockerfile"))).is_file():
         problems.add("dockerfile", str(file), "must be a file")
 

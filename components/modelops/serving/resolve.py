@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 import pulumi
 
-from modelops.core.credentials import basic, mlflow_authorization
+from modelops.core.credentials import basic, mlflow_authorization, without_login
 from modelops.serving.sources import Source
 
 TIMEOUT_SECONDS = 3.0
@@ -108,7 +108,7 @@ class _Client:
     ) -> tuple[Message, bytes]:
         """Headers and body. Raises Unresolved, or HTTPError where credentials are asked for."""
         if not url.startswith(("http://", "https://")):
-            raise Unresolved(f"{url!r} is no http:// or https:// address")
+            raise Unresolved(f"{without_login(repr(url))} is no http:// or https:// address")
         scheme, _, rest = url.partition("://")
         netloc, slash, path = rest.partition("/")
         login, _, host = netloc.rpartition("@")

@@ -143,6 +143,7 @@ def test_required_fields_are_named() -> None:
 
 
 def test_a_model_s_folder_is_pushed_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model.json").touch()
     args = {"context": str(tmp_path), "repository": "registry.example.com/team/linear", "artifact": True}
     program = build({**args, "platforms": ["linux/amd64", "linux/arm64"]})
     dockerfile = program.one("Image").inputs["dockerfile"]
@@ -163,9 +164,15 @@ def test_only_a_model_s_folder_can_be_served_as_an_image(context: str) -> None:
         ({"build_args": {"A": "b"}}, "must not be given with artifact, which has no Dockerfile"),
         ({"builder": "docker"}, "artifact is True, must not be given with the docker builder"),
         ({"context": "nowhere"}, "context is 'nowhere', must be a folder"),
+        ({"context": "empty"}, "context is 'empty', must have a model's files, and is empty"),
+        ({"push": False}, "push is False, must not be given with artifact, which pods take from the registry"),
     ],
 )
-def test_each_error_of_a_model_s_folder(change: dict[str, Any], problem: str, tmp_path: Path) -> None:
+def test_each_error_of_a_model_s_folder(
+    change: dict[str, Any], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ArgumentsError) as caught:
         build({"context": str(tmp_path), "repository": "localhost/linear", "artifact": True, **change})
     assert problem in str(caught.value)

@@ -110,6 +110,23 @@ def test_an_unknown_name_is_answered_by_the_nearest_known_ones(change: Any, answ
     assert problem(change) == answer
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://team:s3cret@host/path",
+        "ftp://s3cret@host",
+        "see http://a:b@c/ and oci://x:p@s3cret@y",
+        "http://:s3cret@",
+    ],
+)
+def test_a_password_in_an_address_is_not_shown(address: str) -> None:
+    problems = Problems("Demo", "it")
+    problems.add("uri", address, "must be something else")
+    with pytest.raises(ArgumentsError) as caught:
+        problems.raise_if_any()
+    assert "s3cret" not in str(caught.value) and "…@" in str(caught.value)
+
+
 def test_the_value_of_an_unknown_name_is_not_shown_as_it_may_be_a_secret() -> None:
     assert "hunter2" not in problem({"pasword": "hunter2"})
 
