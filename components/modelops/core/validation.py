@@ -149,9 +149,13 @@ class Problems:
             self.add(field, value, "must be a device name such as nvidia.com/gpu")
 
     def url(self, field: str, value: object) -> None:
-        """An http or https address."""
-        if isinstance(value, str) and not (re.fullmatch(r"https?://[^\s/]+(/\S*)?", value) and _has_host(value)):
+        """An http or https address without a login: pods and outputs would show it."""
+        if not isinstance(value, str):
+            return
+        if not (re.fullmatch(r"https?://[^\s/]+(/\S*)?", value) and _has_host(value)):
             self.add(field, value, "must be an http:// or https:// address")
+        elif without_login(value) != value:
+            self.add(field, value, "must not have a user name or password in it, which all could read: use a Secret")
 
 
 def _has_host(url: str) -> bool:

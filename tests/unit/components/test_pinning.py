@@ -323,7 +323,7 @@ def test_services_of_one_program_wait_once_for_a_server_that_does_not_answer(ser
 
 def test_a_password_in_the_address_is_used_and_never_shown(server: Server) -> None:
     address = server.url.replace("//", "//ann:pw@")
-    args = {**ARGS, "model_uri": CHAMPION, "tracking_url": address}
+    args = {**ARGS, "model_uri": CHAMPION, "tracking_url": pulumi.Output.from_input(address)}
     with pytest.raises(ArgumentsError) as caught:
         serve(args)
     assert f"{server.url} answered: there is no such alias" in str(caught.value)

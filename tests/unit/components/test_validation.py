@@ -232,6 +232,7 @@ def test_other_quantities_are_refused(value: str) -> None:
         ("dns_label", "a", "A"),
         ("url", "http://a.b:5000/x", "ftp://a"),
         ("url", "https://a", "http://"),
+        ("url", "https://a/b@c", "https://user:password@a"),
         ("text", "a", ""),
         ("text", "a", "a b"),
         ("mlflow_name", "My.model_1", "-a"),
