@@ -50,7 +50,8 @@ def files(stack: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = stack.outputs()
     folder.mkdir()
     uri = f"models:/linear@{found['model_version']}"
-    download_artifacts(uri, dst_path=str(folder), tracking_uri=found["tracking_uri"])
+    server = found["tracking_uri"]
+    download_artifacts(uri, dst_path=str(folder), tracking_uri=server, registry_uri=server)
     (folder / "registered_model_meta").unlink()  # MLflow's own note of where it was downloaded from
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -79,7 +80,7 @@ def test_nothing_is_built_or_trained_in_prod(promoted: tuple[Environment, Enviro
     assert "modelops:index:ModelPromotion" in types
     assert not {name for name in types if "TrainingJob" in name or "Image" in name or "docker" in name}
     jobs = {job["metadata"]["labels"]["app.kubernetes.io/name"] for job in objects("jobs", prod.namespace)}
-    assert jobs == {"model-promotion", "serving-alias"}
+    assert jobs == {"model-promotion", "rollout-watch", "serving-alias"}
 
 
 def test_a_second_up_promotes_nothing_anew(promoted: tuple[Environment, Environment]) -> None:
