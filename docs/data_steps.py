@@ -86,7 +86,7 @@ def _bounds(info: FieldInfo) -> str:
 def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "required"
-    if info.default is None:
+    if info.default in (None, [], {}):
         return "–"
     if isinstance(info.default, list):
         return ", ".join(f"`{value}`" for value in info.default)

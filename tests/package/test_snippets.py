@@ -38,6 +38,7 @@ ELSEWHERE = {
     "README.md": "tests/package/test_readme.py",
     "bring-your-own.md": "tests/unit/examples/test_bring_your_own.py",
     "mlflow-models.md": "tests/unit/components/test_model_image.py",
+    "conversations.md": "tests/unit/examples/test_conversations_guide.py",
 }
 """Pages whose Python another test runs."""
 RUN_BY = {
@@ -58,6 +59,7 @@ RUN_BY = {
     "pulumi stack init": "tests/cluster/teams/test_examples.py",
     "pulumi up": "tests/cluster/teams/test_examples.py",
     "python examples/data/raw_data.py": "tests/unit/examples/test_data.py",
+    "python -m modelops_runtime prepare": "tests/unit/examples/test_conversations_guide.py",
     "pulumi stack output": "tests/cluster/teams/test_examples.py",
     "pulumi refresh --preview-only --json": "ci/steps/drift.sh",
     "pulumi preview --policy-pack": "tests/cluster/teams/test_policies.py",

@@ -69,8 +69,8 @@ class DataPipelineArgs(TypedDict):
     and JSON Lines sources must be declared. Not part of the version: the result is the same."""
     engine: NotRequired[AnyEngine]
     """What runs the steps that need more than one row at a time. Default `memory`. With `dask`, no pod has to hold all
-    rows in memory; it can't interpolate, needs declared types as several shards do, and writes each split as several
-    files. Not part of the version: the rows are the same."""
+    rows in memory; it can't interpolate or find near duplicates, needs declared types as several shards do, and writes
+    each split as several files. Not part of the version: the rows are the same."""
     schedule: NotRequired[pulumi.Input[str]]
     """Cron schedule (`0 3 * * *`) of a CronJob. Versions are then named by the content of their inputs, and
     `latest.json` at the destination names the newest. Default: none, one Job."""

@@ -135,11 +135,15 @@ def _check_destination(problems: Problems, args: Mapping[str, Any]) -> None:
 def _check_engine(problems: Problems, args: Mapping[str, Any]) -> None:
     if args.get("engine") is not Engine.DASK:
         return
+    rule = "must not be given with engine dask: it needs all rows in one memory"
     for index, step in enumerate(_list(args.get("steps"))):
-        fill = step.get("fill") if isinstance(step, Mapping) else None
+        if not isinstance(step, Mapping):
+            continue
+        fill = step.get("fill")
         if isinstance(fill, Mapping) and fill.get("by") == "interpolate":
-            rule = "must not be given with engine dask: it needs all rows in one memory"
             problems.add(f"steps[{index}].fill.by", "interpolate", rule)
+        if "near_duplicates" in step:
+            problems.add(f"steps[{index}]", "near_duplicates", rule)
 
 
 def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:

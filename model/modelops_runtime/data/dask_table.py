@@ -24,6 +24,7 @@ from modelops_runtime.artifacts import preprocessing
 from modelops_runtime.artifacts.preprocessing import Operation
 from modelops_runtime.contract import ContractError
 from modelops_runtime.contract.data import ENGINE_TLS
+from modelops_runtime.data import nested
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.table import BLOCK_ROWS, SECOND_KEY, OfPiece, Rows, hashes, transform
 
@@ -100,6 +101,11 @@ class Pieces(Rows):
             at = columns.index(operation["column"])
             columns[at : at + 1] = preprocessing.columns_of(operation)
         return columns
+
+    @property
+    def nested(self) -> set[str]:
+        schema = self._reading.schema
+        return {name for name in self.columns if name in schema.columns and nested.is_nested(schema[name])}
 
     def count(self) -> int:
         return sum(piece.rows for piece in self._pieces)

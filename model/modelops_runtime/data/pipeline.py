@@ -12,12 +12,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from modelops_runtime.artifacts.preprocessing import Operation, Preprocessing
-from modelops_runtime.contract import ConfigurationError
-from modelops_runtime.data import errors
+from modelops_runtime.contract import ConfigurationError, Exit
+from modelops_runtime.data import errors, texts
 from modelops_runtime.data.context import Context
+from modelops_runtime.data.nested import is_nested, settled
 from modelops_runtime.data.sources import CHUNK_ROWS, Source, suggested_types
 from modelops_runtime.data.step import Step, canonical
 from modelops_runtime.data.steps import STEPS
+from modelops_runtime.data.steps.conversations import Conversations
 from modelops_runtime.data.steps.split import Split
 from modelops_runtime.data.table import Rows, added
 
@@ -52,6 +54,7 @@ class Pipeline(BaseModel):
     def _steps_are_in_order(self) -> "Pipeline":
         problems: list[str] = []
         kinds: list[str] = []
+        names: list[str] = []
         for number, declared in enumerate(self.steps):
             step = _read_step(number, declared, problems)
             if step is None:
@@ -63,10 +66,13 @@ class Pipeline(BaseModel):
                 problems.append(f"steps[{number}] ({step.name}) looks at all rows: must be before split")
             if kind == "row" and "fitted" in kinds:
                 problems.append(f"steps[{number}] ({step.name}) must be before the steps that are fitted")
-            named = [*getattr(step, "columns", []), getattr(step, "column", None)] if kind == "fitted" else []
-            if self.target in named and self.target is not None:
+            if kind == "fitted" and self.target in _named(step):
                 problems.append(f"steps[{number}] ({step.name}) must not change the target, {self.target}")
+            if step.name == "conversations" and {*kinds} - {"row"}:
+                problems.append(f"steps[{number}] (conversations) must be before the steps that look at all rows")
             kinds.append(kind)
+            problems += texts.misplaced(f"steps[{number}] ({step.name})", step, _named(step), names)
+            names.append(step.name)
         if not problems and kinds.count("split") != 1:
             problems.append(f"steps has {kinds.count('split')} split, must have one")
         if problems:
@@ -101,6 +107,7 @@ class Pipeline(BaseModel):
         content = {
             "inputs": [source.digest() for source in self.sources],
             "pipeline": declared,
+            "read by steps": [step.content() for step in self.plan],
             "code": code_version(),
             "salt": hashlib.sha256(b"modelops data version\0" + salt).hexdigest() if salt else "",
         }
@@ -145,7 +152,7 @@ class Pipeline(BaseModel):
                 done += len(frame)
                 say(f"read {done:,} rows")
                 context.report.append(_raw(frame))
-                yield number, chunk, _apply(steps, frame, context, 0)
+                yield number, chunk, settled(_apply(steps, frame, context, 0), self._json_columns)
 
     def whole(self, context: Context, say: Say) -> pd.DataFrame:
         """All rows after the steps that look at each row by itself. Raises DataError."""
@@ -163,11 +170,12 @@ class Pipeline(BaseModel):
                         say(f"read {done:,} rows")
                 number += 1
             if frames:
-                of_sources.append(suggested_types(pd.concat(frames), source))
+                of_sources.append(suggested_types(pd.concat(frames), source, self._texts))
         if not of_sources or not done:
             raise errors.empty("reading the sources")
         say(f"read {done:,} rows of {number} files")
-        return _apply(self.plan[: self.first_global()], pd.concat(of_sources), context, 0)
+        rows = _apply(self.plan[: self.first_global()], pd.concat(of_sources), context, 0)
+        return settled(rows, self._json_columns)
 
     def check_pieces(self) -> None:
         """Raises ConfigurationError when a step needs all rows in one memory."""
@@ -184,6 +192,7 @@ class Pipeline(BaseModel):
         first, plan = self.first_global(), self.plan
         if not rows.count():
             raise errors.empty("the check of each row")
+        texts.require_one_format(context)
         at = next(number for number, step in enumerate(plan) if isinstance(step, Split))
         rows = _on(plan[first:at], rows, context, first)
         if not rows.count():
@@ -202,6 +211,7 @@ class Pipeline(BaseModel):
         operations: list[Operation] = []
         for step in after:
             if step.fitted:
+                _require_single(step, parts["train"].nested, context)
                 fitted = step.fit(parts["train"], context)
                 say(f"fitted {step.name} on the training split")
                 for operation in fitted:
@@ -213,8 +223,25 @@ class Pipeline(BaseModel):
         return Prepared(
             parts=parts,
             preprocessing=Preprocessing(inputs, outputs, tuple(operations)),
-            report=summary(context.report, {name: part.count() for name, part in parts.items()}),
+            report=self._report(parts, context),
         )
+
+    def _report(self, parts: Mapping[str, Rows], context: Context) -> dict[str, Any]:
+        report = summary(context.report, {name: part.count() for name, part in parts.items()})
+        if not {"conversations", "near_duplicates"}.intersection(step.name for step in self.plan):
+            return report
+        return {**report, "texts": texts.summary(context, report, parts)}
+
+    @property
+    def _texts(self) -> set[str]:
+        """Columns that are texts even where all of them look like numbers."""
+        return {
+            name for step in self.plan if isinstance(step, Conversations) for name in (*texts.COLUMNS, *step.rename)
+        }
+
+    @property
+    def _json_columns(self) -> set[str]:
+        return {name for source in self.sources for name, kind in source.types.items() if kind == "json"}
 
     def _numbered(self) -> Iterator[tuple[int, Source, str]]:
         number = 0
@@ -252,6 +279,8 @@ def summary(entries: Iterable[Mapping[str, Any]], rows: Mapping[str, int]) -> di
             missing = added(missing, entry["missing"])
         elif "violation" in entry:
             violations.append(entry)
+        elif "texts" in entry:
+            continue
         elif "step" in entry:
             step = steps.setdefault(entry["step"], {**entry, "rows_before": 0, "rows_after": 0})
             step["rows_before"] += entry["rows_before"]
@@ -282,6 +311,7 @@ def summary(entries: Iterable[Mapping[str, Any]], rows: Mapping[str, int]) -> di
 def _apply(steps: list[Step], frame: pd.DataFrame, context: Context, first: int) -> pd.DataFrame:
     for number, step in enumerate(steps, start=first):
         before = len(frame)
+        _require_single(step, [name for name in _named(step) if name in frame and is_nested(frame[name])], context)
         frame = step.apply(frame, context)
         entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": len(frame)}
         context.report.append(entry)
@@ -291,10 +321,28 @@ def _apply(steps: list[Step], frame: pd.DataFrame, context: Context, first: int)
 def _on(steps: list[Step], rows: Rows, context: Context, first: int) -> Rows:
     for number, step in enumerate(steps, start=first):
         before = rows.count()
+        _require_single(step, rows.nested, context)
         rows = step.on(rows, context)
         entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": rows.count()}
         context.report.append(entry)
     return rows
+
+
+def _named(step: Step) -> list[str]:
+    """The columns that a step's declaration names."""
+    return [*(getattr(step, "columns", None) or []), *filter(None, [getattr(step, "column", None)])]
+
+
+def _require_single(step: Step, nested: Iterable[str], context: Context) -> None:
+    """Raises DataError when a step is to treat lists or objects as if they were numbers or texts."""
+    for column in nested:
+        if column in _named(step) and not step.takes_nested:
+            files = ", ".join(context.files) or "the data"
+            raise errors.DataError(
+                f"{files}, column {column} has lists or objects, which {step.name} can't take: of messages, scan_text"
+                " masks each text, and conversations checks them",
+                code=Exit.BAD_ROW,
+            )
 
 
 def _kind(step: Step) -> str:

@@ -6,6 +6,7 @@ comes last, and what has none is not there.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ def main(words: list[str] | None = None) -> None:
     from modelops_runtime.data.storage import REPORT, Place
     from modelops_runtime.data.table import InMemory
 
+    # Transformers, which other packages import as well where it is there, says that there is no PyTorch.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     pipeline = Pipeline.parse(declared)
     in_shards = settings.shards > 1 or settings.engine == "dask"
     pipeline.check_shards(in_shards=in_shards)

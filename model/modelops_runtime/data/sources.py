@@ -8,7 +8,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Literal
 
 import fsspec
@@ -20,6 +20,7 @@ from modelops_runtime.artifacts.store import client_options
 from modelops_runtime.contract.data import SQL_PASSWORD
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import place
+from modelops_runtime.data.nested import absent, to_pandas
 
 CHUNK_ROWS = 50_000
 """Rows that a shard has in memory at a time; also its piece of work."""
@@ -27,7 +28,7 @@ IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _SCHEMES = ("s3", "gs", "az", "abfss")
 UNREADABLE = (OSError, ValueError, ImportError, obstore.exceptions.BaseError)
 """What opening and reading raise."""
-Type = Literal["number", "integer", "text", "boolean"]
+Type = Literal["number", "integer", "text", "boolean", "json"]
 _DTYPES = {"number": "float64", "integer": "Int64", "text": "str", "boolean": "boolean"}
 
 
@@ -43,7 +44,8 @@ class Source(BaseModel):
     """What sql reads. Say ORDER BY: the order of rows is that of the result."""
     types: dict[str, Type] = {}
     """Types of the columns of CSV and JSON lines; columns not named have the type that their values suggest. With
-    several shards all must be named: no shard sees all values."""
+    several shards all must be named: no shard sees all values. `json` is a list or an object; what no step reads of
+    it stays as JSON text."""
 
     @model_validator(mode="after")
     def _query_is_for_sql(self) -> "Source":
@@ -109,7 +111,7 @@ class Source(BaseModel):
 
             with open_file(file) as stream:
                 for batch in pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=rows):
-                    yield batch.to_pandas()
+                    yield to_pandas(batch)
         elif self.format == "images":
             yield pd.DataFrame({"uri": [file], "label": [file.split("/")[-2]]})
         else:
@@ -143,7 +145,7 @@ class Source(BaseModel):
         for column, kind in self.types.items():
             if column not in frame.columns:
                 raise errors.missing_column(file, column, list(map(str, frame.columns)))
-            typed = _as_type(frame[column], kind)
+            typed = _from_json(frame[column], self.format) if kind == "json" else _as_type(frame[column], kind)
             wrong = (typed.isna() & frame[column].notna()).to_numpy(dtype=bool)
             if wrong.any():
                 row = int(frame.index[wrong.argmax()]) - place(number, 0)
@@ -152,12 +154,12 @@ class Source(BaseModel):
         return frame
 
 
-def suggested_types(frame: pd.DataFrame, source: Source) -> pd.DataFrame:
-    """Columns of a text format without a declared type: numbers where every present value is one."""
+def suggested_types(frame: pd.DataFrame, source: Source, texts: Set[str] = frozenset()) -> pd.DataFrame:
+    """Columns of a text format without a declared type: numbers where every present value is one, but for `texts`."""
     if source.format not in ("csv", "jsonl"):
         return frame
     for column in frame.columns:
-        if column in source.types or not pd.api.types.is_string_dtype(frame[column]):
+        if column in source.types or column in texts or not pd.api.types.is_string_dtype(frame[column]):
             continue
         numbers = pd.to_numeric(frame[column], errors="coerce")
         if frame[column].notna().any() and not (numbers.isna() & frame[column].notna()).any():
@@ -175,6 +177,20 @@ def _as_type(column: pd.Series, kind: Type) -> pd.Series:
     if kind == "integer":
         numbers = numbers.where(numbers == numbers.round())
     return numbers.astype(_DTYPES[kind])
+
+
+def _from_json(column: pd.Series, format_: str) -> pd.Series:
+    """Lists and objects. JSON lines have them as such, and texts as texts; CSV has all of it as JSON text."""
+    cells = [cell if format_ == "jsonl" or absent(cell) else _parsed(cell) for cell in column]
+    return pd.Series([None if absent(cell) else cell for cell in cells], index=column.index, dtype=object)
+
+
+def _parsed(cell: Any) -> Any:
+    try:
+        value = json.loads(cell)
+    except (TypeError, ValueError):
+        return None
+    return value if isinstance(value, list | dict) else None
 
 
 def _json_lines(stream: Any, rows: int) -> Iterator[pd.DataFrame]:

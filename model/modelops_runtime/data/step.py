@@ -17,6 +17,10 @@ class Step(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: ClassVar[str]
+    takes_nested: ClassVar[bool] = False
+    """Whether its columns may have lists and objects."""
+    changes_text: ClassVar[bool] = False
+    """Whether it gives its columns other texts."""
 
     @property
     def rowwise(self) -> bool:
@@ -40,6 +44,10 @@ class Step(BaseModel):
     def on(self, rows: Rows, context: Context) -> Rows:
         """The same of rows that may be in pieces. Raises DataError."""
         return rows.map(self.apply, context)
+
+    def content(self) -> str:
+        """A hash of what it reads beside the rows, part of the version."""
+        return ""
 
     def fit(self, train: Rows, context: Context) -> list[Operation]:
         """What a fitted step learns from the training split: operations, applied in their order to every split."""

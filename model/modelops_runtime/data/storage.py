@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow.parquet
 
 from modelops_runtime.artifacts.preprocessing import FILE_NAME
 from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.data.nested import to_arrow, to_pandas
 from modelops_runtime.data.sources import filesystem
 
 REPORT = "report.json"
@@ -57,16 +57,16 @@ class Place:
 
     def read_table(self, name: str, columns: list[str] | None = None) -> Any:
         with self._system.open(f"{self._root}/{name}", "rb") as stream:
-            return pd.read_parquet(stream, columns=columns)
+            return to_pandas(pyarrow.parquet.read_table(stream, columns=columns, use_pandas_metadata=True))
 
     def read_schema(self, name: str) -> Any:
         """A table without its rows."""
         with self._system.open(f"{self._root}/{name}", "rb") as stream:
-            return pyarrow.parquet.ParquetFile(stream).schema_arrow.empty_table().to_pandas()
+            return to_pandas(pyarrow.parquet.ParquetFile(stream).schema_arrow.empty_table())
 
     def write_table(self, name: str, frame: Any, *, index: bool = False) -> None:
         with self._whole(name) as stream:
-            frame.to_parquet(stream, index=index)
+            pyarrow.parquet.write_table(to_arrow(frame, index=index), stream)
 
     def remove(self, folder: str) -> None:
         if self._local:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from modelops_runtime.artifacts import preprocessing
 from modelops_runtime.artifacts.preprocessing import Operation
+from modelops_runtime.data import nested
 from modelops_runtime.data.context import Context
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ class Rows(ABC):
     @abstractmethod
     def columns(self) -> list[str]:
         """Names, in their order."""
+
+    @property
+    @abstractmethod
+    def nested(self) -> set[str]:
+        """The columns whose cells are lists or objects."""
 
     @abstractmethod
     def count(self) -> int:
@@ -101,6 +107,10 @@ class InMemory(Rows):
     def columns(self) -> list[str]:
         return list(self.frame.columns)
 
+    @property
+    def nested(self) -> set[str]:
+        return {name for name in self.frame.columns if nested.is_nested(self.frame[name])}
+
     def count(self) -> int:
         return len(self.frame)
 
@@ -126,7 +136,7 @@ class InMemory(Rows):
         return InMemory(transform(operation, self.frame, context))
 
     def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "InMemory":
-        return InMemory(self.frame.drop_duplicates(subset=columns, keep=keep))
+        return InMemory(self.frame[~comparable(self.frame).duplicated(subset=columns, keep=keep)])
 
     def write(self, place: "Place", folder: str) -> None:
         place.write_table(f"{folder}/part-00000.parquet", self.frame.reset_index(drop=True))
@@ -151,12 +161,19 @@ def transform(operation: Operation, frame: pd.DataFrame, context: Context) -> pd
     return pd.concat([frame.iloc[:, :at], results, frame.iloc[:, at + 1 :]], axis=1)
 
 
+def comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with cells that can be compared and hashed."""
+    return frame.assign(
+        **{name: nested.as_text(frame[name]) for name in frame.columns if nested.is_nested(frame[name])}
+    )
+
+
 def hashes(frame: pd.DataFrame, key: str | None = None) -> Hashes:
     """64 bits for each row, the same for equal rows (as groupby sees them: 0 and -0, NaN and NaN), in every process."""
     if key is not None:
         # Numbers are hashed without a key: reversing the columns changes how they are combined.
         frame = frame.iloc[:, ::-1]
-    plain = {name: _plain(frame[name]) for name in frame.columns}
+    plain = {name: _plain(nested.comparable(frame[name])) for name in frame.columns}
     table = pd.DataFrame(plain, index=frame.index)
     options: dict[str, Any] = {} if key is None else {"hash_key": key}
     hashed: Hashes = pd.util.hash_pandas_object(table, index=False, **options).to_numpy("uint64")

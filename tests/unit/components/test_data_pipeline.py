@@ -260,6 +260,10 @@ def test_names_that_are_only_known_later_pass() -> None:
             {"steps": [{"fill": {"columns": ["a"], "by": "interpolate"}}, {"split": {}}], "engine": "dask"},
             "steps[0].fill.by is 'interpolate', must not be given with engine dask",
         ),
+        (
+            {"steps": [{"conversations": {}}, {"near_duplicates": {}}, {"split": {}}], "engine": "dask"},
+            "steps[1] is 'near_duplicates', must not be given with engine dask: it needs all rows in one memory",
+        ),
         ({"steps": [{"deduplicate": {}}]}, "steps is ['deduplicate'], must have exactly one split"),
         ({"steps": [{"polish": {}}, {"split": {}}]}, "steps[0].polish is not a step; docs/data-steps.md lists them"),
         ({"steps": [{"split": {}, "drop": {}}]}, "steps[0] is "),

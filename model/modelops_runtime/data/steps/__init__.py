@@ -6,7 +6,18 @@ The names and fields of all steps are in docs/data-steps.md, which `python -m do
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.step import STEPS, Step
-from modelops_runtime.data.steps import clean, convert, encoders, images, protect, split, text
+from modelops_runtime.data.steps import (
+    clean,
+    conversations,
+    convert,
+    encoders,
+    images,
+    near_duplicates,
+    protect,
+    split,
+    text,
+    tokens,
+)
 
 __all__ = [
     "STEPS",
@@ -14,10 +25,13 @@ __all__ = [
     "DataError",
     "Step",
     "clean",
+    "conversations",
     "convert",
     "encoders",
     "images",
+    "near_duplicates",
     "protect",
     "split",
     "text",
+    "tokens",
 ]

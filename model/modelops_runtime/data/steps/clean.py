@@ -1,6 +1,6 @@
 """Duplicates, missing values, outliers and the check of a schema."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from modelops_runtime.data import fitting, quantiles
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.step import Step, step
-from modelops_runtime.data.table import Rows
+from modelops_runtime.data.table import InMemory, Rows
 
 Columns = list[str]
 
@@ -21,12 +21,13 @@ Columns = list[str]
 class Deduplicate(Step):
     """Keeps one of the rows that are equal in `columns` (default: in all)."""
 
+    takes_nested: ClassVar[bool] = True
     columns: Columns | None = None
     keep: Literal["first", "last"] = "first"
 
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
-        context.require(frame, self.columns or [])
-        return frame.drop_duplicates(subset=self.columns, keep=self.keep)
+        [left] = self.on(InMemory(frame), context).frames()
+        return left
 
     def on(self, rows: Rows, context: Context) -> Rows:
         context.require(rows, self.columns or [])

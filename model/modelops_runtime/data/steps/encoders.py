@@ -34,10 +34,10 @@ class EncodeText(Step):
         return True
 
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
-        import torch
-
         context.require(frame, [self.column])
         tokenizer, encoder = _loaded(self.model)
+        import torch
+
         texts = ["" if pd.isna(text) else str(text) for text in frame[self.column]]
         vectors = [np.empty((0, encoder.config.hidden_size), "float32")]
         with torch.inference_mode():
@@ -60,7 +60,7 @@ def _loaded(folder: str) -> tuple[Any, Any]:
         import torch
         import transformers
     except ImportError:
-        raise ConfigurationError("encode_text needs transformers: use the image target prepare-text") from None
+        raise ConfigurationError("encode_text needs PyTorch: use the image target prepare-text") from None
     if not (Path(folder) / "model.safetensors").is_file():
         raise ConfigurationError(f"encode_text: model is {folder!r}, must be a folder with model.safetensors")
     torch.set_num_threads(1)  # sums in one order, whatever the machine

@@ -5,9 +5,9 @@ No report, log line or error has a value.
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.contract.data import SALT
-from modelops_runtime.data import errors
+from modelops_runtime.data import errors, nested
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.step import Step, step
 from modelops_runtime.data.table import InMemory, Rows, added, counted, hashes
@@ -35,6 +35,7 @@ def _salt(context: Context, what: str) -> bytes:
 class _Replacing(Step):
     """A step that replaces each value that is there by a text made of it alone."""
 
+    changes_text: ClassVar[bool] = True
     columns: list[str] = Field(min_length=1)
 
     @property
@@ -58,6 +59,7 @@ class _Replacing(Step):
 class Drop(Step):
     """Leaves columns out."""
 
+    takes_nested: ClassVar[bool] = True
     columns: list[str] = Field(min_length=1)
 
     @property
@@ -178,8 +180,13 @@ def _without(frame: pd.DataFrame, _context: Context, *, columns: list[str], comb
 class ScanText(Step):
     """Looks in free text for mail addresses, phone numbers, cards, IBANs, IP addresses and US social security numbers,
     by Presidio's patterns and checksums. What is found is replaced by its kind in angle brackets (`redact`), fails the
-    run (`fail`), or is reported only (`report`). Names of people are not found: that would take a language model."""
+    run (`fail`), or is reported only (`report`). Names of people are not found: that would take a language model.
 
+    In a column of lists or objects, such as `messages`, it looks into every text but that of `role`, and into JSON that
+    is a text, such as the arguments of a tool call."""
+
+    takes_nested: ClassVar[bool] = True
+    changes_text: ClassVar[bool] = True
     columns: list[str] = Field(min_length=1)
     entities: list[Entity] = Field(default=list(ENTITIES), min_length=1)
     action: Literal["redact", "fail", "report"] = "redact"
@@ -195,24 +202,38 @@ class ScanText(Step):
         find, scanned = _finder(self.entities, self.least_score), frame.copy()
         for column in self.columns:
             counts: dict[str, int] = {}
-            texts: list[Any] = []
-            for index, value in zip(frame.index, frame[column], strict=True):
-                spans = [] if pd.isna(value) else find(_text(value))
-                if spans and self.action == "fail":
-                    file, row = context.origin(index)
-                    raise errors.privacy(f"{file}, row {row}, column {column}: has personal data ({spans[0][2]})")
-                for _start, _end, kind in spans:
-                    counts[kind] = counts.get(kind, 0) + 1
-                texts.append(_redacted(_text(value), spans) if spans and self.action == "redact" else value)
-            scanned[column] = pd.Series(texts, index=frame.index, dtype=frame[column].dtype)
+            texts = [self._scanned(value, find, counts, context, place) for place, value in _placed(frame[column])]
+            scanned[column] = nested.like(frame[column], texts)
             context.report.append({"scanned": column, "action": self.action, "found": counts})
         return scanned
 
+    def _scanned(
+        self, value: Any, find: "Find", counts: dict[str, int], context: Context, place: tuple[Any, str]
+    ) -> Any:
+        def scan(value: Any) -> Any:
+            spans = find(_text(value))
+            if spans and self.action == "fail":
+                (file, row), column = context.origin(place[0]), place[1]
+                raise errors.privacy(f"{file}, row {row}, column {column}: has personal data ({spans[0][2]})")
+            for _start, _end, kind in spans:
+                counts[kind] = counts.get(kind, 0) + 1
+            return _redacted(_text(value), spans) if spans and self.action == "redact" else value
+
+        if isinstance(value, list | dict):
+            return nested.each_text(value, scan)
+        return value if nested.absent(value) else scan(value)
+
 
 Span = tuple[int, int, str]
+Find = Callable[[str], list[Span]]
 
 
-def _finder(entities: list[Entity], least_score: float) -> Callable[[str], list[Span]]:
+def _placed(column: pd.Series) -> Iterator[tuple[tuple[Any, str], Any]]:
+    for index, value in zip(column.index, column, strict=True):
+        yield (index, str(column.name)), value
+
+
+def _finder(entities: list[Entity], least_score: float) -> Find:
     """What finds personal data in a text: spans that do not overlap, in their order."""
     import tldextract
     from presidio_analyzer import predefined_recognizers

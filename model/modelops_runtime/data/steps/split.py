@@ -1,7 +1,7 @@
 """Training, validation and test rows, with no row in two of them."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,10 @@ from pydantic import Field, model_validator
 
 from modelops_runtime.data import errors, quantiles
 from modelops_runtime.data.context import Context
+from modelops_runtime.data.nested import is_nested
 from modelops_runtime.data.quantiles import AtRank, Keys
 from modelops_runtime.data.step import Step, step
-from modelops_runtime.data.table import InMemory, Rows, hashes, shuffled
+from modelops_runtime.data.table import InMemory, Rows, comparable, hashes, shuffled
 
 PARTS = ("train", "validation", "test")
 Codes = npt.NDArray[Any]
@@ -26,6 +27,7 @@ class Split(Step):
     Equal rows always come into the same part, and so do rows of the same time. The same seed gives the same parts.
     """
 
+    takes_nested: ClassVar[bool] = True
     by: Literal["random", "stratified", "grouped", "time"] = "random"
     column: str | None = None
     validation: float = Field(default=0.2, gt=0, lt=1)
@@ -86,6 +88,8 @@ class Split(Step):
     def _times(self, frame: pd.DataFrame, context: Context) -> Keys:
         assert self.column is not None
         values = frame[self.column]
+        if is_nested(values):
+            raise context.bad_row(frame.index[0], self.column, "must be a number or an ISO 8601 time to split by it")
         if not pd.api.types.is_numeric_dtype(values):
             values = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
         if values.isna().any():
@@ -108,7 +112,7 @@ class Split(Step):
 
 def check_no_leak(parts: dict[str, pd.DataFrame], group: str | None = None) -> None:
     """Raises DataError when two parts share a row's values, or a value of the column `group`."""
-    whole = pd.concat(parts.values())
+    whole = comparable(pd.concat(parts.values()))
     part = np.repeat(np.arange(len(parts)), [len(frame) for frame in parts.values()])
     for what, codes in (("equal rows", _equal_rows(whole)), (f"the same {group}", _group(whole, group))):
         shared = int((pd.Series(part).groupby(codes).nunique() > 1).sum())

@@ -14,17 +14,31 @@ from typing import Any
 
 EXPERIMENT = "data"
 TIMEOUT_SECONDS = 30
+_NO_VIOLATION = ("duplicates", "near_duplicates", "too_long")
+"""Why rows are left out that break no rule."""
 
 
 def counts(report: Mapping[str, Any]) -> dict[str, float]:
     """A version's report as metrics: `data_rows_read`, `data_rows` (what came out), `data_missing` (values
-    of the raw rows that are not there), `data_violations` (of the declared check)."""
-    return {
+    of the raw rows that are not there), `data_violations` (of the declared check, and of texts). With texts for a
+    language model also `data_tokens`, `data_tokens_p99` and `data_tokens_max` (of a text of the training split),
+    `data_masked`, and `data_dropped_<reason>`."""
+    found = {
         "data_rows_read": report["rows_read"],
         "data_rows": sum(report["rows"].values()),
         "data_violations": len(report["violations"]),
         "data_missing": sum(report["missing"].values()),
     }
+    if texts := report.get("texts"):
+        dropped = {f"data_dropped_{reason}": count for reason, count in texts["dropped"].items()}
+        found |= {"data_masked": sum(texts["masked"].values()), **dropped}
+        found["data_violations"] += sum(
+            count for reason, count in texts["dropped"].items() if reason not in _NO_VIOLATION
+        )
+        if tokens := texts["tokens"]:
+            found["data_tokens"] = sum(part["total"] for part in tokens.values())
+            found |= {f"data_tokens_{name}": tokens["train"][name] for name in ("p99", "max")}
+    return found
 
 
 def log(tracking_uri: str, pipeline: str, version: str, report: Mapping[str, Any]) -> None:

@@ -246,7 +246,7 @@ def test_no_planted_identifier_is_in_any_output_or_line(folder: Path, capsys: py
         ([SPLIT, {"scale": {"columns": ["y"]}}], r"must not change the target, y"),
         ([{"deduplicate": {}}], "steps has 0 split, must have one"),
         ([SPLIT, SPLIT], "steps has 2 split, must have one"),
-        ([{"polish": {}}], r"steps\[0\] is 'polish', must be one of check, dates"),
+        ([{"polish": {}}], r"steps\[0\] is 'polish', must be one of check, conversations, dates"),
         ([{"scale": {"by": "loud"}}], r"steps\[0\]\.scale\.columns is missing"),
         ([{"scale": {"columns": ["a"], "by": "loud"}}], r"steps\[0\]\.scale\.by is 'loud', must be 'standard' or"),
         ([{"scale": {"columns": ["a"], "bye": 1}}], r"steps\[0\]\.scale\.bye is not known"),

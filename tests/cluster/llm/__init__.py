@@ -1,0 +1,1 @@
+"""Large models on the real cluster: data, fine-tuning, evaluation, registry, serving, releases."""
