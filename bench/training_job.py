@@ -82,6 +82,8 @@ def training(provider: k8s.Provider, name: str, namespace: str, **changes: Any) 
         "tracking_uri": "http://registry.invalid",
         "command": ["sleep", "600"],
         "resources": RESOURCES,
+        # Only the Jobs and pods that train are counted.
+        "watch": False,
         **changes,
     }
     TrainingJob(name, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]

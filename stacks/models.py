@@ -134,6 +134,8 @@ class ModelSettings(Model):
     suspend: bool | None = None
     queue: Name | None = None
     queue_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
+    scheduling_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
+    watch: bool | None = None
     backend: Literal["job", "jobset", "trainer"] = "job"
 
 

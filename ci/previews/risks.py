@@ -74,14 +74,20 @@ def is_judgement(step: Step) -> bool:
 
 def _selects(step: Step) -> bool:
     """Whether it is the Job that registers the best run of a sweep, which trains nothing."""
+    return _has_container(step, "select")
+
+
+def _has_container(step: Step, name: str) -> bool:
     found: Any = step.new.get("inputs")
     for key in ("spec", "template", "spec", "containers"):
         found = found.get(key) if isinstance(found, Mapping) else None
-    return any(isinstance(each, Mapping) and each.get("name") == "select" for each in found or ())
+    return any(isinstance(each, Mapping) and each.get("name") == name for each in found or ())
 
 
 def _runs(step: Step, component: str) -> bool:
-    return step.kind in _JOBS and component in step.parents and step.op in ("create", "replace")
+    """Whether the step starts a Job for which the component is there, not one that watches it."""
+    made = step.kind in _JOBS and component in step.parents and step.op in ("create", "replace")
+    return made and not _has_container(step, "watch")
 
 
 def rolls(step: Step) -> bool:

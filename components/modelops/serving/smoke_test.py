@@ -16,6 +16,7 @@ from modelops.core.naming import job_name
 from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
+from modelops.kubernetes.watch import UNAWAITED
 from modelops.serving.args import (
     DEFAULT_TOLERANCE,
     ModelServiceArgs,
@@ -25,7 +26,7 @@ from modelops.serving.args import (
     startup_seconds,
 )
 from modelops.serving.pod import PORT, PodIdentity, fetch, hold, serve, serving_template, volumes
-from modelops.serving.watch import UNAWAITED, watch
+from modelops.serving.watch import watch
 
 ROLE = "smoke"
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")

@@ -14,6 +14,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import merged, plain_or, timeouts
 from modelops.kubernetes.labels import standard_labels
+from modelops.kubernetes.watch import UNAWAITED
 from modelops.serving import pod, vllm
 from modelops.serving.args import (
     DEFAULT_MAX_SURGE,
@@ -32,7 +33,7 @@ from modelops.serving.args import (
 from modelops.serving.autoscaling import autoscale
 from modelops.serving.pod import NAME, STABLE, TRACK, PodIdentity, track_selector
 from modelops.serving.smoke_test import smoke_test
-from modelops.serving.watch import UNAWAITED, watch
+from modelops.serving.watch import watch
 
 
 @dataclass(frozen=True)

@@ -224,13 +224,21 @@ class TrainingJobArgs(TypedDict):
     none."""
     queue_timeout_seconds: NotRequired[int]
     """How much longer than `timeout_seconds` Pulumi waits with `queue` or `suspend`. Default 86400; 0 to 2592000."""
+    scheduling_timeout_seconds: NotRequired[pulumi.Input[int]]
+    """How long a pod may be unschedulable, or without its volumes, before the watch fails the Job. A suspended Job, and
+    a pod for which the cluster autoscaler or Karpenter brings a node, wait longer. Default 600; 0 to 2592000, where 0
+    leaves it to `timeout_seconds`."""
+    watch: NotRequired[bool]
+    """Whether a Job in the namespace watches the start of the run, says what it waits for, and fails it with the reason
+    as soon as it can't start. Without it the run waits for `timeout_seconds`. Default true; there is none with a
+    `backend` other than `job`, nor with a `publisher.command` but no `runtime_image`, in which it runs."""
     backend: NotRequired[AnyBackend]
     """Kind of object that runs the pods. Default `job`. With any other, the component's name has at most 40
     characters."""
     runtime_image: NotRequired[pulumi.Input[str]]
-    """Image, with Python 3.11 or newer and MLflow's client, of the containers that check whether the run is already
-    published, judge the gate and register the model; the library brings the program. Default: MLflow's own image, or
-    `image` if `publisher` has a command."""
+    """Image, with Python 3.11 or newer and MLflow's client, of the containers that watch the start of the run, check
+    whether it is already published, judge the gate and register the model; the library brings the program. Default:
+    MLflow's own image, or `image` if `publisher` has a command."""
     publisher: NotRequired[Publisher]
     """How to publish the model. Default: `modelops-publish`, which the library brings."""
     image_pull_secret: NotRequired[pulumi.Input[str]]

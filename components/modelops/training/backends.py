@@ -18,10 +18,16 @@ from modelops.kubernetes.crds import require
 from modelops.kubernetes.pods import name_of
 from modelops.training.args import Backend, Framework, TrainingJobArgs
 from modelops.training.checks import MONTH_SECONDS
-from modelops.training.job_spec import DEFAULT_TIMEOUT_SECONDS, batch, job_spec, starts_suspended
+from modelops.training.job_spec import (
+    DEFAULT_QUEUE_TIMEOUT_SECONDS,
+    DEFAULT_TIMEOUT_SECONDS,
+    batch,
+    job_spec,
+    starts_suspended,
+)
 from modelops.training.pod import Run
+from modelops.training.watch import is_watched, watch
 
-DEFAULT_QUEUE_TIMEOUT_SECONDS = 86_400
 MARGIN_SECONDS = 60
 """How much longer than the Job's deadline Pulumi waits, so that Kubernetes reports the error."""
 JOBSET = "jobset.x-k8s.io/v1alpha2"
@@ -86,7 +92,10 @@ def start(run: Run, opts: pulumi.ResourceOptions) -> Started:
         return _start_jobset(run, opts)
     if backend is Backend.TRAINER:
         return _start_trainer(run, opts)
-    job = job_of(run.name, run, job_spec(run), opts)
+    spec = job_spec(run)
+    if is_watched(run.args):
+        opts = merged(opts, depends_on=[watch(run, spec, opts)])
+    job = job_of(run.name, run, spec, opts)
     return Started(job, name_of(job), None)
 
 

@@ -170,7 +170,8 @@ def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.number("retries", args.get("retries"), 0, 10)
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MONTH_SECONDS)
     problems.number("ttl_seconds_after_finished", args.get("ttl_seconds_after_finished"), 60, MONTH_SECONDS)
-    problems.number("queue_timeout_seconds", args.get("queue_timeout_seconds"), 0, MONTH_SECONDS)
+    for field in ("queue_timeout_seconds", "scheduling_timeout_seconds"):
+        problems.number(field, args.get(field), 0, MONTH_SECONDS)
     problems.dns_label("queue", args.get("queue"))
     if "queue" in args and args.get("suspend") is False:
         problems.add("suspend", False, "must not be given with queue, which starts the run itself")

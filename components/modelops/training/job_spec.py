@@ -12,6 +12,7 @@ from modelops.training.pod import Run, select_template, template
 
 DEFAULT_RETRIES = 0
 DEFAULT_TIMEOUT_SECONDS = 3600
+DEFAULT_QUEUE_TIMEOUT_SECONDS = 86_400
 WRONG_CONFIGURATION = 2
 GATE_NOT_MET = 3
 PEERS_GONE = 4

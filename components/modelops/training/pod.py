@@ -85,6 +85,13 @@ class Run:
         """Labels of the objects of this run."""
         return standard_labels(COMPONENT, COMPONENT, self.name, self.version)
 
+    def selector(self) -> pulumi.Output[str]:
+        """Selects the Jobs and pods of this run."""
+        same_run = {**selector(COMPONENT, self.name), "app.kubernetes.io/version": self.version}
+        return pulumi.Output.all(*(pulumi.Output.concat(key, "=", value) for key, value in same_run.items())).apply(
+            ",".join
+        )
+
 
 def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArgs:
     """The pod template of the Job that registers the best run of `sweep`, once that is done."""
@@ -150,14 +157,12 @@ def _mounts(run: Run) -> list[core.VolumeMountArgs]:
 
 def _check(run: Run) -> core.ContainerArgs:
     """The init container that checks whether there is anything to train."""
-    same_run = {**selector(COMPONENT, run.name), "app.kubernetes.io/version": run.version}
-    pairs = [pulumi.Output.concat(key, "=", value) for key, value in same_run.items()]
     variables = {
         **_registry(run),
         "MODELOPS_MODEL_NAME": run.args["model_name"],
         "MODELOPS_NAMESPACE": run.args["namespace"],
         "MODELOPS_WORKERS": str(run.workers),
-        "MODELOPS_SAME_RUN": pulumi.Output.all(*pairs).apply(",".join),
+        "MODELOPS_SAME_RUN": run.selector(),
     }
     if not run.trials and may_compare(run.args.get("gate")):
         variables |= gate_variables(run.args)

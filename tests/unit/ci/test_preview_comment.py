@@ -176,6 +176,11 @@ def changed_job(component: str, changes: dict[str, str], container: str = "publi
     return reading.read(document(step), source="preview.json")
 
 
+def test_the_watch_of_a_training_trains_and_judges_nothing() -> None:
+    body = render.render([changed_job("TrainingJob", {}, container="watch")], "text")
+    assert "trains" not in body and "judges" not in body
+
+
 TIGHTER = {"MODELOPS_GATE": '{"mse":{"max":0.01}}'}
 
 

@@ -46,7 +46,7 @@ def test_the_publisher_may_patch_the_one_config_map_and_nothing_else() -> None:
 
 
 def test_only_the_publisher_holds_the_token() -> None:
-    job = start().one("Job")
+    job = start().one("Job", "demo")
     assert pod(job)["automountServiceAccountToken"] is False
     mounted = {
         name
@@ -62,7 +62,7 @@ def test_only_what_publishes_has_the_registrys_password() -> None:
     given = {
         name: [
             entry["valueFrom"]["secretKeyRef"]
-            for entry in container(program.one("Job"), name)["env"]
+            for entry in container(program.one("Job", "demo"), name)["env"]
             if entry["name"] == "MLFLOW_TRACKING_PASSWORD"
         ]
         for name in ("check", "train", "publish")

@@ -7,7 +7,7 @@ import pulumi
 import pytest
 
 from modelops import ModelService
-from modelops.serving.assets import watch
+from modelops.kubernetes.assets import watch
 from modelops.serving.watch import _release as release_of
 from tests.unit.components.harness import breaks_restricted, environment, run
 from tests.unit.components.service import ARGS, serve
@@ -388,7 +388,7 @@ def test_a_smoke_test_that_cannot_start_ends_before_its_deadline() -> None:
 
 
 def test_an_api_server_that_is_away_for_a_while_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelops.serving.assets.watch.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("modelops.kubernetes.assets.watch.time.sleep", lambda _seconds: None)
     answers: list[Any] = [OSError("connection refused"), watch.State("2 of 2 pods are available", done=True)]
 
     def look() -> watch.State:

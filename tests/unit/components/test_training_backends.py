@@ -19,7 +19,7 @@ def test_a_jobset_holds_the_very_job() -> None:
     jobset = program.one("JobSet").inputs
     assert "Job" not in [found.type.rpartition(":")[2] for found in program.resources]
     (job,) = jobset["spec"]["replicatedJobs"]
-    assert job["template"]["spec"] == alone.one("Job").inputs["spec"]
+    assert job["template"]["spec"] == alone.one("Job", "demo").inputs["spec"]
     assert jobset["spec"]["network"] == {"enableDNSHostnames": False}
     assert jobset["spec"]["ttlSecondsAfterFinished"] == 60
     assert jobset["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.status.terminalState}"}
@@ -38,7 +38,7 @@ def test_a_trainjob_runs_a_runtime_of_its_own() -> None:
     assert job["spec"]["trainer"] == {"numNodes": 2}
     (part,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
     assert part["template"]["metadata"]["labels"]["trainer.kubeflow.org/trainjob-ancestor-step"] == "trainer"
-    assert part["template"]["spec"] == train(workers=2).one("Job").inputs["spec"]
+    assert part["template"]["spec"] == train(workers=2).one("Job", "demo").inputs["spec"]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,8 @@ def test_a_trainjob_runs_a_runtime_of_its_own() -> None:
 def test_what_a_back_end_needs_is_read_before_anything_runs(change: dict[str, Any], read: str) -> None:
     program = train(**change)
     kind = {"jobset": "JobSet", "trainer": "TrainingRuntime"}.get(change.get("backend", ""), "Job")
-    assert read in program.one(kind).options["dependencies"]
+    name = "demo-runtime" if kind == "TrainingRuntime" else "demo"
+    assert read in program.one(kind, name).options["dependencies"]
 
 
 def test_a_plain_job_reads_nothing() -> None:

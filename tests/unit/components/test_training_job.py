@@ -57,7 +57,7 @@ def train(args: Any, **how: Any) -> Program:
 
 def test_defaults() -> None:
     program = train(ARGS)
-    job = program.one("Job")
+    job = program.one("Job", "demo")
     spec = job.inputs["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (0, 3600)
     assert "ttlSecondsAfterFinished" not in spec
@@ -85,16 +85,16 @@ def test_another_version_of_the_scripts_makes_no_other_job(monkeypatch: pytest.M
     before = train(ARGS)
     monkeypatch.setattr("modelops.training.training_job.scripts", lambda: {"train.sh": "another version"})
     after = train(ARGS)
-    assert after.one("Job").inputs == before.one("Job").inputs
+    assert after.one("Job", "demo").inputs == before.one("Job", "demo").inputs
     programs = [each.one("ConfigMap", "demo-runtime") for each in (before, after)]
     assert programs[0].inputs["metadata"]["name"] == programs[1].inputs["metadata"]["name"] == "demo-runtime"
     assert programs[0].inputs["metadata"]["annotations"] != programs[1].inputs["metadata"]["annotations"]
     # What replaces the ConfigMap must not replace the Job, so the Job waits for it without using its outputs.
-    assert "demo-runtime" in after.one("Job").options["dependencies"]
+    assert "demo-runtime" in after.one("Job", "demo").options["dependencies"]
 
 
 def test_a_publisher_of_ones_own_is_in_the_training_image() -> None:
-    job = train({**ARGS, "publisher": {"command": ["./publish.sh"]}}).one("Job")
+    job = train({**ARGS, "publisher": {"command": ["./publish.sh"]}}).one("Job", "demo")
     assert container(job, "publish")["image"] == container(job, "check")["image"] == IMAGE
 
 
@@ -107,7 +107,7 @@ def test_a_select_command_of_ones_own_leaves_the_publisher_to_the_library() -> N
 
 def test_everything_set_is_kept() -> None:
     program = train(EVERYTHING)
-    job = program.one("Job")
+    job = program.one("Job", "demo")
     spec = job.inputs["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (2, 7200)
     assert container(job, "train")["command"][1:] == [f"{FOLDER}/train.sh", "python", "train.py"]
@@ -138,7 +138,7 @@ def test_run_id_names_the_version_everywhere() -> None:
         framework="pytorch",
         workers=1,
     )
-    job = program.one("Job")
+    job = program.one("Job", "demo")
     assert program.outputs["run_id"].value == expected
     assert program.outputs["model_version"].value == f"run-{expected}"
     assert program.outputs["model_uri"].value == f"models:/linear@run-{expected}"
@@ -162,14 +162,14 @@ def test_a_plan_knows_the_model_and_its_users_wait_for_the_job() -> None:
 
 def test_the_job_has_no_fixed_name_and_is_retried_when_it_failed() -> None:
     program = train(ARGS)
-    metadata = program.one("Job").inputs["metadata"]
+    metadata = program.one("Job", "demo").inputs["metadata"]
     assert "name" not in metadata
     assert metadata["annotations"] == {"pulumi.com/replaceUnready": "true"}
     assert program.outputs["job_name"].value == "demo-1a2b3c4d"
 
 
 def test_immutable_fields_replace_the_job() -> None:
-    assert train(ARGS).one("Job").options["replace_on_changes"] == [
+    assert train(ARGS).one("Job", "demo").options["replace_on_changes"] == [
         "spec.completionMode",
         "spec.podFailurePolicy",
         "spec.backoffLimitPerIndex",
@@ -178,11 +178,11 @@ def test_immutable_fields_replace_the_job() -> None:
 
 
 def test_pulumi_waits_a_little_longer_than_the_deadline() -> None:
-    assert train({**ARGS, "timeout_seconds": 7200}).one("Job").options["create_timeout"] == "7260s"
+    assert train({**ARGS, "timeout_seconds": 7200}).one("Job", "demo").options["create_timeout"] == "7260s"
 
 
 def test_disruptions_lost_peers_and_told_stops_do_not_count_as_failures() -> None:
-    rules = train(ARGS).one("Job").inputs["spec"]["podFailurePolicy"]["rules"]
+    rules = train(ARGS).one("Job", "demo").inputs["spec"]["podFailurePolicy"]["rules"]
     assert rules == [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
         {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75, 143]}},
@@ -190,14 +190,14 @@ def test_disruptions_lost_peers_and_told_stops_do_not_count_as_failures() -> Non
 
 
 def test_hopeless_exit_codes_are_not_retried() -> None:
-    rules = train({**ARGS, "retries": 1}).one("Job").inputs["spec"]["podFailurePolicy"]["rules"]
+    rules = train({**ARGS, "retries": 1}).one("Job", "demo").inputs["spec"]["podFailurePolicy"]["rules"]
     assert rules[0] == {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 3, 4]}}
     assert [rule["action"] for rule in rules[1:]] == ["Ignore", "Ignore"]
 
 
 def test_several_workers_are_an_indexed_job_with_names_for_each_other() -> None:
     program = train({**ARGS, "workers": 3})
-    job, service = program.one("Job"), program.one("core/v1:Service").inputs
+    job, service = program.one("Job", "demo"), program.one("core/v1:Service").inputs
     spec = job.inputs["spec"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
     assert spec["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
@@ -215,7 +215,7 @@ def test_several_workers_are_an_indexed_job_with_names_for_each_other() -> None:
 def test_one_worker_is_a_plain_job_without_a_service() -> None:
     program = train(ARGS)
     assert program.of("core/v1:Service") == []
-    spec = program.one("Job").inputs["spec"]
+    spec = program.one("Job", "demo").inputs["spec"]
     assert not {"completionMode", "completions", "parallelism", "successPolicy"} & spec.keys()
 
 
@@ -224,7 +224,7 @@ def test_the_number_of_workers_is_part_of_the_identity() -> None:
 
 
 def test_workers_reach_each_other_and_nobody_else_does() -> None:
-    rules = train({**ARGS, "workers": 2}).one("NetworkPolicy").inputs["spec"]
+    rules = train({**ARGS, "workers": 2}).one("NetworkPolicy", "demo").inputs["spec"]
     assert rules["policyTypes"] == ["Ingress"]
     assert rules["ingress"] == [{"from": [{"podSelector": rules["podSelector"]}]}]
 
@@ -234,7 +234,7 @@ def test_the_look_for_a_published_run_has_the_least_rights_it_can_do_with() -> N
     assert program.one("Role", "demo").inputs["rules"] == [
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}
     ]
-    job = program.one("Job")
+    job = program.one("Job", "demo")
     mounted = {
         name: [each["mountPath"] for each in container(job, name)["volumeMounts"] if each["name"] == "account"]
         for name in ("check", "train")
@@ -243,21 +243,21 @@ def test_the_look_for_a_published_run_has_the_least_rights_it_can_do_with() -> N
 
 
 def test_the_error_shows_the_last_lines_of_either_container() -> None:
-    job = train(ARGS).one("Job")
+    job = train(ARGS).one("Job", "demo")
     assert [each["name"] for each in pod(job)["initContainers"]] == ["check"]
     for name in ("train", "publish"):
         assert container(job, name)["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 def test_pods_keep_the_restricted_profile_without_a_token() -> None:
-    job = train(EVERYTHING).one("Job")
+    job = train(EVERYTHING).one("Job", "demo")
     assert breaks_restricted(job) == []
     assert pod(job)["automountServiceAccountToken"] is False
     assert container(job, "train")["securityContext"]["readOnlyRootFilesystem"] is True
 
 
 def test_nobody_connects_to_a_training_pod() -> None:
-    rules = train(ARGS).one("NetworkPolicy").inputs["spec"]
+    rules = train(ARGS).one("NetworkPolicy", "demo").inputs["spec"]
     assert rules["policyTypes"] == ["Ingress"]
     assert "ingress" not in rules
 
@@ -411,19 +411,19 @@ SWEEP: dict[str, Any] = {
 
 def test_what_a_relative_gate_compares_with_is_looked_for_before_the_training_unless_it_is_the_first() -> None:
     gate = {"gate": {"mse": {"max_delta": 0}}, "serving_alias": "live"}
-    told = environment(train({**ARGS, **gate}).one("Job"), "check")
+    told = environment(train({**ARGS, **gate}).one("Job", "demo"), "check")
     assert (told["MODELOPS_GATE"], told["MODELOPS_SERVING_ALIAS"]) == ('{"mse":{"max_delta":0}}', "live")
     assert "MODELOPS_FIRST_VERSION" not in told
-    job = train({**ARGS, **gate, "first_version": True}).one("Job")
+    job = train({**ARGS, **gate, "first_version": True}).one("Job", "demo")
     for name in ("check", "publish"):
         assert environment(job, name)["MODELOPS_FIRST_VERSION"] == "true"
     # Without relative bounds there is nothing to look for.
-    assert "MODELOPS_GATE" not in environment(train({**ARGS, "gate": {"mse": {"max": 1}}}).one("Job"), "check")
+    assert "MODELOPS_GATE" not in environment(train({**ARGS, "gate": {"mse": {"max": 1}}}).one("Job", "demo"), "check")
 
 
 def test_a_changed_gate_changes_nothing_else_of_the_job() -> None:
     """So a preview can tell a judgement from a training."""
-    before, after = (train({**ARGS, "gate": {"mse": {"max": most}}}).one("Job") for most in (1, 2))
+    before, after = (train({**ARGS, "gate": {"mse": {"max": most}}}).one("Job", "demo") for most in (1, 2))
     for job, most in ((before, 1), (after, 2)):
         [gate] = [each for each in container(job, "publish")["env"] if each["name"] == "MODELOPS_GATE"]
         assert gate.pop("value") == f'{{"mse":{{"max":{most}}}}}'
@@ -499,7 +499,7 @@ SCHEDULED: dict[str, Any] = {
 
 
 def test_everything_about_scheduling_reaches_the_pods() -> None:
-    job = train(SCHEDULED).one("Job")
+    job = train(SCHEDULED).one("Job", "demo")
     spec = pod(job)
     assert job.inputs["spec"]["ttlSecondsAfterFinished"] == 600
     assert spec["nodeSelector"] == {"pool": "gpu"}
@@ -524,7 +524,7 @@ def test_everything_about_scheduling_reaches_the_pods() -> None:
 
 def test_checkpoints_are_kept_on_a_claimed_volume_by_run() -> None:
     program = train(SCHEDULED)
-    claim, job = program.one("PersistentVolumeClaim"), program.one("Job")
+    claim, job = program.one("PersistentVolumeClaim"), program.one("Job", "demo")
     assert claim.inputs["spec"] == {
         "accessModes": ["ReadWriteMany"],
         "storageClassName": "fast",
@@ -543,11 +543,11 @@ def test_checkpoints_that_are_to_stay_stay() -> None:
     claim = program.one("PersistentVolumeClaim")
     assert claim.inputs["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert claim.options["retain_on_delete"] is True
-    assert "MODELOPS_DELETE_CHECKPOINTS" not in environment(program.one("Job"), "publish")
+    assert "MODELOPS_DELETE_CHECKPOINTS" not in environment(program.one("Job", "demo"), "publish")
 
 
 def test_checkpoints_in_an_object_store_come_with_its_credentials() -> None:
-    job = train({**ARGS, "checkpoints": {"uri": "s3://bucket/runs", "secret": "store"}}).one("Job")
+    job = train({**ARGS, "checkpoints": {"uri": "s3://bucket/runs", "secret": "store"}}).one("Job", "demo")
     assert environment(job, "train")["MODELOPS_CHECKPOINT_URI"] == "s3://bucket/runs"
     assert container(job, "train")["envFrom"] == [{"secretRef": {"name": "store"}}]
     assert "envFrom" not in container(job, "publish")
@@ -563,7 +563,7 @@ def test_where_and_how_a_run_runs_is_not_part_of_its_identity() -> None:
 
 
 def test_a_queued_job_is_created_suspended_and_left_to_the_queue() -> None:
-    job = train({**ARGS, "queue": "team-a", "queue_timeout_seconds": 60}).one("Job")
+    job = train({**ARGS, "queue": "team-a", "queue_timeout_seconds": 60}).one("Job", "demo")
     assert job.inputs["spec"]["suspend"] is True
     assert job.inputs["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a"
     assert job.options["ignore_changes"] == ["spec.suspend"]
@@ -572,7 +572,7 @@ def test_a_queued_job_is_created_suspended_and_left_to_the_queue() -> None:
 
 def test_data_is_mounted_for_reading_and_its_secret_goes_to_the_training_alone() -> None:
     args = {**ARGS, "data_uri": "/data/v1", "data_claim": "raw", "data_secret": "object-store"}
-    job = train({**args, "checkpoints": {"uri": "s3://b/c", "secret": "checkpoints"}}).one("Job")
+    job = train({**args, "checkpoints": {"uri": "s3://b/c", "secret": "checkpoints"}}).one("Job", "demo")
     volumes = {volume["name"]: volume for volume in pod(job)["volumes"]}
     assert volumes["data"]["persistentVolumeClaim"]["claimName"] == "raw"
     training = container(job, "train")

@@ -1,12 +1,13 @@
-"""Watches a rollout or a smoke test until it is done, or ends with the reason as soon as it can't succeed.
+"""Watches a rollout, a smoke test or the start of a run until it is done, or ends with the reason once it is in vain.
 
 Runs in the cluster, on Python's standard library alone. Pulumi's provider waits for an object until a deadline, and
 looks at a pod's main containers only: a model that can't be fetched, a pod that can't be scheduled or a missing Secret
 would cost the whole deadline and leave no reason. This program looks at everything that Kubernetes says about the pods,
-tells what it waits for by events of its own Job, which the provider shows, and fails with the containers' last lines.
+tells what it waits for by events of the Job that the provider waits for, which the provider shows, and fails with the
+containers' last lines.
 
-Exit code 0: every pod of the new version is available, or the smoke test passed. 1: it failed; the termination message
-says why.
+Exit code 0: every pod of the new version is available, the smoke test passed, or the run's pods have started. 1: it
+failed; the termination message says why.
 """
 
 import json
@@ -34,6 +35,11 @@ STUCK_SECONDS = 30.0
 """How long an image or a Secret may be missing: a registry may be restarting, another program may bring the Secret."""
 UNSCHEDULED_SECONDS = 60.0
 """How long a pod may be without a node, or its volumes. A node that is on its way gives the whole deadline."""
+SLOW_POLL_SECONDS = 5.0
+"""For what may take hours: a queue, a node."""
+TRIES = 10
+LOOKS_FOR_A_RUN = 5
+"""After so many looks no new run comes where an older one has succeeded: only the watch itself has changed."""
 NEVER = float("inf")
 MAX_PODS = 10
 """Pods whose events are read; the others have the same problems."""
@@ -75,6 +81,8 @@ class State(NamedTuple):
     problems: tuple[Problem, ...] = ()
     waiting_for: str = ""
     """What pods without a problem are doing."""
+    pause: float = POLL_SECONDS
+    """Seconds until the next look."""
 
 
 def at(obj: Any, *path: str) -> Any:
@@ -117,13 +125,20 @@ def container_problem(pod: str, status: JsonObject, final: set[int]) -> Problem 
     return Problem(pod, f"{name} failed", text.rstrip(": "), 0 if over else NEVER)
 
 
-def pod_problems(pod: JsonObject, events: list[JsonObject], final: dict[str, set[int]]) -> list[Problem]:
-    """What keeps a pod from getting ready, according to its conditions, containers and events."""
+def pod_problems(
+    pod: JsonObject, events: list[JsonObject], final: dict[str, set[int]], unscheduled: float
+) -> list[Problem]:
+    """What keeps a pod from getting ready, according to its conditions, containers and events.
+
+    `unscheduled` is for how long it may be without a node, or its volumes.
+    """
     name, scheduled = pod["metadata"]["name"], condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        comes = any(event.get("reason") in NODE_COMES for event in events)
+        # A gate is somebody's promise to open it: a queue's, for example.
+        gated = scheduled.get("reason") == "SchedulingGated"
+        comes = gated or any(event.get("reason") in NODE_COMES for event in events)
         text = f"it can't be scheduled: {short(scheduled.get('message'))}"
-        return [Problem(name, "node", text, NEVER if comes else UNSCHEDULED_SECONDS)]
+        return [Problem(name, "node", text, NEVER if comes else unscheduled)]
     statuses = containers(pod)
     found = [container_problem(name, status, final.get(status["name"], set())) for status in statuses]
     problems = [problem for problem in found if problem]
@@ -133,9 +148,7 @@ def pod_problems(pod: JsonObject, events: list[JsonObject], final: dict[str, set
             problems.append(Problem(name, f"{container} ready", f"container {container} runs, but: {said}", NEVER))
     if not any(runs(status) or at(status, "state", "terminated") for status in statuses):
         told = {reason: last(events, reason) for reason in NOT_STARTED}
-        problems += [
-            Problem(name, key, f"it can't start: {told[key]}", UNSCHEDULED_SECONDS) for key in told if told[key]
-        ]
+        problems += [Problem(name, key, f"it can't start: {told[key]}", unscheduled) for key in told if told[key]]
     return problems
 
 
@@ -182,11 +195,13 @@ class Cluster:
         self.namespace = namespace
         self.tls = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
 
-    def _call(self, group: str, path: str, body: JsonObject | None = None) -> JsonObject:
+    def _call(self, group: str, path: str, body: JsonObject | None = None, patch: str | None = None) -> JsonObject:
         with open(f"{ACCOUNT}/token", encoding="ascii") as token:
-            headers = {"Authorization": f"Bearer {token.read().strip()}", "Content-Type": "application/json"}
+            headers = {"Authorization": f"Bearer {token.read().strip()}", "Content-Type": patch or "application/json"}
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.base}/{group}/namespaces/{self.namespace}/{path}", data, headers)
+        request = urllib.request.Request(
+            f"{self.base}/{group}/namespaces/{self.namespace}/{path}", data, headers, method="PATCH" if patch else None
+        )
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=self.tls) as response:
             answer: JsonObject = json.load(response)
         return answer
@@ -215,18 +230,44 @@ class Cluster:
         }
         self._call("api/v1", "events", event)
 
+    def fail(self, job: JsonObject, reason: str) -> None:
+        """Fails a Job: its controller ends the pods of one with this condition, and takes reason and message over.
+
+        No field of the spec is touched, so nobody sees drift. The official provider knows this reason, and few others.
+        """
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        condition = {
+            "type": "FailureTarget",
+            "status": "True",
+            "reason": "DeadlineExceeded",
+            "message": reason,
+            "lastProbeTime": now,
+            "lastTransitionTime": now,
+        }
+        body = {"status": {"conditions": [condition]}}
+        self._call("apis/batch/v1", f"jobs/{job['name']}/status", body, "application/strategic-merge-patch+json")
+
 
 class Pods:
     """The pods of something that is watched."""
 
     def __init__(self, cluster: Any, settings: JsonObject) -> None:
-        self.cluster, self.name = cluster, settings["name"]
-        self.final = {name: set(codes) for name, codes in settings["final_exit_codes"].items()}
+        self.cluster, self.name = cluster, settings.get("name", "")
+        self.final = {name: set(codes) for name, codes in settings.get("final_exit_codes", {}).items()}
+        unscheduled = settings.get("unscheduled_seconds", UNSCHEDULED_SECONDS)
+        self.unscheduled = unscheduled or NEVER
+        self.awaited: JsonObject = settings.get("watch", {})
+        """Name and uid of the Job that the provider waits for: mostly the watch's own."""
+
+    def end(self, reason: str) -> None:
+        """Ends what is watched, where its failure isn't the watch's own."""
 
     def look(self, pods: list[JsonObject]) -> tuple[tuple[Problem, ...], str]:
         """The problems of the pods, and what one without any is doing."""
         pending = [pod for pod in pods if condition(pod, "Ready").get("status") != "True"][:MAX_PODS]
-        problems = [problem for pod in pending for problem in pod_problems(pod, self._events(pod), self.final)]
+        problems = [
+            problem for pod in pending for problem in pod_problems(pod, self._events(pod), self.final, self.unscheduled)
+        ]
         doings = [f"pod {pod['metadata']['name']}: {doing(pod)}" for pod in pending]
         return tuple(problems), doings[0] if doings else ""
 
@@ -297,7 +338,75 @@ class SmokeTest(Pods):
         return State("the smoke test isn't over", problems=problems, waiting_for=waiting_for)
 
 
-WATCHED: dict[str, type[Rollout] | type[SmokeTest]] = {"Deployment": Rollout, "Job": SmokeTest}
+class Start(Pods):
+    """The start of a run: of the first Job with its labels that was created after the watch.
+
+    Provider and users wait for that Job itself. Once all pods that it starts with have started, what becomes of it is
+    no longer the watch's business: a pod that replaces another one may have to wait for its node.
+    """
+
+    def __init__(self, cluster: Any, settings: JsonObject) -> None:
+        super().__init__(cluster, settings)
+        self.watch, self.labels, self.looks = settings["watch"]["name"], settings["labels"], 0
+
+    def state(self) -> State:
+        """What it looks like now."""
+        began = self.cluster.get("apis/batch/v1", f"jobs/{self.watch}")["metadata"]["creationTimestamp"]
+        jobs = self.cluster.list("apis/batch/v1", "jobs", labelSelector=self.labels)
+        new = [job for job in jobs if job["metadata"]["creationTimestamp"] >= began]
+        if not new:
+            self.looks += 1
+            done = self.looks >= LOOKS_FOR_A_RUN and any(ended(job, "Complete") for job in jobs)
+            return State("there is no new run", done=done)
+        job = min(new, key=lambda each: str(each["metadata"]["creationTimestamp"]))
+        self.awaited = {key: job["metadata"][key] for key in ("name", "uid")}
+        if ended(job, "Complete") or ended(job, "Failed"):
+            return State("the run is over", done=True)
+        if at(job, "spec", "suspend"):
+            return State("the Job is suspended until its queue, or somebody, starts it", pause=SLOW_POLL_SECONDS)
+        return self._started(job)
+
+    def _started(self, job: JsonObject) -> State:
+        """How many of the first pods have started."""
+        selector = f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+        pods = self.cluster.list("api/v1", "pods", labelSelector=selector)
+        wanted = min(at(job, "spec", key) or 1 for key in ("parallelism", "completions"))
+        coming = [pod for pod in pods if not started(pod)]
+        count = len(pods) - len(coming)
+        summary = f"{min(count, wanted)} of {wanted} pods have started"
+        if count >= wanted:
+            return State(summary, done=True)
+        problems, waiting_for = self.look(coming)
+        pause = SLOW_POLL_SECONDS if problems else POLL_SECONDS
+        return State(summary, problems=problems, waiting_for=waiting_for, pause=pause)
+
+    def end(self, reason: str) -> None:
+        """Fails the Job, for which the provider waits."""
+        for _ in range(TRIES):
+            try:
+                self.cluster.fail(self.awaited, reason)
+                return
+            except OSError as error:
+                print(f"the Job couldn't be failed: {error}", file=sys.stderr, flush=True)
+                time.sleep(POLL_SECONDS)
+
+
+def ended(job: JsonObject, kind: str) -> bool:
+    """Whether a Job is over in that way."""
+    return bool(condition(job, kind).get("status") == "True")
+
+
+def started(pod: JsonObject) -> bool:
+    """Whether every container of a pod runs, or has run."""
+    statuses = containers(pod)
+    return bool(statuses) and all(runs(status) or at(status, "state", "terminated") for status in statuses)
+
+
+WATCHED: dict[str, type[Rollout] | type[SmokeTest] | type[Start]] = {
+    "Deployment": Rollout,
+    "Job": SmokeTest,
+    "Start": Start,
+}
 
 
 class Watch:
@@ -362,24 +471,25 @@ def follow(look: Callable[[], State], watch: Watch, deadline_seconds: float) -> 
         if reason := watch.verdict(state, deadline_seconds):
             return reason
         watch.report(state)
-        time.sleep(POLL_SECONDS)
+        time.sleep(state.pause)
 
 
 def main() -> None:
     settings = json.loads(os.environ["MODELOPS_WATCH"])
     job = {"name": os.environ["MODELOPS_JOB_NAME"], "uid": os.environ["MODELOPS_JOB_UID"]}
     cluster = Cluster(settings["namespace"])
-    watched = WATCHED[settings["kind"]](cluster, settings)
+    watched = WATCHED[settings["kind"]](cluster, {**settings, "watch": job})
 
     def tell(said: str) -> None:
         print(said, flush=True)
         try:
-            cluster.tell(job, said)
+            cluster.tell(watched.awaited, said)
         except OSError as error:
             print(f"the event couldn't be recorded: {error}", file=sys.stderr, flush=True)
 
-    reason = follow(watched.state, Watch(tell), settings["deadline_seconds"])
+    reason = follow(watched.state, Watch(tell), settings.get("deadline_seconds", NEVER))
     if reason:
+        watched.end(reason)
         print(reason, file=sys.stderr, flush=True)
         with open(TERMINATION_LOG, "w", encoding="utf-8") as message:
             message.write(reason.encode()[:4000].decode(errors="ignore"))

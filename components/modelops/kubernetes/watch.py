@@ -1,0 +1,108 @@
+"""The watch: a Job with a small account that looks at what Kubernetes says about pods, and ends a wait for them early.
+
+Pulumi's provider waits for an object until a deadline, and sees no init container, Secret or node. The program,
+assets/watch.py, sees them, tells what is waited for, and fails with the reason as soon as the wait is in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from modelops.core.assets import asset
+from modelops.core.naming import job_name
+from modelops.core.outputs import merged, timeouts, with_dependencies
+from modelops.kubernetes.access import grant, service_account
+from modelops.kubernetes.jobs import STOPPED, egress_only_policy, failure_policy
+from modelops.kubernetes.labels import standard_labels
+from modelops.kubernetes.network import API_SERVER_PORTS
+from modelops.kubernetes.pods import (
+    DefaultResources,
+    container,
+    field_variable,
+    mount,
+    name_of,
+    pod_template,
+    resource_requirements,
+    scratch,
+)
+
+MARGIN_SECONDS = 30
+_DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
+
+UNAWAITED: Mapping[str, pulumi.Input[str]] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+"""Annotations of an object that Pulumi doesn't wait for: true at once. `skipAwait` would leave out the wait for the
+deletion too."""
+
+
+def watch_job(
+    name: str,
+    kind: str,
+    settings: Mapping[str, Any],
+    rules: Sequence[k8s.rbac.v1.PolicyRuleArgs],
+    args: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
+    *,
+    image: pulumi.Input[str],
+    seconds: pulumi.Output[int],
+    longest: int | None,
+) -> k8s.batch.v1.Job:
+    """The Job `<name>-watch` of the program `kind`, for at most so many seconds, scheduled as `args` say.
+
+    Pulumi names it, since whatever changes what is watched makes a new Job. `longest` is how long Pulumi waits for it;
+    None: not at all. Its account may do what `rules` say, read the namespace's pods and events, and record events.
+    """
+    namespace, program = args["namespace"], f"{name}-watch"
+    labels = standard_labels(kind, kind, name)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=program, namespace=namespace, labels=labels)
+    account = service_account(program, metadata, opts)
+    binding = grant(program, metadata, [*rules, *_reading()], name_of(account), opts)
+    egress_only_policy(program, kind, name, namespace, opts, *API_SERVER_PORTS)
+    watcher = container(
+        "watch",
+        image,
+        variables={"MODELOPS_WATCH": pulumi.Output.json_dumps({"namespace": namespace, **settings}, sort_keys=True)},
+        secrets=[
+            field_variable("MODELOPS_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
+            field_variable("MODELOPS_JOB_UID", "metadata.labels['batch.kubernetes.io/controller-uid']"),
+        ],
+        command=["python3", "-c", asset("kubernetes/assets/watch.py")],
+        resources=resource_requirements(None, _DEFAULT_RESOURCES),
+        volume_mounts=[mount("tmp", "/tmp")],
+    )
+    account_name = with_dependencies(program, account, binding)
+    template = pod_template(
+        labels, account_name, [watcher], args, token=True, restart_policy="Never", volumes=[scratch()]
+    )
+    return k8s.batch.v1.Job(
+        job_name(program),
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            namespace=namespace,
+            labels=labels,
+            annotations={
+                # The next `pulumi up` looks again at what failed, by a new Job.
+                "pulumi.com/replaceUnready": "true",
+                # Nobody needs to wait for the pod of the watch before to be gone.
+                "pulumi.com/deletionPropagationPolicy": "background",
+                **(UNAWAITED if longest is None else {}),
+            },
+        ),
+        spec=k8s.batch.v1.JobSpecArgs(
+            backoff_limit=0,
+            active_deadline_seconds=seconds.apply(lambda known: known + MARGIN_SECONDS),
+            pod_failure_policy=failure_policy(final=(), uncounted=(STOPPED,)),
+            template=template,
+        ),
+        opts=opts if longest is None else merged(opts, custom_timeouts=timeouts(longest + 2 * MARGIN_SECONDS)),
+    )
+
+
+def _reading() -> list[k8s.rbac.v1.PolicyRuleArgs]:
+    rule = k8s.rbac.v1.PolicyRuleArgs
+    return [
+        rule(api_groups=[""], resources=["pods"], verbs=["list"]),
+        rule(api_groups=[""], resources=["events"], verbs=["list", "create"]),
+    ]
