@@ -36,7 +36,7 @@ def watch(run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> k8
     settings = {
         "kind": "Start",
         "labels": run.selector(),
-        "unscheduled_seconds": args.get("scheduling_timeout_seconds", DEFAULT_SCHEDULING_TIMEOUT_SECONDS),
+        "unscheduled_seconds": whole(args.get("scheduling_timeout_seconds", DEFAULT_SCHEDULING_TIMEOUT_SECONDS)),
         # Whatever makes another Job makes another watch.
         "pod": pulumi.Output.from_input(spec.template).apply(_hash),
     }

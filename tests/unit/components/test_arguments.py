@@ -100,6 +100,7 @@ TRAINED: dict[str, Any] = {
     "publisher": {"registry_wait_seconds": 9},
     "retries": 2,
     "timeout_seconds": 600,
+    "scheduling_timeout_seconds": 60,
     "ttl_seconds_after_finished": 90,
     "queue": "batch",
 }
