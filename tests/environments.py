@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def extra(name: str) -> Path:
 
 
 def _made(name: str, requirements: Path, make: Callable[[Path], None]) -> Path:
-    mark = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    mark = hashlib.sha256(_content(requirements) + sys.version.encode()).hexdigest()[:12]
     folder = cache_root() / "environments" / f"{name}-{mark}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder.parent / f"{name}.lock").open("w") as lock:
@@ -44,3 +45,10 @@ def _made(name: str, requirements: Path, make: Callable[[Path], None]) -> Path:
             make(folder)
             (folder / "complete").touch()
     return folder
+
+
+def _content(requirements: Path) -> bytes:
+    """A list of packages, and the lists that it includes or is bound by."""
+    content = requirements.read_bytes()
+    included = re.findall(r"^-[rc] (.+)$", content.decode(), re.MULTILINE)
+    return content + b"".join(_content(requirements.parent / name) for name in included)

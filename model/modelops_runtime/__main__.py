@@ -8,6 +8,7 @@ from modelops_runtime import contract
 
 COMMANDS = {
     "prepare": ("data.prepare", "data", "turns raw data into a version of split training data"),
+    "finetune": ("language_models.finetune.train", "finetune", "fine-tunes a language model"),
     "publish": ("registry.publish", "publish", "checks the gate, logs a trained model to MLflow and registers it"),
     "watch": ("registry.watch", "publish", "shows a training's progress in MLflow"),
     "select": ("registry.select", "publish", "registers the best trial of a sweep"),
@@ -15,6 +16,7 @@ COMMANDS = {
     "transfer": ("registry.transfer", "", "copies a model version to another registry"),
     "replicate": ("registry.replicate", "", "copies an image to another registry, by digest"),
     "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
+    "fetch-base": ("language_models.base", "stores", "downloads the base model of a fine-tuning"),
     "hold": ("registry.hold", "", "keeps a model in the shared cache while its pod uses it"),
     "check": ("registry.check", "", "says whether the image has what a model of plain MLflow requires"),
     "convert": ("serving.mlflow.convert", "serve", "converts a model that plain MLflow logged to ONNX"),
@@ -45,6 +47,7 @@ def run(command: str) -> None:
 
 # The entry points of the installed scripts.
 prepare = partial(run, "prepare")
+finetune = partial(run, "finetune")
 publish = partial(run, "publish")
 watch = partial(run, "watch")
 select = partial(run, "select")
@@ -52,6 +55,7 @@ promote = partial(run, "promote")
 transfer = partial(run, "transfer")
 replicate = partial(run, "replicate")
 fetch = partial(run, "fetch")
+fetch_base = partial(run, "fetch-base")
 hold = partial(run, "hold")
 check = partial(run, "check")
 convert = partial(run, "convert")

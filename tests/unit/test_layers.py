@@ -15,7 +15,7 @@ LIBRARY = [
     {"kubernetes"},
     {"core"},
 ]
-RUNTIME = [{"serving", "data"}, {"registry", "training"}, {"artifacts"}, {"contract"}]
+RUNTIME = [{"serving", "data", "language_models"}, {"registry", "training"}, {"artifacts"}, {"contract"}]
 LEFT_OUT = {"tests", "docs", "examples", "build", "assets"}
 
 

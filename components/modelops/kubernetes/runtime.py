@@ -30,6 +30,9 @@ _CHECKOUT = Path(__file__).resolve().parents[3] / "model"
 _INSTALLED = Path(__file__).resolve().parent / "assets" / "runtime"
 """Where setup.py copies the package, so that the library's wheel has it."""
 
+_MODULES = {"fetch-base": "language_models.base"}
+"""Commands whose module isn't the one of the same name in `registry`."""
+
 VARIABLES: Mapping[str, pulumi.Input[str]] = {"PYTHONPATH": f"{FOLDER}/{_ARCHIVE}"}
 """Environment of a container that runs the program."""
 
@@ -108,7 +111,8 @@ def runtime_files(*commands: str) -> dict[str, str]:
     """
     root = _sources()
     files: dict[str, str] = {}
-    modules = [f"{PACKAGE}.__main__", f"{PACKAGE}.registry", *(f"{PACKAGE}.registry.{command}" for command in commands)]
+    named = (_MODULES.get(command, f"registry.{command}") for command in commands)
+    modules = [f"{PACKAGE}.__main__", f"{PACKAGE}.registry", *(f"{PACKAGE}.{module}" for module in named)]
     while modules:
         file = _file_of(root, modules.pop())
         if file is None or (path := file.relative_to(root).as_posix()) in files:

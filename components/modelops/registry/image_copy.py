@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.errors import logged
 from modelops.core.images import UPSTREAM_IMAGES
+from modelops.core.model_sources import Source, parse
 from modelops.core.outputs import with_dependencies
 from modelops.core.validation import Problems
 from modelops.kubernetes.access import service_account
@@ -16,7 +17,6 @@ from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import port_of
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements, scratch
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
-from modelops.serving.sources import Source, parse
 
 NAME = "model-promotion"
 DEFAULT_TIMEOUT_SECONDS = 900

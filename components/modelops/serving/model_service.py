@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.component import arguments_in_one
+from modelops.core.model_sources import parse
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
 from modelops.core.types import Expose
@@ -39,7 +40,6 @@ from modelops.serving.pod import GRPC_PORT, NAME, PORT
 from modelops.serving.release.tracks import Release, deploy_standby, deploy_tracks
 from modelops.serving.routing import make_route, make_service
 from modelops.serving.serving_alias import move_serving_alias
-from modelops.serving.sources import parse
 from modelops.serving.track import Track
 
 PREDICT_PATH = "/api/predict"

@@ -7,10 +7,10 @@ from typing import Any, cast
 import pulumi
 
 from modelops.core.errors import logged
+from modelops.core.model_sources import OWN_ALIASES, Source, is_label, parse
 from modelops.core.outputs import is_output, known_or_none
 from modelops.core.validation import Problems
 from modelops.serving.args import ModelServiceArgs, is_vllm
-from modelops.serving.sources import OWN_ALIASES, Source, is_label, parse
 
 _PARTS = (("canary", "model_uri"), ("blue_green", "standby_model_uri"), ("shadow", "model_uri"))
 _HUGGING_FACE = "must be hf://<organization>/<model>[@<revision>], with the vllm runtime: vLLM downloads no others"

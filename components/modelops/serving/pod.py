@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.model_sources import Source, parse
 from modelops.core.outputs import text_of
 from modelops.kubernetes.labels import scrape, selector, standard_labels
 from modelops.kubernetes.pods import (
@@ -38,7 +39,6 @@ from modelops.serving.args import (
     runtime_image,
     startup_seconds,
 )
-from modelops.serving.sources import Source, parse
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 import pulumi
 
 from modelops.core.credentials import basic, mlflow_authorization, without_login
-from modelops.serving.sources import Source
+from modelops.core.model_sources import Source
 
 TIMEOUT_SECONDS = 3.0
 HUGGING_FACE = "https://huggingface.co"

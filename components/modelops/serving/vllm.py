@@ -9,6 +9,7 @@ from typing import Any, cast
 import pulumi
 
 from modelops.core.images import VLLM_IMAGE
+from modelops.core.model_sources import parse
 from modelops.core.types import Resources
 from modelops.kubernetes.labels import scrape
 from modelops.kubernetes.pods import (
@@ -26,7 +27,6 @@ from modelops.kubernetes.pods import (
 )
 from modelops.serving.args import DEFAULT_SHARED_MEMORY, ModelServiceArgs, drain_seconds, nodes, startup_seconds
 from modelops.serving.pod import CACHE, ENDPOINT_SECONDS, PORT, PodIdentity, name_of_model, serving_template
-from modelops.serving.sources import parse
 
 DEFAULT_RESOURCES = DefaultResources(cpu="4", memory="16Gi", memory_limit="64Gi")
 DEFAULT_GPUS = 1

@@ -118,6 +118,21 @@ class ModelCache(TypedDict):
     """Name of an existing PersistentVolumeClaim in the namespace to use instead."""
 
 
+class BaseModel(TypedDict):
+    """The model that a fine-tuning starts from."""
+
+    uri: pulumi.Input[str]
+    """Where it is, by a reference that never moves: `hf://<organization>/<model>@<commit>`, `models:/<name>/<version>`,
+    `oci://…@sha256:…`, or with a `digest` also `s3://…`, `gs://…`, `az://…` and `pvc://…`. Part of the run's
+    identity."""
+    digest: NotRequired[pulumi.Input[str]]
+    """What its files must be, `sha256:…` over their names and contents. Required for object stores and claims. Default:
+    not compared. Part of the run's identity."""
+    secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace whose entries become environment variables of the container that fetches
+    (`HF_TOKEN`, `AWS_ACCESS_KEY_ID` …). Default: none."""
+
+
 class TrainingJobArgs(TypedDict):
     """Arguments of TrainingJob."""
 
@@ -151,6 +166,10 @@ class TrainingJobArgs(TypedDict):
     reported_metrics: NotRequired[Sequence[str]]
     """Names of the metrics that the training reports, so that the plan rejects a gate or sweep on any other. Default:
     not checked; the training then fails and lists the metrics that it reported."""
+    base_model: NotRequired[BaseModel]
+    """The model to fine-tune, which pods fetch or mount before they train, and the parameters `base_model` and
+    `base_digest` name. The training image must have what fetching needs, as the target `finetune` has. Default: none.
+    Part of the run's identity."""
     data_uri: NotRequired[pulumi.Input[str]]
     """Location of the training data: DataPipeline's `data_uri`, or anything else that the image reads. Default: the
     image's own sample data. Part of the run's identity."""

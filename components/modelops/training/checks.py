@@ -9,6 +9,7 @@ from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_volume
 from modelops.training.args import Backend, Framework, TrainingJobArgs
+from modelops.training.base_model import check_base_model
 from modelops.training.gates import check_comparison
 from modelops.training.pod import TRAINING_RESOURCES
 from modelops.training.sweep import MAX_TRIALS
@@ -28,6 +29,7 @@ def checked(name: str, args: TrainingJobArgs) -> TrainingJobArgs:
     is_job = fields.get("backend") in (None, Backend.JOB)
     problems.dns_label("name", name, maximum=MAX_NAME_LENGTH if is_job else MAX_JOBSET_NAME_LENGTH)
     _check_run(problems, fields)
+    check_base_model(problems, fields)
     _check_topology(problems, fields)
     _check_sweep(problems, fields)
     check_gate(problems, fields)

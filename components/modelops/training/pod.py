@@ -34,7 +34,8 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.run_report import RunReport
-from modelops.kubernetes.runtime import FOLDER, VARIABLES, file_mount, runtime_command
+from modelops.kubernetes.runtime import FOLDER, VARIABLES, file_mount, runtime_command, runtime_mount
+from modelops.training import base_model
 from modelops.training.args import Framework, TrainingJobArgs
 from modelops.training.gates import gate_variables, may_compare
 from modelops.training.sweep import goal
@@ -111,14 +112,14 @@ def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArg
 
 def template(run: Run) -> core.PodTemplateSpecArgs:
     """The pod template of the training's Job."""
-    return _template(run, [_train(run), _publish(run)], [_check(run)], _volumes(run))
+    return _template(run, [_train(run), _publish(run)], [_check(run), *_fetch_base(run)], _volumes(run))
 
 
 def _template(
     run: Run,
     containers: Sequence[core.ContainerArgs],
     init_containers: Sequence[core.ContainerArgs],
-    volumes: Sequence[core.VolumeArgs],
+    volumes: Sequence[pulumi.Input[core.VolumeArgs]],
 ) -> core.PodTemplateSpecArgs:
     return pod_template(
         run.labels(),
@@ -133,8 +134,9 @@ def _template(
     )
 
 
-def _volumes(run: Run) -> list[core.VolumeArgs]:
-    volumes = [scratch("work"), scratch("tmp"), api_access("account"), run.runtime]
+def _volumes(run: Run) -> list[pulumi.Input[core.VolumeArgs]]:
+    volumes: list[pulumi.Input[core.VolumeArgs]] = [scratch("work"), scratch("tmp"), api_access("account"), run.runtime]
+    volumes += base_model.volumes(run.args, run.cache_claim)
     if run.checkpoint_claim is not None:
         volumes.append(claimed("checkpoints", run.checkpoint_claim))
     if run.cache_claim is not None:
@@ -171,10 +173,36 @@ def _check(run: Run) -> core.ContainerArgs:
     return _publisher(run, "check", command, variables, *mounts)
 
 
+def _fetch_base(run: Run) -> list[core.ContainerArgs]:
+    """The init container with the base model of a fine-tuning; one that is fetched or mounted already, it leaves."""
+    args = run.args
+    if "base_model" not in args:
+        return []
+    secret = args["base_model"].get("secret")
+    return [
+        container(
+            "fetch-base",
+            args["image"],
+            variables={**_registry(run), **base_model.variables(args, run.cache_claim, CACHE), **VARIABLES},
+            secrets=tracking_credentials(args.get("tracking_secret")),
+            env_from=None if secret is None else [env_from_secret(secret)],
+            command=runtime_command("fetch-base"),
+            resources=resource_requirements(None, PUBLISHER_RESOURCES),
+            volume_mounts=[
+                mount("tmp", "/tmp"),
+                *base_model.mounts(args, run.cache_claim, CACHE),
+                runtime_mount(),
+            ],
+        )
+    ]
+
+
 def _train(run: Run) -> core.ContainerArgs:
     args = run.args
     mounts = [*_mounts(run), file_mount("train.sh")]
-    if run.cache_claim is not None:
+    if "base_model" in args:
+        mounts += base_model.mounts(args, run.cache_claim, CACHE)
+    elif run.cache_claim is not None:
         mounts.append(mount("cache", CACHE))
     if "data_claim" in args:
         mounts.append(mount("data", DATA, read_only=True))
@@ -184,7 +212,13 @@ def _train(run: Run) -> core.ContainerArgs:
     return container(
         "train",
         args["image"],
-        variables={**_contract(run), **_distribution(run), **_checkpointing(run), **args.get("environment", {})},
+        variables={
+            **_contract(run),
+            **_distribution(run),
+            **_checkpointing(run),
+            **base_model.variables(args, run.cache_claim, CACHE),
+            **args.get("environment", {}),
+        },
         secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
         env_from=[env_from_secret(secret) for secret in secrets if secret is not None] or None,
         command=_wrapped("train.sh", args.get("command") or DEFAULT_COMMAND),

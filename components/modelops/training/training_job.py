@@ -19,6 +19,7 @@ from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import names_of_workers, worker_network_policy
 from modelops.training.args import Framework, TrainingJobArgs
 from modelops.training.backends import job_of, requirements, start
+from modelops.training.base_model import with_base
 from modelops.training.checks import checked
 from modelops.training.gates import announce_gate
 from modelops.training.job_spec import select_spec
@@ -51,14 +52,14 @@ class TrainingJob(pulumi.ComponentResource):
 
     @arguments_in_one
     def __init__(self, name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        args = checked(name, args)
+        args = with_base(checked(name, args))
         super().__init__("modelops:index:TrainingJob", name, None, opts)
         announce_gate(args, self)
         name = objects_name(name, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
         self.run_id = _run_id(args)
         labels = standard_labels(COMPONENT, COMPONENT, name)
-        commands = ("publish", "watch", "select")
+        commands = ("publish", "watch", "select", *(("fetch-base",) if "base_model" in args else ()))
         programs, volume = lasting_runtime(name, args["namespace"], labels, commands, scripts(), child_opts)
         run = _prerequisites(name, args, self.run_id, volume, child_opts)
         job_opts = merged(child_opts, depends_on=[programs])

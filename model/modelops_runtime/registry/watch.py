@@ -71,7 +71,8 @@ def read_progress(path: Path) -> dict[str, Any]:
 
 def in_words(progress: dict[str, Any]) -> str:
     """`epoch 3/10, 42 s left`."""
-    words = f"epoch {progress['epoch']:g}"
+    unit = progress.get("unit")
+    words = f"{unit if isinstance(unit, str) else 'epoch'} {progress['epoch']:g}"
     if is_number(progress.get("epochs")):
         words += f"/{progress['epochs']:g}"
     if is_number(progress.get("seconds_left")):

@@ -14,7 +14,9 @@ FILE_EVERY_SECONDS = 1.0
 class Reporter:
     """Prints about LINES lines a training, one at least every SILENCE_SECONDS, and keeps `progress.json` up to date."""
 
-    def __init__(self, epochs: int, done: int, output: Path) -> None:
+    def __init__(self, epochs: int, done: int, output: Path, unit: str = "epoch") -> None:
+        """`unit` is what `epochs` counts: steps, where an epoch is too long to wait for."""
+        self._unit = unit
         self._epochs = epochs
         self._done_before = done
         self._every = max(1, epochs // LINES)
@@ -28,10 +30,10 @@ class Reporter:
         if epoch == self._epochs or now - self._written >= FILE_EVERY_SECONDS:
             metrics = {name: value for name, value in row.items() if name != "epoch"}
             content = {"epoch": epoch, "epochs": self._epochs, "seconds_left": round(left, 1), "metrics": metrics}
-            write_json(self._output / FILE, content)
+            write_json(self._output / FILE, content if self._unit == "epoch" else {**content, "unit": self._unit})
             self._written = now
         if epoch % self._every and epoch != self._epochs and now - self._printed < SILENCE_SECONDS:
             return
         values = "  ".join(f"{name} {value:.5f}" for name, value in row.items() if name != "epoch")
-        print(f"epoch {epoch}/{self._epochs}  {values}  {left:.0f} s left", flush=True)
+        print(f"{self._unit} {epoch}/{self._epochs}  {values}  {left:.0f} s left", flush=True)
         self._printed = now

@@ -136,7 +136,7 @@ LARGE: dict[str, Any] = {
     "workers": 2,
     "processes_per_worker": 8,
     "tensor_parallel": 8,
-    "command": ["torchrun", "finetune.py"],
+    "command": ["torchrun", "shard.py"],
     "resources": {"cpu": "32", "memory": "512Gi", "gpus": 8, "devices": {"rdma/hca_shared_devices_a": 8}},
     "shared_memory": "64Gi",
     "model_cache": {"claim": "weights"},

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelops import ArgumentsError
-from modelops.serving.sources import parse
+from modelops.core.model_sources import parse
 from tests.unit.components import service
 from tests.unit.components.harness import Program, breaks_restricted, container, environment, pod
 from tests.unit.components.service import refused, serve

@@ -71,7 +71,7 @@ SERVING = ["modelops_runtime.serving.serve", *REGISTRY]
         ("prepare", ["modelops_runtime.data.prepare"]),
         ("prepare-text", ["modelops_runtime.data.prepare"]),
         *((target, TRAINING) for target in ("train", "train-pytorch", "train-mxnet")),
-        ("finetune", ["sample.finetune"]),
+        ("finetune", ["modelops_runtime.language_models.finetune.train"]),
         ("registry", REGISTRY),
         ("fetch", REGISTRY),
         ("publish", [*PUBLISHING, *REGISTRY]),

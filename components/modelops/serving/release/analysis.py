@@ -14,6 +14,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
+from modelops.core.model_sources import parse
 from modelops.core.outputs import known_or_none, merged, whole, with_dependencies
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.config import config_map
@@ -35,7 +36,6 @@ from modelops.serving.args import ModelServiceArgs, runtime_image
 from modelops.serving.pod import NAME
 from modelops.serving.release import args as defaults
 from modelops.serving.release.args import CanaryAnalysis
-from modelops.serving.sources import parse
 
 _PROGRAM = "canary-analyst"
 _DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")

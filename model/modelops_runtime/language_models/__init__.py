@@ -1,0 +1,1 @@
+"""Large language models: fine-tuning, and the folder that it leaves."""

@@ -1,0 +1,100 @@
+"""The texts that a model is tuned on: a version that `modelops-prepare` made, or a file of JSON lines or Parquet."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from modelops_runtime.artifacts.store import is_store
+from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.registry.sources.store import Store
+
+HELD_OUT = 10
+"""Of a file, which has no split, every tenth row is kept for the test."""
+SPLITS = ("train", "validation", "test")
+FORMATS = {
+    "sft": (("messages",), ("prompt", "completion"), ("text",)),
+    "dpo": (("prompt", "chosen", "rejected"), ("chosen", "rejected")),
+}
+"""Columns of TRL's formats; the first that is there counts."""
+
+
+def read(uri: str, objective: str, wait_seconds: float) -> dict[str, Any]:
+    """The rows by split, as `datasets.Dataset`: `train`, `test`, and `validation` where there is one.
+
+    Raises ConfigurationError where they can't be learned from, ContractError where they can't be reached.
+    """
+    if not uri:
+        raise ConfigurationError("MODELOPS_DATA_URI is not set: there are no texts to learn from")
+    folder = _fetched(uri, wait_seconds) if is_store(uri) else _path(uri)
+    splits = _version(folder) if folder.is_dir() else _file(folder)
+    for name in ("train", "test"):
+        if not len(splits.get(name, ())):
+            raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} has no rows in the part {name}")
+    columns = _columns(uri, splits["train"].column_names, objective)
+    return {name: rows.select_columns(list(columns)) for name, rows in splits.items() if len(rows)}
+
+
+def _path(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        raise ConfigurationError(f"MODELOPS_DATA_URI is {uri!r}, must be a path or an address in an object store")
+    path = Path(unquote(parts.path))
+    if not path.exists():
+        raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} does not exist")
+    return path
+
+
+def _fetched(uri: str, wait_seconds: float) -> Path:
+    """A copy of a version, or of one file, on this machine: a process's own, since it is small beside the weights."""
+    parent, _, name = uri.rstrip("/").rpartition("/")
+    single = name.endswith((".jsonl", ".parquet"))
+    store = Store(parent if single else uri, wait_seconds)
+    place = Path(tempfile.mkdtemp(prefix="texts-"))
+    wanted = [file for file in store.files() if (file.name == name if single else file.name.endswith(".parquet"))]
+    for file in wanted:
+        (place / file.name).parent.mkdir(parents=True, exist_ok=True)
+        store.download(file, place / file.name)
+    if not wanted:
+        raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} has no Parquet files")
+    return place / name if single else place
+
+
+def _version(folder: Path) -> dict[str, Any]:
+    files = {name: sorted(map(str, folder.glob(f"{name}/**/*.parquet"))) for name in SPLITS}
+    if not files["train"]:
+        raise ConfigurationError(f"MODELOPS_DATA_URI: {folder} has no train/*.parquet: it is no version of texts")
+    return _loaded("parquet", {name: paths for name, paths in files.items() if paths})
+
+
+def _file(path: Path) -> dict[str, Any]:
+    formats = {".jsonl": "json", ".parquet": "parquet"}
+    if path.suffix not in formats:
+        raise ConfigurationError(f"MODELOPS_DATA_URI is {str(path)!r}, must be a folder, or end in .jsonl or .parquet")
+    rows = _loaded(formats[path.suffix], {"train": [str(path)]})["train"]
+    numbers = range(len(rows))
+    return {
+        "train": rows.select([number for number in numbers if number % HELD_OUT]),
+        "test": rows.select(numbers[::HELD_OUT]),
+    }
+
+
+def _loaded(kind: str, files: dict[str, list[str]]) -> dict[str, Any]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        return dict(datasets.load_dataset(kind, data_files=files))
+    except Exception as error:  # its errors have no base of their own
+        reason = error.__cause__ or error
+        raise ConfigurationError(f"the texts can't be read as {kind}: {reason}") from error
+
+
+def _columns(uri: str, there: list[str], objective: str) -> tuple[str, ...]:
+    for columns in FORMATS[objective]:
+        if set(columns) <= set(there):
+            return columns
+    shapes = ", or ".join(" and ".join(columns) for columns in FORMATS[objective])
+    raise ConfigurationError(
+        f"MODELOPS_DATA_URI {uri!r} has the columns {', '.join(there)}; {objective} needs {shapes}"
+    )
