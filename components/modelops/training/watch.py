@@ -45,8 +45,7 @@ def watch(run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> k8
         _PROGRAM,
         settings,
         [
-            rule(api_groups=["batch"], resources=["jobs"], verbs=["get", "list"]),
-            rule(api_groups=["batch"], resources=["jobs/status"], verbs=["patch"]),
+            rule(api_groups=["batch"], resources=["jobs"], verbs=["get", "list", "patch"]),
         ],
         # Not where the training runs, which may be a node that isn't there.
         {key: value for key, value in args.items() if key in ("namespace", "tolerations", "image_pull_secret")},

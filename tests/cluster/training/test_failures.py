@@ -41,7 +41,7 @@ def failed(trainings: PlainTrainings, stack: Stack, within: float, **changes: An
 def test_a_pod_that_fits_on_no_node(trainings: PlainTrainings, stack: Stack) -> None:
     outcome = failed(trainings, stack, 45, **UNSCHEDULABLE)
     assert "Waiting: 0 of 1 pods have started" in outcome.text, outcome.text
-    assert "[DeadlineExceeded] 0 of 1 pods have started" in outcome.text and "Insufficient cpu" in outcome.text
+    assert "CannotStart: 0 of 1 pods have started" in outcome.text and "Insufficient cpu" in outcome.text
     assert trainings.pods("failing", active=True) == []
 
 

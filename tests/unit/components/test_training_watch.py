@@ -50,7 +50,7 @@ def test_its_account_may_fail_jobs_and_the_trainings_own_may_not() -> None:
     assert watching == {
         ("jobs", "get"),
         ("jobs", "list"),
-        ("jobs/status", "patch"),
+        ("jobs", "patch"),
         ("pods", "list"),
         ("events", "list"),
         ("events", "create"),
@@ -215,15 +215,19 @@ def test_a_job_fails_by_a_condition_that_the_official_provider_knows(
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     watch.Cluster("ml").fail({"name": "demo-1"}, "no such image")
-    (request,) = sent
-    assert (request.get_method(), request.full_url) == (
-        "PATCH",
-        "https://10.0.0.1:443/apis/batch/v1/namespaces/ml/jobs/demo-1/status",
+    told, failed = sent
+    said = json.loads(told.data)
+    assert (said["reason"], said["message"], said["involvedObject"]["name"]) == (
+        "CannotStart",
+        "no such image",
+        "demo-1",
     )
-    assert request.get_header("Content-type") == "application/strategic-merge-patch+json"
-    (condition,) = json.loads(request.data)["status"]["conditions"]
-    assert (condition["type"], condition["reason"]) == ("FailureTarget", "DeadlineExceeded")
-    assert condition["message"] == "no such image"
+    assert (failed.get_method(), failed.full_url) == (
+        "PATCH",
+        "https://10.0.0.1:443/apis/batch/v1/namespaces/ml/jobs/demo-1",
+    )
+    assert failed.get_header("Content-type") == "application/strategic-merge-patch+json"
+    assert json.loads(failed.data) == {"spec": {"activeDeadlineSeconds": 1}}
 
 
 @pytest.mark.parametrize(
