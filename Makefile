@@ -8,7 +8,7 @@ TIERS := tests/unit tests/assets tests/package
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long test-versions generate bench bench-mlflow docs venv
+.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long test-versions generate generate-vllm bench bench-mlflow docs venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ generate: venv ## Renew what is generated from the code: tables of the docs, the
 	PYTHONPATH=components:model $(VENV)/python -m docs.data_steps
 	PYTHONPATH=components:model $(VENV)/python -m docs.environments
 	UPDATE_GOLDEN=1 $(VENV)/pytest -q tests/package/test_consumer.py -k schema
+
+generate-vllm: venv ## Renew what the library knows of the pinned vLLM, its flags and metrics, from a real one (2 minutes, 6 GB)
+	$(VENV)/python -m tests.llm_record
 
 bench: venv ## Measure the model server against its goals and other model servers, on a quiet machine
 	$(VENV)/python -m bench.serve

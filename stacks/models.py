@@ -128,6 +128,8 @@ class ModelSettings(Model):
     tolerations: list[TolerationSettings] | None = None
     affinity: dict[str, Any] | None = None
     priority_class: str | None = None
+    runtime_class: str | None = None
+    resource_claims: dict[str, str] | None = None
     retries: int = Field(default=0, ge=0, le=10)
     timeout_seconds: int = Field(default=3600, ge=30, le=2_592_000)
     ttl_seconds_after_finished: int | None = Field(default=None, ge=60, le=2_592_000)
@@ -177,6 +179,9 @@ class AutoscalingSettings(Model):
     target_requests_per_second: float | None = Field(default=None, gt=0)
     target_latency_ms: float | None = Field(default=None, gt=0)
     target_queue_length: float | None = Field(default=None, gt=0)
+    target_running_requests: float | None = Field(default=None, gt=0)
+    target_kv_cache_percent: float | None = Field(default=None, gt=0, le=100)
+    target_tokens_per_second: float | None = Field(default=None, gt=0)
     scale_down_stabilization_seconds: int | None = Field(default=None, ge=0, le=3600)
     scale_down_pods_per_minute: int | None = Field(default=None, ge=1)
     scale_up_pods_per_minute: int | None = Field(default=None, ge=1)
@@ -305,6 +310,8 @@ class ServiceSettings(Model):
     tolerations: list[TolerationSettings] | None = None
     affinity: dict[str, Any] | None = None
     priority_class: str | None = None
+    runtime_class: str | None = None
+    resource_claims: dict[str, str] | None = None
     model_name: str | None = None
     serving_alias: str = "serving"
     canary: CanarySettings | None = None

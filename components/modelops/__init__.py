@@ -56,6 +56,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "modelops.registry.model_promotion": ("ModelPromotion", "ModelPromotionArgs"),
     "modelops.registry.model_registry": ("ModelRegistry", "ModelRegistryArgs"),
     "modelops.serving.args": (
+        "Adapter",
         "Autoscaling",
         "GatewayListener",
         "MetricNames",
@@ -65,6 +66,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "Runtime",
         "ScaleToZero",
         "ServingCache",
+        "SmokePrompt",
         "SmokeTest",
         "Tracing",
         "Vllm",

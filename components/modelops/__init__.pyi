@@ -32,6 +32,7 @@ from modelops.registry.args import ArtifactStore, RegistryAuth, RegistryBackup, 
 from modelops.registry.model_promotion import ModelPromotion, ModelPromotionArgs
 from modelops.registry.model_registry import ModelRegistry, ModelRegistryArgs
 from modelops.serving.args import (
+    Adapter,
     Autoscaling,
     GatewayListener,
     MetricNames,
@@ -41,6 +42,7 @@ from modelops.serving.args import (
     Runtime,
     ScaleToZero,
     ServingCache,
+    SmokePrompt,
     SmokeTest,
     Tracing,
     Vllm,
@@ -61,6 +63,7 @@ from modelops.training.training_job import TrainingJob
 
 __all__ = [
     "UPSTREAM_IMAGES",
+    "Adapter",
     "AirflowPipeline",
     "AirflowPipelineArgs",
     "AirflowServer",
@@ -128,6 +131,7 @@ __all__ = [
     "ServingCache",
     "Shadow",
     "SlackReceiver",
+    "SmokePrompt",
     "SmokeTest",
     "Snapshots",
     "Split",

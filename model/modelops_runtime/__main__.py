@@ -17,6 +17,8 @@ COMMANDS = {
     "replicate": ("registry.replicate", "", "copies an image to another registry, by digest"),
     "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
     "fetch-base": ("language_models.base", "stores", "downloads the base model of a fine-tuning"),
+    "assemble": ("language_models.assemble", "", "prepares a language model, its base and its adapters for vLLM"),
+    "drain": ("serving.drain", "", "waits until vLLM has answered all its requests"),
     "hold": ("registry.hold", "", "keeps a model in the shared cache while its pod uses it"),
     "check": ("registry.check", "", "says whether the image has what a model of plain MLflow requires"),
     "convert": ("serving.mlflow.convert", "serve", "converts a model that plain MLflow logged to ONNX"),
@@ -56,6 +58,8 @@ transfer = partial(run, "transfer")
 replicate = partial(run, "replicate")
 fetch = partial(run, "fetch")
 fetch_base = partial(run, "fetch-base")
+assemble = partial(run, "assemble")
+drain = partial(run, "drain")
 hold = partial(run, "hold")
 check = partial(run, "check")
 convert = partial(run, "convert")

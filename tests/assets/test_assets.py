@@ -183,7 +183,11 @@ def test_burn_rates_are_the_sre_workbooks() -> None:
         assert hours[short] == pytest.approx(hours[long] / 12)
         assert float(factor) == pytest.approx(spent * 30 * 24 / hours[long])
         found.setdefault((kind, float(budget)), set()).add(long)
-    assert found == {("errors", 0.001): {"1h", "6h", "3d"}, ("slow", 0.01): {"1h", "6h", "3d"}}
+    assert found == {
+        ("errors", 0.001): {"1h", "6h", "3d"},
+        ("slow", 0.01): {"1h", "6h", "3d"},
+        ("late_first_token", 0.01): {"1h", "6h", "3d"},
+    }
 
 
 def test_the_runbook_has_no_heading_without_alert() -> None:

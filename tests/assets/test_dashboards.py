@@ -40,7 +40,15 @@ def unknown(given: Any, known: Any, path: str = "") -> list[str]:
 
 
 def test_there_is_a_dashboard_for_each_view() -> None:
-    assert [file.stem for file in DASHBOARDS] == ["cost", "logs", "model-service", "pipeline", "platform", "training"]
+    assert [file.stem for file in DASHBOARDS] == [
+        "cost",
+        "large-model",
+        "logs",
+        "model-service",
+        "pipeline",
+        "platform",
+        "training",
+    ]
 
 
 @every_dashboard

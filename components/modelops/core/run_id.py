@@ -74,7 +74,8 @@ def image_digest(reference: str) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        # Not by `items()`: Pulumi's type of a Secret's volume has a field of that name.
+        return {str(key): _plain(value[key]) for key in value}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():

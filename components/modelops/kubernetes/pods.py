@@ -53,6 +53,9 @@ def check_resources(problems: Problems, field: str, resources: Any, defaults: De
 def check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
     """The rules of the arguments that `pod_template` takes from a component for where its pods may run."""
     problems.text("priority_class", args.get("priority_class"))
+    problems.text("runtime_class", args.get("runtime_class"))
+    for name in args.get("resource_claims") or ():
+        problems.dns_label("resource_claims", name)
     tolerations = args.get("tolerations")
     for index, toleration in enumerate(tolerations if isinstance(tolerations, Sequence) else []):
         if not isinstance(toleration, Mapping):
@@ -67,8 +70,10 @@ def check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
         problems.choice("affinity", key, ("nodeAffinity", "podAffinity", "podAntiAffinity"))
 
 
-def resource_requirements(resources: Resources | None, defaults: DefaultResources) -> core.ResourceRequirementsArgs:
-    """Requests and limits, with defaults for what `resources` leaves out."""
+def resource_requirements(
+    resources: Resources | None, defaults: DefaultResources, claims: Mapping[str, Any] | None = None
+) -> core.ResourceRequirementsArgs:
+    """Requests and limits, with defaults for what `resources` leaves out, and the claims of the pod by their names."""
     resources = resources or {}
     requests = {"cpu": resources.get("cpu", defaults.cpu), "memory": resources.get("memory", defaults.memory)}
     limits = {"memory": resources.get("memory_limit", resources.get("memory", defaults.memory_limit))}
@@ -77,7 +82,9 @@ def resource_requirements(resources: Resources | None, defaults: DefaultResource
     if gpus := resources.get("gpus"):
         limits[resources.get("gpu_resource", GPU)] = text_of(gpus)
     limits |= {name: text_of(count) for name, count in resources.get("devices", {}).items()}
-    return core.ResourceRequirementsArgs(requests=requests, limits=limits)
+    return core.ResourceRequirementsArgs(
+        requests=requests, limits=limits, claims=[core.ResourceClaimArgs(name=name) for name in claims or ()] or None
+    )
 
 
 def restricted_pod(user: int = USER_ID, group: int | None = None) -> core.PodSecurityContextArgs:
@@ -129,6 +136,16 @@ def pod_template(
     )
     metadata = k8s.meta.v1.ObjectMetaArgs(labels=labels, annotations=annotations or None)
     return core.PodTemplateSpecArgs(metadata=metadata, spec=spec)
+
+
+def devices(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a pod one of whose containers uses devices, by a component's `args`."""
+    claims = [
+        core.PodResourceClaimArgs(name=name, resource_claim_template_name=template)
+        for name, template in args.get("resource_claims", {}).items()
+    ]
+    fields = {"runtime_class_name": args.get("runtime_class"), "resource_claims": claims}
+    return {key: value for key, value in fields.items() if value}
 
 
 def _scheduling(args: Mapping[str, Any]) -> dict[str, Any]:

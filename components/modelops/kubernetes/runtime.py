@@ -30,9 +30,6 @@ _CHECKOUT = Path(__file__).resolve().parents[3] / "model"
 _INSTALLED = Path(__file__).resolve().parent / "assets" / "runtime"
 """Where setup.py copies the package, so that the library's wheel has it."""
 
-_MODULES = {"fetch-base": "language_models.base"}
-"""Commands whose module isn't the one of the same name in `registry`."""
-
 VARIABLES: Mapping[str, pulumi.Input[str]] = {"PYTHONPATH": f"{FOLDER}/{_ARCHIVE}"}
 """Environment of a container that runs the program."""
 
@@ -105,14 +102,16 @@ def _config_map(
 
 @cache
 def runtime_files(*commands: str) -> dict[str, str]:
-    """The modules that the commands import, directly or not: path → source.
+    """The modules that the commands import, directly or not: path → source. A command is a module of `registry`, or one
+    of another folder with that in its name.
 
     Raises ModuleNotFoundError if this library was installed without them.
     """
     root = _sources()
     files: dict[str, str] = {}
-    named = (_MODULES.get(command, f"registry.{command}") for command in commands)
-    modules = [f"{PACKAGE}.__main__", f"{PACKAGE}.registry", *(f"{PACKAGE}.{module}" for module in named)]
+    named = [command if "." in command else f"registry.{command}" for command in commands]
+    modules = [f"{PACKAGE}.__main__", f"{PACKAGE}.registry"]
+    modules += [f"{PACKAGE}.{'.'.join(parts[:end])}" for parts in (n.split(".") for n in named) for end in (1, 2)]
     while modules:
         file = _file_of(root, modules.pop())
         if file is None or (path := file.relative_to(root).as_posix()) in files:

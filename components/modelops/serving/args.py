@@ -20,12 +20,14 @@ DEFAULT_STARTUP_TIMEOUT_SECONDS = 120
 DEFAULT_ENGINE_STARTUP_SECONDS = 1800
 MAX_STARTUP_TIMEOUT_SECONDS = 14_400
 DEFAULT_DRAIN_SECONDS = 10
+DEFAULT_ENGINE_DRAIN_SECONDS = 300
 MAX_DRAIN_SECONDS = 600
 DEFAULT_PORT = 80
 DEFAULT_CACHE_SIZE = "10Gi"
 DEFAULT_ENGINE_CACHE_SIZE = "200Gi"
 DEFAULT_SHARED_MEMORY = "8Gi"
 DEFAULT_TOLERANCE = 1e-6
+DEFAULT_MAX_TOKENS = 128
 DEFAULT_MAX_SURGE = 1
 DEFAULT_MAX_UNAVAILABLE = 0
 DEFAULT_IDLE_SECONDS = 300
@@ -91,10 +93,17 @@ class Autoscaling(TypedDict):
     an adapter that serves Prometheus metrics to the autoscaler; without one, `pulumi up` fails and names the metric."""
     target_latency_ms: NotRequired[pulumi.Input[float]]
     """Target 99th percentile latency of a pod, in milliseconds, by the server's `modelops_request_duration_seconds`.
-    Default: none; above 0. Needs the adapter too."""
+    Default: none; above 0. Needs the adapter too. Not with the `vllm` runtime, whose requests take as long as their
+    answers are."""
     target_queue_length: NotRequired[pulumi.Input[float]]
     """Target number of requests waiting in each pod's engine. Default: none; above 0. Only with the `vllm` runtime;
     needs the adapter too."""
+    target_running_requests: NotRequired[pulumi.Input[float]]
+    """Target number of requests that each pod's engine is answering. Default: none; above 0. As for the queue."""
+    target_kv_cache_percent: NotRequired[pulumi.Input[float]]
+    """Target share of each pod's KV cache in use, in percent. Default: none; above 0, at most 100. As for the queue."""
+    target_tokens_per_second: NotRequired[pulumi.Input[float]]
+    """Target number of tokens that each pod generates in a second. Default: none; above 0. As for the queue."""
     scale_down_stabilization_seconds: NotRequired[pulumi.Input[int]]
     """How long the load must stay lower before pods are removed, in seconds. Default 300; 0 to 3600."""
     scale_down_pods_per_minute: NotRequired[pulumi.Input[int]]
@@ -102,7 +111,8 @@ class Autoscaling(TypedDict):
     scale_up_pods_per_minute: NotRequired[pulumi.Input[int]]
     """Maximum pods added per minute. Default: Kubernetes' own policy, double or add 4 every 15 s; at least 1."""
     scale_to_zero: NotRequired[ScaleToZero]
-    """Let KEDA remove the last pod when there is no demand. Default: never."""
+    """Let KEDA do the scaling, by the targets and by the demand, and remove the last pod when there is none. KEDA asks
+    Prometheus itself, so that the targets need no adapter. Default: never."""
 
 
 class Rollout(TypedDict):
@@ -119,15 +129,34 @@ class Rollout(TypedDict):
     more have passed. Default true; with `vllm.nodes` above 1 there are none."""
 
 
-class SmokeTest(TypedDict):
-    """A prediction that a new version must get right before any of its pods takes traffic."""
+class SmokePrompt(TypedDict):
+    """A prompt, and what a language model must answer to it. At least one of `answer`, `required` and `forbidden`."""
 
-    inputs: pulumi.Input[Sequence[pulumi.Input[Any]]]
-    """The `inputs` to post to `/api/predict`."""
-    outputs: pulumi.Input[Sequence[pulumi.Input[Any]]]
-    """The `outputs` to expect: numbers in lists of the same shape."""
+    prompt: pulumi.Input[str]
+    """What a user says, as the only message of a chat, at temperature 0."""
+    answer: NotRequired[pulumi.Input[str]]
+    """The exact answer. Default: any."""
+    required: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
+    """Regular expressions (Python's) each of which the answer must match somewhere. Default: none."""
+    forbidden: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
+    """Regular expressions none of which the answer may match anywhere. Default: none."""
+    model: NotRequired[pulumi.Input[str]]
+    """Name of the model that is asked, such as an adapter's. Default: the service's own."""
+    max_tokens: NotRequired[pulumi.Input[int]]
+    """Longest answer, in tokens. Default 128; at least 1."""
+
+
+class SmokeTest(TypedDict):
+    """What a new version must answer before any of its pods takes traffic."""
+
+    inputs: NotRequired[pulumi.Input[Sequence[pulumi.Input[Any]]]]
+    """The `inputs` to post to `/api/predict`. Required with the `modelops` runtime."""
+    outputs: NotRequired[pulumi.Input[Sequence[pulumi.Input[Any]]]]
+    """The `outputs` to expect: numbers in lists of the same shape. Required with the `modelops` runtime."""
     tolerance: NotRequired[pulumi.Input[float]]
     """How far each number may be off, if that is more than 1e-5 of its size. Default 1e-6; at least 0."""
+    prompts: NotRequired[Sequence[SmokePrompt]]
+    """Prompts that a language model must answer right. Required with the `vllm` runtime, and only for it."""
     image: NotRequired[pulumi.Input[str]]
     """Image with Python to run the test. Default: the service's `runtime_image`."""
 
@@ -174,8 +203,27 @@ class Route(TypedDict):
     """Annotations of the Ingress or HTTPRoute, for its controller. Default: none."""
 
 
+class Adapter(TypedDict):
+    """A LoRA adapter that an engine serves beside its model."""
+
+    name: str
+    """What clients name as `model`. Letters, digits, `.`, `_` and `-`, at most 63."""
+    model_uri: pulumi.Input[str]
+    """The adapter's version, in any form of the service's `model_uri`. The pods have it as a label."""
+
+
 class Vllm(TypedDict):
     """Settings of vLLM. Each pod has `resources.gpus` GPUs."""
+
+    adapters: NotRequired[Sequence[Adapter]]
+    """Further LoRA adapters of the same base on the same engine. Default: none."""
+    base_model_uri: NotRequired[pulumi.Input[str]]
+    """The base of a `model_uri` that is an adapter. Default: the one that the adapter names. Required if that is on a
+    volume or in an image, which a pod mounts, or if the adapter doesn't name its commit."""
+    api_keys_secret: NotRequired[pulumi.Input[str]]
+    """Secret in the namespace each of whose values is an API key: clients send one as `Authorization: Bearer …`. A
+    change counts within about a minute, without a restart, so a key is replaced by adding the new one, and removing the
+    old one once nobody uses it. Default: no key is needed."""
 
     max_model_len: NotRequired[pulumi.Input[int]]
     """Maximum context length, prompt and answer together, in tokens. Default: the model's own; at least 1."""
@@ -187,7 +235,8 @@ class Vllm(TypedDict):
     token_secret: NotRequired[pulumi.Input[str]]
     """Secret in the namespace whose key `token` is a Hugging Face token, for models that need one. Default: none."""
     arguments: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
-    """Extra arguments for `vllm serve`. Default: none."""
+    """Extra arguments for `vllm serve`, such as `--enable-auto-tool-choice`, `--structured-outputs-config` or
+    `--runner`. The plan refuses flags that the library's own version of vLLM doesn't know. Default: none."""
 
 
 class Tracing(TypedDict):
@@ -222,8 +271,9 @@ class ModelServiceArgs(TypedDict):
 
     model_uri: pulumi.Input[str]
     """The model version to serve, such as TrainingJob's `model_uri`: `models:/…`, `runs:/…`, `s3://…`, `gs://…`,
-    `az://…`, `pvc://…`, `hf://…` or `oci://…`, each as its form says; `hf://…` with the `vllm` runtime. One that can
-    move, such as `models:/linear@champion`, is looked up in the plan and pinned."""
+    `az://…`, `pvc://…`, `hf://…` or `oci://…`, each as its form says. With the `vllm` runtime it may be an adapter,
+    whose base is found by itself. One that can move, such as `models:/linear@champion`, is looked up in the plan and
+    pinned."""
     namespace: pulumi.Input[str]
     """Namespace to create everything in. It must exist."""
     image: NotRequired[pulumi.Input[str]]
@@ -243,21 +293,20 @@ class ModelServiceArgs(TypedDict):
     model_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace whose entries become environment variables of the container that fetches the
     model (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `HF_TOKEN` …), for a model in an object store or at Hugging
-    Face, and for an MLflow server that doesn't pass files on. Not with the `vllm` runtime, which has
-    `vllm.token_secret`. Default: none."""
+    Face, and for an MLflow server that doesn't pass files on. Default: none."""
     model_endpoint_url: NotRequired[pulumi.Input[str]]
     """Address of an S3-compatible server, for a model that is there. Default: AWS."""
     serving_alias: NotRequired[pulumi.Input[str]]
     """Alias of the registered model to move to this version after the rollout, such as `serving`, which a training's
-    relative gate compares with. Services that share a registry need an alias each. Not with the `vllm` runtime, whose
-    models aren't in the registry. Default: no alias is moved."""
+    relative gate compares with. Services that share a registry need an alias each. Default: no alias is moved."""
     serving_alias_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` of an account that may move the alias, such as
     ModelRegistry's `writer_secret`. Default: none, for a server without accounts."""
     runtime_image: NotRequired[pulumi.Input[str]]
     """Image, with Python 3.11 or newer, of the containers that fetch the model, run the smoke test, move the alias and
     analyse a canary; the library brings the programs. Required for a model in an object store or at Hugging Face, whose
-    clients it must have. Default: Python's own image, or `image` for a `fetch_command`."""
+    clients it must have; not for Hugging Face with the `vllm` runtime, whose own image has the client. Default:
+    Python's own image; `image` for a `fetch_command`, and for what fetches with the `vllm` runtime."""
     model_name: NotRequired[pulumi.Input[str]]
     """Name of the model in metrics and logs. Default: the name in `model_uri`."""
     runtime: NotRequired[AnyRuntime]
@@ -272,7 +321,7 @@ class ModelServiceArgs(TypedDict):
     """How a release replaces pods. Default: one extra pod at a time, never one too few."""
     smoke_test: NotRequired[SmokeTest]
     """A prediction that must be right before a new version takes traffic. Default: only the model's own golden
-    prediction, which every pod checks before it is ready. Not with the `vllm` runtime."""
+    prediction, which every pod checks before it is ready. Not with `vllm.nodes` above 1."""
     cache: NotRequired[ServingCache]
     """Keep fetched models on a volume. Default: every new pod downloads its own copy."""
     expose: NotRequired[AnyExpose]
@@ -289,13 +338,14 @@ class ModelServiceArgs(TypedDict):
     """A host name and TLS in front of the Service, by Ingress or Gateway API. Default: none."""
     resources: NotRequired[Resources]
     """Resources of each serving container. Default: 100m CPU, 128Mi memory, limited to 512Mi; with the `vllm` runtime
-    4 CPUs, 16Gi memory, limited to 64Gi, and 1 GPU."""
+    4 CPUs, 16Gi memory, limited to 64Gi, and 1 GPU; with 0 GPUs, `image` must have a vLLM for processors."""
     startup_timeout_seconds: NotRequired[pulumi.Input[int]]
     """How long a pod may take to get ready, including the download of the model, in seconds. A release whose pods take
     longer fails, and the old pods keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
     drain_seconds: NotRequired[pulumi.Input[int]]
-    """How long a terminating pod keeps answering, each time with `Connection: close`, in seconds. Default 10; 1 to
-    600. The server does it, told by `MODELOPS_DRAIN_SECONDS`."""
+    """How long a terminating pod keeps answering, each time with `Connection: close`, in seconds. Default 10, 300 with
+    the `vllm` runtime, whose pods stop as soon as they have answered everything; 1 to 600. The server does it, told by
+    `MODELOPS_DRAIN_SECONDS`."""
     cors_origins: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Sites whose pages may ask the model from a browser: origins such as `https://app.example.com`, or `*` for any. A
     server of your own gets them as `MODELOPS_CORS_ORIGINS`, separated by commas. Default: none."""
@@ -319,11 +369,17 @@ class ModelServiceArgs(TypedDict):
     """Affinity of the pods, in Kubernetes' own spelling (`nodeAffinity`, `podAntiAffinity` …). Default: none."""
     priority_class: NotRequired[pulumi.Input[str]]
     """PriorityClass of the pods. Default: the cluster's."""
+    runtime_class: NotRequired[pulumi.Input[str]]
+    """RuntimeClass of the pods that serve, such as `nvidia`. Default: the cluster's."""
+    resource_claims: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Devices by dynamic resource allocation: name → ResourceClaimTemplate in the namespace, by which each pod that
+    serves gets a claim of its own; `resources.gpus` counts others. Needs Kubernetes 1.34 or later. Default: none."""
     image_pull_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with credentials for the registry of the image, and of an `oci://…` model.
     Default: none."""
     canary: NotRequired[Canary]
-    """A second version that gets a share of the requests. Default: none."""
+    """A second version that gets a share of the requests. Neither this nor blue/green nor a shadow is for `vllm.nodes`
+    above 1. Default: none."""
     blue_green: NotRequired[BlueGreen]
     """Two full tracks that take turns. Not with `canary`. Default: one track, replaced pod by pod."""
     shadow: NotRequired[Shadow]
@@ -362,12 +418,16 @@ def longest_startup(args: ModelServiceArgs) -> int:
 
 def drain_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
     """How long a terminating pod keeps answering."""
-    return whole(args.get("drain_seconds", DEFAULT_DRAIN_SECONDS))
+    return whole(_drain_seconds(args))
 
 
 def longest_drain(args: ModelServiceArgs) -> int:
     """The same, for how long Pulumi waits."""
-    return plain_or(args.get("drain_seconds", DEFAULT_DRAIN_SECONDS), MAX_DRAIN_SECONDS)
+    return plain_or(_drain_seconds(args), MAX_DRAIN_SECONDS)
+
+
+def _drain_seconds(args: ModelServiceArgs) -> pulumi.Input[int]:
+    return args.get("drain_seconds", DEFAULT_ENGINE_DRAIN_SECONDS if is_vllm(args) else DEFAULT_DRAIN_SECONDS)
 
 
 def _startup_seconds(args: ModelServiceArgs) -> pulumi.Input[int]:

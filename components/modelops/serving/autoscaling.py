@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
+import yaml
 
+from modelops.core.assets import asset
 from modelops.core.outputs import merged, text_of, timeouts
 from modelops.serving.args import (
     DEFAULT_IDLE_SECONDS,
@@ -17,11 +20,27 @@ from modelops.serving.args import (
     DEFAULT_TARGET_CPU_PERCENT,
     Autoscaling,
 )
+from modelops.serving.pod import TRACK
 
 REQUESTS = "modelops_requests_per_second"
 LATENCY = "modelops_latency_p99_seconds"
 QUEUE = "vllm_requests_waiting"
+RUNNING = "vllm_requests_running"
+KV_CACHE = "vllm_kv_cache_percent"
+TOKENS = "vllm_tokens_per_second"
 """Pod metrics that the adapter must serve; `assets/prometheus-adapter.yaml` configures prometheus-adapter for them."""
+POD_TARGETS: Mapping[str, tuple[str, int]] = {
+    "target_requests_per_second": (REQUESTS, 1),
+    "target_latency_ms": (LATENCY, 1000),
+    "target_queue_length": (QUEUE, 1),
+    "target_running_requests": (RUNNING, 1),
+    "target_kv_cache_percent": (KV_CACHE, 1),
+    "target_tokens_per_second": (TOKENS, 1),
+}
+"""By argument: the metric, and how many of the argument's units are one of the metric's."""
+ENGINE_TARGETS = frozenset(field for field, (metric, _) in POD_TARGETS.items() if metric.startswith("vllm_"))
+"""Those that a language model's engine alone has."""
+_INSTANCE = "app.kubernetes.io/instance"
 METRICS_SECONDS = 180
 """How long the first values may take: the adapter's and the autoscaler's intervals add up."""
 v2 = k8s.autoscaling.v2
@@ -80,25 +99,27 @@ def _resource_targets(bounds: Mapping[str, Any]) -> dict[str, pulumi.Input[int]]
     return {name: percent for name, percent in targets.items() if percent is not None}
 
 
-def _pod_targets(bounds: Autoscaling) -> dict[str, pulumi.Output[str]]:
-    targets = {}
-    if "target_requests_per_second" in bounds:
-        targets[REQUESTS] = _quantity(bounds["target_requests_per_second"])
-    if "target_latency_ms" in bounds:
-        targets[LATENCY] = _quantity(bounds["target_latency_ms"], thousandths=1)
-    if "target_queue_length" in bounds:
-        targets[QUEUE] = _quantity(bounds["target_queue_length"])
-    return targets
+def _pod_targets(bounds: Mapping[str, Any]) -> dict[str, pulumi.Output[float]]:
+    """By metric: the aim, in the metric's unit."""
+
+    def scaled(value: pulumi.Input[float], divisor: int) -> pulumi.Output[float]:
+        return pulumi.Output.from_input(value).apply(lambda number: number / divisor)
+
+    given = {field: bounds[field] for field in POD_TARGETS if field in bounds}
+    return {POD_TARGETS[field][0]: scaled(value, POD_TARGETS[field][1]) for field, value in given.items()}
 
 
-def _quantity(value: pulumi.Input[float], thousandths: int = 1000) -> pulumi.Output[str]:
+def _quantity(number: float) -> str:
     """The API server's canonical form, so that the next update shows no difference."""
+    count = max(1, round(number * 1000))
+    return f"{count}m" if count % 1000 else str(count // 1000)
 
-    def canonical(number: float) -> str:
-        count = max(1, round(number * thousandths))
-        return f"{count}m" if count % 1000 else str(count // 1000)
 
-    return pulumi.Output.from_input(value).apply(canonical)
+@cache
+def adapter_queries() -> Mapping[str, str]:
+    """By metric: what prometheus-adapter asks, with `<<.LabelMatchers>>` and `<<.GroupBy>>` for the labels."""
+    rules = yaml.safe_load(asset("serving/assets/prometheus-adapter.yaml"))["rules"]
+    return {rule["name"]["as"]: rule["metricsQuery"] for rule in rules}
 
 
 def _resource_metric(name: str, percent: pulumi.Input[int]) -> v2.MetricSpecArgs:
@@ -106,10 +127,10 @@ def _resource_metric(name: str, percent: pulumi.Input[int]) -> v2.MetricSpecArgs
     return v2.MetricSpecArgs(type="Resource", resource=v2.ResourceMetricSourceArgs(name=name, target=target))
 
 
-def _pods_metric(name: str, value: pulumi.Output[str]) -> v2.MetricSpecArgs:
+def _pods_metric(name: str, value: pulumi.Output[float]) -> v2.MetricSpecArgs:
     source = v2.PodsMetricSourceArgs(
         metric=v2.MetricIdentifierArgs(name=name),
-        target=v2.MetricTargetArgs(type="AverageValue", average_value=value),
+        target=v2.MetricTargetArgs(type="AverageValue", average_value=value.apply(_quantity)),
     )
     return v2.MetricSpecArgs(type="Pods", pods=source)
 
@@ -145,6 +166,8 @@ def _keda(
             "metadata": {"serverAddress": wake["prometheus_url"], "query": wake["query"], "threshold": threshold},
         }
     ]
+    for name, aim in _pod_targets(bounds).items():
+        triggers.append(_keda_trigger(name, aim, metadata, wake["prometheus_url"]))
     for name, percent in _resource_targets(bounds).items():
         triggers.append({"type": name, "metricType": "Utilization", "metadata": {"value": text_of(percent)}})
     k8s.apiextensions.CustomResource(
@@ -162,3 +185,23 @@ def _keda(
         },
         opts=opts,
     )
+
+
+def _keda_trigger(
+    name: str, aim: pulumi.Output[float], metadata: k8s.meta.v1.ObjectMetaArgs, prometheus_url: pulumi.Input[str]
+) -> dict[str, Any]:
+    """The adapter's metric for KEDA, which divides the sum over the pods by their number."""
+
+    def query(known: Any) -> str:
+        labels = known["labels"]
+        wanted = {"namespace": known["namespace"], "service": labels[_INSTANCE], "track": labels[TRACK]}
+        matchers = ",".join(f'{label}="{value}"' for label, value in wanted.items())
+        asked = adapter_queries()[name].replace("<<.LabelMatchers>>", matchers).replace("<<.GroupBy>>", "pod")
+        return f"sum({asked})"
+
+    found = pulumi.Output.all(namespace=metadata.namespace, labels=metadata.labels).apply(query)
+    threshold = aim.apply(lambda value: f"{value:g}")
+    return {
+        "type": "prometheus",
+        "metadata": {"serverAddress": prometheus_url, "query": found, "threshold": threshold},
+    }

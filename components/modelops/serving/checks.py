@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modelops.core.images import VLLM_IMAGE
 from modelops.core.outputs import is_output, plain_or
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources, check_scheduling
 from modelops.kubernetes.volumes import check_access_modes
-from modelops.serving import pod, vllm
+from modelops.serving import flags, pod, vllm
 from modelops.serving.args import (
     DEFAULT_MIN_REPLICAS,
     DEFAULT_PORT,
@@ -18,20 +19,13 @@ from modelops.serving.args import (
     ModelServiceArgs,
     is_vllm,
 )
+from modelops.serving.autoscaling import ENGINE_TARGETS, POD_TARGETS
 from modelops.serving.pinning import check_source
 from modelops.serving.release import blue_green, canary, shadow
 
 LONGEST_NAME = 48
 """Leaves room for the suffixes that Kubernetes adds to a track's Deployment and to the smoke test's Job."""
 _MODELOPS_ONLY = (
-    "tracking_uri",
-    "tracking_secret",
-    "tracking_url",
-    "model_secret",
-    "model_endpoint_url",
-    "serving_alias",
-    "runtime_image",
-    "smoke_test",
     "cors_origins",
     "grpc_port",
     "tracing",
@@ -40,7 +34,6 @@ _MODELOPS_ONLY = (
     "serve_command",
     "metric_names",
 )
-_POD_TARGETS = ("target_requests_per_second", "target_latency_ms", "target_queue_length")
 
 
 def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
@@ -59,7 +52,7 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
     if "rollout" in args:
         _check_rollout(problems, args["rollout"])
     if "smoke_test" in args:
-        _check_smoke_test(problems, args["smoke_test"])
+        (_check_prompts if is_vllm(args) else _check_smoke_test)(problems, args["smoke_test"])
     if "route" in args:
         _check_route(problems, args)
     if "canary" in args:
@@ -69,7 +62,7 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
     if "shadow" in args:
         shadow.check(problems, args)
     problems.raise_if_any()
-    return args
+    return {**args, "image": args.get("image", VLLM_IMAGE)} if is_vllm(args) else args
 
 
 def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
@@ -121,17 +114,32 @@ def _check_vllm(problems: Problems, args: ModelServiceArgs) -> None:
     for field in _MODELOPS_ONLY:
         if field in args:
             problems.add(field, args.get(field), "must not be given with the vllm runtime")
-    for field in ("canary", "blue_green", "shadow"):
-        if field in args:
-            problems.add(field, "given", "must not be given with the vllm runtime")
+    for field in ("canary", "blue_green", "shadow", "smoke_test"):
+        if field in args and (engine.get("nodes") or 1) > 1:
+            problems.add(field, "given", "must not be given with vllm.nodes above 1, whose workers don't serve")
     problems.number("vllm.max_model_len", engine.get("max_model_len"), minimum=1)
     problems.number("vllm.nodes", engine.get("nodes"), 1, 64)
     problems.quantity("vllm.shared_memory", engine.get("shared_memory"))
     problems.text("vllm.token_secret", engine.get("token_secret"))
-    problems.number("resources.gpus", args.get("resources", {}).get("gpus"), minimum=1)
+    problems.text("vllm.api_keys_secret", engine.get("api_keys_secret"))
+    check_source(problems, "vllm.base_model_uri", engine.get("base_model_uri"), args)
+    _check_adapters(problems, args)
+    flags.check(problems, "vllm.arguments", engine.get("arguments"))
     surge = args.get("rollout", {}).get("max_surge")
     if surge and (engine.get("nodes") or 1) > 1:
         problems.add("rollout.max_surge", surge, "must be 0 when vllm.nodes is above 1")
+
+
+def _check_adapters(problems: Problems, args: ModelServiceArgs) -> None:
+    """Clients tell the models of an engine apart by their names."""
+    taken = {args.get("model_name")}
+    for place, adapter in enumerate(args.get("vllm", {}).get("adapters", ())):
+        field, name = f"vllm.adapters[{place}]", adapter.get("name")
+        problems.mlflow_name(f"{field}.name", name)
+        check_source(problems, f"{field}.model_uri", adapter.get("model_uri"), args)
+        if name is not None and name in taken:
+            problems.add(f"{field}.name", name, "must be another one than the model's and the other adapters'")
+        taken.add(name)
 
 
 def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:
@@ -142,8 +150,10 @@ def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:
     problems.number("autoscaling.max_replicas", high, 1, MAX_REPLICAS)
     for field in ("target_cpu_percent", "target_memory_percent"):
         problems.number(f"autoscaling.{field}", bounds.get(field), 1, 1000)
-    for field in _POD_TARGETS:
+    for field in POD_TARGETS:
         _check_positive(problems, f"autoscaling.{field}", bounds.get(field))
+    if (share := bounds.get("target_kv_cache_percent", 0)) and not is_output(share) and plain_or(share, 0) > 100:
+        problems.add("autoscaling.target_kv_cache_percent", share, "must be at most 100")
     problems.number(
         "autoscaling.scale_down_stabilization_seconds", bounds.get("scale_down_stabilization_seconds"), 0, 3600
     )
@@ -153,11 +163,20 @@ def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:
         problems.add("autoscaling.max_replicas", high, f"must be at least min_replicas ({low})")
     if "replicas" in args:
         problems.add("replicas", args["replicas"], "must not be given with autoscaling, which decides it")
-    if "target_queue_length" in bounds and not is_vllm(args):
-        rule = "must not be given without the vllm runtime"
-        problems.add("autoscaling.target_queue_length", bounds["target_queue_length"], rule)
+    _check_measured(problems, args)
     if to_zero:
         _check_scale_to_zero(problems, bounds)
+
+
+def _check_measured(problems: Problems, args: ModelServiceArgs) -> None:
+    """An aim that the runtime has no metric for would never be met, nor missed."""
+    bounds: Mapping[str, Any] = args["autoscaling"]
+    for field in sorted(ENGINE_TARGETS & bounds.keys()) if not is_vllm(args) else ():
+        problems.add(f"autoscaling.{field}", bounds[field], "must not be given without the vllm runtime")
+    if is_vllm(args) and "target_latency_ms" in bounds:
+        rule = "must not be given with the vllm runtime, whose requests take as long as their answers are: take "
+        rule += " or ".join(f"`{field}`" for field in ("target_queue_length", "target_running_requests"))
+        problems.add("autoscaling.target_latency_ms", bounds["target_latency_ms"], rule)
 
 
 def _check_scale_to_zero(problems: Problems, bounds: Mapping[str, Any]) -> None:
@@ -167,10 +186,6 @@ def _check_scale_to_zero(problems: Problems, bounds: Mapping[str, Any]) -> None:
     _check_positive(problems, "autoscaling.scale_to_zero.threshold", wake.get("threshold"))
     if wake.get("query") == "":
         problems.add("autoscaling.scale_to_zero.query", "", "must not be empty")
-    for field in _POD_TARGETS:
-        if field in bounds:
-            rule = "must not be given with scale_to_zero, whose query measures the demand"
-            problems.add(f"autoscaling.{field}", bounds[field], rule)
 
 
 def _check_positive(problems: Problems, field: str, value: object) -> None:
@@ -186,7 +201,38 @@ def _check_rollout(problems: Problems, rollout: Mapping[str, Any]) -> None:
         problems.add("rollout.max_unavailable", 0, "must be at least 1 when max_surge is 0: nothing could be replaced")
 
 
+def _check_prompts(problems: Problems, test: Mapping[str, Any]) -> None:
+    for field in ("inputs", "outputs", "tolerance"):
+        if field in test:
+            problems.add(
+                f"smoke_test.{field}", test[field], "must not be given with the vllm runtime, which has prompts"
+            )
+    if not test.get("prompts"):
+        problems.missing("smoke_test.prompts", "it is required with the vllm runtime")
+    for place, prompt in enumerate(test.get("prompts", ())):
+        field = f"smoke_test.prompts[{place}]"
+        problems.number(f"{field}.max_tokens", prompt.get("max_tokens"), minimum=1)
+        if not {"answer", "required", "forbidden"} & prompt.keys():
+            problems.add(field, prompt.get("prompt"), "must have answer, required or forbidden: any answer is right")
+        for kind in ("required", "forbidden"):
+            patterns: Sequence[object] = plain_or(prompt.get(kind, ()), ())
+            for pattern in patterns:
+                _check_pattern(problems, f"{field}.{kind}", pattern)
+
+
+def _check_pattern(problems: Problems, field: str, pattern: object) -> None:
+    try:
+        re.compile(pattern if isinstance(pattern, str) else "")
+    except re.error as error:
+        problems.add(field, pattern, f"must be a regular expression: {error}")
+
+
 def _check_smoke_test(problems: Problems, test: Mapping[str, Any]) -> None:
+    if "prompts" in test:
+        problems.add("smoke_test.prompts", "given", "must not be given without the vllm runtime")
+    for field in ("inputs", "outputs"):
+        if field not in test:
+            problems.missing(f"smoke_test.{field}", "it is required with the modelops runtime")
     for field in ("inputs", "outputs"):
         values = test.get(field)
         if isinstance(values, Sequence) and not values:

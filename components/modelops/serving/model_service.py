@@ -25,6 +25,7 @@ from modelops.kubernetes.network import (
 from modelops.kubernetes.pods import core
 from modelops.kubernetes.runtime import runtime_volume
 from modelops.kubernetes.volumes import volume_claim
+from modelops.serving import vllm
 from modelops.serving.args import (
     DEFAULT_CACHE_SIZE,
     DEFAULT_ENGINE_CACHE_SIZE,
@@ -36,14 +37,12 @@ from modelops.serving.args import (
 from modelops.serving.checks import checked
 from modelops.serving.needs import say_needs
 from modelops.serving.pinning import pinned, references
-from modelops.serving.pod import GRPC_PORT, NAME, PORT
+from modelops.serving.pod import CHAT_PATH, GRPC_PORT, NAME, PORT, PREDICT_PATH
 from modelops.serving.release.tracks import Release, deploy_standby, deploy_tracks
 from modelops.serving.routing import make_route, make_service
 from modelops.serving.serving_alias import move_serving_alias
 from modelops.serving.track import Track
 
-PREDICT_PATH = "/api/predict"
-CHAT_PATH = "/v1/chat/completions"
 HTTPS_PORT = 443
 
 
@@ -116,9 +115,9 @@ def _url(
 
 def _runtime(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions) -> "core.VolumeArgs | None":
     """The volume with the programs that fetch the model and move the alias, unless neither is to run."""
-    if is_vllm(args) or ("fetch_command" in args and "serving_alias" not in args):
+    if "fetch_command" in args and "serving_alias" not in args:
         return None
-    commands = ("fetch", "hold", "promote")
+    commands = (*vllm.COMMANDS, "hold", "promote") if is_vllm(args) else ("fetch", "hold", "promote")
     return runtime_volume(name, args["namespace"], standard_labels(NAME, NAME, name), commands, opts)
 
 
@@ -147,7 +146,7 @@ def _model_ports(args: ModelServiceArgs) -> list[pulumi.Input[int]]:
         ports.append(pulumi.Output.from_input(args["tracking_uri"]).apply(port_of))
     if "model_endpoint_url" in args:
         ports.append(pulumi.Output.from_input(args["model_endpoint_url"]).apply(port_of))
-    elif from_store or not (from_registry or known):
+    elif from_store or is_vllm(args) or not (from_registry or known):  # An adapter's base may be at Hugging Face.
         ports.append(HTTPS_PORT)
     return ports
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pulumi
@@ -13,7 +15,6 @@ from modelops.core.validation import Problems
 from modelops.serving.args import ModelServiceArgs, is_vllm
 
 _PARTS = (("canary", "model_uri"), ("blue_green", "standby_model_uri"), ("shadow", "model_uri"))
-_HUGGING_FACE = "must be hf://<organization>/<model>[@<revision>], with the vllm runtime: vLLM downloads no others"
 
 
 def check_source(problems: Problems, field: str, uri: object, args: ModelServiceArgs) -> None:
@@ -23,13 +24,9 @@ def check_source(problems: Problems, field: str, uri: object, args: ModelService
     try:
         source = parse(uri)
     except ValueError as error:
-        problems.add(field, uri, _HUGGING_FACE if is_vllm(args) else str(error))
+        problems.add(field, uri, str(error))
         return
-    if is_vllm(args):
-        if source.form != "hf":
-            problems.add(field, uri, _HUGGING_FACE)
-    else:
-        _check_others(problems, field, source, args)
+    _check_others(problems, field, source, args)
     if not source.fixed and args.get("allow_drift"):
         _check_drift(problems, field, source)
 
@@ -38,7 +35,8 @@ def _check_others(problems: Problems, field: str, source: Source, args: ModelSer
     """The arguments that a form needs, and those that it makes no use of."""
     if source.registered and "tracking_uri" not in args:
         problems.missing("tracking_uri", f"it is required for a {field} of the form {source.form}:/")
-    if not (source.registered or source.mounted or "runtime_image" in args or "fetch_command" in args):
+    has_client = source.registered or source.mounted or (source.form == "hf" and is_vllm(args))
+    if not (has_client or "runtime_image" in args or "fetch_command" in args):
         image = "the target `fetch` of model/Dockerfile, or one of yours with modelops-runtime[stores]"
         problems.missing("runtime_image", f"{source.form}:// needs an image that can read from there: {image}")
     if source.mounted and "fetch_command" in args:
@@ -49,7 +47,7 @@ def _check_others(problems: Problems, field: str, source: Source, args: ModelSer
         problems.add("serving_alias", args["serving_alias"], rule)
     if field != "model_uri":
         return
-    if source.mounted and "cache" in args:
+    if source.mounted and "cache" in args and not is_vllm(args):  # An adapter's base may go there, and what compiles.
         rule = f"must not be given with {source.form}://, which pods mount"
         problems.add("cache", args["cache"], rule)
     if not (source.form == "s3" or source.registered) and "model_endpoint_url" in args:
@@ -68,7 +66,13 @@ def references(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
     """By field: what the arguments refer to."""
     values: Any = args
     parts = {f"{part}.{key}": values[part][key] for part, key in _PARTS if key in values.get(part, {})}
-    return {"model_uri": args["model_uri"], **parts}
+    engine: Any = args.get("vllm", {})
+    if "base_model_uri" in engine:
+        parts["vllm.base_model_uri"] = engine["base_model_uri"]
+    adapters = {
+        f"vllm.adapters[{at}].model_uri": each["model_uri"] for at, each in enumerate(engine.get("adapters", []))
+    }
+    return {"model_uri": args["model_uri"], **parts, **adapters}
 
 
 def pinned(service: pulumi.Resource, name: str, args: ModelServiceArgs) -> ModelServiceArgs:
@@ -79,10 +83,18 @@ def pinned(service: pulumi.Resource, name: str, args: ModelServiceArgs) -> Model
     pin = _Pin(service, name, args)
     found: dict[str, Any] = {**args}
     for field, uri in references(args).items():
-        part, dot, key = field.rpartition(".")
-        fixed = {key: pin(field, uri)}
-        found |= {part: {**found[part], **fixed}} if dot else fixed
+        found = _replaced(found, re.findall(r"\w+", field), pin(field, uri))
     return cast(ModelServiceArgs, found)
+
+
+def _replaced(value: Any, path: Sequence[str], new: Any) -> Any:
+    """`value` with something else at a path of names and places."""
+    if not path:
+        return new
+    if isinstance(value, list):
+        at = int(path[0])
+        return [*value[:at], _replaced(value[at], path[1:], new), *value[at + 1 :]]
+    return {**value, path[0]: _replaced(value[path[0]], path[1:], new)}
 
 
 class _Pin:

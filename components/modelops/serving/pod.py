@@ -18,6 +18,7 @@ from modelops.kubernetes.pods import (
     claimed,
     container,
     core,
+    devices,
     env_from_secret,
     http_probe,
     mount,
@@ -35,6 +36,7 @@ from modelops.serving.args import (
     cors_origins,
     drain_seconds,
     fetch_variables,
+    is_vllm,
     mlflow_variables,
     runtime_image,
     startup_seconds,
@@ -45,6 +47,8 @@ T = TypeVar("T")
 NAME = "model-service"
 PORT = 8080
 GRPC_PORT = 8081
+PREDICT_PATH = "/api/predict"
+CHAT_PATH = "/v1/chat/completions"
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="128Mi", memory_limit="512Mi")
 HOLD_RESOURCES = DefaultResources(cpu="5m", memory="32Mi", memory_limit="64Mi")
 ENDPOINT_SECONDS = 5
@@ -57,7 +61,7 @@ METRIC_NAMES = "modelops.dev/metric-names"
 LIVE = "modelops.dev/live"
 """Label of the pods behind the service's own address."""
 CACHE = "/modelops/cache"
-_MODEL_FOLDER = "/modelops/model"
+MODEL_FOLDER = "/modelops/model"
 
 
 def track_selector(service: str, role: str) -> dict[str, pulumi.Input[str]]:
@@ -113,18 +117,20 @@ def serving_template(
     args: ModelServiceArgs,
     identity: PodIdentity,
     containers: Sequence[core.ContainerArgs],
+    labels: Mapping[str, pulumi.Input[str]] | None = None,
     **fields: Any,
 ) -> core.PodTemplateSpecArgs:
     """What all serving pods have in common, whatever the runtime. `fields` are those of `pod_template`."""
-    names = MetricNames(args.get("metric_names", MetricNames.MODELOPS))
-    foreign = {} if names is MetricNames.MODELOPS else {METRIC_NAMES: names.value}
+    names = "vllm" if is_vllm(args) else MetricNames(args.get("metric_names", MetricNames.MODELOPS)).value
+    foreign = {} if names == MetricNames.MODELOPS.value else {METRIC_NAMES: names}
     return pod_template(
-        {**identity.labels(version_of(args)), **foreign},
+        {**identity.labels(version_of(args)), **foreign, **(labels or {})},
         identity.account,
         containers,
         args,
         termination_grace_period_seconds=grace_seconds(args),
         topology_spread_constraints=[_spread(identity)],
+        **devices(args),
         **fields,
     )
 
@@ -133,7 +139,7 @@ def volumes(args: ModelServiceArgs, identity: PodIdentity) -> list[pulumi.Input[
     """The volumes of the model, scratch files, the program that fetches, and the cache, if there is one."""
     cache = [] if identity.cache_claim is None else [claimed("cache", identity.cache_claim)]
     runtime = [] if identity.runtime is None else [identity.runtime]
-    return [_with(args["model_uri"], _model_volume), scratch("tmp"), *cache, *runtime]
+    return [model_volume(args["model_uri"]), scratch("tmp"), *cache, *runtime]
 
 
 def version_of(args: ModelServiceArgs) -> pulumi.Output[str]:
@@ -154,22 +160,37 @@ def _with(uri: pulumi.Input[str], made: Callable[[Source], T]) -> pulumi.Input[T
     return later.apply(lambda known: made(parse(known)))
 
 
-def _model_volume(source: Source) -> core.VolumeArgs:
-    """The volume for the model's files: where they are already, or an empty one to fetch them into."""
+def model_volume(uri: pulumi.Input[str], name: str = "model") -> pulumi.Input[core.VolumeArgs]:
+    """The volume for a model's files: where they are already, or an empty one to fetch them into."""
+    return _with(uri, partial(_model_volume, name))
+
+
+def model_mount(
+    uri: pulumi.Input[str], name: str = "model", folder: pulumi.Input[str] = MODEL_FOLDER, *, read_only: bool
+) -> pulumi.Input[core.VolumeMountArgs]:
+    """Its mount in a container."""
+    return _with(uri, partial(_model_mount, name, folder, read_only))
+
+
+def _model_volume(name: str, source: Source) -> core.VolumeArgs:
     if source.form == "pvc":
         claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=source.place, read_only=True)
-        return core.VolumeArgs(name="model", persistent_volume_claim=claim)
+        return core.VolumeArgs(name=name, persistent_volume_claim=claim)
     if source.form == "oci":
         image = core.ImageVolumeSourceArgs(
             reference=source.uri.removeprefix("oci://"), pull_policy="IfNotPresent" if source.fixed else "Always"
         )
-        return core.VolumeArgs(name="model", image=image)
-    return scratch("model")
+        return core.VolumeArgs(name=name, image=image)
+    return scratch(name)
 
 
-def _model_mount(source: Source, *, read_only: bool) -> core.VolumeMountArgs:
-    sub_path = source.path if source.form == "pvc" else None
-    return mount("model", _MODEL_FOLDER, read_only=read_only or source.mounted, sub_path=sub_path)
+def _model_mount(name: str, folder: pulumi.Input[str], read_only: bool, source: Source) -> core.VolumeMountArgs:
+    return core.VolumeMountArgs(
+        name=name,
+        mount_path=folder,
+        read_only=read_only or source.mounted or None,
+        sub_path=source.path if source.form == "pvc" else None,
+    )
 
 
 def _spread(identity: PodIdentity) -> core.TopologySpreadConstraintArgs:
@@ -188,11 +209,7 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
     cached = identity.cache_claim is not None
     own_command = args.get("fetch_command")
     variables: Mapping[str, pulumi.Input[str]] = {
-        "MODELOPS_MODEL_DIR": _MODEL_FOLDER,
-        "MODELOPS_MODEL_URI": _with(args["model_uri"], _fetched_uri),
-        **({"MLFLOW_TRACKING_URI": args["tracking_uri"]} if "tracking_uri" in args else {}),
-        **({"AWS_ENDPOINT_URL": args["model_endpoint_url"]} if "model_endpoint_url" in args else {}),
-        **({"MODELOPS_MODEL_CACHE_DIR": CACHE} if cached else {}),
+        **source_variables(args, identity),
         **fetch_variables(args),
         **({} if own_command else VARIABLES),
     }
@@ -201,11 +218,11 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
         args.get("runtime_image", args["image"]) if own_command else runtime_image(args),
         variables=variables,
         secrets=tracking_credentials(args.get("tracking_secret")),
-        env_from=[env_from_secret(args["model_secret"])] if "model_secret" in args else None,
+        env_from=source_secrets(args),
         command=own_command or runtime_command("fetch"),
         resources=resource_requirements(None, DEFAULT_RESOURCES),
         volume_mounts=[
-            _with(args["model_uri"], partial(_model_mount, read_only=False)),
+            model_mount(args["model_uri"], read_only=False),
             mount("tmp", "/tmp"),
             *([mount("cache", CACHE)] if cached else []),
             *([] if own_command else [runtime_mount()]),
@@ -213,14 +230,32 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
     )
 
 
-def hold(args: ModelServiceArgs, identity: PodIdentity) -> list[core.ContainerArgs]:
+def source_variables(args: ModelServiceArgs, identity: PodIdentity) -> dict[str, pulumi.Input[str]]:
+    """What a program that fetches needs to know of the model and of where it is."""
+    return {
+        "MODELOPS_MODEL_DIR": MODEL_FOLDER,
+        "MODELOPS_MODEL_URI": fetched_uri(args["model_uri"]),
+        **({"MLFLOW_TRACKING_URI": args["tracking_uri"]} if "tracking_uri" in args else {}),
+        **({"AWS_ENDPOINT_URL": args["model_endpoint_url"]} if "model_endpoint_url" in args else {}),
+        **({} if identity.cache_claim is None else {"MODELOPS_MODEL_CACHE_DIR": CACHE}),
+    }
+
+
+def source_secrets(args: ModelServiceArgs) -> list[core.EnvFromSourceArgs] | None:
+    """The variables of its container that come from `model_secret`."""
+    return [env_from_secret(args["model_secret"])] if "model_secret" in args else None
+
+
+def hold(
+    args: ModelServiceArgs, identity: PodIdentity, image: pulumi.Input[str] | None = None
+) -> list[core.ContainerArgs]:
     """The sidecar that keeps the pod's model in the cache. The server, which may be anybody's, only reads there."""
     if identity.cache_claim is None or "fetch_command" in args:
         return []
     return [
         container(
             "hold",
-            runtime_image(args),
+            image or runtime_image(args),
             variables={"MODELOPS_MODEL_CACHE_DIR": CACHE, **VARIABLES},
             command=runtime_command("hold"),
             resources=resource_requirements(None, HOLD_RESOURCES),
@@ -230,8 +265,12 @@ def hold(args: ModelServiceArgs, identity: PodIdentity) -> list[core.ContainerAr
     ]
 
 
-def _fetched_uri(source: Source) -> str:
-    return f"file://{_MODEL_FOLDER}" if source.mounted else source.uri
+def fetched_uri(uri: pulumi.Input[str], folder: pulumi.Input[str] = MODEL_FOLDER) -> pulumi.Input[str]:
+    """What the program that fetches is told: where the model is mounted, if it is."""
+    if isinstance(uri, str) and isinstance(folder, str):
+        return f"file://{folder}" if parse(uri).mounted else uri
+    values = pulumi.Output.all(uri, folder)
+    return values.apply(lambda known: f"file://{known[1]}" if parse(known[0]).mounted else str(known[0]))
 
 
 def serve(
@@ -256,7 +295,7 @@ def serve(
         "serve",
         args["image"],
         variables={
-            "MODELOPS_MODEL_DIR": _MODEL_FOLDER,
+            "MODELOPS_MODEL_DIR": MODEL_FOLDER,
             "MODELOPS_PORT": str(PORT),
             "MODELOPS_MODEL_NAME": name_of_model(args),
             "MODELOPS_MODEL_VERSION": version_of(args),
@@ -270,13 +309,13 @@ def serve(
         secrets=_tracing_secrets(tracing),
         command=args.get("serve_command"),
         ports=ports,
-        resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
+        resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES, args.get("resource_claims")),
         startup_probe=http_probe("/healthz/ready", "http", period=1, failures=startup_seconds(args)),
         readiness_probe=http_probe("/healthz/ready", "http", period=5, failures=2),
         liveness_probe=http_probe("/healthz/live", "http", period=10, failures=3),
         lifecycle=core.LifecycleArgs(pre_stop=pause) if drains else None,
         volume_mounts=[
-            _with(args["model_uri"], partial(_model_mount, read_only=True)),
+            model_mount(args["model_uri"], read_only=True),
             mount("tmp", "/tmp"),
             *([mount("cache", CACHE, read_only=True)] if cached else []),
         ],

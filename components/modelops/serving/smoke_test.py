@@ -17,15 +17,29 @@ from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
 from modelops.kubernetes.watch import UNAWAITED
+from modelops.serving import vllm
 from modelops.serving.args import (
+    DEFAULT_MAX_TOKENS,
     DEFAULT_TOLERANCE,
     ModelServiceArgs,
+    is_vllm,
     is_watched,
     longest_startup,
     runtime_image,
     startup_seconds,
 )
-from modelops.serving.pod import PORT, PodIdentity, fetch, hold, serve, serving_template, volumes
+from modelops.serving.pod import (
+    CHAT_PATH,
+    PORT,
+    PREDICT_PATH,
+    PodIdentity,
+    fetch,
+    hold,
+    name_of_model,
+    serve,
+    serving_template,
+    volumes,
+)
 from modelops.serving.watch import watch
 
 ROLE = "smoke"
@@ -68,6 +82,19 @@ def smoke_test(
 
 def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplateSpecArgs:
     """The server is a sidecar: it starts first, the check waits until it is ready, and it stops with the check."""
+    if is_vllm(args):
+        return serving_template(
+            args,
+            identity,
+            [_check(args)],
+            restart_policy="Never",
+            security=vllm.SECURITY,
+            volumes=vllm.volumes(args, identity),
+            init_containers=[
+                *vllm.init_containers(args, identity),
+                vllm.server(args, identity, drains=False, restart_policy="Always"),
+            ],
+        )
     cached = identity.cache_claim is not None
     return serving_template(
         args,
@@ -84,20 +111,23 @@ def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplate
 
 
 def _check(args: ModelServiceArgs) -> core.ContainerArgs:
-    test = args["smoke_test"]
-    case: dict[str, Any] = {
-        "inputs": test["inputs"],
-        "outputs": test["outputs"],
-        "tolerance": test.get("tolerance", DEFAULT_TOLERANCE),
-    }
+    test, keys = args["smoke_test"], vllm.keys(args) if is_vllm(args) else None
+    case: dict[str, Any]
+    if is_vllm(args):
+        usual = {"model": name_of_model(args), "max_tokens": DEFAULT_MAX_TOKENS}
+        case = {"prompts": [{**usual, **prompt} for prompt in test["prompts"]]}
+    else:
+        tolerance = test.get("tolerance", DEFAULT_TOLERANCE)
+        case = {"inputs": test["inputs"], "outputs": test["outputs"], "tolerance": tolerance}
     return container(
         "check",
         test.get("image", runtime_image(args)),
         variables={
             "MODELOPS_SMOKE_TEST": pulumi.Output.from_input(case).apply(canonical_json),
-            "MODELOPS_SMOKE_URL": f"http://127.0.0.1:{PORT}/api/predict",
+            "MODELOPS_SMOKE_URL": f"http://127.0.0.1:{PORT}{CHAT_PATH if is_vllm(args) else PREDICT_PATH}",
+            **({} if keys is None else {"MODELOPS_API_KEYS_DIR": keys.mount_path}),
         },
         command=["python3", "-c", asset("serving/assets/smoke_test.py")],
         resources=resource_requirements(None, DEFAULT_RESOURCES),
-        volume_mounts=[mount("tmp", "/tmp")],
+        volume_mounts=[mount("tmp", "/tmp"), *([] if keys is None else [keys])],
     )

@@ -226,6 +226,11 @@ class TrainingJobArgs(TypedDict):
     """Affinity of the pods, in Kubernetes' own spelling (`nodeAffinity`, `podAntiAffinity` …). Default: none."""
     priority_class: NotRequired[pulumi.Input[str]]
     """PriorityClass of the pods. Default: the cluster's."""
+    runtime_class: NotRequired[pulumi.Input[str]]
+    """RuntimeClass of the pods that train, such as `nvidia`. Default: the cluster's."""
+    resource_claims: NotRequired[Mapping[str, pulumi.Input[str]]]
+    """Devices by dynamic resource allocation: name → ResourceClaimTemplate in the namespace, by which each pod that
+    trains gets a claim of its own; `resources.gpus` counts others. Needs Kubernetes 1.34 or later. Default: none."""
     retries: NotRequired[pulumi.Input[int]]
     """How often a failed training is retried. Default 0; 0 to 10. Wrong configuration (exit code 2) and a missed gate
     (3) are never retried. A pod that the cluster disrupts, that is stopped (143) or that lost a peer (75) is always

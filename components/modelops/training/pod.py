@@ -25,6 +25,7 @@ from modelops.kubernetes.pods import (
     claimed,
     container,
     core,
+    devices,
     env_from_secret,
     field_variable,
     mount,
@@ -112,7 +113,8 @@ def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArg
 
 def template(run: Run) -> core.PodTemplateSpecArgs:
     """The pod template of the training's Job."""
-    return _template(run, [_train(run), _publish(run)], [_check(run), *_fetch_base(run)], _volumes(run))
+    init = [_check(run), *_fetch_base(run)]
+    return _template(run, [_train(run), _publish(run)], init, _volumes(run), **devices(run.args))
 
 
 def _template(
@@ -120,6 +122,7 @@ def _template(
     containers: Sequence[core.ContainerArgs],
     init_containers: Sequence[core.ContainerArgs],
     volumes: Sequence[pulumi.Input[core.VolumeArgs]],
+    **fields: Any,
 ) -> core.PodTemplateSpecArgs:
     return pod_template(
         run.labels(),
@@ -131,6 +134,7 @@ def _template(
         termination_grace_period_seconds=CHECKPOINT_SECONDS,
         volumes=volumes,
         init_containers=init_containers or None,
+        **fields,
     )
 
 
@@ -222,7 +226,7 @@ def _train(run: Run) -> core.ContainerArgs:
         secrets=[field_variable("MODELOPS_JOB_NAME", _JOB_NAME)],
         env_from=[env_from_secret(secret) for secret in secrets if secret is not None] or None,
         command=_wrapped("train.sh", args.get("command") or DEFAULT_COMMAND),
-        resources=resource_requirements(args.get("resources"), TRAINING_RESOURCES),
+        resources=resource_requirements(args.get("resources"), TRAINING_RESOURCES, args.get("resource_claims")),
         volume_mounts=mounts,
     )
 

@@ -59,7 +59,7 @@ class TrainingJob(pulumi.ComponentResource):
         child_opts = pulumi.ResourceOptions(parent=self)
         self.run_id = _run_id(args)
         labels = standard_labels(COMPONENT, COMPONENT, name)
-        commands = ("publish", "watch", "select", *(("fetch-base",) if "base_model" in args else ()))
+        commands = ("publish", "watch", "select", *(("language_models.base",) if "base_model" in args else ()))
         programs, volume = lasting_runtime(name, args["namespace"], labels, commands, scripts(), child_opts)
         run = _prerequisites(name, args, self.run_id, volume, child_opts)
         job_opts = merged(child_opts, depends_on=[programs])

@@ -10,6 +10,8 @@ from modelops_runtime.contract.publishing import PublishContract
 from modelops_runtime.contract.serving import ServeContract
 from modelops_runtime.contract.training import SweepContract, TrainingContract
 from modelops_runtime.contract.transport import (
+    AdapterPart,
+    AssembleContract,
     FetchContract,
     HoldContract,
     PromoteContract,
@@ -18,6 +20,8 @@ from modelops_runtime.contract.transport import (
 )
 
 __all__ = [
+    "AdapterPart",
+    "AssembleContract",
     "ConfigurationError",
     "ContractError",
     "DataContract",

@@ -50,6 +50,50 @@ class FetchContract:
 
 
 @dataclass(frozen=True)
+class AdapterPart:
+    """An adapter to serve beside the model."""
+
+    name: str
+    uri: str
+    folder: str
+    """Where it goes, below the other adapters."""
+
+
+@dataclass(frozen=True)
+class AssembleContract:
+    """Settings of the container that prepares a language model for vLLM."""
+
+    fetch: FetchContract
+    """Of the model itself."""
+    source_uri: str
+    """What the model is called where it comes from, also when it is mounted."""
+    model_name: str
+    engine_dir: Path
+    base_uri: str
+    """Empty: the base that an adapter names."""
+    adapters: tuple[AdapterPart, ...]
+
+    @classmethod
+    def read(cls, env: Environment) -> "AssembleContract":
+        fetch = FetchContract.read(env)
+        parts = env.json_object("MODELOPS_ADAPTERS")
+        adapters = []
+        for name, part in parts.items():
+            try:
+                adapters.append(AdapterPart(name, str(part["uri"]), f"{name}/{part['version']}"))
+            except (KeyError, TypeError):
+                env.problems.append(f"MODELOPS_ADAPTERS: {name} must be an object with uri and version")
+        return cls(
+            fetch=fetch,
+            source_uri=env.text("MODELOPS_MODEL_SOURCE", fetch.model_uri),
+            model_name=env.text("MODELOPS_MODEL_NAME"),
+            engine_dir=env.path("MODELOPS_ENGINE_DIR", "/modelops/engine"),
+            base_uri=env.text("MODELOPS_BASE_URI", "", pattern=f"{_IN_REGISTRY}|{_ELSEWHERE}", rule=_RULE),
+            adapters=tuple(adapters),
+        )
+
+
+@dataclass(frozen=True)
 class HoldContract:
     """Settings of the container that keeps the cache from giving up what its pod uses."""
 

@@ -31,25 +31,6 @@ LISTED = 10
 """How many files a message names."""
 
 
-def fetch(settings: FetchContract) -> Model:
-    """Leaves a version's files in `model_dir`; with a cache or a mounted folder, links to where they are there.
-
-    The folder is a mount point, so it can't be renamed into place as one: the file by which a server knows the model
-    comes last, and without it there is no model. Raises ContractError; what was in the folder before then stays.
-    """
-    if settings.model_uri.startswith("file://"):
-        return _linked(Path(unquote(urlsplit(settings.model_uri).path)), settings)
-    if settings.cache_dir is None:
-        return _fetch(source_of(settings, settings.wait_seconds), settings)
-    cache = Cache(settings.cache_dir)
-    source = _source_beside(cache, settings)
-    try:
-        return _fetch_through(cache, source, settings)
-    except Full as full:
-        print(f"{full}: fetching into the pod's own folder", flush=True)
-        return _fetch(source, settings)
-
-
 def source_of(settings: FetchContract, wait_seconds: float) -> Source:
     """Where the files of the model URI are."""
     uri = settings.model_uri
@@ -58,6 +39,29 @@ def source_of(settings: FetchContract, wait_seconds: float) -> Source:
     if uri.startswith("hf://"):
         return Hub(uri, wait_seconds)
     return mlflow.located(Registry(settings.tracking_uri, wait_seconds), uri, wait_seconds)
+
+
+Find = Callable[[FetchContract, float], Source]
+"""Like `source_of`."""
+
+
+def fetch(settings: FetchContract, find: Find = source_of) -> Model:
+    """Leaves a version's files in `model_dir`; with a cache or a mounted folder, links to where they are there.
+
+    The folder is a mount point, so it can't be renamed into place as one: the file by which a server knows the model
+    comes last, and without it there is no model. Raises ContractError; what was in the folder before then stays.
+    """
+    if settings.model_uri.startswith("file://"):
+        return _linked(Path(unquote(urlsplit(settings.model_uri).path)), settings)
+    if settings.cache_dir is None:
+        return _fetch(find(settings, settings.wait_seconds), settings)
+    cache = Cache(settings.cache_dir)
+    source = _source_beside(cache, settings, find)
+    try:
+        return _fetch_through(cache, source, settings)
+    except Full as full:
+        print(f"{full}: fetching into the pod's own folder", flush=True)
+        return _fetch(source, settings)
 
 
 def _fetch(source: Source, settings: FetchContract) -> Model:
@@ -143,13 +147,13 @@ class _Unasked:
         raise self.error
 
 
-def _source_beside(cache: Cache, settings: FetchContract) -> Source:
+def _source_beside(cache: Cache, settings: FetchContract, find: Find) -> Source:
     """Where the files are. A registry that doesn't answer is not needed for what is in the cache."""
     known = cache.recall(settings.model_uri)
     if known is None:
-        return source_of(settings, settings.wait_seconds)
+        return find(settings, settings.wait_seconds)
     try:
-        return source_of(settings, min(settings.wait_seconds, KNOWN_WAIT_SECONDS))
+        return find(settings, min(settings.wait_seconds, KNOWN_WAIT_SECONDS))
     except Unreachable as error:
         print(f"{error}; taking what {settings.model_uri} was the last time, from the cache", flush=True)
         return _Unasked(known, error)

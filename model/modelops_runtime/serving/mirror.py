@@ -38,11 +38,23 @@ class Copy:
 class Mirror(Collector):
     """Sends `percent` of what it is offered to the server at `url`."""
 
-    def __init__(self, url: str, percent: float = 100) -> None:
+    def __init__(
+        self,
+        url: str,
+        percent: float = 100,
+        *,
+        seconds: float | None = None,
+        connections: int = CONNECTIONS,
+        passed_on: frozenset[bytes] = frozenset(),
+    ) -> None:
+        """`passed_on`: further headers that go with a copy. The others say how long an answer may take, by default
+        SECONDS, and how many are waited for at a time."""
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._authority = parts.netloc
-        self._percent = percent
+        self._percent, self._connections = percent, connections
+        self._seconds = seconds or SECONDS
+        self._passed_on = _PASSED_ON | passed_on
         self._owed = 0.0
         self._waiting: asyncio.Queue[Copy] = asyncio.Queue(QUEUE_REQUESTS)
         self._bytes = 0
@@ -51,7 +63,7 @@ class Mirror(Collector):
 
     def start(self) -> None:
         """Begin to send. Call it in the event loop."""
-        self._senders = [asyncio.create_task(self._send_on()) for _ in range(CONNECTIONS)]
+        self._senders = [asyncio.create_task(self._send_on()) for _ in range(self._connections)]
 
     async def stop(self) -> None:
         """Drop what still waits."""
@@ -70,7 +82,7 @@ class Mirror(Collector):
             return
         self._bytes += len(body)
         # The shadow serves another version: the one that it has is meant.
-        passed_on = tuple((name, value) for name, value in headers if name in _PASSED_ON)
+        passed_on = tuple((name, value) for name, value in headers if name in self._passed_on)
         self._waiting.put_nowait(Copy(_VERSION.sub("", path), body, passed_on))
 
     def collect(self) -> Iterable[Metric]:
@@ -87,7 +99,7 @@ class Mirror(Collector):
                 copy = await self._waiting.get()
                 self._bytes -= len(copy.body)
                 try:
-                    async with asyncio.timeout(SECONDS):
+                    async with asyncio.timeout(self._seconds):
                         fresh = connection is None
                         connection = connection or await _Connection.open(self._host, self._port)
                         try:

@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelops.core.assets import assets
+from modelops.core.assets import asset, assets
 from tests.cluster.support import get_json
 
 EMPTY = {
     ("model-service", "Drift"): "a model published by hand has no distribution to compare with",
     ("platform", "Log pipeline"): "the log pipeline is off here",
+    **{
+        ("large-model", panel["title"]): "no language model is served here"
+        for panel in json.loads(asset("monitoring/assets/dashboards/large-model.json"))["panels"]
+    },
 }
 """Panels that are empty here, and why. Seen on the embedded cluster: all others had data."""
 
@@ -33,7 +37,8 @@ class Query:
 
 def queries(namespace: str, source: str = "prometheus") -> Iterator[Query]:
     """Every query to a kind of data source, its variables filled in as Grafana fills them in."""
-    values = {"namespace": namespace, "service": ".*", "node": ".*", "cpu_price": "0.04", "memory_price": "0.005"}
+    prices = {"cpu_price": "0.04", "memory_price": "0.005", "gpu_price": "2"}
+    values = {"namespace": namespace, "service": ".*", "node": ".*", **prices}
     for file, text in assets("monitoring/assets/dashboards").items():
         for panel in json.loads(text)["panels"]:
             for target in panel.get("targets", []):

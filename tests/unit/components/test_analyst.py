@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import modelops
 from modelops.serving.release import verdict as component
+from tests.conftest import REPOSITORY
 
 _PATH = Path(modelops.__file__).parent / "serving" / "assets" / "analyst.py"
 _SPEC = importlib.util.spec_from_file_location("analyst", _PATH)
@@ -81,6 +83,65 @@ def test_each_bound(change: dict[str, Any], verdict: str, reason: str) -> None:
 def test_every_broken_bound_is_named() -> None:
     said = analyst.judge(BOUNDS, figures(error_percent=5.0, p99_seconds=1.0))[1]
     assert "error rate" in said and "p99 latency" in said
+
+
+ENGINE_BOUNDS = {
+    **{key: BOUNDS[key] for key in ("max_extra_error_percent", "max_restarts", "min_requests", "min_seconds")},
+    "max_first_token_ratio": 1.5,
+    "max_token_interval_ratio": 2,
+    "max_answer_length_ratio": 1.5,
+}
+ENGINE_TRACK = {
+    "requests": 1000,
+    "error_percent": 0.0,
+    "first_token_p99_seconds": 0.2,
+    "token_interval_p99_seconds": 0.03,
+    "answer_tokens": 120.0,
+    "restarts": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        ({}, "promote", "within all bounds"),
+        ({"error_percent": 1.5}, "roll back", "error rate 1.5 %"),
+        (
+            {"first_token_p99_seconds": 0.31},
+            "roll back",
+            "p99 time to the first token 310 ms against 200 ms, limit 1.5",
+        ),
+        (
+            {"token_interval_p99_seconds": 0.07},
+            "roll back",
+            "p99 time between tokens 70 ms against 30 ms, limit 2 times",
+        ),
+        ({"answer_tokens": 190.0}, "roll back", "answers of 190 tokens against 120, limit a factor of 1.5"),
+        ({"answer_tokens": 70.0}, "roll back", "answers of 70 tokens against 120, limit a factor of 1.5"),
+        (
+            {"first_token_p99_seconds": None, "answer_tokens": None},
+            "hold",
+            "no figures for time to the first token and",
+        ),
+        ({"restarts": 1}, "roll back", "1 restarts, limit 0"),
+    ],
+)
+def test_each_bound_of_a_language_models_engine(change: dict[str, Any], verdict: str, reason: str) -> None:
+    found = {"seconds": 90, "stable": ENGINE_TRACK, "canary": {**ENGINE_TRACK, **change}}
+    said = analyst.judge(ENGINE_BOUNDS, found)
+    assert said[0] == verdict and reason in said[1]
+
+
+def test_an_engines_figures_are_asked_of_its_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    prometheus = analyst.Prometheus("http://prometheus", "ml", "chat")
+    monkeypatch.setattr(prometheus, "query", lambda query: [({}, float(asked.append(query) is None))])
+    record = {**analyst.begin(SETTINGS, None, 0.0)}
+    found = analyst.measure(prometheus, record, 90.0, "vllm")
+    assert found["canary"].keys() == ENGINE_TRACK.keys()
+    recorded = (REPOSITORY / "tests" / "assets" / "vllm-metrics.txt").read_text()
+    for name in {name for query in asked for name in re.findall('"(vllm:[a-z_]+)"', query)}:
+        assert f"\n{name}{{" in recorded, name
 
 
 def test_predictions_are_not_compared_when_their_bound_is_off() -> None:

@@ -82,7 +82,13 @@ PLACED: dict[str, Any] = {
     "node_selector": {"disk": "ssd"},
     "tolerations": [{"key": "gpu", "operator": "Exists", "toleration_seconds": 30}],
 }
-SPREAD: dict[str, Any] = {**PLACED, "affinity": {"podAffinity": {}}, "priority_class": "high"}
+SPREAD: dict[str, Any] = {
+    **PLACED,
+    "affinity": {"podAffinity": {}},
+    "priority_class": "high",
+    "runtime_class": "nvidia",
+    "resource_claims": {"gpu": "one-gpu"},
+}
 GATE: dict[str, Any] = {"mse": {"max": 1.5, "min_delta": -1}}
 GATED: dict[str, Any] = {"gate": GATE, "serving_alias": "live", "first_version": True}
 TRAINED: dict[str, Any] = {
@@ -178,7 +184,40 @@ ENGINE: dict[str, Any] = {
     "vllm": {"max_model_len": 100, "arguments": ["--seed", "1"], "nodes": 2},
     "startup_timeout_seconds": 601,
     "drain_seconds": 20,
-    "autoscaling": {"max_replicas": 3, "target_queue_length": 4},
+    "autoscaling": {
+        "max_replicas": 3,
+        "target_queue_length": 4,
+        "target_running_requests": 8,
+        "target_kv_cache_percent": 80,
+        "target_tokens_per_second": 500,
+    },
+}
+TALKING: dict[str, Any] = {
+    "namespace": "ml",
+    "runtime": "vllm",
+    "model_uri": "models:/chat/3",
+    "tracking_uri": "http://registry:5000",
+    "model_name": "chat",
+    "resources": {"gpus": 2},
+    "vllm": {
+        "adapters": [
+            {"name": "polite", "model_uri": "models:/polite/7"},
+            {"name": "terse", "model_uri": "pvc://c/t/2"},
+        ],
+        "base_model_uri": "pvc://models/llama/1",
+        "api_keys_secret": "keys",
+    },
+    "smoke_test": {"prompts": [{"prompt": "hi", "required": ["yes"], "max_tokens": 8, "model": "polite"}]},
+    "canary": {
+        "model_uri": "models:/chat/4",
+        "weight_percent": 33,
+        "analysis": {
+            "prometheus_url": "http://prometheus",
+            "max_first_token_ratio": 2.5,
+            "max_token_interval_ratio": 3.5,
+            "max_answer_length_ratio": 4.5,
+        },
+    },
 }
 STORED: dict[str, Any] = {
     "namespace": "ml",
@@ -250,6 +289,7 @@ RICH: dict[str, tuple[str, dict[str, Any]]] = {
     "ModelService with a canary": ("ModelService", ANALYSED),
     "ModelService that scales": ("ModelService", SCALED),
     "ModelService by an engine": ("ModelService", ENGINE),
+    "ModelService by an engine, with a canary": ("ModelService", TALKING),
     "ModelService from a store": (
         "ModelService",
         {

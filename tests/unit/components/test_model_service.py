@@ -478,16 +478,6 @@ def test_there_is_none_without_a_cache_or_beside_a_fetching_program_of_your_own(
             {"autoscaling": {"max_replicas": 3, "scale_to_zero": {"prometheus_url": "x", "query": "", "threshold": 0}}},
             "autoscaling.scale_to_zero.prometheus_url is 'x', must be an http:// or https:// address",
         ),
-        (
-            {
-                "autoscaling": {
-                    "max_replicas": 3,
-                    "target_requests_per_second": 3,
-                    "scale_to_zero": {"prometheus_url": "http://x", "query": "y", "threshold": 1},
-                }
-            },
-            "autoscaling.target_requests_per_second is 3, must not be given with scale_to_zero",
-        ),
     ],
 )
 def test_each_error(change: dict[str, Any], problem: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from modelops import ArgumentsError, ModelService
 from modelops.serving import resolve
-from tests.unit.components.harness import Program, container, environment, pod, run
+from tests.unit.components.harness import Program, environment, pod, run
 from tests.unit.components.service import ARGS, refused, serve
 
 COMMIT, DIGEST = "0e9e39f249a16976918f6564b8830bc894c89659", f"sha256:{'ab' * 32}"
@@ -205,7 +205,7 @@ def test_a_branch_is_pinned_to_its_commit(server: Server, monkeypatch: pytest.Mo
         program = run(
             lambda given=uri: ModelService("demo", {"namespace": "ml", "runtime": "vllm", "model_uri": given})  # type: ignore[misc]
         )
-        assert f"--revision {COMMIT}" in " ".join(container(program.one("Deployment"), "serve")["command"])
+        assert environment(program.one("Deployment"), "fetch")["MODELOPS_MODEL_URI"] == f"hf://team/model@{COMMIT}"
         assert f"{uri} is hf://team/model@{COMMIT}" in said
     assert server.authorized == ["Bearer secret", "Bearer secret"]
 

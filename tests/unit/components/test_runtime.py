@@ -35,6 +35,10 @@ def train() -> Program:
     return run(lambda: TrainingJob("demo", TRAINING))  # type: ignore[arg-type]
 
 
+def serve_large(args: Any) -> Program:
+    return serve({"runtime": "vllm", "namespace": "ml", **args})
+
+
 def promote() -> Program:
     return run(lambda: ModelPromotion("demo", PROMOTION))  # type: ignore[arg-type]
 
@@ -47,11 +51,12 @@ def archive_of(program: Program) -> bytes:
     ("program", "commands"),
     [
         (lambda: serve({**SERVICE, "serving_alias": "serving"}), ("fetch", "hold", "promote")),
+        (lambda: serve_large({"model_uri": "pvc://models/chat/1"}), ("assemble", "hold", "promote")),
         (promote, ("transfer",)),
         (lambda: run(lambda: ModelPromotion("demo", IMAGE)), ("replicate",)),
         (train, ("publish", "watch", "select")),
     ],
-    ids=["service", "promotion", "promotion of an image", "training"],
+    ids=["service", "large model", "promotion", "promotion of an image", "training"],
 )
 def test_the_archive_has_all_that_its_commands_import(program: Any, commands: tuple[str, ...], tmp_path: Path) -> None:
     archive = tmp_path / "modelops_runtime.zip"

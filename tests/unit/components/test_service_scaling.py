@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from modelops.core.assets import asset
-from modelops.serving.autoscaling import LATENCY, QUEUE, REQUESTS
+from modelops.serving.autoscaling import LATENCY, POD_TARGETS, REQUESTS
 from tests.unit.components.harness import Resource
 from tests.unit.components.service import ARGS, serve
 
@@ -94,7 +94,16 @@ def test_a_service_that_may_have_no_pods_is_not_waited_for() -> None:
     assert "annotations" not in serve(ARGS).one("core/v1:Service").inputs["metadata"]
 
 
-@pytest.mark.parametrize("name", [REQUESTS, LATENCY, QUEUE])
+def test_keda_aims_at_what_the_adapter_would_measure() -> None:
+    bounds = {"max_replicas": 4, "min_replicas": 1, "target_latency_ms": 20, "scale_to_zero": ZERO}
+    [_, latency] = serve({**ARGS, "autoscaling": bounds}).one("ScaledObject").inputs["spec"]["triggers"]
+    assert latency["metadata"]["threshold"] == "0.02"
+    query = latency["metadata"]["query"]
+    assert query.startswith("sum(histogram_quantile(0.99,") and "<<" not in query
+    assert 'namespace="ml",service="demo",track="stable"' in query
+
+
+@pytest.mark.parametrize("name", [metric for metric, _ in POD_TARGETS.values()])
 def test_the_adapters_rules_make_each_metric(name: str) -> None:
     rules = yaml.safe_load(asset("serving/assets/prometheus-adapter.yaml"))["rules"]
     assert [rule["name"]["as"] for rule in rules].count(name) == 1

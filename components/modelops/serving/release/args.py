@@ -9,6 +9,9 @@ DEFAULT_TOLERANCE_POINTS = 3.0
 DEFAULT_MAX_EXTRA_ERROR_PERCENT = 1.0
 DEFAULT_MAX_P99_RATIO = 1.5
 DEFAULT_MAX_PREDICTION_DRIFT = 0.25
+DEFAULT_MAX_FIRST_TOKEN_RATIO = 1.5
+DEFAULT_MAX_TOKEN_INTERVAL_RATIO = 1.5
+DEFAULT_MAX_ANSWER_LENGTH_RATIO = 1.5
 DEFAULT_MAX_RESTARTS = 0
 DEFAULT_MIN_REQUESTS = 500
 DEFAULT_MIN_SECONDS = 600
@@ -63,7 +66,7 @@ class CanaryAnalysis(TypedDict):
     prometheus_url: pulumi.Input[str]
     """Address of Prometheus, reachable from pods. It must scrape the pods with this library's labels, as
     MonitoringStack's does, and the servers must have the metrics `modelops_requests_total`,
-    `modelops_request_duration_seconds` and `process_start_time_seconds`."""
+    `modelops_request_duration_seconds` and `process_start_time_seconds`, or be vLLM."""
     prometheus_ca_certificate: NotRequired[pulumi.Input[str]]
     """Certificate (PEM) of the CA that signed Prometheus' certificate, such as MonitoringStack's `web_ca_certificate`.
     Default: the CAs that the image trusts."""
@@ -72,11 +75,20 @@ class CanaryAnalysis(TypedDict):
     0 to 100."""
     max_p99_ratio: NotRequired[pulumi.Input[float]]
     """Maximum ratio of the canary's 99th percentile latency to the stable track's; a difference of up to 5 ms never
-    counts. Default 1.5; 1 to 100."""
+    counts. Default 1.5; 1 to 100. Not with the `vllm` runtime."""
     max_prediction_drift: NotRequired[pulumi.Input[float]]
     """How far the distribution of predicted values may differ from the stable track's, as population stability index:
     below 0.1 nothing changed, above 0.25 a lot did. By the servers' `modelops_prediction_value`; 0 turns the comparison
-    off. Default 0.25; 0 to 100."""
+    off. Default 0.25; 0 to 100. Not with the `vllm` runtime."""
+    max_first_token_ratio: NotRequired[pulumi.Input[float]]
+    """Maximum ratio of the canary's 99th percentile time to the first token to the stable track's. Default 1.5; 1 to
+    100. This and the next two are for the `vllm` runtime."""
+    max_token_interval_ratio: NotRequired[pulumi.Input[float]]
+    """Maximum ratio of the canary's 99th percentile time between two tokens to the stable track's. Default 1.5; 1 to
+    100."""
+    max_answer_length_ratio: NotRequired[pulumi.Input[float]]
+    """How many times as long as the stable track's, or as short, the canary's answers may be, by their mean number of
+    tokens. Default 1.5; 1 to 100."""
     max_restarts: NotRequired[pulumi.Input[int]]
     """How often the canary's servers may restart. Default 0; 0 to 1000."""
     min_requests: NotRequired[pulumi.Input[int]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from modelops.core.outputs import is_output, merged
 from modelops.core.validation import Problems
 from modelops.kubernetes.network import http_service
 from modelops.kubernetes.pods import core
-from modelops.serving.args import DEFAULT_MIN_REPLICAS, DEFAULT_PORT, DEFAULT_REPLICAS, ModelServiceArgs
+from modelops.serving.args import DEFAULT_MIN_REPLICAS, DEFAULT_PORT, DEFAULT_REPLICAS, ModelServiceArgs, is_vllm
 from modelops.serving.pinning import check_source
 from modelops.serving.pod import STABLE, track_selector
 from modelops.serving.release import analysis, replica_split, verdict
@@ -25,6 +25,8 @@ from modelops.serving.routing import grpc_ports
 from modelops.serving.track import Track, deploy
 
 CANARY = "canary"
+_SERVER_BOUNDS: Sequence[str] = ("max_p99_ratio", "max_prediction_drift")
+_ENGINE_BOUNDS: Sequence[str] = ("max_first_token_ratio", "max_token_interval_ratio", "max_answer_length_ratio")
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,17 @@ def check(problems: Problems, args: ModelServiceArgs) -> None:
     _check_split(problems, args)
     if isinstance(canary.get("analysis"), dict):
         _check_analysis(problems, canary["analysis"])
+        _check_bounds(problems, canary["analysis"], engine=is_vllm(args))
+
+
+def _check_bounds(problems: Problems, settings: Mapping[str, Any], *, engine: bool) -> None:
+    """A runtime's figures have bounds of their own."""
+    own, foreign = (_ENGINE_BOUNDS, _SERVER_BOUNDS) if engine else (_SERVER_BOUNDS, _ENGINE_BOUNDS)
+    runtime = "vllm" if engine else "modelops"
+    for key in foreign:
+        if key in settings:
+            rule = f"must not be given with the {runtime} runtime, which has {', '.join(own)}"
+            problems.add(f"canary.analysis.{key}", settings[key], rule)
 
 
 def _check_split(problems: Problems, args: ModelServiceArgs) -> None:
@@ -177,6 +190,7 @@ def _check_analysis(problems: Problems, settings: Mapping[str, Any]) -> None:
         "max_extra_error_percent": (0, 100),
         "max_p99_ratio": (1, 100),
         "max_prediction_drift": (0, 100),
+        **dict.fromkeys(_ENGINE_BOUNDS, (1, 100)),
         "max_restarts": (0, 1000),
         "min_requests": (1, 10_000_000),
         "min_seconds": (0, 2_592_000),

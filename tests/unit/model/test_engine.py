@@ -1,0 +1,165 @@
+"""vLLM itself, on this machine's processor: what the library relies on."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+
+from modelops_runtime.contract import AdapterPart, AssembleContract, FetchContract
+from modelops_runtime.language_models.assemble import assemble
+from modelops_runtime.serving.drain import drain
+from modelops_runtime.serving.front import READ_SECONDS
+from tests.conftest import REPOSITORY
+from tests.llm import QUESTION, SMALL, Engine, serving, write_models
+from tests.llm_record import FLAGS, METRICS, flags
+
+pytestmark = pytest.mark.long
+
+SMOKE_TEST = FLAGS.parent / "smoke_test.py"
+LONG = 200
+"""Tokens of an answer that takes a while."""
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def server(models: Path) -> Iterator[Engine]:
+    arguments = ["--served-model-name", "base", "--enable-lora", "--lora-modules", f"polite={models / 'polite'}"]
+    with serving(models, [str(models / "base"), *arguments, *SMALL]) as found:
+        yield found
+
+
+def test_the_model_and_its_adapter_answer_a_chat_each_in_its_own_way(server: Engine) -> None:
+    assert server.models.keys() == {"base", "polite"}
+    assert server.chat("base") == server.chat("base") != server.chat("polite")
+
+
+def test_a_text_is_completed(server: Engine) -> None:
+    answer = server.post("/v1/completions", {"model": "base", "prompt": "hi", "max_tokens": 3, "ignore_eos": True})
+    assert answer["usage"]["completion_tokens"] == 3
+
+
+def test_its_metrics_are_those_that_were_recorded(server: Engine) -> None:
+    server.chat("polite")
+    known = _names(METRICS.read_text())
+    assert _names(server.get("/metrics")) >= known
+    assert {"vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:lora_requests_info"} <= known
+
+
+def test_the_flags_that_a_plan_knows_are_the_engines() -> None:
+    assert json.loads(FLAGS.read_text()) == flags()
+
+
+@pytest.fixture(scope="module")
+def behind(models: Path) -> Iterator[Engine]:
+    """An engine as a pod has it: prepared from an adapter, behind the library's front, with a key."""
+    folder, keys = models / "pod", models / "keys"
+    keys.mkdir()
+    (keys / "team").write_text("first")
+    fetched = FetchContract(f"file://{models / 'polite'}", "", models / "polite", None, 0, 2**30)
+    terse = AdapterPart("terse", f"file://{models / 'terse'}", "terse/2")
+    settings = AssembleContract(fetched, "models:/chat/1", "chat", folder, f"file://{models / 'base'}", (terse,))
+    folder.mkdir()
+    config = folder / "vllm.yaml"
+    config.write_text(json.dumps(assemble(settings)))
+    arguments = ["--config", str(config), "--middleware", "modelops_runtime.serving.front.Front"]
+    variables = {
+        "PYTHONPATH": str(REPOSITORY / "model"),
+        "MODELOPS_API_KEYS_DIR": str(keys),
+        "MODELOPS_DRAINING_FILE": str(folder / "draining"),
+    }
+    with serving(models, [*arguments, "--shutdown-timeout", "5", *SMALL], **variables) as found:
+        yield replace(found, headers={"Authorization": "Bearer first"})
+
+
+def test_an_adapter_is_served_beside_its_base_and_another_one(behind: Engine, server: Engine) -> None:
+    assert behind.models.keys() == {"chat", "terse", "tests/tiny-llama"}
+    assert behind.models["terse"]["root"].endswith("adapters/terse/2")
+    assert behind.chat("chat") == server.chat("polite")
+    assert behind.chat("tests/tiny-llama") == server.chat("base")
+
+
+def test_a_key_is_rotated_while_the_engine_runs(behind: Engine, models: Path) -> None:
+    strange = replace(behind, headers={"Authorization": "Bearer second"})
+    with pytest.raises(HTTPError, match="401"):
+        strange.chat("chat")
+    (models / "keys" / "next").write_text("second")
+    time.sleep(READ_SECONDS + 0.1)
+    assert strange.chat("chat") == behind.chat("chat")
+    assert "vllm:num_requests_running" in replace(behind, headers={}).get("/metrics")
+
+
+def test_the_smoke_test_asks_it_a_prompt(behind: Engine, models: Path) -> None:
+    """With one of its keys, as beside it in a pod."""
+    right, prompt = behind.chat("chat"), {"prompt": "hi", "model": "chat", "max_tokens": QUESTION["max_tokens"]}
+    for answer, code in ((right, 0), (f"not {right}", 1)):
+        variables = {
+            "MODELOPS_SMOKE_TEST": json.dumps({"prompts": [{**prompt, "answer": answer, "required": ["."]}]}),
+            "MODELOPS_SMOKE_URL": f"{behind.url}/v1/chat/completions",
+            "MODELOPS_API_KEYS_DIR": str(models / "keys"),
+        }
+        done = subprocess.run([sys.executable, SMOKE_TEST], env=variables, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+
+
+def test_a_pod_that_stops_breaks_no_stream_and_loses_no_request(behind: Engine, models: Path) -> None:
+    """The last test of this engine, which it stops as Kubernetes does. Clients keep their connections, as most do."""
+    streams = ThreadPoolExecutor(9)
+    running = [streams.submit(_stream, behind) for _ in range(8)]
+    kept = HTTPConnection("127.0.0.1", behind.port)
+    assert _answer(kept, behind) == (200, None)
+    time.sleep(0.5)
+    draining = streams.submit(drain, behind.url, models / "pod" / "draining", 1, 60)
+    time.sleep(0.5)
+    assert _answer(kept, behind) == (200, "close")
+    assert draining.result()
+    behind.process.terminate()
+    assert [each.result() for each in running] == [LONG] * 8
+
+
+def test_without_the_drain_requests_are_lost(server: Engine) -> None:
+    """The control, and the last test of that engine."""
+    with ThreadPoolExecutor(16) as streams:
+        running = [streams.submit(_stream, server, "base") for _ in range(16)]
+        time.sleep(0.2)
+        server.process.terminate()
+        broken = [each.exception() for each in running]
+    assert any(isinstance(error, OSError | HTTPException | AssertionError) for error in broken)
+
+
+def _stream(server: Engine, model: str = "chat") -> int:
+    """How many tokens of a long answer came, by its last event; an event may have several."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    body = {**QUESTION, "model": model, "max_tokens": LONG, "ignore_eos": True, "stream": True}
+    body["stream_options"] = {"include_usage": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), {**JSON, **server.headers})
+    text = connection.getresponse().read().decode()
+    *events, end = re.findall("^data: (.+)$", text, re.MULTILINE)
+    assert end == "[DONE]" and '"finish_reason":"length"' in text, text[-1000:]
+    return int(json.loads(events[-1])["usage"]["completion_tokens"])
+
+
+def _answer(connection: HTTPConnection, server: Engine, model: str = "chat") -> tuple[int, str | None]:
+    """The status of an answer, and what it says of the connection."""
+    body = json.dumps({**QUESTION, "model": model})
+    connection.request("POST", "/v1/chat/completions", body, {**JSON, **server.headers})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.headers["Connection"]
+
+
+def _names(metrics: str) -> set[str]:
+    return {line.partition("{")[0].partition(" ")[0] for line in metrics.splitlines() if not line.startswith("#")}

@@ -1,0 +1,177 @@
+"""What stands in front of vLLM's API: keys that change, a drain that clients notice, copies for a shadow."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelops_runtime.serving import drain, front
+from modelops_runtime.serving.front import Front
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def ask(
+    served: Front, path: str = "/v1/chat/completions", key: str | None = None, body: bytes = b"{}", **scope: Any
+) -> tuple[int, dict[bytes, bytes]]:
+    """Status and headers of the answer."""
+    sent: list[Any] = []
+    parts = [{"type": "http.request", "body": body}]
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+    asyncio.run(served({"type": "http", "method": "POST", "path": path, "headers": headers, **scope}, receive, send))
+    return sent[0]["status"], dict(sent[0].get("headers", ()))
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(front, "DRAINING", tmp_path / "draining")
+    monkeypatch.setattr(front, "READ_SECONDS", 0.0)
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """As the kubelet mounts a Secret."""
+    folder = tmp_path / "keys"
+    (folder / "..data").mkdir(parents=True)
+    (folder / "team-a").write_text("first\n")
+    monkeypatch.setenv("MODELOPS_API_KEYS_DIR", str(folder))
+    return folder
+
+
+def test_without_keys_everybody_is_let_in() -> None:
+    assert ask(Front(app))[0] == 200
+
+
+@pytest.mark.parametrize(("key", "status"), [("first", 200), ("second", 401), ("", 401), (None, 401)])
+def test_a_key_of_the_secret_is_needed(keys: Path, key: str | None, status: int) -> None:
+    assert ask(Front(app), key=key)[0] == status
+
+
+def test_keys_are_rotated_without_a_restart(keys: Path) -> None:
+    served = Front(app)
+    (keys / "team-b").write_text("second")
+    assert (ask(served, key="first")[0], ask(served, key="second")[0]) == (200, 200)
+    (keys / "team-a").unlink()
+    assert (ask(served, key="first")[0], ask(served, key="second")[0]) == (401, 200)
+
+
+def test_a_secret_without_keys_lets_nobody_in(keys: Path) -> None:
+    (keys / "team-a").write_text("")
+    assert ask(Front(app), key="")[0] == 401
+
+
+def test_probes_and_prometheus_need_no_key_and_everything_else_does(keys: Path) -> None:
+    for path in ("/health", "/metrics"):
+        assert ask(Front(app), path)[0] == 200
+    for path in ("/tokenize", "/v1/models", "/metrics/other"):
+        assert ask(Front(app), path)[0] == 401
+    assert ask(Front(app), method="OPTIONS")[0] == 200
+
+
+def test_another_scheme_is_no_key(keys: Path) -> None:
+    assert ask(Front(app), headers=[(b"authorization", b"Basic first")])[0] == 401
+
+
+def test_a_draining_pod_ends_each_connection_with_its_answer() -> None:
+    served = Front(app)
+    assert b"connection" not in ask(served)[1]
+    front.DRAINING.touch()
+    status, headers = ask(served)
+    assert (status, headers[b"connection"], headers[b"content-length"]) == (200, b"close", b"2")
+
+
+def test_an_engine_that_starts_again_in_its_pod_does_not_drain() -> None:
+    front.DRAINING.touch()
+    assert b"connection" not in ask(Front(app))[1]
+
+
+def test_a_copy_asks_for_a_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"model": "chat", "stream": True, "stream_options": {"include_usage": True}, "temperature": 0}
+    assert json.loads(front.whole_answer(json.dumps(asked).encode())) == {"model": "chat", "temperature": 0}
+    assert front.whole_answer(b"no JSON") == b"no JSON"
+
+
+def test_what_was_answered_goes_to_the_shadow_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: list[Any] = []
+
+    class Recorder:
+        def start(self) -> None:
+            offered.append("start")
+
+        def offer(self, path: str, body: bytes, headers: Any) -> None:
+            offered.append((path, body, dict(headers)))
+
+    monkeypatch.setattr(front, "_mirror", Recorder)
+    served = Front(app)
+    ask(served, key="first", body=b'{"prompt": "hi"}')
+    ask(served, "/v1/models", method="GET")
+    ask(served, body=b"x" * (front.QUEUE_BYTES + 1))
+    assert offered == ["start", ("/v1/chat/completions", b'{"prompt": "hi"}', {b"authorization": b"Bearer first"})]
+
+
+class Engine:
+    """Answers with metrics, in which requests get fewer."""
+
+    def __init__(self) -> None:
+        self.left = [2.0, 1.0, 0.0]
+        self.asked = 0
+
+
+@pytest.fixture
+def engine() -> Iterator[tuple[Engine, str]]:
+    fake = Engine()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fake.asked += 1
+            left = fake.left.pop(0) if len(fake.left) > 1 else fake.left[0]
+            text = f'vllm:num_requests_running{{engine="0"}} {left}\nvllm:num_requests_waiting{{engine="0"}} {left}\n'
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield fake, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_the_drain_ends_with_the_last_answer(
+    engine: tuple[Engine, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "POLL_SECONDS", 0.01)
+    fake, url = engine
+    assert drain.drain(url, tmp_path / "mark", 0, 30)
+    assert fake.asked == 4 and (tmp_path / "mark").exists()
+
+
+def test_the_drain_is_bounded(engine: tuple[Engine, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "POLL_SECONDS", 0.01)
+    fake, url = engine
+    fake.left = [1.0]
+    assert not drain.drain(url, tmp_path / "mark", 0, 0.05)
+
+
+def test_a_dead_engine_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "POLL_SECONDS", 0.01)
+    assert drain.drain("http://127.0.0.1:9", tmp_path / "mark", 0, 30)
