@@ -90,6 +90,14 @@ class PublisherSettings(Model):
     registry_wait_seconds: int | None = Field(default=None, ge=0, le=3600)
 
 
+class BaseModelSettings(Model):
+    """The model that a fine-tuning starts from."""
+
+    uri: Host
+    digest: Host | None = None
+    secret: Name | None = None
+
+
 class ModelSettings(Model):
     """How the model is trained."""
 
@@ -112,6 +120,7 @@ class ModelSettings(Model):
     first_version: bool | None = None
     """Whether `min_delta` and `max_delta` pass while nothing serves yet."""
     reported_metrics: list[str] | None = None
+    base_model: BaseModelSettings | None = None
     data_uri: str | None = None
     data_version: str | None = None
     data_claim: Host | None = None

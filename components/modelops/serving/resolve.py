@@ -17,12 +17,12 @@ from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 from weakref import WeakKeyDictionary
 
 import pulumi
 
-from modelops.core.credentials import basic, mlflow_authorization, without_login
+from modelops.core.credentials import mlflow_authorization, without_login
 from modelops.core.model_sources import Source
 
 TIMEOUT_SECONDS = 3.0
@@ -101,7 +101,7 @@ class _Client:
     def __init__(self) -> None:
         self._deadline = time.monotonic() + TIMEOUT_SECONDS
         self.server = ""
-        """The server that was asked last, without credentials."""
+        """The server that was asked last."""
 
     def __call__(
         self, url: str, authorization: str = "", *, method: str = "GET", accept: str = "application/json"
@@ -109,14 +109,9 @@ class _Client:
         """Headers and body. Raises Unresolved, or HTTPError where credentials are asked for."""
         if not url.startswith(("http://", "https://")):
             raise Unresolved(f"{without_login(repr(url))} is no http:// or https:// address")
-        scheme, _, rest = url.partition("://")
-        netloc, slash, path = rest.partition("/")
-        login, _, host = netloc.rpartition("@")
-        if login:
-            authorization = basic(*map(unquote, login.partition(":")[::2]))
-        self.server = f"{scheme}://{host}"
+        self.server = without_login("/".join(url.split("/")[:3]))
         try:
-            request = urllib.request.Request(f"{self.server}{slash}{path}", method=method, headers={"Accept": accept})
+            request = urllib.request.Request(url, method=method, headers={"Accept": accept})
             if authorization:  # Not for where a redirection leads.
                 request.add_unredirected_header("Authorization", authorization)
             left = max(self._deadline - time.monotonic(), 0.1)

@@ -50,8 +50,8 @@ def files(stack: Environment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = stack.outputs()
     folder.mkdir()
     uri = f"models:/linear@{found['model_version']}"
-    server = found["tracking_uri"]
-    download_artifacts(uri, dst_path=str(folder), tracking_uri=server, registry_uri=server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", found["tracking_uri"])
+    download_artifacts(uri, dst_path=str(folder))
     (folder / "registered_model_meta").unlink()  # MLflow's own note of where it was downloaded from
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -29,7 +29,7 @@ def tune(base: dict[str, Any] | None, **more: Any) -> Program:
 
 def test_a_base_is_fetched_by_a_container_that_has_the_credentials() -> None:
     program = tune({"uri": HUB, "secret": "hub"}, tracking_secret="writer")
-    job = program.one("Job")
+    job = program.one("Job", "demo")
     fetch, training = container(job, "fetch-base"), container(job, "train")
     variables, of_training = environment(job, "fetch-base"), environment(job, "train")
     assert fetch["image"] == IMAGE and fetch["command"] == runtime_command("fetch-base")
@@ -53,7 +53,7 @@ def test_its_program_is_among_those_that_the_library_brings() -> None:
 
 def test_a_base_goes_into_the_cache_that_runs_share() -> None:
     program = tune({"uri": HUB}, model_cache={"claim": "weights"})
-    job = program.one("Job")
+    job = program.one("Job", "demo")
     training = container(job, "train")
     assert environment(job, "train")["MODELOPS_BASES_DIR"] == "/cache"
     assert [each["name"] for each in training["volumeMounts"] if each["mountPath"] == "/cache"] == ["cache"]
@@ -77,7 +77,7 @@ def test_a_base_goes_into_the_cache_that_runs_share() -> None:
 )
 def test_what_pods_can_mount_is_not_fetched(base: dict[str, Any], source: dict[str, Any], path: dict[str, Any]) -> None:
     program = tune(base)
-    job = program.one("Job")
+    job = program.one("Job", "demo")
     training = container(job, "train")
     assert environment(job, "train")["MODELOPS_BASE_DIR"] == "/base"
     assert {"name": "base", **source} in pod(job)["volumes"]
@@ -86,7 +86,7 @@ def test_what_pods_can_mount_is_not_fetched(base: dict[str, Any], source: dict[s
 
 def test_another_base_or_digest_is_another_run() -> None:
     runs = [
-        tune(base).one("Job").inputs["metadata"]["labels"]["app.kubernetes.io/version"]
+        tune(base).one("Job", "demo").inputs["metadata"]["labels"]["app.kubernetes.io/version"]
         for base in (
             {"uri": HUB},
             {"uri": f"hf://owner/model@{'1' * 40}"},
@@ -100,7 +100,7 @@ def test_another_base_or_digest_is_another_run() -> None:
 def test_a_base_named_in_the_parameters_alone_is_the_same_run() -> None:
     named = tune(None, parameters={"rank": 4, "base_model": HUB})
     labels = [
-        each.one("Job").inputs["metadata"]["labels"]["app.kubernetes.io/version"]
+        each.one("Job", "demo").inputs["metadata"]["labels"]["app.kubernetes.io/version"]
         for each in (named, tune({"uri": HUB}))
     ]
     assert labels[0] == labels[1]

@@ -16,6 +16,12 @@ BASE = "hf://acme/base@" + "a" * 40
 OTHER = "hf://acme/other@" + "b" * 40
 
 
+def weights(content: bytes = b"delta") -> bytes:
+    """A file of safetensors with one tensor."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}}).encode()
+    return len(header).to_bytes(8, "little") + header + content
+
+
 def described(folder: Path, kind: str, base: str, digest: str | None = None) -> None:
     content = {"kind": kind, "base": {"uri": base, "digest": digest, "license": None}, "context_length": 512}
     (folder / "language-model.json").write_text(json.dumps(content))
@@ -25,14 +31,14 @@ def whole(folder: Path) -> Path:
     folder.mkdir(parents=True)
     for name in ("config.json", "tokenizer_config.json"):
         (folder / name).write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "model.safetensors").write_bytes(weights(b"whole"))
     return folder
 
 
 def adapter(folder: Path, base: str | None = BASE, *, digest: str | None = None, **config: Any) -> Path:
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text(json.dumps({"r": 4, **config}))
-    (folder / "adapter_model.safetensors").write_bytes(b"delta")
+    (folder / "adapter_model.safetensors").write_bytes(weights())
     if base:
         described(folder, "adapter", base, digest)
     return folder
@@ -81,7 +87,7 @@ def modules(arguments: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 def test_a_whole_model_is_served_under_its_name(place: Place) -> None:
     assert place.assemble(BASE) == {"model": str(place.folder / "model"), "served-model-name": ["chat"]}
-    assert (place.folder / "model" / "model.safetensors").read_bytes() == b"weights"
+    assert (place.folder / "model" / "model.safetensors").read_bytes() == weights(b"whole")
 
 
 def test_the_base_of_an_adapter_is_found_by_itself(place: Place, tmp_path: Path) -> None:
@@ -188,7 +194,7 @@ def test_base_and_adapters_in_the_cache_are_not_downloaded_again(
     monkeypatch.setattr(Folder, "download", lambda *_: pytest.fail("downloaded again"))
     place.folder = tmp_path / "second"
     assert place.assemble("models:/chat/3", cache=tmp_path / "cache").keys() == first.keys()
-    assert (tmp_path / "second" / "engine" / "base" / "model.safetensors").read_bytes() == b"weights"
+    assert (tmp_path / "second" / "engine" / "base" / "model.safetensors").read_bytes() == weights(b"whole")
 
 
 def test_a_mounted_model_stays_where_it_is(place: Place) -> None:
