@@ -28,6 +28,7 @@ SLOW_FILES = frozenset(
         "tests/unit/model/test_dataset.py",
         "tests/unit/model/test_engine.py",
         "tests/unit/model/test_fetch_stores.py",
+        "tests/unit/model/test_evaluation_models.py",
         "tests/unit/model/test_finetune.py",
         "tests/unit/model/test_fuzz.py",
         "tests/unit/model/test_grpc.py",

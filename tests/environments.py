@@ -26,13 +26,20 @@ def environment_of(name: str) -> Path:
 
 def extra(name: str) -> Path:
     """The folder of packages that an image that serves has with EXTRAS=<name>, made if it isn't there."""
-    requirements = REPOSITORY / "model" / f"requirements-serve-{name}.txt"
+    return _packages(f"extra-{name}", REPOSITORY / "model" / f"requirements-serve-{name}.txt")
 
+
+def added(name: str) -> Path:
+    """The folder of packages that `tests/requirements-<name>.txt` adds to an environment, made if it isn't there."""
+    return _packages(f"added-{name}", REPOSITORY / "tests" / f"requirements-{name}.txt")
+
+
+def _packages(name: str, requirements: Path) -> Path:
     def make(folder: Path) -> None:
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", folder]
         subprocess.run([*install, "-r", requirements], check=True)
 
-    return _made(f"extra-{name}", requirements, make)
+    return _made(name, requirements, make)
 
 
 def engine() -> Path:

@@ -9,6 +9,7 @@ from modelops_runtime import contract
 COMMANDS = {
     "prepare": ("data.prepare", "data", "turns raw data into a version of split training data"),
     "finetune": ("language_models.finetune.train", "finetune", "fine-tunes a language model"),
+    "evaluate": ("language_models.evaluation.evaluate", "evaluate", "evaluates a language model, or compares two"),
     "publish": ("registry.publish", "publish", "checks the gate, logs a trained model to MLflow and registers it"),
     "watch": ("registry.watch", "publish", "shows a training's progress in MLflow"),
     "select": ("registry.select", "publish", "registers the best trial of a sweep"),
@@ -50,6 +51,7 @@ def run(command: str) -> None:
 # The entry points of the installed scripts.
 prepare = partial(run, "prepare")
 finetune = partial(run, "finetune")
+evaluate = partial(run, "evaluate")
 publish = partial(run, "publish")
 watch = partial(run, "watch")
 select = partial(run, "select")

@@ -71,7 +71,10 @@ SERVING = ["modelops_runtime.serving.serve", *REGISTRY]
         ("prepare", ["modelops_runtime.data.prepare"]),
         ("prepare-text", ["modelops_runtime.data.prepare"]),
         *((target, TRAINING) for target in ("train", "train-pytorch", "train-mxnet")),
-        ("finetune", ["modelops_runtime.language_models.finetune.train"]),
+        (
+            "finetune",
+            [f"modelops_runtime.language_models.{program}" for program in ("finetune.train", "evaluation.evaluate")],
+        ),
         ("registry", REGISTRY),
         ("fetch", REGISTRY),
         ("publish", [*PUBLISHING, *REGISTRY]),
@@ -126,6 +129,9 @@ def test_every_requirement_is_locked_and_the_images_agree() -> None:
     known = {**train, "huggingface-hub": finetune["huggingface-hub"]}
     assert {name: version for name, version in fetch.items() if known.get(name, version) != version} == {}
     assert {"obstore", "huggingface-hub"} <= fetch.keys()
+    evaluate, pytorch = locked("requirements-evaluate.txt"), locked("requirements-train-pytorch.txt")
+    assert {"jsonschema", "lm-eval", "rouge-score"} <= evaluate.keys()
+    assert not evaluate.keys() & (finetune.keys() | pytorch.keys())  # it adds to them, and changes nothing
     publish = locked("requirements-publish.txt")
     assert "mlflow-skinny" in publish and publish.items() <= train.items()
     assert not {"tensorflow-cpu", "numpy", "torch", "pandas", "scikit-learn"} & publish.keys()

@@ -132,6 +132,22 @@ def test_the_parameters_that_were_used_are_logged(publish: Publish, output: Path
     assert {param["key"]: param["value"] for param in params} == {"epochs": "600", "seed": "7"}
 
 
+def test_the_answers_of_an_evaluation_are_a_table_of_the_run(
+    publish: Publish, output: Path, mlflow_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (output / "evaluation").mkdir()
+    answers = {"columns": ["id", "f1"], "data": [["a", 0.5], ["b", None]]}
+    (output / "evaluation" / "answers.json").write_text(json.dumps(answers))
+    finished = publish(MODELOPS_MODEL_NAME="answering", MLFLOW_EXPERIMENT_NAME="answering")
+    assert finished.returncode == 0, finished.stderr
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    client = MlflowClient(mlflow_url)
+    experiment = client.get_experiment_by_name("answering")
+    assert experiment
+    table = client.load_table(experiment.experiment_id, "evaluation/answers.json")
+    assert table["id"].to_list() == ["a", "b"] and table["f1"][0] == 0.5
+
+
 def test_what_is_not_in_the_registry_is_named(mlflow_url: str, tmp_path: Path) -> None:
     for uri in ("models:/nothing@run-1", "models:/nothing/1"):
         finished = run_module(

@@ -6,6 +6,7 @@ import pydantic
 
 from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.language_models.base import problem_of
+from modelops_runtime.language_models.evaluation.parameters import Evaluation
 
 # JSON from Pulumi has whole numbers as 3 or as 3.0.
 WholeNumber = Annotated[
@@ -69,6 +70,8 @@ class Parameters(pydantic.BaseModel):
     gradient_checkpointing: bool = True
     """Whether activations are computed again for the gradient, instead of kept."""
     seed: WholeNumber = pydantic.Field(0, ge=0, le=2**32 - 1)
+    evaluation: Evaluation | None = None
+    """Of the tuned model, at the end; its metrics join those of the test split."""
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:

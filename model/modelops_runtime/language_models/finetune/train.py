@@ -13,6 +13,7 @@ from pathlib import Path
 from modelops_runtime.artifacts.results import write_json, write_metrics
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, Exit, TrainingContract
 from modelops_runtime.language_models import base
+from modelops_runtime.language_models.evaluation.evaluate import after_training
 from modelops_runtime.language_models.finetune import workers
 from modelops_runtime.language_models.finetune.checkpoints import Checkpoints
 from modelops_runtime.language_models.finetune.parameters import Parameters
@@ -106,6 +107,8 @@ def main() -> None:
     if processes.first:
         print("test split: " + "  ".join(f"{name} {value:.5f}" for name, value in metrics.items()), flush=True)
     peers.finish()
+    if processes.first and parameters.evaluation:
+        after_training(parameters.evaluation)
     if processes.count > 1:
         sys.stdout.flush()
         sys.stderr.flush()

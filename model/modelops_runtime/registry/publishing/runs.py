@@ -112,18 +112,17 @@ def _origin(settings: PublishContract) -> dict[str, str]:
     return {**known, "mlflow.source.type": "JOB"} if settings.image else known
 
 
-def log_dataset(client: MlflowClient, run_id: str, training: TrainingContract) -> None:
+def log_dataset(client: MlflowClient, run_id: str, uri: str, version: str, context: str = "training") -> None:
     """The data as a dataset that the run has read; its digest is the version. Logging the same again is allowed."""
-    uri = training.data_uri
     if not uri:
         return
     scheme = urllib.parse.urlsplit(uri).scheme
     kind = {"": "local", "file": "local", "https": "http"}.get(scheme, scheme)
     # MLflow wants a digest, also of data without a version.
-    digest = training.data_version or hashlib.sha256(uri.encode()).hexdigest()[:8]
+    digest = version or hashlib.sha256(uri.encode()).hexdigest()[:8]
     source = json.dumps({"url" if kind == "http" else "uri": uri})
     dataset = Dataset(uri[:DATASET_NAME], digest[:DATASET_DIGEST], kind, source)
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
 
 def log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, Any]) -> None:

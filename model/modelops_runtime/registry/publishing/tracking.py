@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from modelops_runtime.contract import ContractError, PublishContract
-from modelops_runtime.registry.publishing import gate, logged_models, runs
+from modelops_runtime.registry.publishing import gate, logged_models, runs, tables
 from modelops_runtime.registry.publishing.names import say_renamed
 from modelops_runtime.registry.publishing.outputs import Outputs
 from modelops_runtime.registry.publishing.report import Published
@@ -25,16 +25,20 @@ MLFLOW = {
 """Defaults for MLflow's own settings."""
 
 
+def registry(settings: PublishContract) -> contextlib.AbstractContextManager[MlflowClient]:
+    return client_of(settings.tracking_uri)
+
+
 @contextlib.contextmanager
-def registry(settings: PublishContract) -> Iterator[MlflowClient]:
+def client_of(tracking_uri: str) -> Iterator[MlflowClient]:
     """A client. What MLflow refuses becomes a ContractError with its reason."""
     for name, value in MLFLOW.items():
         os.environ.setdefault(name, value)
     try:
-        yield MlflowClient(settings.tracking_uri)
+        yield MlflowClient(tracking_uri)
     except MlflowException as error:
         reason = str(error).splitlines()[0][:500]
-        raise ContractError(f"the registry {settings.tracking_uri} refused or failed: {reason}") from error
+        raise ContractError(f"the registry {tracking_uri} refused or failed: {reason}") from error
 
 
 def published(client: MlflowClient, settings: PublishContract) -> Published | None:
@@ -120,11 +124,12 @@ def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Ru
         say_renamed([*outputs.metrics, *outputs.parameters])
         runs.log_parameters(client, run_id, outputs.parameters)
         runs.log_epochs(client, run_id, outputs.history)
-        runs.log_dataset(client, run_id, settings.training)
+        runs.log_dataset(client, run_id, settings.training.data_uri, settings.training.data_version)
         run = client.get_run(run_id)
         model = logged_models.find_or_create(client, settings, run)
         last_epoch = int(max((row["epoch"] for row in outputs.history), default=0))
         runs.log_final(client, run_id, outputs.metrics, last_epoch, model)
+        tables.log(client, run_id, settings.training.output_dir)
         logged_models.upload(client, settings, run, model)
     except BaseException:
         with contextlib.suppress(MlflowException):  # the registry may be what failed
