@@ -30,8 +30,8 @@ ONE_NODE = {"storage_size": "1Gi", "access_modes": ["ReadWriteOnce"]}
 PREPARE = """
 import sys
 from pathlib import Path
-sys.path.insert(0, "/app")
-exec(Path("/made/language_models.py").read_text())
+sys.path[:0] = ["/app", "/made"]
+from language_models import chats, make, write_lines
 from modelops_runtime.language_models.folder import digest
 make(Path("/weights/tiny"), dropout=0.0)
 write_lines(Path("/texts/chats.jsonl"), chats(60))
