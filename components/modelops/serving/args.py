@@ -130,7 +130,8 @@ class Rollout(TypedDict):
 
 
 class SmokePrompt(TypedDict):
-    """A prompt, and what a language model must answer to it. At least one of `answer`, `required` and `forbidden`."""
+    """A prompt, and what a language model must answer to it, within 2 minutes. At least one of `answer`, `required` and
+    `forbidden`."""
 
     prompt: pulumi.Input[str]
     """What a user says, as the only message of a chat, at temperature 0."""
@@ -236,7 +237,8 @@ class Vllm(TypedDict):
     """Secret in the namespace whose key `token` is a Hugging Face token, for models that need one. Default: none."""
     arguments: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Extra arguments for `vllm serve`, such as `--enable-auto-tool-choice`, `--structured-outputs-config` or
-    `--runner`. The plan refuses flags that the library's own version of vLLM doesn't know. Default: none."""
+    `--runner`. The plan refuses flags that the library's own version of vLLM doesn't know, those that it sets itself,
+    and those with a secret. Default: none."""
 
 
 class Tracing(TypedDict):
@@ -308,7 +310,8 @@ class ModelServiceArgs(TypedDict):
     clients it must have; not for Hugging Face with the `vllm` runtime, whose own image has the client. Default:
     Python's own image; `image` for a `fetch_command`, and for what fetches with the `vllm` runtime."""
     model_name: NotRequired[pulumi.Input[str]]
-    """Name of the model in metrics and logs. Default: the name in `model_uri`."""
+    """Name of the model in metrics and logs, and what clients of the `vllm` runtime name as `model`: required there if
+    the tracks of a release have different ones. Default: the name in `model_uri`."""
     runtime: NotRequired[AnyRuntime]
     """The program that serves: `modelops` or `vllm`. Default `modelops`."""
     vllm: NotRequired[Vllm]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelops.core.images import VLLM_IMAGE
+from modelops.core.model_sources import parse
 from modelops.core.outputs import is_output, plain_or
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.pods import check_resources, check_scheduling
@@ -20,7 +21,7 @@ from modelops.serving.args import (
     is_vllm,
 )
 from modelops.serving.autoscaling import ENGINE_TARGETS, POD_TARGETS
-from modelops.serving.pinning import check_source
+from modelops.serving.pinning import check_source, tracks
 from modelops.serving.release import blue_green, canary, shadow
 
 LONGEST_NAME = 48
@@ -123,16 +124,17 @@ def _check_vllm(problems: Problems, args: ModelServiceArgs) -> None:
     problems.text("vllm.token_secret", engine.get("token_secret"))
     problems.text("vllm.api_keys_secret", engine.get("api_keys_secret"))
     check_source(problems, "vllm.base_model_uri", engine.get("base_model_uri"), args)
-    _check_adapters(problems, args)
+    _check_names(problems, args)
     flags.check(problems, "vllm.arguments", engine.get("arguments"))
     surge = args.get("rollout", {}).get("max_surge")
     if surge and (engine.get("nodes") or 1) > 1:
         problems.add("rollout.max_surge", surge, "must be 0 when vllm.nodes is above 1")
 
 
-def _check_adapters(problems: Problems, args: ModelServiceArgs) -> None:
-    """Clients tell the models of an engine apart by their names."""
-    taken = {args.get("model_name")}
+def _check_names(problems: Problems, args: ModelServiceArgs) -> None:
+    """Clients say which model they want by its name, whichever track answers."""
+    own = args.get("model_name") or _name_in(args.get("model_uri"))
+    taken = {own}
     for place, adapter in enumerate(args.get("vllm", {}).get("adapters", ())):
         field, name = f"vllm.adapters[{place}]", adapter.get("name")
         problems.mlflow_name(f"{field}.name", name)
@@ -140,6 +142,17 @@ def _check_adapters(problems: Problems, args: ModelServiceArgs) -> None:
         if name is not None and name in taken:
             problems.add(f"{field}.name", name, "must be another one than the model's and the other adapters'")
         taken.add(name)
+    for field, uri in tracks(args).items() if "model_name" not in args else ():
+        if None not in (own, _name_in(uri)) and own != _name_in(uri):
+            problems.missing("model_name", f"clients would have to know that {field} is another model than {own!r}")
+
+
+def _name_in(uri: object) -> str | None:
+    """The model's name in a reference, if that can be read now."""
+    try:
+        return parse(uri).name if isinstance(uri, str) else None
+    except ValueError:
+        return None
 
 
 def _check_autoscaling(problems: Problems, args: ModelServiceArgs) -> None:

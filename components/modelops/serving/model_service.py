@@ -25,7 +25,7 @@ from modelops.kubernetes.network import (
 from modelops.kubernetes.pods import core
 from modelops.kubernetes.runtime import runtime_volume
 from modelops.kubernetes.volumes import volume_claim
-from modelops.serving import vllm
+from modelops.serving import flags, vllm
 from modelops.serving.args import (
     DEFAULT_CACHE_SIZE,
     DEFAULT_ENGINE_CACHE_SIZE,
@@ -66,7 +66,7 @@ class ModelService(pulumi.ComponentResource):
     def __init__(self, name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         args = checked(name, args)
         super().__init__("modelops:index:ModelService", name, None, opts)
-        args = pinned(self, name, args)
+        args = flags.judged(self, name, pinned(self, name, args))
         say_needs(self, args)
         name = objects_name(name, opts)
         child_opts = pulumi.ResourceOptions(parent=self)
@@ -139,14 +139,16 @@ def _cache_claim(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions
 def _model_ports(args: ModelServiceArgs) -> list[pulumi.Input[int]]:
     """The ports of where models come from. An output's form isn't known: with `tracking_uri`, that is taken for it."""
     known = [parse(uri) for uri in references(args).values() if isinstance(uri, str)]
-    from_registry = "tracking_uri" in args
-    from_store = any(not (source.registered or source.mounted) for source in known) or "model_secret" in args
+    stores = {source.form for source in known if not (source.registered or source.mounted)}
     ports: list[pulumi.Input[int]] = []
-    if from_registry:
+    if "tracking_uri" in args:
         ports.append(pulumi.Output.from_input(args["tracking_uri"]).apply(port_of))
     if "model_endpoint_url" in args:
         ports.append(pulumi.Output.from_input(args["model_endpoint_url"]).apply(port_of))
-    elif from_store or is_vllm(args) or not (from_registry or known):  # An adapter's base may be at Hugging Face.
+        over_https = bool(stores - {"s3"})
+    else:
+        over_https = bool(stores) or "model_secret" in args or not ("tracking_uri" in args or known)
+    if over_https or is_vllm(args):  # An adapter's base may be at Hugging Face.
         ports.append(HTTPS_PORT)
     return ports
 

@@ -50,7 +50,8 @@ def _check_others(problems: Problems, field: str, source: Source, args: ModelSer
     if source.mounted and "cache" in args and not is_vllm(args):  # An adapter's base may go there, and what compiles.
         rule = f"must not be given with {source.form}://, which pods mount"
         problems.add("cache", args["cache"], rule)
-    if not (source.form == "s3" or source.registered) and "model_endpoint_url" in args:
+    # An engine's adapters, or its base, may be there.
+    if not (source.form == "s3" or source.registered or is_vllm(args)) and "model_endpoint_url" in args:
         rule = f"must not be given with {source.form}://: it is for S3 and for MLflow servers whose files are there"
         problems.add("model_endpoint_url", args["model_endpoint_url"], rule)
 
@@ -62,10 +63,15 @@ def _check_drift(problems: Problems, field: str, source: Source) -> None:
         problems.add(field, source.uri, "must end in what can be a label, with allow_drift: letters, digits, '.-_'")
 
 
+def tracks(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
+    """By field: what the tracks beside the one with `model_uri` serve."""
+    values: Any = args
+    return {f"{part}.{key}": values[part][key] for part, key in _PARTS if key in values.get(part, {})}
+
+
 def references(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
     """By field: what the arguments refer to."""
-    values: Any = args
-    parts = {f"{part}.{key}": values[part][key] for part, key in _PARTS if key in values.get(part, {})}
+    parts = tracks(args)
     engine: Any = args.get("vllm", {})
     if "base_model_uri" in engine:
         parts["vllm.base_model_uri"] = engine["base_model_uri"]

@@ -45,6 +45,8 @@ from modelops.serving.watch import watch
 ROLE = "smoke"
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
 CHECK_SECONDS = 60
+PROMPT_SECONDS = 120
+"""How long the answer to each prompt may take; the check waits no longer."""
 MARGIN_SECONDS = 30
 """How much longer Pulumi waits than Kubernetes lets the Job run, so that the error comes from Kubernetes."""
 
@@ -61,8 +63,9 @@ def smoke_test(
     Pulumi names the Job, since a changed version, image or test makes a new one.
     """
     watched = is_watched(args)
-    deadline = startup_seconds(args).apply(lambda seconds: seconds + CHECK_SECONDS)
-    longest = longest_startup(args) + CHECK_SECONDS + MARGIN_SECONDS
+    check = CHECK_SECONDS + PROMPT_SECONDS * len(args["smoke_test"].get("prompts", ()))
+    deadline = startup_seconds(args).apply(lambda seconds: seconds + check)
+    longest = longest_startup(args) + check + MARGIN_SECONDS
     identity = replace(identity, role=ROLE, live=False)
     job = k8s.batch.v1.Job(
         job_name(f"{name}-{ROLE}"),

@@ -104,10 +104,18 @@ class Keys:
 
     def _current(self) -> list[bytes]:
         if time.monotonic() - self._read_at >= READ_SECONDS:
-            files = [path for path in self._folder.glob("*") if not path.name.startswith(".")]
-            self._keys = [key for path in files if (key := path.read_bytes().strip())]
+            names = [name for name in os.listdir(self._folder) if not name.startswith("..")]  # Those are the kubelet's.
+            self._keys = [key for name in names if (key := _content(self._folder / name))]
             self._read_at = time.monotonic()
         return self._keys
+
+
+def _content(file: Path) -> bytes:
+    """Empty if the key has just been removed from the Secret."""
+    try:
+        return file.read_bytes().strip()
+    except FileNotFoundError:
+        return b""
 
 
 def whole_answer(body: bytes) -> bytes:

@@ -237,6 +237,10 @@ def test_provider_is_respected() -> None:
             {"canary": {"model_uri": B, "weight_percent": 10, "analysis": {**ANALYSIS, "max_p99_ratio": 0.5}}},
             "canary.analysis.max_p99_ratio is 0.5, must be 1 to 100",
         ),
+        (
+            {"canary": {"model_uri": B, "weight_percent": 10, "tolerance_points": "3"}},
+            "canary.tolerance_points is '3', must be a number",
+        ),
     ],
 )
 def test_each_error(change: dict[str, Any], problem: str) -> None:

@@ -147,7 +147,9 @@ def chat() -> Iterator[str]:
     ],
 )
 def test_a_prompt_must_be_answered_right(chat: str, tmp_path: Path, expected: dict[str, Any], said: str) -> None:
-    (tmp_path / "team").write_text("first")
+    (tmp_path / "..data").mkdir()  # As the kubelet has it; other names are keys.
+    (tmp_path / ".empty").write_text("\n")
+    (tmp_path / ".team").write_text("first")
     prompt = {"prompt": "hello", "model": "chat", "max_tokens": 8, **expected}
     variables = {"MODELOPS_SMOKE_TEST": json.dumps({"prompts": [prompt]}), "MODELOPS_SMOKE_URL": chat}
     environ = {**os.environ, **variables, "MODELOPS_API_KEYS_DIR": str(tmp_path)}

@@ -4,12 +4,14 @@ import json
 import re
 from typing import Any
 
+import pulumi
 import pytest
 
 from modelops import ArgumentsError, ModelService, ModelServiceArgs
 from modelops.core.images import VLLM_IMAGE
 from modelops.serving import flags
 from modelops.serving.autoscaling import adapter_queries
+from modelops.serving.smoke_test import PROMPT_SECONDS
 from tests.conftest import REPOSITORY
 from tests.unit.components.harness import Program, breaks_restricted, container, environment, pod, run
 
@@ -233,10 +235,17 @@ def test_flags_of_the_engine_pass_through(arguments: list[str]) -> None:
     ("flag", "problem"),
     [
         ("--enable-auto-tool-choise", "which vLLM 0.32.0 doesn't know; did you mean --enable-auto-tool-choice"),
-        ("--tool-call-parsr=hermes", "which vLLM 0.32.0 doesn't know; did you mean --tool-call-parser"),
+        ("--tool-call-parsr", "which vLLM 0.32.0 doesn't know; did you mean --tool-call-parser"),
         ("--guided-decoding-backend", "which vLLM 0.32.0 doesn't know"),
-        ("--api-key=secret", "must not be given: it would be in the pod's specification: use vllm.api_keys_secret"),
+        ("--api-key", "must not be given: it would be in the pod's specification: use vllm.api_keys_secret"),
         ("--served_model_name", "must not be given: model_name says it"),
+        ("--hf-token", "must not be given: it would be in the pod's specification: use vllm.token_secret"),
+        ("--disable-log-stats", "must not be given: a drain counts the requests by the engine's metrics"),
+        ("--no-enable-lora", "must not be given: it is on if there is an adapter"),
+        ("--headless", "must not be given: vllm.nodes says it"),
+        ("--uds", "must not be given: it is the library's own"),
+        ("--ssl-keyfile", "must not be given: probes, drains and the Service speak plain HTTP"),
+        ("-h", "must not be given: the engine would not start"),
         ("--enable-log-requests", "must not be given: prompts and answers would be in the log"),
     ],
 )
@@ -244,6 +253,27 @@ def test_a_wrong_flag_is_refused_in_the_plan(flag: str, problem: str) -> None:
     with pytest.raises(ArgumentsError) as caught:
         serve(vllm={"arguments": ["--seed", "1", flag]})
     assert f"vllm.arguments[2] is {flag!r}, {problem}" in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["--api-key=hush", "--hf_token=hush", "--tool-call-parsr=hush", "--seed hush"])
+def test_no_refusal_shows_a_flags_value(word: str) -> None:
+    with pytest.raises(ArgumentsError) as caught:
+        serve(vllm={"arguments": [word]})
+    assert "vllm.arguments[0] is '--" in str(caught.value) and "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["org/other"], [""], ["--enforce-eager", "org/other"], ["--no-enforce-eager", "x"], ["--seed=1", "x"], ["--"]],
+)
+def test_a_word_that_vllm_takes_for_the_model_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(ArgumentsError, match=r"vllm.arguments\[\d] is .*, must follow a flag that takes a value"):
+        serve(vllm={"arguments": arguments})
+
+
+def test_flags_in_an_output_are_judged_once_they_are_known() -> None:
+    with pytest.raises(ValueError, match=r"vllm.arguments\[0] is '--api-key', must not be given"):
+        run(lambda: ModelService("demo", {**ARGS, "vllm": {"arguments": pulumi.Output.secret(["--api-key", "hush"])}}))  # type: ignore[typeddict-item]
 
 
 PROMPT = {"prompt": "Say yes.", "answer": "Yes.", "required": ["Y"], "forbidden": ["sorry"]}
@@ -261,6 +291,12 @@ def test_a_prompt_is_asked_before_any_pod_is_replaced() -> None:
     assert server["restartPolicy"] == "Always" and "lifecycle" not in server
     assert breaks_restricted(job) == []
     assert "demo-smoke-watch" in program.one("Deployment").options["dependencies"]
+
+
+def test_long_answers_are_waited_for() -> None:
+    job = serve(smoke_test={"prompts": [PROMPT] * 3}).one("Job", "demo-smoke")
+    assert job.inputs["spec"]["activeDeadlineSeconds"] == 1800 + 60 + 3 * PROMPT_SECONDS
+    assert f"\nPROMPT_SECONDS = {PROMPT_SECONDS}\n" in container(job, "check")["command"][-1]
 
 
 VERSION = {**REGISTERED, "model_name": "chat"}
@@ -372,6 +408,31 @@ def test_the_model_comes_over_https() -> None:
     assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 443]
 
 
+def test_bases_and_adapters_may_come_from_different_places() -> None:
+    places = {"runtime_image": IMAGE, "model_endpoint_url": "http://minio:9000"}
+    program = serve(**places, vllm={"adapters": [{"name": "terse", "model_uri": "s3://models/terse/2"}]})
+    [egress] = program.one("NetworkPolicy", "demo").inputs["spec"]["egress"]
+    assert [port["port"] for port in egress["ports"]] == [53, 53, 9000, 443]
+    assert environment(program.one("Deployment"), "fetch")["AWS_ENDPOINT_URL"] == "http://minio:9000"
+
+
+OTHER = f"hf://meta-llama/Llama-3.2-1B-Instruct@{COMMIT}"
+
+
+@pytest.mark.parametrize(
+    ("field", "track"),
+    [
+        ("canary.model_uri", {"canary": {"model_uri": OTHER, "weight_percent": 33}}),
+        ("blue_green.standby_model_uri", {"blue_green": {"live": "blue", "standby_model_uri": OTHER}}),
+        ("shadow.model_uri", {"shadow": {"model_uri": OTHER}}),
+    ],
+)
+def test_all_tracks_answer_to_one_name(field: str, track: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentsError, match=f"model_name is missing, clients would have to know that {field} is"):
+        serve(**track)
+    assert serve(**track, model_name="chat").of("Deployment")
+
+
 def group(**args: Any) -> dict[str, Any]:
     program = serve(**{"resources": {"gpus": 8}, "vllm": {"nodes": 2}, "replicas": 3, **args})
     assert program.of("Deployment") == []
@@ -450,6 +511,10 @@ def test_the_contracts_arguments_are_not_for_the_engine(argument: str, value: An
                 }
             },
             "vllm.adapters[1].name is 'a', must be another one than the model's and the other adapters'",
+        ),
+        (
+            {**REGISTERED, "vllm": {"adapters": [{"name": "chat", "model_uri": "pvc://c/d/1"}]}},
+            "vllm.adapters[0].name is 'chat', must be another one than the model's and the other adapters'",
         ),
         (
             {"autoscaling": {"max_replicas": 3, "target_latency_ms": 50}},

@@ -72,6 +72,16 @@ def test_keys_are_rotated_without_a_restart(keys: Path) -> None:
     assert (ask(served, key="first")[0], ask(served, key="second")[0]) == (401, 200)
 
 
+def test_every_name_that_a_secret_may_have_is_a_keys(keys: Path) -> None:
+    (keys / ".team-b").write_text("second")
+    assert ask(Front(app), key="second")[0] == 200
+
+
+def test_a_key_that_is_removed_while_it_is_read_is_none(keys: Path) -> None:
+    (keys / "team-b").symlink_to("..data/team-b")
+    assert (ask(Front(app), key="first")[0], ask(Front(app), key="second")[0]) == (200, 401)
+
+
 def test_a_secret_without_keys_lets_nobody_in(keys: Path) -> None:
     (keys / "team-a").write_text("")
     assert ask(Front(app), key="")[0] == 401

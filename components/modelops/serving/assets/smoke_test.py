@@ -15,6 +15,8 @@ from typing import Any
 
 MAX_BYTES = 500
 TIMEOUT_SECONDS = 30
+PROMPT_SECONDS = 120
+"""A long answer takes its time, and an engine's first one more."""
 RELATIVE = 1e-5
 """What single precision needs, as for golden predictions: `modelops_runtime/artifacts/agreement.py`."""
 
@@ -48,7 +50,7 @@ def answer_to(url: str, prompt: dict[str, Any]) -> str:
     """What a model says at temperature 0. Raises ValueError if it says nothing."""
     messages = [{"role": "user", "content": prompt["prompt"]}]
     asked = {"model": prompt["model"], "messages": messages, "max_tokens": int(prompt["max_tokens"]), "temperature": 0}
-    content = posted(url, asked)
+    content = posted(url, asked, PROMPT_SECONDS)
     try:
         return str(json.loads(content)["choices"][0]["message"]["content"] or "")
     except (ValueError, LookupError, TypeError):
@@ -64,12 +66,12 @@ def predict(url: str, inputs: Any) -> Any:
         raise ValueError(f"{url} answered without outputs: {content[:MAX_BYTES]!r}") from None
 
 
-def posted(url: str, content: Any) -> bytes:
+def posted(url: str, content: Any, seconds: float = TIMEOUT_SECONDS) -> bytes:
     """The body of the server's answer. Raises ValueError if there is none."""
     headers = {"Content-Type": "application/json", **authorization()}
     request = urllib.request.Request(url, json.dumps(content).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        with urllib.request.urlopen(request, timeout=seconds) as response:
             return bytes(response.read())
     except urllib.error.HTTPError as error:
         raise ValueError(f"{url} answered {error.code}: {error.read(MAX_BYTES).decode(errors='replace')}") from None
@@ -80,10 +82,11 @@ def posted(url: str, content: Any) -> bytes:
 def authorization() -> dict[str, str]:
     """One of the API keys, if there are any."""
     folder = os.environ.get("MODELOPS_API_KEYS_DIR")
-    files = sorted(name for name in os.listdir(folder) if not name.startswith(".")) if folder else []
-    for name in files:
-        with open(os.path.join(str(folder), name), encoding="utf-8") as file:
-            return {"Authorization": f"Bearer {file.read().strip()}"}
+    for name in sorted(os.listdir(folder)) if folder else []:
+        if not name.startswith(".."):
+            with open(os.path.join(str(folder), name), encoding="utf-8") as file:
+                if key := file.read().strip():
+                    return {"Authorization": f"Bearer {key}"}
     return {}
 
 

@@ -177,7 +177,7 @@ def _check_weight(problems: Problems, args: ModelServiceArgs) -> None:
         return  # Reported where the numbers themselves are checked.
     if not usable:
         return
-    tolerance = args["canary"].get("tolerance_points", defaults.DEFAULT_TOLERANCE_POINTS)
+    tolerance = args["canary"].get("tolerance_points") or defaults.DEFAULT_TOLERANCE_POINTS
     broken = replica_split.broken_rule(stable, replica_split.canary_count(stable, percent), percent, tolerance)
     if broken is not None:
         problems.add("canary.weight_percent", percent, broken)
