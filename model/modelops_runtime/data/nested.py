@@ -11,6 +11,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from modelops_runtime.contract import Exit
+from modelops_runtime.data.errors import DataError
+
 
 def is_nested(column: pd.Series) -> bool:
     """Whether a column has a type of lists or objects, or a cell that is one."""
@@ -21,7 +24,7 @@ def is_nested(column: pd.Series) -> bool:
 
 def absent(cell: Any) -> bool:
     """Whether there is no value; pandas' own `isna` would look into a list."""
-    return cell is None or cell is pd.NA or (isinstance(cell, float) and cell != cell)
+    return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell)
 
 
 def column_of(cells: Sequence[Any], kind: pa.DataType, index: Any) -> pd.Series:
@@ -31,18 +34,46 @@ def column_of(cells: Sequence[Any], kind: pa.DataType, index: Any) -> pd.Series:
 
 def to_pandas(table: Any) -> pd.DataFrame:
     """An Arrow table or batch with its nested columns as they are, not as arrays of arrays."""
+    for number, field in enumerate(table.schema):
+        if (kind := _without_encoding(field.type)) != field.type:
+            table = table.set_column(number, field.name, table.column(number).cast(kind))
     frame: pd.DataFrame = table.to_pandas(types_mapper=_mapped)
     return frame
 
 
 def to_arrow(frame: pd.DataFrame, *, index: bool) -> Any:
     """The other way around. pandas' own `read_parquet` can't read the names of its nested types: it gets lists."""
-    table = pa.Table.from_pandas(frame, preserve_index=index)
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=index)
+    except (pa.ArrowException, OverflowError) as error:
+        name = next(name for name in frame.columns if not _fits(frame[name]))
+        raise DataError(
+            f"column {name} has values of several types, or of one that Parquet lacks: give it a type in its source, or"
+            " leave it out by the step drop",
+            code=Exit.BAD_ROW,
+        ) from error
     described = json.loads(table.schema.metadata[b"pandas"])
     for column in described["columns"]:
         if column["field_name"] in table.column_names and pa.types.is_nested(table.field(column["field_name"]).type):
             column["numpy_type"] = "object"
     return table.replace_schema_metadata({**table.schema.metadata, b"pandas": json.dumps(described)})
+
+
+def _fits(column: pd.Series) -> bool:
+    """Whether Arrow has a type for all of a column."""
+    try:
+        pa.Array.from_pandas(column)
+    except (pa.ArrowException, OverflowError):
+        return False
+    return True
+
+
+def _without_encoding(kind: pa.DataType) -> pa.DataType:
+    """The type that a column's values have. As pandas' categories they would take no other value; and pandas sorts no
+    numbers of 16 bits."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    return pa.float32() if pa.types.is_float16(kind) else kind
 
 
 def _mapped(kind: pa.DataType) -> Any:
@@ -51,7 +82,22 @@ def _mapped(kind: pa.DataType) -> Any:
 
 def text(cell: Any) -> str:
     """A list or an object as JSON with one spelling a value."""
-    return json.dumps(cell, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return _written(cell, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: half a surrogate pair is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _written(cell: Any, **options: Any) -> str:
+    """JSON that can be written: half a surrogate pair stays the escape that it was."""
+    text = json.dumps(cell, ensure_ascii=False, **options)
+    return text if is_unicode(text) else json.dumps(cell, **options)
 
 
 def comparable(column: pd.Series) -> pd.Series:
@@ -75,26 +121,29 @@ def settled(frame: pd.DataFrame, declared: Iterable[str]) -> pd.DataFrame:
 
 
 def like(column: pd.Series, cells: list[Any]) -> pd.Series:
-    """Cells as a column of the same type."""
+    """Texts as a column, and lists and objects as one of the same type."""
     if isinstance(column.dtype, pd.ArrowDtype):
         return column_of(cells, column.dtype.pyarrow_dtype, column.index)
-    return pd.Series(cells, index=column.index, dtype=column.dtype)
+    return pd.Series(cells, index=column.index, dtype=object if column.dtype == object else "str")
 
 
 def each_text(value: Any, scan: Callable[[Any], Any], key: str = "", *, of_json: bool = False) -> Any:
-    """A list or an object with `scan`'s results in place of its texts but roles, also of those in a text that is JSON,
-    where numbers are scanned as well: there they may become text."""
+    """A list or an object with `scan`'s results in place of its texts but a message's role, also of those in a text
+    that is JSON. There, names and numbers are scanned as well: they may become another text."""
     if isinstance(value, dict):
-        return {name: each_text(entry, scan, name, of_json=of_json) for name, entry in value.items()}
+        return {
+            scan(name) if of_json and not name.isalpha() else name: each_text(entry, scan, name, of_json=of_json)
+            for name, entry in value.items()
+        }
     if isinstance(value, list | tuple):
         return [each_text(entry, scan, key, of_json=of_json) for entry in value]
-    if key == "role" or not isinstance(value, str | int | float) or isinstance(value, bool):
+    if (key == "role" and not of_json) or not isinstance(value, str | int | float) or isinstance(value, bool):
         return value
     if not isinstance(value, str):
         return scan(value) if of_json else value
-    if key != "content" and (inner := _json(value)) is not None:
+    if (inner := _json(value)) is not None:
         changed = each_text(inner, scan, of_json=True)
-        return value if changed == inner else json.dumps(changed, ensure_ascii=False)
+        return value if changed == inner else _written(changed)
     return scan(value)
 
 
@@ -103,6 +152,14 @@ def _json(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        return json.loads(text)
+        return parsed(text)
     except ValueError:
         return None
+
+
+def parsed(text: str | bytes) -> Any:
+    """What JSON has. Raises ValueError, also where it is nested more deeply than Python's stack."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

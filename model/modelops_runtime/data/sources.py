@@ -4,7 +4,6 @@ Files are opened through fsspec; obstore does what is behind s3://, gs:// and az
 """
 
 import hashlib
-import json
 import os
 import posixpath
 import re
@@ -17,10 +16,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from modelops_runtime.artifacts.store import client_options
+from modelops_runtime.contract import Exit
 from modelops_runtime.contract.data import SQL_PASSWORD
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import place
-from modelops_runtime.data.nested import absent, to_pandas
+from modelops_runtime.data.nested import absent, is_unicode, parsed, to_pandas
 
 CHUNK_ROWS = 50_000
 """Rows that a shard has in memory at a time; also its piece of work."""
@@ -95,6 +95,8 @@ class Source(BaseModel):
         first = 0
         try:
             for chunk in self._read(file, rows or CHUNK_ROWS):
+                if twice := sorted({str(name) for name in chunk.columns[chunk.columns.duplicated()]}):
+                    raise errors.DataError(f"{file} has column {twice[0]} twice", code=Exit.CONFIGURATION)
                 frame = chunk.set_axis(pd.RangeIndex(place(number, first), place(number, first + len(chunk))), axis=0)
                 first += len(frame)
                 yield self._typed(frame, file, number)
@@ -115,12 +117,12 @@ class Source(BaseModel):
         elif self.format == "images":
             yield pd.DataFrame({"uri": [file], "label": [file.split("/")[-2]]})
         else:
-            with open_file(file, "rt", encoding="utf-8") as stream:
+            with open_file(file, "rt", encoding="utf-8-sig") as stream:
                 if self.format == "csv":
                     # As text: what is a number is decided over all rows, or by the declaration.
                     yield from pd.read_csv(stream, dtype="str", chunksize=rows, keep_default_na=False, na_values=[""])
                 else:
-                    yield from _json_lines(stream, rows)
+                    yield from _json_lines(stream, file, rows)
 
     def _query(self, rows: int) -> Iterator[pd.DataFrame]:
         import sqlalchemy
@@ -187,21 +189,26 @@ def _from_json(column: pd.Series, format_: str) -> pd.Series:
 
 def _parsed(cell: Any) -> Any:
     try:
-        value = json.loads(cell)
+        value = parsed(cell)
     except (TypeError, ValueError):
         return None
     return value if isinstance(value, list | dict) else None
 
 
-def _json_lines(stream: Any, rows: int) -> Iterator[pd.DataFrame]:
+def _json_lines(stream: Any, file: str, rows: int) -> Iterator[pd.DataFrame]:
     pending: list[dict[str, Any]] = []
-    for number, line in enumerate(stream):
+    lines = (line for line in stream if line.strip())
+    for number, line in enumerate(lines):
         try:
-            value = json.loads(line)
+            value = parsed(line)
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise errors.bad_row(getattr(stream, "name", "the file"), number, "(all)", "must be a JSON object a line")
+            raise errors.bad_row(file, number, "(all)", "must be a JSON object a line")
+        for name, cell in value.items():
+            if not is_unicode(name if not isinstance(cell, str) else name + cell):
+                column = name if is_unicode(name) else "(all)"
+                raise errors.bad_row(file, number, column, "has half a surrogate pair, which is no character")
         pending.append(value)
         if len(pending) == rows:
             yield pd.DataFrame(pending)
@@ -248,6 +255,8 @@ def _reason(error: Exception) -> str:
     """Why a file can't be read, without any of its content."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
     return getattr(error, "strerror", None) or type(error).__name__
 
 

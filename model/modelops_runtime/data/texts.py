@@ -3,7 +3,6 @@
 The formats and their columns are TRL's.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from modelops_runtime.contract import Exit
-from modelops_runtime.data import quantiles
+from modelops_runtime.data import nested, quantiles
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.nested import absent
@@ -156,5 +155,5 @@ def require_one_format(context: Context) -> None:
 
 
 def parsed(cell: Any) -> Any:
-    """What JSON text has, or the cell itself."""
-    return json.loads(cell) if isinstance(cell, str) else cell
+    """What JSON text has, or the cell itself. Raises ValueError."""
+    return nested.parsed(cell) if isinstance(cell, str) else cell

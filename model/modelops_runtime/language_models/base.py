@@ -79,6 +79,8 @@ def problem_of(uri: str, digest: str | None) -> str | None:
     if form in _PLACES and re.fullmatch(r"[a-z0-9]+://[^\s?#@]+/?[^\s?#@]*", uri):
         missing = f"base_digest must be given for a base_model at {form}://, where files can be replaced: sha256:…"
         return None if digest else missing
+    if re.match(r"[a-z0-9]+://[^/]*@", uri):
+        return "base_model has a login in its address: give it by the variables of the object store"
     shapes = ", ".join([*(shape for _, shape in _FIXED.values()), *(f"{place}://…" for place in _PLACES[:-1])])
     return f"base_model is {uri!r}, must be {shapes}"
 

@@ -340,3 +340,17 @@ def test_two_pods_learn_together_and_a_lost_one_ends_the_other(forgetful: Tuning
     assert "resuming from checkpoint-" in said[0] and forgetful.metrics("pod-0")["loss"] > 0
     assert not forgetful.output("pod-1").joinpath("metrics.json").exists()
     shutil.rmtree(forgetful.folder / "pods")
+
+
+def test_what_the_chat_template_refuses_is_said_before_anything_is_learned(tiny: Tuning, tmp_path: Path) -> None:
+    refusing = "{% for m in messages %}{% if m.content == 'no' %}{{ raise_exception('such a word') }}{% endif %}"
+    rows = chats(45)
+    rows[20]["messages"][1]["content"] = "no"  # one of the test
+    printed = tiny.run(
+        "refused",
+        write_lines(tmp_path / "chats.jsonl", rows),
+        {**SMALL, "chat_template": refusing + "{% endfor %}" + TEMPLATE},
+        code=2,
+    )
+    assert "error: the fine-tuning can't start: such a word" in printed
+    assert "step 1/" not in printed and "Traceback" not in printed

@@ -8,10 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, TrainingContract
 from modelops_runtime.language_models import base, folder
+from modelops_runtime.language_models.finetune import data
 from modelops_runtime.language_models.finetune.checkpoints import Checkpoints
 from modelops_runtime.language_models.finetune.parameters import Parameters
 from modelops_runtime.language_models.finetune.train import read_settings
@@ -102,6 +104,41 @@ def test_a_base_that_could_become_another_is_refused(uri: str) -> None:
 def test_parameters_that_contradict_each_other_are_refused(values: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         Parameters.parse({"base_model": HUB, **values})
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "alpha", "weight_decay"])
+def test_a_parameter_is_a_finite_number(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"parameter {name}: Input should be a finite number"):
+        Parameters.parse({"base_model": HUB, name: float("inf")})
+
+
+def test_layers_that_are_no_regular_expression_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="target_modules is no regular expression: missing"):
+        Parameters.parse({"base_model": HUB, "target_modules": "(q_proj"})
+
+
+def test_a_login_in_an_address_is_refused_without_being_said() -> None:
+    with pytest.raises(ConfigurationError, match="has a login in its address") as refused:
+        Parameters.parse({"base_model": "s3://user:hidden@host/m", "base_digest": DIGEST})
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "problem"),
+    [
+        ("text", pa.array(["a", None]), "text is empty in some rows"),
+        ("text", pa.array([1, 2]), "text must have texts or messages with role and content"),
+        ("messages", pa.array(["[]"]), "messages must have messages with role and content"),
+        ("messages", pa.array([[{"from": "human", "value": "a"}]]), "messages must have messages with role"),
+        ("messages", pa.array([[{"role": "user", "content": "a"}], []]), "messages is empty in some rows"),
+        ("text", pa.Array.from_buffers(pa.utf8(), 1, pa.array([b"\xff"]).buffers()), "text has text that is not UTF-8"),
+        ("prompt", pa.array(["a"]), None),
+        ("prompt", pa.array([[{"role": "user", "content": "a"}]]), None),
+    ],
+)
+def test_a_column_that_no_training_learns_from_is_refused(name: str, cells: Any, problem: str | None) -> None:
+    found = data._problem(pa.chunked_array([cells]), name)
+    assert (found or "").startswith(problem or "") and (found is None) == (problem is None)
 
 
 def test_layers_are_names_or_a_regular_expression() -> None:

@@ -1,6 +1,7 @@
 """Texts for language models: read, checked and put into one of the formats that TRL trains on."""
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -9,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from modelops_runtime.contract import Exit
 from modelops_runtime.data import nested, texts
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
@@ -16,6 +18,8 @@ from modelops_runtime.data.step import Step, step
 from modelops_runtime.data.texts import COLUMNS, FORMATS, MESSAGES, PREFERENCE, PROMPT_COMPLETION, TEXT
 
 ROLES = ("system", "user", "assistant", "tool")
+_INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Zs")
+"""Categories of characters that nobody sees: spaces, controls, and those without a width."""
 PREFERENCE_PAIR = {"chosen", "rejected"}
 Message = dict[str, Any]
 Cell = str | list[Message]
@@ -94,7 +98,8 @@ class Conversations(Step):
         for name in self.rename.values():
             if name in frame.columns:
                 files = ", ".join(context.files) or "the data"
-                raise DataError(f"{files} has column {name} already: leave it out by the step drop, or don't rename")
+                advice = "leave it out by the step drop, or don't rename"
+                raise DataError(f"{files} has column {name} already: {advice}", code=Exit.CONFIGURATION)
         return frame.rename(columns=self.rename)
 
     def _frame(self, frame: pd.DataFrame, kept: list[int], read: list[dict[str, Cell]]) -> pd.DataFrame:
@@ -148,11 +153,8 @@ class Conversations(Step):
         return {"role": role, "content": content, **dict.fromkeys(self.message_fields)}
 
     def _cell(self, column: str, cell: Any, left_out: Counter[str]) -> Cell:
-        if column == MESSAGES and isinstance(cell, str):
-            try:
-                cell = json.loads(cell)
-            except ValueError:
-                raise _Wrong(column, "messages", "must be a list of messages, or its JSON text") from None
+        if isinstance(cell, str):
+            cell = _from_text(column, cell)
         if isinstance(cell, list) and column != TEXT:
             return [self._kept(column, number, message, left_out) for number, message in enumerate(cell)]
         if not isinstance(cell, str) or column == MESSAGES:
@@ -184,8 +186,26 @@ class Conversations(Step):
             raise _Wrong(column, "tool_calls", f"tool_calls of {said} must be a list, or its JSON text")
         for name, value in fields.items():
             if value is not None:
-                _require_unicode(column, f"{name} of {said}", value)
+                _require_unicode(
+                    column, f"{name} of {said}", json.dumps(present[name], ensure_ascii=False, default=str)
+                )
         return {"role": present["role"], "content": content, **fields}
+
+
+def _from_text(column: str, text: str) -> Any:
+    """Messages from their JSON text, which a prompt or an answer is taken for if it can be read as such."""
+    if column == TEXT:
+        return text
+    try:
+        found = nested.parsed(text)
+    except ValueError:
+        if column == MESSAGES:
+            raise _Wrong(column, "messages", "must be a list of messages, or its JSON text") from None
+        return text
+    if column == MESSAGES:
+        return found
+    messages = isinstance(found, list) and all(isinstance(one, dict) and {"role", "content"} <= {*one} for one in found)
+    return found if messages and found else text
 
 
 def _recognised(cells: Mapping[str, Any]) -> str:
@@ -263,22 +283,20 @@ def _after(role: str, message: Message) -> tuple[str, ...]:
 
 
 def _require_text(column: str, what: str, text: str) -> None:
-    if not text.strip():
+    if all(unicodedata.category(character) in _INVISIBLE for character in text):
         raise _Wrong(column, "empty", f"{what} is empty")
     _require_unicode(column, what, text)
 
 
 def _require_unicode(column: str, what: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _Wrong(column, "content", f"{what} has half a surrogate pair, which is no character") from None
+    if not nested.is_unicode(text):
+        raise _Wrong(column, "content", f"{what} has half a surrogate pair, which is no character")
 
 
 def _is_list(json_text: str | None) -> bool:
     """Whether a text is the JSON of a list, if it is there."""
     try:
-        return json_text is None or isinstance(json.loads(json_text), list)
+        return json_text is None or isinstance(nested.parsed(json_text), list)
     except ValueError:
         return False
 

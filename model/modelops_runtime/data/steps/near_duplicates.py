@@ -10,9 +10,8 @@ from pydantic import Field
 
 from modelops_runtime.artifacts.preprocessing import words
 from modelops_runtime.contract import ConfigurationError
-from modelops_runtime.data import texts
+from modelops_runtime.data import nested, texts
 from modelops_runtime.data.context import Context
-from modelops_runtime.data.nested import absent
 from modelops_runtime.data.step import Step, step
 from modelops_runtime.data.table import hashes
 
@@ -88,10 +87,10 @@ def _order(whole: list[str], frame: pd.DataFrame) -> list[int]:
 
 def _texts(cells: Any) -> Iterator[str]:
     for cell in cells:
-        if isinstance(cell, list):
+        if isinstance(cell, list) and all(isinstance(one, dict) and {"role", "content"} <= {*one} for one in cell):
             yield from (message["content"] or "" for message in cell if message["role"] != "system")
-        elif not absent(cell):
-            yield str(cell)
+        elif not nested.absent(cell):
+            yield cell if isinstance(cell, str) else nested.text(cell)
 
 
 def _bands(threshold: float) -> tuple[int, int]:

@@ -182,8 +182,9 @@ class ScanText(Step):
     by Presidio's patterns and checksums. What is found is replaced by its kind in angle brackets (`redact`), fails the
     run (`fail`), or is reported only (`report`). Names of people are not found: that would take a language model.
 
-    In a column of lists or objects, such as `messages`, it looks into every text but that of `role`, and into JSON that
-    is a text, such as the arguments of a tool call."""
+    In a column of lists or objects, such as `messages`, it looks into every text but that of `role`. In JSON that is a
+    text, such as the arguments of a tool call, it looks at names and numbers too, and what it leaves is JSON. Redacted
+    numbers are texts."""
 
     takes_nested: ClassVar[bool] = True
     changes_text: ClassVar[bool] = True
@@ -202,13 +203,25 @@ class ScanText(Step):
         find, scanned = _finder(self.entities, self.least_score), frame.copy()
         for column in self.columns:
             counts: dict[str, int] = {}
-            texts = [self._scanned(value, find, counts, context, place) for place, value in _placed(frame[column])]
-            scanned[column] = nested.like(frame[column], texts)
+            # What is an object until a step reads it, or the end comes, is JSON.
+            scan = partial(
+                self._scanned, find=find, counts=counts, context=context, of_json=frame[column].dtype == object
+            )
+            texts = [scan(value, place=place) for place, value in _placed(frame[column])]
+            if self.action == "redact":
+                scanned[column] = nested.like(frame[column], texts)
             context.report.append({"scanned": column, "action": self.action, "found": counts})
         return scanned
 
     def _scanned(
-        self, value: Any, find: "Find", counts: dict[str, int], context: Context, place: tuple[Any, str]
+        self,
+        value: Any,
+        *,
+        find: "Find",
+        counts: dict[str, int],
+        context: Context,
+        of_json: bool,
+        place: tuple[Any, str],
     ) -> Any:
         def scan(value: Any) -> Any:
             spans = find(_text(value))
@@ -219,9 +232,14 @@ class ScanText(Step):
                 counts[kind] = counts.get(kind, 0) + 1
             return _redacted(_text(value), spans) if spans and self.action == "redact" else value
 
-        if isinstance(value, list | dict):
-            return nested.each_text(value, scan)
-        return value if nested.absent(value) else scan(value)
+        if nested.absent(value):
+            return value
+        if not isinstance(value, list | dict | str):
+            return _text(scan(value))
+        try:
+            return nested.each_text(value, scan, of_json=of_json)
+        except RecursionError:
+            raise context.bad_row(*place, "is nested too deeply") from None
 
 
 Span = tuple[int, int, str]

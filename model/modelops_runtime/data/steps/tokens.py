@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
-from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.contract import ConfigurationError, Exit
 from modelops_runtime.data import texts
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
@@ -67,7 +67,10 @@ class Tokens(Step):
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         if texts.TOKENS in frame.columns:
             files = ", ".join(context.files) or "the data"
-            raise DataError(f"{files} has column {texts.TOKENS} already: leave it out by the step drop before this one")
+            raise DataError(
+                f"{files} has column {texts.TOKENS} already: leave it out by the step drop before this one",
+                code=Exit.CONFIGURATION,
+            )
         tokenizer, violations = _loaded(self.tokenizer), texts.Violations(context)
         tools = frame["tools"] if "tools" in frame.columns else [None] * len(frame)
         lengths = []
@@ -126,13 +129,16 @@ class Tokenizer:
     def length(self, cells: Mapping[str, Any], tools: Any) -> int | None:
         """Tokens of a row's longest text; None where the chat template refuses it."""
         try:
-            whole = list(self._whole(cells, tools))
-        except _refusals():
+            return max(map(self._count, self._whole(cells, tools)))
+        except Exception as error:  # a template is a program, which may end with any
+            import jinja2
+
+            if isinstance(error, jinja2.TemplateSyntaxError):
+                raise ConfigurationError(f"tokens: the tokenizer's chat template is no template: {error}") from error
             return None
-        return max(map(self._count, whole))
 
     def _whole(self, cells: Mapping[str, Any], tools: Any) -> Iterator[str | list[str]]:
-        """What is trained on: of a preference both."""
+        """What is trained on: of a preference both. Special tokens are added to a text, but not to a list of them."""
         prompt = cells.get("prompt")
         for column in ("messages", "text", "completion", "chosen", "rejected"):
             if (answer := cells.get(column)) is None:
@@ -141,7 +147,7 @@ class Tokenizer:
             if isinstance(whole, str):
                 yield whole if self._end and whole.endswith(self._end) else whole + self._end
             elif self.has_template:
-                yield self._templated([_plain(message) for message in whole], tools)
+                yield [self._templated([_plain(message) for message in whole], tools)]
             else:
                 yield [message["content"] or "" for message in whole]
 
@@ -153,8 +159,8 @@ class Tokenizer:
 
     def _count(self, text: str | list[str]) -> int:
         if isinstance(text, list):
+            # A chat template writes the special tokens itself.
             return sum(map(len, self._tokenizer(text, add_special_tokens=False)["input_ids"]))
-        # A chat template writes the special tokens itself.
         return len(self._tokenizer(text, add_special_tokens=True)["input_ids"])
 
 
@@ -184,13 +190,6 @@ def _without_missing(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_missing(entry) for key, entry in value.items() if entry is not None}
     return [_without_missing(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    """What a template raises for messages that it doesn't take, or has no field for."""
-    import jinja2
-
-    return jinja2.TemplateError, TypeError, ValueError
 
 
 @cache

@@ -32,6 +32,9 @@ def read(uri: str, objective: str, wait_seconds: float) -> dict[str, Any]:
         if not len(splits.get(name, ())):
             raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} has no rows in the part {name}")
     columns = _columns(uri, splits["train"].column_names, objective)
+    problems = [_problem(rows.data.column(column), column) for rows in splits.values() for column in columns]
+    if found := sorted({problem for problem in problems if problem}):
+        raise ConfigurationError(*(f"MODELOPS_DATA_URI {uri!r}: column {problem}" for problem in found))
     return {name: rows.select_columns(list(columns)) for name, rows in splits.items() if len(rows)}
 
 
@@ -86,8 +89,28 @@ def _loaded(kind: str, files: dict[str, list[str]]) -> dict[str, Any]:
     try:
         return dict(datasets.load_dataset(kind, data_files=files))
     except Exception as error:  # its errors have no base of their own
-        reason = error.__cause__ or error
+        reason = str(error.__cause__ or error) or "there are none"
         raise ConfigurationError(f"the texts can't be read as {kind}: {reason}") from error
+
+
+def _problem(cells: Any, name: str) -> str | None:
+    """What a training can't learn from in a column of Arrow's, which TRL would not say."""
+    import pyarrow as pa
+    import pyarrow.compute
+
+    kind = cells.type
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    fields = {field.name for field in kind.value_type} if lists and pa.types.is_struct(kind.value_type) else set()
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not {"role", "content"} <= fields and (name == "messages" or not texts):
+        return f"{name} must have {'' if name == 'messages' else 'texts or '}messages with role and content"
+    if cells.null_count or (lists and pyarrow.compute.min(pyarrow.compute.list_value_length(cells)).as_py() == 0):
+        return f"{name} is empty in some rows: leave them out"
+    try:
+        cells.validate(full=True)
+    except pa.ArrowInvalid:
+        return f"{name} has text that is not UTF-8"
+    return None
 
 
 def _columns(uri: str, there: list[str], objective: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The hyperparameters of a fine-tuning."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -15,10 +16,18 @@ WholeNumber = Annotated[
 ]
 
 
+def _no_expression(text: str) -> str | None:
+    try:
+        re.compile(text)
+    except re.error as error:
+        return str(error)
+    return None
+
+
 class Parameters(pydantic.BaseModel):
     """What a fine-tuning does. The same parameters, data and base end with the same weights."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     base_model: str = pydantic.Field(min_length=1)
     """The model to tune, by a reference that never moves: `hf://<organization>/<model>@<commit>`, `oci://…@sha256:…`,
@@ -84,6 +93,8 @@ class Parameters(pydantic.BaseModel):
             problems.append("dropout is for the objective sft: preferences are compared without it")
         if self.steps is not None and "epochs" in self.model_fields_set:
             problems.append("steps and epochs exclude each other")
+        if isinstance(self.layers, str) and (wrong := _no_expression(self.layers)):
+            problems.append(f"target_modules is no regular expression: {wrong}")
         if found := [problem for problem in problems if problem]:
             raise ConfigurationError(*found)
         return self

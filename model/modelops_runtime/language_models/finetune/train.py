@@ -53,6 +53,7 @@ def train(settings: TrainingContract, parameters: Parameters, source: base.Setti
     if processes.first:
         sizes = ", ".join(f"{len(split)} {name}" for name, split in rows.items())
         print(f"run {settings.run_id} of {settings.model_name}: rows: {sizes}; {tuning.size(trainer)}", flush=True)
+    test = tuning.prepared(trainer, rows["test"], parameters)  # what is wrong with it is said now, not at the end
     contract = Contract(trainer, settings, parameters, processes, checkpoints, stop)
     trainer.add_callback(contract.callback())
     resumed = processes.from_first(checkpoints.last() if processes.first else "")
@@ -60,7 +61,7 @@ def train(settings: TrainingContract, parameters: Parameters, source: base.Setti
         print(f"resuming from {resumed}", flush=True)
     result = trainer.train(resume_from_checkpoint=str(checkpoints.folder(resumed)) if resumed else None)
     contract.end(result)
-    metrics = measured(trainer, tuning.prepared(trainer, rows["test"], parameters), parameters.objective, processes)
+    metrics = measured(trainer, test, parameters.objective, processes)
     metrics |= contract.throughput()
     output = settings.output_dir
     tuning.save(trainer, parameters, described, output / "model", processes)

@@ -1,6 +1,8 @@
 """TRL's trainer for a set of parameters, and the folder of what it has made."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def trainer(base: Path, rows: dict[str, Any], parameters: Parameters, writing: P
     else:
         arguments["beta"] = parameters.beta
         config, made = trl.DPOConfig, _unbroken(trl.DPOTrainer)
-    try:
+    with _said():
         settled = config(**arguments)
         if parameters.sharding == "fsdp":
             _shard_on_cpus()
@@ -48,18 +50,27 @@ def trainer(base: Path, rows: dict[str, Any], parameters: Parameters, writing: P
             processing_class=tokenizer,
             **options,
         )
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise ConfigurationError(f"the fine-tuning can't start: {error}") from error
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     _check_end(trainer, sft)
     return trainer
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What the libraries and chat templates refuse, as ConfigurationError."""
+    import jinja2
+
+    try:
+        yield
+    except (ValueError, RuntimeError, TypeError, jinja2.TemplateError) as error:
+        raise ConfigurationError(f"the fine-tuning can't start: {error}") from error
 
 
 def _tokenizer(base: Path, parameters: Parameters) -> Any:
     import transformers
 
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"parameter base_model: its tokenizer can't be loaded: {error}") from error
     if parameters.chat_template:
@@ -75,13 +86,16 @@ def _tokenizer(base: Path, parameters: Parameters) -> Any:
 
 def _model(base: Path, tokenizer: Any, parameters: Parameters) -> Any:
     """What is trained is in float32; a frozen base is in the precision of the arithmetic."""
+    import safetensors
     import torch
     import transformers
 
     dtype = torch.float32 if parameters.method == "full" else getattr(torch, parameters.precision)
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError) as error:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            base, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise ConfigurationError(f"parameter base_model: it can't be loaded: {error}") from error
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest and parameters.max_length > longest:
@@ -206,7 +220,8 @@ def prepared(trainer: Any, rows: Any, parameters: Parameters) -> Any:
     """Rows as the trainer's own are: tokens and labels. Preferences are left to its `evaluate`."""
     if parameters.objective == "dpo":
         return rows
-    return trainer._prepare_dataset(rows, trainer.processing_class, trainer.args, False, None, "test")
+    with _said():
+        return trainer._prepare_dataset(rows, trainer.processing_class, trainer.args, False, None, "test")
 
 
 def size(trainer: Any) -> str:

@@ -68,6 +68,16 @@ def test_messages_may_be_json_text_as_databases_have_it() -> None:
     assert frame["messages"][0] == ASKED
 
 
+def test_prompts_and_answers_may_be_json_text_too(tmp_path: Path) -> None:
+    row = {"prompt": ASKED[:1], "chosen": ASKED[1:], "rejected": turns("", "no")[1:]}
+    assert applied(tmp_path, {name: json.dumps(cell) for name, cell in row.items()}) == [row]
+    whole = {"chosen": json.dumps(turns("q", "yes")), "rejected": json.dumps(turns("q", "no"))}
+    assert applied(tmp_path, whole)[0]["prompt"] == turns("q")
+    texts = {"prompt": "as JSON, please", "completion": '[{"a": 1}]'}
+    assert applied(tmp_path, texts) == [texts]
+    assert applied(tmp_path, {"text": json.dumps(ASKED)}) == [{"text": json.dumps(ASKED)}]
+
+
 def test_columns_of_instruction_data_get_the_format_s_names(tmp_path: Path) -> None:
     fields = {"rename": {"question": "prompt", "answer": "completion"}}
     assert applied(tmp_path, {"question": "q", "answer": "a"}, **fields) == [{"prompt": "q", "completion": "a"}]
@@ -132,6 +142,8 @@ CALLS = message("assistant", None, tool_calls=CALL)
         ([USER, ANSWER, TOOL, ANSWER], "the role of message 2 is tool, must be user there"),
         ([USER, ANSWER, USER], "the last message must be the assistant's"),
         ([USER, message("assistant", " \n")], "the content of message 1 is empty"),
+        ([USER, message("assistant", "\u200b\ufeff\x00\u00a0")], "the content of message 1 is empty"),
+        ("[" * 100_000, "must be a list of messages, or its JSON text"),
         ([USER, message("assistant", None)], "the content of message 1 must be text"),
         ([message("user", [{"type": "image"}]), ANSWER], "the content of message 0 must be text"),
         ([message("user", "\ud83d"), ANSWER], "half a surrogate pair"),
@@ -201,7 +213,7 @@ def test_what_is_wrong_is_capped_in_message_and_report_and_counted_whole(tmp_pat
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
-    text = st.text(min_size=1).filter(str.strip)
+    text = st.text(min_size=1).map("said: {}".format)
     count = draw(st.integers(1, 4))
     contents = draw(st.lists(text, min_size=2 * count, max_size=2 * count))
     return turns(*contents, system=draw(st.none() | text))

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,3 +115,10 @@ def test_given_columns_are_compared_together() -> None:
 
 def test_texts_without_a_word_are_nobody_s_duplicates() -> None:
     assert left(["...", "...", "!"]) == ["...", "...", "!"]
+
+
+def test_lists_of_anything_are_compared_as_their_text() -> None:
+    kind = pd.ArrowDtype(pa.list_(pa.string()))
+    frame = pd.DataFrame({"tags": pd.Series([["a", "b"], ["c"], ["a", "b"]], dtype=kind)})
+    kept = STEPS["near_duplicates"](columns=["tags"]).apply(frame, Context())
+    assert sorted(kept["tags"]) == [["a", "b"], ["c"]]

@@ -143,3 +143,45 @@ def test_csv_has_lists_as_json_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("m\nhello\n")
     with pytest.raises(DataError, match=r"a\.csv, row 0, column m: must be of the type json"):
         list(source.chunks(source.files()[0], 0))
+
+
+@pytest.mark.parametrize("typed", [True, False], ids=["arrow", "json"])
+def test_content_that_is_json_is_masked_behind_its_escapes_and_stays_json(typed: bool) -> None:
+    content = json.dumps({"result": "\tbob@müller.de", "card": 4111111111111111})
+    cells = [[{"role": "tool", "content": content, "n": 1}]]
+    column = pd.Series(pd.arrays.ArrowExtensionArray(pa.array(cells, TYPE))) if typed else pd.Series(cells)
+    [[masked]], found = scanned(column)
+    assert json.loads(masked["content"]) == {"result": "\t<EMAIL_ADDRESS>", "card": "<CREDIT_CARD>"}
+    assert found == {"EMAIL_ADDRESS": 1, "CREDIT_CARD": 1}
+
+
+def test_names_and_roles_in_json_are_masked_as_well() -> None:
+    said = json.dumps({MAIL: "owner", "role": MAIL})
+    for cell in (said, json.loads(said), [{"role": "tool", "content": said}]):
+        masked, found = scanned(pd.Series([cell]))
+        assert MAIL not in str(masked) and found == {"EMAIL_ADDRESS": 2}
+
+
+def test_half_a_surrogate_pair_in_json_stays_an_escape(tmp_path: Path) -> None:
+    arguments = f'{{"a": "\\ud83d {MAIL}"}}'
+    [masked], _found = scanned(pd.Series([arguments]))
+    assert json.loads(masked) == {"a": "\ud83d <EMAIL_ADDRESS>"} and masked.isascii()
+    json_lines(tmp_path / "a.jsonl", [{"id": str(number), "c": ["\ud83d", number]} for number in range(9)])
+    out = run(tmp_path, "jsonl", [{"split": {}}])
+    assert {json.loads(cell)[0] for cell in pd.read_parquet(out / "train")["c"]} == {"\ud83d"}
+
+
+def test_what_is_nested_too_deeply_is_refused_with_its_row() -> None:
+    deep = '{"a":' * 600 + "1" + "}" * 600
+    with pytest.raises(DataError, match=r"a\.jsonl, row 1, column c: is nested too deeply"):
+        scanned(pd.Series(["fine", deep]))
+    assert scanned(pd.Series(["[" * 100_000])) == (["[" * 100_000], {})
+
+
+@pytest.mark.parametrize("values", [[1, "x", 2.5], [10**30, None]], ids=["types", "size"])
+def test_a_column_that_has_no_one_type_is_named(tmp_path: Path, values: list[Any]) -> None:
+    json_lines(tmp_path / "a.jsonl", [{"id": str(number), "c": value} for number, value in enumerate(values * 5)])
+    pipeline = {"sources": [{"uri": f"{tmp_path}/a.jsonl", "format": "jsonl"}], "steps": [{"split": {}}]}
+    with pytest.raises(DataError, match="column c has values of several types, or of one that Parquet lacks") as caught:
+        prepare.main(["--pipeline", json.dumps(pipeline), "--destination", f"{tmp_path}/out"])
+    assert caught.value.code == Exit.BAD_ROW

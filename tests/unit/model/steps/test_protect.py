@@ -116,3 +116,10 @@ def test_a_scan_can_fail_or_only_report() -> None:
     assert caught.value.code == Exit.PRIVACY
     reported = STEPS["scan_text"](columns=["name"], action="report").apply(frame, Context())
     assert list(reported["name"]) == list(frame["name"])
+
+
+def test_numbers_that_are_redacted_become_text() -> None:
+    frame = pd.DataFrame({"card": [4111111111111111, 7]})
+    assert STEPS["scan_text"](columns=["card"]).apply(frame, Context())["card"].tolist() == ["<CREDIT_CARD>", "7"]
+    reported = STEPS["scan_text"](columns=["card"], action="report").apply(frame, Context())
+    assert reported["card"].dtype == "int64"

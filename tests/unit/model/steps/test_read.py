@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from modelops_runtime.contract import Exit
@@ -110,6 +112,8 @@ def test_a_pattern_names_several_files_in_order(tmp_path: Path) -> None:
         ("latin.csv", b"a\n\xff\xfe\n", "csv", Exit.UNREADABLE),
         ("bad.jsonl", b'{"a": 1}\n{"a": \n', "jsonl", Exit.BAD_ROW),
         ("list.jsonl", b"[1]\n", "jsonl", Exit.BAD_ROW),
+        ("deep.jsonl", b"[" * 100_000, "jsonl", Exit.BAD_ROW),
+        ("half.jsonl", b'{"a": "\\ud83d"}\n', "jsonl", Exit.BAD_ROW),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes | None, kind: str, code: Exit) -> None:
@@ -152,3 +156,32 @@ def test_the_digest_follows_the_content_and_not_the_folder(tmp_path: Path) -> No
 def test_a_query_belongs_to_sql() -> None:
     with pytest.raises(ValueError, match="query must be given with format: sql"):
         Source(uri="x.csv", query="SELECT 1")
+
+
+def test_json_lines_may_have_a_mark_at_their_beginning_and_empty_lines(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\r\n{"a": 2}\n \n\n[]')
+    with pytest.raises(DataError, match=r"file://.*x\.jsonl, row 2, column \(all\): must be a JSON object a line"):
+        read(Source(uri=f"{tmp_path}/x.jsonl", format="jsonl"))
+    (tmp_path / "x.jsonl").write_bytes((tmp_path / "x.jsonl").read_bytes().removesuffix(b"[]"))
+    assert read(Source(uri=f"{tmp_path}/x.jsonl", format="jsonl"))["a"].tolist() == [1, 2]
+
+
+def test_a_file_in_another_encoding_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes('{"a": "café"}'.encode("latin-1"))
+    with pytest.raises(DataError, match=r"can't be read: it is not UTF-8"):
+        read(Source(uri=f"{tmp_path}/x.jsonl", format="jsonl"))
+
+
+def test_dictionaries_of_parquet_are_read_as_their_values(tmp_path: Path) -> None:
+    encoded = pa.array(["a", "b", None, "a"]).dictionary_encode()
+    pq.write_table(pa.table({"a": encoded, "b": pa.array([1, 2, 3, 4], pa.float16())}), tmp_path / "x.parquet")
+    frame = read(Source(uri=f"{tmp_path}/x.parquet", format="parquet"))
+    assert frame["a"].dtype == "str" and frame["b"].dtype == "float32"
+    assert frame["a"].fillna("none").tolist() == ["a", "b", "none", "a"]
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet has column a twice") as caught:
+        read(Source(uri=f"{tmp_path}/x.parquet", format="parquet"))
+    assert caught.value.code == Exit.CONFIGURATION

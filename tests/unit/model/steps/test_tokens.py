@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from tokenizers import Tokenizer, processors
 
 from modelops_runtime.contract import ConfigurationError, Exit
 from modelops_runtime.data.steps import STEPS, Context, DataError
@@ -25,6 +26,15 @@ def test_messages_are_counted_in_the_chat_template(tmp_path: Path) -> None:
     assert lengths(folder, {"messages": turns("hello", "the order is late")}) == [1 + 4 + 2 * 3]
     both = {"prompt": turns("hello"), "completion": turns("", "the order")[1:]}
     assert lengths(folder, both) == [1 + 2 + 2 * 3]
+
+
+def test_a_tokenizer_that_begins_texts_adds_nothing_to_what_the_chat_template_writes(tmp_path: Path) -> None:
+    folder = tokenizer(tmp_path / "tok")
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    made.save(str(folder / "tokenizer.json"))
+    assert lengths(folder, {"messages": turns("hello", "the order is late")}) == [1 + 4 + 2 * 3]
+    assert lengths(folder, {"text": "hello the order "}) == [1 + 3 + 1]
 
 
 def test_texts_end_with_the_end_token_once(tmp_path: Path) -> None:
@@ -137,3 +147,22 @@ def test_a_column_of_that_name_is_not_overwritten(tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": ["one"], "tokens": [7]})
     with pytest.raises(DataError, match="has column tokens already"):
         STEPS["tokens"](tokenizer=str(tokenizer(tmp_path / "tok"))).apply(frame, Context())
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ 1 / 0 }}", "{{ range(10**9) }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"]
+)
+def test_whatever_a_template_ends_with_is_its_refusal(tmp_path: Path, template: str) -> None:
+    with pytest.raises(DataError, match="the tokenizer's chat template refuses these messages"):
+        lengths(tokenizer(tmp_path / "tok", template), {"messages": turns("hello", "the order")})
+
+
+def test_a_template_that_is_none_is_no_fault_of_the_rows(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="the tokenizer's chat template is no template"):
+        lengths(tokenizer(tmp_path / "tok", "{% for %}"), {"messages": turns("hello", "the order")})
+
+
+def test_tools_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    row = {"messages": turns("hello", "the order"), "tools": "[" * 100_000}
+    with pytest.raises(DataError, match="column tools: must be a list of objects"):
+        lengths(tokenizer(tmp_path / "tok"), row)
