@@ -21,6 +21,7 @@ import preview_comment
 from devkit import cli
 from modelops_policies import RESOURCE_RULES, STACK_RULES, Level
 from modelops_runtime.data.pipeline import Pipeline
+from modelops_runtime.language_models.finetune.parameters import Parameters
 from stacks.models import Settings
 from tests.unit.components import test_docs
 
@@ -136,6 +137,8 @@ def test_json_is_what_its_page_says(snippet: Snippet) -> None:
         for rule, chosen in content.items():
             assert rule in names and set(chosen) <= {"enforcementLevel", "exempt"}
             assert chosen.get("enforcementLevel", "mandatory") in levels
+    elif snippet.page.name == "training-examples.md":
+        Parameters.parse({"base_model": f"hf://owner/model@{'0' * 40}", **content})
     else:
         assert snippet.page.name == "model.md"
         assert len(Pipeline.model_validate(content).steps) == 4

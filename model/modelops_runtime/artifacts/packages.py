@@ -15,6 +15,14 @@ SERVED_WITH: Mapping[str, Mapping[str, str]] = {
 """Of the versions in the images that serve: for a manifest that records none. A test compares them with the images'
 requirements."""
 
+TUNED_WITH: Mapping[str, str] = {
+    "torch": "2.15.0",
+    "transformers": "5.24.0",
+    "accelerate": "1.15.0",
+    "peft": "0.21.2",
+}
+"""The same of the image that fine-tunes, for language models."""
+
 
 def served_with(runtime: str, framework: str) -> Mapping[str, str]:
     """Package → version; empty for a runtime that is not one of ours."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from modelops_runtime.contract.environment import HTTP_URL, NAME, NAME_RULE, Environment
 
-MODEL_MAX_BYTES = 10 * 2**30
-"""Largest file of a model, by default."""
+MODEL_MAX_BYTES = 100 * 2**30
+"""Largest file of a model, by default. Transformers writes weights in files of up to 50 GB."""
 VERSION = rf"models:/{NAME}(@{NAME}|/[1-9][0-9]{{0,17}})"
 VERSION_RULE = "models:/<name>@<alias> or models:/<name>/<version>"
 _IN_REGISTRY = rf"{VERSION}|models:/m-[0-9a-f]{{1,64}}|runs:/[0-9a-f]{{1,64}}/[^\s?#]+"

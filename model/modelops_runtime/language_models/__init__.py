@@ -1,1 +1,1 @@
-"""Large language models: fine-tuning, and the folder that it leaves."""
+"""Large language models: fine-tuning."""

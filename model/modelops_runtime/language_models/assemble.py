@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelops_runtime.artifacts.language_model import ADAPTER, FILE_NAME, MODEL, Base, LanguageModel, digest, is_pickled
 from modelops_runtime.contract import AssembleContract, ContractError, Environment, FetchContract
-from modelops_runtime.language_models.folder import ADAPTER, FILE_NAME, MODEL, Base, LanguageModel, digest, is_pickled
 from modelops_runtime.registry.fetch import fetch, source_of
 from modelops_runtime.registry.sources.source import RemoteFile, Source
 

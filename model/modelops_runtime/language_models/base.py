@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from modelops_runtime.artifacts import language_model
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, FetchContract
 from modelops_runtime.contract.environment import HTTP_URL
-from modelops_runtime.language_models import folder
 from modelops_runtime.registry.fetch import source_of
 from modelops_runtime.registry.sources import progress
 from modelops_runtime.registry.sources.source import RemoteFile
@@ -32,7 +32,7 @@ _FIXED = {
 _PLACES = ("s3", "gs", "az", "pvc", "file")
 """Addresses of files that others can replace."""
 _MOUNTED = ("oci", "pvc")
-_LEFT_OUT = (*folder.PICKLED, ".gguf", ".onnx", ".tflite")
+_LEFT_OUT = (*language_model.PICKLED, ".gguf", ".onnx", ".tflite")
 """Endings of files on the Hub that a tuning makes no use of: other formats of the same weights."""
 
 
@@ -101,7 +101,7 @@ def fetched(settings: Settings) -> Path:
     return place
 
 
-def described(settings: Settings, place: Path) -> folder.Base:
+def described(settings: Settings, place: Path) -> language_model.Base:
     """What the files are. Raises ConfigurationError where they are not those that the parameters promise."""
     digest = None
     if settings.digest or not settings.uri.startswith("hf://"):
@@ -110,18 +110,20 @@ def described(settings: Settings, place: Path) -> folder.Base:
         raise ConfigurationError(
             f"parameter base_digest is {settings.digest}, but the files of {settings.uri} have {digest}"
         )
-    return folder.Base(settings.uri, None if settings.uri.startswith("hf://") else digest, _license(place))
+    return language_model.Base(settings.uri, None if settings.uri.startswith("hf://") else digest, _license(place))
 
 
 def model_in(place: Path, uri: str) -> Path:
     """The folder that Transformers loads: the place itself, or the one of an MLflow model that has its files."""
-    found = [path.parent for path in sorted(place.rglob(folder.MODEL), key=lambda path: len(path.parts))]
-    if not found and next(place.rglob(folder.ADAPTER), None):
+    found = [path.parent for path in sorted(place.rglob(language_model.MODEL), key=lambda path: len(path.parts))]
+    if not found and next(place.rglob(language_model.ADAPTER), None):
         raise ConfigurationError(f"parameter base_model: {uri} is an adapter; name the model that it was made for")
     if not found:
-        raise ConfigurationError(f"parameter base_model: {uri} has no {folder.MODEL}: it is no model of Transformers")
+        raise ConfigurationError(
+            f"parameter base_model: {uri} has no {language_model.MODEL}: it is no model of Transformers"
+        )
     if not list(found[0].glob("*.safetensors")):
-        pickled = [path.name for path in folder.files(found[0]) if folder.is_pickled(path.name)]
+        pickled = [path.name for path in language_model.files(found[0]) if language_model.is_pickled(path.name)]
         has = f"; it has {', '.join(pickled)}, which can run code" if pickled else ""
         raise ConfigurationError(f"parameter base_model: {uri} has no weights in .safetensors{has}")
     return found[0]
@@ -166,7 +168,7 @@ def _digest(place: Path) -> str:
     note = place.with_name(f".{place.name}.digest")
     with contextlib.suppress(OSError):
         return note.read_text()
-    digest = folder.digest(place)
+    digest = language_model.digest(place)
     if place.name.startswith("base-"):
         with contextlib.suppress(OSError):
             note.write_text(digest)
@@ -174,11 +176,14 @@ def _digest(place: Path) -> str:
 
 
 def _license(place: Path) -> str | None:
-    """The licence that the model's card names, or its configuration."""
+    """The licence that the model's card names, or its configuration; of a tuned model, that of its own base."""
+    for description in place.rglob(language_model.FILE_NAME):
+        with contextlib.suppress(ContractError):
+            return language_model.LanguageModel.read(description.parent).base.license
     for card in place.rglob("README.md"):
         if match := re.search(r"^license:\s*(\S.*)$", card.read_text(errors="replace").partition("\n---")[0], re.M):
             return match[1].strip("\"' ")
-    for config in place.rglob(folder.MODEL):
+    for config in place.rglob(language_model.MODEL):
         with contextlib.suppress(ValueError, AttributeError):
             license = json.loads(config.read_bytes()).get("license")
             return license if isinstance(license, str) else None

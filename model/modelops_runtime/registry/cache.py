@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from modelops_runtime.contract import ContractError
+from modelops_runtime.registry.scratch import resumed
 
 ROOM = 2**26
 """Bytes that stay free."""
@@ -76,13 +77,11 @@ class Cache:
             self._forget(note)
 
     @contextmanager
-    def incoming(self) -> Iterator[Path]:
-        """A folder to download into; what is not kept is gone afterwards."""
-        scratch = Path(tempfile.mkdtemp(prefix=".incoming-", dir=self._folder))
-        try:
+    def incoming(self, key: str) -> Iterator[Path]:
+        """A folder to download into, with what this pod had of the model when it broke off; what is not kept is gone
+        afterwards."""
+        with resumed(self._folder, f".incoming-{_digest(key)}-{self._pod}") as scratch:
             yield scratch
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
     def keep(self, scratch: Path, key: str, *, damaged: bool = False) -> Path:
         """Makes a download the model's entry; where another pod was faster, its one is as good, unless it is damaged.

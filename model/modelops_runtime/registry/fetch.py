@@ -4,19 +4,21 @@ Contract and exit codes: docs/model.md.
 """
 
 import errno
+import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest
+from modelops_runtime.artifacts import language_model
+from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest, digest
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ContractError, Environment, FetchContract
 from modelops_runtime.registry.cache import RENEW_SECONDS, Cache, Full
 from modelops_runtime.registry.check import require
+from modelops_runtime.registry.scratch import resumed
 from modelops_runtime.registry.sources import mlflow, progress
 from modelops_runtime.registry.sources.client import Registry
 from modelops_runtime.registry.sources.folder import Model, seal, whole
@@ -66,13 +68,14 @@ def fetch(settings: FetchContract, find: Find = source_of) -> Model:
 
 def _fetch(source: Source, settings: FetchContract) -> Model:
     settings.model_dir.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=settings.model_dir))
-    try:
+    name = f".fetch-{hashlib.sha256(source.key.encode()).hexdigest()[:16]}"
+    for left in settings.model_dir.glob(".fetch-*"):
+        if left.name != name:
+            shutil.rmtree(left, ignore_errors=True)
+    with resumed(settings.model_dir, name) as scratch:
         with _room_in(settings.model_dir):
             model = download(source, scratch, settings)
         _place(model, settings.model_dir, lambda name, target: (scratch / name).rename(target))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return model
 
 
@@ -107,7 +110,7 @@ def _fetch_through(cache: Cache, source: Source, settings: FetchContract) -> Mod
             model = _cached(cache, source.key)
             if model is None:
                 damaged = cache.find(source.key) is not None
-                with cache.incoming() as scratch:
+                with cache.incoming(source.key) as scratch:
                     model = download(source, scratch, settings, cache.make_room)
                     seal(model, scratch)
                     cache.keep(scratch, source.key, damaged=damaged)
@@ -176,38 +179,78 @@ def _cached(cache: Cache, key: str) -> Model | None:
 def download(
     source: Source, folder: Path, settings: FetchContract, make_room: Callable[[int], None] = lambda _: None
 ) -> Model:
-    """The files of a version, checked against its manifest where it has one; of a model that only other servers know,
-    all of them, and their sizes are checked alone."""
+    """The files of a version, checked against the digests that it has."""
+    contents = listed(source, folder, settings)
+    total = sum(file.size for file in contents.files)
+    make_room(total - progress.size(folder))
+    with progress.reported(folder, total):
+        for file in contents.files:
+            contents.get(source, file, folder)
+    return contents.model
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a version consists of, as far as serving needs it."""
+
+    model: Model
+    files: Sequence[RemoteFile]
+    """In the order of the model's own list."""
+    digests: Mapping[str, str]
+    """The SHA-256 of files, by name, as far as the version has them: of a model that only other servers know, none."""
+    names: str
+    """The file that has the digests."""
+
+    def get(self, source: Source, file: RemoteFile, folder: Path) -> None:
+        """Downloads a file into the folder, unless an earlier attempt did. Raises ContractError where it is damaged."""
+        get(source, file, folder)
+        expected = self.digests.get(file.name)
+        if expected is not None and (got := digest(folder / file.name)) != expected:
+            raise ContractError(f"{file.name} is damaged: its SHA-256 is {got}, {self.names} says {expected}")
+
+
+def listed(source: Source, folder: Path, settings: FetchContract) -> Contents:
+    """Reads what a version consists of; files that say so come into the folder."""
     files = {file.name: file for file in source.files()}
     mark = next((name for name in FOREIGN if name in files), "")
     if mark and FILE_NAME not in files:
-        names = sorted(files, key=lambda name: (name == mark, name))
-        _download_all(source, [_wanted(files, name, settings) for name in names], folder, settings, make_room)
-        return Model(FOREIGN[mark], tuple(names))
-    source.download(_wanted(files, FILE_NAME, settings), folder / FILE_NAME)
-    manifest = Manifest.read(folder)
-    _download_all(source, [_wanted(files, name, settings) for name in manifest.files], folder, settings, make_room)
-    for name in manifest.files:
-        manifest.verify(folder, name)
-    return Model.described(manifest)
+        names = tuple(sorted(files, key=lambda name: (name == mark, name)))
+        model, sums = Model(FOREIGN[mark], names), language_model.SUMS
+        digests = _sums(source, files, folder, settings) if language_model.FILE_NAME in files else {}
+    else:
+        get(source, _wanted(files, FILE_NAME, settings), folder)
+        manifest = Manifest.read(folder)
+        model, digests, sums = Model.described(manifest), manifest.sha256, "the manifest"
+    return Contents(model, [_wanted(files, name, settings) for name in model.files], digests, sums)
 
 
-def _download_all(
-    source: Source,
-    files: Sequence[RemoteFile],
-    folder: Path,
-    settings: FetchContract,
-    make_room: Callable[[int], None],
-) -> None:
-    total = sum(file.size for file in files)
-    make_room(total)
-    with progress.reported(folder, total):
-        for file in files:
-            path = PurePosixPath(file.name)
-            if path.is_absolute() or ".." in path.parts:
-                raise ContractError(f"{settings.model_uri}: {file.name} is not a path inside the model's folder")
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            source.download(file, folder / path)
+def _sums(source: Source, files: Mapping[str, RemoteFile], folder: Path, settings: FetchContract) -> Mapping[str, str]:
+    """The digests of a language model's files. One that was not published has none. Raises ContractError."""
+    if pickled := [name for name in files if language_model.is_pickled(name)]:
+        raise ContractError(f"{settings.model_uri} has {', '.join(sorted(pickled)[:LISTED])}: pickles can run code")
+    if language_model.SUMS not in files:
+        return {}
+    get(source, _wanted(files, language_model.SUMS, settings), folder)
+    sums = language_model.read_sums(folder / language_model.SUMS)
+    for name in sums:
+        _wanted(files, name, settings)
+    if unknown := [name for name in files if name not in sums and name != language_model.SUMS]:
+        raise ContractError(f"{settings.model_uri} has {', '.join(unknown[:LISTED])}: not in {language_model.SUMS}")
+    return sums
+
+
+def get(source: Source, file: RemoteFile, folder: Path) -> None:
+    """Downloads a file into the folder, going on with what an earlier attempt left there. Raises ContractError."""
+    path = PurePosixPath(file.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ContractError(f"{file.name} is not a path inside the model's folder")
+    target = folder / path
+    have = target.stat().st_size if target.is_file() else -1
+    if have > file.size:
+        target.unlink()
+    if have != file.size:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.download(file, target)
 
 
 def _wanted(files: Mapping[str, RemoteFile], name: str, settings: FetchContract) -> RemoteFile:
@@ -215,12 +258,17 @@ def _wanted(files: Mapping[str, RemoteFile], name: str, settings: FetchContract)
         more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
         there = ", ".join(sorted(files)[:LISTED]) + more or "no file"
         raise ContractError(f"{settings.model_uri} has no {name}; it has {there}")
-    if files[name].size > settings.max_bytes:
+    return bound(files[name], settings)
+
+
+def bound(file: RemoteFile, settings: FetchContract) -> RemoteFile:
+    """The file. Raises ContractError where it is too large."""
+    if file.size > settings.max_bytes:
         raise ContractError(
-            f"{settings.model_uri}: {name} has {files[name].size} bytes, at most {settings.max_bytes} are allowed"
+            f"{settings.model_uri}: {file.name} has {file.size} bytes, at most {settings.max_bytes} are allowed"
             " (MODELOPS_MODEL_MAX_BYTES)"
         )
-    return files[name]
+    return file
 
 
 def main() -> None:

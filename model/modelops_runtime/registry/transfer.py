@@ -4,16 +4,33 @@ Nothing is trained or converted. The files are the same to the byte, and so are 
 a version has one name wherever it is. Contract: docs/model.md. Standard library only: the serving image runs it.
 """
 
+import hashlib
+import re
+import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from modelops_runtime.contract import ContractError, Environment, FetchContract, TransferContract
-from modelops_runtime.registry.fetch import download
+from modelops_runtime.artifacts import language_model
+from modelops_runtime.artifacts.language_model import LanguageModel
+from modelops_runtime.contract import (
+    ConfigurationError,
+    ContractError,
+    Environment,
+    FetchContract,
+    TransferContract,
+)
+from modelops_runtime.registry.fetch import Contents, bound, get, listed
 from modelops_runtime.registry.publishing import gate, records
 from modelops_runtime.registry.publishing.report import Published, report
+from modelops_runtime.registry.scratch import resumed
+from modelops_runtime.registry.sources import progress
 from modelops_runtime.registry.sources.client import Registry
 from modelops_runtime.registry.sources.mlflow import artifacts
+from modelops_runtime.registry.sources.source import RemoteFile, Source
 
 ACCOUNT = "MODELOPS_SOURCE"
 """Begins the names of the variables with the account at the registry where the version is."""
@@ -65,11 +82,13 @@ def transfer(settings: TransferContract, bounds: gate.Gate) -> str:
     if version is None:
         raise ContractError(f"the registry {settings.version.tracking_uri} has no {uri}")
     tags = gate.judge(bounds, version.metrics, _comparison(settings), _serving(target, settings))
-    names = _download(source, version, settings.version)
-    run = _run(target, settings, version)
-    home = f"{run['info']['artifact_uri']}/model"
-    for name in names:
-        target.upload(settings.version.model_dir / name, home, name)
+    stored = artifacts(source, source.artifact_uri(version.name, None, version.number), settings.version.wait_seconds)
+    with _scratch(settings, stored) as folder:
+        contents = listed(stored, folder, settings.version)
+        _check_base(target, settings, stored, contents, folder)
+        run = _run(target, settings, version)
+        home = f"{run['info']['artifact_uri']}/model"
+        _copy(stored, _all(stored, contents, settings.version), contents, folder, target, home)
     number = _register(target, settings, version, run["info"]["run_id"], home, tags)
     _report(settings, Version(version.name, number, version.tags, {**version.run, "info": run["info"]}))
     return f"{uri} is here as version {number}, from {settings.version.tracking_uri} (version {version.number} there)"
@@ -133,23 +152,78 @@ def _version(registry: Registry, answer: dict[str, Any], what: str) -> Version:
     return Version(answer["name"], str(answer["version"]), tags, run)
 
 
-def _download(source: Registry, version: Version, settings: FetchContract) -> list[str]:
-    """Every file of the version, in the order to upload them: the one by which a server knows it comes last.
-
-    What serves is checked against the manifest. The rest is what training left beside it, such as the framework's own
-    form of the model.
-    """
-    folder, uri = settings.model_dir, source.artifact_uri(version.name, None, version.number)
+def _scratch(settings: TransferContract, stored: Source) -> AbstractContextManager[Path]:
+    folder = settings.version.model_dir
     folder.mkdir(parents=True, exist_ok=True)
-    stored = artifacts(source, uri, settings.wait_seconds)
-    needed = download(stored, folder, settings).files
-    beside = [file for file in stored.files() if file.name not in needed]
+    return resumed(folder, f".transfer-{hashlib.sha256(stored.key.encode()).hexdigest()[:16]}")
+
+
+def _all(stored: Source, contents: Contents, settings: FetchContract) -> list[RemoteFile]:
+    """Every file of the version, the one by which a server knows it last: also what training left beside those that
+    serve, such as the framework's own form of the model."""
+    beside = [file for file in stored.files() if file.name not in contents.model.files]
     for file in beside:
-        if file.size > settings.max_bytes:
-            raise ContractError(f"{settings.model_uri}: {file.name} has {file.size} bytes, over {settings.max_bytes}")
-        (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
-        stored.download(file, folder / file.name)
-    return [*(file.name for file in beside), *needed]
+        bound(file, settings)
+    return [*beside, *contents.files]
+
+
+def _copy(
+    stored: Source, files: Sequence[RemoteFile], contents: Contents, folder: Path, target: Registry, home: str
+) -> None:
+    """One file after another, so that there has to be room for the largest alone. What an earlier attempt has copied is
+    there in its full length, since a server shows a file when its last byte has come."""
+    there = {file.name: file.size for file in target.files(home, deep=True)}
+    with progress.reported(folder, max((file.size for file in files), default=0)):
+        for file in files:
+            if there.get(file.name) == file.size:
+                print(f"{file.name} is there already", flush=True)
+                continue
+            contents.get(stored, file, folder)
+            target.upload(folder / file.name, home, file.name)
+            (folder / file.name).unlink()
+
+
+def _check_base(target: Registry, settings: TransferContract, stored: Source, contents: Contents, folder: Path) -> None:
+    """Whether an adapter's base is where the adapter goes to. Its reference is part of the files, which stay the same
+    to the byte; so it has to name the same model in both registries. Raises ConfigurationError.
+    """
+    described = [file for file in contents.files if file.name == language_model.FILE_NAME]
+    if not described:
+        return
+    contents.get(stored, described[0], folder)
+    tuned = LanguageModel.parse(folder / language_model.FILE_NAME)
+    uri = tuned.base.uri
+    if tuned.kind != "adapter" or not uri.startswith(("models:/", "runs:/")):
+        return
+    match = re.fullmatch(r"models:/([^/@]+)@(run-[^/@]+)", uri)
+    if not match:
+        raise ConfigurationError(
+            f"the adapter's base is {uri}, which names a model in its own registry alone: fine-tune from"
+            " models:/<name>@run-<run id>, which ModelPromotion keeps, or publish the merged model"
+        )
+    name, alias = match.groups()
+    base = find(target, name, alias)
+    if base is None:
+        raise ConfigurationError(
+            f"the adapter's base {uri} is not in the registry {settings.tracking_uri}: promote it first, the model"
+            f" {name} with the run {alias.removeprefix('run-')}"
+        )
+    digest = _digest(target, base, settings.version, folder)
+    if digest not in (None, tuned.base.digest):
+        raise ConfigurationError(
+            f"the adapter was made for {uri} with {tuned.base.digest}; in {settings.tracking_uri} that has {digest}"
+        )
+
+
+def _digest(target: Registry, base: Version, settings: FetchContract, folder: Path) -> str | None:
+    """The digest over all files of a version, as far as it has their digests."""
+    files = artifacts(target, target.artifact_uri(base.name, None, base.number), settings.wait_seconds)
+    sums = [file for file in files.files() if file.name == language_model.SUMS]
+    if not sums:
+        return None
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        get(files, sums[0], Path(own))
+        return language_model.digest_of(language_model.read_sums(Path(own, language_model.SUMS)).items())
 
 
 def _run(target: Registry, settings: TransferContract, version: Version) -> dict[str, Any]:

@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = ["/app", "/made"]
 from language_models import chats, make, write_lines
-from modelops_runtime.language_models.folder import digest
+from modelops_runtime.artifacts.language_model import digest
 make(Path("/weights/tiny"), dropout=0.0)
 write_lines(Path("/texts/chats.jsonl"), chats(60))
 print(digest(Path("/weights/tiny")))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from modelops_runtime.artifacts.language_model import digest
 from modelops_runtime.contract import AdapterPart, AssembleContract, ContractError, Environment, FetchContract
 from modelops_runtime.language_models import assemble as module
 from modelops_runtime.language_models.assemble import Weights, assemble
-from modelops_runtime.language_models.folder import digest
 from modelops_runtime.registry.sources.source import RemoteFile
 
 BASE = "hf://acme/base@" + "a" * 40

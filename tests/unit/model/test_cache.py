@@ -49,7 +49,7 @@ def use(folder: Path, pod: str, key: str) -> Path:
     cache = Cache(folder, pod)
     cache.claim(key)
     if cache.find(key) is None:
-        with cache.incoming() as scratch:
+        with cache.incoming(key) as scratch:
             cache.make_room(SIZE)
             (scratch / "weights").write_text(key)
             cache.keep(scratch, key)
@@ -141,7 +141,7 @@ def test_a_damaged_copy_is_replaced_under_the_pods_that_use_it(folder: Path) -> 
     served = use(folder, "first-pod", "a")
     served.write_text("damaged")
     cache = Cache(folder, "second-pod")
-    with cache.incoming() as scratch:
+    with cache.incoming("a") as scratch:
         (scratch / "weights").write_text("a")
         cache.keep(scratch, "a", damaged=True)
     assert served.read_text() == "a"
@@ -225,7 +225,7 @@ def test_fetching_notes_the_use_and_a_fetch_that_fails_does_not(
     registry.replies["1/abc/artifacts/model/model.tflite"] = lambda: (200, b"short")
     with pytest.raises(ContractError):
         fetch(contract(registry, tmp_path / "pod", folder))
-    assert list(folder.iterdir()) == []
+    assert not list(folder.glob(".uses/*")) and not list(folder.glob("model-*"))
     registry.replies.clear()
     fetch(contract(registry, tmp_path / "pod", folder))
     [entry] = folder.glob("model-*")

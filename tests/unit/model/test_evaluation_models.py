@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelops_runtime.language_models import folder
+from modelops_runtime.artifacts.language_model import digest
 from modelops_runtime.language_models.evaluation import metrics, tables
 from tests import llm
 from tests.conftest import REPOSITORY
@@ -52,7 +52,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tuning:
     python, base = environment_of("finetune"), place / "base"
     command = [python, "-m", "tests.language_models", base, "0"]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
-    return Tuning(python, base, folder.digest(base), place)
+    return Tuning(python, base, digest(base), place)
 
 
 @pytest.fixture(scope="module")

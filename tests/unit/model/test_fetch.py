@@ -101,13 +101,18 @@ def contract(registry: FakeRegistry, target: Path, **changes: Any) -> FetchContr
 
 
 def fails(registry: FakeRegistry, target: Path, **changes: Any) -> str:
-    """The message of a fetch that fails; what is in the target folder must be what was there before."""
-    before = {path.name: path.read_bytes() for path in target.iterdir()} if target.exists() else {}
+    """The message of a fetch that fails; what is in the target folder must be what was there before. What had come
+    until it broke off may be out of sight."""
+    before = seen(target)
     with pytest.raises(ContractError) as caught:
         fetch(contract(registry, target, **changes))
-    after = {path.name: path.read_bytes() for path in target.iterdir()} if target.exists() else {}
-    assert after == before
+    assert seen(target) == before
     return str(caught.value)
+
+
+def seen(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".fetch-")] if folder.exists() else []
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def test_the_manifest_and_its_file_are_fetched(registry: FakeRegistry, tmp_path: Path, model_dir: Path) -> None:
@@ -480,10 +485,37 @@ def test_a_registry_that_refuses_is_believed_whatever_is_cached(registry: FakeRe
     assert "no such alias" in fails(registry, tmp_path / "second", cache_dir=tmp_path / "cache")
 
 
-def test_a_cut_off_download_leaves_nothing_in_the_cache(registry: FakeRegistry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_next_fetch_goes_on_where_a_download_was_cut_off(
+    registry: FakeRegistry, tmp_path: Path, model_dir: Path, cached: bool
+) -> None:
+    content = (model_dir / "model.tflite").read_bytes()
+    cache = {"cache_dir": tmp_path / "cache"} if cached else {}
+    registry.replies[f"{DOWNLOADS}model.tflite"] = lambda: (200, content[:100])
+    fails(registry, tmp_path / "pod", **cache)
+    assert list((tmp_path / "cache").glob("model-*")) == []
+    asked: list[str] = []
+
+    def rest() -> Reply:
+        asked.append(registry.headers["Range"])
+        return 206, content[100:]
+
+    registry.replies[f"{DOWNLOADS}model.tflite"] = rest
+    fetch(contract(registry, tmp_path / "pod", **cache))
+    assert asked == ["bytes=100-"]
+    assert (tmp_path / "pod" / "model.tflite").read_bytes() == content
+    assert not [*tmp_path.rglob(".fetch-*"), *tmp_path.rglob(".incoming-*")]
+    assert downloads(registry).count(FILE_NAME) == 1
+
+
+def test_what_broke_off_of_another_version_is_given_up(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.replies[f"{DOWNLOADS}model.tflite"] = lambda: (200, b"short")
-    fails(registry, tmp_path / "pod", cache_dir=tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    fails(registry, tmp_path / "pod")
+    assert len(list((tmp_path / "pod").glob(".fetch-*"))) == 1
+    registry.artifact_uri = "mlflow-artifacts:/1/abc/artifacts/model/"
+    registry.replies.clear()
+    fetch(contract(registry, tmp_path / "pod"))
+    assert list((tmp_path / "pod").glob(".fetch-*")) == []
 
 
 def test_a_full_cache_gives_up_what_was_used_longest_ago(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from modelops_runtime.language_models import folder
+from modelops_runtime.artifacts import language_model
 from tests.conftest import REPOSITORY
 from tests.environments import environment_of
 from tests.language_models import TEMPLATE, Tuning, chats, preferences, write_lines
@@ -27,7 +27,7 @@ def tuning(place: Path, dropout: float) -> Tuning:
     python, base = environment_of("finetune"), place / "base"
     command = [python, "-m", "tests.language_models", base, str(dropout)]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
-    return Tuning(python, base, folder.digest(base), place)
+    return Tuning(python, base, language_model.digest(base), place)
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,8 @@ def test_an_adapter_is_left_with_what_a_server_needs(tiny: Tuning, talks: Path) 
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    base = folder.Base(tiny.base.as_uri(), tiny.digest, None)
-    assert folder.LanguageModel.read(output / "model") == folder.LanguageModel("adapter", base, 256)
+    base = language_model.Base(tiny.base.as_uri(), tiny.digest, None)
+    assert language_model.LanguageModel.read(output / "model") == language_model.LanguageModel("adapter", base, 256)
     assert json.loads((output / "model" / "adapter_config.json").read_text())["base_model_name_or_path"] == base.uri
     metrics = tiny.metrics("adapter")
     assert {"loss", "perplexity", "token_accuracy", "tokens_per_second"} <= metrics.keys()
@@ -113,7 +113,7 @@ def test_an_adapter_is_left_with_what_a_server_needs(tiny: Tuning, talks: Path) 
 def test_all_weights_are_left_in_the_precision_of_the_arithmetic(tiny: Tuning, talks: Path) -> None:
     tiny.run("whole", talks, {**SMALL, "method": "full", "precision": "bfloat16"})
     model = tiny.output("whole") / "model"
-    assert folder.LanguageModel.read(model).kind == "model"
+    assert language_model.LanguageModel.read(model).kind == "model"
     config = json.loads((model / "config.json").read_text())
     assert (config["dtype"], config["use_cache"]) == ("bfloat16", True)
     size = sum(path.stat().st_size for path in model.glob("*.safetensors"))

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from modelops_runtime.artifacts import language_model
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, TrainingContract
-from modelops_runtime.language_models import base, folder
+from modelops_runtime.language_models import base
 from modelops_runtime.language_models.finetune import data
 from modelops_runtime.language_models.finetune.checkpoints import Checkpoints
 from modelops_runtime.language_models.finetune.parameters import Parameters
@@ -184,7 +185,7 @@ def test_a_base_is_known_by_the_digest_that_sha256sum_shows(tmp_path: Path) -> N
     digest = f"sha256:{printed.split()[0]}"
     source = settings(place.as_uri(), digest)
     assert base.fetched(source) == place
-    assert base.described(source, place) == folder.Base(place.as_uri(), digest, "apache-2.0")
+    assert base.described(source, place) == language_model.Base(place.as_uri(), digest, "apache-2.0")
     (place / "config.json").write_text('{"vocab_size": 3}')
     with pytest.raises(ConfigurationError, match=r"base_digest is .* have sha256:"):
         base.described(source, place)
@@ -233,19 +234,19 @@ def test_a_cached_base_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_folder_says_what_it_was_made_from(tmp_path: Path) -> None:
-    model = folder.LanguageModel("adapter", folder.Base(HUB, None, "mit"), 2048)
+    model = language_model.LanguageModel("adapter", language_model.Base(HUB, None, "mit"), 2048)
     model.write(adapter(tmp_path / "model"))
-    assert folder.LanguageModel.read(tmp_path / "model") == model
+    assert language_model.LanguageModel.read(tmp_path / "model") == model
 
 
 @pytest.mark.parametrize("kind", ["adapter", "model"])
 @pytest.mark.parametrize("name", ["training_args.bin", "optimizer.pt", "inner/weights.pkl"])
-def test_a_folder_with_pickled_files_is_refused(tmp_path: Path, kind: folder.Kind, name: str) -> None:
+def test_a_folder_with_pickled_files_is_refused(tmp_path: Path, kind: language_model.Kind, name: str) -> None:
     place = adapter(tmp_path / "model") if kind == "adapter" else whole_model(tmp_path / "model")
     (place / name).parent.mkdir(exist_ok=True)
     (place / name).write_bytes(b"")
     with pytest.raises(ContractError, match=f"has {name}: weights must be .safetensors"):
-        folder.LanguageModel(kind, folder.Base(HUB, None, None), 8).write(place)
+        language_model.LanguageModel(kind, language_model.Base(HUB, None, None), 8).write(place)
 
 
 @pytest.mark.parametrize(
@@ -256,17 +257,17 @@ def test_a_file_that_is_safetensors_in_name_alone_is_refused(tmp_path: Path, con
     place = adapter(tmp_path / "model")
     (place / "adapter_model.safetensors").write_bytes(content)
     with pytest.raises(ContractError, match=problem):
-        folder.LanguageModel("adapter", folder.Base(HUB, None, None), 8).write(place)
+        language_model.LanguageModel("adapter", language_model.Base(HUB, None, None), 8).write(place)
 
 
 def test_the_digest_covers_names_and_contents(tmp_path: Path) -> None:
     place = whole_model(tmp_path / "a")
-    first = folder.digest(place)
+    first = language_model.digest(place)
     (place / ".cache").mkdir()
     (place / ".cache" / "note").write_text("hidden")
-    assert folder.digest(place) == first == folder.digest(Path(shutil.copytree(place, tmp_path / "b")))
+    assert language_model.digest(place) == first == language_model.digest(Path(shutil.copytree(place, tmp_path / "b")))
     (place / "config.json").rename(place / "other.json")
-    assert folder.digest(place) != first and len(hashlib.sha256().hexdigest()) + len("sha256:") == len(first)
+    assert language_model.digest(place) != first and len(hashlib.sha256().hexdigest()) + len("sha256:") == len(first)
 
 
 def contract(folder: Path, uri: str = "", run_id: str = "r1") -> TrainingContract:

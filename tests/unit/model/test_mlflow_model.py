@@ -26,8 +26,9 @@ from mlflow import MlflowClient
 from mlflow.models import Model
 
 from modelops.kubernetes.runtime import runtime_files
+from modelops_runtime.artifacts.language_model import Base
 from modelops_runtime.artifacts.manifest import Manifest
-from modelops_runtime.artifacts.packages import SERVED_WITH
+from modelops_runtime.artifacts.packages import SERVED_WITH, TUNED_WITH
 from modelops_runtime.artifacts.preprocessing import Preprocessing
 from modelops_runtime.contract import FetchContract
 from modelops_runtime.registry.fetch import fetch
@@ -36,6 +37,7 @@ from tests.conftest import REPOSITORY
 from tests.environments import environment_of
 from tests.models import write_keras_model, write_model, write_onnx_model
 from tests.runtime import environment
+from tests.tuned import write_folder
 from tests.unit.model.conftest import Mlflow, answering, mlflow_server
 from tests.unit.model.support import run_here, start_server
 from tests.unit.model.test_preprocessing import SIMPLE, WORDS, with_preprocessing
@@ -345,6 +347,7 @@ def test_the_versions_that_a_manifest_without_any_gets_are_those_of_the_images()
     assert images.keys() == SERVED_WITH.keys()
     for runtime, packages in SERVED_WITH.items():
         assert packages.items() <= locked(*images[runtime]).items()
+    assert TUNED_WITH.items() <= locked("requirements-train-pytorch.txt", "requirements-finetune.txt").items()
 
 
 @pytest.fixture(scope="module")
@@ -352,6 +355,19 @@ def old_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
     """An MLflow server from before there were logged models."""
     with mlflow_server(tmp_path_factory.mktemp("old"), str(environment_of("mlflow2"))) as server:
         yield server
+
+
+@pytest.mark.integration
+def test_a_language_model_in_a_registry_of_mlflow_2_is_whole(
+    publish_to: Publish, output: Path, old_registry: Mlflow, tmp_path: Path
+) -> None:
+    url = answering(old_registry)
+    write_folder(output / "model", Base(f"hf://team/base@{'c' * 40}", None, None))
+    done = publish_to(url, "talks")
+    assert done.returncode == 0, done.stderr
+    assert fetch(FetchContract("models:/talks/1", url, tmp_path / "pod", None, 5, 2**20)).files[-1] == "MLmodel"
+    names = {path.relative_to(tmp_path / "pod").as_posix() for path in (tmp_path / "pod").rglob("*")}
+    assert {"SHA256SUMS", "model.safetensors", "components/tokenizer/tokenizer.json"} <= names
 
 
 @pytest.mark.integration

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from modelops_runtime.artifacts import language_model
 from modelops_runtime.artifacts.results import write_metrics
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment
 from modelops_runtime.contract.environment import HTTP_URL, NAME, NAME_RULE
 from modelops_runtime.language_models import base
-from modelops_runtime.language_models import folder as folders
 from modelops_runtime.language_models.evaluation import compare, tables
 from modelops_runtime.language_models.evaluation.metrics import Scorer, means
 from modelops_runtime.language_models.evaluation.models import Answer, Model
@@ -166,12 +166,14 @@ def _files(settings: Settings, env: Environment) -> tuple[Path, Path | None]:
     """The folder of the model, and of an adapter's base."""
     place = _place(settings, env)
     source = None
-    if (place / folders.FILE_NAME).exists() and (described := folders.LanguageModel.read(place)).kind == "adapter":
+    if (place / language_model.FILE_NAME).exists() and (
+        described := language_model.LanguageModel.read(place)
+    ).kind == "adapter":
         source = base.Settings.read(env, described.base.uri, described.base.digest)
         env.check()
-    elif not (place / folders.MODEL).exists():
+    elif not (place / language_model.MODEL).exists():
         raise ConfigurationError(
-            f"{place} has neither {folders.FILE_NAME} nor {folders.MODEL}: it is no language model"
+            f"{place} has neither {language_model.FILE_NAME} nor {language_model.MODEL}: it is no language model"
         )
     return place, base.model_in(base.fetched(source), source.uri) if source else None
 
@@ -185,7 +187,7 @@ def _place(settings: Settings, env: Environment) -> Path:
         source = base.Settings.read(env, settings.evaluated, None)
         env.check()
         root = base.fetched(source)
-    for name in (folders.FILE_NAME, folders.MODEL):
+    for name in (language_model.FILE_NAME, language_model.MODEL):
         if found := sorted(root.rglob(name), key=lambda path: len(path.parts)):
             return found[0].parent
     return root

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from modelops_runtime.artifacts.language_model import Base, Kind, LanguageModel
 from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.language_models.finetune.parameters import Parameters
 from modelops_runtime.language_models.finetune.workers import Processes
-from modelops_runtime.language_models.folder import Base, Kind, LanguageModel
 
 LOGS = 100
 """About how often a training says where it is."""

@@ -51,17 +51,22 @@ def write(model: Path, folder: Path, **identity: Any) -> bool:
         "python_function",
         loader_module=_write_loader(folder / "code"),
         code="code",
-        env=_write_environment(folder, manifest),
+        env=write_environment(folder, _packages(manifest), _python(manifest)),
         python_version=_python(manifest),
     )
     if manifest.runtime == "onnx" and columns is None:
         described.add_flavor("onnx", data=manifest.file, providers=["CPUExecutionProvider"], onnx_session_options=None)
     content = {**described.to_dict(), "signature": _signature(manifest, columns)}
     (folder / MLMODEL).write_text(yaml.safe_dump(content, sort_keys=False))
+    leave_what_is_there(model, folder)
+    return True
+
+
+def leave_what_is_there(model: Path, folder: Path) -> None:
+    """Removes from `folder` what the folder `model` has itself."""
     for path in [path for path in folder.rglob("*") if path.is_file() and (model / path.relative_to(folder)).exists()]:
         print(f"{path.relative_to(folder)} is left as the training wrote it", flush=True)
         path.unlink()
-    return True
 
 
 def _columns(model: Path, manifest: Manifest) -> dict[str, str] | None:
@@ -118,11 +123,9 @@ def _example(kind: str, value: Any) -> Any:
     return float(value) if kind in ("float", "double") and is_number(value) else value
 
 
-def _write_environment(folder: Path, manifest: Manifest) -> dict[str, str]:
+def write_environment(folder: Path, packages: Mapping[str, str], python: str) -> dict[str, str]:
     """What has to be installed, in MLflow's three forms; where the two of them are that `MLmodel` names."""
-    packages = manifest.versions or served_with(manifest.runtime, manifest.framework)
-    pinned = [f"{name}=={version}" for name, version in packages.items() if name != "python"]
-    requirements, python = [f"mlflow=={mlflow.__version__}", *pinned], _python(manifest)
+    requirements = [f"mlflow=={mlflow.__version__}", *(f"{name}=={version}" for name, version in packages.items())]
     conda = {
         "channels": ["conda-forge"],
         "dependencies": [f"python={python}", "pip", {"pip": requirements}],
@@ -133,6 +136,11 @@ def _write_environment(folder: Path, manifest: Manifest) -> dict[str, str]:
     (folder / "conda.yaml").write_text(yaml.safe_dump(conda, sort_keys=False))
     (folder / "python_env.yaml").write_text(yaml.safe_dump(virtualenv, sort_keys=False))
     return {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
+
+
+def _packages(manifest: Manifest) -> dict[str, str]:
+    packages = manifest.versions or served_with(manifest.runtime, manifest.framework)
+    return {name: version for name, version in packages.items() if name != "python"}
 
 
 def _python(manifest: Manifest) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelops_runtime.artifacts import language_model
+from modelops_runtime.artifacts.language_model import LanguageModel
 from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest
 from modelops_runtime.artifacts.results import flat
 from modelops_runtime.contract import ConfigurationError, ContractError, TrainingContract, is_number
@@ -45,10 +47,13 @@ def read_outputs(training: TrainingContract) -> Outputs:
 
 def check_model(folder: Path) -> None:
     """Whether a server can start with the model: its manifest, its files and, where this image can load it without
-    running code of the training's, its golden prediction.
+    running code of the training's, its golden prediction; of a language model, its weights' format and its tokenizer.
 
     Raises ConfigurationError: only another training can help. A folder of another server's kind is let through.
     """
+    if (folder / language_model.FILE_NAME).is_file():
+        _check_language_model(folder)
+        return
     if not (folder / FILE_NAME).is_file():
         kind = next((f"{kind} ({file})" for file, kind in FOREIGN.items() if (folder / file).is_file()), "")
         if not kind:
@@ -69,6 +74,17 @@ def check_model(folder: Path) -> None:
         raise ConfigurationError(*(f"the model can't be served: {problem}" for problem in error.problems)) from error
     if unchecked:
         print(f"the golden prediction is left to who wrote the model, and to the server: {unchecked}", flush=True)
+
+
+def _check_language_model(folder: Path) -> None:
+    try:
+        tuned = LanguageModel.read(folder)
+    except ContractError as error:
+        raise ConfigurationError(*(f"the model can't be served: {problem}" for problem in error.problems)) from error
+    if not (folder / language_model.TOKENIZER).is_file():
+        raise ConfigurationError(f"the model can't be served: {folder} has no {language_model.TOKENIZER}")
+    if not tuned.base.license:
+        print(f"the licence of {tuned.base.uri} is not known: neither its card nor its configuration names one")
 
 
 def _check_golden(folder: Path, manifest: Manifest) -> str:

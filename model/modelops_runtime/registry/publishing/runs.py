@@ -135,7 +135,7 @@ def log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, A
     new = [param for param in params if param.key not in there]
     for part in records.batches(new, BATCH["params"], lambda param: (param.key, param.value)):
         client.log_batch(run_id, params=part)
-    _log_tags(client, run_id, records.tags(records.PARAMETERS, parameters))
+    log_tags(client, run_id, records.tags(records.PARAMETERS, parameters))
 
 
 def _in_mlflow(value: Any) -> str:
@@ -178,7 +178,7 @@ def log_final(
     now, of = int(time.time() * 1000), {} if model is None else {"model_id": model.model_id}
     points = [Metric(mlflow_name(name), value, now, last_epoch, **of) for name, value in metrics.items()]
     _log_metrics(client, run_id, points)
-    _log_tags(client, run_id, records.tags(records.METRICS, metrics))
+    log_tags(client, run_id, records.tags(records.METRICS, metrics))
 
 
 def final_metrics(run: Run) -> dict[str, float]:
@@ -191,7 +191,7 @@ def _log_metrics(client: MlflowClient, run_id: str, metrics: list[Metric]) -> No
         client.log_batch(run_id, metrics=part)
 
 
-def _log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
     run_tags = [RunTag(key, value) for key, value in tags.items()]
     for part in records.batches(run_tags, BATCH["tags"], lambda tag: (tag.key, tag.value)):
         client.log_batch(run_id, tags=part)

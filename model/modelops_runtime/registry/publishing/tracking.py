@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from modelops_runtime.contract import ContractError, PublishContract
-from modelops_runtime.registry.publishing import gate, logged_models, runs, tables
+from modelops_runtime.registry.publishing import gate, language, logged_models, runs, tables
 from modelops_runtime.registry.publishing.names import say_renamed
 from modelops_runtime.registry.publishing.outputs import Outputs
 from modelops_runtime.registry.publishing.report import Published
@@ -125,12 +125,14 @@ def log(client: MlflowClient, settings: PublishContract, outputs: Outputs) -> Ru
         runs.log_parameters(client, run_id, outputs.parameters)
         runs.log_epochs(client, run_id, outputs.history)
         runs.log_dataset(client, run_id, settings.training.data_uri, settings.training.data_version)
+        tuned = language.read(settings.training.output_dir / "model")
+        runs.log_tags(client, run_id, tuned.tags if tuned else {})
         run = client.get_run(run_id)
-        model = logged_models.find_or_create(client, settings, run)
+        model = logged_models.find_or_create(client, settings, run, tuned)
         last_epoch = int(max((row["epoch"] for row in outputs.history), default=0))
         runs.log_final(client, run_id, outputs.metrics, last_epoch, model)
         tables.log(client, run_id, settings.training.output_dir)
-        logged_models.upload(client, settings, run, model)
+        logged_models.upload(client, settings, run, model, tuned)
     except BaseException:
         with contextlib.suppress(MlflowException):  # the registry may be what failed
             client.set_terminated(run_id, "FAILED")
@@ -147,7 +149,7 @@ def register(client: MlflowClient, settings: PublishContract, run: Run, judged: 
     if version is None:
         with contextlib.suppress(MlflowException):
             client.create_registered_model(name)  # usually it exists already; any other reason fails the next call too
-        tags = {**runs.describing(settings), **_trial(run), **judged}
+        tags = {**runs.describing(settings), **_own(run), **judged}
         source = logged_models.source(client.get_run(run.info.run_id))
         created = client.create_model_version(name, run_id=run.info.run_id, tags=tags, await_creation_for=0, **source)
         version = str(created.version)
@@ -155,8 +157,9 @@ def register(client: MlflowClient, settings: PublishContract, run: Run, judged: 
     return Published(name, version, run.info.experiment_id, run.info.run_id, runs.final_metrics(run))
 
 
-def _trial(run: Run) -> dict[str, str]:
-    return {key: value for key, value in run.data.tags.items() if key == runs.TRIAL}
+def _own(run: Run) -> dict[str, str]:
+    """Tags of the run that its version gets too."""
+    return {key: value for key, value in run.data.tags.items() if key in (runs.TRIAL, *language.TAGS)}
 
 
 def _unfinished_version(client: MlflowClient, settings: PublishContract) -> str | None:

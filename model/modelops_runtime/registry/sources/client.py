@@ -22,6 +22,8 @@ from modelops_runtime.registry.sources.retry import NotReachable, Refused, retri
 from modelops_runtime.registry.sources.source import CHUNK_BYTES, RemoteFile
 
 TIMEOUT_SECONDS = 30
+BYTES_PER_SECOND = 20 * 2**20
+"""At which a server at least passes a file on to its store, or from there: it answers when it has all of it."""
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
@@ -73,14 +75,12 @@ class Registry:
         return files
 
     def download(self, file: RemoteFile, target: Path) -> None:
-        """Continues what an attempt began that broke, where the server can. Raises ContractError when the file is not
-        as long as the registry announced."""
-        target.unlink(missing_ok=True)
+        """Raises ContractError when the file is not as long as the registry announced."""
 
         def attempt() -> None:
             have = target.stat().st_size if target.exists() else 0
             request = urllib.request.Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})
-            with self._opened(request) as response:
+            with self._opened(request, file.size) as response:
                 got = have if response.status == 206 else 0
                 with target.open("ab" if got else "wb") as output:
                     while chunk := response.read(CHUNK_BYTES):
@@ -99,9 +99,10 @@ class Registry:
 
         def attempt() -> None:
             with path.open("rb") as content:
-                headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
+                size = path.stat().st_size
+                headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
                 request = urllib.request.Request(url, content, headers, method="PUT")
-                with self._opened(request):
+                with self._opened(request, size):
                     pass
 
         self._retried(attempt, name)
@@ -149,13 +150,14 @@ class Registry:
         return retried(attempt, f"the registry {self._base}", what, self._wait_seconds)
 
     @contextmanager
-    def _opened(self, request: urllib.request.Request) -> Iterator[HTTPResponse]:
+    def _opened(self, request: urllib.request.Request, size: int = 0) -> Iterator[HTTPResponse]:
+        """The answer. `size` is that of the file that goes to or fro."""
         # Credentials go to the registry only, not to other hosts that it names or redirects to.
         if request.full_url.startswith(f"{self._base}/"):
             for name, value in self._headers.items():
                 request.add_unredirected_header(name, value)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS + size // BYTES_PER_SECOND) as response:
                 yield response
         except urllib.error.HTTPError as error:
             message = _message(error)

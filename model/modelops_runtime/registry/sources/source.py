@@ -32,4 +32,4 @@ class Source(Protocol):
         """All files, those in folders too."""
 
     def download(self, file: RemoteFile, target: Path) -> None:
-        """One of the files, in pieces, to `target`, replacing what is there."""
+        """One of the files, in pieces, to `target`. Goes on with what an attempt that broke has left there."""

@@ -47,9 +47,6 @@ class Store:
         ]
 
     def download(self, file: RemoteFile, target: Path) -> None:
-        """Continues what an attempt began that broke."""
-        target.unlink(missing_ok=True)
-
         def attempt() -> None:
             have = begun = target.stat().st_size if target.exists() else 0
             with self._errors(lambda: have > begun), target.open("ab") as output:
