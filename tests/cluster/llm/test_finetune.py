@@ -132,6 +132,7 @@ def test_two_pods_of_two_processes_fine_tune_a_model_that_is_published(stack: St
                 "base_model": {**args["base_model"], "digest": digest},
                 "checkpoints": {**ONE_NODE, "interval_steps": 10},
                 "environment": {},
+                "parameters": {**args["parameters"], "max_length": 128},
                 "shared_memory": "256Mi",
                 "timeout_seconds": 1800,
                 "gate": {"perplexity": {"max": 280}},

@@ -142,7 +142,7 @@ def test_a_base_can_be_named(place: Place, tmp_path: Path) -> None:
 def test_an_adapter_that_cant_be_served_says_why(
     place: Place, tmp_path: Path, base: str | None, config: dict[str, Any], problem: str
 ) -> None:
-    place.known["models:/chat/3"] = adapter(tmp_path / "tuned", base, **config)
+    place.known["models:/chat/3"] = adapter(tmp_path / "tuned", base, digest=f"sha256:{'0' * 64}", **config)
     with pytest.raises(ContractError, match=problem):
         place.assemble("models:/chat/3")
 
