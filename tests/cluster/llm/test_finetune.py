@@ -157,8 +157,9 @@ def test_two_pods_of_two_processes_fine_tune_a_model_that_is_published(stack: St
     history = metric_history(said["url"], version["run_id"], "loss")
     assert len(history) >= 9 and history[-1] < history[0], json.dumps(history)
     assert said["metrics"]["perplexity"] < 280
-    listed = get_json(f"{said['url']}/api/2.0/mlflow/artifacts/list?run_id={version['run_id']}&path=model")
-    assert "language-model.json" in json.dumps(listed)
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    assert (tags["modelops.language_model"], tags["modelops.base"]) == ("adapter", "pvc://weights/tiny")
+    assert tags["modelops.base_digest"] == digest
 
 
 def metric_history(url: str, run: str, metric: str) -> list[float]:
