@@ -234,7 +234,7 @@ def test_what_was_changed_in_the_registry_is_not_taken(
     content: bytes,
     message: str,
 ) -> None:
-    name = "changed"
+    name = "changed-there"
     write_folder(output / "model", HUB)
     run_id = f"{program}-{file}-{len(content)}".replace(".", "-")
     changes: dict[str, Any] = {"MODELOPS_MODEL_NAME": name, "MODELOPS_RUN_ID": run_id}
