@@ -19,7 +19,7 @@ COMMANDS = {
     "fetch": ("registry.fetch", "", "downloads a model version, whole or not at all"),
     "fetch-base": ("language_models.base", "stores", "downloads the base model of a fine-tuning"),
     "assemble": ("language_models.assemble", "", "prepares a language model, its base and its adapters for vLLM"),
-    "drain": ("serving.drain", "", "waits until vLLM has answered all its requests"),
+    "drain": ("serving.vllm.drain", "", "waits until vLLM has answered all its requests"),
     "hold": ("registry.hold", "", "keeps a model in the shared cache while its pod uses it"),
     "check": ("registry.check", "", "says whether the image has what a model of plain MLflow requires"),
     "convert": ("serving.mlflow.convert", "serve", "converts a model that plain MLflow logged to ONNX"),

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,10 @@ def runtime_files(*commands: str) -> dict[str, str]:
     """
     root = _sources()
     files: dict[str, str] = {}
-    named = [command if "." in command else f"registry.{command}" for command in commands]
     modules = [f"{PACKAGE}.__main__", f"{PACKAGE}.registry"]
-    modules += [f"{PACKAGE}.{'.'.join(parts[:end])}" for parts in (n.split(".") for n in named) for end in (1, 2)]
+    for command in commands:
+        module = command if "." in command else f"registry.{command}"
+        modules += accumulate([PACKAGE, *module.split(".")], "{}.{}".format)
     while modules:
         file = _file_of(root, modules.pop())
         if file is None or (path := file.relative_to(root).as_posix()) in files:

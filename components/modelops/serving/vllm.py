@@ -57,14 +57,14 @@ SECURITY = restricted_pod(USER, GROUP)
 PROBE_SECONDS = 10
 STOP_SECONDS = 5
 """How long vLLM may take to answer what it has, once it is told to stop: after the drain, that is little."""
-COMMANDS = ("language_models.assemble", "serving.drain", "serving.front")
+COMMANDS = ("language_models.assemble", "serving.vllm.drain", "serving.vllm.front")
 """The library's programs in these pods."""
 MOST_BYTES = 2**40
 """Largest file of a model."""
 ENGINE = "/modelops/engine"
 """The folder with vLLM's arguments, the base and the adapters."""
 _KEYS = "/modelops/api-keys"
-_FRONT = "modelops_runtime.serving.front.Front"
+_FRONT = "modelops_runtime.serving.vllm.front.Front"
 _ADAPTER = "adapter.modelops.dev/"
 """How the pod labels begin that have the adapters' versions."""
 LWS = "leaderworkerset.x-k8s.io/v1"

@@ -117,7 +117,7 @@ def test_the_whole_drain_comes_before_the_engine_is_stopped() -> None:
     assert server["lifecycle"]["preStop"]["exec"]["command"][-2:] == ["modelops_runtime", "drain"]
     assert environment(deployment, "serve")["MODELOPS_DRAIN_SECONDS"] == "60"
     assert environment(serve().one("Deployment"), "serve")["MODELOPS_DRAIN_SECONDS"] == "300"
-    assert "--middleware modelops_runtime.serving.front.Front --shutdown-timeout 5" in " ".join(server["command"])
+    assert "--middleware modelops_runtime.serving.vllm.front.Front --shutdown-timeout 5" in " ".join(server["command"])
     assert pod(deployment)["terminationGracePeriodSeconds"] == 75
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from modelops_runtime.contract import AdapterPart, AssembleContract, FetchContract
 from modelops_runtime.language_models.assemble import assemble
-from modelops_runtime.serving.drain import drain
-from modelops_runtime.serving.front import READ_SECONDS
+from modelops_runtime.serving.vllm.drain import drain
+from modelops_runtime.serving.vllm.front import READ_SECONDS
 from tests.conftest import REPOSITORY
 from tests.llm import QUESTION, SMALL, Engine, serving, write_models
 from tests.llm_record import FLAGS, METRICS, flags
@@ -75,7 +75,7 @@ def behind(models: Path) -> Iterator[Engine]:
     folder.mkdir()
     config = folder / "vllm.yaml"
     config.write_text(json.dumps(assemble(settings)))
-    arguments = ["--config", str(config), "--middleware", "modelops_runtime.serving.front.Front"]
+    arguments = ["--config", str(config), "--middleware", "modelops_runtime.serving.vllm.front.Front"]
     variables = {
         "PYTHONPATH": str(REPOSITORY / "model"),
         "MODELOPS_API_KEYS_DIR": str(keys),

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from modelops_runtime.serving import drain, front
-from modelops_runtime.serving.front import Front
+from modelops_runtime.serving.vllm import drain, front
+from modelops_runtime.serving.vllm.front import Front
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

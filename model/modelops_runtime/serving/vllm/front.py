@@ -14,8 +14,8 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from modelops_runtime.serving.drain import DRAINING
 from modelops_runtime.serving.mirror import QUEUE_BYTES, Mirror
+from modelops_runtime.serving.vllm.drain import DRAINING
 
 OPEN = frozenset({"/health", "/ping", "/metrics"})
 """What Kubernetes and Prometheus ask without a key."""
