@@ -15,7 +15,14 @@ from modelops.core.assets import asset
 from modelops.core.naming import job_name
 from modelops.core.outputs import merged, timeouts
 from modelops.core.run_id import canonical_json
-from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements
+from modelops.kubernetes.pods import (
+    DefaultResources,
+    container,
+    core,
+    mount,
+    resource_requirements,
+    restricted_pod,
+)
 from modelops.kubernetes.watch import UNAWAITED
 from modelops.serving import vllm
 from modelops.serving.args import (
@@ -91,7 +98,7 @@ def _template(args: ModelServiceArgs, identity: PodIdentity) -> core.PodTemplate
             identity,
             [_check(args)],
             restart_policy="Never",
-            security=vllm.SECURITY,
+            security=restricted_pod(vllm.USER, vllm.GROUP),
             volumes=vllm.volumes(args, identity),
             init_containers=[
                 *vllm.init_containers(args, identity),

@@ -53,7 +53,6 @@ FETCH_RESOURCES = DefaultResources(cpu="100m", memory="256Mi", memory_limit="2Gi
 DEFAULT_GPUS = 1
 USER, GROUP = 2000, 0
 """The image's user; group 0 can read its files."""
-SECURITY = restricted_pod(USER, GROUP)
 PROBE_SECONDS = 10
 STOP_SECONDS = 5
 """How long vLLM may take to answer what it has, once it is told to stop: after the drain, that is little."""
@@ -80,7 +79,7 @@ def template(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool = Fa
         identity,
         [_container(args, identity, worker=True) if worker else server(args, identity)],
         annotations=None if worker else scrape(PORT),
-        security=SECURITY,
+        security=restricted_pod(USER, GROUP),
         volumes=volumes(args, identity),
         init_containers=init_containers(args, identity),
         labels={_ADAPTER + each.name: each.version for each in _parts(args) if each.name},
