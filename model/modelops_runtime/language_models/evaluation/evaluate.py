@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from modelops_runtime.artifacts import language_model
 from modelops_runtime.artifacts.results import write_metrics
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment
 from modelops_runtime.contract.environment import HTTP_URL, NAME, NAME_RULE
-from modelops_runtime.language_models import base
+from modelops_runtime.language_models import base, libraries
 from modelops_runtime.language_models.evaluation import compare, tables
 from modelops_runtime.language_models.evaluation.metrics import Scorer, means
 from modelops_runtime.language_models.evaluation.models import Answer, Model
@@ -270,14 +268,10 @@ def _record(settings: Settings, result: Result) -> None:
 
 
 def _prepare_libraries() -> None:
-    """The libraries' switches, before they are imported: once the model is here, nothing is asked of the Hub, or told
-    to it."""
     if "huggingface_hub" in sys.modules:  # it has fetched the model, and has read its switches
         sys.modules["huggingface_hub"].constants.HF_HUB_OFFLINE = True
-    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
-    os.environ.update(TQDM_DISABLE="1", TRANSFORMERS_VERBOSITY="error")
-    warnings.simplefilter("ignore", FutureWarning)  # what the libraries have renamed among themselves
-    os.environ["HF_DATASETS_CACHE"] = str(Path(tempfile.gettempdir(), "modelops-texts"))
+    libraries.prepare()
+    os.environ["TQDM_DISABLE"] = "1"
 
 
 def main() -> None:

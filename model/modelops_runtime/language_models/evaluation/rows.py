@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.language_models.copies import copied
 from modelops_runtime.language_models.evaluation.parameters import Evaluation
 from modelops_runtime.language_models.finetune.data import HELD_OUT
-from modelops_runtime.registry.sources.store import Store
 
 Prompt = str | list[dict[str, Any]]
 """A text to continue, or messages to answer."""
@@ -86,18 +85,9 @@ def local(uri: str, wait_seconds: float) -> Path:
 
 
 def _fetched(uri: str, wait_seconds: float) -> Path:
-    parent, _, name = uri.rstrip("/").rpartition("/")
-    single = name.endswith((".jsonl", ".parquet"))
-    store = Store(parent if single else uri, wait_seconds)
-    place = Path(tempfile.mkdtemp(prefix="evaluation-"))
-    wanted = [file for file in store.files() if not single or file.name == name]
-    for file in wanted:
-        target = place / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        store.download(file, target)
-    if not wanted:
+    if (copy := copied(uri, wait_seconds)) is None:
         raise ConfigurationError(f"{uri} has no files")
-    return place / name if single else place
+    return copy
 
 
 def _files(uri: str, path: Path) -> list[Path]:

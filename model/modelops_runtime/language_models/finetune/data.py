@@ -1,13 +1,12 @@
 """The texts that a model is tuned on: a version that `modelops-prepare` made, or a file of JSON lines or Parquet."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ConfigurationError
-from modelops_runtime.registry.sources.store import Store
+from modelops_runtime.language_models.copies import copied
 
 HELD_OUT = 10
 """Of a file, which has no split, every tenth row is kept for the test."""
@@ -49,18 +48,9 @@ def _path(uri: str) -> Path:
 
 
 def _fetched(uri: str, wait_seconds: float) -> Path:
-    """A copy of a version, or of one file, on this machine: a process's own, since it is small beside the weights."""
-    parent, _, name = uri.rstrip("/").rpartition("/")
-    single = name.endswith((".jsonl", ".parquet"))
-    store = Store(parent if single else uri, wait_seconds)
-    place = Path(tempfile.mkdtemp(prefix="texts-"))
-    wanted = [file for file in store.files() if (file.name == name if single else file.name.endswith(".parquet"))]
-    for file in wanted:
-        (place / file.name).parent.mkdir(parents=True, exist_ok=True)
-        store.download(file, place / file.name)
-    if not wanted:
+    if (copy := copied(uri, wait_seconds, ".parquet")) is None:
         raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} has no Parquet files")
-    return place / name if single else place
+    return copy
 
 
 def _version(folder: Path) -> dict[str, Any]:

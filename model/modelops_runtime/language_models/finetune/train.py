@@ -6,13 +6,10 @@ optimization: Rafailov et al., 2023, https://arxiv.org/abs/2305.18290.
 
 import os
 import sys
-import tempfile
-import warnings
-from pathlib import Path
 
 from modelops_runtime.artifacts.results import write_json, write_metrics
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, Exit, TrainingContract
-from modelops_runtime.language_models import base
+from modelops_runtime.language_models import base, libraries
 from modelops_runtime.language_models.evaluation.evaluate import after_training
 from modelops_runtime.language_models.finetune import workers
 from modelops_runtime.language_models.finetune.checkpoints import Checkpoints
@@ -74,12 +71,8 @@ def train(settings: TrainingContract, parameters: Parameters, source: base.Setti
 
 
 def _prepare_libraries() -> None:
-    """The libraries' switches, before they are imported: nothing is asked of the Hub, or told to it."""
-    os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error")
-    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
-    warnings.simplefilter("ignore", FutureWarning)  # what the libraries have renamed among themselves
-    # Not in HF_HOME, which may be a volume that other runs share: the texts are this run's own.
-    os.environ["HF_DATASETS_CACHE"] = str(Path(tempfile.gettempdir(), "modelops-texts"))
+    libraries.prepare()
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
 def main() -> None:
