@@ -98,12 +98,22 @@ def test_last_lines_of_a_missing_log_are_none(tmp_path: Path) -> None:
     assert processes.last_lines(tmp_path / "none", 5) == []
 
 
+def wait_for_command_line(child: "subprocess.Popen[bytes]") -> None:
+    """A new program's command line reads as empty until the kernel has set up its memory."""
+    deadline = time.monotonic() + 20
+    while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_part_without_a_record_is_found_by_its_command_line(made: Layout) -> None:
     program = made.cluster / "etcd"
     program.symlink_to("/bin/sleep")
     stray = subprocess.Popen(["etcd", "60"], executable=str(program), cwd=made.cluster)
     other = subprocess.Popen([str(program), "60"])
     try:
+        for child in (stray, other):
+            wait_for_command_line(child)
         found = processes.strays(made)
         assert other.pid in found
         assert stray.pid not in found  # named etcd, but nothing shows that it belongs to this cluster
