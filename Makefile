@@ -8,7 +8,7 @@ TIERS := tests/unit tests/assets tests/package
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long test-versions generate generate-vllm bench bench-mlflow docs venv
+.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long verify-gpu test-versions generate generate-vllm bench bench-mlflow bench-vllm docs venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -41,11 +41,11 @@ format: venv ## Format the sources and mend what the linter can
 	$(VENV)/ruff check --fix .
 
 test-unit: venv ## The fast tests, without a cluster; TESTS=<paths>: all tests of those files
-	@echo "$(if $(TESTS),tests of $(TESTS),unit tests: about a minute and a half on 2 cores)"
+	@echo "$(if $(TESTS),tests of $(TESTS),unit tests: about two and a half minutes on 2 cores)"
 	$(VENV)/pytest $(if $(TESTS),$(TESTS),$(TIERS) -m "not integration" -n auto --dist loadfile)
 
 test-integration: venv ## Slower tests without a cluster: trainings, real servers, wheels, types of a consumer, alert rules
-	@echo "integration tests: about 5 minutes on 2 cores; the first run builds Prometheus for its promtool"
+	@echo "integration tests: about 10 minutes on 2 cores; the first run builds Prometheus for its promtool"
 	$(VENV)/pytest $(TIERS) -m "integration and not long"
 
 test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for all of one area, its long tests included
@@ -53,6 +53,9 @@ test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> fo
 
 test-long: venv ## The tests that take minutes or gigabytes each, most of them on the cluster, and are not part of `make test`
 	$(VENV)/pytest tests/cluster $(TIERS) -m long
+
+verify-gpu: venv ## What only a GPU can show, on the cluster that kubectl talks to; REPOSITORY=<where images may be pushed>
+	REPOSITORY=$(REPOSITORY) $(VENV)/pytest tests/gpu -m gpu --no-header
 
 # pyenv's shims refuse every Python but the chosen one, so its interpreters themselves come first.
 PYENV := $(subst $() ,:,$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[1-9]*/bin))
@@ -76,6 +79,9 @@ bench: venv ## Measure the model server against its goals and other model server
 
 bench-mlflow: venv ## Measure models of plain MLflow beside MLServer, BentoML and mlflow models serve
 	$(VENV)/python -m bench.mlflow_models
+
+bench-vllm: venv ## Measure a service on vLLM beside the bare engine, on the local cluster (make up) and a quiet machine
+	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m bench.vllm_service
 
 docs: venv ## Build the docs site into build/docs; every warning is an error
 	$(VENV)/python -m sphinx -q -W --keep-going -b html docs build/docs

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import socketserver
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,20 @@ def pytest_runtest_setup() -> None:
         asyncio.get_event_loop_policy().get_event_loop()
     except RuntimeError:
         asyncio.set_event_loop(asyncio.new_event_loop())
+
+
+_FIGURES: list[str] = []
+
+
+@pytest.fixture
+def figure() -> Callable[[str], None]:
+    """Notes a measured figure, to be printed at the end of the session whether or not a test failed."""
+    return _FIGURES.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what the tests measured."""
+    if _FIGURES:
+        terminalreporter.section("figures")
+        for line in _FIGURES:
+            terminalreporter.write_line(line)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -98,23 +98,6 @@ def project_copy(platform_env: dict[str, str], tmp_path_factory: pytest.TempPath
             shutil.copy2(source, target / name)
     (target / ".venv").symlink_to(REPOSITORY / ".venv")
     return target
-
-
-_FIGURES: list[str] = []
-
-
-@pytest.fixture
-def figure() -> Callable[[str], None]:
-    """Notes a measured figure, to be printed at the end of the session whether or not a test failed."""
-    return _FIGURES.append
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what the tests measured."""
-    if _FIGURES:
-        terminalreporter.section("figures")
-        for line in _FIGURES:
-            terminalreporter.write_line(line)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

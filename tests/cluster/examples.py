@@ -1,10 +1,11 @@
 """Examples as a team runs them: programs outside the checkout, the library installed from its wheel."""
 
 import json
+import re
 import shutil
 import subprocess
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,19 @@ class Example:
             "PULUMI_CONFIG_PASSPHRASE": "teams",
         }
         self.pulumi("stack", "init", "test")
+
+    def build_on(self, facts: Mapping[str, Any]) -> None:
+        """Images are built by the platform's builder, as after `docker buildx use`, and on its base image."""
+        if facts.get("base_image"):
+            for dockerfile in self.folder.rglob("Dockerfile"):
+                text = re.sub("(ARG BASE_IMAGE=).*", rf"\g<1>{facts['base_image']}", dockerfile.read_text())
+                dockerfile.write_text(text)
+        if facts.get("builder"):
+            own = self.folder.parent / f"{self.folder.name}-buildx"
+            shutil.copytree(self.environment["BUILDX_CONFIG"], own)
+            current = {"Key": "", "Name": facts["builder"], "Global": True}
+            (own / "current").write_text(json.dumps(current))
+            self.environment["BUILDX_CONFIG"] = str(own)
 
     def command(self, *arguments: str) -> list[str]:
         return ["pulumi", *arguments, "--non-interactive", "--color=never"]

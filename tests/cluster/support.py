@@ -33,6 +33,11 @@ def apply(*manifests: dict[str, Any]) -> None:
     _of_manifests(manifests, "apply")
 
 
+def create(*manifests: dict[str, Any]) -> None:
+    """Creates what manifests describe, which may be too large for the annotation that `apply` makes of it."""
+    _of_manifests(manifests, "create")
+
+
 def remove(*manifests: dict[str, Any]) -> None:
     """Deletes what manifests describe, as far as it is there, and waits until it is gone."""
     _of_manifests(manifests, "delete", "--ignore-not-found", "--wait=true")

@@ -31,7 +31,7 @@ NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/__main__.py"))
 
 def test_the_readme_names_every_example() -> None:
     text = (EXAMPLES / "README.md").read_text()
-    assert len(NAMES) == 7 and all(f"| `{name}` |" in text for name in NAMES)
+    assert len(NAMES) == 8 and all(f"| `{name}` |" in text for name in NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

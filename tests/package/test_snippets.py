@@ -4,6 +4,7 @@ Python: tests/unit/components/test_docs.py and test_readme.py, on the pages that
 commands as far as they can be checked without doing what they do, which cluster tests do.
 """
 
+import itertools
 import json
 import re
 import shlex
@@ -39,10 +40,14 @@ ELSEWHERE = {
     "README.md": "tests/package/test_readme.py",
     "bring-your-own.md": "tests/unit/examples/test_bring_your_own.py",
     "mlflow-models.md": "tests/unit/components/test_model_image.py",
+    "chat.md": "tests/unit/examples/test_chat.py",
     "conversations.md": "tests/unit/examples/test_conversations_guide.py",
 }
 """Pages whose Python another test runs."""
 RUN_BY = {
+    "cd examples/chat": "tests/cluster/llm/test_chat.py",
+    ".venv/bin/pip install ../../components": "tests/cluster/examples.py",
+    "pulumi config rm stable": "tests/cluster/llm/test_chat.py",
     "cd examples/bring-your-own": "tests/unit/examples/test_bring_your_own.py",
     "python3 -m venv .venv": "tests/unit/examples/test_bring_your_own.py",
     ".venv/bin/pip install -r": "tests/unit/examples/test_bring_your_own.py",
@@ -149,9 +154,7 @@ def test_commands_are_there_and_take_what_they_are_given(snippet: Snippet, monke
     shell = subprocess.run(["bash", "-n"], input=snippet.text, capture_output=True, text=True)
     assert shell.returncode == 0 or "{" in snippet.text, shell.stderr
     for command in commands(snippet.text):
-        words = shlex.split(command)
-        variables = [word for word in words if re.match(r"[A-Z_]+=", word)]
-        words = words[len(variables) :]
+        words = list(itertools.dropwhile(re.compile("[A-Z_]+=").match, shlex.split(command)))
         if words[0] == "make":
             done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=REPOSITORY, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr

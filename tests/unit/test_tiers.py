@@ -43,3 +43,13 @@ def test_every_generator_of_the_docs_is_run_by_make_generate() -> None:
     generators = [path for path in (REPOSITORY / "docs").rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
     names = [path.relative_to(REPOSITORY).with_suffix("").as_posix().replace("/", ".") for path in generators]
     assert len(names) == 3 and all(f"-m {name}" in recipe for name in names)
+
+
+def test_what_a_folder_of_cluster_tests_shares_ends_with_the_folder() -> None:
+    """A fixture of a package lives to the end of the session if its folder is none, or a module imports it alone: then
+    it ends after the tests that take the platform down."""
+    tests = REPOSITORY / "tests" / "cluster"
+    for shared in tests.glob("*/conftest.py"):
+        assert (shared.parent / "__init__.py").exists(), shared.parent
+    for module in tests.glob("*/test_*.py"):
+        assert not re.search(r"^from tests\.cluster\.\w+\.conftest import", module.read_text(), re.MULTILINE), module

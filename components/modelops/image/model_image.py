@@ -15,10 +15,9 @@ from modelops.core.validation import Problems, read_args
 CACHE_TAG = "buildcache"
 DEFAULT_TAG = "latest"
 DEFAULT_COMPRESSION_LEVEL = 3
-_READER = 65532
-"""The pods' user, as in `kubernetes.pods`, which would load the Kubernetes SDK."""
-_OF_FOLDER = f"FROM scratch\nCOPY --chown={_READER}:{_READER} . /\n"
-"""Dockerfile of a model's folder. The pods' user owns the files, so it can read them whatever modes they have here."""
+_OF_FOLDER = "FROM scratch\nCOPY --chmod=755 . /\n"
+"""Dockerfile of a model's folder. Every user can read the files, whatever modes they have here: vLLM has another
+user than the rest."""
 _OF_DOCKERFILE = ("dockerfile", "target", "build_args")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.errors import ArgumentsError
 from modelops.core.outputs import with_dependencies
 
 core = k8s.core.v1
@@ -16,8 +19,31 @@ rbac = k8s.rbac.v1
 def service_account(
     name: str, metadata: k8s.meta.v1.ObjectMetaArgs, opts: pulumi.ResourceOptions
 ) -> core.ServiceAccount:
-    """A pod's identity, without a token unless the pod spec asks for one."""
+    """A pod's identity, without a token unless the pod spec asks for one.
+
+    Raises ArgumentsError if another component of the program has the same name in the same namespace. Its objects
+    would have the same names as well, which a plan doesn't notice, and an `up` only when it is half done.
+    """
+    _claim(name, metadata.namespace, opts.parent)
     return core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+
+
+def _claim(name: str, namespace: object, component: pulumi.Resource | None) -> None:
+    monitor = pulumi.runtime.settings.get_monitor()
+    if component is None or not isinstance(namespace, str) or monitor is None:
+        return
+    owner = _OWNERS.setdefault(monitor, {}).setdefault((namespace, name), component)
+    if owner is not component:
+        whose, kind = type(owner).__name__, type(component).__name__
+        problem = f"another {whose}" if whose == kind else f"the {whose} {name!r}"
+        raise ArgumentsError(
+            f'{kind} "{name}": {problem} makes objects of the same names in namespace {namespace!r}: '
+            "give one of the two another name, or a namespace of its own"
+        )
+
+
+_OWNERS: MutableMapping[Any, dict[tuple[str, str], pulumi.Resource]] = WeakKeyDictionary()
+"""The components with an account, by namespace and name; for each run of a program, which its monitor stands for."""
 
 
 def grant(

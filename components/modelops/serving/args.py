@@ -225,7 +225,10 @@ class Vllm(TypedDict):
     """Secret in the namespace each of whose values is an API key: clients send one as `Authorization: Bearer …`. A
     change counts within about a minute, without a restart, so a key is replaced by adding the new one, and removing the
     old one once nobody uses it. Default: no key is needed."""
-
+    log_texts: NotRequired[pulumi.Input[bool]]
+    """Whether prompts and answers are in the pods' log, as lines of JSON, the first 4096 characters of each. Mail
+    addresses, IBANs, IP addresses and numbers of seven and more digits are replaced by their kind; names of people are
+    not found. Default false: they are in no log."""
     max_model_len: NotRequired[pulumi.Input[int]]
     """Maximum context length, prompt and answer together, in tokens. Default: the model's own; at least 1."""
     shared_memory: NotRequired[pulumi.Input[str]]

@@ -17,7 +17,7 @@ from modelops.core.errors import logged
 from modelops.core.validation import Problems
 from modelops.serving.args import ModelServiceArgs
 
-_LOGGED = "prompts and answers would be in the log, with any personal data in them"
+_LOGGED = "prompts and answers would be in the log, with any personal data in them: vllm.log_texts masks it"
 _HTTP = "probes, drains and the Service speak plain HTTP: TLS is the route's"
 _NODES = "vllm.nodes says it"
 OWN: Mapping[str, str] = {

@@ -46,6 +46,7 @@ from modelops.serving.pod import (
     serving_template,
     source_secrets,
     source_variables,
+    version_of,
 )
 
 DEFAULT_RESOURCES = DefaultResources(cpu="4", memory="16Gi", memory_limit="64Gi")
@@ -264,6 +265,7 @@ def _container(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool, *
             "MODELOPS_ENDPOINT_SECONDS": str(ENDPOINT_SECONDS),
             "MODELOPS_DRAIN_SECONDS": text_of(drain_seconds(args)),
             **({} if found is None else {"MODELOPS_API_KEYS_DIR": found.mount_path}),
+            **_logged(args),
             **VARIABLES,
             **identity.variables,
         },
@@ -280,6 +282,16 @@ def _container(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool, *
         ],
         **fields,
     )
+
+
+def _logged(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
+    if "log_texts" not in args.get("vllm", {}):
+        return {}
+    wanted = pulumi.Output.from_input(args["vllm"]["log_texts"])
+    return {
+        "MODELOPS_LOG_TEXTS": wanted.apply(lambda on: "1" if on else "0"),
+        "MODELOPS_MODEL_VERSION": version_of(args),
+    }
 
 
 def server(args: ModelServiceArgs, identity: PodIdentity, *, drains: bool = True, **fields: Any) -> core.ContainerArgs:

@@ -149,8 +149,8 @@ class TrainingJobArgs(TypedDict):
     command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The training program and its arguments. Default `python -m sample.train`. Part of the run's identity."""
     parameters: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
-    """Hyperparameters by name: JSON scalars (text, numbers, true, false, null). Default: none. Part of the run's
-    identity, where 1 and 1.0 are the same."""
+    """Hyperparameters by name, of any type that JSON has. Default: none. Part of the run's identity, where 1 and 1.0
+    are the same."""
     sweep: NotRequired[Mapping[str, Sequence[pulumi.Input[Any]]]]
     """Hyperparameters to try, each with its values. Every combination is one run, and the best one is registered. At
     most 200 runs. Default: no sweep. Part of the run's identity."""

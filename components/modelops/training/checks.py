@@ -56,19 +56,27 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     wait = _mapping(args.get("publisher")).get("registry_wait_seconds")
     problems.number("publisher.registry_wait_seconds", wait, 0, 3600)
     for key, value in _mapping(args.get("parameters")).items():
-        _check_scalar(problems, f"parameters.{key}", value)
+        _check_json(problems, f"parameters.{key}", value)
     problems.variable_names("environment", args.get("environment"), *_RESERVED)
 
 
-def _check_scalar(problems: Problems, field: str, value: object) -> None:
+def _check_json(problems: Problems, field: str, value: object) -> None:
     if is_output(value):
         return
     if isinstance(value, float) and not math.isfinite(value):
         problems.add(field, value, "must be a finite number: JSON has no other")
     elif isinstance(value, str) and not _is_unicode(value):
         problems.add(field, value, "must be Unicode text without lone surrogates")
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            _check_json(problems, f"{field}.{key}", entry)
+            if not isinstance(key, str):
+                problems.add(f"{field}.{key}", key, "must have text as its name")
+    elif isinstance(value, list | tuple):
+        for place, entry in enumerate(value):
+            _check_json(problems, f"{field}[{place}]", entry)
     elif value is not None and not isinstance(value, str | int | float | bool):
-        problems.add(field, value, "must be a JSON scalar: text, a number, true, false or null")
+        problems.add(field, value, "must be JSON: text, a number, true, false, null, a list or an object")
 
 
 def _is_unicode(text: str) -> bool:
@@ -116,7 +124,7 @@ def _check_sweep(problems: Problems, args: Mapping[str, Any]) -> None:
         if key in parameters:
             problems.add(f"sweep.{key}", list(values), "must not be in parameters as well")
         for index, value in enumerate(values):
-            _check_scalar(problems, f"sweep.{key}[{index}]", value)
+            _check_json(problems, f"sweep.{key}[{index}]", value)
     count = math.prod(len(values) for values in sweep.values())
     if count > MAX_TRIALS:
         problems.add("sweep", list(sweep), f"must have at most {MAX_TRIALS} combinations ({count} here)")

@@ -26,28 +26,31 @@ def engine_context(folder: Path) -> Path:
 
 def built(folder: Path, facts: Mapping[str, Any], namespace: str) -> tuple[Stack, dict[str, str]]:
     """A stack whose outputs are the engine's image (`image`) and the models' URIs (`base`, `polite`, `terse`)."""
-    context, models = engine_context(folder), write_models(folder / "models")
+    models = write_models(folder / "models")
+    pushed = {name: {"context": str(models / name), "artifact": True} for name in ("base", "polite", "terse")}
+    return _up(folder, facts, namespace, pushed)
+
+
+def engine(folder: Path, facts: Mapping[str, Any], namespace: str) -> tuple[Stack, str]:
+    """A stack and the engine's image."""
+    stack, outputs = _up(folder, facts, namespace, {})
+    return stack, outputs["image"]
+
+
+def _up(
+    folder: Path, facts: Mapping[str, Any], namespace: str, models: Mapping[str, Mapping[str, Any]]
+) -> tuple[Stack, dict[str, str]]:
+    context = engine_context(folder)
     builder = {"builder_name": facts["builder"]} if facts.get("builder") else {}
     arguments = {"BASE_IMAGE": facts["base_image"]} if facts.get("base_image") else {}
 
+    def image(name: str, **more: Any) -> ModelImage:
+        args: Any = {"repository": f"{facts['registry']}/llm-tests/{name}", **builder, **more}
+        return ModelImage(name, args)
+
     def program(_provider: k8s.Provider) -> dict[str, pulumi.Output[str]]:
-        repository = f"{facts['registry']}/{namespace}"
-        engine: Any = {
-            "context": str(context),
-            "repository": f"{repository}/engine",
-            "build_args": arguments,
-            **builder,
-        }
-        found = {"image": ModelImage("engine", engine).ref}
-        for name in ("base", "polite", "terse"):
-            files: Any = {
-                "context": str(models / name),
-                "artifact": True,
-                "repository": f"{repository}/{name}",
-                **builder,
-            }
-            found[name] = ModelImage(name, files).model_uri
-        return found
+        found = {"image": image("engine", context=str(context), build_args=arguments).ref}
+        return {**found, **{name: image(name, **args).model_uri for name, args in models.items()}}
 
     stack = Stack(folder / "images", namespace=namespace)
     stack.up(program)

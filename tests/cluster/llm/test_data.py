@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from modelops import ArgumentsError, DataPipeline
-from tests.cluster.data.conftest import pipelines, prepare_image  # noqa: F401
 from tests.cluster.data.pipelines import Pipelines
 from tests.cluster.data.test_data_pipeline import run_in_image
 from tests.cluster.data.test_examples import put
@@ -43,7 +42,7 @@ print("TYPE " + str(tables["train"].schema.field("messages").type))
 
 
 @pytest.fixture(scope="module")
-def chats(pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipelines]:  # noqa: F811
+def chats(pipelines: Pipelines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipelines]:
     """The volume has conversations in two files and a tokenizer."""
     folder = tmp_path_factory.mktemp("chats")
     rows = conversations()

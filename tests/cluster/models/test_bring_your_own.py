@@ -3,9 +3,7 @@
 The tests are its steps on one stack, in its order. tests/unit/examples has the first, which needs no cluster.
 """
 
-import json
 import re
-import shutil
 import subprocess
 import time
 import uuid
@@ -112,15 +110,7 @@ def tutorial(
     folder = tmp_path_factory.mktemp("bring-your-own")
     namespace = f"own-{uuid.uuid4().hex[:8]}"
     example = Example("bring-your-own", folder / "program", installed)
-    if facts.get("base_image"):
-        dockerfile = example.folder / "image" / "Dockerfile"
-        text = re.sub("(ARG BASE_IMAGE=).*", rf"\g<1>{facts['base_image']}", dockerfile.read_text())
-        dockerfile.write_text(text)
-    if facts.get("builder"):  # what `docker buildx use` does
-        shutil.copytree(example.environment["BUILDX_CONFIG"], folder / "buildx")
-        current = {"Key": "", "Name": facts["builder"], "Global": True}
-        (folder / "buildx" / "current").write_text(json.dumps(current))
-        example.environment["BUILDX_CONFIG"] = str(folder / "buildx")
+    example.build_on(facts)
     kubectl("create", "namespace", namespace)
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     try:

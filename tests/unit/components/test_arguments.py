@@ -1,6 +1,7 @@
 """What holds for the arguments of every component, found by walking their types."""
 
 import inspect
+import itertools
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -206,6 +207,7 @@ TALKING: dict[str, Any] = {
         ],
         "base_model_uri": "pvc://models/llama/1",
         "api_keys_secret": "keys",
+        "log_texts": True,
     },
     "smoke_test": {"prompts": [{"prompt": "hi", "required": ["yes"], "max_tokens": 8, "model": "polite"}]},
     "canary": {
@@ -391,3 +393,16 @@ def test_a_preview_plans_with_values_that_it_does_not_know(name: str, level: int
     component, args = RICH[name]
     planned = made(component, args, lambda _: pulumi.Output.from_input(pulumi.UNKNOWN), level, preview=True)
     assert [found[:2] for found in objects(planned)] == [found[:2] for found in objects(made(component, args))]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), list(itertools.combinations(sorted(MINIMAL.keys() - {"ModelImage", "MonitoringStack"}), 2))
+)
+def test_two_components_of_one_name_in_a_namespace_are_refused(first: str, second: str) -> None:
+    def program(other: str) -> None:
+        getattr(modelops, first)("demo", MINIMAL[first])
+        getattr(modelops, second)("demo", {**MINIMAL[second], "namespace": other})
+
+    with pytest.raises(modelops.ArgumentsError, match=f"the {first} 'demo' makes objects of the same names in"):
+        run(lambda: program(MINIMAL[first]["namespace"]))
+    run(lambda: program("other"))

@@ -13,7 +13,6 @@ import pytest
 
 from modelops import ArgumentsError, ModelImage, ModelImageArgs, mlflow_image
 from modelops.image import mlflow_image as mlflow_image_module
-from modelops.kubernetes.pods import USER_ID
 from tests.conftest import REPOSITORY
 from tests.unit.components.harness import DIGEST, Program, Secret, environment, run
 
@@ -147,7 +146,7 @@ def test_a_model_s_folder_is_pushed_as_it_is(tmp_path: Path) -> None:
     args = {"context": str(tmp_path), "repository": "registry.example.com/team/linear", "artifact": True}
     program = build({**args, "platforms": ["linux/amd64", "linux/arm64"]})
     dockerfile = program.one("Image").inputs["dockerfile"]
-    assert dockerfile == {"inline": f"FROM scratch\nCOPY --chown={USER_ID}:{USER_ID} . /\n"}
+    assert dockerfile == {"inline": "FROM scratch\nCOPY --chmod=755 . /\n"}
     assert program.outputs["model_uri"].value == f"oci://registry.example.com/team/linear@{DIGEST}"
     assert not build(args, preview=True, digest="").outputs["model_uri"].known
 

@@ -211,6 +211,12 @@ def test_api_keys_are_files_so_that_they_can_be_rotated() -> None:
     assert "MODELOPS_API_KEYS_DIR" not in environment(serve().one("Deployment"), "serve")
 
 
+@pytest.mark.parametrize(("wanted", "variable"), [(True, "1"), (False, "0")])
+def test_texts_are_logged_if_it_is_asked_for(wanted: bool, variable: str) -> None:
+    assert environment(serve(vllm={"log_texts": wanted}).one("Deployment"), "serve")["MODELOPS_LOG_TEXTS"] == variable
+    assert "MODELOPS_LOG_TEXTS" not in environment(serve().one("Deployment"), "serve")
+
+
 def test_a_processor_needs_no_gpu() -> None:
     program = serve(resources={"gpus": 0})
     assert "nvidia.com/gpu" not in container(program.one("Deployment"), "serve")["resources"]["limits"]
@@ -246,7 +252,10 @@ def test_flags_of_the_engine_pass_through(arguments: list[str]) -> None:
         ("--uds", "must not be given: it is the library's own"),
         ("--ssl-keyfile", "must not be given: probes, drains and the Service speak plain HTTP"),
         ("-h", "must not be given: the engine would not start"),
-        ("--enable-log-requests", "must not be given: prompts and answers would be in the log"),
+        (
+            "--enable-log-requests",
+            "must not be given: prompts and answers would be in the log",
+        ),
     ],
 )
 def test_a_wrong_flag_is_refused_in_the_plan(flag: str, problem: str) -> None:

@@ -127,6 +127,15 @@ def test_everything_set_is_kept() -> None:
     assert pod(job)["imagePullSecrets"] == [{"name": "registry"}]
 
 
+def test_parameters_may_be_lists_and_objects() -> None:
+    """Such as the evaluation of a fine-tuning."""
+    evaluation = {"required": ["^{"], "harness": {"chat": True, "few_shot": 2.0}}
+    program = train({**ARGS, "parameters": {"evaluation": evaluation}})
+    variables = environment(program.one("Job", "demo"), "train")
+    assert json.loads(variables["MODELOPS_PARAMETERS"]) == {"evaluation": evaluation}
+    assert '"few_shot":2}' in variables["MODELOPS_PARAMETERS"]
+
+
 def test_run_id_names_the_version_everywhere() -> None:
     program = train(EVERYTHING)
     expected = run_id(
@@ -291,9 +300,9 @@ def test_provider_is_respected() -> None:
             "gate.mse.above is not an argument; valid names are max, max_delta, min, min_delta",
         ),
         ({"parameters": {"a": float("nan")}}, "parameters.a is nan, must be a finite number: JSON has no other"),
-        ({"parameters": {"a": [1]}}, "parameters.a is [1], must be a JSON scalar: text, a number, true, false or null"),
-        ({"parameters": {"a": {"b": 1}}}, "parameters.a is {'b': 1}, must be a JSON scalar"),
-        ({"parameters": {"a": {1, 2}}}, "must be a JSON scalar"),
+        ({"parameters": {"a": {1, 2}}}, "must be JSON: text, a number, true, false, null, a list or an object"),
+        ({"parameters": {"a": [{"b": float("inf")}]}}, "parameters.a[0].b is inf, must be a finite number"),
+        ({"parameters": {"a": {1: 2}}}, "parameters.a.1 is 1, must have text as its name"),
         ({"workers": 0}, "workers is 0, must be 1 to 256"),
         ({"workers": 2, "framework": "other"}, "workers is 2, must be 1 with framework other"),
         ({"processes_per_worker": 2}, "processes_per_worker is 2, must be 1 except with framework pytorch"),
@@ -309,7 +318,7 @@ def test_provider_is_respected() -> None:
         ),
         ({"sweep": {"lr": [1, 2]}}, "sweep_metric is missing, it is required with sweep"),
         ({"sweep": {"lr": []}, "sweep_metric": "mse"}, "sweep.lr is [], must have values"),
-        ({"sweep": {"lr": [[1]]}, "sweep_metric": "mse"}, "sweep.lr[0] is [1], must be a JSON scalar"),
+        ({"sweep": {"lr": [{1}]}, "sweep_metric": "mse"}, "sweep.lr[0] is {1}, must be JSON"),
         ({"sweep": {"lr": [1]}, "sweep_metric": "mse", "workers": 2}, "must not be given with several workers"),
         ({"sweep": {"lr": list(range(201))}, "sweep_metric": "mse"}, "must have at most 200 combinations (201 here)"),
         ({"sweep": {"lr": [1]}, "sweep_metric": "mse", "parameters": {"lr": 1}}, "must not be in parameters as well"),

@@ -5,17 +5,20 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 
 import pytest
 
 from modelops_runtime.contract import AdapterPart, AssembleContract, FetchContract
 from modelops_runtime.language_models.assemble import assemble
+from modelops_runtime.serving.vllm import transcript
 from modelops_runtime.serving.vllm.drain import drain
 from modelops_runtime.serving.vllm.front import READ_SECONDS
 from tests.conftest import REPOSITORY
@@ -63,6 +66,26 @@ def test_the_flags_that_a_plan_knows_are_the_engines() -> None:
     assert json.loads(FLAGS.read_text()) == flags()
 
 
+def test_texts_are_in_no_log_even_if_they_are_refused(server: Engine) -> None:
+    marked: Mapping[str, Any] = {"model": "base", "messages": [{"role": "user", "content": "zebra-quartz"}]}
+    server.chat(**marked)
+    mistakes: list[dict[str, Any]] = [
+        {"max_tokens": "zebra-quartz"},
+        {"messages": ["zebra-quartz"]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "zebra-quartz"}}]}]},
+        {"structured_outputs": {"regex": "(zebra-quartz"}},
+        {"tools": [{"zebra-quartz": 1}]},
+        {"model": "nobody"},
+    ]
+    for mistake in mistakes:
+        with pytest.raises(HTTPError, match=r"40[04]"):
+            server.post("/v1/chat/completions", {**marked, **mistake})
+    with pytest.raises(HTTPError, match="400"):
+        server.post("/v1/completions", {"model": "base", "prompt": "zebra-quartz" * 100})
+    assert "POST /v1/chat/completions" in server.log.read_text()
+    assert "zebra-quartz" not in server.log.read_text()
+
+
 @pytest.fixture(scope="module")
 def behind(models: Path) -> Iterator[Engine]:
     """An engine as a pod has it: prepared from an adapter, behind the library's front, with a key."""
@@ -80,6 +103,7 @@ def behind(models: Path) -> Iterator[Engine]:
         "PYTHONPATH": str(REPOSITORY / "model"),
         "MODELOPS_API_KEYS_DIR": str(keys),
         "MODELOPS_DRAINING_FILE": str(folder / "draining"),
+        "MODELOPS_LOG_TEXTS": "1",
     }
     with serving(models, [*arguments, "--shutdown-timeout", "5", *SMALL], **variables) as found:
         yield replace(found, headers={"Authorization": "Bearer first"})
@@ -100,6 +124,35 @@ def test_a_key_is_rotated_while_the_engine_runs(behind: Engine, models: Path) ->
     time.sleep(READ_SECONDS + 0.1)
     assert strange.chat("chat") == behind.chat("chat")
     assert "vllm:num_requests_running" in replace(behind, headers={}).get("/metrics")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_texts_are_logged_masked_if_it_is_asked_for(behind: Engine, stream: bool) -> None:
+    name = f"a question {'streamed' if stream else 'whole'}"
+    question = {"role": "user", "content": f"{name}: I am ann@example.com"}
+    body = json.dumps({**QUESTION, "model": "terse", "messages": [question], "stream": stream}).encode()
+    request = urllib.request.Request(f"{behind.url}/v1/chat/completions", body, {**JSON, **behind.headers})
+    with urllib.request.urlopen(request) as answer:
+        said = answer.read().decode()
+    (line,) = eventually(lambda: [json.loads(each) for each in behind.log.read_text().splitlines() if name in each])
+    assert (line["model"], line["prompt"]) == ("terse", f"{name}: I am <EMAIL_ADDRESS>")
+    assert line["answer"] == transcript.mask(stream_text(said) if stream else text_of(said))
+
+
+def eventually(find: Callable[[], list[Any]]) -> list[Any]:
+    deadline = time.monotonic() + 10
+    while not (found := find()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def text_of(answer: str) -> str:
+    return str(json.loads(answer)["choices"][0]["message"]["content"])
+
+
+def stream_text(answer: str) -> str:
+    pieces = (json.loads(line[6:]) for line in answer.splitlines() if line.startswith("data: {"))
+    return "".join(each["choices"][0]["delta"].get("content") or "" for each in pieces if each["choices"])
 
 
 def test_the_smoke_test_asks_it_a_prompt(behind: Engine, models: Path) -> None:

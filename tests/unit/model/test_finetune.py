@@ -88,6 +88,7 @@ print(json.dumps([tokenizer.decode([t for t in row["labels"] if t != -100]) for 
 def test_an_adapter_is_left_with_what_a_server_needs(tiny: Tuning, talks: Path) -> None:
     printed = tiny.run("adapter", talks, SMALL)
     assert "rows: 40 train, 5 test" in printed and "step 10/10" in printed
+    assert "weights are trained, on 1 × cpu" in printed
     output = tiny.output("adapter")
     names = {path.name for path in (output / "model").iterdir()}
     assert names == {

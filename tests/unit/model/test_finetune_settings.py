@@ -328,3 +328,11 @@ def test_progress_counts_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str
     progress = json.loads((tmp_path / "progress.json").read_text())
     assert (progress["epoch"], progress["epochs"], progress["unit"]) == (10, 10, "step")
     assert capsys.readouterr().out.startswith("step 10/10  loss 0.50000")
+
+
+def test_an_evaluation_is_recorded_as_it_was_given() -> None:
+    """MLflow has it from the start of the run, and keeps the first value of a parameter."""
+    given = {"limit": 16, "schema": {"type": "object"}}
+    recorded = Parameters.parse({"base_model": f"hf://owner/model@{'0' * 40}", "evaluation": given}).recorded
+    assert (recorded["evaluation"], recorded["rank"]) == (given, 16)
+    assert Parameters.parse({"base_model": f"hf://owner/model@{'0' * 40}"}).recorded["evaluation"] is None

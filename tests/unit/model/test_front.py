@@ -3,14 +3,17 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from modelops_runtime.serving.vllm import drain, front
+from modelops_runtime.serving.vllm import drain, front, transcript
 from modelops_runtime.serving.vllm.front import Front
 
 
@@ -185,3 +188,130 @@ def test_the_drain_is_bounded(engine: tuple[Engine, str], tmp_path: Path, monkey
 def test_a_dead_engine_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "POLL_SECONDS", 0.01)
     assert drain.drain("http://127.0.0.1:9", tmp_path / "mark", 0, 30)
+
+
+def logged(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], request: dict[str, Any], *answer: bytes
+) -> dict[str, Any]:
+    """The line that is logged for a request that is answered in these pieces."""
+
+    async def engine(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in answer:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    monkeypatch.setenv("MODELOPS_LOG_TEXTS", "1")
+    monkeypatch.setenv("MODELOPS_MODEL_VERSION", "7")
+    ask(Front(engine), body=json.dumps(request).encode())
+    (line,) = capfd.readouterr().out.splitlines()
+    return dict(json.loads(line))
+
+
+CHAT = {
+    "model": "chat",
+    "messages": [
+        {"role": "system", "content": "Be kind."},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "I am ann@example.com"}, {"image_url": {"url": "data:x"}}],
+        },
+    ],
+}
+
+
+def test_texts_are_in_no_log_unless_it_is_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    ask(Front(app), body=json.dumps(CHAT).encode())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_whole_answer_is_logged_masked(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Call +49 30 901820"}}]}
+    line = logged(monkeypatch, capfd, CHAT, json.dumps(answer).encode())
+    assert line["prompt"] == "Be kind.\nI am <EMAIL_ADDRESS>"
+    assert line["answer"] == "Call <NUMBER>"
+    assert (line["event"], line["model"], line["model_version"], line["status"]) == ("texts", "chat", "7", 200)
+
+
+def test_what_a_stream_spreads_over_its_pieces_is_masked(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pieces = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("Mail ann@exa", "mple.com", " now")]
+    stream = [f"data: {json.dumps(piece)}\n\n".encode() for piece in pieces]
+    # The network cuts where it likes.
+    content = b"".join([*stream, b"data: [DONE]\n\n"])
+    line = logged(monkeypatch, capfd, {**CHAT, "stream": True}, content[:70], content[70:])
+    assert line["answer"] == "Mail <EMAIL_ADDRESS> now"
+
+
+def test_choices_of_a_stream_are_told_apart(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    pieces = [{"choices": [{"index": at, "text": text}]} for at, text in ((0, "a"), (1, "x"), (0, "b"), (1, "y"))]
+    content = b"".join(f"data: {json.dumps(piece)}\n\n".encode() for piece in pieces)
+    assert logged(monkeypatch, capfd, {"prompt": "say"}, content)["answer"] == "ab\nxy"
+
+
+def test_the_events_of_the_responses_api_are_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    events: list[dict[str, Any]] = [
+        {"type": "response.output_text.delta", "delta": "Hel"},
+        {"type": "response.output_text.delta", "delta": "lo"},
+        {"type": "response.completed", "response": {"output": [{"content": [{"text": "Hello"}]}]}},
+    ]
+    content = b"".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n".encode() for each in events)
+    line = logged(monkeypatch, capfd, {"input": "hi"}, content)
+    assert (line["prompt"], line["answer"]) == ("hi", "Hello")
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b'"text"', b"{", b"data: {", b"data: []\n\n", b"[" * 100_000])
+def test_an_answer_of_any_other_kind_is_logged_without_a_text(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], body: bytes
+) -> None:
+    assert logged(monkeypatch, capfd, CHAT, body)["answer"] == ""
+
+
+def test_the_log_has_the_beginning_of_a_long_text(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = logged(monkeypatch, capfd, {"prompt": "word " * 10_000}, b"{}")
+    assert len(line["prompt"]) == transcript.LONGEST + 1
+
+
+def test_the_copy_for_a_log_is_bounded(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(front, "QUEUE_BYTES", 100)
+    assert logged(monkeypatch, capfd, {"prompt": "word " * 50}, b"{}")["prompt"] == ""
+
+
+PERSONAL = st.sampled_from(
+    [
+        "ann.lee+shop@mail.example.co.uk",
+        "+49 (30) 901-820",
+        "030/9018200",
+        "4111 1111 1111 1111",
+        "4111-1111-1111-1111",
+        "DE89 3704 0044 0532 0130 00",
+        "GB82WEST12345698765432",
+        "078-05-1120",
+        "192.168.17.4",
+        "2001:db8:85a3::8a2e:370:7334",
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.text(), PERSONAL), min_size=1, max_size=4))
+def test_personal_data_between_any_texts_is_masked(parts: list[tuple[str, str]]) -> None:
+    masked = transcript.mask("".join(f"{text} {personal} " for text, personal in parts))
+    assert all(personal not in masked for _, personal in parts)
+
+
+@pytest.mark.parametrize("text", ["It costs 1,250.00 for 3 to 12 people", "At 10:15, v1.2.3", "a@b", "", "in 2026"])
+def test_ordinary_texts_stay_as_they_are(text: str) -> None:
+    assert transcript.mask(text) == text
+
+
+@pytest.mark.parametrize("piece", ["a", "1", "1.", ":", "@", "a@", "A1", "DE89 ", " ", "1 ", "é", "a@b", "."])
+def test_a_long_text_is_masked_in_time(piece: str) -> None:
+    began = time.process_time()
+    transcript.mask(piece * (2**20 // len(piece)))
+    assert time.process_time() - began < 5

@@ -100,6 +100,12 @@ class Parameters(pydantic.BaseModel):
         return self
 
     @property
+    def recorded(self) -> dict[str, Any]:
+        """All of them, with the defaults; the evaluation as it was given, since the registry has that one already."""
+        given = self.evaluation and self.evaluation.model_dump(exclude_unset=True, by_alias=True)
+        return {**self.model_dump(exclude={"evaluation"}), "evaluation": given}
+
+    @property
     def layers(self) -> str | list[str]:
         """`target_modules` as PEFT takes it."""
         plain = self.target_modules.replace(",", "").replace("_", "").replace(" ", "").isalnum()

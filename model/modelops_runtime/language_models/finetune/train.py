@@ -64,7 +64,7 @@ def train(settings: TrainingContract, parameters: Parameters, source: base.Setti
     tuning.save(trainer, parameters, described, output / "model", processes)
     if processes.first:
         write_json(output / "history.json", contract.history)
-        write_json(output / "parameters.json", parameters.model_dump())
+        write_json(output / "parameters.json", parameters.recorded)
         write_metrics(metrics, output)
     processes.wait()  # none ends before the first has written
     return metrics

@@ -225,10 +225,15 @@ def prepared(trainer: Any, rows: Any, parameters: Parameters) -> Any:
 
 
 def size(trainer: Any) -> str:
-    """`1,234 of 5,678 weights are trained`."""
+    """`1,234 of 5,678 weights are trained, on 2 × NVIDIA H100`."""
+    import torch
+
     weights = list(trainer.model.parameters())
     trained = sum(value.numel() for value in weights if value.requires_grad)
-    return f"{trained:,} of {sum(value.numel() for value in weights):,} weights are trained"
+    device = trainer.accelerator.device
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    all_of_them = f"{sum(value.numel() for value in weights):,} weights"
+    return f"{trained:,} of {all_of_them} are trained, on {trainer.accelerator.num_processes} × {kind}"
 
 
 def save(trainer: Any, parameters: Parameters, base: Base | None, folder: Path, processes: Processes) -> None:

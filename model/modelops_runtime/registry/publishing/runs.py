@@ -140,7 +140,7 @@ def log_parameters(client: MlflowClient, run_id: str, parameters: Mapping[str, A
 
 def _in_mlflow(value: Any) -> str:
     """A parameter's value as MLflow can store it: JSON, text as it is, cut where it is too long."""
-    text = value if isinstance(value, str) and _storable(value) else json.dumps(value)
+    text = value if isinstance(value, str) and _storable(value) else json.dumps(value, sort_keys=True)
     return text if len(text) <= PARAMETER_CHARACTERS else f"{text[: PARAMETER_CHARACTERS - 1]}…"
 
 

@@ -1,7 +1,8 @@
 """What the library puts in front of vLLM's API, in vLLM's own process: `vllm serve --middleware`.
 
-API keys that can be rotated without a restart, a drain that clients with open connections notice, and copies of the
-requests for a shadow. Settings are environment variables, since vLLM passes a middleware none.
+API keys that can be rotated without a restart, a drain that clients with open connections notice, copies of the
+requests for a shadow, and a log of what was asked and answered, if that is wanted. Settings are environment variables,
+since vLLM passes a middleware none.
 """
 
 import hmac
@@ -14,8 +15,10 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.mirror import QUEUE_BYTES, Mirror
 from modelops_runtime.serving.vllm.drain import DRAINING
+from modelops_runtime.serving.vllm.transcript import answered, asked
 
 OPEN = frozenset({"/health", "/ping", "/metrics"})
 """What Kubernetes and Prometheus ask without a key."""
@@ -42,6 +45,7 @@ class Front:
         self._keys = Keys(Path(folder)) if folder else None
         self._mirror = _mirror()
         self._mirrors = False
+        self._log = Log(os.environ.get("MODELOPS_MODEL_VERSION", "")) if _is_on("MODELOPS_LOG_TEXTS") else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -50,8 +54,14 @@ class Front:
             return await _refuse(scope, send)
         if scope["type"] == "websocket":
             return await self._app(scope, receive, send)
-        exchange = Exchange(receive, send, copied=self._mirror is not None and scope["method"] == "POST")
-        await self._app(scope, exchange.receive, exchange.send)
+        posted = scope["method"] == "POST"
+        log = self._log if posted else None
+        exchange = Exchange(receive, send, copied=posted and self._mirror is not None, logged=log is not None)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        finally:
+            if log is not None:
+                log.event("texts", **exchange.transcript(scope))
         if self._mirror is not None and exchange.body and 200 <= exchange.status < 400:
             if not self._mirrors:
                 self._mirrors = True
@@ -63,18 +73,20 @@ class Front:
 class Exchange:
     """One request and its answer, on their way."""
 
-    def __init__(self, receive: Receive, send: Send, *, copied: bool) -> None:
-        self._receive, self._send, self._copied = receive, send, copied
+    def __init__(self, receive: Receive, send: Send, *, copied: bool, logged: bool) -> None:
+        self._receive, self._send, self._kept, self._logged = receive, send, copied or logged, logged
+        self._began = time.monotonic()
         self.status = 0
         self.body = bytearray()
-        """Of the request; empty if no copy is wanted, or it is too long for one."""
+        """Of the request; empty if nobody wants it, or it is too long for a copy."""
+        self._answer = bytearray()
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if self._copied and message["type"] == "http.request":
+        if self._kept and message["type"] == "http.request":
             self.body += message.get("body", b"")
             if len(self.body) > QUEUE_BYTES:
-                self._copied, self.body = False, bytearray()
+                self._kept, self.body = False, bytearray()
         return message
 
     async def send(self, message: Message) -> None:
@@ -83,7 +95,20 @@ class Exchange:
             self.status = message["status"]
             if DRAINING.exists():
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        elif self._logged and len(self._answer) < QUEUE_BYTES:
+            self._answer += message.get("body", b"")
         await self._send(message)
+
+    def transcript(self, scope: Scope) -> dict[str, Any]:
+        """What a log may have of it."""
+        return {
+            "request_id": _header(scope, b"x-request-id").decode(errors="replace")[:64],
+            "path": scope["path"][:256],
+            "status": self.status,
+            "latency_ms": round((time.monotonic() - self._began) * 1000, 3),
+            **asked(bytes(self.body)),
+            "answer": answered(bytes(self._answer)),
+        }
 
 
 class Keys:
@@ -144,6 +169,10 @@ def _mirror() -> Mirror | None:
     )
     REGISTRY.register(mirror)
     return mirror
+
+
+def _is_on(variable: str) -> bool:
+    return os.environ.get(variable) == "1"
 
 
 def _guarded(scope: Scope) -> bool:
