@@ -7,7 +7,8 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,21 @@ def get_json(url: str, timeout: float = 10) -> Any:
     """GETs JSON."""
     with urllib.request.urlopen(url, timeout=timeout) as answer:
         return json.load(answer)
+
+
+@contextmanager
+def forwarded(namespace: str, target: str, port: int) -> Iterator[int]:
+    """The local port at which that port of a pod or Service (`service/chat`) is reached."""
+    command = ["kubectl", "port-forward", "--namespace", namespace, target, f":{port}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
+        try:
+            assert forwarding.stdout
+            said = forwarding.stdout.readline()
+            found = re.search(r"127\.0\.0\.1:(\d+)", said)
+            assert found, said
+            yield int(found[1])
+        finally:
+            forwarding.terminate()
 
 
 def eventually(check: Any, timeout_seconds: float = 90, every_seconds: float = 1) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.examples import Example, installed
-from tests.cluster.support import REPOSITORY, kubectl, objects
+from tests.cluster.support import REPOSITORY, forwarded, kubectl, objects
 
 __all__ = ["installed"]
 pytestmark = pytest.mark.gpu
@@ -75,15 +75,8 @@ class Chat:
     @contextmanager
     def reached(self) -> Iterator[str]:
         """The endpoint's address here."""
-        command = ["kubectl", "port-forward", "--namespace", self.namespace, "service/support", ":80"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
-            try:
-                assert forwarding.stdout
-                found = re.search(r"127\.0\.0\.1:(\d+)", forwarding.stdout.readline())
-                assert found
-                yield f"http://127.0.0.1:{found[1]}"
-            finally:
-                forwarding.terminate()
+        with forwarded(self.namespace, "service/support", 80) as port:
+            yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")

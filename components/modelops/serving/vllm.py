@@ -289,7 +289,7 @@ def _logged(args: ModelServiceArgs) -> dict[str, pulumi.Input[str]]:
         return {}
     wanted = pulumi.Output.from_input(args["vllm"]["log_texts"])
     return {
-        "MODELOPS_LOG_TEXTS": wanted.apply(lambda on: "1" if on else "0"),
+        "MODELOPS_LOG_TEXTS": wanted.apply(lambda on: "true" if on else "false"),
         "MODELOPS_MODEL_VERSION": version_of(args),
     }
 

@@ -23,13 +23,12 @@ from tests.cluster.hub import COMMIT, hub
 from tests.cluster.llm.images import engine
 from tests.cluster.monitoring.panels import ask as query
 from tests.cluster.monitoring.panels import queries
-from tests.cluster.support import REPOSITORY, eventually, kubectl, objects, platform_facts
+from tests.cluster.support import REPOSITORY, eventually, forwarded, kubectl, objects, platform_facts
 from tests.environments import engine as engine_environment
 from tests.llm import environment
 
 pytestmark = [pytest.mark.llm, pytest.mark.long]
 
-PAGE = (REPOSITORY / "docs" / "tutorial" / "chat.md").read_text()
 QUESTION = "Hello, the carpet I ordered lacks a screw."
 EPOCHS, MORE_EPOCHS = "10", "15"
 """The base is so small that it needs more than the example's."""
@@ -100,15 +99,8 @@ def tutorial(
 
 @pytest.fixture(scope="module")
 def prometheus_url(tutorial: Tutorial) -> Iterator[str]:
-    command = ["kubectl", "port-forward", "--namespace", tutorial.namespace, "service/monitoring-prometheus", ":9090"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
-        try:
-            assert forwarding.stdout
-            found = re.search(r"127\.0\.0\.1:(\d+)", forwarding.stdout.readline())
-            assert found
-            yield f"http://127.0.0.1:{found[1]}"
-        finally:
-            forwarding.terminate()
+    with forwarded(tutorial.namespace, "service/monitoring-prometheus", 9090) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_one_up_goes_from_a_file_of_conversations_to_an_answer(tutorial: Tutorial, figure: Figure) -> None:
@@ -171,12 +163,6 @@ def test_the_promoted_version_becomes_the_programs_own(tutorial: Tutorial) -> No
     assert eventually(lambda: len(pods(tutorial)) == 1, 120)
     assert pods(tutorial) <= before
     assert tutorial.answer().startswith("We are sorry about the ")
-
-
-def test_the_page_shows_the_program_as_it_is() -> None:
-    program = (REPOSITORY / "examples" / "chat" / "__main__.py").read_text()
-    for snippet in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        assert snippet in program
 
 
 def pods(tutorial: Tutorial) -> set[str]:

@@ -4,7 +4,6 @@ The tests are its steps on one stack, in its order. tests/unit/examples has the 
 """
 
 import re
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ import pytest
 
 from tests.cluster.examples import Example
 from tests.cluster.monitoring.panels import ask, queries
-from tests.cluster.support import REPOSITORY, eventually, kubectl, objects, platform_facts, post
+from tests.cluster.support import REPOSITORY, eventually, forwarded, kubectl, objects, platform_facts, post
 from tests.load import LoadResult, load
 from tests.server_metrics import RECORDED, analysis, autoscaler_queries
 
@@ -124,17 +123,9 @@ def tutorial(
 @pytest.fixture(scope="module")
 def prometheus_url(tutorial: Tutorial) -> Iterator[str]:
     """Through a port that is forwarded as the tutorial says."""
-    command = ["kubectl", "port-forward", "--namespace", tutorial.namespace, "service/monitoring-prometheus", ":9090"]
-    assert " ".join(command[:2]) in PAGE and command[4] in PAGE
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
-        try:
-            assert forwarding.stdout
-            said = forwarding.stdout.readline()
-            found = re.search(r"127\.0\.0\.1:(\d+)", said)
-            assert found, said
-            yield f"http://127.0.0.1:{found[1]}"
-        finally:
-            forwarding.terminate()
+    assert "kubectl port-forward" in PAGE and "service/monitoring-prometheus" in PAGE
+    with forwarded(tutorial.namespace, "service/monitoring-prometheus", 9090) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_one_up_builds_trains_judges_registers_and_serves(tutorial: Tutorial) -> None:

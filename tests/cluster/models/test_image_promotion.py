@@ -11,7 +11,6 @@ import io
 import json
 import re
 import ssl
-import subprocess
 import tarfile
 import time
 import urllib.error
@@ -35,7 +34,7 @@ from devkit.embedded import packages
 from devkit.embedded.layout import Layout
 from modelops import UPSTREAM_IMAGES, ModelImage, ModelPromotion
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import apply, kubectl, objects, platform_facts
+from tests.cluster.support import apply, forwarded, kubectl, objects, platform_facts
 
 pytestmark = [pytest.mark.models, pytest.mark.long]
 
@@ -68,15 +67,8 @@ class Registries:
     @contextmanager
     def reached(self, name: str) -> Iterator["Client"]:
         """Through a forwarded port."""
-        command = ["kubectl", "port-forward", "--namespace", self.namespace, f"pod/{name}", f":{PORT}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarding:
-            try:
-                assert forwarding.stdout
-                found = re.search(r"127\.0\.0\.1:(\d+)", forwarding.stdout.readline())
-                assert found
-                yield Client(f"https://localhost:{found[1]}", ssl.create_default_context(cafile=str(self.authority)))
-            finally:
-                forwarding.terminate()
+        with forwarded(self.namespace, f"pod/{name}", PORT) as port:
+            yield Client(f"https://localhost:{port}", ssl.create_default_context(cafile=str(self.authority)))
 
     def job(self, promotion: str) -> dict[str, Any]:
         wanted = f"app.kubernetes.io/name=model-promotion,app.kubernetes.io/instance={promotion}"

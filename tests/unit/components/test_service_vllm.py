@@ -211,7 +211,7 @@ def test_api_keys_are_files_so_that_they_can_be_rotated() -> None:
     assert "MODELOPS_API_KEYS_DIR" not in environment(serve().one("Deployment"), "serve")
 
 
-@pytest.mark.parametrize(("wanted", "variable"), [(True, "1"), (False, "0")])
+@pytest.mark.parametrize(("wanted", "variable"), [(True, "true"), (False, "false")])
 def test_texts_are_logged_if_it_is_asked_for(wanted: bool, variable: str) -> None:
     assert environment(serve(vllm={"log_texts": wanted}).one("Deployment"), "serve")["MODELOPS_LOG_TEXTS"] == variable
     assert "MODELOPS_LOG_TEXTS" not in environment(serve().one("Deployment"), "serve")

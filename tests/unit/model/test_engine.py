@@ -103,7 +103,7 @@ def behind(models: Path) -> Iterator[Engine]:
         "PYTHONPATH": str(REPOSITORY / "model"),
         "MODELOPS_API_KEYS_DIR": str(keys),
         "MODELOPS_DRAINING_FILE": str(folder / "draining"),
-        "MODELOPS_LOG_TEXTS": "1",
+        "MODELOPS_LOG_TEXTS": "true",
     }
     with serving(models, [*arguments, "--shutdown-timeout", "5", *SMALL], **variables) as found:
         yield replace(found, headers={"Authorization": "Bearer first"})

@@ -202,7 +202,7 @@ def logged(
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    monkeypatch.setenv("MODELOPS_LOG_TEXTS", "1")
+    monkeypatch.setenv("MODELOPS_LOG_TEXTS", "true")
     monkeypatch.setenv("MODELOPS_MODEL_VERSION", "7")
     ask(Front(engine), body=json.dumps(request).encode())
     (line,) = capfd.readouterr().out.splitlines()

@@ -15,6 +15,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from modelops_runtime.contract import Environment
 from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.mirror import QUEUE_BYTES, Mirror
 from modelops_runtime.serving.vllm.drain import DRAINING
@@ -45,7 +46,9 @@ class Front:
         self._keys = Keys(Path(folder)) if folder else None
         self._mirror = _mirror()
         self._mirrors = False
-        self._log = Log(os.environ.get("MODELOPS_MODEL_VERSION", "")) if _is_on("MODELOPS_LOG_TEXTS") else None
+        self._log = (
+            Log(os.environ.get("MODELOPS_MODEL_VERSION", "")) if Environment().switch("MODELOPS_LOG_TEXTS") else None
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -169,10 +172,6 @@ def _mirror() -> Mirror | None:
     )
     REGISTRY.register(mirror)
     return mirror
-
-
-def _is_on(variable: str) -> bool:
-    return os.environ.get(variable) == "1"
 
 
 def _guarded(scope: Scope) -> bool:
