@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from modelops_runtime.data.sources import Source
+from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps import STEPS, Step
 from modelops_runtime.data.steps.split import Split
 

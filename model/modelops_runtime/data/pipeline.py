@@ -16,7 +16,7 @@ from modelops_runtime.contract import ConfigurationError, Exit
 from modelops_runtime.data import errors, texts
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.nested import is_nested, settled
-from modelops_runtime.data.sources import CHUNK_ROWS, Source, suggested_types
+from modelops_runtime.data.sources.source import CHUNK_ROWS, Source, suggested_types
 from modelops_runtime.data.step import Step, canonical
 from modelops_runtime.data.steps import STEPS
 from modelops_runtime.data.steps.conversations import Conversations

@@ -14,7 +14,7 @@ import pyarrow.parquet
 from modelops_runtime.artifacts.preprocessing import FILE_NAME
 from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.data.nested import to_arrow, to_pandas
-from modelops_runtime.data.sources import filesystem
+from modelops_runtime.data.sources.files import filesystem
 
 REPORT = "report.json"
 LATEST = "latest.json"

@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from modelops_runtime.data.context import Context
-from modelops_runtime.data.sources import UNREADABLE, open_file
+from modelops_runtime.data.sources.files import UNREADABLE, open_file
 from modelops_runtime.data.step import Step, step
 
 Image = npt.NDArray[Any]

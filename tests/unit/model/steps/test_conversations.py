@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelops_runtime.contract import Exit
-from modelops_runtime.data.sources import Source
+from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps import STEPS, Context, DataError
 from tests.texts import json_lines, turns
 

@@ -65,7 +65,7 @@ TIME.insert(5, TIME.pop(6))
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MODELOPS_SALT", SALT)
-    monkeypatch.setattr("modelops_runtime.data.sources.CHUNK_ROWS", 40)
+    monkeypatch.setattr("modelops_runtime.data.sources.source.CHUNK_ROWS", 40)
     for module in ("table", "dask_table"):
         monkeypatch.setattr(f"modelops_runtime.data.{module}.BLOCK_ROWS", 64)
     frame = rows(300)

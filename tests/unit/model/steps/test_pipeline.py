@@ -125,7 +125,7 @@ def test_the_version_follows_inputs_steps_and_salt(folder: Path, monkeypatch: py
 
 @pytest.mark.parametrize("shards", [2, 3])
 def test_shards_give_the_same_files_as_one_worker(folder: Path, shards: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelops_runtime.data.sources.CHUNK_ROWS", 40)
+    monkeypatch.setattr("modelops_runtime.data.sources.source.CHUNK_ROWS", 40)
     one = run(folder, "one")
     for shard in [*range(1, shards), 0]:
         content = json.dumps(declared(folder))

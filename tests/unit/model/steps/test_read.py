@@ -17,7 +17,7 @@ import pytest
 
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.context import place
-from modelops_runtime.data.sources import Source
+from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps import DataError
 
 FRAME = pd.DataFrame({"a": [1.5, 2.0, None], "b": ["x", "y", None]})

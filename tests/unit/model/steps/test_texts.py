@@ -53,7 +53,7 @@ def declared(folder: Path, format_: str = "jsonl", steps: list[dict[str, Any]] |
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("modelops_runtime.data.sources.CHUNK_ROWS", 20)
+    monkeypatch.setattr("modelops_runtime.data.sources.source.CHUNK_ROWS", 20)
     tokenizer(tmp_path / "tok")
     rows = conversations()
     json_lines(tmp_path / "raw-1.jsonl", rows[:40])
