@@ -20,7 +20,7 @@ up: ## Bring everything up, from nothing to a served model
 preview: ## Show what `make up` would change in the stack
 	@eval "$$($(PYTHON) -m devkit env)" && pulumi preview --stack $(STACK) --diff
 
-progress: ## Show how far the stack's training is, while `make up` waits for it
+progress: ## Show how far the stack's data and training are, while `make up` waits for it
 	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m modelops.training.progress --namespace modelops-$(STACK)
 
 down: ## Remove the local platform and all that runs on it; caches stay
@@ -68,6 +68,7 @@ test-versions: venv ## The library's tests with the lowest and the newest Pulumi
 generate: venv ## Renew what is generated from the code: tables of the docs, the catalog of data steps, the plugin's schema
 	PYTHONPATH=components:model $(VENV)/python -m docs.components.generate
 	PYTHONPATH=components:model $(VENV)/python -m docs.data_steps
+	PYTHONPATH=components:model $(VENV)/python -m docs.scan_text
 	PYTHONPATH=components:model $(VENV)/python -m docs.environments
 	UPDATE_GOLDEN=1 $(VENV)/pytest -q tests/package/test_consumer.py -k schema
 

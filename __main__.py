@@ -3,18 +3,11 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops import ModelImage, ModelPromotion, ModelRegistry, ModelService, MonitoringStack, TrainingJob
+from modelops import DataPipeline, ModelImage, ModelPromotion, ModelRegistry, ModelService, MonitoringStack, TrainingJob
 from stacks import arguments, promotion
+from stacks.namespaces import namespace
 from stacks.settings import load
 from stacks.source import commit_of
-
-
-def namespace(name: str, profile: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    """A namespace that enforces one of Kubernetes' pod security profiles."""
-    labels = {"app.kubernetes.io/part-of": "modelops", "pod-security.kubernetes.io/enforce": profile}
-    resource = k8s.core.v1.Namespace(name, metadata=k8s.meta.v1.ObjectMetaArgs(name=name, labels=labels), opts=opts)
-    return resource.metadata.apply(lambda metadata: str(metadata["name"]))
-
 
 loaded = load()
 for warning in loaded.warnings:
@@ -22,8 +15,15 @@ for warning in loaded.warnings:
 settings = loaded.settings
 cluster = k8s.Provider("cluster", context=loaded.context)
 on_cluster = pulumi.ResourceOptions(provider=cluster)
-ns = namespace(settings.namespace, "restricted", on_cluster)
-monitoring_ns = namespace(settings.monitoring_namespace, "privileged", on_cluster)
+ns: pulumi.Input[str] = settings.namespace
+monitoring_ns: pulumi.Input[str] = settings.monitoring_namespace
+if settings.create_namespaces:
+    protect = settings.registry.protect
+    taking_over = k8s.Provider("namespaces", context=loaded.context, upsert_existing_objects=True)
+    opts = pulumi.ResourceOptions(provider=taking_over, protect=protect)
+    ns = namespace(settings.namespace, "restricted", settings.registry, settings.model, opts=opts)
+    opts = pulumi.ResourceOptions(provider=taking_over)
+    monitoring_ns = namespace(settings.monitoring_namespace, "privileged", settings.monitoring, opts=opts)
 
 registry = ModelRegistry(
     "registry",
@@ -36,7 +36,12 @@ model: TrainingJob | ModelPromotion
 if settings.promote is None:
     train, image = (ModelImage(target, arguments.image(settings, target)).ref for target in ("train", "serve"))
     commit = commit_of(settings.model.context)
-    model = TrainingJob("training", arguments.training(settings, ns, train, registry, commit), on_cluster)
+    data: DataPipeline | None = None
+    if settings.data is not None:
+        prepare = settings.data.image or ModelImage("prepare", arguments.image(settings, "prepare")).ref
+        data = DataPipeline("data", arguments.data(settings, ns, prepare, registry), on_cluster)
+        pulumi.export("data_version", data.data_version)
+    model = TrainingJob("training", arguments.training(settings, ns, train, registry, commit, data), on_cluster)
 else:
     release = promotion.release(settings.promote)
     name, image = release["model_name"], release["image"]

@@ -1,6 +1,11 @@
 """Rows per second and peak memory of the data pipeline, on this machine: `modelops-prepare` as its pods run it.
 
     .venv/bin/python -m bench.data_pipeline [--rows 1000000 10000000] [--workers 1 2 4] [--engines memory dask]
+    .venv/bin/python -m bench.data_pipeline --beside 1000000 [--repeats 5]
+
+The second one runs it beside the same steps by plain pandas and scikit-learn (references/prepare_by_hand.py): in turns,
+so that all meet the same other load, whole processes with their imports. Ratios are of one turn each; the table has
+their median and quartiles.
 
 Each worker is a separate process; the workers of a run start together and share the machine's cores. Memory is the
 largest peak of a worker (`VmHWM`, because `ru_maxrss` starts with the memory of this program). CPU seconds are the sum
@@ -29,6 +34,7 @@ import pandas as pd
 import pyarrow.parquet
 
 RESULTS = Path(__file__).parent / "results" / "data_pipeline.json"
+BY_HAND = Path(__file__).parent / "references" / "prepare_by_hand.py"
 FILES = 8
 POLL_SECONDS = 0.02
 SALT = "a salt for measuring alone"
@@ -66,7 +72,7 @@ def write_raw(folder: Path, rows: int) -> None:
 
 
 def run(raw: Path, out: Path, workers: int, engine: str) -> dict[str, float]:
-    """Seconds until all workers of a run have ended, their CPU seconds, and the largest peak memory of one, in MiB."""
+    """A run of `modelops-prepare`, measured."""
     pipeline = {"sources": [{"uri": f"{raw}/*.csv", "types": TYPES}], "steps": STEPS, "target": "y"}
     command = [
         sys.executable,
@@ -78,13 +84,20 @@ def run(raw: Path, out: Path, workers: int, engine: str) -> dict[str, float]:
         "--destination",
         str(out),
     ]
-    command += ["--engine", engine, "--shards", str(workers), "--data-version", "measured"]
+    command += ["--engine", engine, "--shards", str(workers)]
+    return watched([[*command, "--shard", str(shard)] for shard in range(workers)], f"{workers} workers with {engine}")
+
+
+def by_hand(raw: Path, out: Path) -> dict[str, float]:
+    """A run of the script with the same steps, measured."""
+    return watched([[sys.executable, str(BY_HAND), str(raw), str(out)]], BY_HAND.name)
+
+
+def watched(commands: list[list[str]], name: str) -> dict[str, float]:
+    """Seconds until all processes have ended, their CPU seconds, and the largest peak memory of one, in MiB."""
     environment = {**os.environ, "MODELOPS_SALT": SALT}
     started = time.perf_counter()
-    pids = [
-        subprocess.Popen([*command, "--shard", str(shard)], env=environment, stdout=subprocess.DEVNULL).pid
-        for shard in range(workers)
-    ]
+    pids = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL).pid for command in commands]
     peak, processor, running = 0.0, 0.0, set(pids)
     while running:
         for pid in list(running):
@@ -94,7 +107,7 @@ def run(raw: Path, out: Path, workers: int, engine: str) -> dict[str, float]:
                 continue
             if status:
                 code = os.waitstatus_to_exitcode(status)
-                raise SystemExit(f"one of {workers} workers with the engine {engine} failed with exit code {code}")
+                raise SystemExit(f"{name} failed with exit code {code}")
             processor += usage.ru_utime + usage.ru_stime
             running.remove(pid)
         time.sleep(POLL_SECONDS)
@@ -108,11 +121,17 @@ def peak_mebibytes(pid: int) -> float:
     return int(match[1]) / 1024 if match else 0.0
 
 
+def published(out: Path) -> Path:
+    """The folder of the version in a destination."""
+    return out / str(json.loads((out / "latest.json").read_text())["data_version"])
+
+
 def digest(out: Path) -> str:
     """A hash of every part's rows in order, regardless of how many files hold them."""
-    hasher = hashlib.sha256((out / "measured" / "preprocessing.json").read_bytes())
+    version = published(out)
+    hasher = hashlib.sha256((version / "preprocessing.json").read_bytes())
     for part in ("train", "validation", "test"):
-        for file in sorted((out / "measured" / part).iterdir()):
+        for file in sorted((version / part).iterdir()):
             for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
                 hasher.update(pd.util.hash_pandas_object(batch.to_pandas(), index=False).to_numpy().tobytes())
     return hasher.hexdigest()
@@ -145,20 +164,74 @@ def line(figure: dict[str, Any]) -> str:
     )
 
 
+def beside(rows: int, repeats: int) -> dict[str, list[dict[str, float]]]:
+    """By program, a measurement a turn. A part with another number of rows than the script's is an error."""
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = Path(scratch, "raw")
+        raw.mkdir()
+        write_raw(raw, rows)
+        measured: dict[str, list[dict[str, float]]] = {}
+        for turn in range(repeats):
+            script = Path(scratch, f"script-{turn}")
+            measured.setdefault("by hand", []).append(by_hand(raw, script))
+            counts = json.loads((script / "report.json").read_text())["rows"]
+            for workers in (1, 2):
+                out = Path(scratch, f"{workers}-{turn}")
+                measured.setdefault(f"{workers} worker{'s'[: workers - 1]}", []).append(
+                    run(raw, out, workers, "memory")
+                )
+                if json.loads((published(out) / "report.json").read_text())["rows"] != counts:
+                    raise SystemExit(f"{rows} rows: {workers} workers and the script make parts of different sizes")
+        return measured
+
+
+def beside_lines(measured: dict[str, list[dict[str, float]]]) -> Iterator[str]:
+    """A row a program; of the ratios, above 1 is faster or smaller than by hand."""
+    yield "| program | seconds | processor seconds | peak MiB | speed, by hand = 1 | memory |\n" + "|---" * 6 + "|"
+    for program, turns in measured.items():
+        cells = [spread([turn[what] for turn in turns]) for what in ("seconds", "processor_seconds", "peak_mebibytes")]
+        script = measured["by hand"]
+        cells += [
+            spread([other[what] / turn[what] for turn, other in zip(turns, script, strict=True)])
+            for what in ("seconds", "peak_mebibytes")
+        ]
+        yield f"| {program} | " + " | ".join(cells) + " |"
+
+
+def spread(values: list[float]) -> str:
+    """The median, and the quartiles in brackets."""
+    first, middle, third = np.quantile(values, [0.25, 0.5, 0.75])
+    digits = 2 if middle < 100 else 0
+    return f"{middle:,.{digits}f} ({first:,.{digits}f}–{third:,.{digits}f})"
+
+
+def save(**found: Any) -> None:
+    """What was measured now, in place of what is in the file."""
+    versions = {name: version(name) for name in ("dask", "distributed", "pandas", "pyarrow", "numpy", "scikit-learn")}
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), **versions}
+    saved = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**saved, "machine": machine, **found}, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--engines", nargs="+", default=["memory", "dask"], choices=["memory", "dask"])
+    parser.add_argument("--beside", type=int, help="rows to run beside the script, instead of the table")
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    if options.beside:
+        measured = beside(options.beside, options.repeats)
+        print("\n".join(beside_lines(measured)))
+        save(beside={"rows": options.beside, **measured})
+        return
     print("| rows | engine | workers | rows a second | processor seconds | peak MiB of a worker |\n" + "|---" * 6 + "|")
-    versions = {name: version(name) for name in ("dask", "distributed", "pandas", "pyarrow", "numpy", "scikit-learn")}
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), **versions}
     figures = []
     for figure in measure(options.rows, options.workers, options.engines):
         print(line(figure), flush=True)
         figures.append(figure)
-        RESULTS.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
+        save(figures=figures)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ HEAD = """# Steps of a data pipeline
 Generated from the code by `make generate`.
 
 A step is declared by its name and its fields: `{"scale": {"columns": ["age"], "by": "standard"}}`. Its place in the
-list depends on what it looks at: *each row*, anywhere before the fitted steps; *all rows*, before the split; *fitted*
-on the training split, after the split. With several shards, all workers do the *each row* steps at the beginning.
+list depends on what it looks at: *each row*, anywhere before the fitted steps; *all rows*, before the split; *rows of a
+part*, after the split and before the fitted steps; *fitted* on the training split, last.
+With several shards, all workers do the *each row* steps at the beginning.
 
 | step | looks at | fields |
 |---|---|---|
@@ -53,7 +54,8 @@ def _scope(kind: type[Step]) -> str:
     scopes = set()
     for value in typing.get_args(by.annotation) if by is not None else [None]:
         step = kind.model_construct(**({} if value is None else {"by": value, "rule": value}))
-        scopes.add("each row" if step.rowwise else "fitted" if step.fitted else "all rows")
+        scope = "rows of a part" if step.in_part else "all rows"
+        scopes.add("each row" if step.rowwise else "fitted" if step.fitted else scope)
     return ", ".join(sorted(scopes)) + (" (by its rule)" if len(scopes) > 1 else "")
 
 
@@ -106,12 +108,15 @@ def _known(kind: type[BaseModel]) -> dict[str, Any]:
     return {
         "fields": sorted(fields),
         "required": sorted(name for name, info in fields.items() if info.is_required()),
-        "choices": {
-            name: list(typing.get_args(info.annotation))
-            for name, info in sorted(fields.items())
-            if typing.get_origin(info.annotation) is typing.Literal
-        },
+        "choices": {name: choices for name, info in sorted(fields.items()) if (choices := _choices(info.annotation))},
     }
+
+
+def _choices(hint: Any) -> list[Any]:
+    """What a field may be, where that is one of a few."""
+    optional = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    hints = [one for one in typing.get_args(hint) if one is not types.NoneType] if optional else [hint]
+    return [value for one in hints if typing.get_origin(one) is typing.Literal for value in typing.get_args(one)]
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ BEGIN, END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 WHY = {
     "production": "only prod has real users: it refuses what is unsafe",
     "images": "a local stack uses the platform's registry, the others the team's own",
+    "data": "dev goes from a raw file of the repository to a prediction; a team adds its own data",
     "model": "more data where the result counts; production trains nothing, and has a tighter gate",
     "service": "a fixed number on one machine, an autoscaler where load varies",
     "promote": "production serves staging's release: the same image, the same model",

@@ -7,6 +7,8 @@ import pulumi
 from pydantic import BaseModel, SecretStr
 
 from modelops import (
+    DataPipeline,
+    DataPipelineArgs,
     ModelImageArgs,
     ModelPromotionArgs,
     ModelRegistry,
@@ -51,15 +53,34 @@ def registry(settings: Settings, namespace: pulumi.Input[str]) -> ModelRegistryA
     return cast(ModelRegistryArgs, fields)
 
 
+def data(
+    settings: Settings, namespace: pulumi.Input[str], image: pulumi.Input[str], registry: ModelRegistry
+) -> DataPipelineArgs:
+    """Arguments of the pipeline that prepares the training's data."""
+    assert settings.data is not None
+    fields = {"image": image, **_set_values(settings.data)}
+    fields |= {"namespace": namespace, "tracking_uri": registry.tracking_uri}
+    if registry.writer_secret is not None:
+        fields["tracking_secret"] = registry.writer_secret
+    return cast(DataPipelineArgs, fields)
+
+
 def training(
     settings: Settings,
     namespace: pulumi.Input[str],
     image: pulumi.Input[str],
     registry: ModelRegistry,
     commit: str,
+    prepared: DataPipeline | None = None,
 ) -> TrainingJobArgs:
     """Arguments of the training. `commit` is that of the model's sources; empty without one."""
     fields = _set_values(settings.model, exclude=("name", "context"))
+    if settings.data is not None and prepared is not None:
+        fields |= {"data_uri": prepared.data_uri, "data_version": prepared.data_version}
+        if settings.data.volume is not None:
+            fields["data_claim"] = prepared.data_claim
+        if settings.data.data_secret is not None:
+            fields["data_secret"] = settings.data.data_secret
     fields |= {"model_name": settings.model.name, "namespace": namespace, "git_commit": commit}
     # What the service of this stack moves is what the gate compares with.
     fields["serving_alias"] = settings.service.serving_alias

@@ -33,7 +33,7 @@ class ImageSettings(Model):
     """How images are built and where they are pushed."""
 
     registry: str = Field(pattern=r"^[a-z0-9]+([._:/-]+[a-z0-9]+)*$")
-    """Registry and path to push `train` and `serve` to: `registry.example.com/team`."""
+    """Registry and path to push `train`, `serve` and, with `data`, `prepare` to: `registry.example.com/team`."""
     builder: Literal["docker-build", "docker"] = "docker-build"
     builder_name: str | None = None
     base_image: str | None = None
@@ -148,6 +148,40 @@ class ModelSettings(Model):
     scheduling_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
     watch: bool | None = None
     backend: Literal["job", "jobset", "trainer"] = "job"
+
+
+class DataVolumeSettings(VolumeSettings):
+    """The volume at `/data`."""
+
+    retain_volume: bool | None = None
+
+
+class DataSettings(Model):
+    """How the model's training data is prepared from raw data."""
+
+    sources: list[dict[str, Any]] = Field(min_length=1)
+    """Where the raw data is: `uri`, `format`, `types` …"""
+    steps: list[dict[str, Any]] = Field(min_length=1)
+    target: str | None = None
+    destination: Host | None = None
+    """Default: a folder on the volume."""
+    volume: DataVolumeSettings | None = None
+    input_version: str | None = None
+    image: Host | None = None
+    """Image that prepares. Default: the one built from the target `prepare`."""
+    command: list[str] | None = Field(default=None, min_length=1)
+    shards: int | None = Field(default=None, ge=1, le=100)
+    engine: Literal["memory", "dask"] | None = None
+    salt_secret: Host | None = None
+    data_secret: Host | None = None
+    environment: dict[str, str] | None = None
+    resources: ResourceSettings | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: list[TolerationSettings] | None = None
+    retries: int | None = Field(default=None, ge=0, le=10)
+    timeout_seconds: int | None = Field(default=None, ge=30, le=2_592_000)
+    ttl_seconds_after_finished: int | None = Field(default=None, ge=60, le=2_592_000)
+    image_pull_secret: Host | None = None
 
 
 class PromotionSettings(Model):
@@ -353,6 +387,7 @@ class DatabaseSettings(Model):
     image: Host | None = None
     storage_size: Quantity | None = None
     storage_class: str | None = None
+    claim: str | None = None
     resources: ResourceSettings | None = None
 
 
@@ -386,6 +421,8 @@ class RegistrySettings(Model):
     image: Host | None = None
     storage_size: Quantity = "5Gi"
     storage_class: str | None = None
+    retain_volume: bool = True
+    claim: str | None = None
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
     allowed_hosts: list[str] = []
@@ -443,6 +480,7 @@ class ElasticsearchSettings(Model):
     storage_size: Quantity = "20Gi"
     storage_class: str | None = None
     retain_volume: bool = True
+    claim: str | None = None
     retention_days: int = Field(default=14, ge=1, le=3650)
     daily_size: Quantity | None = None
     snapshots: SnapshotSettings | None = None
@@ -539,8 +577,12 @@ class Settings(Model):
     """Whether the stack has real users, and so must have receivers for alerts, a protected registry and so on."""
     namespace: Name
     """Namespace of everything but monitoring, which is in `<namespace>-monitoring`. Default `modelops-<stack>`."""
+    create_namespaces: bool = True
+    """Whether the stack makes its two namespaces. False for a team that has been given them; they are never deleted."""
     images: ImageSettings | None = None
     """Required unless a release is promoted, which builds nothing."""
+    data: DataSettings | None = None
+    """Default: none, the training reads what `model.data_uri` names, or has its own sample."""
     model: ModelSettings
     promote: PromotionSettings | None = None
     """Default: none, the model is trained here."""

@@ -70,10 +70,13 @@ def unsafe(raw: Mapping[str, Any], context: str | None) -> Iterator[str]:
 
 def _plain_text_secrets(raw: Mapping[str, Any]) -> Iterator[str]:
     """Settings that would put a secret into the state and the pods as plain text. The value is never shown."""
-    variables = value_at(raw, "model", "environment")
-    for name in sorted(variables) if isinstance(variables, Mapping) else ():
-        if _SECRET_NAME.search(name):
-            yield f"modelops:model.environment.{name} looks like a secret, must come from a Secret in the namespace"
+    for area in ("data", "model"):
+        variables = value_at(raw, area, "environment")
+        for name in sorted(variables) if isinstance(variables, Mapping) else ():
+            if _SECRET_NAME.search(name):
+                yield (
+                    f"modelops:{area}.environment.{name} looks like a secret, must come from a Secret in the namespace"
+                )
     for path in (("model", "data_uri"), ("registry", "artifacts", "uri"), ("model", "checkpoints", "uri")):
         value = value_at(raw, *path)
         if isinstance(value, str) and _PASSWORD_IN_URI.search(value):

@@ -20,6 +20,8 @@ from stacks.production import value_at
 NAMESPACE = "modelops"
 PROMOTED = ("gate", "first_version")
 """The settings of a model that still apply when it is promoted from another environment."""
+PREPARED = ("data_uri", "data_version", "data_claim", "data_secret")
+"""The settings of a model that follow from the data that is prepared for it."""
 SECRETS = tuple(
     name
     for name, field in Settings.model_fields.items()
@@ -148,12 +150,15 @@ def _source_checks(raw: Mapping[str, Any]) -> list[str]:
     """A release is either made here or promoted, and each way has settings that make no sense for the other."""
     promote, model = raw.get("promote"), raw.get("model")
     if not isinstance(promote, Mapping):
+        prepared = [key for key in PREPARED if "data" in raw and isinstance(model, Mapping) and key in model]
+        if prepared:
+            return [f"modelops:model.{key} must not be given with data, which makes it" for key in prepared]
         missing = isinstance(model, Mapping) and "framework" not in model
         return ["modelops:model.framework is missing, it is required unless a release is promoted"] if missing else []
     problems = []
     if ("stack" in promote) == ("file" in promote):
         problems.append(f"modelops:promote is {sorted(promote)}, must have exactly one of stack and file")
-    unused = ["images"] if "images" in raw else []
+    unused = [key for key in ("images", "data") if key in raw]
     unused += [f"model.{key}" for key in (model if isinstance(model, Mapping) else {}) if key not in PROMOTED]
     problems += [f"modelops:{key} must not be given with promote: nothing is built or trained" for key in unused]
     return problems

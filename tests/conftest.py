@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SLOW_FIXTURES = frozenset({"installed", "mlflow_url", "promtool"})
-"""A test that uses one of these is an integration test: pip and mypy, an MLflow server, a build of Prometheus."""
+SLOW_FIXTURES = frozenset({"installed", "mlflow_url", "promtool", "store"})
+"""A test that uses one of these is an integration test: pip and mypy, an MLflow server, a build of Prometheus, object
+stores."""
 SLOW_FILES = frozenset(
     {
         "tests/assets/test_site.py",
@@ -25,6 +26,7 @@ SLOW_FILES = frozenset(
         "tests/unit/model/steps/test_pipeline.py",
         "tests/unit/model/steps/test_pipeline_stores.py",
         "tests/unit/model/steps/test_dask.py",
+        "tests/unit/model/steps/test_sql.py",
         "tests/unit/model/test_clients.py",
         "tests/unit/model/test_dataset.py",
         "tests/unit/model/test_engine.py",

@@ -126,6 +126,8 @@ def _gcs_uploads(behind: str) -> Iterator[str]:
             bucket, _, name = self.path.lstrip("/").partition("/")
             upload = self.command == "PUT" and "?" not in self.path
             path = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}" if upload else self.path
+            if upload and (generation := self.headers.get("x-goog-if-generation-match")):
+                path += f"&ifGenerationMatch={generation}"
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
             method = "POST" if upload else self.command
             request = urllib.request.Request(behind + path, body, {**headers, "Host": behind[7:]}, method=method)

@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
+from modelops_runtime.artifacts import prepared as versions
+from modelops_runtime.artifacts.prepared import PARTS, REPORT
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.artifacts.store import first_line, is_store, open_store
 from modelops_runtime.contract import ConfigurationError, ContractError
@@ -21,8 +23,6 @@ from sample import data, preprocess
 from sample.parameters import SMALLEST_SPLIT, Parameters
 from sample.preprocess import Array
 
-PARTS = ("train", "validation", "test")
-REPORT = "report.json"
 MOST_CLASSES = 100
 Examples = tuple[Array, Array]
 """Inputs and targets."""
@@ -74,38 +74,45 @@ class Version:
     """A version of prepared data, in a folder or an object store."""
 
     def __init__(self, uri: str) -> None:
-        """Raises ConfigurationError when there is no version."""
+        """Raises ConfigurationError when there is no version, ContractError when it is damaged."""
         self._uri = uri
         address = uri if is_store(uri) else _folder(uri).resolve().as_uri()
         self._store = open_store(address, "MODELOPS_DATA_URI")
-        if self._content(REPORT) is None:
+        report = self._content(REPORT)
+        if report is None:
             latest = self._content("latest.json")
             what = (
                 f"has versions, and must name one of them: {latest.decode().strip()}" if latest else f"has no {REPORT}"
             )
             raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} {what}")
+        self._files = versions.listed(report) if is_store(uri) else versions.of_folder(_folder(uri))
 
     def preprocessing(self) -> Preprocessing:
         """Raises ConfigurationError when there is none, ContractError when it is damaged."""
-        content = self._content(FILE_NAME)
+        if self._files is None:
+            content = self._content(FILE_NAME)
+        else:
+            file = versions.named(self._files, FILE_NAME)
+            content = None if file is None else self._published(file)
         if content is None:
             raise ConfigurationError(f"MODELOPS_DATA_URI {self._uri!r} has no {FILE_NAME}")
         return Preprocessing.parse(content, FILE_NAME)
 
     def part(self, name: str) -> pd.DataFrame:
         """The rows of a part, of all its files in their order. Raises ConfigurationError when there is none."""
-        try:
-            files = sorted(file["path"] for batch in self._store.list(name) for file in batch)
-        except Exception as error:  # obstore's exceptions have no base of their own
-            raise ContractError(f"{self._uri} can't be listed: {first_line(error)}") from error
-        frames = [
-            pd.read_parquet(io.BytesIO(content))
-            for content in (self._content(file) for file in files if file.endswith(".parquet"))
-            if content is not None
-        ]
-        if not frames:
+        if self._files is None:
+            contents = [path.read_bytes() for path in versions.rows_of(_folder(self._uri), name)]
+        else:
+            contents = [self._published(file) for file in versions.of_part(self._files, name)]
+        if not contents:
             raise ConfigurationError(f"MODELOPS_DATA_URI {self._uri!r} has no rows in the part {name}")
-        return pd.concat(frames, ignore_index=True)
+        return pd.concat([pd.read_parquet(io.BytesIO(content)) for content in contents], ignore_index=True)
+
+    def _published(self, file: versions.File) -> bytes:
+        content = self._content(file.name)
+        if content is None:
+            raise versions.gone(file.name)
+        return file.require(content)
 
     def _content(self, name: str) -> bytes | None:
         try:

@@ -9,7 +9,7 @@ import pulumi_kubernetes as k8s
 from modelops.airflow import server
 from modelops.airflow.args import AirflowPipelineArgs
 from modelops.core.assets import asset
-from modelops.core.component import arguments_in_one
+from modelops.core.component import arguments_in_one, child_options
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs, whole, with_dependencies
@@ -39,6 +39,7 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
+from modelops.kubernetes.volumes import check_claim
 from modelops.training.args import Framework
 from modelops.training.checks import check_gate
 from modelops.training.gates import gate_variables
@@ -79,7 +80,7 @@ class AirflowPipeline(pulumi.ComponentResource):
         args = checked(name, args)
         super().__init__("modelops:index:AirflowPipeline", name, None, opts)
         name = objects_name(name, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         labels = standard_labels(COMPONENT, COMPONENT, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
         # The ServiceAccount of the steps' pods has no permissions, and they get no token.
@@ -145,6 +146,7 @@ def checked(name: str, args: AirflowPipelineArgs) -> AirflowPipelineArgs:
     airflow = _mapping(fields.get("airflow"))
     check_resources(problems, "airflow.resources", airflow.get("resources"), server.DEFAULT_RESOURCES)
     problems.quantity("airflow.storage_size", airflow.get("storage_size"))
+    check_claim(problems, "airflow", airflow)
     problems.raise_if_any()
     return args
 

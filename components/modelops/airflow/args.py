@@ -70,7 +70,9 @@ class AirflowServer(TypedDict):
     storage_size: NotRequired[pulumi.Input[str]]
     """Size of the database's volume. Default `5Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
-    """StorageClass of that volume. Default: the cluster's."""
+    """StorageClass of that volume, when it is made. Default: the cluster's."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead. Default: a new one; it outlives the server."""
     expose: NotRequired[AnyExpose]
     """How Airflow's pages and API are exposed. Default `ClusterIP`."""
     resources: NotRequired[Resources]

@@ -102,7 +102,7 @@ def deploy(
         f"{instance}-postgres",
         instance,
         args["namespace"],
-        {key: settings[key] for key in ("storage_size", "storage_class") if key in settings},
+        {key: settings[key] for key in ("storage_size", "storage_class", "claim") if key in settings},
         settings.get("database_image", UPSTREAM_IMAGES["postgres"]),
         args.get("image_pull_secret"),
         opts,

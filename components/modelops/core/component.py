@@ -1,4 +1,4 @@
-"""What the constructors of all components have in common."""
+"""What the constructors of all components have in common, and the options of their resources."""
 
 import functools
 from collections.abc import Callable
@@ -9,6 +9,22 @@ import pulumi
 from modelops.core.errors import ArgumentsError
 
 Parameters = ParamSpec("Parameters")
+
+
+def child_options(component: pulumi.ComponentResource, **more: Any) -> pulumi.ResourceOptions:
+    """The options of the component's resources.
+
+    They aren't protected where the component is: Secrets, Jobs and ConfigMaps must be replaced when their content
+    changes. What holds data is (`holding_data`).
+    """
+    return pulumi.ResourceOptions(parent=component, protect=False, **more)
+
+
+def holding_data(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    """`child_options` for what holds data: it is protected where the component is."""
+    own = pulumi.ResourceOptions.merge(opts, None)
+    own.protect = None  # taken from the parent
+    return own
 
 
 def arguments_in_one(constructor: Callable[Parameters, None]) -> Callable[Parameters, None]:

@@ -140,8 +140,8 @@ def _check_engine(problems: Problems, args: Mapping[str, Any]) -> None:
         if not isinstance(step, Mapping):
             continue
         fill = step.get("fill")
-        if isinstance(fill, Mapping) and fill.get("by") == "interpolate":
-            problems.add(f"steps[{index}].fill.by", "interpolate", rule)
+        if isinstance(fill, Mapping) and fill.get("by") in ("interpolate", "previous"):
+            problems.add(f"steps[{index}].fill.by", fill["by"], rule)
         if "near_duplicates" in step:
             problems.add(f"steps[{index}]", "near_duplicates", rule)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.component import arguments_in_one
+from modelops.core.component import arguments_in_one, child_options
 from modelops.core.naming import objects_name
 from modelops.core.outputs import (
     merged,
@@ -85,7 +85,7 @@ class DataPipeline(pulumi.ComponentResource):
         args = checked(name, args)
         super().__init__("modelops:index:DataPipeline", name, None, opts)
         name = objects_name(name, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         scheduled = "schedule" in args
         version = pulumi.Output.from_input("") if scheduled else _version(args)
         labels, volume = standard_labels(COMPONENT, COMPONENT, name), args.get("volume")

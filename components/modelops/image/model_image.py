@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, cast
 
 import pulumi
 
-from modelops.core.component import arguments_in_one
+from modelops.core.component import arguments_in_one, child_options
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs
 from modelops.core.validation import Problems, read_args
@@ -113,7 +113,7 @@ class ModelImage(pulumi.ComponentResource):
         super().__init__("modelops:index:ModelImage", name, None, opts)
         name = objects_name(name, opts)
         build = _with_docker if args.get("builder") is ImageBuilder.DOCKER else _with_buildkit
-        self.digest = build(name, args, pulumi.ResourceOptions(parent=self))
+        self.digest = build(name, args, child_options(self))
         self.ref = pulumi.Output.concat(args["repository"], "@", self.digest)
         self.model_uri = pulumi.Output.concat("oci://", self.ref) if args.get("artifact") else None
         register_declared_outputs(self)

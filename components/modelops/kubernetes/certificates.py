@@ -23,11 +23,16 @@ def certificates(
     name: str,
     namespace: pulumi.Input[str],
     labels: Mapping[str, pulumi.Input[str]],
-    hosts: Mapping[str, Sequence[str]],
+    hosts: pulumi.Input[Mapping[str, Sequence[str]]],
     opts: pulumi.ResourceOptions,
 ) -> core.Secret:
     """A Secret with `ca.crt`, and `<program>.crt` and `<program>.key` for each program and its host names."""
-    return generated_secret(name, namespace, labels, make(hosts), opts)
+    return generated_secret(name, namespace, labels, pulumi.Output.from_input(hosts).apply(make), opts)
+
+
+def service_names(name: str, namespace: str) -> list[str]:
+    """The names by which clients in any namespace know a Service."""
+    return [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
 
 
 def make(hosts: Mapping[str, Sequence[str]]) -> dict[str, bytes]:

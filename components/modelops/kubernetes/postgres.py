@@ -11,13 +11,15 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.outputs import with_dependencies
+from modelops.core.component import holding_data
+from modelops.core.outputs import merged, with_dependencies
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_ingress, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
+    claimed,
     container,
     core,
     mount,
@@ -28,6 +30,7 @@ from modelops.kubernetes.pods import (
     scratch,
     secret_key,
 )
+from modelops.kubernetes.volumes import DATA, TEMPLATES, grow, template
 
 NAME = "postgres"
 PORT = 5432
@@ -62,7 +65,8 @@ def server(
     opts: pulumi.ResourceOptions,
     tenant: PostgresTenant,
 ) -> core.EnvVarArgs:
-    """Deploys a PostgreSQL server with its own volume. Returns the environment variable with the database's URL."""
+    """Deploys a PostgreSQL server with its own volume, or the `claim` of the settings. Returns the environment variable
+    with the database's URL."""
     labels = standard_labels(NAME, tenant.component, instance)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
     password = secrets.token_urlsafe(24)
@@ -91,6 +95,7 @@ def server(
         ),
         opts=opts,
     )
+    size = settings.get("storage_size", DEFAULT_STORAGE_SIZE)
     stateful = k8s.apps.v1.StatefulSet(
         name,
         metadata=metadata,
@@ -107,10 +112,14 @@ def server(
             template=_pod(
                 instance, pull_secret, image, with_dependencies(name, account), credentials, settings, tenant
             ),
-            volume_claim_templates=[_claim(instance, settings, tenant)],
+            volume_claim_templates=None
+            if "claim" in settings
+            else [template(labels, size, settings.get("storage_class"))],
         ),
-        opts=opts,
+        opts=merged(holding_data(opts), ignore_changes=None if "claim" in settings else [TEMPLATES]),
     )
+    if "claim" not in settings:
+        grow(stateful, name, 1, namespace, size, opts)
     return secret_key(tenant.variable, with_dependencies(name_of(credentials), stateful), "url")
 
 
@@ -123,7 +132,7 @@ def _pod(
     settings: Mapping[str, Any],
     tenant: PostgresTenant,
 ) -> core.PodTemplateSpecArgs:
-    mounts = [mount("data", _FOLDER), mount("tmp", "/tmp")]
+    mounts = [mount(DATA, _FOLDER), mount("tmp", "/tmp")]
     folder = f"{_FOLDER}/pgdata"
     ready = core.ProbeArgs(
         exec_=core.ExecActionArgs(command=["pg_isready", "--host=127.0.0.1", f"--username={tenant.role}"]),
@@ -164,18 +173,6 @@ def _pod(
         [server],
         {"image_pull_secret": pull_secret},
         security=restricted_pod(USER),
-        volumes=[scratch()],
+        volumes=[scratch(), *([claimed(DATA, settings["claim"])] if "claim" in settings else [])],
         init_containers=[prepare],
-    )
-
-
-def _claim(instance: str, settings: Mapping[str, Any], tenant: PostgresTenant) -> core.PersistentVolumeClaimArgs:
-    size = settings.get("storage_size", DEFAULT_STORAGE_SIZE)
-    return core.PersistentVolumeClaimArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=standard_labels(NAME, tenant.component, instance)),
-        spec=core.PersistentVolumeClaimSpecArgs(
-            access_modes=["ReadWriteOnce"],
-            storage_class_name=settings.get("storage_class"),
-            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
-        ),
     )

@@ -8,15 +8,26 @@ from typing import Any, cast
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import holding_data
 from modelops.core.outputs import merged
 from modelops.core.validation import Problems
 from modelops.kubernetes.pods import name_of
 
 core = k8s.core.v1
+core_meta = k8s.meta.v1
 
+DATA = "data"
+TEMPLATES = "spec.volumeClaimTemplates"
+"""The field of a StatefulSet that can't change: ignored in diffs, since another StatefulSet would not help."""
 ACCESS_MODES = ("ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod")
-_NAME_FIELDS: list[Any] = ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
-"""Ignored in diffs: a claim keeps its name, even a fixed one that an older release gave it."""
+_FIXED_FIELDS: list[Any] = [
+    "metadata.name",
+    'metadata.annotations["pulumi.com/autonamed"]',
+    "spec.accessModes",
+    "spec.storageClassName",
+]
+"""Ignored in diffs, since Kubernetes can't change them: another claim would be an empty one. So a claim keeps the class
+that it was made with, and its name, even a fixed one that an older release gave it."""
 
 
 def volume_claim(
@@ -32,7 +43,8 @@ def volume_claim(
 ) -> pulumi.Output[str]:
     """Claims a volume, by default for the pods of one node. Returns the claim's name.
 
-    The name is generated, so it never collides with a claim that outlived its stack or is being replaced.
+    The name is generated, so it never collides with a claim that outlived its stack. A larger size grows the volume in
+    place where its class allows that, else the API server refuses it. The claim is protected where its component is.
 
     Pulumi doesn't wait for the claim but for the pod that uses it: many storage classes bind a volume only then.
     """
@@ -46,7 +58,7 @@ def volume_claim(
             storage_class_name=storage_class,
             resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
         ),
-        opts=merged(opts, ignore_changes=_NAME_FIELDS, retain_on_delete=retain),
+        opts=merged(holding_data(opts), ignore_changes=_FIXED_FIELDS, retain_on_delete=retain),
     )
     return name_of(claim)
 
@@ -90,6 +102,48 @@ def retained_claim(
     return volume_claim(name, namespace, labels, size, part.get("storage_class"), opts, retain=retain)
 
 
+def template(
+    labels: Mapping[str, pulumi.Input[str]], size: pulumi.Input[str], storage_class: pulumi.Input[str] | None
+) -> core.PersistentVolumeClaimArgs:
+    """What a StatefulSet makes its pods' claims `data-<pod>` of. They keep the class that they were made with."""
+    return core.PersistentVolumeClaimArgs(
+        metadata=k8s.meta.v1.ObjectMetaArgs(name=DATA, labels=labels),
+        spec=core.PersistentVolumeClaimSpecArgs(
+            access_modes=["ReadWriteOnce"],
+            storage_class_name=storage_class,
+            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
+        ),
+    )
+
+
+def grow(
+    nodes: k8s.apps.v1.StatefulSet,
+    name: str,
+    count: int,
+    namespace: pulumi.Input[str],
+    size: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+) -> None:
+    """Gives the claims of a StatefulSet's `template` the size: a StatefulSet neither grows them, nor can its own
+    template change (`TEMPLATES`)."""
+    for index in range(count):
+        pod = f"{name}-{index}"
+        core.PersistentVolumeClaimPatch(
+            f"{pod}-{DATA}",
+            metadata=core_meta.ObjectMetaPatchArgs(
+                name=f"{DATA}-{pod}",
+                namespace=namespace,
+                # The size was the StatefulSet controller's.
+                annotations={"pulumi.com/patchForce": "true", "pulumi.com/skipAwait": "true"},
+            ),
+            spec=core.PersistentVolumeClaimSpecPatchArgs(
+                resources=core.VolumeResourceRequirementsPatchArgs(requests={"storage": size})
+            ),
+            # A claim can't be without a size, so this one is never given back.
+            opts=merged(opts, depends_on=[nodes], retain_on_delete=True),
+        )
+
+
 def check_volume(problems: Problems, field: str, volume: object, instead: str | None = None) -> None:
     """Checks the volume of `optional_claim`. `instead` is another key that may take a volume's place."""
     if not isinstance(volume, Mapping):
@@ -113,7 +167,8 @@ def check_access_modes(problems: Problems, field: str, volume: Mapping[str, Any]
 
 
 def check_claim(problems: Problems, field: str, part: Mapping[str, Any]) -> None:
-    """Checks the part of `retained_claim`."""
-    problems.text(f"{field}.claim", part.get("claim"))
+    """Checks the part of `retained_claim`; `field` is empty for the component's own volume."""
+    prefix = f"{field}." if field else ""
+    problems.text(f"{prefix}claim", part.get("claim"))
     if "claim" in part and "storage_class" in part:
-        problems.add(f"{field}.storage_class", part["storage_class"], "must not be given with claim")
+        problems.add(f"{prefix}storage_class", part["storage_class"], "must not be given with claim")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 
+from modelops.core.component import child_options, holding_data
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose
 from modelops.kubernetes.config import secret
@@ -42,8 +43,8 @@ class Alertmanager(pulumi.ComponentResource):
     def __init__(
         self, scope: Scope, part: AlertmanagerPart, *, expose: Expose, web: WebTls | None, opts: pulumi.ResourceOptions
     ) -> None:
-        super().__init__("modelops:monitoring:Alertmanager", scope.named(_PROGRAM), None, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        super().__init__("modelops:monitoring:Alertmanager", scope.named(_PROGRAM), None, holding_data(opts))
+        child_opts = child_options(self)
         files = secret(
             scope.named(_PROGRAM),
             scope.namespace,

@@ -12,6 +12,7 @@ import pulumi_kubernetes as k8s
 import yaml
 
 from modelops.core.assets import asset, assets
+from modelops.core.component import child_options
 from modelops.kubernetes.crds import require
 from modelops.monitoring.args import GrafanaSidecar, PrometheusOperator
 from modelops.monitoring.grafana import LOGS_DASHBOARD
@@ -44,11 +45,11 @@ class Attached(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Attached", scope.named(_PROGRAM), None, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         if operator is not None:
             crds = [require(scope.name, kinds, API, child_opts) for kinds in ("podmonitors", "prometheusrules")]
             # The dashboards depend on them too: without the operator, nothing is created.
-            child_opts = pulumi.ResourceOptions(parent=self, depends_on=crds)
+            child_opts = child_options(self, depends_on=crds)
             _monitor(scope, operator, namespaces, runbook_url, child_opts)
         if sidecar is not None:
             _dashboards(scope, sidecar, child_opts, operated=operator is not None)

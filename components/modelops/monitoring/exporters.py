@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.component import child_options
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import merged, with_dependencies
 from modelops.kubernetes.labels import scrape, selector
@@ -60,7 +61,7 @@ class NodeExporter(pulumi.ComponentResource):
 
     def __init__(self, scope: Scope, part: Part, *, opts: pulumi.ResourceOptions) -> None:
         super().__init__("modelops:monitoring:NodeExporter", scope.named(_NODE_EXPORTER), None, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         identity = account(scope, _NODE_EXPORTER, child_opts)
         k8s.apps.v1.DaemonSet(
             scope.named(_NODE_EXPORTER),
@@ -140,7 +141,7 @@ class KubeStateMetrics(pulumi.ComponentResource):
             user=_NODE_USER,
             token=True,
         )
-        run(scope, program, pulumi.ResourceOptions(parent=self), rules=rules)
+        run(scope, program, child_options(self), rules=rules)
         self.register_outputs({})
 
 

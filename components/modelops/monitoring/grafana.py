@@ -8,6 +8,7 @@ import pulumi
 import yaml
 
 from modelops.core.assets import asset, assets
+from modelops.core.component import child_options
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose
 from modelops.kubernetes.config import config_map, secret
@@ -60,7 +61,7 @@ class Grafana(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("modelops:monitoring:Grafana", scope.named(_PROGRAM), None, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         name, namespace, labels = scope.named(_PROGRAM), scope.namespace, scope.labels(_PROGRAM)
         credentials = secret(name, namespace, labels, {_PASSWORD: part["admin_password"]}, child_opts)
         provisioning = {

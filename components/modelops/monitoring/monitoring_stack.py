@@ -5,7 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.component import arguments_in_one
+from modelops.core.component import arguments_in_one, child_options
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs
 from modelops.core.types import AnyExpose, Expose
@@ -93,7 +93,7 @@ class MonitoringStack(pulumi.ComponentResource):
         args = _checked(name, args)
         super().__init__("modelops:index:MonitoringStack", name, None, opts)
         name = objects_name(name, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         scope = Scope(name, args["namespace"], args.get("host"))
         expose = Expose(args.get("expose", Expose.CLUSTER_IP))
         self.prometheus_url = self.alertmanager_url = self.grafana_url = None

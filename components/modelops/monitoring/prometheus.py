@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 import yaml
 
 from modelops.core.assets import asset
+from modelops.core.component import child_options, holding_data
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Expose
@@ -57,8 +58,8 @@ class Prometheus(pulumi.ComponentResource):
         web: WebTls | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        super().__init__("modelops:monitoring:Prometheus", scope.named(_PROGRAM), None, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        super().__init__("modelops:monitoring:Prometheus", scope.named(_PROGRAM), None, holding_data(opts))
+        child_opts = child_options(self)
         name = scope.named(_PROGRAM)
         config = pulumi.Output.all(
             namespaces=list(namespaces) if namespaces else None,

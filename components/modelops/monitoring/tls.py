@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import yaml
 
-from modelops.kubernetes.certificates import AUTHORITY, make
+from modelops.kubernetes.certificates import AUTHORITY, make, service_names
 from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.pods import core, mount, name_of
 from modelops.monitoring.program import Scope
@@ -58,8 +58,7 @@ def issue_certificates(scope: Scope, generation: int, opts: pulumi.ResourceOptio
 def _files(scope: Scope, namespace: str, external_host: str | None) -> dict[str, str | bytes]:
     hosts = {}
     for program in _PROGRAMS:
-        name = scope.named(program)
-        services = [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
+        services = service_names(scope.named(program), namespace)
         hosts[program] = [*services, "localhost", *([external_host] if external_host else [])]
     server = {"cert_file": f"{FOLDER}/tls.crt", "key_file": f"{FOLDER}/tls.key", "min_version": "TLS12"}
     return {**make(hosts), "web.yml": yaml.safe_dump({"tls_server_config": server})}

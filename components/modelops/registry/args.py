@@ -38,7 +38,10 @@ class RegistryDatabase(TypedDict):
     storage_size: NotRequired[pulumi.Input[str]]
     """Size of the server's volume. Default `5Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
-    """StorageClass of the server's volume. Default: the cluster's."""
+    """StorageClass of the server's volume, when it is made. Default: the cluster's."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead. Default: a new one, which outlives the server; a
+    registry of the same name takes it up again."""
     resources: NotRequired[Resources]
     """Resources of the server. Default: 100m CPU, 128Mi memory, limited to 512Mi."""
 
@@ -103,9 +106,14 @@ class ModelRegistryArgs(TypedDict):
     `auth` `ghcr.io/mlflow/mlflow:v3.17.2-full`, which has what they need."""
     storage_size: NotRequired[pulumi.Input[str]]
     """Size of the volume for SQLite and model files. Default `5Gi`. With both `database` and `artifacts` there is no
-    volume."""
+    volume. A larger one grows the volume where its class allows that."""
     storage_class: NotRequired[pulumi.Input[str]]
-    """StorageClass of the volume. Default: the cluster's."""
+    """StorageClass of the volume, when it is made. Default: the cluster's."""
+    retain_volume: NotRequired[bool]
+    """Whether to keep the volume, with every run and model on it, when the stack is destroyed. Default true."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead, such as one that an earlier stack left. Default:
+    a new one."""
     expose: NotRequired[AnyExpose]
     """How the server is reached: `LoadBalancer`, `ClusterIP` or `NodePort`. Default `ClusterIP`."""
     host: NotRequired[pulumi.Input[str]]
@@ -139,6 +147,7 @@ def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
     backup = args.get("backup") or {}
     problems.number("backup.keep_count", backup.get("keep_count"), 1, 1000)
     problems.quantity("backup.storage_size", backup.get("storage_size"))
+    check_claim(problems, "", args)
     check_claim(problems, "backup", backup)
     problems.raise_if_any()
     return args
@@ -149,9 +158,10 @@ def _check_database(problems: Problems, database: RegistryDatabase) -> None:
     problems.text("database.image", database.get("image"))
     problems.number("database.port", database.get("port"), 1, 65_535)
     problems.quantity("database.storage_size", database.get("storage_size"))
+    check_claim(problems, "database", database)
     check_resources(problems, "database.resources", database.get("resources"), postgres.DEFAULT_RESOURCES)
     if "secret" in database:
-        for field in ("storage_size", "storage_class", "resources"):
+        for field in ("storage_size", "storage_class", "claim", "resources"):
             if field in database:
                 rule = "must not be given with secret, whose server runs elsewhere"
                 problems.add(f"database.{field}", database.get(field), rule)

@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.component import arguments_in_one
+from modelops.core.component import arguments_in_one, child_options
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs, with_dependencies
@@ -126,7 +126,7 @@ class ModelPromotion(pulumi.ComponentResource):
         args = _checked(name, args)
         super().__init__("modelops:index:ModelPromotion", name, None, opts)
         name = objects_name(name, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         if "model_uri" in args:
             self._copy_image(name, args, child_opts)
         else:

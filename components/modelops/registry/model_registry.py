@@ -6,7 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.component import arguments_in_one
+from modelops.core.component import arguments_in_one, child_options
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, timeouts, with_dependencies
@@ -35,7 +35,7 @@ from modelops.kubernetes.pods import (
     single_replica,
     tracking_credentials,
 )
-from modelops.kubernetes.volumes import volume_claim
+from modelops.kubernetes.volumes import retained_claim
 from modelops.registry import accounts, backup
 from modelops.registry.accounts import CONFIG, Accounts
 from modelops.registry.args import (
@@ -84,7 +84,7 @@ class ModelRegistry(pulumi.ComponentResource):
         args = checked(name, args)
         super().__init__("modelops:index:ModelRegistry", name, None, opts)
         name = objects_name(name, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         labels = standard_labels(_NAME, _COMPONENT, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
         account = service_account(name, metadata, child_opts)
@@ -102,7 +102,7 @@ class ModelRegistry(pulumi.ComponentResource):
         claim = None
         if needs_volume(args):
             size = args.get("storage_size", DEFAULT_STORAGE_SIZE)
-            claim = volume_claim(name, args["namespace"], labels, size, args.get("storage_class"), child_opts)
+            claim = retained_claim(name, args["namespace"], labels, size, args, child_opts)
         server = _Server(name, args, with_dependencies(name, account), claim, store, files, users)
         deployment = k8s.apps.v1.Deployment(
             name,

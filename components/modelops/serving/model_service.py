@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.component import arguments_in_one
+from modelops.core.component import arguments_in_one, child_options
 from modelops.core.model_sources import parse
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
@@ -69,7 +69,7 @@ class ModelService(pulumi.ComponentResource):
         args = flags.judged(self, name, pinned(self, name, args))
         say_needs(self, args)
         name = objects_name(name, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         metadata = k8s.meta.v1.ObjectMetaArgs(
             name=name, namespace=args["namespace"], labels=standard_labels(NAME, NAME, name)
         )

@@ -1,10 +1,11 @@
-"""Shows the progress of a training while `pulumi up` waits for it.
+"""Shows the progress of a training, and of the data pipeline before it, while `pulumi up` waits for them.
 
     python -m modelops.training.progress --namespace models [--name training] [--context my-cluster]
 
-Follows the newest run of a TrainingJob in the namespace: the output of its (first) worker, epoch by epoch, or the
-reason why it has not started. Waits for a training if there is none yet, and follows the replacement of an interrupted
-pod. Exits when the run ends: with 0 if it succeeded, 1 if it failed. Needs `kubectl`; changes nothing.
+Follows the newest run of a TrainingJob or DataPipeline in the namespace: the output of its (first) worker, epoch by
+epoch, or the reason why it has not started. Waits for a run if there is none yet, and follows the replacement of an
+interrupted pod; after prepared data, it goes on with the training that begins within a quarter of a minute. Exits when
+the run ends: with 0 if it succeeded, 1 if it failed. Needs `kubectl`; changes nothing.
 """
 
 import argparse
@@ -16,7 +17,11 @@ from collections.abc import Sequence
 from typing import Any
 
 PAUSE_SECONDS = 1.0
-_SELECTOR = "app.kubernetes.io/name=training-job"
+TRAINING_WITHIN_SECONDS = 15.0
+"""How long after its data a training may begin and still be followed."""
+_NAME = "app.kubernetes.io/name"
+_DATA, _TRAINING = "data-pipeline", "training-job"
+_SELECTOR = f"{_NAME} in ({_TRAINING},{_DATA})"
 _INDEX = "batch.kubernetes.io/job-completion-index"
 
 Object = dict[str, Any]
@@ -51,23 +56,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m modelops.training.progress", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--namespace", required=True, help="namespace of the TrainingJob")
-    parser.add_argument("--name", help="name of the TrainingJob; default: whichever ran last")
+    parser.add_argument("--namespace", required=True, help="namespace of the runs")
+    parser.add_argument("--name", help="name of the TrainingJob or DataPipeline; default: whichever ran last")
     parser.add_argument("--context", help="context of the kubeconfig; default: its current one")
     options = parser.parse_args(arguments)
     selector = f"{_SELECTOR},app.kubernetes.io/instance={options.name}" if options.name else _SELECTOR
     cluster = Cluster(options.namespace, options.context)
     followed: set[str] = set()
-    last_line = ""
+    last_line, last_running = "", 0.0
     while True:
         jobs = cluster.objects("jobs", selector)
         running = [job for job in jobs if ended(job) is None]
         if not jobs:
-            last_line = _print_once("waiting for a training to start", last_line)
-        elif not running:
+            last_line = _print_once("waiting for a run to start", last_line)
+        elif running:
+            last_line = _follow_next_pod(cluster, running[-1], followed, last_line)
+            last_running = time.monotonic()
+        elif options.name or not prepared(jobs[-1]) or time.monotonic() - last_running > TRAINING_WITHIN_SECONDS:
             return _report_end(jobs[-1])
         else:
-            last_line = _follow_next_pod(cluster, running[-1], followed, last_line)
+            last_line = _print_once(f"{jobs[-1]['metadata']['name']}: done; waiting for a training", last_line)
         time.sleep(PAUSE_SECONDS)
 
 
@@ -82,8 +90,8 @@ def _follow_next_pod(cluster: Cluster, job: Object, followed: set[str], last_lin
         if (reason := waiting_reason(pod)) is not None:
             return _print_once(f"{name}: {reason}", last_line)
         followed.add(pod_name)
-        _print(f"{name}: {pod_name} is training")
-        cluster.follow(pod_name, "train")
+        _print(f"{name}: {pod_name} is {'preparing data' if _is_data(pod) else 'training'}")
+        cluster.follow(pod_name, _container(pod))
         return ""
     if not pods:
         return _print_once(f"{name}: suspended" if job["spec"].get("suspend") else f"{name}: no pod yet", last_line)
@@ -91,16 +99,29 @@ def _follow_next_pod(cluster: Cluster, job: Object, followed: set[str], last_lin
 
 
 def is_followed(job: Object, pod: Object) -> bool:
-    """Whether to follow a pod: of several workers only the first one, because all print the same."""
-    several_workers = bool(job["spec"].get("successPolicy"))
-    return not several_workers or pod["metadata"].get("labels", {}).get(_INDEX) == "0"
+    """Whether to follow a pod: of several workers only the first one, because all print the same or work for it."""
+    several_workers = bool(job["spec"].get("successPolicy")) or _is_data(pod)
+    return not several_workers or pod["metadata"].get("labels", {}).get(_INDEX, "0") == "0"
+
+
+def prepared(job: Object) -> bool:
+    """Whether it is a data pipeline's, and done: a training may follow."""
+    return _is_data(job) and ended(job) == "Complete"
+
+
+def _is_data(found: Object) -> bool:
+    return bool(found["metadata"].get("labels", {}).get(_NAME) == _DATA)
+
+
+def _container(pod: Object) -> str:
+    return "prepare" if _is_data(pod) else "train"
 
 
 def waiting_reason(pod: Object) -> str | None:
-    """Why a pod has not started training, or None if it has."""
+    """Why a pod has not started its work, or None if it has."""
     status = pod["status"]
-    train = [each for each in status.get("containerStatuses") or [] if each["name"] == "train"]
-    if train and "waiting" not in train[0]["state"]:
+    worker = [each for each in status.get("containerStatuses") or [] if each["name"] == _container(pod)]
+    if worker and "waiting" not in worker[0]["state"]:
         return None
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] != "True":
@@ -108,7 +129,7 @@ def waiting_reason(pod: Object) -> str | None:
     waiting = [
         each["state"]["waiting"] for each in status.get("initContainerStatuses") or [] if "waiting" in each["state"]
     ]
-    waiting += [each["state"]["waiting"] for each in train]
+    waiting += [each["state"]["waiting"] for each in worker]
     reasons = [f"{each.get('reason')}: {each.get('message', '')}".rstrip(": ") for each in waiting]
     return f"starting ({'; '.join(reasons) or status['phase']})"
 

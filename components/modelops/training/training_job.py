@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.component import arguments_in_one
+from modelops.core.component import arguments_in_one, child_options
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
@@ -56,7 +56,7 @@ class TrainingJob(pulumi.ComponentResource):
         super().__init__("modelops:index:TrainingJob", name, None, opts)
         announce_gate(args, self)
         name = objects_name(name, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        child_opts = child_options(self)
         self.run_id = _run_id(args)
         labels = standard_labels(COMPONENT, COMPONENT, name)
         commands = ("publish", "watch", "select", *(("language_models.base",) if "base_model" in args else ()))

@@ -20,7 +20,7 @@ def main() -> None:
     seen = [threading.Event() for _ in range(3)]
     controllers: list[tuple[str, Callable[[list[Object]], None]]] = [
         (load_balancer.SERVICES, lambda items: load_balancer.reconcile(api, items)),
-        (volumes.CLAIMS, lambda items: volumes.reconcile_claims(api, items, folder)),
+        (volumes.CLAIMS, lambda items: _claims(api, items, folder)),
         (volumes.VOLUMES, lambda items: volumes.reconcile_volumes(api, items, folder)),
     ]
     for (path, reconcile), event in zip(controllers, seen, strict=True):
@@ -29,6 +29,11 @@ def main() -> None:
         event.wait()
     ready.touch()
     threading.Event().wait()
+
+
+def _claims(api: Api, items: list[Object], folder: Path) -> None:
+    volumes.reconcile_claims(api, items, folder)
+    volumes.reconcile_sizes(api, items)
 
 
 def _forever(api: Api, path: str, reconcile: Callable[[list[Object]], None], seen: threading.Event) -> None:

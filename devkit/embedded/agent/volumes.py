@@ -1,9 +1,9 @@
-"""Dynamic volumes: a folder on the node for each claim, removed with it (reclaim policy Delete)."""
+"""Dynamic volumes: a folder on the node for each claim, which grows with it and is removed with it (policy Delete)."""
 
 import shutil
 from pathlib import Path
 
-from devkit.embedded.agent.api import Api, ApiError, Object
+from devkit.embedded.agent.api import MERGE_PATCH, Api, ApiError, Object
 
 PROVISIONER = "modelops.local/folder"
 CLAIMS = "/api/v1/persistentvolumeclaims"
@@ -11,6 +11,8 @@ VOLUMES = "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 _NODE = "volume.kubernetes.io/selected-node"
 _OWNER = "pv.kubernetes.io/provisioned-by"
+_PROVISIONED = "volume.kubernetes.io/storage-provisioner"
+"""Annotation that Kubernetes gives to claims of dynamic volumes."""
 
 
 def reconcile_claims(api: Api, claims: list[Object], folder: Path) -> None:
@@ -46,6 +48,23 @@ def reconcile_volumes(api: Api, volumes: list[Object], folder: Path) -> None:
             if problem.status != 404:
                 raise
         print(f"volume {metadata['name']} removed", flush=True)
+
+
+def reconcile_sizes(api: Api, claims: list[Object]) -> None:
+    """Grants larger requests of bound claims of our class: a folder has the size of its disk."""
+    for claim in claims:
+        metadata, status = claim["metadata"], claim.get("status", {})
+        asked = claim["spec"]["resources"]["requests"]["storage"]
+        ours = metadata.get("annotations", {}).get(_PROVISIONED) == PROVISIONER
+        # The API server takes no smaller request, so what differs is larger.
+        if not ours or status.get("phase") != "Bound" or status.get("capacity", {}).get("storage") == asked:
+            continue
+        volume = {"spec": {"capacity": {"storage": asked}}}
+        api.call("PATCH", f"{VOLUMES}/{claim['spec']['volumeName']}", volume, MERGE_PATCH)
+        grown = {"status": {"capacity": {"storage": asked}, "conditions": []}}
+        path = f"/api/v1/namespaces/{metadata['namespace']}/persistentvolumeclaims/{metadata['name']}/status"
+        api.call("PATCH", path, grown, MERGE_PATCH)
+        print(f"claim {metadata['namespace']}/{metadata['name']}: {asked}", flush=True)
 
 
 def volume_for(claim: Object, kind: Object, node: str, path: Path) -> Object:

@@ -20,13 +20,12 @@ class Feature:
 HELM = Feature("Helm releases and charts", "plain resources")
 YAML = Feature("YAML manifests (ConfigFile, ConfigGroup)", "plain resources")
 KUSTOMIZE = Feature("Kustomize directories", "plain resources")
-PATCH = Feature("Patch resources", "own the whole object, or ignore_changes on fields that others own")
 LIST = Feature("List kinds", "one resource for each item")
 CLIENT_SIDE_APPLY = Feature("client-side apply (enableServerSideApply=false)", "server-side apply, the default")
 RENDER = Feature("renderYamlToDirectory", "a cluster")
 PARAMETERIZE = Feature("packages generated from CRDs (parameterization)", "CustomResource")
 
-FEATURES = (HELM, YAML, KUSTOMIZE, PATCH, LIST, CLIENT_SIDE_APPLY, RENDER, PARAMETERIZE)
+FEATURES = (HELM, YAML, KUSTOMIZE, LIST, CLIENT_SIDE_APPLY, RENDER, PARAMETERIZE)
 
 
 def message(feature: Feature) -> str:
@@ -51,13 +50,10 @@ def refused_type(type_token: str) -> Feature | None:
         return YAML
     if "/" not in module:
         return None
-    # Only built-in groups have generated Patch and List kinds; a custom resource may have any name.
+    # Only built-in groups have generated List kinds; a custom resource may have any name.
     group = module.split("/")[0]
-    if group.count(".") == 0 or group.endswith(".k8s.io"):
-        if kind.endswith("Patch"):
-            return PATCH
-        if kind.endswith("List"):
-            return LIST
+    if (group.count(".") == 0 or group.endswith(".k8s.io")) and kind.endswith("List"):
+        return LIST
     return None
 
 

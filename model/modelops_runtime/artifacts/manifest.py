@@ -188,13 +188,17 @@ class Manifest:
 
 
 def text_columns(operations: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The columns before any operation of `preprocessing.json` that are text."""
-    return {
-        operation["column"]
-        for operation in operations
-        if operation["kind"] == "words"
-        or any(isinstance(category, str) for category in operation.get("categories", []))
-    }
+    """The columns before any operation of `preprocessing.json` that are text: the first one on a column says so."""
+    kinds: dict[str, bool] = {}
+    for operation in operations:
+        kinds.setdefault(operation["column"], takes_text(operation))
+    return {column for column, is_text in kinds.items() if is_text}
+
+
+def takes_text(operation: Mapping[str, Any]) -> bool:
+    """Whether an operation of `preprocessing.json` takes text; dates are ISO 8601 text."""
+    values = [operation.get("value"), *operation.get("categories", [])]
+    return operation["kind"] in ("words", "dates", "first") or any(isinstance(value, str) for value in values)
 
 
 def digest(file: Path) -> str:

@@ -1,112 +1,31 @@
-"""`preprocessing.json`: what was fitted on the training split, applied alike to prepared data and to a client's rows.
+"""`preprocessing.json`: what a client's row goes through before it is a row of the training data.
 
-NumPy alone: the slim serving image applies it. Both sides call `apply` with the same float64 numbers, so that they
-agree to the last bit.
+NumPy alone: the slim serving image applies it. Pipeline and server apply each operation with the same function to the
+same float64 numbers, so that they agree to the last bit.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from modelops_runtime.artifacts.manifest import text_columns
-from modelops_runtime.contract import ContractError, is_number
+from modelops_runtime.artifacts.operations import Array, Operation, apply, columns_of, on_missing, problem_of
+from modelops_runtime.contract import ContractError
 
 FILE_NAME = "preprocessing.json"
-Array = npt.NDArray[Any]
 DTYPES = ("float32", "float64")
-NUMBERS = {
-    "fill": ("value",),
-    "clip": ("low", "high"),
-    "standard": ("mean", "deviation"),
-    "minmax": ("minimum", "maximum"),
-    "one_hot": (),
-    "ordinal": (),
-    "words": (),
-}
-"""Kinds of operations, each with the numbers that it needs; `one_hot` and `ordinal` have `categories`, `words` has
-`size` and `vectors`: that many numbers for each known word."""
-_WORD = re.compile(r"\w+")
-
-Operation = Mapping[str, Any]
-"""One fitted operation on one column: `column`, `kind` and the numbers listed in NUMBERS."""
-
-
-class UnknownCategory(ValueError):
-    """A value that the training split does not have. `rows` are the positions where one stands."""
-
-    def __init__(self, column: str, rows: Sequence[int]) -> None:
-        super().__init__(f"column {column} has a value that the training split does not have")
-        self.column = column
-        self.rows = rows
-
-
-def columns_of(operation: Operation) -> list[str]:
-    """The columns that replace an operation's column."""
-    if operation["kind"] == "one_hot":
-        return [f"{operation['column']}={category}" for category in operation["categories"]]
-    if operation["kind"] == "words":
-        return [f"{operation['column']}_{number}" for number in range(operation["size"])]
-    return [operation["column"]]
-
-
-def apply(operation: Operation, values: Array) -> list[Array]:
-    """The columns (see `columns_of`) that `values`, one column of any length, becomes: float64.
-
-    standard: z = (x − μ)/σ, σ being the population's. minmax: (x − min)/(max − min). A constant column becomes 0.
-    clip and the scalings leave NaN as it is; one_hot leaves zeros where the category is unknown and `unknown` is zeros.
-    words: the mean of the known words' vectors, zeros where there is none.
-
-    Raises UnknownCategory.
-    """
-    kind = operation["kind"]
-    if kind in ("one_hot", "ordinal"):
-        return _encoded(operation, values)
-    if kind == "words":
-        return list(np.array([_mean_vector(operation, text) for text in values]).reshape(len(values), -1).T)
-    numbers = values.astype("float64")
-    if kind == "fill":
-        return [np.where(np.isnan(numbers), operation["value"], numbers)]
-    if kind == "clip":
-        return [np.clip(numbers, operation["low"], operation["high"])]
-    if kind == "standard":
-        return [(numbers - operation["mean"]) / (operation["deviation"] or 1.0)]
-    span = operation["maximum"] - operation["minimum"]
-    return [(numbers - operation["minimum"]) / (span or 1.0)]
-
-
-def _encoded(operation: Operation, values: Array) -> list[Array]:
-    categories = operation["categories"]
-    matches = np.stack([np.asarray(values == category, dtype=bool) for category in categories])
-    unknown = np.flatnonzero(~matches.any(axis=0))
-    if len(unknown) and operation.get("unknown", "error") == "error":
-        raise UnknownCategory(operation["column"], unknown.tolist())
-    if operation["kind"] == "one_hot":
-        return [column.astype("float64") for column in matches]
-    codes = matches.argmax(axis=0).astype("float64")
-    codes[unknown] = -1
-    return [codes]
-
-
-def words(text: object) -> list[str]:
-    """The words of a text, in lower case; none of a missing one."""
-    return [] if text is None or text != text else _WORD.findall(str(text).lower())
-
-
-def _mean_vector(operation: Operation, text: object) -> Array:
-    vectors = operation["vectors"]
-    known_vectors = [vectors[word] for word in words(text) if word in vectors]
-    return np.mean(np.array(known_vectors, dtype="float64"), axis=0) if known_vectors else np.zeros(operation["size"])
+SENT = "sent"
+"""Kind of an entry for what no server does: `column` is sent `as` these words say. Not in the file."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The fitted operations, in their order, and the columns before and after."""
+    """The operations, in their order, and the columns before and after."""
 
     inputs: tuple[str, ...]
     """The columns that a client sends, in this order."""
@@ -115,10 +34,38 @@ class Preprocessing:
     operations: tuple[Operation, ...]
     dtype: str = "float32"
     """Element type that the model takes."""
+    sent_as: Mapping[str, str] = field(default_factory=dict)
+    """What a client sends in inputs that are not raw values, in words."""
+
+    @classmethod
+    def of(cls, outputs: Sequence[str], done: Sequence[Operation]) -> "Preprocessing":
+        """What makes `outputs` of a client's row, of all that was done to the data.
+
+        Walks backwards: a column is made by the operation that has it among its results, of that one's column, up to
+        the raw column, or to a step that no server does (SENT): its result is what a client sends.
+        """
+        inputs, needed, sent_as = list(outputs), list[Operation](), dict[str, str]()
+        for operation in reversed(done):
+            if operation["kind"] == SENT:
+                names = [name for name in inputs if _is_of(name, operation)]
+                sent_as = {**dict.fromkeys(names, str(operation["as"])), **sent_as}
+                continue
+            results = [name for name in inputs if name in columns_of(operation)]
+            if not results:
+                continue
+            if sent_as.keys() & {*results, operation["column"]}:
+                # Its column would have to come twice: as it was, and as a later step left it.
+                as_made = f"as {operation['kind']} makes it of {operation['column']}"
+                sent_as = {**dict.fromkeys(results, as_made), **sent_as}
+                continue
+            inputs[inputs.index(results[0])] = operation["column"]
+            inputs = [name for name in inputs if name == operation["column"] or name not in results]
+            needed.insert(0, operation)
+        return cls(tuple(inputs), tuple(outputs), tuple(needed), sent_as=sent_as)
 
     def transform(self, rows: Array) -> Array:
         """Rows of `inputs` (shape: rows × inputs; of the element type `object` where there is text) as the model takes
-        them (rows × outputs). Raises UnknownCategory."""
+        them (rows × outputs). Raises BadValue."""
         columns = {name: rows[:, place] for place, name in enumerate(self.inputs)}
         for operation in self.operations:
             results = apply(operation, columns.pop(operation["column"]))
@@ -131,9 +78,38 @@ class Preprocessing:
         texts = text_columns(self.operations)
         return frozenset(place for place, column in enumerate(self.inputs) if column in texts)
 
+    def missing_inputs(self) -> frozenset[int]:
+        """The places among `inputs` of those that may be missing: something is made of a missing value."""
+        return frozenset(place for place, column in enumerate(self.inputs) if self._takes_missing(column, 0))
+
+    def _takes_missing(self, column: str, first: int) -> bool:
+        for number, operation in enumerate(self.operations[first:], start=first):
+            if operation["column"] != column:
+                continue
+            kind = operation["kind"]
+            if kind in ("fill", "words"):
+                return True
+            if kind in ("one_hot", "ordinal"):
+                return on_missing(operation) != "error"
+            if kind == "dates":
+                return all(self._takes_missing(name, number + 1) for name in columns_of(operation))
+        return column not in self.outputs
+
+    def empty_texts(self) -> frozenset[int]:
+        """The places of `missing_inputs` where an empty text can mean a missing one: it is no category."""
+        categories = {operation["column"] for operation in self.operations if "" in operation.get("categories", ())}
+        return frozenset(place for place in self.missing_inputs() if self.inputs[place] not in categories)
+
+    def input_of(self, column: str) -> str:
+        """The input that a column is made of."""
+        for operation in reversed(self.operations):
+            if column in columns_of(operation):
+                column = operation["column"]
+        return column
+
     def example(self, value: float) -> list[Any]:
         """A row that a client could send, and no row of the data: a scaled column has what becomes `value` or, of
-        minmax, (value + 1)/2; categories and words are the first known ones."""
+        minmax, (value + 1)/2; categories and words are the first known ones, a date is the first of January 2024."""
         return [self._example(column, value) for column in self.inputs]
 
     def _example(self, column: str, value: float) -> Any:
@@ -145,11 +121,14 @@ class Preprocessing:
                 return operation["categories"][0]
             if kind == "words":
                 return min(operation["vectors"])
+            if kind == "dates":
+                return "2024-01-01"
             if kind == "standard":
                 return operation["mean"] + value * operation["deviation"]
             if kind == "minmax":
                 return operation["minimum"] + (value + 1) / 2 * (operation["maximum"] - operation["minimum"])
-        return value
+        texts = [operation.get("value", "") for operation in self.operations if operation["column"] == column]
+        return texts[0] if column in text_columns(self.operations) else value
 
     def write(self, directory: Path) -> None:
         (directory / FILE_NAME).write_text(self.text())
@@ -161,6 +140,7 @@ class Preprocessing:
             "outputs": list(self.outputs),
             "operations": [dict(operation) for operation in self.operations],
             "dtype": self.dtype,
+            **({"sent_as": dict(self.sent_as)} if self.sent_as else {}),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -187,7 +167,14 @@ class Preprocessing:
             outputs=tuple(content["outputs"]),
             operations=tuple(content["operations"]),
             dtype=content["dtype"],
+            sent_as=content.get("sent_as", {}),
         )
+
+
+def _is_of(name: str, sent: Operation) -> bool:
+    """Whether an entry of the kind SENT is about a column: its own, or numbers `<column>_0` and so on."""
+    column = sent["column"]
+    return bool(re.fullmatch(re.escape(column) + r"_\d+", name)) if sent.get("vector") else name == column
 
 
 def _problems(content: object) -> list[str]:
@@ -202,45 +189,18 @@ def _problems(content: object) -> list[str]:
             problems.append(f"{key} must not name a column twice")
     if content.get("dtype") not in DTYPES:
         problems.append(f"dtype must be one of {', '.join(DTYPES)}")
+    sent_as = content.get("sent_as", {})
+    if not isinstance(sent_as, dict) or not all(isinstance(words, str) for words in sent_as.values()):
+        problems.append("sent_as must be texts by column")
     operations = content.get("operations")
     if problems or not isinstance(operations, list):
         return problems or ["operations must be a list"]
     columns = set(content["inputs"])
     for number, operation in enumerate(operations):
-        problem = _operation_problem(operation, columns)
+        problem = problem_of(operation, columns)
         if problem:
             return [f"operations[{number}] {problem}"]
         columns.discard(operation["column"])
         columns.update(columns_of(operation))
     missing = sorted(set(content["outputs"]) - columns)
     return [f"outputs has {', '.join(missing)}, which no operation leaves"] if missing else []
-
-
-def _operation_problem(operation: object, columns: set[str]) -> str:
-    if not isinstance(operation, dict) or operation.get("kind") not in NUMBERS:
-        return f"must have a kind of {', '.join(sorted(NUMBERS))}"
-    if operation.get("column") not in columns:
-        return "must name a column that is there"
-    if not all(is_number(operation.get(key)) for key in NUMBERS[operation["kind"]]):
-        return f"must have the numbers {' and '.join(NUMBERS[operation['kind']])}"
-    if operation["kind"] == "words":
-        return _words_problem(operation.get("size"), operation.get("vectors"))
-    if not NUMBERS[operation["kind"]]:
-        categories = operation.get("categories")
-        if not isinstance(categories, list) or not categories:
-            return "must have a list of categories"
-        if not all(isinstance(category, str) or is_number(category) for category in categories):
-            return "must have text or numbers as categories"
-    return ""
-
-
-def _words_problem(size: object, vectors: object) -> str:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        return "must have a size of at least 1"
-    if not isinstance(vectors, dict) or not vectors:
-        return "must have vectors by word"
-    if not all(
-        isinstance(vector, list) and len(vector) == size and all(map(is_number, vector)) for vector in vectors.values()
-    ):
-        return f"must have {size} numbers for each word"
-    return ""

@@ -164,7 +164,7 @@ class Preprocessed:
         self.preprocessing = preprocessing
 
     def predict(self, inputs: Array) -> Array:
-        """Raises UnknownCategory."""
+        """Raises BadValue."""
         return self.model.predict(self.preprocessing.transform(inputs))
 
 

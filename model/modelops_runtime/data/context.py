@@ -6,11 +6,16 @@ and rows worked on by several workers come together in their order.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from numbers import Real
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from modelops_runtime.data import errors
+from modelops_runtime.data.nested import to_numbers
+from modelops_runtime.data.progress import Progress
 
 ROW_BITS = 40
 """Bits of a row's place that count within its file."""
@@ -30,12 +35,15 @@ class HasColumns(Protocol):
 
 @dataclass
 class Context:
-    """What steps share: the names of the files, the salt, and the report that they write."""
+    """What steps share: the names of the files, the salt, the report that they write, and how far the run is."""
 
     files: Sequence[str] = ()
     salt: bytes = field(default=b"", repr=False)
     """Secret key of hashes and pseudonyms; 16 bytes or more where a step needs it."""
     report: list[dict[str, Any]] = field(default_factory=list)
+    before: tuple[str, str] = ("", "")
+    """Name and profile of the version before."""
+    progress: Progress = field(default_factory=Progress, repr=False)
 
     def origin(self, index: Any) -> tuple[str, int]:
         """File and row of an index."""
@@ -51,11 +59,21 @@ class Context:
             if column not in frame.columns:
                 raise errors.missing_column(", ".join(self.files) or "the data", column, list(map(str, frame.columns)))
 
-    def numbers(self, frame: pd.DataFrame, column: str) -> pd.Series:
-        """A column as float64. Raises DataError naming the first row that has no number."""
+    def numbers(self, frame: pd.DataFrame, column: str, *, finite: bool = True) -> pd.Series:
+        """A column as float64. Raises DataError naming the first row that has no number, or no finite one."""
         self.require(frame, [column])
-        numbers = pd.to_numeric(frame[column], errors="coerce").astype("float64")
-        wrong = numbers.isna() & frame[column].notna()
-        if wrong.any():
-            raise self.bad_row(frame.index[wrong.to_numpy().argmax()], column, "must be a number")
+        numbers, there = as_numbers(frame[column]), frame[column].notna().to_numpy(dtype=bool)
+        for wrong, rule in ((numbers.isna(), "must be a number"), (np.isinf(numbers), "must be a finite number")):
+            of_rows = wrong.to_numpy() & there
+            if of_rows.any() and (finite or rule == "must be a number"):
+                raise self.bad_row(frame.index[of_rows.argmax()], column, rule)
         return numbers
+
+
+def as_numbers(column: pd.Series) -> pd.Series:
+    """As float64, NaN where there is no number. Times are none, though pandas would count their nanoseconds."""
+    if column.dtype.kind in "mM":
+        return pd.Series(np.nan, index=column.index)
+    if column.dtype == object:
+        column = column.map(lambda cell: cell if isinstance(cell, Real | Decimal | str) else None)
+    return to_numbers(column)

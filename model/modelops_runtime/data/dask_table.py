@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from modelops_runtime.artifacts import preprocessing
-from modelops_runtime.artifacts.preprocessing import Operation
+from modelops_runtime.artifacts.operations import Operation, columns_of
 from modelops_runtime.contract import ContractError
 from modelops_runtime.contract.data import ENGINE_TLS
 from modelops_runtime.data import nested
 from modelops_runtime.data.context import Context
-from modelops_runtime.data.table import BLOCK_ROWS, SECOND_KEY, OfPiece, Rows, hashes, transform
+from modelops_runtime.data.progress import Progress, those_done
+from modelops_runtime.data.table import BLOCK_ROWS, SECOND_KEY, NumbersOfParts, OfPiece, Rows, hashes
+from modelops_runtime.data.transform import transform
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -80,7 +81,7 @@ class Reading:
             return None, list(self.operations)
         needed, operations = set(self.columns), list[Operation]()
         for operation in reversed(self.operations):
-            if needed.intersection(results := preprocessing.columns_of(operation)):
+            if needed.intersection(results := columns_of(operation)):
                 needed = needed.difference(results) | {operation["column"]}
                 operations.insert(0, operation)
         return needed, operations
@@ -99,7 +100,7 @@ class Pieces(Rows):
         columns = list(self._reading.schema.columns)
         for operation in self._reading.operations:
             at = columns.index(operation["column"])
-            columns[at : at + 1] = preprocessing.columns_of(operation)
+            columns[at : at + 1] = columns_of(operation)
         return columns
 
     @property
@@ -114,10 +115,10 @@ class Pieces(Rows):
         [pieces] = self._divided(partial(_alone, function), 1, context)
         return pieces
 
-    def divide(
-        self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
-    ) -> Sequence["Pieces"]:
-        return self._divided(partial(_parted, function=function, parts=parts), parts, context)
+    def divide(self, keys: Rows, function: NumbersOfParts, parts: int, context: Context) -> Sequence["Pieces"]:
+        assert isinstance(keys, Pieces)
+        parted = partial(_parted, keys._reading, function=function, parts=parts)
+        return self._divided(parted, parts, context, keys._pieces)
 
     def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
         batches = self._engine.batches(self._pieces)
@@ -166,11 +167,13 @@ class Pieces(Rows):
         self._engine.run(partial(_publish, self._reading, _quiet(self._context), place, folder), list(numbered))
 
     def _divided(
-        self, function: Callable[[pd.DataFrame, Context], Sequence[pd.DataFrame]], parts: int, context: Context
+        self, function: Callable[..., Sequence[pd.DataFrame]], parts: int, context: Context, *more: Sequence[Piece]
     ) -> Sequence["Pieces"]:
+        """`more`: the pieces of other rows, each going with one of these to `function`."""
         folder = self._engine.folder()
         divided = self._engine.run(
-            partial(_rewrite, self._reading, _quiet(context), function, folder), list(enumerate(self._pieces))
+            partial(_rewrite, self._reading, _quiet(context), function, folder),
+            list(enumerate(zip(self._pieces, *more, strict=True))),
         )
         context.report += itertools.chain.from_iterable(entries for _pieces, entries in divided)
         of_parts = [[pieces[part] for pieces, _entries in divided] for part in range(parts)]
@@ -184,8 +187,9 @@ class Pieces(Rows):
 class Engine:
     """A Dask cluster, and where the pieces are."""
 
-    def __init__(self, client: "Client", place: "Place", folder: str, workers: int) -> None:
+    def __init__(self, client: "Client", place: "Place", folder: str, workers: int, progress: Progress) -> None:
         self.client = client
+        self._progress = progress
         self._place, self._folder, self._workers = place, folder, workers
         self._stages = itertools.count()
 
@@ -215,7 +219,9 @@ class Engine:
         return self.results(self.client.map(partial(_guarded, function), items, pure=False, key=_name(function)))
 
     def results(self, futures: Sequence[Any]) -> list[Any]:
+        self._progress.of_these(those_done(futures, lambda future: bool(future.done()), "parts"))
         results: list[Any] = self.client.gather(list(futures))
+        self._progress.of_these(None)  # workers keep the results of futures that somebody still has
         for result in results:
             if isinstance(result, ContractError):
                 raise result
@@ -223,7 +229,7 @@ class Engine:
 
 
 @contextmanager
-def engine(place: "Place", folder: str, workers: int) -> Iterator[Engine]:
+def engine(place: "Place", folder: str, workers: int, progress: Progress | None = None) -> Iterator[Engine]:
     """Leads the workers of a run, as one of them; the others come by `work`."""
     from distributed import Client, LocalCluster
 
@@ -247,7 +253,7 @@ def engine(place: "Place", folder: str, workers: int) -> Iterator[Engine]:
         Client(cluster) as client,
     ):
         place.write_text(f"{folder}/{MEETING}", json.dumps({"address": cluster.scheduler_address}))
-        yield Engine(client, place, folder, workers)
+        yield Engine(client, place, folder, workers, progress or Progress())
 
 
 def work(place: "Place", folder: str, wait_seconds: float) -> None:
@@ -346,8 +352,10 @@ def _alone(function: OfPiece, frame: pd.DataFrame, context: Context) -> Sequence
     return [function(frame, context)]
 
 
-def _parted(frame: pd.DataFrame, context: Context, *, function: Any, parts: int) -> Sequence[pd.DataFrame]:
-    numbers = function(frame, context)
+def _parted(
+    reading: Reading, frame: pd.DataFrame, context: Context, keys: Piece, *, function: NumbersOfParts, parts: int
+) -> Sequence[pd.DataFrame]:
+    numbers = function(reading(keys, context))
     return [frame[numbers == number] for number in range(parts)]
 
 
@@ -356,12 +364,12 @@ def _fold(reading: Reading, context: Context, function: Any, together: Any, piec
 
 
 def _rewrite(
-    reading: Reading, context: Context, function: Any, folder: str, numbered: tuple[int, Piece]
+    reading: Reading, context: Context, function: Any, folder: str, numbered: tuple[int, tuple[Piece, ...]]
 ) -> tuple[list[Piece], list[dict[str, Any]]]:
-    number, piece = numbered
+    number, (piece, *more) = numbered
     fresh = replace(context, report=[])
     rewritten = []
-    for part, frame in enumerate(function(reading(piece, fresh), fresh)):
+    for part, frame in enumerate(function(reading(piece, fresh), fresh, *more)):
         name = f"{folder}/{number:06}-{part}.parquet"
         reading.place.write_table(name, frame, index=True)
         rewritten.append(Piece((name,), len(frame), piece.first))

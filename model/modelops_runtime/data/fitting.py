@@ -1,12 +1,20 @@
 """What is learned from columns of the training split, by scikit-learn where it has it, a block of rows at a time."""
 
+import math
 from collections.abc import Container, Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
+import numpy as np
+
+from modelops_runtime.artifacts.operations import Operation
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
-from modelops_runtime.data.table import Rows, added, counted
+from modelops_runtime.data.table import Rows, added
+
+LARGEST_WHOLE = 2.0**53
 
 
 def standard(train: Rows, columns: Sequence[str], context: Context) -> dict[str, Any]:
@@ -33,28 +41,43 @@ def _fitted(kind: Any, train: Rows, columns: Sequence[str], context: Context) ->
     return scalers
 
 
-def most_frequent(train: Rows, columns: Sequence[str], context: Context) -> dict[str, float]:
-    """The most frequent number by column, the smallest of several. In memory: every distinct number."""
-    most_common: dict[str, float] = {}
+def most_frequent(train: Rows, columns: Sequence[str]) -> dict[str, float | str]:
+    """The most frequent value by column, the smallest of several. In memory: every distinct value."""
+    most_common: dict[str, float | str] = {}
     for column in columns:
-
-        def counts(frame: Any, column: str = column) -> dict[float, int]:
-            return counted(context.numbers(frame, column).dropna().to_numpy())
-
-        of_column = train.select([column]).fold(counts, added)
+        of_column = distinct(train, column)
         if of_column:
             most = max(of_column.values())
             most_common[column] = min(value for value, count in of_column.items() if count == most)
     return most_common
 
 
-def categories(train: Rows, column: str) -> set[Any]:
-    """The distinct values of a column."""
+def distinct(train: Rows, column: str) -> dict[Any, int]:
+    """How often a column has each value: texts, or numbers as float64. Raises DataError: it has both, or others."""
 
-    def values(frame: Any) -> set[Any]:
-        return set(frame[column].dropna().unique().tolist())
+    def counts(frame: Any) -> dict[Any, int]:
+        of_frame: dict[Any, int] = {}
+        for value, count in frame[column].value_counts(dropna=True).items():
+            added(of_frame, {_category(value, column): count})
+        return of_frame
 
-    return train.select([column]).fold(values, set.union)
+    of_column = train.select([column]).fold(counts, added)
+    if len({isinstance(value, str) for value in of_column}) > 1:
+        raise DataError(f"column {column} has texts and numbers: give it one type in its source", code=Exit.BAD_ROW)
+    return of_column
+
+
+def _category(value: Any, column: str) -> float | str:
+    """Raises DataError for what a client can't send as a text or a number."""
+    if isinstance(value, str):
+        return value
+    problem = "values that are neither text nor numbers (dates become numbers by the step dates)"
+    if isinstance(value, Real | Decimal | np.bool_):
+        number = float(value)
+        if abs(number) <= LARGEST_WHOLE:
+            return number
+        problem = "numbers beyond 2^53, which double precision mixes up: give it the type text in its source"
+    raise DataError(f"column {column} has {problem}", code=Exit.BAD_ROW)
 
 
 def require_values(columns: Sequence[str], there: Container[str]) -> None:
@@ -62,3 +85,15 @@ def require_values(columns: Sequence[str], there: Container[str]) -> None:
     for column in columns:
         if column not in there:
             raise DataError(f"column {column} has no value in the training split", code=Exit.EMPTY)
+
+
+def finite(operations: list[Operation]) -> list[Operation]:
+    """The same. Raises DataError where sums or differences of the training split's values are beyond float64."""
+    for operation in operations:
+        numbers = [value for value in operation.values() if isinstance(value, float)]
+        if operation["kind"] == "minmax":
+            numbers.append(operation["maximum"] - operation["minimum"])
+        if not all(map(math.isfinite, numbers)):
+            problem = "has values that are too large to learn from: clip them by outliers with rule: bounds"
+            raise DataError(f"column {operation['column']} {problem}", code=Exit.BAD_ROW)
+    return operations

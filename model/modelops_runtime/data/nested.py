@@ -14,6 +14,9 @@ import pyarrow as pa
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.errors import DataError
 
+JSON = pa.json_()
+"""The type of a source's columns of lists and objects, which come as JSON text; pandas has them as Python's."""
+
 
 def is_nested(column: pd.Series) -> bool:
     """Whether a column has a type of lists or objects, or a cell that is one."""
@@ -27,9 +30,17 @@ def absent(cell: Any) -> bool:
     return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell)
 
 
+def to_numbers(column: pd.Series) -> pd.Series:
+    """As float64, NaN where there is no number. pandas' own `to_numeric` loses rows of Arrow's decimals."""
+    if isinstance(column.dtype, pd.ArrowDtype) and pa.types.is_decimal(column.dtype.pyarrow_dtype):
+        return column.astype("float64[pyarrow]").astype("float64")
+    return pd.to_numeric(column, errors="coerce").astype("float64")
+
+
 def column_of(cells: Sequence[Any], kind: pa.DataType, index: Any) -> pd.Series:
     """Lists and objects as a column of an Arrow type."""
-    return pd.Series(pd.arrays.ArrowExtensionArray(pa.array(cells, kind)), index=index)
+    present = [None if absent(cell) else cell for cell in cells]
+    return pd.Series(pd.arrays.ArrowExtensionArray(pa.array(present, kind)), index=index)
 
 
 def to_pandas(table: Any) -> pd.DataFrame:
@@ -37,7 +48,13 @@ def to_pandas(table: Any) -> pd.DataFrame:
     for number, field in enumerate(table.schema):
         if (kind := _without_encoding(field.type)) != field.type:
             table = table.set_column(number, field.name, table.column(number).cast(kind))
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_mapped)
+    # What pandas wrote says which of its types it was.
+    mapped = _of_arrow if b"pandas" in (table.schema.metadata or {}) else _mapped
+    of_json = [field.name for field in table.schema if field.type == JSON]
+    frame: pd.DataFrame = (table.drop_columns(of_json) if of_json else table).to_pandas(types_mapper=mapped)
+    for name in of_json:
+        cells = [None if text is None else parsed(text) for text in table.column(name).cast(pa.string()).to_pylist()]
+        frame.insert(table.schema.get_field_index(name), name, pd.Series(cells, index=frame.index, dtype=object))
     return frame
 
 
@@ -54,7 +71,8 @@ def to_arrow(frame: pd.DataFrame, *, index: bool) -> Any:
         ) from error
     described = json.loads(table.schema.metadata[b"pandas"])
     for column in described["columns"]:
-        if column["field_name"] in table.column_names and pa.types.is_nested(table.field(column["field_name"]).type):
+        name = column["field_name"]
+        if name in table.column_names and _of_arrow(table.field(name).type) is not None:
             column["numpy_type"] = "object"
     return table.replace_schema_metadata({**table.schema.metadata, b"pandas": json.dumps(described)})
 
@@ -76,8 +94,19 @@ def _without_encoding(kind: pa.DataType) -> pa.DataType:
     return pa.float32() if pa.types.is_float16(kind) else kind
 
 
+def _of_arrow(kind: pa.DataType) -> Any:
+    """Arrow's own type where pandas has none."""
+    own = pa.types.is_nested(kind) or pa.types.is_decimal(kind) or pa.types.is_date(kind) or pa.types.is_time(kind)
+    return pd.ArrowDtype(kind) if own else None
+
+
 def _mapped(kind: pa.DataType) -> Any:
-    return pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None
+    """The same, and types that don't depend on whether a value is missing."""
+    if pa.types.is_boolean(kind):
+        return pd.BooleanDtype()
+    if pa.types.is_integer(kind):
+        return pd.UInt64Dtype() if kind == pa.uint64() else pd.Int64Dtype()
+    return _of_arrow(kind)
 
 
 def text(cell: Any) -> str:
@@ -122,7 +151,7 @@ def settled(frame: pd.DataFrame, declared: Iterable[str]) -> pd.DataFrame:
 
 def like(column: pd.Series, cells: list[Any]) -> pd.Series:
     """Texts as a column, and lists and objects as one of the same type."""
-    if isinstance(column.dtype, pd.ArrowDtype):
+    if isinstance(column.dtype, pd.ArrowDtype) and is_nested(column):
         return column_of(cells, column.dtype.pyarrow_dtype, column.index)
     return pd.Series(cells, index=column.index, dtype=object if column.dtype == object else "str")
 
@@ -136,7 +165,7 @@ def each_text(value: Any, scan: Callable[[Any], Any], key: str = "", *, of_json:
             for name, entry in value.items()
         }
     if isinstance(value, list | tuple):
-        return [each_text(entry, scan, key, of_json=of_json) for entry in value]
+        return type(value)(each_text(entry, scan, key, of_json=of_json) for entry in value)
     if (key == "role" and not of_json) or not isinstance(value, str | int | float) or isinstance(value, bool):
         return value
     if not isinstance(value, str):
@@ -157,9 +186,9 @@ def _json(text: str) -> Any:
         return None
 
 
-def parsed(text: str | bytes) -> Any:
+def parsed(text: str | bytes, **options: Any) -> Any:
     """What JSON has. Raises ValueError, also where it is nested more deeply than Python's stack."""
     try:
-        return json.loads(text)
+        return json.loads(text, **options)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

@@ -1,29 +1,40 @@
 """A pipeline: sources and steps in their order, declared as data; what it does to rows, in one process or in shards."""
 
 import hashlib
-import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from modelops_runtime.artifacts.preprocessing import Operation, Preprocessing
+from modelops_runtime.artifacts.preprocessing import Preprocessing
 from modelops_runtime.contract import ConfigurationError, Exit
-from modelops_runtime.data import errors, texts
+from modelops_runtime.data import errors, fitting, profile, texts
 from modelops_runtime.data.context import Context
-from modelops_runtime.data.nested import is_nested, settled
-from modelops_runtime.data.sources.source import CHUNK_ROWS, Source, suggested_types
+from modelops_runtime.data.nested import JSON, is_nested, settled
+from modelops_runtime.data.profile import Profile
+from modelops_runtime.data.progress import Progress
+from modelops_runtime.data.sources.columns import Batch, index_of, to_frame, united
+from modelops_runtime.data.sources.reading import Reading
+from modelops_runtime.data.sources.source import Portion, Source
 from modelops_runtime.data.step import Step, canonical
 from modelops_runtime.data.steps import STEPS
+from modelops_runtime.data.steps.clean import Fill
 from modelops_runtime.data.steps.conversations import Conversations
+from modelops_runtime.data.steps.generalise import Generalise, Promise
+from modelops_runtime.data.steps.images import ImageFeatures
+from modelops_runtime.data.steps.protect import Hash, Mask, Pseudonymise
+from modelops_runtime.data.steps.scan_text import ScanText
 from modelops_runtime.data.steps.split import Split
 from modelops_runtime.data.table import Rows, added
+from modelops_runtime.data.version import NamedFiles, code_version, state
+from modelops_runtime.data.violations import first
 
 VERSION_LENGTH = 12
+PROTECTING = (Generalise, Hash, Mask, Pseudonymise, ScanText)
 Say = Callable[[str], None]
 
 
@@ -35,13 +46,14 @@ class Prepared:
     """`train`, `validation` and `test`."""
     preprocessing: Preprocessing
     report: dict[str, Any]
+    profile: Profile
 
 
 class Pipeline(BaseModel):
     """Declared as `{"sources": […], "steps": [{"check": {…}}, …, {"split": {…}}, …, {"scale": {…}}], "target": "y"}`.
 
-    Exactly one step is a split. Before it come steps that look at all rows (deduplicate, generalise, interpolate); what
-    is fitted comes after it, and last.
+    Exactly one step is a split. Before it come steps that look at all rows (deduplicate, generalise); after it what
+    looks at several rows of a part (fill by interpolate or previous), and last what is fitted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +67,7 @@ class Pipeline(BaseModel):
         problems: list[str] = []
         kinds: list[str] = []
         names: list[str] = []
+        split: Split | None = None
         for number, declared in enumerate(self.steps):
             step = _read_step(number, declared, problems)
             if step is None:
@@ -64,7 +77,12 @@ class Pipeline(BaseModel):
                 problems.append(f"steps[{number}] ({step.name}) is fitted on the training split: must be after split")
             if kind == "table" and "split" in kinds:
                 problems.append(f"steps[{number}] ({step.name}) looks at all rows: must be before split")
-            if kind == "row" and "fitted" in kinds:
+            if kind == "part" and "split" not in kinds:
+                problems.append(f"steps[{number}] ({step.name}) looks at neighbours: must be after split")
+            split = step if isinstance(step, Split) else split
+            if isinstance(step, Fill) and split is not None and (ahead := step.looks_ahead(split)):
+                problems.append(f"steps[{number}] ({step.name}) {ahead}")
+            if kind in ("row", "part") and "fitted" in kinds:
                 problems.append(f"steps[{number}] ({step.name}) must be before the steps that are fitted")
             if kind == "fitted" and self.target in _named(step):
                 problems.append(f"steps[{number}] ({step.name}) must not change the target, {self.target}")
@@ -97,21 +115,68 @@ class Pipeline(BaseModel):
         return [file for source in self.sources for file in source.files()]
 
     def version(self, salt: bytes) -> str:
-        """`data_version`: twelve hex digits over the content of the inputs, the declaration, the code and the salt.
+        """`data_version`: twelve hex digits over all that shapes the rows: the content of the inputs, of files that
+        rows name and of models that steps read; the declaration, the code, the libraries of these steps, and the salt
+        where a step uses it.
 
         Where the inputs are is no part of it. Raises DataError when one can't be read.
         """
-        declared = self.model_dump(mode="json")
-        for source in declared["sources"]:
-            source.pop("uri")
+        plan = self.plan
         content = {
             "inputs": [source.digest() for source in self.sources],
-            "pipeline": declared,
-            "read by steps": [step.content() for step in self.plan],
-            "code": code_version(),
-            "salt": hashlib.sha256(b"modelops data version\0" + salt).hexdigest() if salt else "",
+            "sources": [self._shaping(source) for source in self.sources],
+            "steps": [{step.name: step.model_dump(mode="json", exclude=set(step.addresses))} for step in plan],
+            "target": self.target,
+            "read by steps": [step.content() for step in plan],
+            "named by rows": [self._named_files(number, salt) for number in range(len(plan))],
+            "code": code_version(self._libraries()),
+            "salt": _of_salt(salt) if any(step.salted for step in plan) else "",
         }
         return hashlib.sha256(canonical(content).encode()).hexdigest()[:VERSION_LENGTH]
+
+    def run_version(self, salt: bytes, shards: int) -> str:
+        """Names what the workers of one run share, without reading the inputs as `version` does: what one worker left
+        is used by others with the same declaration, number of shards, code and salt, while no file has changed.
+        Raises DataError."""
+        content = {
+            "pipeline": self.model_dump(mode="json"),
+            "shards": shards,
+            "inputs": [state(source.files()) for source in self.sources if source.format != "sql"],
+            "code": code_version(self._libraries()),
+            "salt": _of_salt(salt),
+        }
+        return hashlib.sha256(canonical(content).encode()).hexdigest()[:VERSION_LENGTH]
+
+    def _libraries(self) -> set[str]:
+        of_sources = {"parquet": "pyarrow", "sql": "sqlalchemy"}
+        formats = {source.format for source in self.sources} & of_sources.keys()
+        return {of_sources[kind] for kind in formats} | {name for step in self.plan for name in step.libraries}
+
+    def _shaping(self, source: Source) -> dict[str, Any]:
+        """A source without its address, unless that stays in the rows; the order of an object's names is the rows'."""
+        left_out = {name for step in self.plan for name in _named(step) if step.name in ("drop", "image_features")}
+        left_out -= {step.column for step in self.plan if isinstance(step, ImageFeatures) and step.keep}
+        stays = source.format == "images" and "uri" not in left_out
+        declared = source.model_dump(mode="json", exclude=set() if stays else {"uri"})
+        return declared | ({"columns": list(source.types)} if source.format == "jsonl" else {})
+
+    def _named_files(self, number: int, salt: bytes) -> str:
+        """What files named in a column contain, for the step that reads them; a source of images has its own digest."""
+        plan = self.plan
+        if (column := plan[number].column_of_files) is None:
+            return ""
+        files, context = NamedFiles(), Context(files=self.files(), salt=salt)
+        before = plan[: min(number, self.first_global())]
+        at = 0
+        for source in self.sources:
+            for file in source.files():
+                for frame in source.chunks(file, at) if source.format != "images" else []:
+                    as_read = column in frame and not any(column in _named(step) for step in before)
+                    rows = frame if as_read else _apply(before, frame, context, 0)
+                    if column in rows:
+                        files.add(rows[column])
+                at += 1
+        return files.hexdigest()
 
     def first_global(self) -> int:
         """How many steps, from the first on, look at each row by itself: what shards do."""
@@ -130,52 +195,74 @@ class Pipeline(BaseModel):
         if problems:
             raise ConfigurationError(*problems)
 
-    def shard(self, shard: int, shards: int, context: Context, say: Say) -> Iterator[tuple[int, int, pd.DataFrame]]:
+    def shard(self, shard: int, shards: int, context: Context) -> Iterator[tuple[int, int, pd.DataFrame]]:
         """(file, chunk, rows) after the steps that look at each row by itself: of every `shards`-th file, or of every
-        `shards`-th chunk where there are fewer files than shards.
+        `shards`-th chunk where there are fewer files than shards; a query's rows are the first worker's.
 
         Memory: one chunk. Raises DataError and ConfigurationError.
         """
-        context.files = self.files()
-        steps, done, turn = self.plan[: self.first_global()], 0, 0
-        by_file = len(context.files) >= shards
-        for number, source, file in self._numbered():
-            if by_file and number % shards != shard:
-                continue
-            for chunk, frame in enumerate(source.chunks(file, number)):
+        listed = self._listed(context)
+        if shard and any(source.format == "sql" for source in self.sources):
+            return  # another query would see another moment
+        found = [source.table_schema(self._texts) for source in self.sources]
+        schema = united(found)
+        if shard == 0:
+            self._report_sources(found, schema, context)
+            shards = 1 if any(source.format == "sql" for source in self.sources) else shards
+        steps, turn = self.plan[: self.first_global()], 0
+        portions = self._portions(listed, shards)
+        as_wholes = len(portions) >= shards
+        own = portions[shard::shards] if as_wholes else portions
+        context.progress.doing("reading", reading := Reading([portion.files[0] for portion in own]))
+        within = replace(context, progress=Progress())  # the steps of a chunk are part of its reading
+        for at, portion in enumerate(own):
+            for chunk, batch in enumerate(portion.batches()):
                 turn += 1
-                if not by_file and (turn - 1) % shards != shard:
+                is_own = as_wholes or (turn - 1) % shards == shard
+                reading.chunk(at, portion.source, batch.file, len(batch.table), kept=is_own)
+                if not is_own:
                     continue
-                unnamed = [name for name in frame.columns if name not in source.types]
-                if source.format in ("csv", "jsonl") and unnamed:
-                    raise ConfigurationError(f"{file}: types lacks column {', '.join(map(str, unnamed))}")
-                done += len(frame)
-                say(f"read {done:,} rows")
+                if unnamed := [name for name in batch.table.column_names if name not in schema.names]:
+                    raise ConfigurationError(f"{batch.file}: types lacks column {', '.join(unnamed)}")
+                frame = to_frame(portion.source.settled(batch, schema), index_of([batch]))
                 context.report.append(_raw(frame))
-                yield number, chunk, settled(_apply(steps, frame, context, 0), self._json_columns)
+                yield portion.number, chunk, settled(_apply(steps, frame, within, 0), self._json_columns(schema))
 
     def whole(self, context: Context, say: Say) -> pd.DataFrame:
         """All rows after the steps that look at each row by itself. Raises DataError."""
-        context.files = self.files()
-        of_sources: list[pd.DataFrame] = []
-        done, number = 0, 0
-        for source in self.sources:
-            frames = []
-            for file in source.files():
-                for frame in source.chunks(file, number):
-                    frames.append(frame)
-                    context.report.append(_raw(frame))
-                    done += len(frame)
-                    if done // CHUNK_ROWS != (done - len(frame)) // CHUNK_ROWS:
-                        say(f"read {done:,} rows")
-                number += 1
-            if frames:
-                of_sources.append(suggested_types(pd.concat(frames), source, self._texts))
-        if not of_sources or not done:
+        portions = self._portions(listed := self._listed(context), 1)
+        batches: list[tuple[Source, Batch]] = []
+        found = [source.finding(self._texts) for source in self.sources]
+        context.progress.doing("reading", reading := Reading([portion.files[0] for portion in portions]))
+        for at, portion in enumerate(portions):
+            for batch in portion.batches():
+                found[self.sources.index(portion.source)].add(batch)
+                batches.append((portion.source, batch))
+                reading.chunk(at, portion.source, batch.file, len(batch.table))
+        if not reading.rows:
             raise errors.empty("reading the sources")
-        say(f"read {done:,} rows of {number} files")
-        rows = _apply(self.plan[: self.first_global()], pd.concat(of_sources), context, 0)
-        return settled(rows, self._json_columns)
+        say(f"read {reading.rows:,} rows of {len(context.files)} files")
+        schemas = [
+            (files[0], columns.schema())
+            for files, columns in zip(listed, found, strict=True)  # not an address with keys
+        ]
+        schema = united(schemas)
+        self._report_sources(schemas, schema, context)
+        index = index_of([batch for _source, batch in batches])
+        tables = []
+        while batches:
+            source, batch = batches.pop(0)  # whose text then goes
+            tables.append(source.settled(batch, schema))
+            del batch
+        frame = to_frame(pa.concat_tables(tables), index)
+        del tables
+        context.report.append(_raw(frame))
+        rows = _apply(self.plan[: self.first_global()], frame, context, 0)
+        return settled(rows, self._json_columns(schema))
+
+    def _report_sources(self, own: Sequence[tuple[str, pa.Schema]], schema: pa.Schema, context: Context) -> None:
+        for number, (source, (_file, of_source)) in enumerate(zip(self.sources, own, strict=True)):
+            context.report += source.report(number, of_source.names, schema)
 
     def check_pieces(self) -> None:
         """Raises ConfigurationError when a step needs all rows in one memory."""
@@ -189,41 +276,50 @@ class Pipeline(BaseModel):
 
     def finish(self, rows: Rows, context: Context, say: Say) -> Prepared:
         """The steps that look at all rows, the split, and what is fitted on it. Raises DataError."""
-        first, plan = self.first_global(), self.plan
+        first, plan, promises = self.first_global(), self.plan, list[Promise]()
         if not rows.count():
             raise errors.empty("the check of each row")
         texts.require_one_format(context)
         at = next(number for number, step in enumerate(plan) if isinstance(step, Split))
-        rows = _on(plan[first:at], rows, context, first)
+        rows = _on(plan[first:at], rows, context, first, promises)
         if not rows.count():
             raise errors.empty("what comes before the split")
         split = plan[at]
         assert isinstance(split, Split)
+        context.progress.doing(_shown(at, split, rows.count()))
         parts = split.parts(rows, context)
         say("split: " + ", ".join(f"{part.count():,} {name}" for name, part in parts.items()))
         after = plan[at + 1 :]
         by_row = [step for step in after if not step.fitted]
-        parts = {name: _on(by_row, part, context, at + 1) for name, part in parts.items()}
+        parts = {name: _on(by_row, part, context, at + 1, promises) for name, part in parts.items()}
         for name, part in parts.items():
             if not part.count():
                 raise errors.empty(f"the part {name}, after the split,")
-        inputs = tuple(str(column) for column in parts["train"].columns if column != self.target)
-        operations: list[Operation] = []
+        operations = [operation for step in (*plan[:at], *by_row) for operation in step.operations()]
         for step in after:
             if step.fitted:
                 _require_single(step, parts["train"].nested, context)
-                fitted = step.fit(parts["train"], context)
+                context.progress.doing(_shown(plan.index(step), step, parts["train"].count()))
+                fitted = fitting.finite(step.fit(parts["train"], context))
                 say(f"fitted {step.name} on the training split")
                 for operation in fitted:
+                    before = parts["train"].columns
                     parts = {name: part.transformed(operation, context) for name, part in parts.items()}
+                    for promise in promises:
+                        after_it = parts["train"].columns
+                        promise.follow(step.name, [operation["column"]], before, after_it, removed=False)
                 operations += fitted
         outputs = tuple(str(column) for column in parts["train"].columns if column != self.target)
         if self.target is not None:
             context.require(parts["train"], [self.target])
+        for promise in promises:
+            promise.judge(parts, context)
+        report = self._report(parts, context)
+        context.progress.doing("counting for the profile")
+        profiled = profile.of(parts, operations, self._protected, context.before)
+        context.progress.doing("writing")
         return Prepared(
-            parts=parts,
-            preprocessing=Preprocessing(inputs, outputs, tuple(operations)),
-            report=self._report(parts, context),
+            parts=parts, preprocessing=Preprocessing.of(outputs, operations), report=report, profile=profiled
         )
 
     def _report(self, parts: Mapping[str, Rows], context: Context) -> dict[str, Any]:
@@ -240,25 +336,29 @@ class Pipeline(BaseModel):
         }
 
     @property
-    def _json_columns(self) -> set[str]:
-        return {name for source in self.sources for name, kind in source.types.items() if kind == "json"}
+    def _protected(self) -> list[str]:
+        """Columns of which nobody is to see a value, not even those that are left."""
+        return [name for step in self.plan if isinstance(step, PROTECTING) for name in _named(step)]
 
-    def _numbered(self) -> Iterator[tuple[int, Source, str]]:
-        number = 0
-        for source in self.sources:
-            for file in source.files():
-                yield number, source, file
-                number += 1
+    @staticmethod
+    def _json_columns(schema: pa.Schema) -> set[str]:
+        return {entry.name for entry in schema if entry.type == JSON}
+
+    def _listed(self, context: Context) -> list[list[str]]:
+        """The files of each source."""
+        listed = [source.files() for source in self.sources]
+        context.files = [file for files in listed for file in files]
+        return listed
+
+    def _portions(self, listed: list[list[str]], shards: int) -> list[Portion]:
+        """What workers take as a whole, of all sources in their order."""
+        firsts = itertools.accumulate(map(len, listed), initial=0)
+        of_sources = zip(self.sources, listed, firsts, strict=False)
+        return [portion for source, files, first in of_sources for portion in source.portions(files, first, shards)]
 
 
-def code_version() -> str:
-    """A hash of this code and of the libraries whose results it hands on."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parents[1]
-    for file in sorted([*(package / "data").rglob("*.py"), package / "artifacts" / "preprocessing.py"]):
-        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
-    digest.update(f"{np.__version__} {pd.__version__} {platform.python_version_tuple()[:2]}".encode())
-    return digest.hexdigest()
+def _of_salt(salt: bytes) -> str:
+    return hashlib.sha256(b"modelops data version\0" + salt).hexdigest()
 
 
 def _raw(frame: pd.DataFrame) -> dict[str, Any]:
@@ -272,13 +372,17 @@ def summary(entries: Iterable[Mapping[str, Any]], rows: Mapping[str, int]) -> di
     steps: dict[int, dict[str, Any]] = {}
     protected: dict[tuple[str, str], dict[str, Any]] = {}
     violations: list[Mapping[str, Any]] = []
-    rows_read, missing = 0, dict[str, int]()
+    sources: list[Mapping[str, Any]] = []
+    rows_read, missing, violation_count = 0, dict[str, int](), 0
     for entry in entries:
         if "read" in entry:
             rows_read += entry["read"]
             missing = added(missing, entry["missing"])
-        elif "violation" in entry:
-            violations.append(entry)
+        elif "source" in entry:
+            sources.append(entry)
+        elif "violations" in entry:
+            violations += entry["violations"]
+            violation_count += entry["count"]
         elif "texts" in entry:
             continue
         elif "step" in entry:
@@ -300,17 +404,20 @@ def summary(entries: Iterable[Mapping[str, Any]], rows: Mapping[str, int]) -> di
                     column_entry[key] = value
     return {
         "rows_read": rows_read,
+        "sources": sorted(sources, key=lambda entry: int(entry["source"])),
         "missing": dict(sorted(missing.items())),
         "rows": dict(rows),
         "steps": [steps[number] for number in sorted(steps)],
         "protected": [protected[key] for key in sorted(protected)],
-        "violations": sorted(violations, key=lambda entry: (entry["file"], entry["row"], entry["column"])),
+        "violation_count": violation_count,
+        "violations": [{"violation": one.pop("rule"), **one} for one in first(violations)],
     }
 
 
 def _apply(steps: list[Step], frame: pd.DataFrame, context: Context, first: int) -> pd.DataFrame:
     for number, step in enumerate(steps, start=first):
         before = len(frame)
+        context.progress.doing(_shown(number, step, before))
         _require_single(step, [name for name in _named(step) if name in frame and is_nested(frame[name])], context)
         frame = step.apply(frame, context)
         entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": len(frame)}
@@ -318,14 +425,23 @@ def _apply(steps: list[Step], frame: pd.DataFrame, context: Context, first: int)
     return frame
 
 
-def _on(steps: list[Step], rows: Rows, context: Context, first: int) -> Rows:
+def _on(steps: list[Step], rows: Rows, context: Context, first: int, promises: list[Promise]) -> Rows:
     for number, step in enumerate(steps, start=first):
-        before = rows.count()
+        before, columns = rows.count(), rows.columns
+        context.progress.doing(_shown(number, step, before))
         _require_single(step, rows.nested, context)
         rows = step.on(rows, context)
         entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": rows.count()}
         context.report.append(entry)
+        for promise in promises:
+            promise.follow(step.name, _named(step), columns, rows.columns, removed=rows.count() < before)
+        if isinstance(step, Generalise):
+            promises.append(Promise(step, rows))
     return rows
+
+
+def _shown(number: int, step: Step, rows: int) -> str:
+    return f"steps[{number}] ({step.name}) of {rows:,} rows"
 
 
 def _named(step: Step) -> list[str]:
@@ -348,7 +464,7 @@ def _require_single(step: Step, nested: Iterable[str], context: Context) -> None
 def _kind(step: Step) -> str:
     if isinstance(step, Split):
         return "split"
-    return "row" if step.rowwise else "fitted" if step.fitted else "table"
+    return "row" if step.rowwise else "fitted" if step.fitted else "part" if step.in_part else "table"
 
 
 def _read_step(number: int, declared: dict[str, dict[str, Any]], problems: list[str]) -> Step | None:

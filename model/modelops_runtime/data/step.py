@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from modelops_runtime.artifacts.preprocessing import Operation
+from modelops_runtime.artifacts.operations import Operation
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.table import Rows
 
@@ -21,6 +21,12 @@ class Step(BaseModel):
     """Whether its columns may have lists and objects."""
     changes_text: ClassVar[bool] = False
     """Whether it gives its columns other texts."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions, beside numpy and pandas, whose versions its results may depend on."""
+    salted: ClassVar[bool] = False
+    """Whether its results depend on the secret salt."""
+    addresses: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say where something is; what is there, `content` says."""
 
     @property
     def rowwise(self) -> bool:
@@ -30,6 +36,11 @@ class Step(BaseModel):
     @property
     def fitted(self) -> bool:
         """Whether it learns from the training split, and so comes after the split."""
+        return False
+
+    @property
+    def in_part(self) -> bool:
+        """Whether it looks at several rows of one part, and so comes after the split."""
         return False
 
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
@@ -48,6 +59,16 @@ class Step(BaseModel):
     def content(self) -> str:
         """A hash of what it reads beside the rows, part of the version."""
         return ""
+
+    def operations(self) -> list[Operation]:
+        """What a server does to a client's row in place of a step that is not fitted, or what a client sends instead
+        (kind SENT). None of a step that changes no values: rows that it leaves out are refused to no client."""
+        return []
+
+    @property
+    def column_of_files(self) -> str | None:
+        """The column whose values are addresses of files that it reads: their content is part of the version."""
+        return None
 
     def fit(self, train: Rows, context: Context) -> list[Operation]:
         """What a fitted step learns from the training split: operations, applied in their order to every split."""

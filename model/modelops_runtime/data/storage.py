@@ -2,22 +2,27 @@
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 
+from modelops_runtime.artifacts import prepared as versions
+from modelops_runtime.artifacts.prepared import PROFILE_DATA, PROFILE_PAGE, REPORT
 from modelops_runtime.artifacts.preprocessing import FILE_NAME
-from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.artifacts.store import first_line, open_store
+from modelops_runtime.contract import ConfigurationError, ContractError
 from modelops_runtime.data.nested import to_arrow, to_pandas
 from modelops_runtime.data.sources.files import filesystem
 
-REPORT = "report.json"
 LATEST = "latest.json"
+ABOUT = (FILE_NAME, PROFILE_DATA, PROFILE_PAGE)
+"""What stands beside a version's parts."""
 
 
 class Place:
@@ -70,10 +75,15 @@ class Place:
 
     def remove(self, folder: str) -> None:
         if self._local:
-            self._system.rm(f"{self._root}/{folder}", recursive=True)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(f"{self._root}/{folder}")
             return
         # Each file alone: fsspec would remove the folder too, which Azure says is not there.
         for name in self.names(folder):
+            self._remove_file(name)
+
+    def _remove_file(self, name: str) -> None:
+        with suppress(FileNotFoundError):  # another run removes it too
             self._system.rm_file(f"{self._root}/{name}")
 
     def mark_latest(self, version: str) -> None:
@@ -81,26 +91,79 @@ class Place:
         self.write_text(LATEST, json.dumps({"data_version": version}) + "\n")
 
     def publish(self, version: str, prepared: Any) -> None:
-        """All of a version, or nothing of it."""
-        if not self._local:
-            self._write_version(version, version, prepared)
-            return
+        """All of a version, or nothing of it. What another run published meanwhile stays, and this run's is removed."""
+        print(f"writing {version}", flush=True)
+        published = self._rename(version, prepared) if self._local else self._upload(version, prepared)
+        if not published:
+            print(f"another run has published {version} meanwhile: it stays", flush=True)
+        self.clean(version)
+
+    def _rename(self, version: str, prepared: Any) -> bool:
+        """A folder of this attempt's own, which then gets the version's name."""
         Path(self._root).mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=self._root))
         try:
-            self._write_version(folder.name, version, prepared)
+            report = self._write_version(folder.name, version, "", prepared)
+            self.write_text(f"{folder.name}/{REPORT}", report)
             folder.chmod(0o755)
             folder.rename(Path(self._root, version))
+        except OSError:
+            if self.has(f"{version}/{REPORT}"):
+                return False
+            if Path(self._root, version).exists():
+                raise ContractError(f"{self._uri}/{version} is there without a {REPORT}: remove it") from None
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        return True
 
-    def _write_version(self, folder: str, version: str, prepared: Any) -> None:
-        print(f"writing {version}", flush=True)
+    def _upload(self, version: str, prepared: Any) -> bool:
+        """Files under names of this attempt's own; then the report, which lists them, unless there is one already."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        report = self._write_version(version, version, f"/{secrets.token_hex(4)}", prepared)
+        store = open_store(self._uri, "--destination")
+        try:
+            store.put(f"{version}/{REPORT}", report.encode(), mode="create", use_multipart=False)
+        except (AlreadyExistsError, PreconditionError, FileExistsError):
+            return self.read_text(f"{version}/{REPORT}") == report  # the answer to a first try may have been lost
+        except Exception as error:  # obstore's exceptions have no base of their own
+            raise ContractError(f"{self._uri}/{version}/{REPORT} can't be written: {first_line(error)}") from error
+        return True
+
+    def _write_version(self, folder: str, version: str, attempt: str, prepared: Any) -> str:
+        """The report of what it wrote."""
         for name, rows in prepared.parts.items():
-            rows.write(self, f"{folder}/{name}")
-        self.write_text(f"{folder}/{FILE_NAME}", prepared.preprocessing.text())
-        report = {"data_version": version, **prepared.report}
-        self.write_text(f"{folder}/{REPORT}", json.dumps(report, indent=2) + "\n")
+            rows.write(self, f"{folder}/{name}{attempt}")
+        written = [name for part in prepared.parts for name in self.names(f"{folder}/{part}{attempt}")]
+        for name, text in {FILE_NAME: prepared.preprocessing.text(), **prepared.profile.files(version)}.items():
+            # In an object store beside the copy that has its plain name, and can be of another attempt.
+            written.append(f"{folder}/about{attempt}/{name}" if attempt else f"{folder}/{name}")
+            self.write_text(written[-1], text)
+        files = [self._entry(name, folder) for name in written]
+        return json.dumps({"data_version": version, **prepared.report, "files": files}, indent=2) + "\n"
+
+    def _entry(self, name: str, folder: str) -> dict[str, str | int]:
+        with self._system.open(f"{self._root}/{name}", "rb") as stream:
+            return versions.entry(name.removeprefix(f"{folder}/"), stream.read)
+
+    def clean(self, version: str) -> None:
+        """Removes what is of a published version's other attempts, which can't be published any more."""
+        if self._local:
+            for folder in Path(self._root).glob(f".{version}-*"):
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        try:
+            files = versions.listed(self.read_text(f"{version}/{REPORT}").encode())
+        except ContractError:
+            return  # of a release that listed no files
+        kept = {f"{version}/{name}" for name in (REPORT, *ABOUT, *(file.name for file in files))}
+        for name in self.names(version):
+            if name not in kept:
+                self._remove_file(name)
+        for name in ABOUT:
+            if file := versions.named(files, name):
+                self.write_text(f"{version}/{name}", self.read_text(f"{version}/{file.name}"))
 
     @contextmanager
     def _whole(self, name: str) -> Iterator[Any]:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from modelops_runtime.artifacts import preprocessing
-from modelops_runtime.artifacts.preprocessing import Operation
+from modelops_runtime.artifacts.operations import Operation
 from modelops_runtime.data import nested
 from modelops_runtime.data.context import Context
+from modelops_runtime.data.transform import transform
 
 if TYPE_CHECKING:
     from modelops_runtime.data.storage import Place
@@ -27,6 +27,7 @@ SECOND_KEY = "modelops-second!"
 Hashes = npt.NDArray[np.uint64]
 T = TypeVar("T")
 OfPiece = Callable[[pd.DataFrame, Context], pd.DataFrame]
+NumbersOfParts = Callable[[pd.DataFrame], npt.NDArray[Any]]
 
 
 class Rows(ABC):
@@ -51,10 +52,9 @@ class Rows(ABC):
         """The result of `function` for each piece; its reports are added to `context`. Raises DataError."""
 
     @abstractmethod
-    def divide(
-        self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
-    ) -> Sequence["Rows"]:
-        """`parts` parts: `function` returns the number of each row's part, from 0. Raises DataError."""
+    def divide(self, keys: "Rows", function: NumbersOfParts, parts: int, context: Context) -> Sequence["Rows"]:
+        """`parts` parts: `function` returns the number of each row's part, from 0, by the rows of `keys`, which `map`
+        made of these."""
 
     @abstractmethod
     def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
@@ -117,10 +117,9 @@ class InMemory(Rows):
     def map(self, function: OfPiece, context: Context) -> "InMemory":
         return InMemory(function(self.frame, context))
 
-    def divide(
-        self, function: Callable[[pd.DataFrame, Context], Any], parts: int, context: Context
-    ) -> Sequence["InMemory"]:
-        numbers = function(self.frame, context)
+    def divide(self, keys: Rows, function: NumbersOfParts, parts: int, context: Context) -> Sequence["InMemory"]:
+        [of_rows] = keys.frames()
+        numbers = function(of_rows)
         return [InMemory(self.frame[numbers == number]) for number in range(parts)]
 
     def fold(self, function: Callable[[pd.DataFrame], T], together: Callable[[T, T], T]) -> T:
@@ -142,25 +141,6 @@ class InMemory(Rows):
         place.write_table(f"{folder}/part-00000.parquet", self.frame.reset_index(drop=True))
 
 
-def transform(operation: Operation, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """The frame with an operation's results in place of its column. Raises DataError."""
-    column = operation["column"]
-    context.require(frame, [column])
-    at = list(frame.columns).index(column)
-    if not pd.api.types.is_numeric_dtype(frame[column]) and not preprocessing.NUMBERS[operation["kind"]]:
-        values: Any = frame[column].to_numpy(dtype=object)
-    else:
-        values = context.numbers(frame, column).to_numpy()
-    try:
-        arrays = preprocessing.apply(operation, values)
-    except preprocessing.UnknownCategory as error:
-        rule = "has a category that the training split does not have"
-        raise context.bad_row(frame.index[error.rows[0]], column, rule) from None
-    names = preprocessing.columns_of(operation)
-    results = pd.DataFrame(dict(zip(names, arrays, strict=True)), index=frame.index)
-    return pd.concat([frame.iloc[:, :at], results, frame.iloc[:, at + 1 :]], axis=1)
-
-
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with cells that can be compared and hashed."""
     return frame.assign(
@@ -173,6 +153,12 @@ def hashes(frame: pd.DataFrame, key: str | None = None) -> Hashes:
     if key is not None:
         # Numbers are hashed without a key: reversing the columns changes how they are combined.
         frame = frame.iloc[:, ::-1]
+    # A block at a time: of texts, pandas makes Python's objects, which need several times the memory.
+    starts = range(0, max(len(frame), 1), BLOCK_ROWS)
+    return np.concatenate([_hashed(frame.iloc[start : start + BLOCK_ROWS], key) for start in starts])
+
+
+def _hashed(frame: pd.DataFrame, key: str | None) -> Hashes:
     plain = {name: _plain(nested.comparable(frame[name])) for name in frame.columns}
     table = pd.DataFrame(plain, index=frame.index)
     options: dict[str, Any] = {} if key is None else {"hash_key": key}

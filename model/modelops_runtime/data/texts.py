@@ -16,6 +16,7 @@ from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.nested import absent
 from modelops_runtime.data.step import Step
 from modelops_runtime.data.table import Rows
+from modelops_runtime.data.violations import Violations, first
 
 MESSAGES, PROMPT_COMPLETION, PREFERENCE, TEXT = "messages", "prompt_completion", "preference", "text"
 FORMATS: Mapping[str, Sequence[str]] = {
@@ -27,9 +28,6 @@ FORMATS: Mapping[str, Sequence[str]] = {
 COLUMNS = tuple(dict.fromkeys(column for columns in FORMATS.values() for column in columns))
 TOKENS = "tokens"
 """The column with each row's number of tokens."""
-LISTED = 100
-"""Violations that a report lists, and SAID those that a message has; all are counted."""
-SAID = 20
 SHARES = {"median": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -40,31 +38,10 @@ def rows(frame: pd.DataFrame) -> Iterable[dict[str, Any]]:
         yield {name: cell for name, cell in zip(names, cells, strict=True) if not absent(cell)}
 
 
-class Violations:
-    """Rows that break a rule: counted by reason, the first of them listed."""
-
-    def __init__(self, context: Context) -> None:
-        self._context, self.counts, self._first = context, Counter[str](), list[tuple[int, str, str]]()
-
-    def add(self, index: Any, column: str, reason: str, rule: str) -> None:
-        """Rows come in their order."""
-        self.counts[reason] += 1
-        if len(self._first) < LISTED:
-            self._first.append((int(index), column, rule))
-
-    def settle(self, on_violation: str) -> None:
-        """Reports them. Raises DataError where they fail the run."""
-        listed = []
-        for index, column, rule in self._first:
-            file, row = self._context.origin(index)
-            listed.append({"place": index, "file": file, "row": row, "column": column, "rule": rule})
-        count = self.counts.total()
-        if count and on_violation == "fail":
-            problems = [f"{one['file']}, row {one['row']}, column {one['column']}: {one['rule']}" for one in listed]
-            more = [f"and {count - SAID:,} more"] if count > SAID else []
-            advice = "correct these rows, or leave them out by on_violation: drop"
-            raise DataError(*problems[:SAID], *more, advice, code=Exit.BAD_ROW)
-        self._context.report.append({"texts": {"dropped": dict(self.counts), "violations": listed}})
+def settle(violations: Violations, on_violation: str, context: Context) -> None:
+    """Reports them. Raises DataError where they fail the run."""
+    listed = violations.settle(on_violation)
+    context.report.append({"texts": {"dropped": dict(violations.counts), "violations": listed}})
 
 
 def summary(context: Context, report: Mapping[str, Any], parts: Mapping[str, Rows]) -> dict[str, Any]:
@@ -87,7 +64,6 @@ def summary(context: Context, report: Mapping[str, Any], parts: Mapping[str, Row
     for column in report["protected"]:
         if column["by"] == "scan_text" and column["action"] == "redact":
             masked.update(column["found"])
-    first = sorted(violations, key=lambda one: one["place"])[:LISTED]
     return {
         "formats": dict(sorted(counted["formats"].items())),
         "tokenizer": dict(tokenizer) or None,
@@ -95,7 +71,7 @@ def summary(context: Context, report: Mapping[str, Any], parts: Mapping[str, Row
         "dropped": dict(sorted((counted["dropped"] + duplicates).items())),
         "masked": dict(sorted(masked.items())),
         "left_out_fields": dict(sorted(counted["left_out_fields"].items())),
-        "violations": [{key: value for key, value in one.items() if key != "place"} for one in first],
+        "violations": first(violations),
     }
 
 

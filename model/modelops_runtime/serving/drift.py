@@ -1,37 +1,18 @@
 """Distributions of features and predictions, and how far they are from those of training and test."""
 
-import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from modelops_runtime.artifacts.manifest import BASELINE_COLUMNS, ROWS_PER_BIN, Manifest
 from modelops_runtime.artifacts.runtimes import Array
+from modelops_runtime.artifacts.stability import population_stability_index
 
 EDGES = (-1000.0, -100.0, -10.0, -1.0, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 10.0, 100.0, 1000.0)
 """Of the histogram of a model without a baseline."""
 WINDOW_ROWS = 1000
 """Drift is measured over the last 1,000 to 2,000 rows."""
-SMALLEST_FRACTION = 1e-4
-"""An empty bin would make the index infinite."""
-
-
-def population_stability_index(expected: Sequence[float], counts: Sequence[int]) -> float:
-    """How far the distribution of `counts` is from `expected`: the sum over the bins of (a - e) * ln(a / e).
-
-    0 means no difference; by convention, below 0.1 nothing has changed and above 0.25 a lot has. Formula and reading:
-    N. Siddiqi, Credit Risk Scorecards, Wiley 2006 (system stability index); it is the symmetric Kullback-Leibler
-    divergence. By chance alone it is about (bins - 1) * (1 / n + 1 / m) with n rows here and m in the baseline:
-    B. Yurdakul, Statistical Properties of Population Stability Index, Western Michigan University 2018.
-    """
-    total = sum(counts)
-    index = 0.0
-    for share, count in zip(expected, counts, strict=True):
-        expected_share = max(share, SMALLEST_FRACTION)
-        actual = max(count / total, SMALLEST_FRACTION)
-        index += (actual - expected_share) * math.log(actual / expected_share)
-    return index
 
 
 class Column:

@@ -1,20 +1,21 @@
 """A model that has our manifest: one tensor in, one out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from modelops_runtime.artifacts.manifest import MIXED, Manifest, Tensor
-from modelops_runtime.artifacts.preprocessing import Preprocessing, UnknownCategory
+from modelops_runtime.artifacts.operations import RULES, BadValue
+from modelops_runtime.artifacts.preprocessing import Preprocessing
 from modelops_runtime.artifacts.runtimes import Array, Preprocessed, Runtime, largest_batch_seconds, load
 from modelops_runtime.contract import ServeContract
 from modelops_runtime.serving.batching import Prediction, predictor
 from modelops_runtime.serving.drift import Watch, watch_of
 from modelops_runtime.serving.http import Refusal, Response, json_response
 from modelops_runtime.serving.open_inference.tensors import DATATYPES, TensorReader
-from modelops_runtime.serving.openapi import array_of, numbers, record, row_of
+from modelops_runtime.serving.openapi import array_of, nullable, numbers, record, row_of
 from modelops_runtime.serving.served import PREDICT, Call, CallSchemas, Infer, Named, Observed, OutputTensor
 from modelops_runtime.serving.validation import InputReader, all_finite
 from modelops_runtime.serving.worker import Worker, stuck_seconds
@@ -56,8 +57,9 @@ class ManifestModel:
             self._preprocessing, runtime = runtime.preprocessing, runtime.model
             prepare = partial(_preprocessed, self._preprocessing)
         texts = self._preprocessing.text_inputs() if self._preprocessing else ()
-        self._reader = InputReader(manifest.inputs, self._rows, texts)
-        self.inputs: Sequence[TensorReader] = self._tensors(texts)
+        missing = self._preprocessing.missing_inputs() if self._preprocessing else ()
+        self._reader = InputReader(manifest.inputs, self._rows, texts, missing)
+        self.inputs: Sequence[TensorReader] = self._tensors(texts, missing)
         self._predict = predictor(runtime, self._worker, settings.batch_rows or 0, settings.predict_seconds, prepare)
 
     def check_alive(self) -> None:
@@ -83,12 +85,20 @@ class ManifestModel:
             raise Refusal(422, "inputs", "finite", "the prediction for these inputs is not a finite number")
         return prediction
 
-    def _tensors(self, texts: Sequence[int] | frozenset[int]) -> list[TensorReader]:
+    def _tensors(self, texts: Collection[int], missing: Collection[int]) -> list[TensorReader]:
         """A tensor has one datatype, so a model that takes text and numbers side by side has an input a column."""
         if self._preprocessing is None or self._manifest.inputs.dtype != MIXED:
-            return [TensorReader(INPUT, self._manifest.inputs, self._rows)]
+            return [TensorReader(INPUT, self._manifest.inputs, self._rows, missing=missing)]
+        empty = self._preprocessing.empty_texts()
         return [
-            TensorReader(name, Tensor((-1, 1), MIXED if place in texts else "float64"), self._rows, column=True)
+            TensorReader(
+                name,
+                Tensor((-1, 1), MIXED if place in texts else "float64"),
+                self._rows,
+                column=True,
+                missing=(0,) if place in missing else (),
+                empty_is_missing=place in empty,
+            )
             for place, name in enumerate(self._preprocessing.inputs)
         ]
 
@@ -107,13 +117,19 @@ class ManifestModel:
             outputs["description"] = f"A row's probability of each class, in this order: {labels}."
         rows = self._array(manifest.inputs)
         if self._preprocessing is not None:
-            texts, number = self._preprocessing.text_inputs(), numbers("float64")
-            rows["items"] = row_of(
-                {**({"type": "string"} if place in texts else number), "title": name}
-                for place, name in enumerate(self._preprocessing.inputs)
-            )
+            rows["items"] = row_of(map(self._column, range(len(self._preprocessing.inputs))))
         example = {"inputs": manifest.golden.inputs[:1]}
         return {PREDICT: CallSchemas("Predict.", record(inputs=rows), example, record(outputs=outputs))}
+
+    def _column(self, place: int) -> dict[str, Any]:
+        """The schema of one value of a client's row."""
+        assert self._preprocessing is not None
+        name = self._preprocessing.inputs[place]
+        kind = {"type": "string"} if place in self._preprocessing.text_inputs() else numbers("float64")
+        if place in self._preprocessing.missing_inputs():
+            kind = nullable(kind)
+        sent_as = self._preprocessing.sent_as.get(name)
+        return {**kind, "title": name, **({"description": sent_as} if sent_as else {})}
 
     def _array(self, tensor: Tensor) -> dict[str, Any]:
         return array_of({} if tensor.dtype == MIXED else numbers(tensor.dtype), tensor.shape, self._rows)
@@ -131,10 +147,10 @@ class ManifestModel:
 
 
 def _preprocessed(preprocessing: Preprocessing, inputs: Array) -> Array:
-    """A client's rows as the model takes them. Raises Refusal when a category is unknown."""
+    """A client's rows as the model takes them. Raises Refusal: a category is unknown, a text is no date."""
     try:
         return preprocessing.transform(inputs)
-    except UnknownCategory as error:
-        field = f"inputs[{error.rows[0]}][{preprocessing.inputs.index(error.column)}]"
-        message = f"{field} ({error.column}) is a category that the model was not trained with"
-        raise Refusal(422, field, "category", message) from None
+    except BadValue as error:
+        name = preprocessing.input_of(error.column)
+        field = f"inputs[{error.rows[0]}][{preprocessing.inputs.index(name)}]"
+        raise Refusal(422, field, error.rule, f"{field} ({name}) {RULES[error.rule]}") from None

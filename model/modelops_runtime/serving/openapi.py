@@ -146,8 +146,18 @@ def _output(output: OutputTensor, settings: ServeContract) -> Schema:
 def _tensor_kinds(tensor: TensorReader, settings: ServeContract) -> list[Schema]:
     """What an input tensor can be in JSON: of the model's datatype, and of others of numbers."""
     if tensor.datatype == "BYTES":
-        return [_tensor(tensor, settings, _const("BYTES"), _text())]
+        return [_tensor(tensor, settings, _const("BYTES"), nullable(_text()) if tensor.missing else _text())]
     number = numbers(NUMBERS[tensor.datatype])
+    if tensor.missing:
+        # Of several columns in one tensor not all may be missing; the server says which.
+        floats = [datatype for datatype in NUMBERS if datatype.startswith("FP") and datatype != tensor.datatype]
+        others = [datatype for datatype in NUMBERS if not datatype.startswith("FP") and datatype != "BOOL"]
+        return [
+            _tensor(tensor, settings, _const(tensor.datatype), nullable(number)),
+            _tensor(tensor, settings, {"enum": floats}, nullable(number)),
+            _tensor(tensor, settings, {"enum": others}, number),
+            _tensor(tensor, settings, _const("BOOL"), {"type": "boolean"}),
+        ]
     others = [datatype for datatype in NUMBERS if datatype not in ("BOOL", tensor.datatype)]
     other = {"enum": others, "description": "The model takes another one: numbers must fit into both."}
     return [
@@ -311,6 +321,11 @@ def numbers(dtype: str) -> Schema:
         largest = float(np.finfo(dtype).max)
         return {"type": "number", "minimum": -largest, "maximum": largest}
     return _integer(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+
+
+def nullable(schema: Schema) -> Schema:
+    """The same, or null: a missing value."""
+    return {**schema, "type": [schema["type"], "null"]}
 
 
 def array_of(item: Schema, shape: Sequence[int], most: int) -> Schema:

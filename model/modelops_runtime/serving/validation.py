@@ -17,6 +17,7 @@ from modelops_runtime.serving.http import Refusal
 _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _ARRAY = "`array`"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NO_MISSING = ", not null or NaN: the model was not trained with missing values here"
 LARGEST_WHOLE = 2.0**53
 """Beyond it, a number with a decimal point is no longer the one that was written."""
 
@@ -27,17 +28,23 @@ class InputReader:
     Its caller switches NumPy's warnings off (`np.seterr`): what overflows is refused here.
     """
 
-    def __init__(self, tensor: Tensor, max_rows: int, texts: Collection[int] = ()) -> None:
+    def __init__(
+        self, tensor: Tensor, max_rows: int, texts: Collection[int] = (), missing: Collection[int] = ()
+    ) -> None:
         """`texts` are the columns that are text, in a tensor of mixed element type; none of them: all of it is text.
+        `missing` are those where null may stand.
 
         -1 in the shape is any size.
         """
         self.tensor = tensor
-        self._texts = texts
+        self._texts, self._missing = texts, missing
+        self._may_miss = row_mask(missing, tensor.numbers_per_row)
         self.max_rows = max_rows
         self._dtype = np.dtype(tensor.dtype)
         mixed = float | str if 0 < len(texts) < tensor.numbers_per_row else str
         item: Any = {"f": float, "b": bool, "O": mixed}.get(self._dtype.kind, int)
+        if missing and self._dtype.kind in "fO":
+            item = item | None
         self._item = item
         self._nested = _Decoder(partial(_nested, tensor), item)
         self._flat = _Decoder(list.__class_getitem__, item)
@@ -83,7 +90,7 @@ class InputReader:
             array = np.array(numbers, dtype=self._dtype)
         except OverflowError:
             raise out_of_range(self._dtype, field) from None
-        check_finite(array, field)
+        check_finite(array, field, self._may_miss)
         return array
 
     def array(self, rows: list[Any], field: str) -> Array:
@@ -102,7 +109,7 @@ class InputReader:
             array = np.empty(0)
         if array.shape[1:] != self.tensor.shape[1:] and not self._fits(array.shape):
             raise self._wrong_shape(rows, field)
-        check_finite(array, field)
+        check_finite(array, field, self._may_miss)
         if self._texts:
             self._check_kinds(rows, field)
         return array
@@ -115,9 +122,12 @@ class InputReader:
     def _check_kinds(self, rows: list[Any], field: str) -> None:
         for number, row in enumerate(rows):
             for place, value in enumerate(row):
-                if isinstance(value, str) != (place in self._texts):
+                if value is None and place in self._missing:
+                    continue
+                if value is None or isinstance(value, str) != (place in self._texts):
                     at, kind = f"{field}[{number}][{place}]", "text" if place in self._texts else "a number"
-                    raise Refusal(422, at, "type", f"{at} must be {kind}")
+                    more = NO_MISSING if value is None else ""
+                    raise Refusal(422, at, "type", f"{at} must be {kind}{more}")
 
     def _example(self) -> str:
         sizes = self.tensor.shape[1:]
@@ -209,11 +219,27 @@ def all_finite(array: Array) -> bool:
     return math.isfinite(array.item()) if array.size == 1 else bool(np.isfinite(array).all())
 
 
-def check_finite(array: Array, field: str) -> None:
-    """Raises Refusal (422) naming the first number that is infinite or NaN."""
-    if array.dtype.kind == "f" and not all_finite(array):
-        place = "".join(f"[{index}]" for index in np.argwhere(~np.isfinite(array))[0])
-        raise out_of_range(array.dtype, field + place)
+def row_mask(places: Collection[int], width: int) -> Array | None:
+    """A row that is true in these places; None without any."""
+    return np.isin(np.arange(width), list(places)) if places else None
+
+
+def check_finite(array: Array, field: str, may_miss: Array | None = None) -> None:
+    """Raises Refusal (422) naming the first number that is infinite, or NaN where in a row none may be missing."""
+    if array.dtype.kind != "f" or all_finite(array):
+        return
+    wrong = ~np.isfinite(array)
+    if may_miss is not None:
+        missing = np.isnan(array)
+        allowed = (missing.reshape(-1, len(may_miss)) & may_miss).reshape(array.shape)
+        wrong &= ~allowed
+        if not wrong.any():
+            return
+    first = tuple(np.argwhere(wrong)[0])
+    at = field + "".join(f"[{index}]" for index in first)
+    if may_miss is not None and np.isnan(array[first]):
+        raise Refusal(422, at, "type", f"{at} must be a number{NO_MISSING}")
+    raise out_of_range(array.dtype, at)
 
 
 def out_of_range(dtype: np.dtype[Any], field: str) -> Refusal:
@@ -253,7 +279,10 @@ def validation_refusal(error: msgspec.ValidationError, prefix: str = "") -> Refu
     rule = "depth" if _ARRAY in reason and field != "body" else "type"
     words = reason[:200].replace("Expected", "must be").replace("`array`", "a list").replace("`float`", "a number")
     words = (
-        words.replace("`float | str`", "a number or text")
+        words.replace("`float | str | null`", "a number, text or null")
+        .replace("`float | null`", "a number or null")
+        .replace("`str | null`", "text or null")
+        .replace("`float | str`", "a number or text")
         .replace("`int | float`", "a whole number")
         .replace("`int`", "a whole number")
         .replace("`str`", "a string")

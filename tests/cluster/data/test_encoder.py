@@ -46,6 +46,14 @@ for pooling in ("mean", "first"):
         oracle = states[:, 0] if pooling == "first" else (states * mask).sum(1) / mask.sum(1)
     near = bool(numpy.allclose(table.filter(regex="^t_").to_numpy(), oracle.numpy(), atol=1e-5))
     found[pooling] = [list(table.columns[:2]), table.shape, same, near]
+long, fits = (STEPS["encode_text"](column="t", model=str(folder), most_tokens=most) for most in (8192, 16))
+cut_off = bool((long.apply(frame, Context()).to_numpy() == fits.apply(frame, Context()).to_numpy()).all())
+several = pathlib.Path("/tmp/several")
+tokenizer.save_pretrained(several)
+model.save_pretrained(several, max_shard_size="5KB")
+of_several = STEPS["encode_text"](column="t", model=str(several), most_tokens=16).apply(frame, Context())
+alike = bool((of_several.to_numpy() == fits.apply(frame, Context()).to_numpy()).all())
+found["positions, files"] = [cut_off, len(list(several.glob("model-*.safetensors"))) > 2, alike]
 refused = "no"
 try:
     STEPS["encode_text"](column="t", model="/tmp").apply(frame, Context())
@@ -64,5 +72,7 @@ def test_an_encoder_s_vectors_are_its_own_and_each_row_s_alone(
     files, found, refused = json.loads(line.removeprefix("RESULT "))
     assert "model.safetensors" in files
     # Columns in the text's place; the same bits alone and among others; as the model itself says with padding.
+    # A text longer than the model's positions is cut off; weights may be in several files.
+    assert found.pop("positions, files") == [True, True, True]
     assert found == {pooling: [["n", "t_0"], [3, 18], True, True] for pooling in ("mean", "first")}
     assert "must be a folder with model.safetensors" in refused

@@ -26,10 +26,6 @@ def _kustomize(provider):
     k8s.kustomize.v2.Directory("folder", directory=".", opts=ResourceOptions(provider=provider))
 
 
-def _patch(provider):
-    k8s.core.v1.ConfigMapPatch("patch", metadata={"name": "x"}, opts=ResourceOptions(provider=provider))
-
-
 def _list(provider):
     k8s.core.v1.ConfigMapList("list", items=[], opts=ResourceOptions(provider=provider))
 
@@ -51,7 +47,6 @@ def _render(provider):
         (_helm4, refused.HELM),
         (_yaml, refused.YAML),
         (_kustomize, refused.KUSTOMIZE),
-        (_patch, refused.PATCH),
         (_list, refused.LIST),
         (_client_side, refused.CLIENT_SIDE_APPLY),
         (_render, refused.RENDER),

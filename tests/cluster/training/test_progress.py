@@ -27,7 +27,7 @@ def follow(trainings: PlainTrainings, name: str) -> "subprocess.Popen[str]":
 def test_epochs_losses_and_the_time_left_are_shown_until_the_end(trainings: PlainTrainings, stack: Stack) -> None:
     watcher = follow(trainings, "watched")
     assert watcher.stdout is not None
-    assert watcher.stdout.readline() == "waiting for a training to start\n"
+    assert watcher.stdout.readline() == "waiting for a run to start\n"
     parameters = {"steps": 5, "pause": 0.2, "name": "watched"}
     running = stack.start(trainings.program("watched", "count", parameters=parameters))
     said, _ = watcher.communicate(timeout=300)

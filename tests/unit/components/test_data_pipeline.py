@@ -250,6 +250,10 @@ def test_names_that_are_only_known_later_pass() -> None:
         ({"sources": [{}]}, "sources[0].uri is missing, it is required"),
         ({"sources": [{"uri": "x", "format": "xml"}]}, "sources[0].format is 'xml', must be one of csv, parquet"),
         ({"sources": [{"uri": "x", "typo": 1}]}, "sources[0].typo is not an argument; did you mean types?"),
+        (
+            {"sources": [{"uri": "x", "compression": "lzma"}]},
+            "sources[0].compression is 'lzma', must be one of none, gzip",
+        ),
         ({"sources": [{"uri": "x", "format": "sql"}]}, "sources[0].query is None, must be given with format sql"),
         ({"sources": [{"uri": "x"}], "shards": 2}, "sources[0].types is missing, it is required with several shards"),
         ({"sources": [{"uri": "x"}], "engine": "dask"}, "sources[0].types is missing, it is required with several"),

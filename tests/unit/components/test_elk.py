@@ -71,6 +71,27 @@ def test_each_program_has_a_certificate_of_the_same_authority_for_its_own_names(
         assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == 3650
 
 
+def test_certificates_name_every_address_that_clients_use() -> None:
+    def names(program: str, **stack: Any) -> list[str]:
+        args: Any = {**ARGS, "elk": {"enabled": True}, **stack}
+        data = (
+            run(lambda: MonitoringStack("m", args)).one("core/v1:Secret", "m-elk-certificates-1").inputs["data"].value
+        )
+        certificate = x509.load_pem_x509_certificate(base64.b64decode(data[f"{program}.crt"]))
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return found.get_values_for_type(x509.DNSName)
+
+    inside = ["m-kibana", "m-kibana.watch", "m-kibana.watch.svc", "m-kibana.watch.svc.cluster.local", "localhost"]
+    assert names("kibana") == inside
+    assert names("kibana", host="logs.example.com") == [*inside, "logs.example.com"]
+    assert {"m-elasticsearch.watch.svc", "*.m-elasticsearch-nodes"} < {*names("elasticsearch")}
+    assert "m-logstash.watch.svc" in names("logstash")
+
+
+def test_the_address_of_elasticsearch_is_good_in_every_namespace() -> None:
+    assert watch({}).outputs["elasticsearch_url"].value == "https://m-elasticsearch.watch.svc:9200"
+
+
 def test_nobody_has_another_programs_key() -> None:
     program = watch({})
     for found in [*program.of("Deployment"), *program.of("DaemonSet"), nodes(program), program.one("Job")]:

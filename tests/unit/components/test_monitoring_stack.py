@@ -155,7 +155,7 @@ def test_any_combination_around_elasticsearch_stays_valid(on_or_off: tuple[bool,
 def test_exposed_parts_are_reached_under_the_given_name() -> None:
     outputs = watch({**ALL, "expose": "NodePort", "host": "node.example.com"}).outputs
     assert outputs["prometheus_url"].value == "http://node.example.com:30080"
-    assert outputs["elasticsearch_url"].value == "https://m-elasticsearch:9200"
+    assert outputs["elasticsearch_url"].value == "https://m-elasticsearch.watch.svc:9200"
 
 
 def test_without_alertmanager_prometheus_alerts_nobody() -> None:

@@ -1,5 +1,7 @@
 """What the progress command makes of Jobs and pods."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -39,6 +41,89 @@ def test_of_several_workers_the_first_one_is_heard() -> None:
     assert progress.is_followed(workers, pod(index="0"))
     assert not progress.is_followed(workers, pod(index="1"))
     assert progress.is_followed({"spec": {}}, pod(index="1"))
+
+
+def labelled(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    found["metadata"].setdefault("labels", {})["app.kubernetes.io/name"] = name
+    return found
+
+
+def test_a_data_pipeline_is_heard_through_its_first_shard_which_leads() -> None:
+    shards = {"spec": {"completionMode": "Indexed"}}
+    assert progress.is_followed(shards, labelled("data-pipeline", pod(index="0")))
+    assert not progress.is_followed(shards, labelled("data-pipeline", pod(index="1")))
+    assert progress.is_followed({"spec": {}}, labelled("data-pipeline", pod()))
+
+
+class Recorded:
+    """A cluster whose Jobs are, one after another, those of a list; whoever follows a pod is noted."""
+
+    def __init__(self, *states: list[dict[str, Any]]) -> None:
+        self._states: Iterator[list[dict[str, Any]]] = itertools.chain(states, itertools.repeat(states[-1]))
+        self.followed: list[tuple[str, str]] = []
+        self.selectors: set[str] = set()
+
+    def objects(self, kind: str, selector: str) -> list[dict[str, Any]]:
+        self.selectors.add(selector)
+        if kind == "jobs":
+            return next(self._states)
+        name = selector.partition("=")[2]
+        found = labelled(name, pod(state={"running": {}}))
+        found["metadata"]["name"] = f"{name}-pod"
+        found["status"]["containerStatuses"].append({"name": "prepare", "state": {"running": {}}})
+        return [found]
+
+    def follow(self, name: str, container: str) -> None:
+        self.followed.append((name, container))
+
+
+def job(name: str, end: str | None = None) -> dict[str, Any]:
+    conditions = [{"type": end, "status": "True", "message": "exit code 10"}] if end else []
+    return labelled(name, {"metadata": {"name": name}, "spec": {}, "status": {"conditions": conditions}})
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, cluster: Recorded, *words: str) -> int:
+    monkeypatch.setattr(progress, "Cluster", lambda *_: cluster)
+    monkeypatch.setattr(progress, "PAUSE_SECONDS", 0)
+    return progress.main(["--namespace", "ml", *words])
+
+
+def test_prepared_data_and_the_training_with_it_are_followed_by_one_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = job("data-pipeline", "Complete")
+    cluster = Recorded(
+        [], [job("data-pipeline")], [done], [done], [done, job("training-job")], [done, job("training-job", "Complete")]
+    )
+    assert watch(monkeypatch, cluster) == 0
+    assert cluster.followed == [("data-pipeline-pod", "prepare"), ("training-job-pod", "train")]
+    assert capsys.readouterr().out.splitlines() == [
+        "waiting for a run to start",
+        "data-pipeline: data-pipeline-pod is preparing data",
+        "data-pipeline: done; waiting for a training",
+        "training-job: training-job-pod is training",
+        "training-job: done",
+    ]
+
+
+def test_prepared_data_that_no_training_follows_is_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "TRAINING_WITHIN_SECONDS", 0.05)
+    assert watch(monkeypatch, Recorded([job("data-pipeline")], [job("data-pipeline", "Complete")])) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "data-pipeline: done"
+
+
+def test_data_that_failed_is_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert watch(monkeypatch, Recorded([job("data-pipeline")], [job("data-pipeline", "Failed")])) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "data-pipeline: failed (exit code 10)"
+
+
+def test_a_named_run_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Recorded([job("data-pipeline", "Complete")])
+    assert watch(monkeypatch, cluster, "--name", "customers") == 0
+    [selector] = cluster.selectors
+    assert selector == "app.kubernetes.io/name in (training-job,data-pipeline),app.kubernetes.io/instance=customers"
 
 
 @pytest.mark.parametrize("kind", ["Complete", "Failed"])

@@ -36,6 +36,8 @@ def monitoring(part: str, **settings: Any) -> MonitoringStack:
     args["kube_state_metrics"] = off
     if part == "logstash":
         args["elk"] = {"enabled": True, "logstash": settings}
+    elif part == "elk":
+        args["elk"] = settings
     else:
         args[part] = settings
     return MonitoringStack("m", args)
@@ -71,7 +73,109 @@ def test_a_volume_has_no_fixed_name_that_one_that_stayed_could_have_and_keeps_th
     assert claims
     for claim in claims:
         assert "name" not in claim.inputs["metadata"]
-        assert claim.options["ignore_changes"] == ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
+        assert claim.options["ignore_changes"][:2] == ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
+
+
+@pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+def test_another_storage_class_leaves_a_volume_as_it_is_instead_of_making_an_empty_one(
+    make: Callable[[], pulumi.Resource],
+) -> None:
+    for claim in run(make).of("PersistentVolumeClaim"):
+        assert {"spec.storageClassName", "spec.accessModes"} < {*claim.options["ignore_changes"]}
+
+
+PRODUCTION = {"database": {"storage_size": "2Gi"}, "auth": {"admin_password": "long-enough-secret"}, "backup": {}}
+NODES = {
+    "the registry's database": (lambda: registry(**PRODUCTION), "r-postgres", ["data-r-postgres-0"], "2Gi"),
+    "Elasticsearch": (
+        lambda: monitoring("logstash", enabled=False),
+        "m-elasticsearch",
+        ["data-m-elasticsearch-0"],
+        "20Gi",
+    ),
+    "three nodes of Elasticsearch": (
+        lambda: elasticsearch(nodes=3, storage_size="30Gi"),
+        "m-elasticsearch",
+        [f"data-m-elasticsearch-{node}" for node in range(3)],
+        "30Gi",
+    ),
+}
+
+
+def elasticsearch(**settings: Any) -> MonitoringStack:
+    return monitoring("elk", enabled=True, elasticsearch=settings)
+
+
+@pytest.mark.parametrize(("make", "nodes", "claims", "size"), NODES.values(), ids=NODES)
+def test_the_volumes_of_a_statefulset_grow_in_place(
+    make: Callable[[], pulumi.Resource], nodes: str, claims: list[str], size: str
+) -> None:
+    program = run(make)
+    assert program.one("StatefulSet", nodes).options["ignore_changes"] == ["spec.volumeClaimTemplates"]
+    patches = program.of("PersistentVolumeClaimPatch")
+    assert [patch.inputs["metadata"]["name"] for patch in patches] == claims
+    for patch in patches:
+        assert patch.inputs["metadata"]["namespace"] == "ml"
+        assert patch.inputs["metadata"]["annotations"]["pulumi.com/patchForce"] == "true"
+        assert patch.inputs["spec"] == {"resources": {"requests": {"storage": size}}}
+        assert patch.options["retain_on_delete"] and nodes in patch.options["dependencies"]
+
+
+TAKEN = {
+    "the registry's database": (lambda: registry(database={"claim": "left"}), "r-postgres"),
+    "Elasticsearch": (lambda: elasticsearch(claim="left"), "m-elasticsearch"),
+}
+
+
+@pytest.mark.parametrize(("make", "nodes"), TAKEN.values(), ids=TAKEN)
+def test_a_statefulset_takes_up_a_claim_by_its_name(make: Callable[[], pulumi.Resource], nodes: str) -> None:
+    program = run(make)
+    spec = program.one("StatefulSet", nodes).inputs["spec"]
+    assert "volumeClaimTemplates" not in spec and not program.of("PersistentVolumeClaimPatch")
+    volumes = {volume["name"]: volume for volume in spec["template"]["spec"]["volumes"]}
+    assert volumes["data"]["persistentVolumeClaim"]["claimName"] == "left"
+
+
+def test_three_nodes_can_t_share_a_claim() -> None:
+    with pytest.raises(ArgumentsError, match=r"elasticsearch\.claim is 'left', must not be given with three nodes"):
+        run(lambda: elasticsearch(claim="left", nodes=3))
+
+
+def test_the_registry_s_volume_stays_unless_it_is_told_not_to() -> None:
+    for given, stays in (({}, True), ({"retain_volume": True}, True), ({"retain_volume": False}, False)):
+        [claim] = run(partial(registry, **given)).of("PersistentVolumeClaim")
+        assert claim.options["retain_on_delete"] is stays
+    assert not run(partial(registry, claim="left")).of("PersistentVolumeClaim")
+
+
+PROTECTED: dict[str, Callable[[pulumi.ResourceOptions], pulumi.Resource]] = {
+    "registry": lambda opts: ModelRegistry("r", {"namespace": "ml", **PRODUCTION}, opts),  # type: ignore[typeddict-item]
+    "monitoring": lambda opts: MonitoringStack(
+        "m", {"namespace": "ml", "elk": {"enabled": True, "password": "long-enough"}}, opts
+    ),
+    "training": lambda opts: TrainingJob(
+        "t",
+        {**TRACKING, "model_name": "m", "framework": "tensorflow", "checkpoints": {"storage_size": "1Gi"}},  # type: ignore[typeddict-item]
+        opts,
+    ),
+}
+HOLDS_DATA = {"PersistentVolumeClaim", "StatefulSet"}
+
+
+@pytest.mark.parametrize("make", PROTECTED.values(), ids=PROTECTED)
+def test_protection_is_for_what_holds_data_and_lets_everything_else_be_replaced(
+    make: Callable[[pulumi.ResourceOptions], pulumi.Resource],
+) -> None:
+    for protect in (True, False):
+        program = run(lambda protect=protect: make(pulumi.ResourceOptions(protect=protect)))
+        kinds: dict[bool, set[str]] = {True: set(), False: set()}
+        for resource in program.resources:
+            if resource.is_kubernetes:
+                kinds[resource.options["protect"]].add(resource.type.rpartition(":")[2])
+        assert kinds[protect] >= {*HOLDS_DATA} & (kinds[True] | kinds[False])
+        assert "PersistentVolumeClaim" in kinds[protect]
+        assert kinds[True] <= HOLDS_DATA
+        assert {"Secret", "ConfigMap", "Job", "Deployment"} & kinds[False]
 
 
 def claim_name(program: Program, part: str) -> str:

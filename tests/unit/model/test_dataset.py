@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from modelops_runtime.artifacts import prepared as versions
 from modelops_runtime.artifacts.preprocessing import Preprocessing
 from modelops_runtime.contract import ConfigurationError, ContractError
 from sample import dataset
@@ -20,11 +21,16 @@ FRAME = pd.DataFrame({"a": [1.5, 2.5, 3.5], "b": [1, 2, 3], "y": ["cat", "dog", 
 
 def version(folder: Path, frame: pd.DataFrame = FRAME, preprocessing: Preprocessing = PLAIN, **parts: Any) -> str:
     """A version whose three parts are the same rows, but for `parts`."""
-    for part in dataset.PARTS:
+    for part in versions.PARTS:
         (folder / part).mkdir(parents=True)
         parts.get(part, frame).to_parquet(folder / part / "part-00000.parquet")
     preprocessing.write(folder)
-    (folder / "report.json").write_text("{}")
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    files = []
+    for name in names:
+        with (folder / name).open("rb") as stream:
+            files.append(versions.entry(name, stream.read))
+    (folder / "report.json").write_text(json.dumps({"files": files}))
     return str(folder)
 
 
@@ -47,10 +53,36 @@ def test_a_regression_takes_the_numbers_themselves(tmp_path: Path) -> None:
     assert (found.parameters.inputs, found.parameters.outputs, found.labels) == (2, 1, ())
 
 
-def test_several_files_of_a_part_come_in_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_the_report_lists_is_read_and_nothing_else(tmp_path: Path, listed: bool) -> None:
     uri = version(tmp_path)
     FRAME.assign(a=9.0).to_parquet(tmp_path / "train" / "part-00001.parquet")
-    assert dataset.read(f"file://{uri}", CLASSES).train[0][:, 0].tolist() == [1.5, 2.5, 3.5, 9, 9, 9]
+    if listed:
+        with (tmp_path / "train" / "part-00001.parquet").open("rb") as stream:
+            more = versions.entry("train/part-00001.parquet", stream.read)
+        report = json.loads((tmp_path / "report.json").read_text())
+        (tmp_path / "report.json").write_text(json.dumps({"files": [*report["files"], more]}))
+    expected = [1.5, 2.5, 3.5, 9, 9, 9] if listed else [1.5, 2.5, 3.5]
+    assert dataset.read(f"file://{uri}", CLASSES).train[0][:, 0].tolist() == expected
+
+
+def test_a_folder_of_an_earlier_release_is_read_as_it_is(tmp_path: Path) -> None:
+    uri = version(tmp_path)
+    (tmp_path / "report.json").write_text('{"rows": {}}')
+    FRAME.assign(a=9.0).to_parquet(tmp_path / "train" / "part-00001.parquet")
+    assert dataset.read(uri, CLASSES).train[0][:, 0].tolist() == [1.5, 2.5, 3.5, 9, 9, 9]
+
+
+@pytest.mark.parametrize("name", ["test/part-00000.parquet", "preprocessing.json"])
+def test_a_file_that_is_not_as_it_was_published_is_refused(tmp_path: Path, name: str) -> None:
+    uri = version(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content + b" ")
+    with pytest.raises(ContractError, match=rf"{name} has .* another content than report\.json says"):
+        dataset.read(uri, CLASSES)
+    (tmp_path / name).unlink()
+    with pytest.raises(ContractError, match=rf"{name} is not there, but report\.json lists it"):
+        dataset.read(uri, CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +123,12 @@ def test_a_folder_without_a_version_is_refused(tmp_path: Path) -> None:
 
 def test_a_part_or_preprocessing_that_is_not_there_is_refused(tmp_path: Path) -> None:
     uri = version(tmp_path)
-    (tmp_path / "test" / "part-00000.parquet").unlink()
-    with pytest.raises(ConfigurationError, match="has no rows in the part test"):
-        dataset.read(uri, CLASSES)
-    (tmp_path / "preprocessing.json").unlink()
-    with pytest.raises(ConfigurationError, match=r"has no preprocessing\.json"):
-        dataset.read(uri, CLASSES)
+    files = json.loads((tmp_path / "report.json").read_text())["files"]
+    for left_out, problem in (("test/", "has no rows in the part test"), ("pre", r"has no preprocessing\.json")):
+        files = [file for file in files if not file["name"].startswith(left_out)]
+        (tmp_path / "report.json").write_text(json.dumps({"files": files}))
+        with pytest.raises(ConfigurationError, match=problem):
+            dataset.read(uri, CLASSES)
 
 
 def test_a_store_that_does_not_answer_is_named_and_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,9 @@ from modelops_runtime.artifacts.manifest import (
     features_of,
 )
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
+from modelops_runtime.artifacts.stability import population_stability_index
 from modelops_runtime.contract import ContractError
-from modelops_runtime.serving.drift import EDGES, Column, population_stability_index, watch_of
+from modelops_runtime.serving.drift import EDGES, Column, watch_of
 from tests.models import write_model
 from tests.unit.model.support import start_server
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
+from modelops_runtime.artifacts import prepared as versions
 from modelops_runtime.contract import ConfigurationError, ContractError, Exit
 from modelops_runtime.language_models import base
 from modelops_runtime.language_models.evaluation import evaluate, metrics, rows, tables
@@ -161,6 +162,19 @@ def test_a_version_gives_its_test_split(tmp_path: Path) -> None:
         content.to_parquet(tmp_path / split / "part-0.parquet")
     found = rows.read(tmp_path.as_uri(), Evaluation.parse({}), 0)
     assert [(row.prompt, row.schema) for row in found] == [("asked", {"type": "array"}), ("asked too", None)]
+
+
+def test_of_a_version_what_its_report_lists_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    for number, text in enumerate(("published", "left by an attempt that was killed")):
+        pandas.DataFrame({"prompt": [text]}).to_parquet(tmp_path / "test" / f"part-{number}.parquet")
+    with (tmp_path / "test" / "part-0.parquet").open("rb") as stream:
+        files = [versions.entry("test/part-0.parquet", stream.read)]
+    (tmp_path / "report.json").write_text(json.dumps({"files": files}))
+    assert [row.prompt for row in rows.read(tmp_path.as_uri(), Evaluation.parse({}), 0)] == ["published"]
+    (tmp_path / "test" / "part-0.parquet").write_bytes(b"half")
+    with pytest.raises(ContractError, match=r"test/part-0\.parquet has 4 bytes and another content"):
+        rows.read(tmp_path.as_uri(), Evaluation.parse({}), 0)
 
 
 def test_of_a_training_s_file_only_what_was_held_out_is_asked(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from modelops_runtime.serving.open_inference.messages import METHODS, SERVICE, message
@@ -23,7 +24,7 @@ from tests.models import write_model
 from tests.runtime import PYTHONPATH, environment
 from tests.unit.model.support import RunningServer, start_server
 from tests.unit.model.test_clients import RIGHT, TABLE
-from tests.unit.model.test_preprocessing import with_preprocessing
+from tests.unit.model.test_preprocessing import GAPS, with_preprocessing
 from tests.unit.model.test_tracing import PARENT, TRACE, Collector, attributes
 
 INFER = f"/{SERVICE}/ModelInfer"
@@ -153,6 +154,28 @@ def test_triton_s_client_sends_text_where_the_model_takes_text(tmp_path: Path) -
             Code.INVALID_ARGUMENT,
             "inputs[1].contents.bytes_contents: texts must be UTF-8",
         )
+
+
+def test_a_missing_value_comes_as_nan_or_as_an_empty_text(tmp_path: Path) -> None:
+    with_preprocessing(tmp_path / "model", GAPS, [[40.0, 1.0, "Rome"]])
+    with served(tmp_path / "model", tmp_path / "log") as table:
+        request = message("ModelInferRequest")(model_name="sum")
+        age = request.inputs.add(name="age", datatype="FP64", shape=[1]).contents.fp64_contents
+        height = request.inputs.add(name="height", datatype="FP32", shape=[1]).contents.fp32_contents
+        request.inputs.add(name="city", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"")
+        age.append(float("nan"))
+        height.append(1)
+        assert list(table.call("ModelInfer", request).outputs[0].contents.fp32_contents) == [42.0]
+        height[0] = float("nan")
+        code, said = table.refused("ModelInfer", request)
+        assert code == Code.INVALID_ARGUMENT and said.startswith("inputs[1].contents.fp32_contents[0] must")
+        del age[:], height[:], request.inputs[2].contents.bytes_contents[:]
+        for tensor in request.inputs:
+            tensor.ClearField("contents")
+        raw = (np.float64("nan").tobytes(), np.float32(1).tobytes(), bytes(4))
+        request.raw_input_contents.extend(raw)
+        answer = table.call("ModelInfer", request)
+        assert np.frombuffer(answer.raw_output_contents[0], "<f4").tolist() == [42.0]
 
 
 def test_kserve_s_client_is_answered(server: Served) -> None:

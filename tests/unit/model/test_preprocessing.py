@@ -16,6 +16,7 @@ from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.artifacts.runtimes import Preprocessed, load
 from modelops_runtime.contract import ContractError
 from modelops_runtime.data import prepare
+from modelops_runtime.serving.validation import NO_MISSING
 from tests.models import write_model
 from tests.unit.model.support import start_server
 
@@ -110,7 +111,8 @@ def test_a_client_sends_text_where_the_data_had_text(tmp_path: Path) -> None:
             ([50, "Oslo", "rain"], "inputs[0][1]", "category"),
             ([50, 7, "rain"], "inputs[0][1]", "type"),
             (["50", "Rome", "rain"], "inputs[0][0]", "type"),
-            ([50, "Rome", None], "inputs[0][2]", "type"),
+            ([50, None, "rain"], "inputs[0][1]", "type"),
+            ([None, "Rome", "rain"], "inputs[0][0]", "type"),
             ([50, "Rome"], "inputs[0]", "length"),
             ([50, ["Rome"], "rain"], "inputs[0][1]", "depth"),
         ):
@@ -118,13 +120,14 @@ def test_a_client_sends_text_where_the_data_had_text(tmp_path: Path) -> None:
             assert refused.status == 422, row
             error = refused.json()["error"]
             assert (error["field"], error["rule"]) == (field, rule), error
+        assert server.post({"inputs": [[50, "Rome", None]]}).json() == {"outputs": [51.0]}  # as a text without words
         document = server.ask("GET", "/openapi.json").json()
         body = document["paths"]["/api/predict"]["post"]["requestBody"]["content"]["application/json"]
         columns = body["schema"]["properties"]["inputs"]["items"]["prefixItems"]
         assert [(column["title"], column["type"]) for column in columns] == [
             ("age", "number"),
             ("city", "string"),
-            ("kind", "string"),
+            ("kind", ["string", "null"]),
         ]
 
 
@@ -222,3 +225,129 @@ def test_text_and_another_number_of_columns_are_refused_at_the_start(tmp_path: P
     text.write(tmp_path)
     with pytest.raises(ContractError, match=r"has text in kind: the manifest's inputs\.dtype must be object"):
         load(tmp_path, manifest, 1)
+
+
+GAPS = Preprocessing(
+    ("age", "height", "city"),
+    ("age", "height", "city=Lima", "city=Rome", "city_missing"),
+    (
+        {"column": "age", "kind": "fill", "value": 40.0},
+        {
+            **{"column": "city", "kind": "one_hot", "categories": ["Lima", "Rome"]},
+            **{"unknown": "error", "missing": "category"},
+        },
+    ),
+)
+NUMBERS_WITH_GAPS = Preprocessing(("age", "height"), ("age", "height"), GAPS.operations[:1])
+
+
+def binary(values: list[float]) -> bytes:
+    return np.array(values, "<f8").tobytes()
+
+
+def infer(server: Any, tensors: list[dict[str, Any]], *contents: bytes) -> Any:
+    """With binary data for the last tensors."""
+    for tensor, content in zip(tensors[len(tensors) - len(contents) :], contents, strict=True):
+        tensor["parameters"] = {"binary_data_size": len(content)}
+    text = json.dumps({"inputs": tensors}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(text))} if contents else {}
+    return server.ask("POST", OIP, text + b"".join(contents), {"Content-Type": "application/json", **headers})
+
+
+def test_a_missing_value_is_answered_where_something_was_made_of_it_in_training(tmp_path: Path) -> None:
+    with_preprocessing(tmp_path / "model", GAPS, [[40.0, 1.0, "Rome"]])
+    age = {"name": "age", "datatype": "FP64", "shape": [2, 1]}
+    height = {"name": "height", "datatype": "FP64", "shape": [2, 1], "data": [1, 2]}
+    city = {"name": "city", "datatype": "BYTES", "shape": [2, 1]}
+    empty_and_rome = b"\0\0\0\0" + b"\4\0\0\0Rome"
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        assert server.post({"inputs": [[None, 1, None], [50, 2, "Rome"]]}).json() == {"outputs": [42.0, 53.0]}
+        for answer in (
+            infer(server, [{**age, "data": [None, 50]}, height, {**city, "data": [None, "Rome"]}]),
+            infer(
+                server, [{**age, "datatype": "FP32", "data": [[None], [50]]}, height, {**city, "data": [None, "Rome"]}]
+            ),
+            infer(server, [height, {**city, "data": [None, "Rome"]}, {**age}], binary([np.nan, 50])),
+            infer(server, [height, {**age, "data": [None, 50]}, {**city}], empty_and_rome),
+        ):
+            assert answer.json()["outputs"][0]["data"] == [42.0, 53.0], answer.body
+        refused = server.post({"inputs": [[50, 1, "Rome"], [50, None, "Rome"]]})
+        assert refused.json()["error"] == {
+            "field": "inputs[1][1]",
+            "rule": "type",
+            "message": f"inputs[1][1] must be a number{NO_MISSING}",
+        }
+        without_height = [{**age, "data": [1, 50]}, {**height, "data": [None, 1]}, {**city, "data": ["Lima", "Rome"]}]
+        assert infer(server, without_height).status == 422
+        document = server.ask("GET", "/openapi.json").json()
+    body = document["paths"]["/api/predict"]["post"]["requestBody"]["content"]["application/json"]
+    items = body["schema"]["properties"]["inputs"]["items"]["prefixItems"]
+    assert [item["type"] for item in items] == [["number", "null"], "number", ["string", "null"]]
+    open_body = document["paths"][OIP]["post"]["requestBody"]["content"]["application/json"]
+    schema = jsonschema.Draft202012Validator({**open_body["schema"], "components": document["components"]})
+    schema.validate({"inputs": [{**age, "data": [None, 50]}, height, {**city, "data": [None, "Rome"]}]})
+    assert not schema.is_valid(
+        {"inputs": [{**age, "data": [1, 50]}, {**height, "data": [None, 1]}, {**city, "data": ["a", "b"]}]}
+    )
+
+
+def test_in_one_tensor_of_numbers_a_value_may_be_missing_in_the_columns_that_are_filled(tmp_path: Path) -> None:
+    with_preprocessing(tmp_path / "model", NUMBERS_WITH_GAPS, [[40.0, 1.0]])
+    tensor = {"name": "input", "datatype": "FP64", "shape": [2, 2]}
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        assert server.post({"inputs": [[None, 1], [50, 2]]}).json() == {"outputs": [41.0, 52.0]}
+        for answer in (
+            infer(server, [{**tensor, "data": [None, 1, 50, 2]}]),
+            infer(server, [{**tensor, "data": [[None, 1], [50, 2]]}]),
+            infer(server, [{**tensor, "datatype": "FP32", "data": [[None, 1], [50, 2]]}]),
+            infer(server, [{**tensor}], binary([np.nan, 1, 50, 2])),
+        ):
+            assert answer.json()["outputs"][0]["data"] == [41.0, 52.0], answer.body
+        for wrong in (
+            server.post({"inputs": [[1, None], [50, 2]]}),
+            infer(server, [{**tensor, "data": [1, None, 50, 2]}]),
+            infer(server, [{**tensor}], binary([1, np.nan, 50, 2])),
+        ):
+            assert wrong.status == 422 and NO_MISSING.encode() in wrong.body
+        infinite = infer(server, [{**tensor}], binary([np.inf, 1, 50, 2]))
+        assert infinite.status == 422 and b"must fit into float64" in infinite.body
+
+
+def test_an_empty_text_that_is_a_category_is_no_missing_one(tmp_path: Path) -> None:
+    operation = {**GAPS.operations[1], "categories": ["", "Rome"]}
+    with_empty = Preprocessing(("city",), ("city=", "city=Rome", "city_missing"), (operation,))
+    assert GAPS.empty_texts() == {0, 2} and with_empty.empty_texts() == set() and with_empty.missing_inputs() == {0}
+
+
+def test_a_wrong_date_is_told_with_its_place_and_a_right_one_answered(tmp_path: Path) -> None:
+    dates = {"column": "when", "kind": "dates", "parts": ["year", "hour"], "zone": "Europe/Rome"}
+    hours = {"column": "when_hour", "kind": "ordinal", "categories": [0.0, 1.0], "unknown": "error", "missing": "zeros"}
+    preprocessing = Preprocessing(("when",), ("when_year", "when_hour"), (dates, hours))
+    with_preprocessing(tmp_path / "model", preprocessing, [preprocessing.example(0)])
+    with start_server(tmp_path / "model", tmp_path / "log") as server:
+        assert server.post({"inputs": [["2023-12-31T23:30:00Z"]]}).json() == {"outputs": [2024.0]}
+        for value, said in (
+            ("soon", "inputs[0][0] (when) must be an ISO 8601 date or time"),
+            ("2024-01-01T05:00", "inputs[0][0] (when) is a category that the model was not trained with"),
+        ):
+            refused = server.post({"inputs": [[value]]})
+            assert refused.status == 422 and refused.json()["error"]["message"] == said
+        assert server.post({"inputs": [[None]]}).status == 422  # the year would be missing
+
+
+@pytest.mark.parametrize(
+    ("operation", "problem"),
+    [
+        ({"column": "age", "kind": "fill"}, "must have a number or text as its value"),
+        ({"column": "age", "kind": "dates", "parts": ["century"]}, "must have parts of year, month"),
+        (
+            {"column": "age", "kind": "dates", "parts": ["year"], "zone": "Mars/X"},
+            "must have a zone of the IANA database",
+        ),
+        ({"column": "age", "kind": "interval"}, "must have the number width"),
+    ],
+)
+def test_a_damaged_operation_is_told(tmp_path: Path, operation: dict[str, Any], problem: str) -> None:
+    Preprocessing(("age",), ("age",), (operation,)).write(tmp_path)
+    with pytest.raises(ContractError, match=problem):
+        Preprocessing.read(tmp_path / FILE_NAME)

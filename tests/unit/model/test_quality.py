@@ -1,10 +1,13 @@
 """What a version tells the registry of its raw rows, against a real MLflow server and the registry's own exporter."""
 
 import json
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from modelops.core.assets import asset
 from modelops_runtime.data import prepare
@@ -52,6 +55,23 @@ def test_counts_of_a_version_come_to_the_registrys_exporter(
     found = exported(mlflow_url)
     for pipeline in ("people", "others"):
         assert {name: found[pipeline, name] for name in expected} == expected
+
+
+def test_the_profile_is_among_the_files_of_the_versions_run(
+    mlflow_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    monkeypatch.setenv("MODELOPS_PIPELINE_NAME", "profiled")
+    version = prepared(tmp_path)["data_version"]
+    client = MlflowClient(mlflow_url)
+    home = client.get_experiment_by_name("data")
+    assert home is not None
+    [run] = client.search_runs([home.experiment_id], "tags.`modelops.model` = 'profiled'")
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["profile.html"]
+    query = urllib.parse.urlencode({"path": "profile.html", "run_uuid": run.info.run_id})
+    with urllib.request.urlopen(f"{mlflow_url}/get-artifact?{query}", timeout=30) as answer:
+        page = answer.read().decode()
+    assert page == (tmp_path / "out" / version / "profile.html").read_text()
 
 
 def test_a_registry_that_does_not_answer_is_said_and_the_version_stays(

@@ -68,15 +68,32 @@ def compose(
 @pytest.mark.parametrize("stack", STACKS)
 def test_each_stack_composes_with_all_outputs(stack: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program, exported = compose(stack, monkeypatch, tmp_path)
-    assert set(exported) == OUTPUTS
+    assert set(exported) == OUTPUTS | ({"data_version"} if stack == "dev" else set())
     assert all(program.outputs[name].value for name in OUTPUTS - {"metrics"})
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_everything_goes_to_the_one_cluster(stack: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program, _ = compose(stack, monkeypatch, tmp_path)
-    strays = [found.name for found in program.resources if found.is_kubernetes and "::cluster::" not in found.provider]
-    assert strays == []
+    cluster, taking_over = program.of("providers:kubernetes")
+    assert taking_over.inputs.pop("upsertExistingObjects") == "true" and taking_over.inputs == cluster.inputs
+    for found in program.resources:
+        if found.is_kubernetes:
+            provider = taking_over if found.type.endswith("/v1:Namespace") else cluster
+            assert f"::{provider.name}::" in found.provider, found.name
+
+
+def test_namespaces_stay_with_the_volumes_that_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for stack, kept in (("dev", False), ("staging", True), ("prod", True)):
+        program, _ = compose(stack, monkeypatch, tmp_path)
+        namespaces = program.of("v1:Namespace")
+        assert [found.options["retain_on_delete"] for found in namespaces] == [kept, kept]
+
+
+def test_namespaces_that_a_team_was_given_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, _ = compose("dev", monkeypatch, tmp_path, config={"modelops:create_namespaces": "false"})
+    assert not program.of("v1:Namespace") and len(program.of("providers:kubernetes")) == 1
+    assert program.one("Deployment", "model").inputs["metadata"]["namespace"] == "modelops-dev"
 
 
 def test_names_are_known_before_the_images_are_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -92,8 +109,62 @@ def test_environments_differ_where_they_say_so(monkeypatch: pytest.MonkeyPatch, 
     assert prod.one("HorizontalPodAutoscaler").inputs["spec"]["maxReplicas"] == 12
     assert prod.one("StatefulSet", "registry-postgres").options["protect"]
     assert not dev.one("PersistentVolumeClaim", "registry").options["protect"]
-    assert prod.one("providers:kubernetes").inputs["context"] == "prod"
-    assert "context" not in dev.one("providers:kubernetes").inputs
+    assert prod.one("providers:kubernetes", "cluster").inputs["context"] == "prod"
+    assert "context" not in dev.one("providers:kubernetes", "cluster").inputs
+
+
+def test_the_training_reads_the_version_that_the_data_pipeline_makes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program, _ = compose("dev", monkeypatch, tmp_path)
+    preparing = environment(program.one("Job", "data"), "prepare")
+    version = program.outputs["data_version"].value
+    assert preparing["MODELOPS_DATA_VERSION"] == version
+    assert preparing["MLFLOW_TRACKING_URI"] == "http://registry.modelops-dev.svc:5000"
+    training = environment(program.one("Job", "training"), "train")
+    assert training["MODELOPS_DATA_VERSION"] == version
+    assert training["MODELOPS_DATA_URI"] == f"/data/prepared/{version}"
+    claims = {
+        name: [
+            volume["persistentVolumeClaim"]["claimName"]
+            for volume in program.one("Job", name).inputs["spec"]["template"]["spec"]["volumes"]
+            if volume["name"] == "data"
+        ]
+        for name in ("data", "training")
+    }
+    [claim] = claims["data"]
+    assert claims["training"] == [claim]
+
+
+def test_without_data_nothing_is_prepared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, exported = compose("staging", monkeypatch, tmp_path)
+    assert [found.name for found in program.of("DataPipeline")] == []
+    assert "data_version" not in exported
+    assert [found.name for found in program.of("ModelImage")] == ["train", "serve"]
+
+
+def test_a_team_names_its_own_image_data_and_object_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    image = "registry.example.com/team/prepare@sha256:" + "c" * 64
+    data = {
+        "sources": [{"uri": "s3://raw/*.csv", "types": {"x": "number"}}],
+        "steps": [{"split": {}}],
+        "destination": "s3://prepared/x",
+        "data_secret": "object-store",
+        "image": image,
+    }
+    program, exported = compose("staging", monkeypatch, tmp_path, config={"modelops:data": json.dumps(data)})
+    assert container(program.one("Job", "data"), "prepare")["image"] == image
+    training = environment(program.one("Job", "training"), "train")
+    assert training["MODELOPS_DATA_URI"] == f"s3://prepared/x/{program.outputs['data_version'].value}"
+    assert [found.name for found in program.of("ModelImage")] == ["train", "serve"]
+    sources = container(program.one("Job", "training"), "train")["envFrom"]
+    assert {"secretRef": {"name": "object-store"}} in sources
+    assert "data_version" in exported
+
+
+def test_a_preview_shows_the_data_pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program, _ = compose("dev", monkeypatch, tmp_path, preview=True, load_balancer=None)
+    assert program.one("Job", "data").inputs["spec"]
 
 
 def test_production_serves_what_staging_released(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -176,7 +247,7 @@ def test_namespaces_enforce_a_security_profile(monkeypatch: pytest.MonkeyPatch, 
 def test_unavailable_images_turn_parts_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     gone = {image: "gone" for name, image in UPSTREAM_IMAGES.items() if name in ("grafana", "elasticsearch")}
     _, exported = compose("dev", monkeypatch, tmp_path, platform={"unavailable": gone})
-    assert set(exported) == OUTPUTS - {"grafana_url", "kibana_url", "elasticsearch_url"}
+    assert set(exported) == (OUTPUTS | {"data_version"}) - {"grafana_url", "kibana_url", "elasticsearch_url"}
 
 
 def test_wrong_settings_create_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

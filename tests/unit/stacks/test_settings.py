@@ -198,6 +198,29 @@ def test_a_broken_platform_file_is_a_problem(monkeypatch: pytest.MonkeyPatch, tm
     assert found[0].startswith("MODELOPS_PLATFORM is ")
 
 
+DATA = {"sources": [{"uri": "s3://raw/*.csv"}], "steps": [{"split": {}}], "destination": "s3://prepared"}
+
+
+def test_prepared_data_and_other_data_exclude_each_other() -> None:
+    problems = problems_of({"model": {**MODEL, "data_uri": "s3://x", "data_secret": "s"}, "data": DATA})
+    assert problems == [
+        f"modelops:model.{key} must not be given with data, which makes it" for key in ("data_uri", "data_secret")
+    ]
+
+
+def test_a_promoted_release_prepares_no_data() -> None:
+    values = {"model": {}, "promote": {"file": "release.json"}, "data": DATA}
+    assert problems_of(values) == ["modelops:data must not be given with promote: nothing is built or trained"]
+
+
+def test_a_secret_among_the_datas_variables_is_refused_in_production() -> None:
+    values = program_config(config_of("prod")) | {"data": {**DATA, "environment": {"AWS_SECRET_ACCESS_KEY": "x"}}}
+    assert any(
+        problem.startswith("modelops:data.environment.AWS_SECRET_ACCESS_KEY looks like")
+        for problem in problems_of(values)
+    )
+
+
 GIVEN_BY_THE_STACK = {"namespace", "tracking_uri", "tracking_secret", "tracking_url"}
 CREDENTIALS = {"config", "receivers", "heartbeat_url", "admin_password", "password", "access_key", "secret_key", "auth"}
 """Secrets are settings of their own at the top; `alertmanager_config` says who gets the alerts."""
@@ -207,6 +230,13 @@ SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
         TrainingJobArgs,
         GIVEN_BY_THE_STACK | {"image", "runtime_image", "model_name", "serving_alias", "git_commit"},
     ),
+    "a data pipeline": (
+        models.DataSettings,
+        modelops.DataPipelineArgs,
+        # A version that a schedule makes is in no plan, and so no training's.
+        GIVEN_BY_THE_STACK | {"schedule", "time_zone"},
+    ),
+    "a data pipeline's volume": (models.DataVolumeSettings, modelops.DataVolume, set()),
     "checkpoints": (models.CheckpointSettings, modelops.Checkpoints, set()),
     "a model cache": (models.VolumeSettings, modelops.ModelCache, set()),
     "a toleration": (models.TolerationSettings, modelops.Toleration, set()),

@@ -46,6 +46,8 @@ class ElasticsearchPart(TypedDict):
     """StorageClass of the volumes. Default: the cluster's."""
     retain_volume: NotRequired[bool]
     """Whether to keep the volumes when the stack is destroyed; a stack of the same name reuses them. Default true."""
+    claim: NotRequired[pulumi.Input[str]]
+    """Name of a PersistentVolumeClaim in the namespace to use instead; with one node only. Default: new claims."""
     retention_days: NotRequired[pulumi.Input[int]]
     """How long to keep logs, in days. Default 14; 1 to 3650."""
     daily_size: NotRequired[pulumi.Input[str]]

@@ -8,12 +8,14 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
+from modelops.core.component import holding_data
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import merged, with_dependencies
 from modelops.kubernetes.labels import selector
 from modelops.kubernetes.network import allow_ingress, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
+    claimed,
     container,
     core,
     field_variable,
@@ -25,6 +27,7 @@ from modelops.kubernetes.pods import (
     restricted_pod,
     scratch,
 )
+from modelops.kubernetes.volumes import DATA, TEMPLATES, grow, template
 from modelops.monitoring.logs.args import ElasticsearchPart
 from modelops.monitoring.logs.shared import GROUP, PORTS, STACK_CA_FILE, USER, Elasticsearch, Shared, java_heap
 from modelops.monitoring.program import Scope, account
@@ -69,7 +72,7 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
                     when_deleted="Retain" if part.get("retain_volume", True) else "Delete", when_scaled="Retain"
                 )
             ),
-            volume_claim_templates=[_claim(scope, part)],
+            volume_claim_templates=None if "claim" in part else [_template(scope, part)],
             template=pod_template(
                 scope.labels(_PROGRAM),
                 with_dependencies(scope.named(_PROGRAM), identity),
@@ -82,13 +85,21 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
                     shared.certificate_volume(_PROGRAM),
                     scratch("config"),
                     scratch(),
+                    *([claimed(DATA, part["claim"])] if "claim" in part else []),
                 ],
                 init_containers=[_preparation(shared, part)],
                 **_placement(scope, part),
             ),
         ),
-        opts=merged(opts, custom_timeouts=pulumi.CustomTimeouts(create="15m", update="30m")),
+        opts=merged(
+            holding_data(opts),
+            custom_timeouts=pulumi.CustomTimeouts(create="15m", update="30m"),
+            ignore_changes=None if "claim" in part else [TEMPLATES],
+        ),
     )
+    if "claim" not in part:
+        size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
+        grow(nodes, scope.named(_PROGRAM), count, scope.namespace, size, opts)
     service = _service(scope, _PROGRAM, PORTS[_PROGRAM], opts)
     url = with_dependencies(shared.elasticsearch_url, service, nodes)
     return Elasticsearch(url, "modelops_writer", "WRITER_PASSWORD", STACK_CA_FILE, after=(nodes, service))
@@ -141,16 +152,9 @@ def _service(
     )
 
 
-def _claim(scope: Scope, part: ElasticsearchPart) -> core.PersistentVolumeClaimArgs:
+def _template(scope: Scope, part: ElasticsearchPart) -> core.PersistentVolumeClaimArgs:
     size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
-    return core.PersistentVolumeClaimArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(name="data", labels=selector(_PROGRAM, scope.name)),
-        spec=core.PersistentVolumeClaimSpecArgs(
-            access_modes=["ReadWriteOnce"],
-            storage_class_name=part.get("storage_class"),
-            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
-        ),
-    )
+    return template(selector(_PROGRAM, scope.name), size, part.get("storage_class"))
 
 
 def _placement(scope: Scope, part: ElasticsearchPart) -> dict[str, Any]:
@@ -235,7 +239,7 @@ def _server(shared: Shared, part: ElasticsearchPart, count: int) -> core.Contain
         readiness_probe=core.ProbeArgs(exec_=healthy, period_seconds=15, failure_threshold=3, timeout_seconds=6),
         volume_mounts=[
             mount("files", "/modelops", read_only=True),
-            mount("data", f"{_HOME}/data"),
+            mount(DATA, f"{_HOME}/data"),
             mount("config", f"{_HOME}/config"),
         ],
     )

@@ -6,10 +6,12 @@ from typing import Any
 
 import pulumi
 
+from modelops.core.component import child_options, holding_data
 from modelops.core.outputs import with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Expose
 from modelops.core.validation import Problems
+from modelops.kubernetes.volumes import check_claim
 from modelops.monitoring.logs import elasticsearch, filebeat, kibana, logstash, setup_job
 from modelops.monitoring.logs.args import ElasticsearchPart, ElkPart
 from modelops.monitoring.logs.shared import EXISTING_CA_FILE, PORTS, Elasticsearch, Shared, create_shared
@@ -36,12 +38,14 @@ class Elk(pulumi.ComponentResource):
     """Secrets for reading the logs; none for an existing Elasticsearch, whose user need not have read access."""
 
     def __init__(self, scope: Scope, part: ElkPart, *, expose: Expose, opts: pulumi.ResourceOptions) -> None:
-        super().__init__("modelops:monitoring:Elk", scope.named("elk"), None, opts)
-        child_opts = pulumi.ResourceOptions(parent=self)
+        super().__init__("modelops:monitoring:Elk", scope.named("elk"), None, holding_data(opts))
+        child_opts = child_options(self)
         settings = part.get("elasticsearch") or ElasticsearchPart()
         shared = create_shared(scope, part, child_opts)
         target = _existing(part) or elasticsearch.deploy(shared, settings)
-        self.elasticsearch_url = target.url
+        # In full, for clients in other namespaces.
+        url = pulumi.Output.concat("https://", scope.host("elasticsearch"), f":{PORTS['elasticsearch']}")
+        self.elasticsearch_url = target.url if "existing" in part else with_dependencies(url, *target.after)
         self.readable = None if "existing" in part else shared
         self.kibana_url = internal_kibana_url = None
         if "existing" not in part and is_on(part.get("kibana") or {}):
@@ -86,6 +90,7 @@ def check(problems: Problems, part: Any) -> None:
         if (part.get("kibana") or {}).get("enabled"):
             problems.add("elk.kibana.enabled", True, "must be false with elk.existing, which has its own")
     _check_nodes(problems, settings)
+    check_claim(problems, "elk.elasticsearch", settings)
     _check_volume(problems, settings)
     snapshots = settings.get("snapshots") or {}
     problems.url("elk.elasticsearch.snapshots.endpoint", snapshots.get("endpoint"))
@@ -103,6 +108,8 @@ def _check_nodes(problems: Problems, settings: Mapping[str, Any]) -> None:
         problems.add("elk.elasticsearch.nodes", nodes, "must be 1 or 3: two have no majority when one is lost")
     if zones is not None and (nodes != 3 or len(set(zones)) != 3):
         problems.add("elk.elasticsearch.zones", list(zones), "must be three zones, for nodes: 3")
+    if nodes != 1 and "claim" in settings:
+        problems.add("elk.elasticsearch.claim", settings["claim"], "must not be given with three nodes")
 
 
 def _check_volume(problems: Problems, settings: Mapping[str, Any]) -> None:

@@ -78,7 +78,11 @@ def deploy(
     )
     return k8s.batch.v1.Job(
         scope.named(_PROGRAM),
-        metadata=k8s.meta.v1.ObjectMetaArgs(namespace=scope.namespace, labels=scope.labels(_PROGRAM)),
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            namespace=scope.namespace,
+            labels=scope.labels(_PROGRAM),
+            annotations={"pulumi.com/replaceUnready": "true"},  # a failed one is run again by the next `up`
+        ),
         spec=k8s.batch.v1.JobSpecArgs(
             backoff_limit=3,
             active_deadline_seconds=600,

@@ -14,7 +14,7 @@ import pulumi
 
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Resources
-from modelops.kubernetes.certificates import AUTHORITY, certificates
+from modelops.kubernetes.certificates import AUTHORITY, certificates, service_names
 from modelops.kubernetes.config import config_map, generated_secret, secret
 from modelops.kubernetes.pods import DefaultResources, core, mount, name_of, secret_variable
 from modelops.monitoring.logs.args import ElasticsearchPart, ElkPart
@@ -84,16 +84,26 @@ class Shared:
         return core.VolumeArgs(name="certificates", secret=source)
 
 
+def _hosts(scope: Scope, namespace: str, external_host: str | None) -> dict[str, list[str]]:
+    """The names in each program's certificate."""
+    nodes = scope.named("elasticsearch-nodes")
+    return {
+        "elasticsearch": [*service_names(scope.named("elasticsearch"), namespace), f"*.{nodes}", "localhost"],
+        "logstash": service_names(scope.named("logstash"), namespace),
+        "kibana": [
+            *service_names(scope.named("kibana"), namespace),
+            "localhost",
+            *([external_host] if external_host else []),
+        ],
+        "filebeat": [scope.named("filebeat")],
+    }
+
+
 def create_shared(scope: Scope, part: ElkPart, opts: pulumi.ResourceOptions) -> Shared:
     """Creates the certificates and credentials."""
     labels = scope.labels("elk")
-    hosts = {
-        "elasticsearch": [scope.named("elasticsearch"), f"*.{scope.named('elasticsearch-nodes')}", "localhost"],
-        "logstash": [scope.named("logstash")],
-        "kibana": [scope.named("kibana"), "localhost"],
-        "filebeat": [scope.named("filebeat")],
-    }
     generation = part.get("certificate_generation", 1)
+    hosts = pulumi.Output.all(scope.namespace, scope.external_host).apply(lambda names: _hosts(scope, *names))
     certificate_secret = certificates(
         f"{scope.named('elk')}-certificates-{generation}", scope.namespace, labels, hosts, opts
     )

@@ -1,7 +1,7 @@
 """Kinds: their group and version, and what is known about them without a server."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _CLUSTER_SCOPED = frozenset(
@@ -50,7 +50,20 @@ def of_object(obj: Mapping[str, Any]) -> GVK:
 
 
 def of_type(type_token: str) -> GVK:
-    """The group, version and kind that a resource type names: `kubernetes:apps/v1:Deployment`."""
+    """The group, version and kind that a resource type names: `kubernetes:apps/v1:Deployment`; a Patch names the kind
+    that it patches."""
+    gvk = _named(type_token)
+    return replace(gvk, kind=gvk.kind.removesuffix("Patch")) if is_patch(type_token) else gvk
+
+
+def is_patch(type_token: str) -> bool:
+    """Whether a resource of this type sets some fields of an object that isn't its own."""
+    gvk = _named(type_token)
+    # Only built-in groups have generated Patch kinds; a custom resource may have any name.
+    return gvk.built_in and gvk.kind.endswith("Patch")
+
+
+def _named(type_token: str) -> GVK:
     parts = type_token.split(":")
     group, _, version = parts[1].partition("/") if len(parts) == 3 else ("", "", "")
     if not version:

@@ -18,6 +18,8 @@ def check(cluster: Cluster, resource: Resource, olds: Map | None, news: Map, aut
     if cluster.unreachable and cluster.settings.skip_update_unreachable and olds:
         return olds
     inputs = normalize(to_object(news))
+    if resource.is_patch and not naming.has_name(inputs):
+        raise Refused("patch resources require the `.metadata.name` field to be set")
     if olds:
         naming.adopt_name(inputs, to_object(olds))
     else:

@@ -28,6 +28,9 @@ def delete(cluster: Cluster, host: Host, resource: Resource, state: Map, timeout
     _, name = annotations.parse_id(resource.id)
     try:
         path = cluster.discovery.path_of(live, name)
+        if resource.is_patch:
+            _give_up(cluster, path, state)
+            return None
         cluster.client.delete(path, propagation=annotations.propagation_policy(inputs))
         if not annotations.skips_deletion_wait(inputs):
             seconds = annotations.timeout_seconds(
@@ -47,6 +50,19 @@ def delete(cluster: Cluster, host: Host, resource: Resource, state: Map, timeout
         return _still_there(state, failure)
     host.status(resource.urn, "")
     return None
+
+
+def _give_up(cluster: Cluster, path: str, state: Map) -> None:
+    """Give up a patch's fields: those that nobody else owns are removed, and the object stays."""
+    inputs, live = checkpoint.unpack(state)
+    identity = {"name": annotations.name(live), "namespace": annotations.namespace(live)}
+    bare = {
+        "apiVersion": inputs["apiVersion"],
+        "kind": inputs["kind"],
+        "metadata": {key: value for key, value in identity.items() if value},
+    }
+    manager = checkpoint.text_of(state, checkpoint.FIELD_MANAGER)
+    cluster.client.apply(path, bare, field_manager=manager, force=False, dry_run=False)
 
 
 def _still_there(state: Map, failure: PartialFailure) -> Written:

@@ -28,6 +28,11 @@ class Resource:
         """The Kubernetes kind that its type names."""
         return kinds.of_type(self.type)
 
+    @property
+    def is_patch(self) -> bool:
+        """Whether it sets some fields of an object that isn't its own."""
+        return kinds.is_patch(self.type)
+
 
 @dataclass(frozen=True)
 class Naming:

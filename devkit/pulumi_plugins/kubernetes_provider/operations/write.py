@@ -59,7 +59,7 @@ class Writer:
         path = self._cluster.discovery.path_of(inputs, annotations.name(old))
         last = self._cluster.client.get(path)
         try:
-            written = self._apply_change(path, last, inputs, manager, ignore, preview=preview)
+            written = self._apply_change(resource, path, last, inputs, manager, ignore, preview=preview)
         except ApiError as error:
             if preview and error.forbidden:
                 return Written(resource.id, news)
@@ -83,10 +83,13 @@ class Writer:
         )
 
     def _apply_new(self, resource: Resource, inputs: Map, manager: str, *, preview: bool) -> Map:
-        force = _forced(inputs, preview)
+        # A patch has no old object of its own.
+        force = _forced(inputs, preview and not resource.is_patch)
 
         def send(obj: Map) -> Map:
             path = self._cluster.discovery.path_of(obj)
+            if resource.is_patch:
+                self._cluster.client.get(path)  # applied to nothing, it would make a new object
             return self._cluster.client.apply(path, obj, field_manager=manager, force=force, dry_run=preview)
 
         def attempt() -> Map:
@@ -124,13 +127,22 @@ class Writer:
         raise AssertionError("unreachable")
 
     def _apply_change(
-        self, path: str, last: Map, inputs: Map, manager: str, ignore: Sequence[str], *, preview: bool
+        self,
+        resource: Resource,
+        path: str,
+        last: Map,
+        inputs: Map,
+        manager: str,
+        ignore: Sequence[str],
+        *,
+        preview: bool,
     ) -> Map:
         client = self._cluster.client
         if kinds.is_crd(inputs):
             meta = {**inputs["metadata"], "resourceVersion": last["metadata"]["resourceVersion"]}
             return client.replace(path, {**inputs, "metadata": meta}, field_manager=manager, dry_run=preview)
-        if not preview and (operations := take_over(last, manager)):
+        # Of a patched object, what others wrote stays theirs.
+        if not preview and not resource.is_patch and (operations := take_over(last, manager)):
             last = client.patch(path, operations)
         _keep_ignored(inputs, last, manager, ignore)
         force = _forced(inputs, preview, last)

@@ -1,1 +1,1 @@
-"""Sources of rows: CSV, Parquet, JSON lines, a database's query, folders of images; local, in an object store or HTTP."""
+"""Sources of rows: CSV, Parquet, JSON lines, a database's query, images; on disks, in object stores, behind HTTP."""

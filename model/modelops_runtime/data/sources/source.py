@@ -2,42 +2,57 @@
 
 import hashlib
 import posixpath
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import pyarrow as pa
+from pydantic import Field, PrivateAttr, model_validator
 
-from modelops_runtime.contract import Exit
+from modelops_runtime.contract import ConfigurationError, Exit
 from modelops_runtime.data import errors
-from modelops_runtime.data.context import place
-from modelops_runtime.data.sources import delimited, images, json_lines, parquet, sql
-from modelops_runtime.data.sources.column_types import Type, as_type, from_json
+from modelops_runtime.data.sources import columns, delimited, dialect, images, json_lines, parquet, sql
+from modelops_runtime.data.sources.column_types import ANY, ARROW, Kinds, Numerals, Type, WrongValue, typed
+from modelops_runtime.data.sources.columns import Batch, Columns
+from modelops_runtime.data.sources.dialect import Dialect, Writing
 from modelops_runtime.data.sources.files import UNREADABLE, filesystem, matching, open_file, reason
 
 CHUNK_ROWS = 50_000
 """Rows that a shard has in memory at a time; also its piece of work."""
+_OF_CSV = ("delimiter", "quote", "header", "names", "decimal", "thousands")
+_OF_TEXT = ("encoding", "compression")
 
 
-class Source(BaseModel):
+class Source(Writing):
     """One source, or several files of one kind: `uri` may have * and ? in its path."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     uri: str = Field(min_length=1)
     """A path, file://, s3://, gs://, az://, abfss://, http:// or https://; of sql, a SQLAlchemy URL
-    (`MODELOPS_SQL_PASSWORD` is its password); of images, a folder with one folder a label."""
+    (`MODELOPS_SQL_PASSWORD` is its password); of images, a folder with one folder a label. An image's label is the path
+    of its folder in it: `cat`, or `indoors/cat`. Hidden files and folders, and those that operating systems leave
+    behind, are left out and counted in the report."""
     format: Literal["csv", "parquet", "jsonl", "sql", "images"] = "csv"
     query: str | None = None
-    """What sql reads. Say ORDER BY: the order of rows is that of the result."""
-    types: dict[str, Type] = {}
-    """Types of the columns of CSV and JSON lines; columns not named have the type that their values suggest. With
-    several shards all must be named: no shard sees all values. `json` is a list or an object; what no step reads of
-    it stays as JSON text."""
+    """What sql reads, once a run: all rows are of one snapshot, and with several shards the first worker reads them.
+    Say ORDER BY: the order of rows is that of the result and part of the version; the report says whether it is
+    declared."""
+    types: dict[str, Type] = Field(default={})
+    """Types of columns. Those of CSV and JSON lines that are not named have the type that all of their values suggest;
+    with several shards all must be named, or none. `unsigned` is a whole number of 64 bits without a sign. `json` is a
+    list or an object; what no step reads of it stays as JSON text."""
+
+    _result: sql.Result | None = PrivateAttr(None)
 
     @model_validator(mode="after")
-    def _query_is_for_sql(self) -> "Source":
+    def _belongs_to_the_format(self) -> "Source":
         if (self.format == "sql") != (self.query is not None):
             raise ValueError("query must be given with format: sql, and only then")
+        allowed = {"csv": _OF_CSV + _OF_TEXT, "jsonl": _OF_TEXT}.get(self.format, ())
+        for name in (*_OF_CSV, *_OF_TEXT):
+            if name in self.model_fields_set and name not in allowed and getattr(self, name) is not None:
+                formats = "csv" if name in _OF_CSV else "csv or jsonl"
+                raise ValueError(f"{name} must be given with format: {formats} alone")
         return self
 
     def files(self) -> list[str]:
@@ -47,7 +62,7 @@ class Source(BaseModel):
         try:
             system, path = filesystem(self.uri)
             if self.format == "images":
-                names = images.files(system, path)
+                names, _left_out = images.files(system, path)
             else:
                 names = matching(system, path) if any(sign in path for sign in "*?") else [path]
         except UNREADABLE as error:
@@ -58,76 +73,251 @@ class Source(BaseModel):
 
     def digest(self) -> str:
         """SHA-256 over the content: of the files with their names' last parts, or of the query's result."""
-        digest = hashlib.sha256()
         if self.format == "sql":
-            for chunk in self.chunks(self.files()[0], 0):
-                digest.update(chunk.to_json(orient="split", index=False, date_format="iso").encode())
-            return digest.hexdigest()
+            try:
+                return self.result.digest
+            except UNREADABLE as error:
+                raise errors.unreadable(self.files()[0], reason(error)) from error
+        digest = hashlib.sha256()
         for file in self.files():
-            name = "/".join(file.split("/")[-2:]) if self.format == "images" else posixpath.basename(file)
-            digest.update(name.encode() + b"\0")
+            name = images.name_in(self._folder, file) if self.format == "images" else posixpath.basename(file)
+            content = hashlib.sha256()
             try:
                 with open_file(file) as stream:
                     while block := stream.read(2**20):
-                        digest.update(block)
+                        content.update(block)
             except UNREADABLE as error:
                 raise errors.unreadable(file, reason(error)) from error
+            digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + content.digest())
         return digest.hexdigest()
 
-    def chunks(self, file: str, number: int, rows: int | None = None) -> Iterator[pd.DataFrame]:
+    @property
+    def result(self) -> sql.Result:
+        """Of sql: the query's, which is read once."""
+        if self._result is None:
+            self._result = sql.Result(self.uri, self.query or "", CHUNK_ROWS)
+        return self._result
+
+    def found(self) -> dict[str, Any]:
+        """What is not declared, for the report. Raises DataError."""
+        if self.format == "sql":
+            return {"ordered": sql.has_order(self.query or "")}
+        if self.format == "images":
+            return images.files(*filesystem(self.uri))[1]
+        return {}
+
+    def portions(self, files: Sequence[str], number: int, shards: int) -> list["Portion"]:
+        """What workers take as a whole: a file, or some images. `number` is the first file's."""
+        ranges = (
+            images.portions(files, shards) if self.format == "images" else [range(n, n + 1) for n in range(len(files))]
+        )
+        return [Portion(self, number + some[0], [files[n] for n in some]) for some in ranges]
+
+    @property
+    def _folder(self) -> str:
+        system, path = filesystem(self.uri)
+        return str(system.unstrip_protocol(path))
+
+    def chunks(
+        self, file: str, number: int, rows: int | None = None, schema: pa.Schema | None = None
+    ) -> Iterator[pd.DataFrame]:
         """The rows of one of `files`, some at a time; their index has their place, `number` being the file's.
 
-        Raises DataError: the file can't be read, or a value is not of its column's type.
+        Without a schema, types that aren't declared are those of the rows that come together. Raises DataError: the
+        file can't be read, or a value is not of its column's type.
         """
-        first = 0
+        for batch in self.batches(file, number, rows):
+            found = schema
+            if found is None:
+                of_batch = self.finding(texts=[name for name in batch.kinds if self.format == "csv"])
+                of_batch.add(batch)
+                found = columns.united([(file, of_batch.schema())])
+            yield columns.to_frame(columns.settled(batch, found, self._numerals), columns.index_of([batch]))
+
+    def batches(self, file: str, number: int, rows: int | None = None) -> Iterator[Batch]:
+        """The same with the types that are declared, and text where no type is known yet. Raises DataError."""
         try:
-            for chunk in self._read(file, rows or CHUNK_ROWS):
-                if twice := sorted({str(name) for name in chunk.columns[chunk.columns.duplicated()]}):
-                    raise errors.DataError(f"{file} has column {twice[0]} twice", code=Exit.CONFIGURATION)
-                frame = chunk.set_axis(pd.RangeIndex(place(number, first), place(number, first + len(chunk))), axis=0)
-                first += len(frame)
-                yield self._typed(frame, file, number)
+            if self.format == "csv":
+                yield from self._of_csv(file, number, rows or CHUNK_ROWS)
+            elif self.format == "jsonl":
+                yield from self._of_json_lines(file, number, rows or CHUNK_ROWS)
+            elif self.format == "images":
+                yield self.of_images([file], number)
+            else:
+                yield from self._of_tables(file, number, rows or CHUNK_ROWS)
         except errors.DataError:
             raise
         except UNREADABLE as error:
             raise errors.unreadable(file, reason(error)) from error
 
-    def _read(self, file: str, rows: int) -> Iterator[pd.DataFrame]:
-        if self.format == "sql":
-            yield from sql.read(self.uri, self.query or "", rows)
-        elif self.format == "parquet":
-            yield from parquet.read(file, rows)
-        elif self.format == "images":
-            yield from images.read(file)
-        elif self.format == "csv":
-            yield from delimited.read(file, rows)
+    def of_images(self, files: Sequence[str], number: int) -> Batch:
+        """A row for each of some images; `number` is the first one's."""
+        table = images.rows(self._folder, files)
+        return Batch(files[0], number, 0, table, {}, lambda _row: None, each_a_file=True)
+
+    def finding(self, texts: Collection[str] = ()) -> Columns:
+        """What finds out the types that aren't declared."""
+        return Columns(self._numerals, texts)
+
+    def table_schema(self, texts: Collection[str] = ()) -> tuple[str, pa.Schema]:
+        """A file's name, and the columns of all files; reads all rows if types aren't declared. Raises DataError."""
+        files = self.files()
+        if self.format == "parquet":
+            return files[0], columns.united((file, self._declared(parquet.schema(file))) for file in files)
+        if self.format == "images":
+            return files[0], pa.schema([("uri", pa.string()), ("label", pa.string())])
+        if self.format == "jsonl" and self.types:
+            return files[0], pa.schema([(name, ARROW[kind]) for name, kind in self.types.items()])
+        if self.format == "csv" and self.types:
+            names = dict.fromkeys(name for file in files for name in self.dialect(file).names)
+            if unnamed := [name for name in names if name not in self.types]:
+                raise ConfigurationError(f"{self.uri}: types lacks column {', '.join(unnamed)}")
+            return files[0], pa.schema([(name, ARROW[self.types[name]]) for name in names])
+        found = self.finding(texts)
+        for number, file in enumerate(files):
+            for batch in self.batches(file, number):
+                found.add(batch)
+        return files[0], found.schema()
+
+    def settled(self, batch: Batch, schema: pa.Schema) -> pa.Table:
+        """A batch's rows with the types of all rows. Raises DataError."""
+        return columns.settled(batch, schema, self._numerals)
+
+    def dialect(self, file: str) -> Dialect:
+        """How a text file is written. Raises DataError."""
+        try:
+            return dialect.find(file, self, self.format)
+        except errors.DataError:
+            raise
+        except UNREADABLE as error:
+            raise errors.unreadable(file, reason(error)) from error
+
+    def report(self, number: int, names: list[str], schema: pa.Schema) -> Iterator[dict[str, Any]]:
+        """How the files with the columns `names` are read: an entry for those that are written alike."""
+        types = {name: self.types.get(name) or _name(schema.field(name).type) for name in names}
+        entry = {"source": number, "format": self.format}
+        inferred = {"types": types, "inferred": [name for name in types if name not in self.types]}
+        if self.format not in ("csv", "jsonl"):
+            yield {**entry, "files": self.files(), **self.found(), **inferred}
+            return
+        alike: dict[str, dict[str, Any]] = {}
+        for file in self.files():
+            of_file = self.dialect(file).report(self, self.format)
+            alike.setdefault(repr(of_file), {**entry, "files": [], **of_file, **inferred})["files"].append(file)
+        yield from alike.values()
+
+    @property
+    def _numerals(self) -> Numerals:
+        return self.numerals(self.format)
+
+    def _declared(self, schema: pa.Schema) -> pa.Schema:
+        kinds = [self.types.get(entry.name) for entry in schema]
+        return pa.schema(
+            [(entry.name, ARROW[kind] if kind else entry.type) for entry, kind in zip(schema, kinds, strict=True)]
+        )
+
+    def _of_csv(self, file: str, number: int, rows: int) -> Iterator[Batch]:
+        written = self.dialect(file)
+        self._require(file, written.names)
+        first = 0
+        for table in delimited.read(file, written, rows):
+            kinds: dict[str, Kinds | None] = dict.fromkeys(table.column_names)
+
+            def line(row: int) -> int | None:
+                return delimited.line_of(file, written, row)
+
+            yield self._batch(Batch(file, number, first, table, kinds, line))
+            first += len(table)
+
+    def _of_json_lines(self, file: str, number: int, rows: int) -> Iterator[Batch]:
+        first = 0
+        for objects in json_lines.read(file, self.dialect(file), rows):
+
+            def line(row: int, lines: list[int] = objects.lines, first: int = first) -> int | None:
+                return lines[row - first]
+
+            names = dict.fromkeys([*self.types, *json_lines.names(objects.rows)])
+            batch = Batch(file, number, first, pa.table({}), {}, line)
+            texts, kinds = {}, dict[str, Kinds | None]()
+            for name in names:
+                cells = (row.get(name) for row in objects.rows)
+                try:
+                    texts[name], found = json_lines.texts(cells, self.types.get(name), self._numerals.missing)
+                except WrongValue as error:
+                    raise batch.wrong(name, error) from None
+                except json_lines.NoType as error:
+                    row = first + error.row
+                    raise errors.no_type(file, row, name, line(row)) from None
+                kinds[name] = ANY if found is None else found
+            yield self._batch(Batch(file, number, first, pa.table(texts), kinds, line))
+            first += len(objects.rows)
+
+    def _of_tables(self, file: str, number: int, rows: int) -> Iterator[Batch]:
+        first = 0
+        for table in self._tables(file, rows):
+            self._require(file, table.column_names)
+            batch = Batch(file, number, first, table, {}, lambda _row: None)
+            arrays = []
+            for name in table.column_names:
+                try:
+                    arrays.append(self._of_column(name, table.column(name).combine_chunks()))
+                except WrongValue as error:
+                    raise batch.wrong(name, error) from None
+            typed_table = pa.Table.from_arrays(arrays, names=table.column_names)
+            yield Batch(file, number, first, typed_table, {}, lambda _row: None)
+            first += len(table)
+
+    def _tables(self, file: str, rows: int) -> Iterator[pa.Table]:
+        return self.result.read(rows) if self.format == "sql" else parquet.read(file, rows)
+
+    def _of_column(self, name: str, values: Any) -> Any:
+        values = columns.finite(values, self._numerals.missing)
+        kind = self.types.get(name)
+        if kind is None or values.type == ARROW[kind]:
+            return values
+        return typed(columns.as_texts(values, kind), kind, self._numerals)
+
+    def _batch(self, batch: Batch) -> Batch:
+        """With the types that are declared. Raises DataError."""
+        table = batch.table
+        for name, kind in self.types.items():
+            at = table.column_names.index(name)
+            values = table.column(at).combine_chunks()
+            try:
+                of_json = kind == "json" and self.format == "jsonl"
+                column = columns.as_json(values) if of_json else typed(values, kind, self._numerals)
+            except WrongValue as error:
+                raise batch.wrong(name, error) from None
+            table = table.set_column(at, name, column)
+        kinds = {name: found for name, found in batch.kinds.items() if name not in self.types}
+        return Batch(batch.file, batch.number, batch.first, table, kinds, batch.line)
+
+    def _require(self, file: str, names: list[str]) -> None:
+        """Raises DataError when a declared column is not there, or one is there twice."""
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise errors.DataError(f"{file} has column {twice[0]} twice", code=Exit.CONFIGURATION)
+        for name in self.types:
+            if name not in names:
+                raise errors.missing_column(file, name, names)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Files of a source that a worker takes as a whole."""
+
+    source: Source
+    number: int
+    """The first file's."""
+    files: Sequence[str]
+
+    def batches(self) -> Iterator[Batch]:
+        """Its rows, some at a time. Raises DataError."""
+        if self.source.format == "images":
+            yield self.source.of_images(self.files, self.number)
         else:
-            yield from json_lines.read(file, rows)
-
-    def _typed(self, frame: pd.DataFrame, file: str, number: int) -> pd.DataFrame:
-        if self.format == "jsonl":
-            # A name that an object lacks is a missing value.
-            frame = frame.reindex(columns=[*self.types, *(name for name in frame.columns if name not in self.types)])
-        for column, kind in self.types.items():
-            if column not in frame.columns:
-                raise errors.missing_column(file, column, list(map(str, frame.columns)))
-            typed = from_json(frame[column], self.format) if kind == "json" else as_type(frame[column], kind)
-            wrong = (typed.isna() & frame[column].notna()).to_numpy(dtype=bool)
-            if wrong.any():
-                row = int(frame.index[wrong.argmax()]) - place(number, 0)
-                raise errors.bad_row(file, row, column, f"must be of the type {kind}")
-            frame = frame.assign(**{column: typed})
-        return frame
+            yield from self.source.batches(self.files[0], self.number)
 
 
-def suggested_types(frame: pd.DataFrame, source: Source, texts: Set[str] = frozenset()) -> pd.DataFrame:
-    """Columns of a text format without a declared type: numbers where every present value is one, but for `texts`."""
-    if source.format not in ("csv", "jsonl"):
-        return frame
-    for column in frame.columns:
-        if column in source.types or column in texts or not pd.api.types.is_string_dtype(frame[column]):
-            continue
-        numbers = pd.to_numeric(frame[column], errors="coerce")
-        if frame[column].notna().any() and not (numbers.isna() & frame[column].notna()).any():
-            frame = frame.assign(**{column: numbers.astype("float64")})
-    return frame
+def _name(kind: pa.DataType) -> str:
+    """A type as the declaration calls it, or as Arrow does."""
+    return next((name for name, arrow in ARROW.items() if arrow == kind), str(kind))

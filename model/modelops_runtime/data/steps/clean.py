@@ -6,13 +6,16 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from modelops_runtime.artifacts.preprocessing import Operation
+from modelops_runtime.artifacts.operations import Operation, moment
 from modelops_runtime.contract import Exit
 from modelops_runtime.data import fitting, quantiles
-from modelops_runtime.data.context import Context
+from modelops_runtime.data.context import Context, as_numbers
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.step import Step, step
+from modelops_runtime.data.steps.split import Split, times
 from modelops_runtime.data.table import InMemory, Rows
+from modelops_runtime.data.transform import transform
+from modelops_runtime.data.violations import Violations
 
 Columns = list[str]
 
@@ -36,18 +39,29 @@ class Deduplicate(Step):
 
 @step
 class Fill(Step):
-    """Missing values: `mean`, `median` or `most_frequent` of the training split, a `constant`, the line between the
-    neighbours (`interpolate`, of rows in their order), or the row is left out (`drop`)."""
+    """Missing values, of numbers and texts: `mean`, `median` or `most_frequent` of the training split, or a `constant`.
+    A model's server fills them in its clients' rows too.
 
+    Of rows alone: the row is left out (`drop`), or the gap is closed from its neighbours in the same part, on the line
+    between the one before and the one after (`interpolate`) or by the one before (`previous`), in the order of the
+    column `order`, else of the rows. These two come after the split, so that no test row fills a training row. After a
+    split by time, use `previous` in the order of its column: `interpolate` looks at later rows. A client has no
+    neighbours, so it sends a value, unless another `fill` follows."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
     columns: Columns = Field(min_length=1)
-    by: Literal["mean", "median", "most_frequent", "constant", "interpolate", "drop"]
+    by: Literal["mean", "median", "most_frequent", "constant", "interpolate", "previous", "drop"]
     value: float | str | None = None
     """What a constant is."""
+    order: str | None = None
+    """A column of numbers or ISO 8601 times, whose order is that of the neighbours."""
 
     @model_validator(mode="after")
-    def _value_is_that_of_a_constant(self) -> "Fill":
+    def _fields_are_of_its_kind(self) -> "Fill":
         if (self.by == "constant") != (self.value is not None):
             raise ValueError("value must be given with by: constant, and only then")
+        if self.order is not None and not self.in_part:
+            raise ValueError("order must be given with by: interpolate or previous only")
         return self
 
     @property
@@ -58,33 +72,59 @@ class Fill(Step):
     def fitted(self) -> bool:
         return self.by in ("mean", "median", "most_frequent")
 
+    @property
+    def in_part(self) -> bool:
+        return self.by in ("interpolate", "previous")
+
+    @property
+    def in_pieces(self) -> bool:
+        return not self.in_part
+
+    def operations(self) -> list[Operation]:
+        constant = self.columns if self.by == "constant" else []
+        return [{"column": column, "kind": "fill", "value": self.value} for column in constant]
+
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         context.require(frame, self.columns)
         if self.by == "drop":
             return frame.dropna(subset=self.columns)
-        filled = frame.copy()
-        for column in self.columns:
-            if self.by == "interpolate":
-                filled[column] = context.numbers(frame, column).interpolate(method="linear", limit_direction="both")
-            else:
-                filled[column] = frame[column].fillna(self.value)
-        return filled
+        if self.in_part:
+            return self._from_neighbours(frame, context)
+        for operation in self.operations():
+            frame = transform(operation, frame, context)
+        return frame
 
-    @property
-    def in_pieces(self) -> bool:
-        return self.by != "interpolate"
+    def looks_ahead(self, split: Split) -> str:
+        """Why it must not follow a split by time: what it fills would know the future. Empty: it may."""
+        if split.by != "time" or not self.in_part:
+            return ""
+        if self.by == "interpolate":
+            return f"looks at later rows, after a split by time: must be by previous, with order {split.column}"
+        return "" if self.order == split.column else f"must have order: {split.column}, after a split by its time"
+
+    def _from_neighbours(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
+        keys = np.arange(len(frame)) if self.order is None else times(frame, self.order, context, "order by it")
+        ordered = frame.iloc[np.argsort(keys, kind="stable")]
+        for column in self.columns:
+            if self.by == "previous":
+                filled = ordered[column].ffill()
+            else:
+                filled = context.numbers(ordered, column).interpolate(method="linear", limit_direction="both")
+            ordered = ordered.assign(**{column: filled})
+        return ordered.loc[frame.index]
 
     def fit(self, train: Rows, context: Context) -> list[Operation]:
         context.require(train, self.columns)
         if self.by == "mean":
-            values = {name: scaler.mean_[0] for name, scaler in fitting.standard(train, self.columns, context).items()}
+            scalers = fitting.standard(train, self.columns, context)
+            values: dict[str, Any] = {name: float(scaler.mean_[0]) for name, scaler in scalers.items()}
         elif self.by == "median":
             medians = quantiles.quantiles(train, self.columns, [0.5], context)
             values = {name: median for name, [median] in medians.items()}
         else:
-            values = fitting.most_frequent(train, self.columns, context)
+            values = fitting.most_frequent(train, self.columns)
         fitting.require_values(self.columns, values)
-        return [{"column": column, "kind": "fill", "value": float(values[column])} for column in self.columns]
+        return [{"column": column, "kind": "fill", "value": values[column]} for column in self.columns]
 
 
 @step
@@ -93,9 +133,11 @@ class Outliers(Step):
 
     The range: `low` to `high` (rule bounds); from the training split, mean ± `factor`·σ (rule zscore, default 3), or
     the quartiles widened by `factor` times their distance (rule iqr, default 1.5: Tukey's fences). A fitted rule clips
-    alone: a server answers for every row. Missing values stay.
+    alone: a server answers for every row, clipped in the same way. Missing values stay; infinite ones are outside of
+    `low` and `high`. iqr refuses a column at least half of which is one value: its range would be that value alone.
     """
 
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
     columns: Columns = Field(min_length=1)
     rule: Literal["bounds", "zscore", "iqr"]
     action: Literal["clip", "remove"] = "clip"
@@ -124,14 +166,18 @@ class Outliers(Step):
     def fitted(self) -> bool:
         return self.rule != "bounds"
 
+    def operations(self) -> list[Operation]:
+        clipped = self.columns if self.rule == "bounds" and self.action == "clip" else []
+        return [{"column": column, "kind": "clip", "low": self.low, "high": self.high} for column in clipped]
+
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         kept = pd.Series(True, index=frame.index)
-        clipped = frame.copy()
-        for column in self.columns:
-            numbers = context.numbers(frame, column)
-            clipped[column] = numbers.clip(self.low, self.high)
+        for column in self.columns if self.action == "remove" else []:
+            numbers = context.numbers(frame, column, finite=False)
             kept &= numbers.isna() | numbers.between(self.low, self.high)
-        return frame[kept] if self.action == "remove" else clipped
+        for operation in self.operations():
+            frame = transform(operation, frame, context)
+        return frame[kept]
 
     def fit(self, train: Rows, context: Context) -> list[Operation]:
         context.require(train, self.columns)
@@ -146,11 +192,16 @@ class Outliers(Step):
             }
         else:
             factor = self.factor or 1.5
-            quartiles = quantiles.quantiles(train, self.columns, [0.25, 0.75], context)
-            ends = {
-                name: (first - factor * (third - first), third + factor * (third - first))
-                for name, [first, third] in quartiles.items()
-            }
+            quartiles = quantiles.quantiles(train, self.columns, [0, 0.25, 0.75, 1], context)
+            ends = {}
+            for name, [least, first, third, most] in quartiles.items():
+                if first == third and least < most:
+                    raise DataError(
+                        f"column {name}: at least half of the training split has one value, so iqr would make the"
+                        " column constant: use rule: bounds or zscore",
+                        code=Exit.BAD_ROW,
+                    )
+                ends[name] = (first - factor * (third - first), third + factor * (third - first))
         fitting.require_values(self.columns, ends)
         return [
             {"column": column, "kind": "clip", "low": float(ends[column][0]), "high": float(ends[column][1])}
@@ -172,7 +223,7 @@ class Rule(BaseModel):
     def violations(self, column: pd.Series) -> list[tuple[pd.Series, str]]:
         """Pairs of (whether a row breaks the rule, the rule)."""
         there = column.notna()
-        numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+        numbers = as_numbers(column)
         violations = [(~there, "must be there")] if self.required else []
         if self.type is not None:
             violations.append((there & ~self._of_type(column, numbers), f"must be of the type {self.type}"))
@@ -190,15 +241,23 @@ class Rule(BaseModel):
         if self.type == "integer":
             return np.isfinite(numbers) & (numbers == numbers.round())
         if self.type == "date":
-            return pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True).notna()
+            return column.map(_is_date).astype(bool)
         expected_type: Any = str if self.type == "text" else (bool, np.bool_)
         return column.map(lambda value: isinstance(value, expected_type)).astype(bool)
 
 
+def _is_date(value: object) -> bool:
+    try:
+        moment(value)
+    except ValueError:
+        return False
+    return True
+
+
 @step
 class Check(Step):
-    """A schema: each named column is there and keeps its rule. Every violation is reported with file, row and column;
-    then the run fails, or the rows are left out."""
+    """A schema: each named column is there and keeps its rule. Violations are counted, and the first hundred reported
+    with file, row and column; then the run fails, or the rows are left out."""
 
     columns: dict[str, Rule] = Field(min_length=1)
     on_violation: Literal["fail", "drop"] = "fail"
@@ -209,16 +268,12 @@ class Check(Step):
 
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         context.require(frame, list(self.columns))
-        violations: list[tuple[int, str, str]] = []
+        violations, broken_rows = Violations(context), np.zeros(len(frame), dtype=bool)
         for column, rule in self.columns.items():
             for broken, words in rule.violations(frame[column]):
-                violations += [(index, column, words) for index in frame.index[broken.to_numpy(dtype=bool)]]
-        violations.sort()
-        problems = []
-        for index, column, words in violations:
-            file, row = context.origin(index)
-            context.report.append({"violation": words, "file": file, "row": row, "column": column})
-            problems.append(f"{file}, row {row}, column {column}: {words}")
-        if violations and self.on_violation == "fail":
-            raise DataError(*problems, code=Exit.BAD_ROW)
-        return frame.drop(index=[index for index, _column, _words in violations])
+                of_rows = broken.to_numpy(dtype=bool)
+                violations.add_all(frame.index[of_rows], column, words, words)
+                broken_rows |= of_rows
+        listed = violations.settle(self.on_violation)
+        context.report.append({"violations": listed, "count": violations.counts.total()})
+        return frame[~broken_rows]

@@ -16,6 +16,7 @@ from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.step import Step, step
 from modelops_runtime.data.texts import COLUMNS, FORMATS, MESSAGES, PREFERENCE, PROMPT_COMPLETION, TEXT
+from modelops_runtime.data.violations import Violations
 
 ROLES = ("system", "user", "assistant", "tool")
 _INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Zs")
@@ -46,6 +47,7 @@ class Conversations(Step):
     left out (`drop`). With several shards, a column of messages has the type `json`.
     """
 
+    libraries: ClassVar[tuple[str, ...]] = ("pyarrow",)
     takes_nested: ClassVar[bool] = True
     changes_text: ClassVar[bool] = True
     format: Literal["messages", "prompt_completion", "preference", "text"] | None = None
@@ -74,7 +76,7 @@ class Conversations(Step):
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         context.require(frame, list(self.rename))
         frame = self._renamed(frame, context)
-        violations, left_out, formats = texts.Violations(context), Counter[str](), Counter[str]()
+        violations, left_out, formats = Violations(context), Counter[str](), Counter[str]()
         kept, read, first = [], [], dict[str, int]()
         for place, (index, cells) in enumerate(zip(frame.index, texts.rows(frame), strict=True)):
             try:
@@ -88,7 +90,7 @@ class Conversations(Step):
             first.setdefault(name, int(index))
             kept.append(place)
             read.append(row)
-        violations.settle(self.on_violation)
+        texts.settle(violations, self.on_violation, context)
         entry = {"formats": dict(formats), "first": first, "left_out_fields": dict(left_out)}
         context.report.append({"texts": entry})
         texts.require_one_format(context)

@@ -1,19 +1,27 @@
 """Images to features, by OpenCV."""
 
+import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
+from modelops_runtime.artifacts.operations import Operation
+from modelops_runtime.artifacts.preprocessing import SENT
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.sources.files import UNREADABLE, open_file
 from modelops_runtime.data.step import Step, step
 
 Image = npt.NDArray[Any]
 Feature = Literal["pixels", "histogram", "hog", "orb"]
+_MOST_PIXELS = "OPENCV_IO_MAX_IMAGE_PIXELS"
+os.environ.setdefault(_MOST_PIXELS, str(2**28))
+"""A small file may say that it is a huge image: 800 MB at most. OpenCV reads this when it is imported."""
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+"""OpenCV would print its own words beside the error."""
 _CELL, _BLOCK = 8, 16
 """Pixels: HOG's cell, and its block of 2 × 2 cells, of which neighbours share a half (Dalal and Triggs 2005)."""
 
@@ -22,10 +30,15 @@ _CELL, _BLOCK = 8, 16
 class ImageFeatures(Step):
     """An image (its address in `column`; see the source `images`) becomes columns `<feature>_0` and so on.
 
+    It is turned as its EXIF orientation says, and becomes 8 bits of blue, green and red: of 16 bits the higher 8, of
+    CMYK, grey and palettes the colours, of animations and several pages the first; transparency is left out. What is
+    damaged, cut off, no image that OpenCV reads, or larger than `OPENCV_IO_MAX_IMAGE_PIXELS` (268 million) is refused.
+
     First it is resized to `width` × `height` pixels. Then: `pixels`, grey, 0 to 1, row by row; `histogram`, the share
     of the pixels in each of `bins` ranges of blue, green and red; `hog`, oriented gradients (9 directions); `orb`, the
     mean of the descriptors of up to 500 key points (Rublee et al. 2011), zeros where there is none."""
 
+    libraries: ClassVar[tuple[str, ...]] = ("opencv-python-headless",)
     column: str = "uri"
     features: list[Feature] = Field(default=["histogram"], min_length=1)
     width: int = Field(default=64, ge=1, le=4096)
@@ -44,6 +57,14 @@ class ImageFeatures(Step):
     def rowwise(self) -> bool:
         return True
 
+    @property
+    def column_of_files(self) -> str | None:
+        return self.column
+
+    def operations(self) -> list[Operation]:
+        sent_as = "a number that the step image_features makes of the image"
+        return [{"column": feature, "kind": SENT, "as": sent_as, "vector": True} for feature in self.features]
+
     def apply(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         context.require(frame, [self.column])
         makers: dict[Feature, Callable[[Image], Any]] = {
@@ -52,30 +73,42 @@ class ImageFeatures(Step):
             "hog": self._hog,
             "orb": _orb,
         }
-        rows: dict[Feature, list[Any]] = {feature: [] for feature in self.features}
-        for index, uri in zip(frame.index, frame[self.column], strict=True):
+        blank = np.zeros((self.height, self.width, 3), "uint8")
+        tables = {feature: np.empty((len(frame), len(makers[feature](blank)))) for feature in self.features}
+        for row, (index, uri) in enumerate(zip(frame.index, frame[self.column], strict=True)):
             image = self._image(index, uri, context)
-            for feature in self.features:
-                rows[feature].append(makers[feature](image))
+            for feature, table in tables.items():
+                table[row] = makers[feature](image)
         kept = frame if self.keep else frame.drop(columns=self.column)
-        tables = [kept]
-        for feature, vectors in rows.items():
-            table = np.array(vectors, dtype="float64").reshape(len(frame), -1)
+        columns = [kept]
+        for feature, table in tables.items():
             names = [f"{feature}_{number}" for number in range(table.shape[1])]
-            tables.append(pd.DataFrame(table, index=frame.index, columns=names))
-        return pd.concat(tables, axis=1)
+            columns.append(pd.DataFrame(table, index=frame.index, columns=names))
+        return pd.concat(columns, axis=1)
 
     def _image(self, index: Any, uri: Any, context: Context) -> Image:
         import cv2
 
+        if pd.isna(uri):
+            raise context.bad_row(index, self.column, "is missing, must name an image")
         try:
             with open_file(str(uri)) as stream:
-                content = np.frombuffer(stream.read(), dtype="uint8")
+                content = stream.read()
         except UNREADABLE:
             raise context.bad_row(index, self.column, "names an image that can't be read") from None
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+        if not content:
+            raise context.bad_row(index, self.column, "names an empty file")
+        if content[4:12] in (b"ftypavif", b"ftypavis"):
+            # OpenCV leaves them as they lie in the file.
+            raise context.bad_row(index, self.column, "names an AVIF, which can't be turned upright: convert it to PNG")
+        try:
+            image = cv2.imdecode(np.frombuffer(content, dtype="uint8"), cv2.IMREAD_COLOR)
+        except cv2.error:
+            raise context.bad_row(
+                index, self.column, f"names an image that is too large: more pixels than {_MOST_PIXELS}, or damaged"
+            ) from None
         if image is None:
-            raise context.bad_row(index, self.column, "names a file that is no image")
+            raise context.bad_row(index, self.column, "names a file that is no image, is damaged or is cut off")
         resized: Image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return resized
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from modelops_runtime.artifacts.preprocessing import words
+from modelops_runtime.artifacts.operations import words
 from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.data import nested, texts
 from modelops_runtime.data.context import Context
@@ -32,6 +32,7 @@ class NearDuplicates(Step):
     """
 
     takes_nested: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("datasketch",)
     columns: list[str] | None = None
     """Columns to compare together. Default: those of the format that `conversations` recognised."""
     threshold: float = Field(default=0.8, ge=0.5, le=1)

@@ -13,7 +13,7 @@ from modelops_runtime.data.context import Context
 from modelops_runtime.data.nested import is_nested
 from modelops_runtime.data.quantiles import AtRank, Keys
 from modelops_runtime.data.step import Step, step
-from modelops_runtime.data.table import InMemory, Rows, comparable, hashes, shuffled
+from modelops_runtime.data.table import Rows, hashes, shuffled
 
 PARTS = ("train", "validation", "test")
 Codes = npt.NDArray[Any]
@@ -45,18 +45,19 @@ class Split(Step):
         return self
 
     def parts(self, rows: Rows, context: Context) -> dict[str, Rows]:
-        """The three parts by name, each with its rows in their order. Raises DataError: empty part, leak."""
+        """The three parts by name, each with its rows in their order. Raises DataError: empty part.
+
+        Nothing can be in two parts: a row's part follows from its key alone, which equal rows, of a group all rows,
+        and rows of one time have in common.
+        """
         context.require(rows, [self.column] if self.column else [])
-        edges = quantiles.at(rows.map(self._keys, context), self._edges)
+        keys = rows.map(self._keys, context)
+        edges = quantiles.at(keys, self._edges)
         cuts = {group: [self._last(end) for end in ends] for group, ends in edges.items()}
-        parts = dict(zip(PARTS, rows.divide(partial(self._part, cuts=cuts), len(PARTS), context), strict=True))
+        parts = dict(zip(PARTS, rows.divide(keys, partial(_part, cuts=cuts), len(PARTS), context), strict=True))
         for name, part in parts.items():
             if not part.count():
                 raise errors.empty(f"{rows.count()} rows split by {self.by}: the part {name}")
-        if isinstance(rows, InMemory):
-            # In pieces it would need all rows in one memory; the part follows from the row's own hash there as here.
-            frames = {name: next(part.frames()) for name, part in parts.items()}
-            check_no_leak(frames, self.column if self.by == "grouped" else None)
         return parts
 
     def _edges(self, count: int) -> list[int]:
@@ -73,7 +74,8 @@ class Split(Step):
     def _keys(self, frame: pd.DataFrame, context: Context) -> pd.DataFrame:
         """The order in which rows are cut: of time, or of the hash of what must stay together; by stratum."""
         if self.by == "time":
-            return quantiles.table(0, self._times(frame, context), frame.index)
+            assert self.column is not None
+            return quantiles.table(0, times(frame, self.column, context, "split by it"), frame.index)
         if self.by == "random":
             return quantiles.table(0, shuffled(hashes(frame), self.seed), frame.index)
         missing = frame[self.column].isna().to_numpy()
@@ -85,49 +87,29 @@ class Split(Step):
             return quantiles.table(0, shuffled(values, self.seed), frame.index)
         return quantiles.table(values, shuffled(hashes(frame), self.seed), frame.index)
 
-    def _times(self, frame: pd.DataFrame, context: Context) -> Keys:
-        assert self.column is not None
-        values = frame[self.column]
-        if is_nested(values):
-            raise context.bad_row(frame.index[0], self.column, "must be a number or an ISO 8601 time to split by it")
-        if not pd.api.types.is_numeric_dtype(values):
-            values = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
-        if values.isna().any():
-            index = frame.index[values.isna().to_numpy().argmax()]
-            raise context.bad_row(index, self.column, "must be a number or an ISO 8601 time to split by it")
-        if pd.api.types.is_float_dtype(values):
-            return quantiles.of_floats(values.to_numpy("float64") + 0.0)
-        if not pd.api.types.is_numeric_dtype(values):
-            values = values.dt.as_unit("us").astype("int64")
-        return quantiles.of_integers(values.to_numpy().astype("int64"))
 
-    def _part(self, frame: pd.DataFrame, context: Context, *, cuts: dict[int, list[int]]) -> Codes:
-        """The number of each row's part."""
-        keys = self._keys(frame, context)
-        groups, places = np.unique(keys[quantiles.GROUP].to_numpy(), return_inverse=True)
-        last = np.array([cuts[group] for group in groups.tolist()], dtype="uint64").reshape(-1, len(PARTS) - 1)
-        part: Codes = (keys[quantiles.KEY].to_numpy()[:, None] > last[places]).sum(axis=1)
-        return part
+def _part(keys: pd.DataFrame, *, cuts: dict[int, list[int]]) -> Codes:
+    """The number of each row's part."""
+    groups, places = np.unique(keys[quantiles.GROUP].to_numpy(), return_inverse=True)
+    last = np.array([cuts[group] for group in groups.tolist()], dtype="uint64").reshape(-1, len(PARTS) - 1)
+    part: Codes = (keys[quantiles.KEY].to_numpy()[:, None] > last[places]).sum(axis=1)
+    return part
 
 
-def check_no_leak(parts: dict[str, pd.DataFrame], group: str | None = None) -> None:
-    """Raises DataError when two parts share a row's values, or a value of the column `group`."""
-    whole = comparable(pd.concat(parts.values()))
-    part = np.repeat(np.arange(len(parts)), [len(frame) for frame in parts.values()])
-    for what, codes in (("equal rows", _equal_rows(whole)), (f"the same {group}", _group(whole, group))):
-        shared = int((pd.Series(part).groupby(codes).nunique() > 1).sum())
-        if shared:
-            raise errors.leak(
-                f"{shared} times, {what} are in more than one of {', '.join(parts)}: remove duplicates before the split"
-            )
-
-
-def _equal_rows(frame: pd.DataFrame) -> Codes:
-    """A number for each row, the same for equal rows, in the order in which they first appear."""
-    codes: Codes = frame.groupby(list(frame.columns), dropna=False, sort=False).ngroup().to_numpy()
-    return codes
-
-
-def _group(frame: pd.DataFrame, column: str | None) -> Codes:
-    codes: Codes = np.arange(len(frame)) if column is None else pd.factorize(frame[column])[0]
-    return codes
+def times(frame: pd.DataFrame, column: str, context: Context, why: str) -> Keys:
+    """Keys in the order of a column of numbers or ISO 8601 times; those without a zone are UTC. Raises DataError."""
+    context.require(frame, [column])
+    values, rule = frame[column], f"must be a number or an ISO 8601 time to {why}"
+    if is_nested(values):
+        raise context.bad_row(frame.index[0], column, rule)
+    if not pd.api.types.is_numeric_dtype(values):
+        values = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
+    if values.isna().any():
+        raise context.bad_row(frame.index[values.isna().to_numpy().argmax()], column, rule)
+    if pd.api.types.is_float_dtype(values):
+        return quantiles.of_floats(values.to_numpy("float64") + 0.0)
+    if pd.api.types.is_unsigned_integer_dtype(values):
+        return np.asarray(values, dtype="uint64")
+    if not pd.api.types.is_numeric_dtype(values):
+        values = values.dt.as_unit("us").astype("int64")
+    return quantiles.of_integers(values.to_numpy().astype("int64"))

@@ -1,19 +1,20 @@
 """Text to vectors."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from modelops_runtime.artifacts.preprocessing import words
+from modelops_runtime.artifacts.operations import words
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.step import Step, step
 from modelops_runtime.data.table import Rows
+from modelops_runtime.data.transform import cells_of
 
 if TYPE_CHECKING:
-    from modelops_runtime.artifacts.preprocessing import Operation
+    from modelops_runtime.artifacts.operations import Operation
 
 
 @step
@@ -22,6 +23,7 @@ class WordVectors(Step):
     `<column>_0` and so on. The vectors are learned from the training split, and kept with its words in
     `preprocessing.json`. A text without a known word becomes zeros."""
 
+    libraries: ClassVar[tuple[str, ...]] = ("gensim",)
     column: str
     size: int = Field(default=32, ge=1, le=1024)
     """Numbers of a vector."""
@@ -41,7 +43,7 @@ class WordVectors(Step):
         from gensim.models import Word2Vec
 
         context.require(train, [self.column])
-        sentences = _Sentences(train, self.column)
+        sentences = _Sentences(train, self.column, context)
         if not any(sentences):
             raise DataError(f"column {self.column} has no word in the training split", code=Exit.EMPTY)
         try:
@@ -66,12 +68,12 @@ class WordVectors(Step):
 class _Sentences:
     """The words of each text, read anew in every epoch."""
 
-    def __init__(self, rows: Rows, column: str) -> None:
-        self._rows, self._column = rows.select([column]), column
+    def __init__(self, rows: Rows, column: str, context: Context) -> None:
+        self._rows, self._operation, self._context = rows.select([column]), {"column": column, "kind": "words"}, context
 
     def __iter__(self) -> Iterator[list[str]]:
         for frame in self._rows.frames():
-            yield from map(words, frame[self._column])
+            yield from map(words, cells_of(self._operation, frame, self._context))
 
 
 def _stable(text: str) -> int:

@@ -1,7 +1,6 @@
 """Lengths of texts in tokens of a model's own tokenizer, as its training will count them."""
 
 import datetime
-import hashlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,8 @@ from modelops_runtime.data.context import Context
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.nested import absent
 from modelops_runtime.data.step import Step, step
+from modelops_runtime.data.version import digest_of
+from modelops_runtime.data.violations import Violations
 
 FILES = re.compile(
     r"(tokenizer|special_tokens|added_tokens|chat_template|vocab|merges|spiece|sentencepiece)[^/]*|config\.json"
@@ -45,6 +46,8 @@ class Tokens(Step):
     """
 
     takes_nested: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("jinja2", "tokenizers", "transformers")
+    addresses: ClassVar[frozenset[str]] = frozenset({"tokenizer"})
     tokenizer: str = Field(min_length=1)
     max_tokens: int | None = Field(default=None, ge=1)
     """The context that the model is trained with."""
@@ -71,7 +74,7 @@ class Tokens(Step):
                 f"{files} has column {texts.TOKENS} already: leave it out by the step drop before this one",
                 code=Exit.CONFIGURATION,
             )
-        tokenizer, violations = _loaded(self.tokenizer), texts.Violations(context)
+        tokenizer, violations = _loaded(self.tokenizer), Violations(context)
         tools = frame["tools"] if "tools" in frame.columns else [None] * len(frame)
         lengths = []
         for index, cells, offered in zip(frame.index, texts.rows(frame), tools, strict=True):
@@ -87,7 +90,7 @@ class Tokens(Step):
                 violations.add(index, column, "too_long", rule)
                 length = None
             lengths.append(length)
-        violations.settle(self.on_violation)
+        texts.settle(violations, self.on_violation, context)
         context.report.append({"texts": {"tokenizer": self._said(tokenizer)}})
         fits = np.array([length is not None for length in lengths], dtype=bool)
         return frame[fits].assign(**{texts.TOKENS: pd.array([n for n in lengths if n is not None], dtype="int64")})
@@ -124,7 +127,7 @@ class Tokenizer:
         self._tokenizer.model_max_length = 10**9  # nothing is cut off, so there is nothing to warn of
         self._end = self._tokenizer.eos_token or ""
         self.has_template = bool(self._tokenizer.chat_template)
-        self.digest = _digest(folder)
+        self.digest = digest_of(folder, FILES)
 
     def length(self, cells: Mapping[str, Any], tools: Any) -> int | None:
         """Tokens of a row's longest text; None where the chat template refuses it."""
@@ -210,11 +213,3 @@ def _download(uri: str, folder: Path) -> None:
     for file in hub.files():
         if FILES.fullmatch(file.name):
             hub.download(file, folder / file.name)
-
-
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and FILES.fullmatch(file.name):
-            digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()

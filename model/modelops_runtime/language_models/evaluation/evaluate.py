@@ -117,7 +117,7 @@ class Result:
 def evaluate(settings: Settings, env: Environment) -> Result:
     evaluation, wait = settings.evaluation, settings.wait_seconds
     rows = read(settings.data, evaluation, wait, given=evaluation.data is not None) if settings.data else []
-    harness = local(evaluation.harness.folder, wait) if evaluation.harness else None
+    harness = local(evaluation.harness.folder, wait, texts=False) if evaluation.harness else None
     losses = bool(settings.data_uri) and evaluation.losses and not settings.of_training and not settings.endpoint
     if not (rows or harness or losses):
         raise ConfigurationError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from modelops_runtime.artifacts import prepared
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.language_models.copies import copied
@@ -73,10 +74,10 @@ def version(rows: Sequence[Row]) -> str:
     return hashlib.sha256(json.dumps([asdict(row) for row in rows], sort_keys=True).encode()).hexdigest()[:12]
 
 
-def local(uri: str, wait_seconds: float) -> Path:
-    """A file or folder on this machine; one in an object store is copied."""
+def local(uri: str, wait_seconds: float, *, texts: bool = True) -> Path:
+    """A file or folder on this machine; one in an object store is copied, of a version of `texts` what is of it."""
     if is_store(uri):
-        return _fetched(uri, wait_seconds)
+        return copied(uri, wait_seconds, texts=texts)
     parts = urlsplit(uri)
     path = Path(unquote(parts.path))
     if parts.scheme not in ("", "file") or not path.exists():
@@ -84,17 +85,10 @@ def local(uri: str, wait_seconds: float) -> Path:
     return path
 
 
-def _fetched(uri: str, wait_seconds: float) -> Path:
-    if (copy := copied(uri, wait_seconds)) is None:
-        raise ConfigurationError(f"{uri} has no files")
-    return copy
-
-
 def _files(uri: str, path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    folder = path / SPLIT
-    found = sorted(folder.glob("**/*.parquet"))
+    found = prepared.rows_of(path, SPLIT)
     if not found:
         raise ConfigurationError(f"evaluation set {uri} has no {SPLIT}/*.parquet: it is no version of texts")
     return found

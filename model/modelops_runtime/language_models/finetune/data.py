@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from modelops_runtime.artifacts import prepared
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.language_models.copies import copied
@@ -25,7 +26,7 @@ def read(uri: str, objective: str, wait_seconds: float) -> dict[str, Any]:
     """
     if not uri:
         raise ConfigurationError("MODELOPS_DATA_URI is not set: there are no texts to learn from")
-    folder = _fetched(uri, wait_seconds) if is_store(uri) else _path(uri)
+    folder = copied(uri, wait_seconds) if is_store(uri) else _path(uri)
     splits = _version(folder) if folder.is_dir() else _file(folder)
     for name in ("train", "test"):
         if not len(splits.get(name, ())):
@@ -47,14 +48,8 @@ def _path(uri: str) -> Path:
     return path
 
 
-def _fetched(uri: str, wait_seconds: float) -> Path:
-    if (copy := copied(uri, wait_seconds, ".parquet")) is None:
-        raise ConfigurationError(f"MODELOPS_DATA_URI {uri!r} has no Parquet files")
-    return copy
-
-
 def _version(folder: Path) -> dict[str, Any]:
-    files = {name: sorted(map(str, folder.glob(f"{name}/**/*.parquet"))) for name in SPLITS}
+    files = {name: [str(file) for file in prepared.rows_of(folder, name)] for name in SPLITS}
     if not files["train"]:
         raise ConfigurationError(f"MODELOPS_DATA_URI: {folder} has no train/*.parquet: it is no version of texts")
     return _loaded("parquet", {name: paths for name, paths in files.items() if paths})

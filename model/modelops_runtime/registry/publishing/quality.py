@@ -26,7 +26,7 @@ def counts(report: Mapping[str, Any]) -> dict[str, float]:
     found = {
         "data_rows_read": report["rows_read"],
         "data_rows": sum(report["rows"].values()),
-        "data_violations": len(report["violations"]),
+        "data_violations": report["violation_count"],
         "data_missing": sum(report["missing"].values()),
     }
     if texts := report.get("texts"):
@@ -41,39 +41,57 @@ def counts(report: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def log(tracking_uri: str, pipeline: str, version: str, report: Mapping[str, Any]) -> None:
-    """A finished run `data-<version>` in the experiment `data`. Raises OSError or ValueError: the registry."""
+def log(
+    tracking_uri: str, pipeline: str, version: str, report: Mapping[str, Any], pages: Mapping[str, str] | None = None
+) -> None:
+    """A finished run `data-<version>` in the experiment `data`, with `pages` among its files where the registry takes
+    files itself. Raises OSError or ValueError: the registry."""
     experiment = _experiment(tracking_uri)
     now = int(time.time() * 1000)
     tags = [{"key": "modelops.model", "value": pipeline}, {"key": "modelops.data_version", "value": version}]
     body = {"experiment_id": experiment, "run_name": f"data-{version}", "start_time": now, "tags": tags}
-    run = _post(tracking_uri, "runs/create", body)["run"]["info"]["run_id"]
+    created = _post(tracking_uri, "mlflow/runs/create", body)["run"]["info"]
+    run = created["run_id"]
     metrics = [
         {"key": key, "value": value, "timestamp": now, "step": 0} for key, value in sorted(counts(report).items())
     ]
-    _post(tracking_uri, "runs/log-batch", {"run_id": run, "metrics": metrics})
-    _post(tracking_uri, "runs/update", {"run_id": run, "status": "FINISHED", "end_time": int(time.time() * 1000)})
+    _post(tracking_uri, "mlflow/runs/log-batch", {"run_id": run, "metrics": metrics})
+    for name, text in (pages or {}).items():
+        scheme, _, folder = created["artifact_uri"].partition(":")
+        if scheme == "mlflow-artifacts":  # through the server; else only who has the store's keys can write there
+            address = f"mlflow-artifacts/artifacts/{folder.lstrip('/')}/{name}"
+            _ask(tracking_uri, address, text.encode(), method="PUT", kind="text/html")
+    _post(
+        tracking_uri, "mlflow/runs/update", {"run_id": run, "status": "FINISHED", "end_time": int(time.time() * 1000)}
+    )
 
 
 def _experiment(tracking_uri: str) -> str:
     try:
-        return str(_post(tracking_uri, "experiments/create", {"name": EXPERIMENT})["experiment_id"])
+        return str(_post(tracking_uri, "mlflow/experiments/create", {"name": EXPERIMENT})["experiment_id"])
     except urllib.error.HTTPError as error:
         if error.code != 400:
             raise
     query = urllib.parse.urlencode({"experiment_name": EXPERIMENT})
-    return str(_ask(tracking_uri, f"experiments/get-by-name?{query}")["experiment"]["experiment_id"])
+    return str(_ask(tracking_uri, f"mlflow/experiments/get-by-name?{query}")["experiment"]["experiment_id"])
 
 
 def _post(tracking_uri: str, path: str, body: Mapping[str, Any]) -> Any:
     return _ask(tracking_uri, path, json.dumps(body).encode())
 
 
-def _ask(tracking_uri: str, path: str, body: bytes | None = None) -> Any:
-    headers = {"Content-Type": "application/json"}
+def _ask(
+    tracking_uri: str,
+    path: str,
+    body: bytes | None = None,
+    *,
+    method: str | None = None,
+    kind: str = "application/json",
+) -> Any:
+    headers = {"Content-Type": kind}
     name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     if name and password:
         headers["Authorization"] = f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
-    request = urllib.request.Request(f"{tracking_uri.rstrip('/')}/api/2.0/mlflow/{path}", body, headers)
+    request = urllib.request.Request(f"{tracking_uri.rstrip('/')}/api/2.0/{path}", body, headers, method=method)
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         return json.load(answer)

@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from modelops_runtime.artifacts.manifest import MIXED, Tensor
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.http import Refusal
-from modelops_runtime.serving.validation import LARGEST_WHOLE, InputReader, all_finite, check_finite, out_of_range
+from modelops_runtime.serving.validation import LARGEST_WHOLE, InputReader, check_finite, out_of_range, row_mask
 
 NUMBERS = {
     "BOOL": "bool",
@@ -110,8 +110,13 @@ class TensorReader:
         column: bool = False,
         required: bool = True,
         content_type: str = "",
+        missing: Collection[int] = (),
+        empty_is_missing: bool = False,
     ) -> None:
         """`column`: one value a row, whose second dimension may be left out. Not `required`: a request may lack it.
+
+        `missing`: the places in a row where a value may be: null in JSON, NaN in binary data and over gRPC; of texts,
+        which have neither there, an empty one, if `empty_is_missing`.
 
         `content_type`: what its text is, as MLServer calls it.
         """
@@ -124,6 +129,9 @@ class TensorReader:
         self._dtype = np.dtype(tensor.dtype)
         self._max_rows = max_rows
         self.column = column
+        self.missing = missing
+        self._empty_is_missing = empty_is_missing
+        self._may_miss = row_mask(missing, tensor.numbers_per_row)
         self._dtypes = {"BYTES": MIXED} if tensor.dtype == MIXED else NUMBERS
         self._readers: dict[str, InputReader] = {}
 
@@ -143,7 +151,7 @@ class TensorReader:
                 raise Refusal(422, f"{field}.data", "binary", f"{field} must have data or {BINARY_SIZE}, not both")
             content = binary.take(parameters[BINARY_SIZE], field)
             size = f"{field}.parameters.{BINARY_SIZE}"
-            array = _from_bytes(tensor.datatype, content, math.prod(shape), f"{field}.data", size).reshape(shape)
+            array = self._from_bytes(tensor.datatype, content, shape, f"{field}.data", size)
         elif not tensor.data:
             raise Refusal(422, f"{field}.data", "required", f"{field}.data is missing")
         elif dtype is None:
@@ -156,7 +164,7 @@ class TensorReader:
         """From binary data, which is in the request's field `data`. Raises Refusal (422)."""
         self._dtype_of(datatype, field)
         checked = self._checked(shape, field)
-        return self._converted(_from_bytes(datatype, content, math.prod(checked), data, data).reshape(checked), data)
+        return self._converted(self._from_bytes(datatype, content, checked, data, data), data)
 
     def read_values(self, datatype: str, shape: list[int | float], values: list[Any], field: str, data: str) -> Array:
         """From values in the request's field `data`, row after row: `str` for BYTES, else numbers, whose datatype is
@@ -165,7 +173,18 @@ class TensorReader:
         assert dtype is not None
         checked = self._checked(shape, field)
         _check_count(len(values), math.prod(checked), data)
-        return self._converted(self._reader(dtype).numbers(values, data).reshape(checked), data)
+        return self._converted(self._emptied(self._reader(dtype).numbers(values, data)).reshape(checked), data)
+
+    def _from_bytes(self, datatype: str, content: memoryview, shape: list[int], data: str, size: str) -> Array:
+        array = self._emptied(_from_bytes(datatype, content, math.prod(shape), data, size))
+        check_finite(array, data, self._may_miss)
+        return array.reshape(shape)
+
+    def _emptied(self, array: Array) -> Array:
+        """With None in place of each empty text that stands for a missing one."""
+        if self._empty_is_missing and array.dtype.kind == "O":
+            array[array == ""] = None
+        return array
 
     def _dtype_of(self, datatype: str, field: str) -> str | None:
         """The element type as which a datatype is read; None for BF16. Raises Refusal (422)."""
@@ -177,13 +196,13 @@ class TensorReader:
         return dtype
 
     def _converted(self, array: Array, data: str) -> Array:
-        return array if array.dtype is self._dtype else _converted(array, self._dtype, data)
+        return array if array.dtype is self._dtype else _converted(array, self._dtype, data, self._may_miss)
 
     def _reader(self, dtype: str) -> InputReader:
         reader = self._readers.get(dtype)
         if reader is None:
             tensor = Tensor(self.shape, dtype)
-            reader = self._readers[dtype] = InputReader(tensor, self._max_rows)
+            reader = self._readers[dtype] = InputReader(tensor, self._max_rows, missing=self.missing)
         return reader
 
     def _checked(self, shape: list[int | float], field: str) -> list[int]:
@@ -259,7 +278,6 @@ def _from_bytes(datatype: str, content: memoryview, count: int, data: str, size:
         raise Refusal(422, size, "length", message)
     array = np.frombuffer(content, dtype)
     array = (array.astype("uint32") << 16).view("float32") if datatype == "BF16" else array.astype(NUMBERS[datatype])
-    check_finite(array, data)
     return array
 
 
@@ -277,14 +295,14 @@ def _texts(content: memoryview, field: str) -> Iterator[str]:
             raise Refusal(422, field, "utf8", f"{field}: texts must be UTF-8") from None
 
 
-def _converted(array: Array, dtype: np.dtype[Any], field: str) -> Array:
+def _converted(array: Array, dtype: np.dtype[Any], field: str, may_miss: Array | None) -> Array:
     """Raises Refusal (422) for numbers that the element type has not."""
     if array.dtype == dtype:
         return array
     if dtype.kind == "f":
-        check_finite(array, field)
+        check_finite(array, field, may_miss)
         converted = array.astype(dtype)
-        if not all_finite(converted):
+        if np.isinf(converted).any():
             raise out_of_range(dtype, field)
         return converted
     if array.dtype.kind == "f" and not ((array % 1 == 0) & (abs(array) <= LARGEST_WHOLE)).all():

@@ -22,7 +22,8 @@ async function describe() {
 
 function shape(item) {
   if (item.prefixItems) {
-    const columns = item.prefixItems.map(({ title, type }) => `${title} (${type === "string" ? "text" : "a number"})`);
+    const kinds = { string: "text", number: "a number", "string,null": "text or null", "number,null": "a number or null" };
+    const columns = item.prefixItems.map(({ title, type }) => `${title} (${kinds[type]})`);
     return `a list of ${columns.join(", ")}`;
   }
   if (item.type !== "array") return item.type === "integer" ? "a whole number" : "a number";

@@ -17,8 +17,6 @@ from devkit.pulumi_plugins.kubernetes_provider import refused
         ("kubernetes:yaml:decode", refused.YAML),
         ("kubernetes:kustomize/v2:Directory", refused.KUSTOMIZE),
         ("kubernetes:kustomize:directory", refused.KUSTOMIZE),
-        ("kubernetes:core/v1:ConfigMapPatch", refused.PATCH),
-        ("kubernetes:networking.k8s.io/v1:IngressPatch", refused.PATCH),
         ("kubernetes:apps/v1:DeploymentList", refused.LIST),
         ("kubernetes:apps/v1:Deployment", None),
         ("kubernetes:example.com/v1:PriceList", None),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modelops_runtime.artifacts.preprocessing import apply, columns_of, words
+from modelops_runtime.artifacts.operations import apply, columns_of, words
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.steps import STEPS, Context, DataError
 from modelops_runtime.data.table import InMemory

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelops_runtime.artifacts.preprocessing import apply
+from modelops_runtime.artifacts.operations import apply
 from modelops_runtime.data.steps import STEPS, Context, DataError
 
 SALT = b"a salt of sixteen bytes or more"
@@ -28,7 +28,8 @@ def test_check_finds_just_the_rows_that_break_the_rule(values: list[float | None
     context = Context()
     kept = STEPS["check"](columns=columns, on_violation="drop").apply(frame, context)
     assert list(kept.index) == [row for row, bad in enumerate(broken) if not bad]
-    assert [entry["row"] for entry in context.report] == [row for row, bad in enumerate(broken) if bad]
+    [found] = context.report
+    assert [one["row"] for one in found["violations"]] == [row for row, bad in enumerate(broken) if bad]
     if any(broken):
         with pytest.raises(DataError):
             STEPS["check"](columns=columns).apply(frame, Context())

@@ -159,6 +159,44 @@ def run_shard(folder: Path, shard: str, pipeline: dict[str, Any]) -> None:
     prepare.main(["--pipeline", json.dumps(pipeline), "--destination", f"{folder}/out", *words])
 
 
+@pytest.mark.parametrize("change", ["input", "steps", "salt"])
+def test_what_a_worker_of_another_run_left_is_not_used(
+    folder: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = declared(folder)
+    run_shard(folder, "1", pipeline)
+    if change == "input":
+        raw = folder / "raw-2.csv"
+        raw.write_text("".join(raw.read_text().splitlines(keepends=True)[:150]))
+    elif change == "steps":
+        pipeline["steps"][0]["check"]["columns"]["age"]["minimum"] = 40
+    else:
+        monkeypatch.setenv("MODELOPS_SALT", SALT[::-1])
+    with pytest.raises(ContractError, match="1 of 2 shards are not done after 0 s"):
+        run(folder, "out", "--shards", "2", "--shard", "0", "--wait-seconds", "0", pipeline=pipeline)
+    run_shard(folder, "1", pipeline)
+    many = run(folder, "out", "--shards", "2", "--shard", "0", pipeline=pipeline)
+    one = run(folder, "one", pipeline=pipeline)
+    assert (many / "report.json").read_bytes() == (one / "report.json").read_bytes()
+    assert [path.name for path in (folder / "out").iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_a_killed_attempt_left_in_a_folder_is_removed(folder: Path) -> None:
+    version = run(folder, "out")
+    (left := folder / "out" / f".{version.name}-killed" / "train").mkdir(parents=True)
+    (left / "part-00000.parquet").write_bytes(b"half")
+    run(folder, "out")
+    assert sorted(path.name for path in (folder / "out").iterdir()) == sorted([version.name, "latest.json"])
+
+
+def test_a_folder_that_is_no_version_is_not_overwritten(folder: Path) -> None:
+    (folder / "out" / "v1").mkdir(parents=True)
+    (folder / "out" / "v1" / "notes.txt").write_text("mine")
+    with pytest.raises(ContractError, match=r"/out/v1 is there without a report\.json: remove it"):
+        run(folder, "out", "--data-version", "v1")
+    assert [path.name for path in (folder / "out").iterdir()] == ["v1"]
+
+
 def test_a_pattern_does_not_reach_into_folders(folder: Path) -> None:
     (folder / "deeper").mkdir()
     (folder / "deeper" / "raw-9.csv").write_text("nothing of this\n")
@@ -179,9 +217,11 @@ def test_shards_need_declared_types(folder: Path) -> None:
 def test_types_are_guessed_for_one_worker(folder: Path) -> None:
     pipeline = declared(folder)
     del pipeline["sources"][0]["types"]
+    explicit = declared(folder)
+    explicit["sources"][0]["types"]["y"] = "integer"
     pd.testing.assert_frame_equal(
         pd.read_parquet(run(folder, "guessed", pipeline=pipeline) / "train"),
-        pd.read_parquet(run(folder, "declared") / "train"),
+        pd.read_parquet(run(folder, "declared", pipeline=explicit) / "train"),
     )
 
 

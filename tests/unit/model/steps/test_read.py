@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -108,7 +108,7 @@ def test_a_pattern_names_several_files_in_order(tmp_path: Path) -> None:
         ("gone.csv", None, "csv", Exit.UNREADABLE),
         ("none-*.csv", None, "csv", Exit.UNREADABLE),
         ("bad.parquet", b"no parquet", "parquet", Exit.UNREADABLE),
-        ("bad.csv", b"a,b\n1\n1,2,3,4\n", "csv", Exit.UNREADABLE),
+        ("bad.csv", b"a,b\n1\n1,2,3,4\n", "csv", Exit.BAD_ROW),
         ("latin.csv", b"a\n\xff\xfe\n", "csv", Exit.UNREADABLE),
         ("bad.jsonl", b'{"a": 1}\n{"a": \n', "jsonl", Exit.BAD_ROW),
         ("list.jsonl", b"[1]\n", "jsonl", Exit.BAD_ROW),
@@ -185,3 +185,25 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.parquet has column a twice") as caught:
         read(Source(uri=f"{tmp_path}/x.parquet", format="parquet"))
     assert caught.value.code == Exit.CONFIGURATION
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+def test_a_server_that_refuses_is_named(status: int) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for kind in ("csv", "jsonl", "parquet"):
+            source = Source(uri=f"http://127.0.0.1:{server.server_port}/x", format=kind)
+            for ask in (source.digest, lambda source=source: read(source)):
+                with pytest.raises(DataError, match=r"/x can't be read") as caught:
+                    ask()
+                assert caught.value.code == Exit.UNREADABLE
+        server.shutdown()

@@ -1,6 +1,7 @@
 """The split: whole, seeded, in proportion, and without a leak."""
 
 import collections
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.steps import Context, DataError
-from modelops_runtime.data.steps.split import Split, check_no_leak
+from modelops_runtime.data.steps.split import Split
 from modelops_runtime.data.table import InMemory
 
 ROWS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), min_size=30, max_size=120)
@@ -78,14 +79,19 @@ def test_times_may_be_dates() -> None:
         )
 
 
-def test_equal_rows_in_two_parts_are_a_leak() -> None:
-    one = pd.DataFrame({"a": [1, 2], "g": ["x", "y"]})
-    other = pd.DataFrame({"a": [2, 3], "g": ["y", "x"]})
-    with pytest.raises(DataError, match="1 times, equal rows") as caught:
-        check_no_leak({"train": one, "test": other})
-    assert caught.value.code == Exit.LEAK
-    with pytest.raises(DataError, match="the same g"):
-        check_no_leak({"train": one, "test": other[1:]}, "g")
+CELLS = st.sampled_from([0.0, -0.0, float("nan"), 0.1 + 0.2, 0.3, float("inf")])
+
+
+@given(
+    st.lists(st.tuples(CELLS, st.sampled_from(["x", "y", None]), st.integers(0, 8)), min_size=30, max_size=80),
+    st.sampled_from([Split(), Split(by="stratified", column="y"), Split(by="grouped", column="y")]),
+)
+def test_what_pandas_has_as_the_same_row_or_group_is_in_one_part(rows: list[Any], step: Split) -> None:
+    frame = pd.DataFrame(rows, columns=["number", "text", "y"])
+    parts = pd.concat([part.assign(part=name) for name, part in parts_of(step, frame).items()])
+    assert list(parts.sort_index().index) == list(frame.index)
+    same = ["y"] if step.by == "grouped" else ["number", "text", "y"]
+    assert (parts.groupby(same, dropna=False)["part"].nunique() == 1).all()
 
 
 def test_too_few_rows_are_refused() -> None:
