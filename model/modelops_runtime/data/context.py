@@ -17,6 +17,8 @@ from modelops_runtime.data import errors
 from modelops_runtime.data.nested import to_numbers
 from modelops_runtime.data.progress import Progress
 
+LARGEST_WHOLE = 2**53
+MIXED_UP = "must be at most 2^53, beyond which double precision mixes numbers up: give it the type text in its source"
 ROW_BITS = 40
 """Bits of a row's place that count within its file."""
 
@@ -57,17 +59,33 @@ class Context:
         """Raises DataError when a column is not there."""
         for column in columns:
             if column not in frame.columns:
-                raise errors.missing_column(", ".join(self.files) or "the data", column, list(map(str, frame.columns)))
+                # What encode made has values in its name, and a message may not have one.
+                there = [name for name in map(str, frame.columns) if "=" not in name]
+                raise errors.missing_column(", ".join(self.files) or "the data", column, there)
 
     def numbers(self, frame: pd.DataFrame, column: str, *, finite: bool = True) -> pd.Series:
         """A column as float64. Raises DataError naming the first row that has no number, or no finite one."""
         self.require(frame, [column])
         numbers, there = as_numbers(frame[column]), frame[column].notna().to_numpy(dtype=bool)
-        for wrong, rule in ((numbers.isna(), "must be a number"), (np.isinf(numbers), "must be a finite number")):
+        for wrong, rule, counts in (
+            (numbers.isna(), "must be a number", True),
+            (np.isinf(numbers), "must be a finite number", finite),
+            (beyond_float(frame[column]), MIXED_UP, True),
+        ):
             of_rows = wrong.to_numpy() & there
-            if of_rows.any() and (finite or rule == "must be a number"):
+            if of_rows.any() and counts:
                 raise self.bad_row(frame.index[of_rows.argmax()], column, rule)
         return numbers
+
+
+def beyond_float(column: pd.Series) -> pd.Series:
+    """Where a column of whole numbers has one that float64 may not have exactly."""
+    if not pd.api.types.is_integer_dtype(column.dtype):
+        return pd.Series(False, index=column.index)
+    large: pd.Series = column > LARGEST_WHOLE
+    if not pd.api.types.is_unsigned_integer_dtype(column.dtype):
+        large |= column < -LARGEST_WHOLE
+    return large.fillna(False).astype(bool)
 
 
 def as_numbers(column: pd.Series) -> pd.Series:

@@ -10,11 +10,9 @@ import numpy as np
 
 from modelops_runtime.artifacts.operations import Operation
 from modelops_runtime.contract import Exit
-from modelops_runtime.data.context import Context
+from modelops_runtime.data.context import LARGEST_WHOLE, Context
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.table import Rows, added
-
-LARGEST_WHOLE = 2.0**53
 
 
 def standard(train: Rows, columns: Sequence[str], context: Context) -> dict[str, Any]:

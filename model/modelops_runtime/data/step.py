@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from modelops_runtime.artifacts.operations import Operation
 from modelops_runtime.data.context import Context
@@ -27,6 +27,13 @@ class Step(BaseModel):
     """Whether its results depend on the secret salt."""
     addresses: ClassVar[frozenset[str]] = frozenset()
     """Fields that say where something is; what is there, `content` says."""
+
+    @model_validator(mode="after")
+    def _names_no_column_twice(self) -> Self:
+        columns = getattr(self, "columns", None) or []
+        if len(set(columns)) < len(columns):
+            raise ValueError("columns must not name one twice")
+        return self
 
     @property
     def rowwise(self) -> bool:

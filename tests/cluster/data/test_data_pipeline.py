@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from modelops_runtime.data.storage import ABOUT
 from tests.cluster.data.pipelines import CARD, MAIL, PERSON, ROWS, SALT, Pipelines
 from tests.cluster.s3 import ObjectStore
 from tests.cluster.support import apply, kubectl, objects
@@ -103,12 +104,14 @@ def test_an_object_store_is_source_and_destination(pipelines: Pipelines, object_
     there = object_store.objects("prepared/")
     # Each file but the report and what is named for people is in a folder of the attempt that wrote it.
     shown = [re.sub(r"/[0-9a-f]{8}/", "/*/", name) for name in there]
-    assert shown == [
-        *(f"prepared/{version}/{name}" for name in ("preprocessing.json", "preprocessing/*/preprocessing.json")),
-        *(f"prepared/{version}/{name}" for name in ("report.json", "test/*/part-00000.parquet")),
-        *(f"prepared/{version}/{part}/*/part-00000.parquet" for part in ("train", "validation")),
-        "prepared/latest.json",
-    ]
+    assert sorted(shown) == sorted(
+        [
+            *(f"prepared/{version}/{folder}{name}" for folder in ("", "about/*/") for name in ABOUT),
+            *(f"prepared/{version}/{part}/*/part-00000.parquet" for part in ("test", "train", "validation")),
+            f"prepared/{version}/report.json",
+            "prepared/latest.json",
+        ]
+    )
 
 
 def test_a_bad_row_fails_the_update_names_the_row_and_leaves_nothing(pipelines: Pipelines) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from modelops_runtime.contract import Exit
-from modelops_runtime.data import errors
+from modelops_runtime.data import errors, nested
 from modelops_runtime.data.sources.column_types import Numerals
 from modelops_runtime.data.sources.files import MAGIC, SUFFIXES, Compression, Unreadable, open_content
 
@@ -139,6 +139,8 @@ def find(file: str, declared: Writing, format_: str) -> Dialect:
         whole = len(head) < HEAD_BYTES
     if compression == "none" and (kind := next((MAGIC[sign] for sign in MAGIC if head.startswith(sign)), None)):
         raise doubt(file, f"is compressed: give compression ({kind})")
+    if format_ == "csv" and head.startswith(b"PAR1"):
+        raise doubt(file, "is Parquet: give format: parquet")
     encoding = _encoding(head, declared.encoding)
     dialect = Dialect(encoding, compression, missing=declared.numerals(format_).missing)
     if format_ != "csv":
@@ -148,6 +150,8 @@ def find(file: str, declared: Writing, format_: str) -> Dialect:
     except UnicodeDecodeError:
         raise not_encoded(file, dialect) from None
     lines = io.StringIO(text, newline="").readlines()
+    if is_object(next((line for line in lines if line.strip()), "")):
+        raise doubt(file, "begins with a JSON object: give format: jsonl")
     return _of_csv(dialect, file, lines if whole else lines[:-1] or lines, declared)
 
 
@@ -166,6 +170,14 @@ def _of_csv(dialect: Dialect, file: str, lines: list[str], declared: Writing) ->
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise doubt(file, f"has column {twice[0]} twice")
     return replace(dialect, columns=tuple(names + header.cells[len(names) :]), lines=header.last)
+
+
+def is_object(line: str) -> bool:
+    """Whether a line is a JSON object."""
+    try:
+        return isinstance(nested.parsed(line), dict)
+    except ValueError:
+        return False
 
 
 def doubt(file: str, problem: str) -> errors.DataError:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from modelops_runtime.artifacts.operations import Operation, moment
 from modelops_runtime.contract import Exit
 from modelops_runtime.data import fitting, quantiles
-from modelops_runtime.data.context import Context, as_numbers
+from modelops_runtime.data.context import Context, as_numbers, beyond_float
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.step import Step, step
 from modelops_runtime.data.steps.split import Split, times
@@ -214,9 +214,9 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     type: Literal["number", "integer", "text", "boolean", "date"] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    allowed: list[str | float] | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    allowed: list[str | int | float] | None = None
     required: bool = True
     """Whether a value must be there."""
 
@@ -227,10 +227,12 @@ class Rule(BaseModel):
         violations = [(~there, "must be there")] if self.required else []
         if self.type is not None:
             violations.append((there & ~self._of_type(column, numbers), f"must be of the type {self.type}"))
+        if beyond_float(column).any():
+            numbers = column.astype(object).where(there, np.nan)  # Python compares these exactly
         if self.minimum is not None:
-            violations.append((there & ~(numbers >= self.minimum), f"must be at least {self.minimum:g}"))
+            violations.append((there & ~(numbers >= self.minimum), f"must be at least {_written(self.minimum)}"))
         if self.maximum is not None:
-            violations.append((there & ~(numbers <= self.maximum), f"must be at most {self.maximum:g}"))
+            violations.append((there & ~(numbers <= self.maximum), f"must be at most {_written(self.maximum)}"))
         if self.allowed is not None:
             violations.append((there & ~column.isin(self.allowed), "must be one of the allowed values"))
         return violations
@@ -244,6 +246,10 @@ class Rule(BaseModel):
             return column.map(_is_date).astype(bool)
         expected_type: Any = str if self.type == "text" else (bool, np.bool_)
         return column.map(lambda value: isinstance(value, expected_type)).astype(bool)
+
+
+def _written(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _is_date(value: object) -> bool:

@@ -16,7 +16,7 @@ from modelops_runtime.artifacts import prepared
 from modelops_runtime.contract import ConfigurationError, ContractError, TrainingContract
 from modelops_runtime.contract.environment import Environment
 from modelops_runtime.data import prepare
-from modelops_runtime.data.storage import Place
+from modelops_runtime.data.storage import ABOUT, Place
 from modelops_runtime.language_models.copies import copied
 from modelops_runtime.training.checkpoint import Checkpoints, Progress
 from sample import dataset
@@ -172,7 +172,7 @@ def test_a_killed_first_worker_of_several_leaves_nothing_that_is_read(s3: Object
     assert [name for name in s3.names() if "/." in name] == []
     listed = {file["name"] for file in json.loads(s3.get("prepared/v1/report.json"))["files"]}
     there = {name.removeprefix("prepared/v1/") for name in s3.names() if name.startswith("prepared/v1/")}
-    assert there == {*listed, "preprocessing.json", "report.json"}
+    assert there == {*listed, *ABOUT, "report.json"}
 
 
 def test_the_workers_of_an_engine_publish_one_attempt(s3: ObjectStore) -> None:
@@ -201,16 +201,18 @@ def test_an_attempt_that_is_killed_is_never_read_and_is_removed_by_the_next(s3: 
     run(pipeline, destination, "--data-version", "v1")
     assert ages(destination) == [*range(60 if published else 40)]
     listed = [file["name"] for file in json.loads(s3.get("prepared/v1/report.json"))["files"]]
-    names = [f"prepared/v1/{name}" for name in [*listed, "preprocessing.json", "report.json"]]
+    names = [f"prepared/v1/{name}" for name in [*listed, *ABOUT, "report.json"]]
     assert s3.names() == sorted([*names, "prepared/latest.json", "raw.csv"])
-    assert s3.get("prepared/v1/preprocessing.json") == s3.get(f"prepared/v1/{listed[-1]}")
+    for name in ABOUT:
+        [own] = [each for each in listed if each.endswith(f"/{name}")]
+        assert s3.get(f"prepared/v1/{name}") == s3.get(f"prepared/v1/{own}")
 
 
 def test_of_two_attempts_at_once_one_is_published_whole(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     two_attempts_at_once(f"{store.uri}/prepared", f"{store.uri}/raw", store.put, monkeypatch)
     listed = {file["name"] for file in json.loads(store.get("prepared/v1/report.json"))["files"]}
     there = {name.removeprefix("prepared/v1/") for name in store.names() if name.startswith("prepared/v1/")}
-    assert there == {*listed, "preprocessing.json", "report.json"}
+    assert there == {*listed, *ABOUT, "report.json"}
 
 
 def test_so_it_is_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
