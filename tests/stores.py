@@ -242,11 +242,15 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield made
 
 
-@pytest.fixture
-def store(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+def emptied(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     """The store, empty, and its settings in the environment."""
     for name in server.names():
         server.remove(name)
     for variable, value in server.variables.items():
         monkeypatch.setenv(variable, value)
     return server
+
+
+@pytest.fixture
+def store(server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    return emptied(server, monkeypatch)

@@ -26,15 +26,12 @@ from modelops_runtime.data.steps.clean import Fill
 from modelops_runtime.data.steps.conversations import Conversations
 from modelops_runtime.data.steps.generalise import Generalise, Promise
 from modelops_runtime.data.steps.images import ImageFeatures
-from modelops_runtime.data.steps.protect import Hash, Mask, Pseudonymise
-from modelops_runtime.data.steps.scan_text import ScanText
 from modelops_runtime.data.steps.split import Split
 from modelops_runtime.data.table import Rows, added
 from modelops_runtime.data.version import NamedFiles, code_version, state
 from modelops_runtime.data.violations import first
 
 VERSION_LENGTH = 12
-PROTECTING = (Generalise, Hash, Mask, Pseudonymise, ScanText)
 Say = Callable[[str], None]
 
 
@@ -148,9 +145,12 @@ class Pipeline(BaseModel):
         return hashlib.sha256(canonical(content).encode()).hexdigest()[:VERSION_LENGTH]
 
     def _libraries(self) -> set[str]:
-        of_sources = {"parquet": "pyarrow", "sql": "sqlalchemy"}
-        formats = {source.format for source in self.sources} & of_sources.keys()
-        return {of_sources[kind] for kind in formats} | {name for step in self.plan for name in step.libraries}
+        of_sources = {"sqlalchemy"} if self._has_query else set[str]()
+        return of_sources | {name for step in self.plan for name in step.libraries}
+
+    @property
+    def _has_query(self) -> bool:
+        return any(source.format == "sql" for source in self.sources)
 
     def _shaping(self, source: Source) -> dict[str, Any]:
         """A source without its address, unless that stays in the rows; the order of an object's names is the rows'."""
@@ -202,13 +202,14 @@ class Pipeline(BaseModel):
         Memory: one chunk. Raises DataError and ConfigurationError.
         """
         listed = self._listed(context)
-        if shard and any(source.format == "sql" for source in self.sources):
-            return  # another query would see another moment
-        found = [source.table_schema(self._texts) for source in self.sources]
+        if self._has_query:  # which would see another moment if another worker ran it
+            if shard:
+                return
+            shards = 1
+        found = [source.table_schema(of, self._texts) for source, of in zip(self.sources, listed, strict=True)]
         schema = united(found)
         if shard == 0:
-            self._report_sources(found, schema, context)
-            shards = 1 if any(source.format == "sql" for source in self.sources) else shards
+            self._report_sources(listed, found, schema, context)
         steps, turn = self.plan[: self.first_global()], 0
         portions = self._portions(listed, shards)
         as_wholes = len(portions) >= shards
@@ -242,12 +243,10 @@ class Pipeline(BaseModel):
         if not reading.rows:
             raise errors.empty("reading the sources")
         say(f"read {reading.rows:,} rows of {len(context.files)} files")
-        schemas = [
-            (files[0], columns.schema())
-            for files, columns in zip(listed, found, strict=True)  # not an address with keys
-        ]
+        # Named by files: an address may have a password in it.
+        schemas = [(files[0], columns.schema()) for files, columns in zip(listed, found, strict=True)]
         schema = united(schemas)
-        self._report_sources(schemas, schema, context)
+        self._report_sources(listed, schemas, schema, context)
         index = index_of([batch for _source, batch in batches])
         tables = []
         while batches:
@@ -260,9 +259,11 @@ class Pipeline(BaseModel):
         rows = _apply(self.plan[: self.first_global()], frame, context, 0)
         return settled(rows, self._json_columns(schema))
 
-    def _report_sources(self, own: Sequence[tuple[str, pa.Schema]], schema: pa.Schema, context: Context) -> None:
-        for number, (source, (_file, of_source)) in enumerate(zip(self.sources, own, strict=True)):
-            context.report += source.report(number, of_source.names, schema)
+    def _report_sources(
+        self, listed: list[list[str]], own: Sequence[tuple[str, pa.Schema]], schema: pa.Schema, context: Context
+    ) -> None:
+        for number, (source, files, (_file, of_source)) in enumerate(zip(self.sources, listed, own, strict=True)):
+            context.report += source.report(number, files, of_source.names, schema)
 
     def check_pieces(self) -> None:
         """Raises ConfigurationError when a step needs all rows in one memory."""
@@ -338,7 +339,7 @@ class Pipeline(BaseModel):
     @property
     def _protected(self) -> list[str]:
         """Columns of which nobody is to see a value, not even those that are left."""
-        return [name for step in self.plan if isinstance(step, PROTECTING) for name in _named(step)]
+        return [name for step in self.plan if step.protects for name in _named(step)]
 
     @staticmethod
     def _json_columns(schema: pa.Schema) -> set[str]:

@@ -21,6 +21,8 @@ class Step(BaseModel):
     """Whether its columns may have lists and objects."""
     changes_text: ClassVar[bool] = False
     """Whether it gives its columns other texts."""
+    protects: ClassVar[bool] = False
+    """Whether its columns are personal: nobody is to see a value of them, not even one that it leaves."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions, beside numpy and pandas, whose versions its results may depend on."""
     salted: ClassVar[bool] = False

@@ -159,9 +159,8 @@ class Source(Writing):
         """What finds out the types that aren't declared."""
         return Columns(self._numerals, texts)
 
-    def table_schema(self, texts: Collection[str] = ()) -> tuple[str, pa.Schema]:
-        """A file's name, and the columns of all files; reads all rows if types aren't declared. Raises DataError."""
-        files = self.files()
+    def table_schema(self, files: Sequence[str], texts: Collection[str] = ()) -> tuple[str, pa.Schema]:
+        """The first of `files`, and the columns of all; reads all rows if types aren't declared. Raises DataError."""
         if self.format == "parquet":
             return files[0], columns.united((file, self._declared(parquet.schema(file))) for file in files)
         if self.format == "images":
@@ -192,16 +191,18 @@ class Source(Writing):
         except UNREADABLE as error:
             raise errors.unreadable(file, reason(error)) from error
 
-    def report(self, number: int, names: list[str], schema: pa.Schema) -> Iterator[dict[str, Any]]:
-        """How the files with the columns `names` are read: an entry for those that are written alike."""
+    def report(
+        self, number: int, files: Sequence[str], names: list[str], schema: pa.Schema
+    ) -> Iterator[dict[str, Any]]:
+        """How the `files` with the columns `names` are read: an entry for those that are written alike."""
         types = {name: self.types.get(name) or _name(schema.field(name).type) for name in names}
         entry = {"source": number, "format": self.format}
         inferred = {"types": types, "inferred": [name for name in types if name not in self.types]}
         if self.format not in ("csv", "jsonl"):
-            yield {**entry, "files": self.files(), **self.found(), **inferred}
+            yield {**entry, "files": files, **self.found(), **inferred}
             return
         alike: dict[str, dict[str, Any]] = {}
-        for file in self.files():
+        for file in files:
             of_file = self.dialect(file).report(self, self.format)
             alike.setdefault(repr(of_file), {**entry, "files": [], **of_file, **inferred})["files"].append(file)
         yield from alike.values()

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,7 @@ class Generalise(Step):
     A missing value is a value of its own; rows without a person count as one person's; a missing sensitive value does
     not count."""
 
+    protects: ClassVar[bool] = True
     columns: dict[str, Coarser] = Field(min_length=1)
     k: int = Field(ge=2)
     by: str | None = None

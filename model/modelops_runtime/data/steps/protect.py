@@ -31,6 +31,7 @@ class _Replacing(Step):
     """A step that replaces each value that is there by a text made of it alone."""
 
     changes_text: ClassVar[bool] = True
+    protects: ClassVar[bool] = True
     sent_as: ClassVar[str]
     """What a model's client sends, in words: no server does this step."""
     columns: list[str] = Field(min_length=1)

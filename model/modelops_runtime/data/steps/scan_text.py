@@ -35,6 +35,7 @@ class ScanText(Step):
 
     takes_nested: ClassVar[bool] = True
     changes_text: ClassVar[bool] = True
+    protects: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("phonenumbers", "presidio-analyzer", "tldextract")
     columns: list[str] = Field(min_length=1)
     entities: list[Entity] = Field(default=list(ENTITIES), min_length=1)

@@ -21,7 +21,7 @@ from modelops_runtime.language_models.copies import copied
 from modelops_runtime.training.checkpoint import Checkpoints, Progress
 from sample import dataset
 from sample.parameters import Parameters
-from tests.stores import ObjectStore, running, server, store
+from tests.stores import ObjectStore, emptied, running, server, store
 
 __all__ = ["server", "store"]
 
@@ -146,11 +146,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]
 
 @pytest.fixture
 def s3(s3_server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    for name in s3_server.names():
-        s3_server.remove(name)
-    for variable, value in s3_server.variables.items():
-        monkeypatch.setenv(variable, value)
-    return s3_server
+    return emptied(s3_server, monkeypatch)
 
 
 @pytest.mark.parametrize("writes", [0, 3, 5, 7])
