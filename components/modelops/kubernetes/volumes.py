@@ -53,11 +53,7 @@ def volume_claim(
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
         ),
-        spec=core.PersistentVolumeClaimSpecArgs(
-            access_modes=pulumi.Output.from_input(access_modes).apply(list),
-            storage_class_name=storage_class,
-            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
-        ),
+        spec=_spec(size, storage_class, pulumi.Output.from_input(access_modes).apply(list)),
         opts=merged(holding_data(opts), ignore_changes=_FIXED_FIELDS, retain_on_delete=retain),
     )
     return name_of(claim)
@@ -108,11 +104,19 @@ def template(
     """What a StatefulSet makes its pods' claims `data-<pod>` of. They keep the class that they were made with."""
     return core.PersistentVolumeClaimArgs(
         metadata=k8s.meta.v1.ObjectMetaArgs(name=DATA, labels=labels),
-        spec=core.PersistentVolumeClaimSpecArgs(
-            access_modes=["ReadWriteOnce"],
-            storage_class_name=storage_class,
-            resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
-        ),
+        spec=_spec(size, storage_class, ["ReadWriteOnce"]),
+    )
+
+
+def _spec(
+    size: pulumi.Input[str],
+    storage_class: pulumi.Input[str] | None,
+    access_modes: pulumi.Input[Sequence[pulumi.Input[str]]],
+) -> core.PersistentVolumeClaimSpecArgs:
+    return core.PersistentVolumeClaimSpecArgs(
+        access_modes=access_modes,
+        storage_class_name=storage_class,
+        resources=core.VolumeResourceRequirementsArgs(requests={"storage": size}),
     )
 
 
