@@ -4,11 +4,11 @@ STACK ?= dev
 CLUSTER ?=
 ONLY ?=
 TESTS ?=
-TIERS := tests/unit tests/assets tests/package
+TIERS := tests/unit tests/assets tests/package tests/security
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long verify-gpu test-versions generate generate-vllm bench bench-mlflow bench-vllm docs venv
+.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long security verify-gpu test-versions generate generate-vllm bench bench-mlflow bench-vllm docs venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -23,7 +23,7 @@ preview: ## Show what `make up` would change in the stack
 progress: ## Show how far the stack's data and training are, while `make up` waits for it
 	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m modelops.training.progress --namespace modelops-$(STACK)
 
-down: ## Remove the local platform and all that runs on it; caches stay
+down: ## Remove the local platform and all that runs on it; caches and kept states stay
 	@$(PYTHON) -m devkit down
 
 status: ## Show what runs
@@ -53,6 +53,9 @@ test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> fo
 
 test-long: venv ## The tests that take minutes or gigabytes each, most of them on the cluster, and are not part of `make test`
 	$(VENV)/pytest tests/cluster $(TIERS) -m long
+
+security: venv ## Grade the stacks' manifests, take hardening away field by field, and attack the model server (4 minutes)
+	$(VENV)/pytest tests/security
 
 verify-gpu: venv ## What only a GPU can show, on the cluster that kubectl talks to; REPOSITORY=<where images may be pushed>
 	REPOSITORY=$(REPOSITORY) $(VENV)/pytest tests/gpu -m gpu --no-header

@@ -6,11 +6,12 @@ Needs Python 3.11 and nothing else. Exit codes: 0 success, 2 unusable input, 3 r
 
 import argparse
 import io
+import json
 import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from previews import reading, render
@@ -18,14 +19,18 @@ from previews.hosts import Host, HostError
 from previews.reading import Preview, PreviewError
 from previews.scrub import Scrubber
 
+_PARTS = 4
+"""How many parts of a usual size one comment holds."""
 _EPILOG = """examples:
   pulumi preview --json --stack dev > dev.json; preview_comment.py dev.json
   preview_comment.py --post github dev.json staging.json prod.json
+  preview_comment.py --save dev.part dev.json; preview_comment.py --post github --part dev.part --part prod.part
   preview_comment.py --post gitlab --failed prod=prod.log dev.json
   pulumi refresh --preview-only --json --stack prod > drift.json; preview_comment.py --drift --post github drift.json
 
 environment of --post:
-  github  GITHUB_TOKEN, GITHUB_REPOSITORY, GITHUB_REF (refs/pull/NUMBER/merge), GITHUB_API_URL
+  github  GITHUB_TOKEN, GITHUB_REPOSITORY, GITHUB_REF (refs/pull/NUMBER/merge), GITHUB_API_URL;
+          on Jenkins CHANGE_URL or GIT_URL, and CHANGE_ID
   gitlab  GITLAB_TOKEN (scope `api`; a job token may not write notes), CI_PROJECT_ID, CI_MERGE_REQUEST_IID,
           CI_API_V4_URL
 """
@@ -40,14 +45,21 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         sys.stdout.reconfigure(encoding="utf-8")  # the terminal's own may lack characters of the comment
     try:
         scrubber = Scrubber(environment.get(name, "") for name in options.scrub_env)
-        previews = _previews(options)
         key = options.key or ("drift" if options.drift else "preview")
         title = options.title or ("Drift" if options.drift else "Preview")
-        body = render.render(previews, host, scrubber=scrubber, title=title, key=key, limit=options.limit)
+        if options.part:
+            parts = [_read_part(Path(path)) for path in options.part]
+            body = render.join(parts, host, title=title, key=key)
+            drifted = any(part.changed for part in parts)
+        else:
+            previews = _previews(options)
+            if options.save:
+                _save(previews, options, scrubber)
+            body = render.render(previews, host, scrubber=scrubber, title=title, key=key, limit=options.limit)
+            drifted = any(preview.steps or preview.errors for preview in previews)
         if options.post is None:
             sys.stdout.write(body)
             return 0
-        drifted = any(preview.steps or preview.errors for preview in previews)
         print(_post(options, environment, render.marker(key), body, title, drifted))
     except PreviewError as error:
         print(f"preview_comment: {error}", file=sys.stderr)
@@ -80,10 +92,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--drift", action="store_true", help="the files come from `refresh --preview-only`: keep one issue up to date"
     )
+    parser.add_argument(
+        "--save", metavar="PART", help="also write the stack's share of the comment to this file, for --part"
+    )
+    parser.add_argument(
+        "--part",
+        action="append",
+        default=[],
+        metavar="PART",
+        help="a file that --save wrote; several make one comment, without any preview at hand",
+    )
     parser.add_argument("--project", help="owner/name, or a GitLab project's ID or path")
     parser.add_argument("--number", type=int, help="number of the pull or merge request")
     parser.add_argument("--api", help="URL of the host's API")
-    parser.add_argument("--author", help="login that owns the token (GitHub's default: github-actions[bot])")
+    parser.add_argument("--author", help="login of the comment's author (default: the token's owner)")
     parser.add_argument("--key", help="distinguishes several comments on one pull request (default: preview, or drift)")
     parser.add_argument("--title", help="heading (default: Preview, or Drift)")
     parser.add_argument("--limit", type=int, help="maximum size of the comment in bytes (default: the host's limit)")
@@ -121,6 +143,21 @@ def _previews(options: argparse.Namespace) -> list[Preview]:
     return previews
 
 
+def _save(previews: Sequence[Preview], options: argparse.Namespace, scrubber: Scrubber) -> None:
+    if len(previews) != 1:
+        raise PreviewError(f"--save takes one preview, {len(previews)} are given")
+    limit = options.limit or render.LIMITS["github"] // _PARTS
+    part = render.part(previews[0], scrubber=scrubber, limit=limit)
+    Path(options.save).write_text(json.dumps(asdict(part)), encoding="utf-8")
+
+
+def _read_part(path: Path) -> render.Part:
+    try:
+        return render.Part(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise PreviewError(f"{path} is not a part that --save wrote: {error}") from None
+
+
 def _standard_input() -> str:
     try:
         return reading.decoded(sys.stdin.buffer.read())
@@ -151,20 +188,27 @@ def _host(options: argparse.Namespace, environment: Mapping[str, str]) -> Host:
     api = environment.get("GITHUB_API_URL" if github else "CI_API_V4_URL")
     api = options.api or api or ("https://api.github.com" if github else "https://gitlab.com/api/v4")
     token, project = environment.get(variables[0]), options.project or environment.get(variables[1])
+    if github and not project:
+        project = _of_address(environment.get("CHANGE_URL") or environment.get("GIT_URL") or "")
     if not token:
         raise PreviewError(f"{variables[0]} is not set, it is required by --post {options.post}")
     if not project:
         raise PreviewError(f"--project is missing and {variables[1]} is not set")
     if not re.match(r"https://|http://(localhost|127\.0\.0\.1)[:/]", api):
         raise PreviewError(f"--api is {api}, must be https://…: the token would be sent in plain text")
-    author = options.author or ("github-actions[bot]" if github else None)
-    return Host(options.post, api, project, token, author)
+    return Host(options.post, api, project, token, options.author)
+
+
+def _of_address(address: str) -> str | None:
+    """`owner/name` of the addresses that Jenkins knows."""
+    match = re.search(r"[/:]([\w.-]+/[\w.-]+?)(?:\.git|/pull/\d+)?/?$", address)
+    return match[1] if match else None
 
 
 def _number(kind: str, environment: Mapping[str, str]) -> int:
     if kind == "github":
         match = re.fullmatch(r"refs/pull/(\d+)/\w+", environment.get("GITHUB_REF", ""))
-        number = match[1] if match else ""
+        number = match[1] if match else environment.get("CHANGE_ID", "")
     else:
         number = environment.get("CI_MERGE_REQUEST_IID", "")
     if not number.isdigit():

@@ -26,7 +26,7 @@ def ensure_virtualenv(report: Report, requirements: str = STACK_REQUIREMENTS) ->
 
     Does nothing when the file is already installed unchanged. Raises DevkitError with pip's last lines when it fails.
     """
-    if python().exists() and any(_is_installed(file) for file in (requirements, ALL_REQUIREMENTS)):
+    if python().exists() and any(_is_installed(file) for file in (requirements, ALL_REQUIREMENTS)) and _has_sources():
         report("cached")
         return python()
     if not python().exists():
@@ -46,6 +46,13 @@ def ensure_virtualenv(report: Report, requirements: str = STACK_REQUIREMENTS) ->
 def _is_installed(requirements: str) -> bool:
     stamp = _stamp(requirements)
     return stamp.exists() and stamp.read_text() == _fingerprint(requirements)
+
+
+def _has_sources() -> bool:
+    """Whether the library's sources are where the environment looks for them: an editable install only points to them,
+    and a checkout that it was made from may have been moved or deleted since."""
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('modelops') is None)"
+    return subprocess.run([str(python()), "-I", "-c", code], cwd="/").returncode == 0
 
 
 def _stamp(requirements: str) -> Path:

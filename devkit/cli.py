@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from devkit import clusters, environment
+from devkit import backend, clusters, environment
 from devkit.errors import DevkitError
 from devkit.paths import cache_root, state_root
 from devkit.up import Request, bring_up
@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--deploy", metavar="STACK", help="then bring this stack up and send it a test prediction")
     up.add_argument("--stack", default="dev", help="stack whose config may name a context (default: %(default)s)")
     up.set_defaults(run=_up)
-    down = commands.add_parser("down", help="remove what `up` created: cluster, processes, state; caches stay")
+    down = commands.add_parser(
+        "down", help="remove what `up` created: cluster, processes, state; caches and kept stacks stay"
+    )
     down.set_defaults(run=_down)
     status = commands.add_parser("status", help="what is running, with process ids and memory")
     status.add_argument("--json", action="store_true", help="as JSON")
@@ -80,6 +82,8 @@ def _down(_: argparse.Namespace) -> int:
         if cluster is None:
             # A start that failed early leaves no record, but may leave processes.
             cluster = clusters.Embedded()
+        else:
+            backend.refuse_to_lose(cluster, environment.complete(cluster))
         cluster.stop(lambda text: print(f"  {text}", flush=True))
         shutil.rmtree(state_root(), ignore_errors=True)
     print(f"down. The caches stay in {cache_root()}")

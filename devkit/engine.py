@@ -6,9 +6,11 @@ what the official installer can download, and finally what the devkit builds its
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ from devkit.steps import Report
 
 ENGINE_VARIABLE = "MODELOPS_PULUMI"
 KUBERNETES_VARIABLE = "MODELOPS_PLUGIN_KUBERNETES"
+_RELEASES = "https://get.pulumi.com/releases/sdk"
+_ANSWER_TIMEOUT_SECONDS = 5
 _DOWNLOAD_TIMEOUT_SECONDS = 600
 _BUILT = "built from Go modules"
 _STAND_IN = "stand-in (docs/reference/provider.md)"
@@ -54,12 +58,41 @@ def executable_from(variable: str) -> Path | None:
     return path
 
 
+def is_suitable(pulumi: Path) -> bool:
+    """Whether an engine can run this project: version 3, and not older than the SDK."""
+    numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", engine_version(pulumi))
+    needed = tuple(int(number) for number in versions.pulumi().split("."))
+    return numbers is not None and needed[0] == int(numbers[1]) and tuple(map(int, numbers.groups())) >= needed
+
+
+def is_available() -> bool:
+    """Whether there is an engine on this machine that `find_engine` would take."""
+    if executable_from(ENGINE_VARIABLE) or toolchain.is_built(toolchain.groups()["pulumi"]):
+        return True
+    installed = _on_path("pulumi")
+    return (installed is not None and is_suitable(installed)) or _downloaded_engine().exists()
+
+
+def release_answers() -> bool:
+    """Whether the official releases can be downloaded from here."""
+    machine = "arm64" if platform.machine() in ("arm64", "aarch64") else "x64"
+    release = f"{_RELEASES}/pulumi-v{versions.pulumi()}-{platform.system().lower()}-{machine}.tar.gz"
+    try:
+        request = urllib.request.Request(release, method="HEAD")
+        urllib.request.urlopen(request, timeout=_ANSWER_TIMEOUT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
 def find_engine(report: Report) -> Source:
     """The `pulumi` executable to use; builds it if there is no other."""
     if named := executable_from(ENGINE_VARIABLE):
         return Source(named, f"from {ENGINE_VARIABLE}")
     if installed := _on_path("pulumi"):
-        return Source(installed, "installed on this machine")
+        if is_suitable(installed):
+            return Source(installed, "installed on this machine")
+        report(f"the installed Pulumi {engine_version(installed)} is not used: {versions.pulumi()} or later is needed")
     group = toolchain.groups()["pulumi"]
     # An engine built earlier is used again without another attempt to download.
     if not toolchain.is_built(group):
@@ -196,8 +229,8 @@ def _as_folder(executable: Path, name: str) -> Path:
 
 def _download_engine(report: Report) -> Path | None:
     """The official release, by the SDK's own installer; None when it is out of reach."""
-    root = cache_root() / f"pulumi-official-{versions.pulumi()}"
-    executable = root / "bin" / "pulumi"
+    executable = _downloaded_engine()
+    root = executable.parent.parent
     if executable.exists():
         report("cached")
         return executable
@@ -208,6 +241,10 @@ def _download_engine(report: Report) -> Path | None:
     )
     done = _succeeds([str(python()), "-c", program, str(root), versions.pulumi()], dict(os.environ))
     return executable if done and executable.exists() else None
+
+
+def _downloaded_engine() -> Path:
+    return cache_root() / f"pulumi-official-{versions.pulumi()}" / "bin" / "pulumi"
 
 
 def _on_path(name: str) -> Path | None:

@@ -3,13 +3,10 @@
 import os
 import shlex
 
+from devkit import backend
 from devkit.clusters import Cluster
 from devkit.engine import bin_folder, plugins_can_be_downloaded
-from devkit.paths import platform_facts, pulumi_home, state_backend, virtualenv
-
-LOCAL_PASSPHRASE = "modelops-local"
-"""Encrypts the dev stack's state on a developer's machine, where file permissions are the real protection. A stack with
-anything of value has its own passphrase: a PULUMI_CONFIG_PASSPHRASE that is set is left alone."""
+from devkit.paths import platform_facts, pulumi_home, virtualenv
 
 
 def variables(cluster: Cluster) -> dict[str, str]:
@@ -19,24 +16,24 @@ def variables(cluster: Cluster) -> dict[str, str]:
     result = {
         "PATH": os.pathsep.join([*first, *rest]),
         "PULUMI_HOME": str(pulumi_home()),
-        "PULUMI_BACKEND_URL": f"file://{state_backend()}",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "MODELOPS_PLATFORM": str(platform_facts()),
+        **backend.of(cluster).variables(),
         **cluster.environment(),
     }
     if not plugins_can_be_downloaded():
         # Without this the engine tries, in vain, to download a plugin for every SDK in the virtual environment.
         result["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
-    if "PULUMI_CONFIG_PASSPHRASE" not in os.environ and "PULUMI_CONFIG_PASSPHRASE_FILE" not in os.environ:
-        result["PULUMI_CONFIG_PASSPHRASE"] = LOCAL_PASSPHRASE
     return result
 
 
 def complete(cluster: Cluster) -> dict[str, str]:
     """The caller's environment with `variables` added, for child processes."""
-    return dict(os.environ) | variables(cluster)
+    unset = backend.of(cluster).unset_variables()
+    return {name: value for name, value in os.environ.items() if name not in unset} | variables(cluster)
 
 
 def export_lines(cluster: Cluster) -> str:
     """`variables` as lines for a POSIX shell's `eval`."""
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables(cluster).items())
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables(cluster).items()]
+    return "\n".join([*(f"unset {name}" for name in backend.of(cluster).unset_variables()), *lines])

@@ -1,4 +1,4 @@
-"""Where the devkit keeps things. Caches outlive ``down``; state does not. Nothing is written anywhere else."""
+"""Where the devkit keeps things. ``down`` removes the state; caches, and the states of kept stacks, outlive it."""
 
 import os
 from pathlib import Path
@@ -22,6 +22,11 @@ def state_root() -> Path:
     return _base("MODELOPS_STATE", "XDG_STATE_HOME", ".local/state")
 
 
+def stacks_root() -> Path:
+    """States of stacks that outlive ``down``, and the passphrase that encrypts them. ``MODELOPS_STACKS`` moves it."""
+    return _base("MODELOPS_STACKS", "XDG_DATA_HOME", ".local/share")
+
+
 def virtualenv() -> Path:
     """The project's own virtual environment, the one that Pulumi.yaml names."""
     return REPOSITORY / ".venv"
@@ -38,7 +43,7 @@ def pulumi_home() -> Path:
 
 
 def state_backend() -> Path:
-    """The file back end's folder, with the stacks' states."""
+    """The file back end of stacks on the embedded cluster, which go with it."""
     return state_root() / "backend"
 
 

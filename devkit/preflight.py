@@ -1,30 +1,165 @@
 """Checks before the long work begins: one line for each problem, with its remedy."""
 
+import errno
 import importlib.util
 import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from devkit import embedded
+from devkit import bootstrap, embedded, engine, toolchain, versions
+from devkit.clusters import Cluster, Context, Embedded
+from devkit.clusters.containers import Containers
+from devkit.clusters.tools import NODE_PORTS, REGISTRY, REGISTRY_PORT, run
+from devkit.errors import DevkitError
 from devkit.paths import cache_root, state_root
 
 PYTHON_MINIMUM = (3, 11)
 GO_MINIMUM = (1, 21)
 """From 1.21 on, Go downloads the newer toolchain that a module requires."""
-COLD_DISK_GIB = 24
-"""Measured size of what a first `up` writes (docs/reference/local-platform.md), with room to spare."""
-WARM_DISK_GIB = 6
 MEMORY_GIB = 4
+CLUSTER_GROUPS = ("containers", "kubernetes")
 _GIB = 1 << 30
+_DESKTOP = "Docker Desktop: Settings, Resources"
 
 
-def embedded_problems(warm: bool) -> list[str]:
-    """What prevents building and starting the embedded cluster here. `warm`: its programs are in the cache."""
+@dataclass(frozen=True)
+class Needs:
+    """What one way to a running platform takes. Disk and time of the embedded cluster are measured
+    (docs/reference/local-platform.md), with room to spare."""
+
+    time: str
+    disk_gib: int
+    memory_gib: int = 0
+
+    def __str__(self) -> str:
+        memory = f", {self.memory_gib} GiB of memory" if self.memory_gib else ""
+        return f"{self.time}, {self.disk_gib} GiB of disk{memory}"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the checks have found."""
+
+    needs: Needs
+    problems: tuple[str, ...]
+    missing_packages: tuple[str, ...] = ()
+    """Debian packages that will be installed."""
+
+
+def check(cluster: Cluster) -> Machine:
+    """Looks for everything that would stop the way to `cluster`, before the long work begins."""
+    problems = [*python_problems(), *engine_problems()]
+    needs = needs_of(cluster)
+    missing: list[str] = []
+    if isinstance(cluster, Embedded):
+        problems += embedded_problems(needs)
+        if not problems:
+            missing = missing_system_packages()
+    elif isinstance(cluster, Containers):
+        problems += docker_problems(cluster, needs)
+    elif isinstance(cluster, Context) and shutil.which("kubectl") is None:
+        problems.append("no kubectl, which asks whether your cluster responds — kubernetes.io/docs/tasks/tools")
+    if not isinstance(cluster, Embedded):
+        problems += disk_problems(needs.disk_gib)
+    if not problems:
+        problems += download_problems(go_is_needed(cluster), not bootstrap.python().exists())
+    return Machine(needs, tuple(problems), tuple(missing))
+
+
+def needs_of(cluster: Cluster) -> Needs:
+    """Time, disk and memory of the way to `cluster`, as far as this machine has gone it already."""
+    if isinstance(cluster, Context):
+        return Needs("some minutes, which image builds and your cluster decide", 3)
+    if isinstance(cluster, Containers):
+        time = "a minute or two" if cluster.exists() else "about 10 minutes, most of them downloads of images"
+        return Needs(time, 12, MEMORY_GIB)
+    if all(toolchain.is_built(toolchain.groups()[name]) for name in CLUSTER_GROUPS):
+        return Needs("one or two minutes", 6, MEMORY_GIB)
+    return Needs("about 16 minutes on 2 cores, most of them compiling", 24, MEMORY_GIB)
+
+
+def docker_problems(cluster: Containers, needs: Needs) -> list[str]:
+    """What prevents a cluster in Docker's containers."""
+    other = "or choose CLUSTER=embedded" if platform.system() == "Linux" else "or name a cluster in the stack's config"
+    try:
+        done = run(["docker", "info", "--format", "{{.MemTotal}}"], check=False)
+    except DevkitError:
+        return [f"no docker, which {cluster.kind} needs — install Docker, {other}"]
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1][:160]
+        return [
+            f"{cluster.kind} needs a running Docker engine and `docker info` fails ({reason}) — start Docker, {other}"
+        ]
+    problems = []
+    # The memory of Docker's virtual machine, where it runs in one; this machine's own is of no use to it.
+    memory = int(done.stdout.strip() or 0) / _GIB
+    if memory < needs.memory_gib * 0.9:
+        problems.append(
+            f"Docker has {memory:.1f} GiB of memory, {needs.memory_gib} GiB are needed — give it more ({_DESKTOP})"
+        )
+    if run(["docker", "buildx", "version"], check=False).returncode != 0:
+        problems.append("Docker has no buildx, which builds the images — install Docker's plugin docker-buildx")
+    if not cluster.exists():
+        registry = run(["docker", "inspect", REGISTRY], check=False).returncode == 0
+        problems += port_problems([*NODE_PORTS, *([] if registry else [REGISTRY_PORT])])
+    return problems
+
+
+def port_problems(ports: Iterable[int]) -> list[str]:
+    """One line for each port that another program of this machine listens on."""
+    return [
+        f"port {port} is taken, and the cluster needs it — `lsof -nP -i :{port}` shows by what; end that"
+        for port in ports
+        if _is_taken(port)
+    ]
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def engine_problems() -> list[str]:
+    """Problems with what the environment names as Pulumi's engine or plugin."""
+    problems = []
+    try:
+        if (named := engine.executable_from(engine.ENGINE_VARIABLE)) and not engine.is_suitable(named):
+            problems.append(
+                f"{engine.ENGINE_VARIABLE} names Pulumi {engine.engine_version(named)}, {versions.pulumi()} or a later "
+                "3.x is needed — name that, or unset the variable"
+            )
+        engine.executable_from(engine.KUBERNETES_VARIABLE)
+    except DevkitError as error:
+        problems.append(str(error))
+    return problems
+
+
+def go_is_needed(cluster: Cluster) -> bool:
+    """Whether something has to be built from Go modules."""
+    groups = list(CLUSTER_GROUPS) if isinstance(cluster, Embedded) else []
+    if any(not toolchain.is_built(toolchain.groups()[name]) for name in groups):
+        return True
+    return not engine.is_available() and not engine.release_answers()
+
+
+def embedded_problems(needs: Needs) -> list[str]:
+    """What prevents building and starting the embedded cluster here."""
     if platform.system() != "Linux":
         return [
             f"this is {platform.system()}, and the embedded cluster needs Linux — "
@@ -37,8 +172,7 @@ def embedded_problems(warm: bool) -> list[str]:
         problems.append(
             "no apt-get: the embedded cluster takes runc and more from Debian — use Debian 12, Minikube or kind"
         )
-    problems += [] if warm else go_problems()
-    problems += disk_problems(WARM_DISK_GIB if warm else COLD_DISK_GIB)
+    problems += disk_problems(needs.disk_gib)
     problems += memory_problems()
     problems += embedded.port_problems()
     return problems
@@ -71,40 +205,60 @@ def go_problems() -> list[str]:
     return []
 
 
-def registry_problems() -> list[str]:
-    """Which package registries are out of reach. Checked only when something has to be downloaded."""
-    problems = []
-    checks = {
-        "the Go module proxy": (["go", "list", "-m", "-versions", "golang.org/x/sys"], "check `go env GOPROXY`"),
-        "the Python package index": (
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--no-cache-dir",
-                "--dest",
-                "{folder}",
-                "six",
-            ],
-            "check `pip config list`",
-        ),
-    }
-    for name, (command, remedy) in checks.items():
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = [part.replace("{folder}", folder) for part in command]
-            try:
-                done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, cwd=folder)
-                failure = done.stderr.strip().splitlines()[-1:] if done.returncode != 0 else None
-            except subprocess.TimeoutExpired:
-                failure = ["no response within 60 s"]
-            except FileNotFoundError:
-                continue  # no Go at all is reported by go_problems
-        if failure is not None:
-            problems.append(f"{name} is out of reach ({''.join(failure)[:160]}) — {remedy} and the network")
-    return problems
+def download_problems(go: bool, python: bool) -> list[str]:
+    """What is missing for building from Go modules and installing Python packages, each only where it is needed."""
+    checks = [*([go_proxy_problems] if go else []), *([package_index_problems] if python else [])]
+    missing = [*(go_problems() if go else []), *(venv_problems() if python else [])]
+    with ThreadPoolExecutor() as pool:
+        return missing or [problem for problems in pool.map(lambda ask: ask(), checks) for problem in problems]
+
+
+def venv_problems() -> list[str]:
+    """Whether this Python can make a virtual environment, or the devkit can install what is missing for it."""
+    if importlib.util.find_spec("ensurepip") or (os.geteuid() == 0 and shutil.which("apt-get")):
+        return []
+    return ["this Python can't make a virtual environment — install python3-venv, or run with PYTHON=/another/python3"]
+
+
+def go_proxy_problems() -> list[str]:
+    """Whether Go can download modules."""
+    with tempfile.TemporaryDirectory() as folder:
+        failure = _failure(["go", "list", "-m", "-versions", "golang.org/x/sys"], folder)
+    return _out_of_reach("the Go module proxy", failure, "check `go env GOPROXY`")
+
+
+def package_index_problems() -> list[str]:
+    """Whether Python packages can be downloaded; asked with this Python's pip where it has one."""
+    remedy = "check `pip config list`"
+    if importlib.util.find_spec("pip") is None:
+        index = os.environ.get("PIP_INDEX_URL", "https://pypi.org/simple").rstrip("/")
+        return _out_of_reach("the Python package index", _unreachable(f"{index}/six/"), remedy)
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir", "--dest", folder]
+        failure = _failure([*pip, "six"], folder)
+    return _out_of_reach("the Python package index", failure, remedy)
+
+
+def _failure(command: list[str], folder: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
+    except subprocess.TimeoutExpired:
+        return "no response within 60 s"
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+
+
+def _unreachable(url: str) -> str | None:
+    try:
+        urllib.request.urlopen(url, timeout=20).close()
+    except urllib.error.HTTPError as error:
+        return f"status {error.code}"
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _out_of_reach(what: str, failure: str | None, remedy: str) -> list[str]:
+    return [] if failure is None else [f"{what} is out of reach ({failure[:160]}) — {remedy} and the network"]
 
 
 def disk_problems(needed_gib: int) -> list[str]:

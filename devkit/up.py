@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from devkit import base_image, bootstrap, embedded, engine, environment, images, preflight, toolchain, versions
+from devkit import backend, base_image, bootstrap, embedded, engine, environment, images, preflight, toolchain, versions
 from devkit.clusters import Cluster, Embedded, remember
 from devkit.deploy import Answer, Stack, send_sample
 from devkit.engine import Source
 from devkit.errors import DevkitError
-from devkit.paths import cache_root, platform_facts, state_backend, state_root
+from devkit.paths import cache_root, platform_facts, state_root
 from devkit.steps import Report, Steps
 
-_CLUSTER_GROUPS = ("containers", "kubernetes")
 _UPSTREAM_BASE = "docker.io/library/python:3.12-slim"
 
 
@@ -37,11 +36,12 @@ def bring_up(request: Request) -> None:
     cluster = request.cluster
     groups_to_build = _required_builds(cluster)
     steps = Steps(total=7 + cluster.needs_builds + len(groups_to_build) + 2 * (request.deploy is not None))
-    missing = steps.run("check this machine", lambda report: _check(cluster, report))
-    _print_plan(steps, cluster, groups_to_build, missing)
-    for folder in (state_root(), state_backend()):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    machine = steps.run("check this machine", lambda _: _check(cluster))
+    _print_plan(steps, cluster, groups_to_build, machine)
+    state_root().mkdir(parents=True, exist_ok=True, mode=0o700)
     remember(cluster)
+    states = backend.of(cluster)
+    states.prepare()
     if cluster.needs_builds:
         steps.run("install Debian packages", embedded.install_packages)
     builds = Builds(steps)
@@ -50,7 +50,7 @@ def bring_up(request: Request) -> None:
     steps.run("install Python packages into .venv", bootstrap.ensure_virtualenv)
     source = steps.run("find the Pulumi engine", engine.find_engine)
     if cluster.needs_builds:
-        for name in _CLUSTER_GROUPS:
+        for name in preflight.CLUSTER_GROUPS:
             link_programs(name, builds.folder(name))
     pulumi = engine.install_engine(source)
     steps.run(f"start the {cluster.kind} cluster", cluster.start)
@@ -66,6 +66,11 @@ def bring_up(request: Request) -> None:
     if request.deploy is None:
         steps.say(f'The platform is up after {steps.total_elapsed()}. For a shell: eval "$(python3 -m devkit env)"')
         return
+    remember(cluster, stack.name)
+    if not states.ends_with_cluster and backend.take_over(stack.name, variables):
+        steps.say(
+            f"      stacks/Pulumi.{stack.name}.yaml: encrypted anew, with your passphrase instead of the public one"
+        )
     stack.select()
     steps.run(f"pulumi up, stack {stack.name}", lambda _: stack.up(steps.say))
     outputs = stack.outputs()
@@ -73,22 +78,13 @@ def bring_up(request: Request) -> None:
     _print_answer(steps, outputs, answer)
 
 
-def _check(cluster: Cluster, report: Report) -> list[str]:
-    """Raises one DevkitError that lists every problem; returns the Debian packages that are missing."""
-    problems = preflight.python_problems()
-    missing: list[str] = []
-    if isinstance(cluster, Embedded):
-        warm = all(toolchain.is_built(toolchain.groups()[name]) for name in _CLUSTER_GROUPS)
-        problems += preflight.embedded_problems(warm)
-        if not problems:
-            missing = preflight.missing_system_packages()
-    else:
-        warm = bootstrap.python().exists()
-    if not problems and not warm:
-        problems += preflight.registry_problems()
-    if problems:
-        raise DevkitError("this machine is not ready:\n" + "\n".join(f"  - {problem}" for problem in problems))
-    return missing
+def _check(cluster: Cluster) -> preflight.Machine:
+    """Raises one DevkitError that lists every problem."""
+    machine = preflight.check(cluster)
+    if machine.problems:
+        lines = "".join(f"\n  - {problem}" for problem in machine.problems)
+        raise DevkitError(f"this machine is not ready (needed: {machine.needs}):{lines}")
+    return machine
 
 
 def _required_builds(cluster: Cluster) -> list[str]:
@@ -96,16 +92,21 @@ def _required_builds(cluster: Cluster) -> list[str]:
     if not cluster.needs_builds:
         return []
     # Substitutes for upstream images are needed only where no image registry is within reach.
-    return [*_CLUSTER_GROUPS, *(["prometheus", "kube-state-metrics"] if images.check([_UPSTREAM_BASE]) else [])]
+    return [
+        *preflight.CLUSTER_GROUPS,
+        *(["prometheus", "kube-state-metrics"] if images.check([_UPSTREAM_BASE]) else []),
+    ]
 
 
-def _print_plan(steps: Steps, cluster: Cluster, groups_to_build: list[str], missing: list[str]) -> None:
+def _print_plan(steps: Steps, cluster: Cluster, groups_to_build: list[str], machine: preflight.Machine) -> None:
     steps.say(f"      cluster: {cluster.kind}")
+    steps.say(f"      takes {machine.needs}")
     if cluster.needs_builds:
         to_build = [name for name in groups_to_build if not toolchain.is_built(toolchain.groups()[name])]
         steps.say(f"      to build from Go modules: {', '.join(to_build) or 'nothing, all cached'}")
-        steps.say(f"      to install on the system with apt-get: {' '.join(missing) or 'nothing'}")
+        steps.say(f"      to install on the system with apt-get: {' '.join(machine.missing_packages) or 'nothing'}")
     steps.say(f"      caches in {cache_root()}, state in {state_root()}")
+    steps.say(f"      stacks in {backend.of(cluster).description()}")
 
 
 class Builds:

@@ -108,7 +108,7 @@ def promotion(
         "tracking_url": registry.url,
         "serving_alias": settings.service.serving_alias,
         **_set_values(settings.model, only=("gate", "first_version")),
-        **_set_values(promote, only=("image", "experiment_name", "resources", "image_pull_secret", "timeout_seconds")),
+        **_set_values(promote, exclude=("stack", "file", "tracking_uri", "tracking_secret")),
     }
     if promote.tracking_secret:
         fields["source_secret"] = promote.tracking_secret
@@ -149,6 +149,8 @@ def monitoring(
         fields["grafana"]["admin_password"] = secret(settings.grafana_admin_password)
     if settings.elastic_password and fields["elk"]["enabled"]:
         fields["elk"]["password"] = secret(settings.elastic_password)
+    if settings.ca_key and "certificates" in fields:
+        fields["certificates"]["ca_key"] = secret(settings.ca_key)
     if "existing" in fields["elk"]:
         for part in ("elasticsearch", "kibana"):
             del fields["elk"][part]

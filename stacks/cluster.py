@@ -9,13 +9,18 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from stacks.platform import read_platform
+
 _LOCAL_CONTEXTS = ("minikube", "docker-desktop", "rancher-desktop")
 _LOCAL_PREFIXES = ("kind-", "k3d-")
 
 
 def problem_with_current_context(environment: Mapping[str, str] | None = None) -> str | None:
     """Why the config must name the kubeconfig's current context, or None if that is a local cluster."""
-    kubeconfig = _read_kubeconfig(os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    if _is_the_platforms_own(environment):
+        return None
+    kubeconfig = _read_kubeconfig(environment)
     if kubeconfig is None:
         return "kubernetes:context is missing, it is required without a kubeconfig (KUBECONFIG)"
     name = kubeconfig.get("current-context") or ""
@@ -41,6 +46,16 @@ def is_local(context: str, server: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_the_platforms_own(environment: Mapping[str, str]) -> bool:
+    """Whether the kubeconfig is that of a cluster that the local platform has made, such as Minikube's, whose address
+    on Linux is that of a container."""
+    try:
+        own = read_platform(environment).kubeconfig
+    except ValueError:  # the settings report it
+        return False
+    return own is not None and own == environment.get("KUBECONFIG")
 
 
 def _read_kubeconfig(environment: Mapping[str, str]) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=
 Quantity = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(m|k|[MGTPE]i?|Ki)?$")]
 Host = Annotated[str, Field(pattern=r"^\S+$")]
 ExposeName = Literal["LoadBalancer", "ClusterIP", "NodePort"]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]
 
 
@@ -82,6 +83,54 @@ class TolerationSettings(Model):
     toleration_seconds: int | None = None
 
 
+class TopologySpreadSettings(Model):
+    """How evenly pods are spread."""
+
+    topology_key: str
+    max_skew: int | None = Field(default=None, ge=1)
+    when_unsatisfiable: Literal["ScheduleAnyway", "DoNotSchedule"] | None = None
+
+
+class ClusterNetworkSettings(Model):
+    """What network policies must know of the cluster."""
+
+    dns_ports: list[Port] | None = None
+    api_server_ports: list[Port] | None = None
+    egress_ports: list[Port] | None = None
+
+
+class PodSettings(Model):
+    """How a component's pods fit the cluster."""
+
+    node_selector: dict[str, str] | None = None
+    tolerations: list[TolerationSettings] | None = None
+    affinity: dict[str, Any] | None = None
+    topology_spread: list[TopologySpreadSettings] | None = None
+    priority_class: str | None = None
+    runtime_class: str | None = None
+    pod_labels: dict[str, str] | None = None
+    pod_annotations: dict[str, str] | None = None
+    service_account_annotations: dict[str, str] | None = None
+    environment: dict[str, str] | None = None
+    ca_config_map: Host | None = None
+    image_pull_secret: Host | None = None
+    assigned_user: bool | None = None
+    network: ClusterNetworkSettings | None = None
+
+
+class HelperSettings(Model):
+    """The library's own containers beside the main ones."""
+
+    helper_resources: ResourceSettings | None = None
+
+
+class ServiceMetadataSettings(Model):
+    """The Services that clients reach."""
+
+    service_labels: dict[str, str] | None = None
+    service_annotations: dict[str, str] | None = None
+
+
 class PublisherSettings(Model):
     """The programs that register the model."""
 
@@ -98,7 +147,7 @@ class BaseModelSettings(Model):
     secret: Name | None = None
 
 
-class ModelSettings(Model):
+class ModelSettings(PodSettings, HelperSettings):
     """How the model is trained."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$")] = "linear"
@@ -111,7 +160,6 @@ class ModelSettings(Model):
     publisher: PublisherSettings | None = None
     runtime_image: Host | None = None
     experiment_name: str | None = None
-    image_pull_secret: Host | None = None
     sweep: dict[str, list[Any]] | None = None
     sweep_metric: str | None = None
     sweep_goal: Literal["min", "max"] | None = None
@@ -125,7 +173,6 @@ class ModelSettings(Model):
     data_version: str | None = None
     data_claim: Host | None = None
     data_secret: Host | None = None
-    environment: dict[str, str] | None = None
     workers: int = Field(default=1, ge=1, le=256)
     processes_per_worker: int = Field(default=1, ge=1, le=64)
     tensor_parallel: int = Field(default=1, ge=1)
@@ -133,11 +180,6 @@ class ModelSettings(Model):
     shared_memory: Quantity | None = None
     checkpoints: CheckpointSettings | None = None
     model_cache: VolumeSettings | None = None
-    node_selector: dict[str, str] | None = None
-    tolerations: list[TolerationSettings] | None = None
-    affinity: dict[str, Any] | None = None
-    priority_class: str | None = None
-    runtime_class: str | None = None
     resource_claims: dict[str, str] | None = None
     retries: int = Field(default=0, ge=0, le=10)
     timeout_seconds: int = Field(default=3600, ge=30, le=2_592_000)
@@ -146,6 +188,7 @@ class ModelSettings(Model):
     queue: Name | None = None
     queue_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
     scheduling_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
+    wait: bool | None = None  # False from the second run on: the service needs a published one
     watch: bool | None = None
     backend: Literal["job", "jobset", "trainer"] = "job"
 
@@ -156,7 +199,7 @@ class DataVolumeSettings(VolumeSettings):
     retain_volume: bool | None = None
 
 
-class DataSettings(Model):
+class DataSettings(PodSettings):
     """How the model's training data is prepared from raw data."""
 
     sources: list[dict[str, Any]] = Field(min_length=1)
@@ -174,17 +217,13 @@ class DataSettings(Model):
     engine: Literal["memory", "dask"] | None = None
     salt_secret: Host | None = None
     data_secret: Host | None = None
-    environment: dict[str, str] | None = None
     resources: ResourceSettings | None = None
-    node_selector: dict[str, str] | None = None
-    tolerations: list[TolerationSettings] | None = None
     retries: int | None = Field(default=None, ge=0, le=10)
     timeout_seconds: int | None = Field(default=None, ge=30, le=2_592_000)
     ttl_seconds_after_finished: int | None = Field(default=None, ge=60, le=2_592_000)
-    image_pull_secret: Host | None = None
 
 
-class PromotionSettings(Model):
+class PromotionSettings(PodSettings):
     """Another environment's release, to deploy unchanged. Exactly one of `stack` and `file`."""
 
     stack: Host | None = None
@@ -199,7 +238,6 @@ class PromotionSettings(Model):
     """Image with Python for the container that copies. Default: Python's own image."""
     experiment_name: str | None = None
     resources: ResourceSettings | None = None
-    image_pull_secret: Host | None = None
     timeout_seconds: int | None = Field(default=None, ge=30, le=86_400)
 
 
@@ -236,6 +274,7 @@ class RolloutSettings(Model):
 
     max_surge: int | None = Field(default=None, ge=0, le=1000)
     max_unavailable: int | None = Field(default=None, ge=0, le=1000)
+    progress_seconds: int | None = Field(default=None, ge=10, le=14_400)
     watch: bool | None = None
 
 
@@ -307,11 +346,19 @@ class AnalysisSettings(Model):
     image: Host | None = None
 
 
+class CanaryStepSettings(Model):
+    """A share of the requests that a canary has for a while."""
+
+    weight_percent: int = Field(ge=1, le=100)
+    pause_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
+
+
 class CanarySettings(Model):
-    """A second track that gets a share of the requests."""
+    """A second track that gets a share of the requests: one, or several one after the other."""
 
     model_uri: Host
-    weight_percent: int = Field(ge=1, le=99)
+    weight_percent: int | None = Field(default=None, ge=1, le=99)
+    steps: list[CanaryStepSettings] | None = None
     split: Literal["Replicas", "Gateway", "NginxIngress"] | None = None
     image: Host | None = None
     tolerance_points: float | None = Field(default=None, ge=0.1, le=50)
@@ -335,7 +382,7 @@ class ShadowSettings(Model):
     mirroring: Literal["Server", "Gateway"] | None = None
 
 
-class ServiceSettings(Model):
+class ServiceSettings(PodSettings, HelperSettings, ServiceMetadataSettings):
     """How the model is served."""
 
     image: Host | None = None
@@ -348,12 +395,6 @@ class ServiceSettings(Model):
     allow_drift: bool | None = None
     model_secret: Host | None = None
     model_endpoint_url: Host | None = None
-    image_pull_secret: Host | None = None
-    node_selector: dict[str, str] | None = None
-    tolerations: list[TolerationSettings] | None = None
-    affinity: dict[str, Any] | None = None
-    priority_class: str | None = None
-    runtime_class: str | None = None
     resource_claims: dict[str, str] | None = None
     model_name: str | None = None
     serving_alias: str = "serving"
@@ -373,6 +414,7 @@ class ServiceSettings(Model):
     tracking_secret: Host | None = None
     startup_timeout_seconds: int = Field(default=120, ge=10, le=14_400)
     drain_seconds: int = Field(default=10, ge=1, le=600)
+    endpoint_seconds: int | None = Field(default=None, ge=1, le=300)
     grpc_port: int | None = Field(default=None, ge=1, le=65_535)
     tracing: TracingSettings | None = None
     cors_origins: list[Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$")]] | None = None
@@ -410,7 +452,7 @@ class BackupSettings(Model):
     claim: str | None = None
 
 
-class RegistrySettings(Model):
+class RegistrySettings(PodSettings, HelperSettings, ServiceMetadataSettings):
     """The MLflow server. With `registry_admin_password`, it has accounts."""
 
     database: DatabaseSettings | None = None
@@ -426,7 +468,7 @@ class RegistrySettings(Model):
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
     allowed_hosts: list[str] = []
-    image_pull_secret: Host | None = None
+    replicas: int = Field(default=1, ge=1, le=20)
     resources: ResourceSettings | None = None
     protect: bool = False
     """Whether Pulumi refuses to delete the registry with all its models and metrics."""
@@ -444,6 +486,7 @@ class GrafanaSettings(PartSettings):
     """Grafana."""
 
     enabled: bool = False
+    sign_on_header: Host | None = None
 
 
 class KeptSettings(PartSettings):
@@ -454,11 +497,40 @@ class KeptSettings(PartSettings):
     claim: str | None = None
 
 
+class BasicAuthSettings(Model):
+    """A user name, and the name of a Secret with `password`."""
+
+    username: str
+    secret: Host
+
+
+class SigV4Settings(Model):
+    """AWS's signatures."""
+
+    region: Host
+    role_arn: Host | None = None
+    secret: Host | None = None
+
+
+class RemoteWriteSettings(Model):
+    """A receiver of metrics."""
+
+    url: Host
+    headers: dict[str, str] | None = None
+    basic_auth: BasicAuthSettings | None = None
+    token_secret: Host | None = None
+    sigv4: SigV4Settings | None = None
+    ca_certificate: str | None = None
+    metrics: str | None = None
+
+
 class PrometheusSettings(KeptSettings):
     """Prometheus."""
 
     storage_size: Quantity = "10Gi"
     retention_days: int = Field(default=15, ge=1, le=3650)
+    replicas: int = Field(default=1, ge=1, le=5)
+    remote_write: list[RemoteWriteSettings] | None = None
 
 
 class SnapshotSettings(Model):
@@ -490,6 +562,7 @@ class AlertmanagerSettings(KeptSettings):
     """Alertmanager."""
 
     storage_size: Quantity = "1Gi"
+    replicas: int = Field(default=1, ge=1, le=5)
 
 
 class LogstashSettings(KeptSettings):
@@ -532,6 +605,21 @@ class WebSettings(Model):
     certificate_generation: int = Field(default=1, ge=1)
 
 
+class IssuerSettings(Model):
+    """An issuer of cert-manager."""
+
+    name: Name
+    kind: Literal["Issuer", "ClusterIssuer"] = "Issuer"
+    ca_certificate: str | None = None
+
+
+class CertificateSettings(Model):
+    """Who signs certificates: an issuer, or `ca_certificate` with the secret setting `ca_key`."""
+
+    ca_certificate: str | None = None
+    issuer: IssuerSettings | None = None
+
+
 class OperatorSettings(Model):
     """The cluster's prometheus-operator."""
 
@@ -553,12 +641,13 @@ class AttachSettings(Model):
     grafana: SidecarSettings | None = None
 
 
-class MonitoringSettings(Model):
+class MonitoringSettings(PodSettings, HelperSettings, ServiceMetadataSettings):
     """The monitoring stack."""
 
     expose: ExposeName = "ClusterIP"
     host: Host | None = None
     web: WebSettings = WebSettings()
+    certificates: CertificateSettings | None = None
     runbook_url: Host | None = None
     prometheus: PrometheusSettings = PrometheusSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
@@ -597,6 +686,8 @@ class Settings(Model):
     """Password of the MLflow account `admin`. If set, MLflow requires a login."""
     grafana_admin_password: SecretStr | None = Field(default=None, min_length=8)
     elastic_password: SecretStr | None = Field(default=None, min_length=8)
+    ca_key: SecretStr | None = Field(default=None, min_length=1)
+    """Private key of `monitoring.certificates.ca_certificate`."""
     snapshot_access_key: SecretStr | None = Field(default=None, min_length=1)
     snapshot_secret_key: SecretStr | None = Field(default=None, min_length=1)
 

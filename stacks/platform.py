@@ -39,6 +39,8 @@ class Platform:
     """Whether Services of type LoadBalancer get an address."""
     node_host: str | None = None
     """Host at which node ports answer. Default: `localhost`."""
+    kubeconfig: str | None = None
+    """The kubeconfig of a cluster that the platform has made on this machine, whatever address it has."""
 
 
 def read_platform(environment: Mapping[str, str] | None = None) -> Platform:
@@ -58,6 +60,7 @@ def read_platform(environment: Mapping[str, str] | None = None) -> Platform:
         unavailable=facts.get("unavailable") or {},
         load_balancer=facts.get("load_balancer") is not False,
         node_host=facts.get("node_host"),
+        kubeconfig=facts.get("kubeconfig"),
     )
 
 

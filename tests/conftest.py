@@ -21,6 +21,7 @@ SLOW_FILES = frozenset(
         "tests/package/test_import.py",
         "tests/package/test_release.py",
         "tests/package/test_runtime_package.py",
+        "tests/security/test_manifests.py",
         "tests/unit/components/test_registry_stores.py",
         "tests/unit/examples/test_data.py",
         "tests/unit/model/steps/test_pipeline.py",

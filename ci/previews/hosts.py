@@ -1,6 +1,7 @@
 """Writes one comment, or one issue, through the host's HTTP API, and finds it again on the next run."""
 
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -43,7 +44,7 @@ class Host:
     """`owner/name`, or a GitLab project's ID or path."""
     token: str = field(repr=False)
     author: str | None = None
-    """Only this author's comments count: anybody could write the marker into one. On GitLab the API names it."""
+    """Only this author's comments count: anybody could write the marker into one. Default: whoever owns the token."""
 
     def comment(self, number: int, marker: str, body: str) -> str:
         """Updates the tool's comment on a pull request, or creates it: `created`, `updated` or `unchanged`."""
@@ -89,16 +90,29 @@ class Host:
         self, path: str, marker: str, *, text: str = "body", query: dict[str, str] | None = None
     ) -> dict[str, Any] | None:
         """The oldest entry that the tool itself wrote."""
-        author = self.author
-        if author is None and self.kind == "gitlab":
-            author = self._request("GET", "/user")[0]["username"]
+        author = self.author or self._owner()
         matches = []
         for entry in self._pages(path, query or {}):
             user = entry.get("user") or entry.get("author") or {}
             name = user.get("login") or user.get("username")
-            if str(entry.get(text) or "").startswith(marker) and author in (None, name):
+            # GitHub lists pull requests among the issues.
+            if name == author and str(entry.get(text) or "").startswith(marker) and "pull_request" not in entry:
                 matches.append(entry)
         return min(matches, key=lambda entry: int(entry["id"]), default=None)
+
+    def _owner(self) -> str:
+        """Who owns the token. GitHub's GraphQL answers for every kind of token; `GET /user` refuses those of apps."""
+        if self.kind == "gitlab":
+            answer, path = self._request("GET", "/user")[0], ["username"]
+        else:
+            api = re.sub(r"/api/v3/?$", "/api", self.api)  # GitHub Enterprise Server
+            answer = self._request("POST", "/graphql", {"query": "{ viewer { login } }"}, api=api)[0]
+            path = ["data", "viewer", "login"]
+        for key in path:
+            answer = answer.get(key) if isinstance(answer, dict) else None
+        if not isinstance(answer, str):
+            raise HostError("the host doesn't say who owns the token; name the account with --author")
+        return answer
 
     def _pages(self, path: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
         for page in range(1, _MAX_PAGES + 1):
@@ -111,9 +125,11 @@ class Host:
                 return
         raise HostError(f"GET {path}: more than {_MAX_PAGES} pages")
 
-    def _request(self, method: str, path: str, body: dict[str, str] | None = None) -> tuple[Any, HTTPMessage]:
+    def _request(
+        self, method: str, path: str, body: dict[str, str] | None = None, *, api: str | None = None
+    ) -> tuple[Any, HTTPMessage]:
         request = urllib.request.Request(
-            self.api.rstrip("/") + path,
+            (api or self.api).rstrip("/") + path,
             None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "preview-comment"},
             method=method,
@@ -122,20 +138,21 @@ class Host:
             request.add_header("Authorization", f"Bearer {self.token}")
         else:
             request.add_header("PRIVATE-TOKEN", self.token)
+        # A POST without a response may have succeeded: a second one could create a second comment.
+        repeatable = method != "POST" or path == "/graphql"
         opener = urllib.request.build_opener(_NoRedirects)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
                     return json.load(answer), answer.headers
             except urllib.error.HTTPError as error:
-                wait = _wait(error, method, attempt)
+                wait = _wait(error, repeatable, attempt)
                 if wait is None:
                     raise HostError(self._explain(method, path, error)) from None
             except ValueError as error:
                 raise HostError(f"{method} {path}: the response is not JSON ({error})") from None
             except OSError as error:
-                # A POST without a response may have succeeded: a second one could create a second comment.
-                if attempt == ATTEMPTS or method == "POST":
+                if attempt == ATTEMPTS or not repeatable:
                     raise HostError(f"{method} {path}: {self.api} is out of reach ({error})") from None
                 wait = attempt
             time.sleep(wait)
@@ -157,10 +174,15 @@ class Host:
         return f"{method} {path}: {error.code} {error.reason}: {hint}"
 
 
-def _wait(error: urllib.error.HTTPError, method: str, attempt: int) -> float | None:
+def _wait(error: urllib.error.HTTPError, repeatable: bool, attempt: int) -> float | None:
     """Seconds until the next attempt; None if there is no point in one."""
-    limited = error.code == 429 or (error.code == 403 and error.headers.get("Retry-After") is not None)
-    if attempt == ATTEMPTS or not (limited or (error.code >= 500 and method != "POST")):
+    exhausted = error.headers.get("X-RateLimit-Remaining") == "0"
+    limited = error.code == 429 or (error.code == 403 and (exhausted or "Retry-After" in error.headers))
+    if attempt == ATTEMPTS or not (limited or (error.code >= 500 and repeatable)):
         return None
-    retry_after = error.headers.get("Retry-After", "")
-    return min(float(retry_after), MAX_WAIT_SECONDS) if retry_after.isdigit() else float(attempt)
+    retry_after, reset = error.headers.get("Retry-After", ""), error.headers.get("X-RateLimit-Reset", "")
+    if retry_after.isdigit():
+        return min(float(retry_after), MAX_WAIT_SECONDS)
+    if limited and reset.isdigit():
+        return min(max(float(reset) - time.time(), float(attempt)), MAX_WAIT_SECONDS)
+    return float(attempt)

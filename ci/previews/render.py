@@ -56,6 +56,41 @@ def render(
     return _fitted("\n".join(head), blocks, page, limit)
 
 
+@dataclass(frozen=True)
+class Part:
+    """One stack's share of a comment, scrubbed: made where the stack's credentials are, joined where they aren't."""
+
+    stack: str
+    changed: bool
+    """Whether there is a difference or an error."""
+    summary: str
+    details: str
+
+
+def part(preview: Preview, *, scrubber: Scrubber | None = None, limit: int) -> Part:
+    """A stack's share, in Markdown. The comment has room for a few of them, so `limit` is a fraction of its own."""
+    scrubber, page = scrubber or Scrubber(), _Markdown()
+    preview = replace(preview, stack=visible(preview.stack, lines=False))
+    line = page.item(f"{page.strong(preview.stack)}: {page.prose(scrubber.text(summary(preview)))}")
+    head = _failures([preview], page, scrubber, limit // _SHARE)
+    head += _risk_lines({preview.stack: risks(preview)}, page, scrubber, limit // _SHARE)
+    details = _fitted("\n".join(head), _blocks(preview, 0, page, scrubber), page, limit).strip("\n")
+    return Part(preview.stack, bool(preview.steps or preview.errors), line, details)
+
+
+def join(parts: Sequence[Part], host: str, *, title: str = "Preview", key: str = "preview") -> str:
+    """The comment of several stacks: their summaries, then what is behind them, as far as it fits."""
+    own = [] if host == "text" else [marker(key)]
+    head = "\n".join([*own, _Markdown().heading(visible(title, lines=False)), *(part.summary for part in parts)])
+    details = [part.details for part in parts if part.details]
+    reserve = _size(_Markdown().omitted(len(details))) + 2
+    text, omitted = head, 0
+    for each in details:
+        fits = _size(text) + _size(each) + reserve <= LIMITS[host]
+        text, omitted = (f"{text}\n\n{each}", omitted) if fits else (text, omitted + 1)
+    return f"{text}\n{_Markdown().omitted(omitted)}\n" if omitted else f"{text}\n"
+
+
 def _fitted(head: str, blocks: list[_Block], page: "_Markdown", limit: int) -> str:
     """Adds blocks, the most important ones first, as long as they fit; shows them by stack."""
     reserve = _size(page.omitted(len(blocks))) + 2

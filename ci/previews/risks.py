@@ -26,8 +26,14 @@ _LOST = {
 }
 _MODEL = "MODELOPS_MODEL_URI"
 """Environment variable of a serving container that names its model."""
-_PUBLISHED_AS = ("MODELOPS_RUN_ID", "MODELOPS_MODEL_NAME", "MLFLOW_TRACKING_URI", "app.kubernetes.io/version")
-"""What decides whether a registry has a run: variables, and the label with its identity."""
+_PUBLISHED_AS = (
+    "MODELOPS_RUN_ID",
+    "MODELOPS_MODEL_NAME",
+    "MLFLOW_TRACKING_URI",
+    "app.kubernetes.io/version",
+    "modelops.dev/after",
+)
+"""What decides whether a registry has a run: variables, the label with its identity, the Job before it that failed."""
 _TRAINS, _PROMOTES = "modelops:index:TrainingJob", "modelops:index:ModelPromotion"
 _NAMED = 3
 
@@ -56,6 +62,19 @@ def is_build(step: Step) -> bool:
 def is_training(step: Step) -> bool:
     """Whether the step starts a training run."""
     return _runs(step, _TRAINS) and not is_judgement(step) and not _selects(step)
+
+
+def is_background(step: Step) -> bool:
+    """Whether it is a training run for which the update doesn't wait (`wait: false`)."""
+    return is_training(step) and _waits_for(step) == "jsonpath={.metadata.uid}"
+
+
+def _waits_for(step: Step) -> Any:
+    """What Pulumi waits for in an object, where it is told."""
+    found: Any = step.new.get("inputs")
+    for key in ("metadata", "annotations", "pulumi.com/waitFor"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def is_promotion(step: Step) -> bool:
@@ -112,7 +131,8 @@ def summary(preview: Preview) -> str:
     parts = []
     for verb, noun, test in (
         ("builds", "image", is_build),
-        ("trains", "run", is_training),
+        ("trains", "run", lambda step: is_training(step) and not is_background(step)),
+        ("trains in the background", "run", is_background),
         ("promotes", "version", is_promotion),
         ("judges", "run", is_judgement),
         ("rolls", "workload", rolls),
@@ -181,6 +201,9 @@ def _replacement(step: Step, what: str) -> Iterable[Risk]:
         yield Risk("data", f"{what} is replaced{reason}: {_LOST.get(step.kind, 'the new one starts empty')}", step.urn)
     elif step.kind in _ROUTES:
         yield Risk("traffic", f"{what} is replaced{reason}: its address may change", step.urn)
+    elif is_background(step):
+        goes_on = "a new training run, in the background: the version stays until an `up` after it is published"
+        yield Risk("job", f"{what} is replaced{reason}: {goes_on}; the old Job is removed, trained or not", step.urn)
     elif is_training(step):
         yield Risk("job", f"{what} is replaced{reason}: a new training run; the old Job is removed", step.urn)
     elif is_judgement(step):

@@ -1,26 +1,18 @@
 #!/usr/bin/env bash
-# Turns all previews in $PREVIEWS into one comment and keeps it up to date: comment.sh github|gitlab|text. Fails if a preview failed.
+# Joins the parts of all stacks to one comment or one issue and keeps it up to date: comment.sh preview|drift github|gitlab|text. It
+# needs the host's token and no stack's credentials.
 source "$(dirname "$0")/common.sh"
-host=${1:?comment.sh github|gitlab|text}
+kind=${1:?comment.sh preview|drift github|gitlab|text}
+host=${2:?comment.sh preview|drift github|gitlab|text}
+shopt -s nullglob
+parts=("$PARTS"/*."$kind")
+busy=("$PARTS"/*.busy)
+if [ "${#parts[@]}" = 0 ] || { [ "$kind" = drift ] && [ "${#busy[@]}" != 0 ]; }; then
+    echo "nothing is reported: ${#parts[@]} stacks have a part of the $kind, ${#busy[@]} are being updated"
+    exit
+fi
 arguments=()
-failed=
-for stack in $STACKS; do
-    path=$PREVIEWS/$stack
-    [ -e "$path.log" ] || continue
-    if [ -s "$path.json" ]; then
-        arguments+=("$stack=$path.json")
-        [ ! -s "$path.events" ] || arguments+=(--events "$stack=$path.events")
-    else
-        arguments+=(--failed "$stack=$path.log")
-    fi
-    [ ! -e "$path.failed" ] || failed="$failed $stack"
-done
-if [ "$host" = text ]; then
-    preview_comment "${arguments[@]}"
-else
-    preview_comment --post "$host" --scrub-env PULUMI_CONFIG_PASSPHRASE "${arguments[@]}"
-fi
-if [ -n "$failed" ]; then
-    echo "failed:$failed" >&2
-    exit 1
-fi
+for part in "${parts[@]}"; do arguments+=(--part "$part"); done
+if [ "$kind" = drift ]; then arguments+=(--drift); fi
+if [ "$host" != text ]; then arguments+=(--post "$host"); fi
+preview_comment "${arguments[@]}"

@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
-# Brings one stack up: up.sh STACK. An unchanged stack builds, trains and rolls nothing. POLICY_PACK and POLICY_CONFIG as for
-# preview.sh: some values are known only now.
+# Updates one stack and sends it a test prediction: up.sh STACK. An unchanged stack builds, trains and rolls nothing.
 source "$(dirname "$0")/common.sh"
-require PULUMI_BACKEND_URL
+source ci/steps/login.sh
 stack=${1:?up.sh STACK}
-pulumi up --yes --skip-preview --non-interactive --stack "$stack" ${POLICY_PACK:+--policy-pack "$POLICY_PACK"} \
-    ${POLICY_CONFIG:+--policy-pack-config "$POLICY_CONFIG"}
+login "$stack"
+plan=()
+if [ -n "${PLAN:-}" ]; then plan=(--plan "$PLAN"); fi
+if [ -n "$BUILDER" ] && ! docker buildx inspect "${BUILDER_NAME:=ci}" >/dev/null 2>&1; then
+    # shellcheck disable=SC2086 # several options
+    docker buildx create --name "$BUILDER_NAME" --driver "$BUILDER" --use ${BUILDER_OPTIONS:-}
+fi
+pulumi up --yes --non-interactive --stack "$stack" "${plan[@]}" "${policies[@]}"
+ci/steps/smoke.sh "$stack"

@@ -16,7 +16,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "modelops.airflow.airflow_pipeline": ("AirflowPipeline",),
     "modelops.core.errors": ("ArgumentsError",),
     "modelops.core.images": ("UPSTREAM_IMAGES",),
-    "modelops.core.types": ("Expose", "Resources", "Toleration"),
+    "modelops.core.types": ("ClusterNetwork", "Expose", "PodArgs", "Resources", "Toleration", "TopologySpread"),
     "modelops.data.data_pipeline": ("DataPipeline", "DataPipelineArgs", "DataVolume", "Engine"),
     "modelops.image.mlflow_image": ("mlflow_image",),
     "modelops.image.model_image": (
@@ -29,11 +29,16 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "modelops.monitoring.args": (
         "AlertmanagerPart",
         "Attach",
+        "BasicAuth",
+        "CertificateAuthority",
+        "CertificateIssuer",
         "GrafanaPart",
         "GrafanaSidecar",
         "Part",
         "PrometheusOperator",
         "PrometheusPart",
+        "RemoteWrite",
+        "SigV4",
         "Web",
     ),
     "modelops.monitoring.logs.args": (
@@ -76,6 +81,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "BlueGreen",
         "Canary",
         "CanaryAnalysis",
+        "CanaryStep",
         "Colour",
         "Mirroring",
         "Shadow",

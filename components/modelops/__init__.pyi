@@ -4,18 +4,23 @@ from modelops.airflow.airflow_pipeline import AirflowPipeline
 from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, ExistingAirflow, PipelineData, PipelineTraining
 from modelops.core.errors import ArgumentsError
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.types import Expose, Resources, Toleration
+from modelops.core.types import ClusterNetwork, Expose, PodArgs, Resources, Toleration, TopologySpread
 from modelops.data.data_pipeline import DataPipeline, DataPipelineArgs, DataVolume, Engine
 from modelops.image.mlflow_image import mlflow_image
 from modelops.image.model_image import Compression, ImageBuilder, ModelImage, ModelImageArgs, RegistryCredentials
 from modelops.monitoring.args import (
     AlertmanagerPart,
     Attach,
+    BasicAuth,
+    CertificateAuthority,
+    CertificateIssuer,
     GrafanaPart,
     GrafanaSidecar,
     Part,
     PrometheusOperator,
     PrometheusPart,
+    RemoteWrite,
+    SigV4,
     Web,
 )
 from modelops.monitoring.logs.args import (
@@ -48,7 +53,16 @@ from modelops.serving.args import (
     Vllm,
 )
 from modelops.serving.model_service import ModelService
-from modelops.serving.release.args import BlueGreen, Canary, CanaryAnalysis, Colour, Mirroring, Shadow, Split
+from modelops.serving.release.args import (
+    BlueGreen,
+    Canary,
+    CanaryAnalysis,
+    CanaryStep,
+    Colour,
+    Mirroring,
+    Shadow,
+    Split,
+)
 from modelops.training.args import (
     Backend,
     Checkpoints,
@@ -73,10 +87,15 @@ __all__ = [
     "Attach",
     "Autoscaling",
     "Backend",
+    "BasicAuth",
     "BlueGreen",
     "Canary",
     "CanaryAnalysis",
+    "CanaryStep",
+    "CertificateAuthority",
+    "CertificateIssuer",
     "Checkpoints",
+    "ClusterNetwork",
     "Colour",
     "Compression",
     "DataPipeline",
@@ -115,6 +134,7 @@ __all__ = [
     "Part",
     "PipelineData",
     "PipelineTraining",
+    "PodArgs",
     "PrometheusOperator",
     "PrometheusPart",
     "Publisher",
@@ -123,6 +143,7 @@ __all__ = [
     "RegistryBackup",
     "RegistryCredentials",
     "RegistryDatabase",
+    "RemoteWrite",
     "Resources",
     "Rollout",
     "Route",
@@ -130,12 +151,14 @@ __all__ = [
     "ScaleToZero",
     "ServingCache",
     "Shadow",
+    "SigV4",
     "SlackReceiver",
     "SmokePrompt",
     "SmokeTest",
     "Snapshots",
     "Split",
     "Toleration",
+    "TopologySpread",
     "Tracing",
     "TrainingJob",
     "TrainingJobArgs",

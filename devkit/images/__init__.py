@@ -1,10 +1,14 @@
 """Which upstream images the cluster can pull, and substitutes for the others."""
 
+import contextlib
 import hashlib
 import json
 import re
+import socket
 import subprocess
 import tempfile
+import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -45,6 +49,7 @@ _TOOLCHAIN_GROUPS = {
 }
 """Target → the toolchain group with the programs that it copies."""
 _TIMEOUT_SECONDS = 10.0
+_LOOK_UP_SECONDS = 5.0
 _MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
@@ -76,9 +81,37 @@ class Builder:
 def check(required: Iterable[str]) -> dict[str, str]:
     """The `required` images that can't be pulled from here → why. One request each, in parallel."""
     images = sorted(set(required))
+    silent = _silent_hosts({split(image)[0] for image in images})
+    reasons = {image: f"{split(image)[0]} does not answer" for image in images if split(image)[0] in silent}
+    asked = [image for image in images if image not in reasons]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        reasons = pool.map(_pull_problem, images)
-    return {image: reason for image, reason in zip(images, reasons, strict=True) if reason}
+        reasons |= {
+            image: reason for image, reason in zip(asked, pool.map(_pull_problem, asked), strict=True) if reason
+        }
+    return reasons
+
+
+def _silent_hosts(hosts: Iterable[str]) -> set[str]:
+    """Those of the hosts that can't be found within a few seconds. A look-up of a name has no time-out of its own, and
+    where names don't resolve one takes minutes; so each has a thread that nobody waits for longer. Behind a proxy,
+    which looks names up itself, none counts as silent."""
+    if "https" in urllib.request.getproxies():
+        return set()
+    found: set[str] = set()
+
+    def look_up(host: str) -> None:
+        name, _, port = host.partition(":")
+        with contextlib.suppress(OSError):
+            socket.getaddrinfo(name, int(port or 443))
+            found.add(host)
+
+    threads = {host: threading.Thread(target=look_up, args=(host,), daemon=True) for host in hosts}
+    for thread in threads.values():
+        thread.start()
+    deadline = time.monotonic() + _LOOK_UP_SECONDS
+    for thread in threads.values():
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return set(threads) - found
 
 
 def resolve(required: Iterable[str], builder: Builder | None, report: Report) -> Availability:

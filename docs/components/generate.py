@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import modelops
+from modelops.core.types import SHARED
 
 FOLDER = Path(__file__).resolve().parent
 PAGES = {
@@ -68,10 +69,11 @@ def tables(component: type[Any]) -> str:
 
 
 def _fields_table(spec: type[Any], parts: list[type[Any]]) -> str:
-    described = _docstrings(spec)
+    shared = {name: text for each in SHARED for name, text in _docstrings(each).items()}
+    described = {**shared, **_docstrings(spec)}
     rows = ["| argument | type | unit | default | meaning |", "|---|---|---|---|---|"]
     hints = inspect.get_annotations(spec)
-    for name in sorted(hints, key=lambda key: key not in spec.__required_keys__):
+    for name in sorted(hints, key=lambda key: (key not in spec.__required_keys__, key in shared)):
         default, meaning = _default_and_meaning(described[name])
         if name in spec.__required_keys__:
             default = "**required**"

@@ -48,6 +48,11 @@ def test_every_file_of_rules_has_its_tests() -> None:
     assert {file.stem for file in RULES} <= {file.name.removesuffix(".test.yaml") for file in RULE_TESTS.iterdir()}
 
 
+def static(address: str) -> dict[str, Any]:
+    """How Prometheus finds an only Alertmanager."""
+    return {"static_configs": [{"targets": [address]}]}
+
+
 @pytest.mark.parametrize("namespaces", [None, ["ml", "watch"]], ids=["all namespaces", "some namespaces"])
 @pytest.mark.parametrize("alertmanager", [None, "alertmanager:9093"], ids=["no alerts", "alerts"])
 @pytest.mark.parametrize("tls_name", [None, "watch-alertmanager"], ids=["plain", "TLS"])
@@ -55,7 +60,7 @@ def test_scrape_configuration_is_valid(
     tmp_path: Path, promtool: Promtool, namespaces: list[str] | None, alertmanager: str | None, tls_name: str | None
 ) -> None:
     # promtool reads the files that the configuration names, so they are made here.
-    text = render_config(namespaces, {"stack": "dev"}, alertmanager, tls_name)
+    text = render_config(namespaces, {"stack": "dev"}, alertmanager and static(alertmanager), tls_name, several=True)
     text = text.replace("/etc/modelops/web", str(tmp_path))
     text = text.replace("/etc/prometheus/rules", str(ASSETS / "rules"))
     text = text.replace("/var/run/secrets/kubernetes.io/serviceaccount", str(tmp_path))
@@ -71,7 +76,7 @@ def test_scrape_configuration_is_valid(
 def test_the_asset_says_what_the_component_renders() -> None:
     """Without anything that differs from stack to stack, the rendered configuration is the asset."""
     asset = yaml.safe_load((ASSETS / "prometheus" / "prometheus.yml").read_text())
-    assert yaml.safe_load(render_config(None, {}, "alertmanager:9093")) == asset
+    assert yaml.safe_load(render_config(None, {}, static("alertmanager:9093"))) == asset
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])

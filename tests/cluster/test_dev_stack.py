@@ -3,6 +3,8 @@
 The tests share one stack. Each takes it as it is, up and serving, and leaves it so; the last one takes it down.
 """
 
+import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from previews.reading import read
 from tests.cluster.support import REPOSITORY, ProjectStack, eventually, get_json, kubectl, objects, post
 from tests.load import load
 
@@ -17,6 +20,8 @@ pytestmark = pytest.mark.dev_stack
 
 STACK = "devtest"
 NAMESPACE = f"modelops-{STACK}"
+ACCOUNTS = REPOSITORY / "tests" / "security" / "accounts.json"
+"""What each service account may do; UPDATE_GOLDEN=1 renews it."""
 ALWAYS = {
     "url",
     "predict_url",
@@ -136,8 +141,10 @@ def test_an_unchanged_preview_and_up_do_nothing(stack: ProjectStack, outputs: di
 
 
 def test_a_refresh_sees_no_drift(stack: ProjectStack, outputs: dict[str, str]) -> None:
-    done = stack.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes")
-    assert done.returncode == 0, done.stdout
+    found = json.loads(stack.pulumi("refresh", "--preview-only", "--json").stdout)
+    assert read(json.dumps(found), source="refresh").steps == ()
+    # The provider notes kind and name of the one object that the stack only reads, the run's report.
+    assert found["changeSummary"]["update"] == 1 and set(found["changeSummary"]) == {"same", "update"}
 
 
 def test_touched_files_build_nothing(stack: ProjectStack, outputs: dict[str, str]) -> None:
@@ -225,6 +232,51 @@ def test_wrong_settings_are_all_named_before_anything_is_created(stack: ProjectS
 
 
 @pytest.mark.usefixtures("outputs")
+def test_each_account_may_do_what_it_must_and_nothing_more(outputs: dict[str, str]) -> None:
+    found = {
+        account["metadata"]["name"]: sorted(permissions(namespace, account["metadata"]["name"]))
+        for namespace in (NAMESPACE, f"{NAMESPACE}-monitoring")
+        for account in objects("serviceaccounts", namespace)
+    }
+    if "UPDATE_GOLDEN" in os.environ:
+        ACCOUNTS.write_text(json.dumps(found, indent=4, sort_keys=True) + "\n")
+    assert found == json.loads(ACCOUNTS.read_text())
+
+
+@pytest.mark.parametrize(
+    ("account", "verb", "what"),
+    [
+        ("model", "get", "secrets"),
+        ("model", "get", "pods"),
+        ("training", "get", "secrets"),
+        ("training", "create", "pods"),
+        ("training-watch", "delete", "jobs.batch"),
+        ("training-watch", "get", "secrets"),
+        ("model-watch", "patch", "deployments.apps"),
+        ("registry", "list", "pods"),
+        ("default", "get", "configmaps"),
+    ],
+)
+def test_an_account_is_refused_what_it_has_no_use_for(
+    account: str, verb: str, what: str, outputs: dict[str, str]
+) -> None:
+    who = f"system:serviceaccount:{NAMESPACE}:{account}"
+    assert kubectl("auth", "can-i", verb, what, "--as", who, "--namespace", NAMESPACE, check=False).strip() == "no"
+
+
+def permissions(namespace: str, account: str) -> set[str]:
+    """What the account may do in its namespace (`here`) or in any (`everywhere`), beyond what every account may."""
+
+    def allowed(who: str, where: str) -> set[str]:
+        listed = kubectl("auth", "can-i", "--list", "--no-headers", "--as", who, "--namespace", where)
+        return {" ".join(line.split()) for line in listed.splitlines()}
+
+    own, nobody = f"system:serviceaccount:{namespace}:{account}", f"system:serviceaccount:{namespace}:nobody"
+    everywhere = allowed(own, "kube-public") - allowed(nobody, "kube-public")
+    here = allowed(own, namespace) - allowed(nobody, namespace) - everywhere
+    return {f"here: {rule}" for rule in here} | {f"everywhere: {rule}" for rule in everywhere}
+
+
 def test_committed_stack_config_is_not_edited_by_all_this() -> None:
     done = subprocess.run(["git", "status", "--porcelain", "stacks"], cwd=REPOSITORY, capture_output=True, text=True)
     assert "Pulumi.dev.yaml" not in done.stdout or done.returncode != 0

@@ -23,6 +23,8 @@ _GROUPS = {
     "adapter": "adapter",
     # Gateway API's controller; Envoy, which it steers, is in a Python package.
     "gateway": "contour",
+    # Makes clusters of Docker's containers.
+    "kind": "kind",
 }
 """Folder → its program. The folder `crds` has none: its modules have the definitions of other projects' kinds."""
 

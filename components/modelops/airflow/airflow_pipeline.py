@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.airflow import server
-from modelops.airflow.args import AirflowPipelineArgs
+from modelops.airflow.args import AirflowPipelineArgs, pod_args
 from modelops.core.assets import asset
 from modelops.core.component import arguments_in_one, child_options
 from modelops.core.images import UPSTREAM_IMAGES
@@ -18,10 +18,12 @@ from modelops.core.types import Expose, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.data.checks import DEFAULT_RESOURCES as DATA_RESOURCES
 from modelops.data.checks import check_declaration
+from modelops.kubernetes import postgres
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.config import config_map
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import cluster_host, service_url
+from modelops.kubernetes.placement import check_pods
 from modelops.kubernetes.pods import (
     DefaultResources,
     as_document,
@@ -84,7 +86,7 @@ class AirflowPipeline(pulumi.ComponentResource):
         labels = standard_labels(COMPONENT, COMPONENT, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
         # The ServiceAccount of the steps' pods has no permissions, and they get no token.
-        account = with_dependencies(name, service_account(name, metadata, child_opts))
+        account = with_dependencies(name, service_account(name, metadata, child_opts, args))
         runtime = runtime_volume(name, args["namespace"], labels, ("publish",), child_opts)
         pod = _StepPod(name, args, account, runtime)
         module = name.replace("-", "_")
@@ -145,6 +147,10 @@ def checked(name: str, args: AirflowPipelineArgs) -> AirflowPipelineArgs:
         problems.add("existing", list(_mapping(fields["existing"])), "must not be given together with airflow")
     airflow = _mapping(fields.get("airflow"))
     check_resources(problems, "airflow.resources", airflow.get("resources"), server.DEFAULT_RESOURCES)
+    database = airflow.get("database_resources")
+    check_resources(problems, "airflow.database_resources", database, postgres.DEFAULT_RESOURCES)
+    check_resources(problems, "helper_resources", fields.get("helper_resources"), PUBLISHER_RESOURCES)
+    check_pods(problems, fields)
     problems.quantity("airflow.storage_size", airflow.get("storage_size"))
     check_claim(problems, "airflow", airflow)
     problems.raise_if_any()
@@ -223,7 +229,7 @@ def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, A
     salt = [secret_key("MODELOPS_SALT", data["salt_secret"], "salt")] if "salt_secret" in data else []
     tracking = tracking_credentials(training.get("tracking_secret"))
     publish, publisher = runtime_command("publish"), training.get("runtime_image", UPSTREAM_IMAGES["mlflow"])
-    publishing = {**model, **VARIABLES}
+    publishing, helper = {**model, **VARIABLES}, args.get("helper_resources")
     return {
         "prepare": pod.template(
             data["image"],
@@ -243,8 +249,8 @@ def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, A
         "train": pod.template(
             training["image"], list(TRAIN_COMMAND), model, [], training.get("resources"), TRAINING_RESOURCES
         ),
-        "evaluate": pod.template(publisher, [*publish, "--gate"], publishing, [], None, PUBLISHER_RESOURCES),
-        "register": pod.template(publisher, publish, publishing, tracking, None, PUBLISHER_RESOURCES),
+        "evaluate": pod.template(publisher, [*publish, "--gate"], publishing, [], helper, PUBLISHER_RESOURCES),
+        "register": pod.template(publisher, publish, publishing, tracking, helper, PUBLISHER_RESOURCES),
     }
 
 
@@ -280,7 +286,7 @@ class _StepPod:
             standard_labels(COMPONENT, COMPONENT, self._name),
             self._account,
             [step],
-            self._args,
+            pod_args(self._args),
             restart_policy="Never",
             volumes=[claimed("data", self._args["claim"]), scratch(), self._runtime],
         )

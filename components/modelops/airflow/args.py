@@ -5,7 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import AnyExpose, Resources
+from modelops.core.types import AnyExpose, HelperArgs, PodArgs, Resources, ServiceMetadataArgs
 from modelops.training.args import AnyFramework, GateBounds
 
 
@@ -67,6 +67,8 @@ class AirflowServer(TypedDict):
     `docker.io/apache/airflow:3.3.2-python3.12`."""
     database_image: NotRequired[pulumi.Input[str]]
     """Image of PostgreSQL. Default: ModelRegistry's."""
+    database_resources: NotRequired[Resources]
+    """Resources of PostgreSQL. Default: 100m CPU, 128Mi memory, limited to 512Mi."""
     storage_size: NotRequired[pulumi.Input[str]]
     """Size of the database's volume. Default `5Gi`."""
     storage_class: NotRequired[pulumi.Input[str]]
@@ -88,7 +90,7 @@ class ExistingAirflow(TypedDict):
     """Namespace of that ServiceAccount."""
 
 
-class AirflowPipelineArgs(TypedDict):
+class AirflowPipelineArgs(PodArgs, HelperArgs, ServiceMetadataArgs):
     """Arguments of AirflowPipeline."""
 
     namespace: pulumi.Input[str]
@@ -126,5 +128,8 @@ class AirflowPipelineArgs(TypedDict):
     existing: NotRequired[ExistingAirflow]
     """The Airflow to use instead. The component then only creates permissions and the DAG, as a ConfigMap to mount.
     Default: none."""
-    image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with credentials for the images' registry. Default: none."""
+
+
+def pod_args(args: AirflowPipelineArgs) -> Mapping[str, Any]:
+    """The arguments of the pods. By the training's resources they know whether there are devices."""
+    return {**args, "resources": args["training"].get("resources", {})}

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.airflow.args import AirflowPipelineArgs
+from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, pod_args
 from modelops.core.assets import asset
 from modelops.core.images import AIRFLOW_IMAGE, UPSTREAM_IMAGES
 from modelops.core.outputs import merged, timeouts, with_dependencies
@@ -102,9 +102,9 @@ def deploy(
         f"{instance}-postgres",
         instance,
         args["namespace"],
-        {key: settings[key] for key in ("storage_size", "storage_class", "claim") if key in settings},
+        _database_settings(settings),
         settings.get("database_image", UPSTREAM_IMAGES["postgres"]),
-        args.get("image_pull_secret"),
+        pod_args(args),
         opts,
         DATABASE,
     )
@@ -116,7 +116,7 @@ def deploy(
     key_secret = generated_secret(f"{server}-keys", args["namespace"], labels, keys, opts)
     login = {"username": ADMIN, "password": secrets.token_urlsafe(24)}
     admin = generated_secret(f"{server}-admin", args["namespace"], labels, login, opts)
-    account = service_account(server, metadata, opts)
+    account = service_account(server, metadata, opts, args)
     network_policy(server, metadata, selector(NAME, instance), opts, ingress=[allow_ingress(PORT)])
     prepare, *programs = _containers(args, database_url, key_secret, admin, files)
     deployment = k8s.apps.v1.Deployment(
@@ -129,7 +129,7 @@ def deploy(
                 labels,
                 with_dependencies(server, account, permissions),
                 programs,
-                args,
+                pod_args(args),
                 security=restricted_pod(USER, 0),
                 termination_grace_period_seconds=60,
                 volumes=[scratch(), scratch("home"), from_config_map("dags", dags), api_access("account")],
@@ -140,8 +140,15 @@ def deploy(
         opts=merged(opts, custom_timeouts=timeouts(2 * STARTUP_SECONDS + 60)),
     )
     after, expose = merged(opts, depends_on=[deployment]), settings.get("expose", Expose.CLUSTER_IP)
-    service = http_service(server, metadata, selector(NAME, instance), PORT, after, expose)
+    service = http_service(server, metadata, selector(NAME, instance), PORT, args, after, expose)
     return Server(service, deployment, admin)
+
+
+def _database_settings(settings: AirflowServer) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        key: settings[key] for key in ("storage_size", "storage_class", "claim") if key in settings
+    }
+    return {**found, "resources": settings.get("database_resources", {})}
 
 
 def _containers(

@@ -154,6 +154,9 @@ def is_label(version: str) -> bool:
 
 def _instead(uri: str) -> str:
     """The rule for a reference that has no form of ours, with what to write where that is known."""
+    if not uri:
+        when = "`model_uri.apply(lambda uri: ModelService(…) if uri else None)`"
+        return f"must not be empty: no run of a TrainingJob with `wait` false is published yet; make it then, by {when}"
     if match := re.fullmatch(rf"models:/({_SAFE})", uri):
         return f"must name a version: models:/{match[1]}/<version> or models:/{match[1]}@<alias>"
     if match := re.fullmatch(rf"models:/({_SAFE})/[A-Za-z]+", uri):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import Resources, Toleration
+from modelops.core.types import PodArgs, Resources
 
 
 class Engine(Enum):
@@ -40,7 +40,7 @@ class DataVolume(TypedDict):
     """Name of an existing PersistentVolumeClaim in the namespace to use instead. It is never changed or deleted."""
 
 
-class DataPipelineArgs(TypedDict):
+class DataPipelineArgs(PodArgs):
     """Arguments of DataPipeline."""
 
     image: pulumi.Input[str]
@@ -90,15 +90,9 @@ class DataPipelineArgs(TypedDict):
     """Name of a Secret in the namespace with `username` and `password` of the MLflow server. Default: none."""
     command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The program and its arguments. Default `modelops-prepare`. Part of the version."""
-    environment: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Additional environment variables (`AWS_ENDPOINT_URL` …). Default: none."""
     resources: NotRequired[Resources]
     """Resources of each worker. Default: 500m CPU, 1Gi memory, limited to 4Gi. The first worker holds all rows in
     memory, unless `engine` is `dask`."""
-    node_selector: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
-    """Labels that nodes must have. Default: any node."""
-    tolerations: NotRequired[pulumi.Input[Sequence[pulumi.Input[Toleration]]]]
-    """Taints that the pods accept. Default: none."""
     retries: NotRequired[pulumi.Input[int]]
     """How often a failed worker is retried. Default 0; 0 to 10. Errors in the declaration or the data (exit codes 2,
     10, 11 and 13 to 15) are never retried. A pod that the cluster disrupts or stops is always replaced and doesn't
@@ -107,5 +101,3 @@ class DataPipelineArgs(TypedDict):
     """Time limit of a run, retries included, in seconds. Default 3600; 30 to 2592000 (thirty days)."""
     ttl_seconds_after_finished: NotRequired[pulumi.Input[int]]
     """Seconds until Kubernetes removes a finished Job with its pods and logs. Default: never; 60 to 2592000."""
-    image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""

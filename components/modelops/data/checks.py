@@ -13,7 +13,8 @@ from modelops.core.assets import asset
 from modelops.core.outputs import is_output
 from modelops.core.validation import Problems, read_args
 from modelops.data.args import DataPipelineArgs, Engine
-from modelops.kubernetes.pods import DefaultResources, check_resources, check_scheduling
+from modelops.kubernetes.placement import check_pods
+from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_volume
 
 DEFAULT_RESOURCES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="4Gi")
@@ -148,7 +149,7 @@ def _check_engine(problems: Problems, args: Mapping[str, Any]) -> None:
 
 def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
-    check_scheduling(problems, args)
+    check_pods(problems, args)
     problems.number("shards", args.get("shards"), 1, MAX_SHARDS)
     problems.number("retries", args.get("retries"), 0, 10)
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MONTH_SECONDS)
@@ -168,7 +169,6 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
         problems.add("time_zone", args["time_zone"], "must not be given without schedule")
     if "input_version" in args and schedule is not None:
         problems.add("input_version", args["input_version"], "must not be given with schedule, which reads the inputs")
-    problems.variable_names("environment", args.get("environment"), "MODELOPS_")
 
 
 def _list(value: Any) -> Sequence[Any]:

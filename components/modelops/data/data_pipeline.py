@@ -17,10 +17,11 @@ from modelops.core.outputs import (
     with_dependencies,
 )
 from modelops.core.run_id import PREPARING_TOKEN, canonical_json, image_digest
+from modelops.core.x509 import AUTHORITY, CERTIFICATE, KEY
 from modelops.data.args import DataPipelineArgs, DataVolume, Engine
 from modelops.data.checks import DEFAULT_RESOURCES, MONTH_SECONDS, checked
 from modelops.kubernetes.access import service_account
-from modelops.kubernetes.certificates import certificates
+from modelops.kubernetes.certificates import Certificate, authority, certificate
 from modelops.kubernetes.jobs import STOPPED, failure_policy
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.pods import (
@@ -29,7 +30,6 @@ from modelops.kubernetes.pods import (
     core,
     env_from_secret,
     field_variable,
-    from_secret,
     mount,
     name_of,
     pod_template,
@@ -93,8 +93,9 @@ class DataPipeline(pulumi.ComponentResource):
         account = _prerequisites(name, args, child_opts)
         engine_certificates = _engine_certificates(name, args, child_opts)
         spec = _job_spec(args, _template(name, args, version, account, claim, engine_certificates))
+        job_opts = merged(child_opts, depends_on=[] if engine_certificates is None else [engine_certificates.resource])
         job: pulumi.Resource = (
-            _cron_job(name, args, spec, child_opts) if scheduled else _job(name, args, spec, version, child_opts)
+            _cron_job(name, args, spec, job_opts) if scheduled else _job(name, args, spec, version, job_opts)
         )
         destination = pulumi.Output.from_input(args.get("destination", DEFAULT_DESTINATION))
         uri = destination if scheduled else pulumi.Output.concat(destination, "/", version)
@@ -130,19 +131,20 @@ def _prerequisites(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptio
     """The ServiceAccount of the pods, without permissions or a token; nothing else may connect to the pods."""
     labels = standard_labels(COMPONENT, COMPONENT, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-    account = service_account(name, metadata, opts)
+    account = service_account(name, metadata, opts, args)
     # Only Dask's workers connect to each other; shards share the destination alone.
     workers = args.get("shards", 1) if args.get("engine") is Engine.DASK else 1
     policy = worker_network_policy(COMPONENT, name, metadata, workers, opts)
     return with_dependencies(name, account, policy)
 
 
-def _engine_certificates(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> "core.Secret | None":
-    """The certificates that Dask's workers authenticate with: whoever sends them work runs code in their pods."""
+def _engine_certificates(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> Certificate | None:
+    """The certificate that Dask's workers authenticate with: whoever sends them work runs code in their pods."""
     if args.get("engine") is not Engine.DASK or args.get("shards", 1) == 1:
         return None
     labels = standard_labels(COMPONENT, COMPONENT, name)
-    return certificates(f"{name}-engine", args["namespace"], labels, {"worker": ["worker"]}, opts)
+    signer = authority(f"{name}-engine-ca", args["namespace"], labels, None, opts)
+    return certificate(signer, f"{name}-engine", args["namespace"], labels, ["worker"], opts)
 
 
 def _template(
@@ -151,11 +153,12 @@ def _template(
     version: pulumi.Output[str],
     account: pulumi.Output[str],
     claim: pulumi.Input[str] | None,
-    engine_certificates: "core.Secret | None",
+    engine_certificates: Certificate | None,
 ) -> "core.PodTemplateSpecArgs":
     volumes, mounts = [scratch("tmp")], [mount("tmp", "/tmp")]
     if engine_certificates is not None:
-        volumes.append(from_secret("engine", engine_certificates))
+        paths = {AUTHORITY: AUTHORITY, CERTIFICATE: "worker.crt", KEY: "worker.key"}
+        volumes.append(engine_certificates.volume("engine", paths))
         mounts.append(mount("engine", CERTIFICATES, read_only=True))
     if claim is not None:
         volumes.append(claimed("data", claim))

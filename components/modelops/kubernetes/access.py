@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,14 +17,25 @@ rbac = k8s.rbac.v1
 
 
 def service_account(
-    name: str, metadata: k8s.meta.v1.ObjectMetaArgs, opts: pulumi.ResourceOptions
+    name: str,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    opts: pulumi.ResourceOptions,
+    args: Mapping[str, Any] | None = None,
 ) -> core.ServiceAccount:
     """A pod's identity, without a token unless the pod spec asks for one.
+
+    With the component's `args` it has the role of the cloud that they may give.
 
     Raises ArgumentsError if another component of the program has the same name in the same namespace. Its objects
     would have the same names as well, which a plan doesn't notice, and an `up` only when it is half done.
     """
     _claim(name, metadata.namespace, opts.parent)
+    own: Any = metadata
+    role = (args or {}).get("service_account_annotations")
+    if role:
+        metadata = k8s.meta.v1.ObjectMetaArgs(
+            name=own.name, namespace=own.namespace, labels=own.labels, annotations={**role}
+        )
     return core.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
 
 

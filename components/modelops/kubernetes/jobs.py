@@ -22,13 +22,14 @@ def egress_only_policy(
     job: str,
     kind: str,
     instance: str,
-    namespace: pulumi.Input[str],
+    args: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
-    *ports: pulumi.Input[int],
+    *targets: pulumi.Input[int | str],
 ) -> net.NetworkPolicy:
-    """Lets the pods labelled `kind` and `instance` reach `ports` and look up names, and nothing reach them."""
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=job, namespace=namespace, labels=standard_labels(kind, kind, instance))
-    return network_policy(job, metadata, selector(kind, instance), opts, egress=[allow_egress(*ports)])
+    """Lets the pods labelled `kind` and `instance` reach `targets` and look up names, and nothing reach them."""
+    labels = standard_labels(kind, kind, instance)
+    metadata = k8s.meta.v1.ObjectMetaArgs(name=job, namespace=args["namespace"], labels=labels)
+    return network_policy(job, metadata, selector(kind, instance), opts, egress=allow_egress(args, *targets))
 
 
 def registry_job(

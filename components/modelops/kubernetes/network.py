@@ -11,13 +11,18 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import whole, with_dependencies
 from modelops.core.types import AnyExpose, Expose
+from modelops.kubernetes.placement import with_service_metadata
 
 core = k8s.core.v1
 net = k8s.networking.v1
 
-DNS_PORT = 53
-API_SERVER_PORTS = (443, 6443, 8443)
-"""The usual ports of an API server: network policies see its own port, not that of its Service."""
+DNS_PORTS = (53, 5353)
+"""On the second one OpenShift's DNS servers listen."""
+API_SERVER_PORTS = (443, 6443, 6444, 8443, 16443)
+"""The usual ones of an API server itself, those of k3s and MicroK8s among them."""
+HTTPS_PORT = 443
+METADATA_PORTS = (80, 988)
+"""Of the addresses at which nodes of AWS, Azure and Google's cloud give out tokens."""
 
 
 def cluster_host(name: str, namespace: pulumi.Input[str]) -> pulumi.Output[str]:
@@ -30,13 +35,18 @@ def http_service(
     metadata: k8s.meta.v1.ObjectMetaArgs,
     pods: pulumi.Input[Mapping[str, pulumi.Input[str]]],
     port: pulumi.Input[int],
+    args: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
     expose: AnyExpose | None = None,
     more_ports: Sequence[core.ServicePortArgs] = (),
 ) -> core.Service:
-    """A Service whose port leads to the port `http` of the pods that the labels in `pods` select."""
+    """A Service whose port leads to the port `http` of the pods that the labels in `pods` select.
+
+    The component's `args` may have further labels and annotations for it.
+    """
     ports = [core.ServicePortArgs(name="http", port=port, target_port="http"), *more_ports]
     kind = None if expose is None else Expose(expose).value
+    metadata = with_service_metadata(metadata, args)
     return core.Service(
         name, metadata=metadata, spec=core.ServiceSpecArgs(type=kind, selector=pods, ports=ports), opts=opts
     )
@@ -93,7 +103,7 @@ def network_policy(
     opts: pulumi.ResourceOptions,
     *,
     ingress: Sequence[net.NetworkPolicyIngressRuleArgs] = (),
-    egress: Sequence[net.NetworkPolicyEgressRuleArgs] | None = None,
+    egress: pulumi.Input[Sequence[net.NetworkPolicyEgressRuleArgs]] | None = None,
 ) -> net.NetworkPolicy:
     """The connections that the pods with these labels accept and open; they may open any if `egress` is None."""
     return net.NetworkPolicy(
@@ -103,7 +113,7 @@ def network_policy(
             pod_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=pods),
             policy_types=["Ingress"] if egress is None else ["Ingress", "Egress"],
             ingress=list(ingress) or None,
-            egress=None if egress is None else list(egress),
+            egress=egress,
         ),
         opts=opts,
     )
@@ -117,15 +127,61 @@ def allow_ingress(
     return net.NetworkPolicyIngressRuleArgs(from_=peers, ports=[net.NetworkPolicyPortArgs(port=port, protocol="TCP")])
 
 
-def allow_egress(*ports: pulumi.Input[int]) -> net.NetworkPolicyEgressRuleArgs:
-    """Traffic to anywhere on these TCP ports, and DNS lookups."""
-    return net.NetworkPolicyEgressRuleArgs(
-        ports=[
-            net.NetworkPolicyPortArgs(port=DNS_PORT, protocol="UDP"),
-            net.NetworkPolicyPortArgs(port=DNS_PORT, protocol="TCP"),
-            *(net.NetworkPolicyPortArgs(port=port, protocol="TCP") for port in ports),
-        ]
-    )
+def allow_egress(
+    args: Mapping[str, Any], *targets: pulumi.Input[int | str]
+) -> pulumi.Output[list[net.NetworkPolicyEgressRuleArgs]]:
+    """Traffic to the targets, and DNS lookups. A target is a TCP port, anywhere, or the URL of a server.
+
+    A policy is judged after a Service's address has become a pod's, whose port may be another one. So from a URL in the
+    cluster come the pods of its namespace. With a role of the cloud, pods get its tokens too.
+    """
+    network = args.get("network") or {}
+    further = [*targets, *network.get("egress_ports", ())]
+    if args.get("service_account_annotations"):
+        further += [*METADATA_PORTS, HTTPS_PORT]
+    return pulumi.Output.all(network.get("dns_ports", DNS_PORTS), further).apply(lambda values: _egress(*values))
+
+
+def _egress(dns_ports: Sequence[float], targets: Sequence[float | str]) -> list[net.NetworkPolicyEgressRuleArgs]:
+    urls = [target for target in targets if isinstance(target, str)]
+    ports = [port_of(target) if isinstance(target, str) else int(target) for target in targets]
+    rules = [
+        net.NetworkPolicyEgressRuleArgs(
+            ports=[
+                *(
+                    net.NetworkPolicyPortArgs(port=int(port), protocol=protocol)
+                    for port in dns_ports
+                    for protocol in ("UDP", "TCP")
+                ),
+                *(net.NetworkPolicyPortArgs(port=port, protocol="TCP") for port in dict.fromkeys(ports)),
+            ]
+        )
+    ]
+    namespaces = dict.fromkeys(namespace for url in urls if (namespace := _namespace_of(url)) is not None)
+    peers = [_pods_of(namespace) for namespace in namespaces]
+    return [*rules, net.NetworkPolicyEgressRuleArgs(to=peers)] if peers else rules
+
+
+def _namespace_of(url: str) -> str | None:
+    """The namespace of a URL's Service; empty for that of the pods themselves, None for a host outside the cluster."""
+    name, *domains = (urlsplit(url).hostname or "").split(".")
+    if not domains:
+        return "" if name and ":" not in name else None
+    return domains[0] if domains[1:2] == ["svc"] else None
+
+
+def _pods_of(namespace: str) -> net.NetworkPolicyPeerArgs:
+    selector = k8s.meta.v1.LabelSelectorArgs
+    if not namespace:
+        return net.NetworkPolicyPeerArgs(pod_selector=selector())
+    labels = {"kubernetes.io/metadata.name": namespace}
+    return net.NetworkPolicyPeerArgs(namespace_selector=selector(match_labels=labels))
+
+
+def api_server_ports(args: Mapping[str, Any]) -> Sequence[pulumi.Input[int]]:
+    """The ports of the API server itself: a network policy doesn't see that of its Service."""
+    ports: Sequence[pulumi.Input[int]] = (args.get("network") or {}).get("api_server_ports", API_SERVER_PORTS)
+    return ports
 
 
 def allow_within(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from pulumi import _types
 from modelops.core.outputs import is_output, text_of
 from modelops.core.types import Resources
 from modelops.core.validation import Problems
+from modelops.kubernetes.placement import pod_fields, with_pod_metadata
 
 core = k8s.core.v1
 
@@ -48,26 +49,6 @@ def check_resources(problems: Problems, field: str, resources: Any, defaults: De
     for name, count in (devices if isinstance(devices, Mapping) else {}).items():
         problems.device(f"{field}.devices", name)
         problems.number(f"{field}.devices.{name}", count, minimum=1)
-
-
-def check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
-    """The rules of the arguments that `pod_template` takes from a component for where its pods may run."""
-    problems.text("priority_class", args.get("priority_class"))
-    problems.text("runtime_class", args.get("runtime_class"))
-    for name in args.get("resource_claims") or ():
-        problems.dns_label("resource_claims", name)
-    tolerations = args.get("tolerations")
-    for index, toleration in enumerate(tolerations if isinstance(tolerations, Sequence) else []):
-        if not isinstance(toleration, Mapping):
-            continue
-        field = f"tolerations[{index}]"
-        problems.choice(f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))
-        problems.choice(f"{field}.effect", toleration.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"))
-        if "key" not in toleration and toleration.get("operator") != "Exists":
-            problems.missing(f"{field}.key", "it is required unless operator is Exists")
-    affinity = args.get("affinity")
-    for key in affinity if isinstance(affinity, Mapping) else ():
-        problems.choice("affinity", key, ("nodeAffinity", "podAffinity", "podAntiAffinity"))
 
 
 def resource_requirements(
@@ -114,58 +95,23 @@ def pod_template(
     containers: Sequence[core.ContainerArgs],
     args: Mapping[str, Any],
     *,
-    annotations: Mapping[str, pulumi.Input[str]] | None = None,
+    annotations: pulumi.Input[Mapping[str, pulumi.Input[str]] | None] = None,
     security: core.PodSecurityContextArgs | None = None,
     token: bool = False,
     **fields: Any,
 ) -> core.PodTemplateSpecArgs:
     """A pod under the restricted profile; only with `token` does it get an API token.
 
-    Scheduling and the image pull secret come from a component's `args`. `fields` are further fields of PodSpecArgs.
+    `args` are the component's, of which `PodArgs` apply. `fields` are further fields of PodSpecArgs.
     """
-    pull_secret = args.get("image_pull_secret")
+    own = {"security_context": security or restricted_pod(), "containers": containers, **fields}
     spec = core.PodSpecArgs(
         service_account_name=account,
         automount_service_account_token=token,
         enable_service_links=False,
-        security_context=security or restricted_pod(),
-        image_pull_secrets=None if pull_secret is None else [core.LocalObjectReferenceArgs(name=pull_secret)],
-        containers=containers,
-        **_scheduling(args),
-        **fields,
+        **pod_fields(args, labels, own),
     )
-    metadata = k8s.meta.v1.ObjectMetaArgs(labels=labels, annotations=annotations or None)
-    return core.PodTemplateSpecArgs(metadata=metadata, spec=spec)
-
-
-def devices(args: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a pod one of whose containers uses devices, by a component's `args`."""
-    claims = [
-        core.PodResourceClaimArgs(name=name, resource_claim_template_name=template)
-        for name, template in args.get("resource_claims", {}).items()
-    ]
-    fields = {"runtime_class_name": args.get("runtime_class"), "resource_claims": claims}
-    return {key: value for key, value in fields.items() if value}
-
-
-def _scheduling(args: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {
-        "node_selector": args.get("node_selector"),
-        "tolerations": _each(args.get("tolerations") or [], core.TolerationArgs),
-        "affinity": args.get("affinity"),
-        "priority_class_name": args.get("priority_class"),
-    }
-    return {key: value for key, value in fields.items() if value}
-
-
-def _each(entries: Any, kind: Callable[..., Any]) -> Any:
-    """Each of the entries as a `kind` of the Kubernetes SDK; they, or all of them, may be outputs."""
-    if is_output(entries):
-        return pulumi.Output.from_input(entries).apply(lambda known: _each(known, kind))
-    return [
-        pulumi.Output.from_input(entry).apply(lambda known: kind(**known)) if is_output(entry) else kind(**entry)
-        for entry in entries
-    ]
+    return core.PodTemplateSpecArgs(metadata=with_pod_metadata(labels, annotations, args), spec=spec)
 
 
 def single_replica(
@@ -177,6 +123,26 @@ def single_replica(
         revision_history_limit=3,
         progress_deadline_seconds=deadline_seconds,
         strategy=k8s.apps.v1.DeploymentStrategyArgs(type="Recreate"),
+        selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
+        template=template,
+    )
+
+
+def rolling(
+    labels: Mapping[str, pulumi.Input[str]],
+    template: core.PodTemplateSpecArgs,
+    replicas: int,
+    deadline_seconds: int | None = None,
+) -> k8s.apps.v1.DeploymentSpecArgs:
+    """A Deployment of several pods, each of which is replaced once another one is ready."""
+    return k8s.apps.v1.DeploymentSpecArgs(
+        replicas=replicas,
+        revision_history_limit=3,
+        progress_deadline_seconds=deadline_seconds,
+        strategy=k8s.apps.v1.DeploymentStrategyArgs(
+            type="RollingUpdate",
+            rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_unavailable=0, max_surge=1),
+        ),
         selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels),
         template=template,
     )
@@ -311,6 +277,8 @@ def env_from_secret(secret: pulumi.Input[str]) -> core.EnvFromSourceArgs:
 
 def as_document(value: Any) -> Any:
     """Arguments of the Kubernetes SDK in Kubernetes' own spelling, for objects that another program creates."""
+    if is_output(value):
+        return pulumi.Output.from_input(value).apply(as_document)
     if _types.is_input_type(type(value)):
         value = _types.input_type_to_dict(value)
     if isinstance(value, Mapping):

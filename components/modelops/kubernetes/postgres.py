@@ -11,15 +11,13 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.component import holding_data
-from modelops.core.outputs import merged, with_dependencies
+from modelops.core.outputs import with_dependencies
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_ingress, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
-    claimed,
     container,
     core,
     mount,
@@ -30,7 +28,7 @@ from modelops.kubernetes.pods import (
     scratch,
     secret_key,
 )
-from modelops.kubernetes.volumes import DATA, TEMPLATES, grow, template
+from modelops.kubernetes.volumes import DATA, PodVolumes
 
 NAME = "postgres"
 PORT = 5432
@@ -61,7 +59,7 @@ def server(
     namespace: pulumi.Input[str],
     settings: Mapping[str, Any],
     image: pulumi.Input[str],
-    pull_secret: pulumi.Input[str] | None,
+    args: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
     tenant: PostgresTenant,
 ) -> core.EnvVarArgs:
@@ -96,6 +94,7 @@ def server(
         opts=opts,
     )
     size = settings.get("storage_size", DEFAULT_STORAGE_SIZE)
+    volumes = PodVolumes(labels, size, settings)
     stateful = k8s.apps.v1.StatefulSet(
         name,
         metadata=metadata,
@@ -103,33 +102,25 @@ def server(
             replicas=1,
             service_name=with_dependencies(name, service),
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, instance)),
-            # The volume outlives the server: its data can't be recreated.
-            persistent_volume_claim_retention_policy=(
-                k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
-                    when_deleted="Retain", when_scaled="Retain"
-                )
-            ),
             template=_pod(
-                instance, pull_secret, image, with_dependencies(name, account), credentials, settings, tenant
+                instance, args, image, with_dependencies(name, account), credentials, settings, volumes, tenant
             ),
-            volume_claim_templates=None
-            if "claim" in settings
-            else [template(labels, size, settings.get("storage_class"))],
+            **volumes.fields,
         ),
-        opts=merged(holding_data(opts), ignore_changes=None if "claim" in settings else [TEMPLATES]),
+        opts=volumes.options(opts),
     )
-    if "claim" not in settings:
-        grow(stateful, name, 1, namespace, size, opts)
+    volumes.grow(stateful, name, 1, namespace, opts)
     return secret_key(tenant.variable, with_dependencies(name_of(credentials), stateful), "url")
 
 
 def _pod(
     instance: str,
-    pull_secret: pulumi.Input[str] | None,
+    args: Mapping[str, Any],
     image: pulumi.Input[str],
     account: pulumi.Input[str],
     credentials: core.Secret,
     settings: Mapping[str, Any],
+    volumes: PodVolumes,
     tenant: PostgresTenant,
 ) -> core.PodTemplateSpecArgs:
     mounts = [mount(DATA, _FOLDER), mount("tmp", "/tmp")]
@@ -171,8 +162,8 @@ def _pod(
         standard_labels(NAME, tenant.component, instance),
         account,
         [server],
-        {"image_pull_secret": pull_secret},
+        args,
         security=restricted_pod(USER),
-        volumes=[scratch(), *([claimed(DATA, settings["claim"])] if "claim" in settings else [])],
+        volumes=[scratch(), *volumes.volumes],
         init_containers=[prepare],
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, with_dependencies
+from modelops.core.outputs import known_or_none, merged, with_dependencies
 from modelops.kubernetes.access import grant
 from modelops.kubernetes.pods import core, name_of
 
@@ -24,7 +24,8 @@ VARIABLE = "MODELOPS_REPORT"
 class RunReport:
     """The ConfigMap `<name>-report`, the permission of the pod's ServiceAccount to patch it, and its content.
 
-    The publishing container gets `variables`, and it alone gets the account's token.
+    The publishing container gets `variables`, and it alone gets the account's token. The ConfigMap is called
+    `config_map`.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class RunReport:
     ) -> None:
         self._name = name
         self._opts = opts
-        object_name = f"{name}-report"
+        self.config_map = object_name = f"{name}-report"
         metadata = k8s.meta.v1.ObjectMetaArgs(name=object_name, namespace=namespace, labels=labels)
         self._config_map = core.ConfigMap(
             object_name,
@@ -70,9 +71,25 @@ class RunReport:
             pulumi.Output.all(self._id, job.id, outcome).apply(lambda values: str(values[0])),
             opts=self._opts,
         )
-        report = pulumi.Output.all(reported.data, run_id).apply(lambda values: _report_of(*values))
-        url = pulumi.Output.all(tracking_url, report).apply(lambda values: _run_url(*values))
-        return report.apply(lambda content: dict(content.get("metrics", {}))), url
+        return outputs_of(reported.data, run_id, tracking_url)
+
+    def recorded(self) -> pulumi.Output[Mapping[str, str]]:
+        """What the ConfigMap says before anything else is made: nothing where it is yet to be created."""
+        found = core.ConfigMap.get(
+            f"{self._name}-recorded",
+            pulumi.Output.all(self._id, self._config_map.id).apply(lambda values: str(values[0])),
+            opts=self._opts,
+        )
+        return known_or_none(found.data).apply(lambda data: data or {})
+
+
+def outputs_of(
+    data: pulumi.Input[Mapping[str, str] | None], run_id: pulumi.Input[str], tracking_url: pulumi.Input[str]
+) -> tuple[pulumi.Output[Mapping[str, float]], pulumi.Output[str]]:
+    """Metrics and page of the run `run_id`, by the ConfigMap's `data`."""
+    report = pulumi.Output.all(data, run_id).apply(lambda values: _report_of(*values))
+    url = pulumi.Output.all(tracking_url, report).apply(lambda values: _run_url(*values))
+    return report.apply(lambda content: dict(content.get("metrics", {}))), url
 
 
 def _report_of(data: Mapping[str, str] | None, run_id: str) -> dict[str, Any]:

@@ -9,17 +9,19 @@ import ast
 import base64
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from functools import cache
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import merged, short_hash
+from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.pods import core, from_config_map, mount
 
 PACKAGE = "modelops_runtime"
@@ -67,26 +69,74 @@ def runtime_volume(
 
 
 def lasting_runtime(
-    name: str,
+    component: str,
+    account: core.ServiceAccount,
     namespace: pulumi.Input[str],
-    labels: Mapping[str, pulumi.Input[str]],
     commands: tuple[str, ...],
     scripts: Mapping[str, str],
     opts: pulumi.ResourceOptions,
-) -> tuple[core.ConfigMap, core.VolumeArgs]:
-    """The program and shell scripts under a name that lasts, `<name>-runtime`, for Jobs: another version of the library
-    replaces the ConfigMap, and the Jobs stay.
+) -> tuple[pulumi.Input[pulumi.Resource], core.VolumeArgs]:
+    """The program and shell scripts under a name that lasts, for Jobs: another version of the library replaces the
+    ConfigMap, and the Jobs stay. `account` is one of the resources that the component has made.
 
     The volume names the ConfigMap without referring to its output, or the Jobs would be replaced with it. So they have
     to wait for it by `depends_on`.
+
+    All components of a program with the same commands share one in each namespace. Pulumi writes its state anew for
+    each resource that it makes: with a copy of the program in it for each of a hundred components, that took minutes.
     """
-    name_in_cluster, files = f"{name}-runtime", runtime_files(*commands)
-    metadata = k8s.meta.v1.ObjectMetaArgs(
-        name=name_in_cluster, namespace=namespace, labels=labels, annotations={_CONTENT: _hash({**files, **scripts})}
-    )
+    name = account.pulumi_resource_name
+    if not _is_program():
+        # A plugin makes each component in a program of its own, which knows of no other one.
+        metadata = k8s.meta.v1.ObjectMetaArgs(
+            name=f"{name}-runtime", namespace=namespace, labels=standard_labels(component, component, name)
+        )
+        return _lasting(name, metadata, commands, scripts, opts), _volume_of(f"{name}-runtime")
+    provider = opts.parent.get_provider("kubernetes:core/v1:ConfigMap") if opts.parent else None
+    cluster = provider.pulumi_resource_name if provider else ""
+    # Stacks may have a namespace in common.
+    owner = short_hash(pulumi.get_project(), pulumi.get_stack(), cluster, *commands)
+    shared_name = f"{component}-runtime-{owner}"
+
+    def shared(known: str) -> pulumi.Resource:
+        there = _SHARED.setdefault(pulumi.runtime.settings.get_monitor(), {})
+        if (key := (shared_name, known)) not in there:
+            labels = standard_labels(component, component, shared_name)
+            metadata = k8s.meta.v1.ObjectMetaArgs(name=shared_name, namespace=known, labels=labels)
+            # After what its first user depends on, such as the namespace.
+            own = pulumi.ResourceOptions(provider=provider, depends_on=[account])
+            there[key] = _lasting(f"{shared_name}-{known}", metadata, commands, scripts, own)
+        return there[key]
+
+    if isinstance(namespace, str):
+        return shared(namespace), _volume_of(shared_name)
+    later: pulumi.Output[str] = pulumi.Output.from_input(cast(Any, namespace))
+    return later.apply(shared), _volume_of(shared_name)
+
+
+_SHARED: MutableMapping[Any, dict[tuple[str, str], core.ConfigMap]] = WeakKeyDictionary()
+"""The shared ConfigMaps by name and namespace; for each run of a program, which its monitor stands for."""
+
+
+def _is_program() -> bool:
+    """Whether this is a program's own process, which knows all of the program's components."""
+    return pulumi.runtime.settings.get_root_resource() is not None
+
+
+def _volume_of(config_map: str) -> core.VolumeArgs:
+    return core.VolumeArgs(name=VOLUME, config_map=core.ConfigMapVolumeSourceArgs(name=config_map))
+
+
+def _lasting(
+    name: str,
+    metadata: k8s.meta.v1.ObjectMetaArgs,
+    commands: tuple[str, ...],
+    scripts: Mapping[str, str],
+    opts: pulumi.ResourceOptions,
+) -> core.ConfigMap:
+    metadata.annotations = {_CONTENT: _hash({**runtime_files(*commands), **scripts})}
     replaced = merged(opts, replace_on_changes=[f'metadata.annotations["{_CONTENT}"]', "data"])
-    volume = core.VolumeArgs(name=VOLUME, config_map=core.ConfigMapVolumeSourceArgs(name=name_in_cluster))
-    return _config_map(name, metadata, commands, replaced, data=scripts), volume
+    return _config_map(name, metadata, commands, replaced, data=scripts)
 
 
 def _config_map(

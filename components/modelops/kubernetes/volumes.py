@@ -11,23 +11,18 @@ import pulumi_kubernetes as k8s
 from modelops.core.component import holding_data
 from modelops.core.outputs import merged
 from modelops.core.validation import Problems
-from modelops.kubernetes.pods import name_of
+from modelops.kubernetes.pods import claimed, name_of
 
 core = k8s.core.v1
 core_meta = k8s.meta.v1
 
 DATA = "data"
-TEMPLATES = "spec.volumeClaimTemplates"
+_TEMPLATES = "spec.volumeClaimTemplates"
 """The field of a StatefulSet that can't change: ignored in diffs, since another StatefulSet would not help."""
 ACCESS_MODES = ("ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod")
-_FIXED_FIELDS: list[Any] = [
-    "metadata.name",
-    'metadata.annotations["pulumi.com/autonamed"]',
-    "spec.accessModes",
-    "spec.storageClassName",
-]
+_FIXED_FIELDS: list[Any] = ["spec.accessModes", "spec.storageClassName"]
 """Ignored in diffs, since Kubernetes can't change them: another claim would be an empty one. So a claim keeps the class
-that it was made with, and its name, even a fixed one that an older release gave it."""
+that it was made with; its name is the provider's to keep."""
 
 
 def volume_claim(
@@ -98,14 +93,54 @@ def retained_claim(
     return volume_claim(name, namespace, labels, size, part.get("storage_class"), opts, retain=retain)
 
 
-def template(
-    labels: Mapping[str, pulumi.Input[str]], size: pulumi.Input[str], storage_class: pulumi.Input[str] | None
-) -> core.PersistentVolumeClaimArgs:
-    """What a StatefulSet makes its pods' claims `data-<pod>` of. They keep the class that they were made with."""
-    return core.PersistentVolumeClaimArgs(
-        metadata=k8s.meta.v1.ObjectMetaArgs(name=DATA, labels=labels),
-        spec=_spec(size, storage_class, ["ReadWriteOnce"]),
-    )
+class PodVolumes:
+    """The volume `data` of each pod of a StatefulSet: the existing `claim` of a single one, or a claim that the
+    StatefulSet makes for each, which grows in place and keeps the class that it was made with."""
+
+    def __init__(
+        self, labels: Mapping[str, pulumi.Input[str]], size: pulumi.Input[str], part: Mapping[str, Any]
+    ) -> None:
+        self._labels, self._size, self._part = labels, size, part
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Fields of the StatefulSet's spec."""
+        if "claim" in self._part:
+            return {}
+        claim = core.PersistentVolumeClaimArgs(
+            metadata=core_meta.ObjectMetaArgs(name=DATA, labels=self._labels),
+            spec=_spec(self._size, self._part.get("storage_class"), ["ReadWriteOnce"]),
+        )
+        deleted = "Retain" if self._part.get("retain_volume", True) else "Delete"
+        return {
+            "volume_claim_templates": [claim],
+            "persistent_volume_claim_retention_policy": (
+                k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
+                    when_deleted=deleted, when_scaled="Retain"
+                )
+            ),
+        }
+
+    @property
+    def volumes(self) -> list[core.VolumeArgs]:
+        """Volumes of the pod, beside those that the StatefulSet adds."""
+        return [claimed(DATA, self._part["claim"])] if "claim" in self._part else []
+
+    def options(self, opts: pulumi.ResourceOptions, **more: Any) -> pulumi.ResourceOptions:
+        """Options of the StatefulSet."""
+        return merged(holding_data(opts), ignore_changes=None if "claim" in self._part else [_TEMPLATES], **more)
+
+    def grow(
+        self,
+        pods: k8s.apps.v1.StatefulSet,
+        name: str,
+        count: int,
+        namespace: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        """Gives the claims the size: a StatefulSet neither grows them, nor can its own template change."""
+        for index in range(0 if "claim" in self._part else count):
+            _grow(f"{name}-{index}", namespace, self._size, merged(opts, depends_on=[pods]))
 
 
 def _spec(
@@ -120,32 +155,23 @@ def _spec(
     )
 
 
-def grow(
-    nodes: k8s.apps.v1.StatefulSet,
-    name: str,
-    count: int,
-    namespace: pulumi.Input[str],
-    size: pulumi.Input[str],
-    opts: pulumi.ResourceOptions,
-) -> None:
-    """Gives the claims of a StatefulSet's `template` the size: a StatefulSet neither grows them, nor can its own
-    template change (`TEMPLATES`)."""
-    for index in range(count):
-        pod = f"{name}-{index}"
-        core.PersistentVolumeClaimPatch(
-            f"{pod}-{DATA}",
-            metadata=core_meta.ObjectMetaPatchArgs(
-                name=f"{DATA}-{pod}",
-                namespace=namespace,
-                # The size was the StatefulSet controller's.
-                annotations={"pulumi.com/patchForce": "true", "pulumi.com/skipAwait": "true"},
-            ),
-            spec=core.PersistentVolumeClaimSpecPatchArgs(
-                resources=core.VolumeResourceRequirementsPatchArgs(requests={"storage": size})
-            ),
-            # A claim can't be without a size, so this one is never given back.
-            opts=merged(opts, depends_on=[nodes], retain_on_delete=True),
-        )
+def _grow(
+    pod: str, namespace: pulumi.Input[str], size: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> core.PersistentVolumeClaimPatch:
+    return core.PersistentVolumeClaimPatch(
+        f"{pod}-{DATA}",
+        metadata=core_meta.ObjectMetaPatchArgs(
+            name=f"{DATA}-{pod}",
+            namespace=namespace,
+            # The size was the StatefulSet controller's.
+            annotations={"pulumi.com/patchForce": "true", "pulumi.com/skipAwait": "true"},
+        ),
+        spec=core.PersistentVolumeClaimSpecPatchArgs(
+            resources=core.VolumeResourceRequirementsPatchArgs(requests={"storage": size})
+        ),
+        # A claim can't be without a size, so this one is never given back.
+        opts=merged(opts, retain_on_delete=True),
+    )
 
 
 def check_volume(problems: Problems, field: str, volume: object, instead: str | None = None) -> None:

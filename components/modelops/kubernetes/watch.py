@@ -18,7 +18,7 @@ from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.jobs import STOPPED, egress_only_policy, failure_policy
 from modelops.kubernetes.labels import standard_labels
-from modelops.kubernetes.network import API_SERVER_PORTS
+from modelops.kubernetes.network import api_server_ports
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -49,18 +49,20 @@ def watch_job(
     image: pulumi.Input[str],
     seconds: pulumi.Output[int],
     longest: int | None,
+    again: bool = True,
 ) -> k8s.batch.v1.Job:
     """The Job `<name>-watch` of the program `kind`, for at most so many seconds, scheduled as `args` say.
 
     Pulumi names it, since whatever changes what is watched makes a new Job. `longest` is how long Pulumi waits for it;
-    None: not at all. Its account may do what `rules` say, read the namespace's pods and events, and record events.
+    None: not at all. With `again` the next `pulumi up` makes a new Job of one that failed, or has not
+    ended. Its account may do what `rules` say, read the namespace's pods and events, and record events.
     """
     namespace, program = args["namespace"], f"{name}-watch"
     labels = standard_labels(kind, kind, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=program, namespace=namespace, labels=labels)
     account = service_account(program, metadata, opts)
     binding = grant(program, metadata, [*rules, *_reading()], name_of(account), opts)
-    egress_only_policy(program, kind, name, namespace, opts, *API_SERVER_PORTS)
+    egress_only_policy(program, kind, name, args, opts, *api_server_ports(args))
     watcher = container(
         "watch",
         image,
@@ -70,7 +72,7 @@ def watch_job(
             field_variable("MODELOPS_JOB_UID", "metadata.labels['batch.kubernetes.io/controller-uid']"),
         ],
         command=["python3", "-c", asset("kubernetes/assets/watch.py")],
-        resources=resource_requirements(None, _DEFAULT_RESOURCES),
+        resources=resource_requirements(args.get("helper_resources"), _DEFAULT_RESOURCES),
         volume_mounts=[mount("tmp", "/tmp")],
     )
     account_name = with_dependencies(program, account, binding)
@@ -83,8 +85,7 @@ def watch_job(
             namespace=namespace,
             labels=labels,
             annotations={
-                # The next `pulumi up` looks again at what failed, by a new Job.
-                "pulumi.com/replaceUnready": "true",
+                **({"pulumi.com/replaceUnready": "true"} if again else {}),
                 # Nobody needs to wait for the pod of the watch before to be gone.
                 "pulumi.com/deletionPropagationPolicy": "background",
                 **(UNAWAITED if longest is None else {}),

@@ -14,6 +14,7 @@ import yaml
 from modelops.core.assets import asset, assets
 from modelops.core.component import child_options
 from modelops.kubernetes.crds import require
+from modelops.kubernetes.custom_objects import CustomObject
 from modelops.monitoring.args import GrafanaSidecar, PrometheusOperator
 from modelops.monitoring.grafana import LOGS_DASHBOARD
 from modelops.monitoring.program import Scope
@@ -64,7 +65,7 @@ def _monitor(
     opts: pulumi.ResourceOptions,
 ) -> None:
     def create(kind: str, name: str, spec: Any) -> None:
-        k8s.apiextensions.CustomResource(
+        CustomObject(
             scope.named(name),
             api_version=API,
             kind=kind,

@@ -85,6 +85,7 @@ class Grafana(pulumi.ComponentResource):
                 {
                     "PROMETHEUS_URL": prometheus_address(scope, https=web is not None),
                     **({"LOGS_URL": logs.elasticsearch_url} if logs else {}),
+                    **_sign_on(part),
                 },
                 [
                     secret_variable(_PASSWORD, credentials, _PASSWORD),
@@ -97,13 +98,26 @@ class Grafana(pulumi.ComponentResource):
                 from_config_map("dashboards", dashboard_files),
                 scratch("data"),
                 scratch(),
-                *([web.volume()] if web else []),
-                *([logs.certificate_volume()] if logs else []),
+                *([web.ca_volume()] if web else []),
+                *([logs.ca_volume()] if logs else []),
             ],
             user=_USER,
+            # Whoever may connect then is who it says it is.
+            private="sign_on_header" in part,
         )
-        self.url = run(scope, program, child_opts, expose=expose).url
+        after = [*(web.resources if web else []), *(logs.certificate_resources if logs else [])]
+        self.url = run(scope, program, child_opts, expose=expose, after=after).url
         self.register_outputs({"url": self.url})
+
+
+def _sign_on(part: GrafanaPart) -> dict[str, pulumi.Input[str]]:
+    if "sign_on_header" not in part:
+        return {}
+    return {
+        "GF_AUTH_PROXY_ENABLED": "true",
+        "GF_AUTH_PROXY_HEADER_NAME": part["sign_on_header"],
+        "GF_AUTH_PROXY_AUTO_SIGN_UP": "true",
+    }
 
 
 def _sources(web: WebTls | None) -> str:

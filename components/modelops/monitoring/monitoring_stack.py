@@ -1,20 +1,30 @@
 """MonitoringStack: metrics, alerts, dashboards and logs for everything that this library runs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
 
 import pulumi
 
 from modelops.core.component import arguments_in_one, child_options
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs
-from modelops.core.types import AnyExpose, Expose
+from modelops.core.types import AnyExpose, Expose, HelperArgs, PodArgs, ServiceMetadataArgs
 from modelops.core.validation import Problems, read_args
+from modelops.kubernetes import certificates
+from modelops.kubernetes.placement import check_pods
 from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_claim
-from modelops.monitoring import alertmanager, attach, exporters, grafana, prometheus, receivers, tls
-from modelops.monitoring.args import AlertmanagerPart, Attach, GrafanaPart, Part, PrometheusPart, Web
-from modelops.monitoring.logs import elk
+from modelops.monitoring import alertmanager, attach, exporters, grafana, prometheus, receivers, remote_write, tls
+from modelops.monitoring.args import (
+    AlertmanagerPart,
+    Attach,
+    CertificateAuthority,
+    GrafanaPart,
+    Part,
+    PrometheusPart,
+    Web,
+)
+from modelops.monitoring.logs import elk, setup_job
 from modelops.monitoring.logs.args import ElkPart
 from modelops.monitoring.program import Scope
 
@@ -30,7 +40,7 @@ _PROGRAMS = {
 _MIN_PASSWORD_LENGTH = 8
 
 
-class MonitoringStackArgs(TypedDict):
+class MonitoringStackArgs(PodArgs, HelperArgs, ServiceMetadataArgs):
     """Arguments of MonitoringStack."""
 
     namespace: pulumi.Input[str]
@@ -48,6 +58,8 @@ class MonitoringStackArgs(TypedDict):
     with `NodePort`."""
     web: NotRequired[Web]
     """How Prometheus and Alertmanager serve their clients. Default: plain HTTP."""
+    certificates: NotRequired[CertificateAuthority]
+    """Who signs the certificates of `web.tls` and `elk`. Default: a CA of the stack's own for each."""
     runbook_url: NotRequired[pulumi.Input[str]]
     """Address of your copy of `docs/runbook.md`, such as `https://docs.example.com/runbook.html`; each alert then has
     its section's as `runbook_url`. Default: none, alerts name the file in `runbook`."""
@@ -86,7 +98,8 @@ class MonitoringStack(pulumi.ComponentResource):
     elasticsearch_url: pulumi.Output[str] | None
     """URL of Elasticsearch inside the cluster; none when it is off."""
     web_ca_certificate: pulumi.Output[str] | None
-    """CA certificate (PEM) that signs those of Prometheus and Alertmanager; none without `web.tls`."""
+    """CA certificate (PEM) that signs those of Prometheus and Alertmanager; none without `web.tls`, or with an issuer
+    that was given without its own."""
 
     @arguments_in_one
     def __init__(self, name: str, args: MonitoringStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -94,31 +107,34 @@ class MonitoringStack(pulumi.ComponentResource):
         super().__init__("modelops:index:MonitoringStack", name, None, opts)
         name = objects_name(name, opts)
         child_opts = child_options(self)
-        scope = Scope(name, args["namespace"], args.get("host"))
+        scope = Scope(name, args["namespace"], args.get("host"), args)
         expose = Expose(args.get("expose", Expose.CLUSTER_IP))
         self.prometheus_url = self.alertmanager_url = self.grafana_url = None
         self.kibana_url = self.elasticsearch_url = self.web_ca_certificate = None
         web = None
-        if (web_args := args.get("web") or {}).get("tls"):
-            web = tls.issue_certificates(scope, web_args.get("certificate_generation", 1), child_opts)
+        if (args.get("web") or {}).get("tls"):
+            web = tls.web_tls(scope, _authority(scope, args, "web", child_opts), child_opts)
             self.web_ca_certificate = web.ca_certificate
         if is_on(args, "alertmanager"):
             self.alertmanager_url = alertmanager.Alertmanager(
                 scope, args.get("alertmanager") or {}, expose=expose, web=web, opts=child_opts
             ).url
-        if is_on(args, "node_exporter"):
-            exporters.NodeExporter(scope, args.get("node_exporter") or {}, opts=child_opts)
         if is_on(args, "kube_state_metrics"):
             exporters.KubeStateMetrics(
                 scope, args.get("kube_state_metrics") or {}, namespaces=_watched(args), opts=child_opts
             )
         if is_on(args, "prometheus"):
             self.prometheus_url = _prometheus(scope, args, expose, web, child_opts).url
+        issued = [] if web is None else [*web.certificates.values()]
         readable_logs = None
         if is_on(args, "elk"):
-            logs = elk.Elk(scope, args["elk"], expose=expose, opts=child_opts)
+            signer = _authority(scope, args, "elk", child_opts)
+            logs = elk.Elk(scope, args["elk"], signer, expose=expose, opts=child_opts)
             self.kibana_url, self.elasticsearch_url = logs.kibana_url, logs.elasticsearch_url
             readable_logs = logs.readable
+            issued += logs.certificates
+        if is_on(args, "node_exporter"):
+            exporters.NodeExporter(scope, args.get("node_exporter") or {}, certificates=issued, opts=child_opts)
         if is_on(args, "grafana"):
             self.grafana_url = grafana.Grafana(
                 scope, args["grafana"], expose=expose, web=web, logs=readable_logs, opts=child_opts
@@ -145,6 +161,15 @@ def _has_operator(args: Any) -> bool:
     return "prometheus_operator" in (args.get("attach") or {})
 
 
+def _authority(
+    scope: Scope, args: MonitoringStackArgs, part: Literal["web", "elk"], opts: pulumi.ResourceOptions
+) -> certificates.Authority:
+    """The signer of the part's certificates."""
+    generation = (args.get(part) or {}).get("certificate_generation", 1)
+    name = f"{scope.named(part)}-ca-{generation}"
+    return certificates.authority(name, scope.namespace, scope.labels(part), args.get("certificates"), opts)
+
+
 def _watched(args: MonitoringStackArgs) -> list[pulumi.Input[str]] | None:
     """The namespaces to discover pods in; always includes the stack's own, whose pods have metrics too."""
     watched = args.get("watched_namespaces")
@@ -160,7 +185,9 @@ def _prometheus(
         expose=expose,
         namespaces=_watched(args),
         external_labels=args.get("external_labels") or {},
-        alertmanager=alertmanager.address(scope) if is_on(args, "alertmanager") else None,
+        alertmanager=alertmanager.discovery(scope, args.get("alertmanager") or {})
+        if is_on(args, "alertmanager")
+        else None,
         runbook_url=args.get("runbook_url"),
         web=web,
         opts=opts,
@@ -174,11 +201,17 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     problems.dns_label("namespace", args.get("namespace"))
     problems.text("host", args.get("host"))
     problems.url("runbook_url", args.get("runbook_url"))
+    certificates.check(problems, "certificates", args.get("certificates"))
     web: Any = args.get("web") or {}
     if isinstance(web, Mapping):
         problems.number("web.certificate_generation", web.get("certificate_generation"), 1)
     for part, defaults in _PROGRAMS.items():
         _check_part(problems, part, args.get(part), defaults)
+    check_resources(problems, "helper_resources", args.get("helper_resources"), setup_job.DEFAULT_RESOURCES)
+    check_pods(problems, args)
+    servers: Any = args.get("prometheus") or {}
+    if isinstance(servers, Mapping):
+        remote_write.check(problems, "prometheus.remote_write", servers.get("remote_write"))
     elk_args: Any = args.get("elk") or {}
     for program, defaults in elk.PROGRAMS.items():
         _check_part(problems, f"elk.{program}", elk_args.get(program), defaults)
@@ -191,6 +224,8 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
         for field in ("receivers", "heartbeat_url"):
             if "config" in alerts and field in alerts:
                 problems.add("alertmanager.config", "given", f"must not be given together with {field}")
+    if isinstance(dashboards := args.get("grafana"), Mapping):
+        problems.text("grafana.sign_on_header", dashboards.get("sign_on_header"))
     _check_password(problems, args, "grafana", "admin_password", required=True)
     _check_password(problems, args, "elk", "password", required=False)
     _check_dependencies(problems, args)
@@ -204,6 +239,9 @@ def _check_part(problems: Problems, field: str, part: Any, defaults: DefaultReso
     problems.text(f"{field}.image", part.get("image"))
     problems.quantity(f"{field}.storage_size", part.get("storage_size"))
     problems.number(f"{field}.retention_days", part.get("retention_days"), 1, 3650)
+    problems.number(f"{field}.replicas", part.get("replicas"), 1, 5)
+    if part.get("replicas", 1) != 1 and "claim" in part:
+        problems.add(f"{field}.claim", part["claim"], "must not be given with replicas, which have a volume each")
     check_claim(problems, field, part)
     check_resources(problems, f"{field}.resources", part.get("resources"), defaults)
 

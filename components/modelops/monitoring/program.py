@@ -1,9 +1,10 @@
-"""Deploys a program of the monitoring stack: one pod, its Service, its network policy."""
+"""Deploys a program of the monitoring stack: its pods, its Service, its network policy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -12,12 +13,13 @@ from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_ingress, cluster_host, network_policy, service_url
-from modelops.kubernetes.pods import USER_ID, core, name_of, pod_template, restricted_pod, single_replica
+from modelops.kubernetes.network import allow_ingress, allow_within, cluster_host, network_policy, service_url
+from modelops.kubernetes.placement import with_service_metadata
+from modelops.kubernetes.pods import USER_ID, claimed, core, name_of, pod_template, restricted_pod, single_replica
+from modelops.kubernetes.volumes import DATA, PodVolumes, retained_claim
+from modelops.kubernetes.watch import UNAWAITED
 
 COMPONENT = "monitoring"
-AGENT_TIMEOUTS = pulumi.CustomTimeouts(create="5m", update="5m")
-"""Node agents start in seconds; if one can't be scheduled, a longer wait only delays the error."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Scope:
     namespace: pulumi.Input[str]
     external_host: pulumi.Input[str] | None = None
     """Host name that external clients use for exposed programs."""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """The stack's arguments, of which `PodArgs` apply to every pod."""
 
     def named(self, program: str) -> str:
         """Name of a program's objects."""
@@ -41,6 +45,13 @@ class Scope:
             name=self.named(program), namespace=self.namespace, labels=self.labels(program)
         )
 
+    def agent_metadata(self, program: str) -> k8s.meta.v1.ObjectMetaArgs:
+        """Metadata of a DaemonSet, for whose pods Pulumi doesn't wait: a node that is down, or whatever an agent sends
+        to, must not fail an update of everything else. Alerts tell of agents that don't work."""
+        metadata = self.metadata(program)
+        metadata.annotations = {**UNAWAITED}
+        return metadata
+
     def host(self, program: str) -> pulumi.Output[str]:
         """DNS name of a program's Service inside the cluster."""
         return cluster_host(self.named(program), self.namespace)
@@ -48,7 +59,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Program:
-    """One program that runs in one pod at a time."""
+    """One program that runs in one pod at a time or, with `replicas`, in several that have a volume each."""
 
     name: str
     port: int
@@ -65,20 +76,25 @@ class Program:
     scheme: str = "http"
     """`http` or `https`."""
     startup_seconds: int = 180
+    replicas: int = 1
+    volume: PodVolumes | None = None
+    """The volume of each of several pods."""
+    peer_port: int | None = None
+    """Port at which several pods reach each other."""
 
 
 @dataclass(frozen=True)
 class Running:
     """A program on the cluster."""
 
-    deployment: k8s.apps.v1.Deployment
+    workload: k8s.apps.v1.Deployment | k8s.apps.v1.StatefulSet
     service: core.Service
     url: pulumi.Output[str]
 
 
 def account(scope: Scope, program: str, opts: pulumi.ResourceOptions) -> core.ServiceAccount:
     """The program's service account; pods must opt in to its token."""
-    return service_account(scope.named(program), scope.metadata(program), opts)
+    return service_account(scope.named(program), scope.metadata(program), opts, scope.args)
 
 
 def permissions(
@@ -120,32 +136,31 @@ def run(
     if rules:
         permissions(scope, program.name, identity, rules, opts)
     peers = {"app.kubernetes.io/instance": scope.name}
+    ingress = [
+        allow_ingress(program.port, k8s.meta.v1.LabelSelectorArgs(match_labels=peers) if program.private else None)
+    ]
+    if program.peer_port is not None:
+        ingress.append(allow_within(_selector(scope, program))[0])
     network_policy(
         scope.named(program.name),
         scope.metadata(program.name),
         selector(program.name, scope.name),
         opts,
-        ingress=[
-            allow_ingress(program.port, k8s.meta.v1.LabelSelectorArgs(match_labels=peers) if program.private else None)
-        ],
+        ingress=ingress,
     )
-    # Longer than the Deployment's own deadline, to leave time for pulling the image.
-    wait = timeouts(program.startup_seconds + 120)
-    deployment = k8s.apps.v1.Deployment(
-        scope.named(program.name),
-        metadata=scope.metadata(program.name),
-        spec=_deployment_spec(scope, program, identity),
-        opts=merged(opts, depends_on=[*after], custom_timeouts=wait),
-    )
+    deploy = _deployment if program.replicas == 1 else _several
+    workload = deploy(scope, program, identity, merged(opts, depends_on=[*after]))
     service = core.Service(
         scope.named(program.name),
-        metadata=scope.metadata(program.name),
+        metadata=with_service_metadata(scope.metadata(program.name), scope.args),
         spec=core.ServiceSpecArgs(
             type=expose.value,
             selector=selector(program.name, scope.name),
             ports=[core.ServicePortArgs(name=program.scheme, port=program.port, target_port=program.port)],
+            # Each of several knows what it saw itself: who asks twice is to ask the same one.
+            session_affinity="ClientIP" if program.replicas > 1 else None,
         ),
-        opts=merged(opts, depends_on=[deployment]),
+        opts=merged(opts, depends_on=[workload]),
     )
     url = service_url(
         service,
@@ -153,22 +168,110 @@ def run(
         port=program.port,
         inside=scope.host(program.name),
         host=scope.external_host if expose is not Expose.CLUSTER_IP else None,
-        ready=[deployment],
+        ready=[workload],
         scheme=program.scheme,
     )
-    return Running(deployment, service, url)
+    return Running(workload, service, url)
 
 
-def _deployment_spec(scope: Scope, program: Program, identity: core.ServiceAccount) -> k8s.apps.v1.DeploymentSpecArgs:
-    template = pod_template(
+def program_volume(
+    scope: Scope, program: str, part: Mapping[str, Any], size: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> tuple[PodVolumes | None, list[core.VolumeArgs]]:
+    """The volume `data` of a part with `replicas`: of each of several pods, or the volume of the only one."""
+    labels = scope.labels(program)
+    if part.get("replicas", 1) > 1:
+        return PodVolumes(selector(program, scope.name), size, part), []
+    return None, [claimed(DATA, retained_claim(scope.named(program), scope.namespace, labels, size, part, opts))]
+
+
+def peers_name(scope: Scope, program: str) -> str:
+    """Name of the Service at which DNS has the address of each of a program's pods."""
+    return scope.named(f"{program}-nodes")
+
+
+def _selector(scope: Scope, program: Program) -> k8s.meta.v1.LabelSelectorArgs:
+    return k8s.meta.v1.LabelSelectorArgs(match_labels=selector(program.name, scope.name))
+
+
+def _deployment(
+    scope: Scope, program: Program, identity: core.ServiceAccount, opts: pulumi.ResourceOptions
+) -> k8s.apps.v1.Deployment:
+    return k8s.apps.v1.Deployment(
+        scope.named(program.name),
+        metadata=scope.metadata(program.name),
+        spec=single_replica(
+            selector(program.name, scope.name), _template(scope, program, identity), program.startup_seconds + 60
+        ),
+        # Longer than the Deployment's own deadline, to leave time for pulling the image.
+        opts=merged(opts, custom_timeouts=timeouts(program.startup_seconds + 120)),
+    )
+
+
+def _several(
+    scope: Scope, program: Program, identity: core.ServiceAccount, opts: pulumi.ResourceOptions
+) -> k8s.apps.v1.StatefulSet:
+    """Pods that are replaced one by one, on nodes of their own where there are enough."""
+    name, pods = scope.named(program.name), _selector(scope, program)
+    peers = core.Service(
+        peers_name(scope, program.name),
+        # The pods find each other here before they are ready.
+        metadata=k8s.meta.v1.ObjectMetaArgs(
+            name=peers_name(scope, program.name),
+            namespace=scope.namespace,
+            labels=scope.labels(program.name),
+            annotations={"pulumi.com/skipAwait": "true"},
+        ),
+        spec=core.ServiceSpecArgs(
+            cluster_ip="None",
+            publish_not_ready_addresses=True,
+            selector=pods.match_labels,
+            ports=[core.ServicePortArgs(name=program.scheme, port=program.port, target_port=program.port)],
+        ),
+        opts=opts,
+    )
+    k8s.policy.v1.PodDisruptionBudget(
+        name,
+        metadata=scope.metadata(program.name),
+        spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(max_unavailable=1, selector=pods),
+        opts=opts,
+    )
+    spread = core.TopologySpreadConstraintArgs(
+        max_skew=1, topology_key="kubernetes.io/hostname", when_unsatisfiable="ScheduleAnyway", label_selector=pods
+    )
+    volume = program.volume
+    workload = k8s.apps.v1.StatefulSet(
+        name,
+        metadata=scope.metadata(program.name),
+        spec=k8s.apps.v1.StatefulSetSpecArgs(
+            replicas=program.replicas,
+            service_name=peers_name(scope, program.name),
+            selector=pods,
+            # Lets the others know a new one before the next one goes.
+            min_ready_seconds=10,
+            template=_template(scope, program, identity, topology_spread_constraints=[spread]),
+            **(volume.fields if volume else {}),
+        ),
+        opts=merged(
+            volume.options(opts) if volume else opts,
+            depends_on=[peers],
+            custom_timeouts=timeouts(program.replicas * (program.startup_seconds + 120)),
+        ),
+    )
+    if volume:
+        volume.grow(workload, name, program.replicas, scope.namespace, opts)
+    return workload
+
+
+def _template(scope: Scope, program: Program, identity: core.ServiceAccount, **fields: Any) -> core.PodTemplateSpecArgs:
+    return pod_template(
         scope.labels(program.name),
         with_dependencies(scope.named(program.name), identity),
         [program.container],
-        {},
+        scope.args,
         annotations=program.annotations,
         security=restricted_pod(program.user, program.group),
         token=program.token,
         volumes=list(program.volumes),
         init_containers=list(program.init_containers) or None,
+        **fields,
     )
-    return single_replica(selector(program.name, scope.name), template, program.startup_seconds + 60)

@@ -17,20 +17,20 @@ from modelops.core.types import Expose
 from modelops.kubernetes.config import config_map
 from modelops.kubernetes.pods import (
     DefaultResources,
-    claimed,
     container,
     core,
+    field_variable,
     from_config_map,
     http_probe,
     mount,
     resource_requirements,
     scratch,
 )
-from modelops.kubernetes.volumes import retained_claim
+from modelops.monitoring import remote_write
 from modelops.monitoring.args import PrometheusPart
-from modelops.monitoring.program import Program, Scope, run
+from modelops.monitoring.program import Program, Scope, program_volume, run
 from modelops.monitoring.rules import rule_files
-from modelops.monitoring.tls import CA_FILE, WEB_CONFIG_FLAG, WebTls, web_mount
+from modelops.monitoring.tls import CA_FILE, WEB_CONFIG, WebTls, web_config, web_mount
 
 PORT = 9090
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="384Mi", memory_limit="1Gi")
@@ -38,10 +38,12 @@ DEFAULT_STORAGE_SIZE = "10Gi"
 DEFAULT_RETENTION_DAYS = 15
 _USER = 65534
 _PROGRAM = "prometheus"
+REPLICA = "prometheus_replica"
+"""The label that prometheus-operator gives the servers of a pair, and Thanos and Mimir tell them apart by."""
 
 
 class Prometheus(pulumi.ComponentResource):
-    """Prometheus with one volume and this library's scrape configuration and rules."""
+    """Prometheus, or several that each see everything, with this library's scrape configuration and rules."""
 
     url: pulumi.Output[str]
 
@@ -53,7 +55,7 @@ class Prometheus(pulumi.ComponentResource):
         expose: Expose,
         namespaces: Sequence[pulumi.Input[str]] | None,
         external_labels: Mapping[str, pulumi.Input[str]],
-        alertmanager: pulumi.Output[str] | None,
+        alertmanager: pulumi.Output[dict[str, Any]] | None,
         runbook_url: pulumi.Input[str] | None,
         web: WebTls | None,
         opts: pulumi.ResourceOptions,
@@ -61,34 +63,47 @@ class Prometheus(pulumi.ComponentResource):
         super().__init__("modelops:monitoring:Prometheus", scope.named(_PROGRAM), None, holding_data(opts))
         child_opts = child_options(self)
         name = scope.named(_PROGRAM)
+        replicas, receivers = part.get("replicas", 1), part.get("remote_write") or []
         config = pulumi.Output.all(
             namespaces=list(namespaces) if namespaces else None,
             external_labels=dict(external_labels),
             alertmanager=alertmanager,
-        ).apply(lambda values: render_config(**values, tls_name=scope.named("alertmanager") if web else None))
-        rules = rule_files(runbook_url)
-        files = config_map(
-            name, scope.namespace, scope.labels(_PROGRAM), {"prometheus.yml": config, **rules}, child_opts
+            remote_write=remote_write.configuration(receivers) if receivers else None,
+        ).apply(
+            lambda values: render_config(
+                **values, tls_name=scope.named("alertmanager") if web else None, several=replicas > 1
+            )
         )
+        rules = rule_files(runbook_url)
+        settings: dict[str, pulumi.Input[str]] = {
+            "prometheus.yml": config,
+            **({WEB_CONFIG: web_config()} if web else {}),
+            **remote_write.authorities(receivers),
+        }
+        files = config_map(name, scope.namespace, scope.labels(_PROGRAM), {**settings, **rules}, child_opts)
         size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
-        claim = retained_claim(name, scope.namespace, scope.labels(_PROGRAM), size, part, child_opts)
+        volume, claims = program_volume(scope, _PROGRAM, part, size, child_opts)
         program = Program(
             name=_PROGRAM,
             port=PORT,
             container=_container(part, size, https=web is not None),
             volumes=[
                 from_config_map(
-                    "files", files, {"prometheus.yml": "prometheus.yml"} | {rule: f"rules/{rule}" for rule in rules}
+                    "files", files, {file: file for file in settings} | {rule: f"rules/{rule}" for rule in rules}
                 ),
-                claimed("data", claim),
+                *claims,
                 scratch(),
+                *remote_write.volumes(receivers),
                 *([web.volume(_PROGRAM)] if web else []),
             ],
             user=_USER,
             token=True,
             scheme="https" if web else "http",
+            replicas=replicas,
+            volume=volume,
         )
-        self.url = run(scope, program, child_opts, expose=expose, rules=_rules()).url
+        after = web.resources if web else []
+        self.url = run(scope, program, child_opts, expose=expose, rules=_rules(), after=after).url
         self.register_outputs({"url": self.url})
 
 
@@ -100,25 +115,39 @@ def address(scope: Scope, *, https: bool) -> pulumi.Output[str]:
 def render_config(
     namespaces: Sequence[str] | None,
     external_labels: Mapping[str, str],
-    alertmanager: str | None,
+    alertmanager: Mapping[str, Any] | None,
     tls_name: str | None = None,
+    remote_write: Sequence[Mapping[str, Any]] | None = None,
+    several: bool = False,
 ) -> str:
     """The scrape configuration with this stack's settings.
 
-    `tls_name`, given when the stack serves TLS, is the name in Alertmanager's certificate.
+    `alertmanager` says how to find it. `tls_name`, given when the stack serves TLS, is the name in its certificate.
     """
     config: dict[str, Any] = yaml.safe_load(asset("monitoring/assets/prometheus/prometheus.yml"))
     if external_labels:
         config["global"]["external_labels"] = dict(external_labels)
+    if remote_write:
+        config["remote_write"] = list(remote_write)
     if alertmanager is None:
         del config["alerting"]
     else:
-        config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
+        config["alerting"]["alertmanagers"] = [dict(alertmanager)]
+    if several:
+        _tell_apart(config)
     if tls_name is not None:
         _use_tls(config, tls_name)
     for job in config["scrape_configs"] if namespaces else ():
         _limit(job, sorted(namespaces or ()))
     return yaml.dump(config, Dumper=_WithoutAliases, sort_keys=False)
+
+
+def _tell_apart(config: dict[str, Any]) -> None:
+    """Gives what one of several sends out its name, but for alerts: Alertmanager takes the same ones for one."""
+    labels = config["global"].setdefault("external_labels", {})
+    labels[REPLICA] = "${POD_NAME}"
+    if "alerting" in config:
+        config["alerting"]["alert_relabel_configs"] = [{"action": "labeldrop", "regex": REPLICA}]
 
 
 def _use_tls(config: dict[str, Any], alertmanager_name: str) -> None:
@@ -129,7 +158,8 @@ def _use_tls(config: dict[str, Any], alertmanager_name: str) -> None:
     # Prometheus discovers Alertmanager by pod IP, which is in no certificate.
     jobs["modelops"]["tls_config"] = {**tls, "server_name": alertmanager_name}
     for alertmanager in config.get("alerting", {}).get("alertmanagers", []):
-        alertmanager |= {"scheme": "https", "tls_config": tls}
+        # The certificate has no names of single pods.
+        alertmanager |= {"scheme": "https", "tls_config": {**tls, "server_name": alertmanager_name}}
 
 
 def _limit(job: dict[str, Any], namespaces: Sequence[str]) -> None:
@@ -148,11 +178,14 @@ class _WithoutAliases(yaml.SafeDumper):
 
 
 def _container(part: PrometheusPart, size: pulumi.Input[str], *, https: bool) -> core.ContainerArgs:
+    receivers, several = part.get("remote_write") or [], part.get("replicas", 1) > 1
     days = pulumi.Output.from_input(part.get("retention_days", DEFAULT_RETENTION_DAYS))
     return container(
         _PROGRAM,
         part.get("image", UPSTREAM_IMAGES["prometheus"]),
         variables={},
+        secrets=[field_variable("POD_NAME", "metadata.name")] if several else [],
+        env_from=remote_write.environment(receivers),
         args=[
             "--config.file=/etc/prometheus/prometheus.yml",
             "--storage.tsdb.path=/prometheus",
@@ -161,7 +194,7 @@ def _container(part: PrometheusPart, size: pulumi.Input[str], *, https: bool) ->
             pulumi.Output.from_input(size).apply(
                 lambda quantity: f"--storage.tsdb.retention.size={bytes_of(quantity) * 4 // 5 // 2**20}MB"
             ),
-            *([WEB_CONFIG_FLAG] if https else []),
+            *([f"--web.config.file=/etc/prometheus/{WEB_CONFIG}"] if https else []),
         ],
         ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
         resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),
@@ -173,6 +206,7 @@ def _container(part: PrometheusPart, size: pulumi.Input[str], *, https: bool) ->
             mount("files", "/etc/prometheus", read_only=True),
             mount("data", "/prometheus"),
             mount("tmp", "/tmp"),
+            *remote_write.mounts(receivers),
             *([web_mount()] if https else []),
         ],
     )

@@ -1,44 +1,44 @@
-"""TLS for Prometheus and Alertmanager, under the stack's own CA."""
+"""TLS for Prometheus and Alertmanager."""
 
 from __future__ import annotations
 
-import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 import yaml
 
-from modelops.kubernetes.certificates import AUTHORITY, make, service_names
-from modelops.kubernetes.config import generated_secret
-from modelops.kubernetes.pods import core, mount, name_of
+from modelops.core.x509 import AUTHORITY, CERTIFICATE, KEY
+from modelops.kubernetes.certificates import Authority, Certificate, certificate, service_names
+from modelops.kubernetes.pods import core, mount
 from modelops.monitoring.program import Scope
 
 FOLDER = "/etc/modelops/web"
 CA_FILE = f"{FOLDER}/{AUTHORITY}"
-WEB_CONFIG_FLAG = f"--web.config.file={FOLDER}/web.yml"
-_PROGRAMS = ("prometheus", "alertmanager")
+WEB_CONFIG = "web.yml"
+PROGRAMS = ("prometheus", "alertmanager")
 
 
 @dataclass(frozen=True)
 class WebTls:
-    """The certificates, and how a program mounts its own."""
+    """The certificate of each program, and how pods mount them. Both programs read theirs at every connection."""
 
-    secret: core.Secret
+    certificates: Mapping[str, Certificate]
+    ca_certificate: pulumi.Output[str] | None
+    """Certificate (PEM) of the CA, which is not a secret; None for an issuer that was given without."""
+
+    def volume(self, program: str) -> core.VolumeArgs:
+        """The certificate and the key of the server `program`, and of the CA."""
+        return self.certificates[program].volume("web", {key: key for key in (AUTHORITY, CERTIFICATE, KEY)})
+
+    def ca_volume(self) -> core.VolumeArgs:
+        """The CA certificate alone, for Prometheus' clients."""
+        return self.certificates[PROGRAMS[0]].volume("web", {AUTHORITY: AUTHORITY})
 
     @property
-    def ca_certificate(self) -> pulumi.Output[str]:
-        """Certificate (PEM) of the CA, which is not a secret."""
-        return pulumi.Output.unsecret(self.secret.data.apply(lambda data: base64.b64decode(data[AUTHORITY]).decode()))
-
-    def volume(self, program: str | None = None) -> core.VolumeArgs:
-        """The CA certificate; for the server `program` also its certificate, key and web configuration."""
-        paths = {AUTHORITY: AUTHORITY}
-        if program is not None:
-            paths |= {f"{program}.crt": "tls.crt", f"{program}.key": "tls.key", "web.yml": "web.yml"}
-        items = [core.KeyToPathArgs(key=key, path=path) for key, path in paths.items()]
-        return core.VolumeArgs(
-            name="web", secret=core.SecretVolumeSourceArgs(secret_name=name_of(self.secret), items=items)
-        )
+    def resources(self) -> list[pulumi.Resource]:
+        """What the volumes need."""
+        return [each.resource for each in self.certificates.values()]
 
 
 def web_mount() -> core.VolumeMountArgs:
@@ -46,19 +46,23 @@ def web_mount() -> core.VolumeMountArgs:
     return mount("web", FOLDER, read_only=True)
 
 
-def issue_certificates(scope: Scope, generation: int, opts: pulumi.ResourceOptions) -> WebTls:
-    """Issues the certificates at the first `up`; they stay until `generation` changes."""
-    names = pulumi.Output.all(scope.namespace, scope.external_host)
-    files = names.apply(lambda values: _files(scope, values[0], values[1]))
-    return WebTls(
-        generated_secret(f"{scope.named('web')}-{generation}", scope.namespace, scope.labels("web"), files, opts)
-    )
+def web_config() -> str:
+    """The web configuration that both programs take."""
+    server = {"cert_file": f"{FOLDER}/{CERTIFICATE}", "key_file": f"{FOLDER}/{KEY}", "min_version": "TLS12"}
+    return yaml.safe_dump({"tls_server_config": server})
 
 
-def _files(scope: Scope, namespace: str, external_host: str | None) -> dict[str, str | bytes]:
-    hosts = {}
-    for program in _PROGRAMS:
-        services = service_names(scope.named(program), namespace)
-        hosts[program] = [*services, "localhost", *([external_host] if external_host else [])]
-    server = {"cert_file": f"{FOLDER}/tls.crt", "key_file": f"{FOLDER}/tls.key", "min_version": "TLS12"}
-    return {**make(hosts), "web.yml": yaml.safe_dump({"tls_server_config": server})}
+def web_tls(scope: Scope, signer: Authority, opts: pulumi.ResourceOptions) -> WebTls:
+    """The certificates of Prometheus and Alertmanager."""
+
+    def issued(program: str) -> Certificate:
+        hosts = pulumi.Output.all(scope.namespace, scope.external_host).apply(
+            lambda names: _hosts(scope.named(program), *names)
+        )
+        return certificate(signer, f"{scope.named(program)}-tls", scope.namespace, scope.labels(program), hosts, opts)
+
+    return WebTls({program: issued(program) for program in PROGRAMS}, signer.certificate)
+
+
+def _hosts(name: str, namespace: str, external_host: str | None) -> list[str]:
+    return [*service_names(name, namespace), "localhost", *([external_host] if external_host else [])]

@@ -6,14 +6,17 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import AnyExpose, Resources
+from modelops.core.types import AnyExpose, HelperArgs, PodArgs, Resources, ServiceMetadataArgs
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes import postgres
+from modelops.kubernetes.placement import check_pods
 from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_claim
 
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="640Mi", memory_limit="1536Mi")
 """One worker and its supervisor take 500 MiB when idle (MLflow 3.17.2)."""
+METRICS_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="64Mi")
+BACKUP_RESOURCES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
 DEFAULT_STORAGE_SIZE = "5Gi"
 DEFAULT_ADMIN = "admin"
 DEFAULT_DATABASE_PORT = 5432
@@ -88,7 +91,7 @@ class RegistryBackup(TypedDict):
     changed. Default: a new one."""
 
 
-class ModelRegistryArgs(TypedDict):
+class ModelRegistryArgs(PodArgs, HelperArgs, ServiceMetadataArgs):
     """Arguments of ModelRegistry."""
 
     namespace: pulumi.Input[str]
@@ -101,6 +104,9 @@ class ModelRegistryArgs(TypedDict):
     """Accounts and passwords. Default: none, so anyone who reaches the server may do everything."""
     backup: NotRequired[RegistryBackup]
     """Back-ups; `{}` for the defaults. Default: none."""
+    replicas: NotRequired[int]
+    """Number of the server's pods. Several need `database` and `artifacts`, as SQLite and a volume belong to one; they
+    roll out one by one, and the loss of a node or of a pod fails no request. Default 1; 1 to 20."""
     image: NotRequired[pulumi.Input[str]]
     """Image with the `mlflow` program. Default `ghcr.io/mlflow/mlflow:v3.17.2`, or with `database`, `artifacts` or
     `auth` `ghcr.io/mlflow/mlflow:v3.17.2-full`, which has what they need."""
@@ -124,8 +130,6 @@ class ModelRegistryArgs(TypedDict):
     `localhost`, `host` and, if exposed, plain IP addresses are always accepted. Default: none."""
     resources: NotRequired[Resources]
     """Resources of the server. Default: 100m CPU, 640Mi memory, limited to 1536Mi."""
-    image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
 
 
 def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
@@ -147,10 +151,23 @@ def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
     backup = args.get("backup") or {}
     problems.number("backup.keep_count", backup.get("keep_count"), 1, 1000)
     problems.quantity("backup.storage_size", backup.get("storage_size"))
+    helpers = BACKUP_RESOURCES if "backup" in args else METRICS_RESOURCES
+    check_resources(problems, "helper_resources", args.get("helper_resources"), helpers)
+    check_pods(problems, args)
+    _check_replicas(problems, args)
     check_claim(problems, "", args)
     check_claim(problems, "backup", backup)
     problems.raise_if_any()
     return args
+
+
+def _check_replicas(problems: Problems, args: ModelRegistryArgs) -> None:
+    replicas = args.get("replicas", 1)
+    problems.number("replicas", replicas, 1, 20)
+    missing = [field for field in ("database", "artifacts") if field not in args]
+    if isinstance(replicas, int) and replicas > 1 and missing:
+        rule = f"must be 1 without {' and '.join(missing)}: SQLite and a volume belong to one pod"
+        problems.add("replicas", replicas, rule)
 
 
 def _check_database(problems: Problems, database: RegistryDatabase) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -13,7 +14,7 @@ from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_egress, network_policy
 from modelops.kubernetes.pods import (
-    DefaultResources,
+    as_document,
     claimed,
     container,
     core,
@@ -23,13 +24,18 @@ from modelops.kubernetes.pods import (
     scratch,
 )
 from modelops.kubernetes.volumes import retained_claim
-from modelops.registry.args import DEFAULT_KEEP, DEFAULT_SCHEDULE, DEFAULT_STORAGE_SIZE, ModelRegistryArgs
+from modelops.registry.args import (
+    BACKUP_RESOURCES,
+    DEFAULT_KEEP,
+    DEFAULT_SCHEDULE,
+    DEFAULT_STORAGE_SIZE,
+    ModelRegistryArgs,
+)
 from modelops.registry.database import Database
 from modelops.registry.storage import Storage
 
 NAME = "mlflow-backup"
 COMPONENT = "model-registry-backup"
-DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="256Mi", memory_limit="1Gi")
 _FOLDER = "/backup"
 _MLFLOW_STEPS = ("save", "restore")
 """Steps that run in MLflow's image; the others run in PostgreSQL's."""
@@ -45,7 +51,8 @@ class Source:
     files: Storage
     claim: pulumi.Input[str] | None
     """Claim of the server's own volume."""
-    ports: list[pulumi.Input[int]]
+    ports: list[pulumi.Input[int | str]]
+    """What pods connect to, as `allow_egress` takes it."""
     server_labels: dict[str, pulumi.Input[str]]
     """Labels of the server's pod: its ReadWriteOnce volume can be mounted on its node only."""
 
@@ -58,8 +65,8 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
     size = backup.get("storage_size", DEFAULT_STORAGE_SIZE)
     claim = retained_claim(name, args["namespace"], labels, size, backup, opts)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-    account = service_account(name, metadata, opts)
-    egress = [allow_egress(*source.ports)] if source.ports else []
+    account = service_account(name, metadata, opts, args)
+    egress: Any = allow_egress(args, *source.ports) if source.ports else []
     network_policy(name, metadata, selector(NAME, source.name), opts, egress=egress)
     keep = text_of(backup.get("keep_count", DEFAULT_KEEP))
     for action, steps in (("backup", ("dump", "save")), ("restore", ("restore", "load"))):
@@ -104,7 +111,8 @@ def _pod(
     if source.claim is not None:
         mounts.append(mount("data", "/mlflow"))
         volumes.append(claimed("data", source.claim))
-    containers = [_step(step, source, keep, mounts) for step in steps if source.database.image or step in _MLFLOW_STEPS]
+    steps_here = [step for step in steps if source.database.image or step in _MLFLOW_STEPS]
+    containers = [_step(step, source, args, keep, mounts) for step in steps_here]
     return pod_template(
         standard_labels(NAME, COMPONENT, source.name),
         account,
@@ -117,7 +125,13 @@ def _pod(
     )
 
 
-def _step(step: str, source: Source, keep: pulumi.Input[str], mounts: list[core.VolumeMountArgs]) -> core.ContainerArgs:
+def _step(
+    step: str,
+    source: Source,
+    args: ModelRegistryArgs,
+    keep: pulumi.Input[str],
+    mounts: list[core.VolumeMountArgs],
+) -> core.ContainerArgs:
     in_mlflow = step in _MLFLOW_STEPS
     image = source.image if in_mlflow else source.database.image
     assert image is not None
@@ -131,17 +145,17 @@ def _step(step: str, source: Source, keep: pulumi.Input[str], mounts: list[core.
         secrets=[source.database.variable, *(source.files.variables if in_mlflow else [])],
         env_from=source.files.env_from if in_mlflow else None,
         command=command,
-        resources=resource_requirements(None, DEFAULT_RESOURCES),
+        resources=resource_requirements(args.get("helper_resources"), BACKUP_RESOURCES),
         volume_mounts=[*mounts, *(source.files.mounts if in_mlflow else [])],
     )
 
 
-def _affinity(source: Source) -> core.AffinityArgs:
+def _affinity(source: Source) -> Any:
     """To the server's node, where the volume is."""
     term = core.PodAffinityTermArgs(
         topology_key="kubernetes.io/hostname",
         label_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=source.server_labels),
     )
-    return core.AffinityArgs(
-        pod_affinity=core.PodAffinityArgs(required_during_scheduling_ignored_during_execution=[term])
+    return as_document(
+        core.AffinityArgs(pod_affinity=core.PodAffinityArgs(required_during_scheduling_ignored_during_execution=[term]))
     )

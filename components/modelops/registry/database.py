@@ -38,6 +38,6 @@ def database(name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -
     if "secret" in settings:
         variable = secret_key(URL, settings["secret"], "url")
         return Database(variable, (settings.get("port", DEFAULT_DATABASE_PORT),), image)
-    server, pull = f"{name}-{postgres.NAME}", args.get("image_pull_secret")
-    variable = postgres.server(server, name, args["namespace"], settings, image, pull, opts, REGISTRY)
+    server = f"{name}-{postgres.NAME}"
+    variable = postgres.server(server, name, args["namespace"], settings, image, args, opts, REGISTRY)
     return Database(variable, (postgres.PORT,), image)

@@ -14,7 +14,6 @@ from modelops.core.validation import Problems
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.jobs import egress_only_policy, registry_job
 from modelops.kubernetes.labels import standard_labels
-from modelops.kubernetes.network import port_of
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements, scratch
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
 
@@ -51,9 +50,9 @@ def copy_image(
     namespace, labels = args["namespace"], standard_labels(NAME, NAME, name)
     image, repository = judged("model_uri").apply(parse), judged("repository")
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
-    account = service_account(name, metadata, opts)
-    ports = [image.apply(lambda source: _port(source.place)), repository.apply(_port)]
-    egress_only_policy(name, NAME, name, namespace, opts, *ports)
+    account = service_account(name, metadata, opts, args)
+    registries = [image.apply(lambda source: _url(source.place)), repository.apply(_url)]
+    egress_only_policy(name, NAME, name, args, opts, *registries)
     runtime = runtime_volume(name, namespace, labels, ("replicate",), opts)
     job = registry_job(
         name,
@@ -108,7 +107,7 @@ def _logins(args: Mapping[str, Any]) -> "list[core.VolumeArgs]":
     return [core.VolumeArgs(name="logins", secret=source)]
 
 
-def _port(repository: str) -> int:
-    """The port of an image's registry: that of HTTPS unless it names one."""
+def _url(repository: str) -> str:
+    """The address of an image's registry."""
     host = repository.partition("/")[0]
-    return port_of(f"https://{host}" if "." in host or ":" in host else "https://docker.io")
+    return f"https://{host}" if "." in host or ":" in host else "https://docker.io"

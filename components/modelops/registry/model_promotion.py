@@ -1,7 +1,7 @@
 """ModelPromotion: copies a model version, or an image with one, from one registry to another, unchanged."""
 
 from collections.abc import Mapping
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -10,12 +10,13 @@ from modelops.core.component import arguments_in_one, child_options
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs, with_dependencies
-from modelops.core.types import Resources
+from modelops.core.types import PodArgs, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.jobs import egress_only_policy, registry_job
 from modelops.kubernetes.labels import standard_labels
-from modelops.kubernetes.network import API_SERVER_PORTS, port_of
+from modelops.kubernetes.network import api_server_ports
+from modelops.kubernetes.placement import check_pods
 from modelops.kubernetes.pods import (
     ACCOUNT_FOLDER,
     api_access,
@@ -48,7 +49,7 @@ _OF_VERSION = ("model_name", "run_id", "source_uri", "tracking_uri")
 _OF_IMAGE = ("repository", "repository_secret")
 
 
-class ModelPromotionArgs(TypedDict):
+class ModelPromotionArgs(PodArgs):
     """Arguments of ModelPromotion."""
 
     namespace: pulumi.Input[str]
@@ -94,8 +95,6 @@ class ModelPromotionArgs(TypedDict):
     """MLflow experiment for the copied run. Default: the model's name."""
     resources: NotRequired[Resources]
     """Resources of the copying pod. Default: 50m CPU, 64Mi memory, limited to 256Mi."""
-    image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""
     timeout_seconds: NotRequired[pulumi.Input[int]]
     """How long the copy may take, in seconds. Default 900; 30 to 86400."""
 
@@ -143,9 +142,9 @@ class ModelPromotion(pulumi.ComponentResource):
         namespace = args["namespace"]
         labels = standard_labels(NAME, NAME, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
-        account = service_account(name, metadata, child_opts)
-        ports = [pulumi.Output.from_input(args[uri]).apply(port_of) for uri in ("source_uri", "tracking_uri")]
-        egress_only_policy(name, NAME, name, namespace, child_opts, *ports, *API_SERVER_PORTS)
+        account = service_account(name, metadata, child_opts, args)
+        servers = (args["source_uri"], args["tracking_uri"])
+        egress_only_policy(name, NAME, name, args, child_opts, *servers, *api_server_ports(args))
         report = RunReport(name, namespace, labels, name, child_opts)
         runtime = runtime_volume(name, namespace, labels, ("transfer",), child_opts)
         job = registry_job(
@@ -205,7 +204,7 @@ def _checked(name: str, args: ModelPromotionArgs) -> ModelPromotionArgs:
     args = read_args(args, ModelPromotionArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
     problems.mlflow_name("model_name", args.get("model_name"))
-    for field in ("image", "run_id", "source_secret", "tracking_secret", "repository_secret", "image_pull_secret"):
+    for field in ("image", "run_id", "source_secret", "tracking_secret", "repository_secret"):
         problems.text(field, args.get(field))
     if "model_uri" in args:
         _check_image(problems, args)
@@ -215,6 +214,7 @@ def _checked(name: str, args: ModelPromotionArgs) -> ModelPromotionArgs:
         problems.url(field, args.get(field))
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, 86_400)
     check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
+    check_pods(problems, args)
     check_gate(problems, args)
     problems.raise_if_any()
     return args

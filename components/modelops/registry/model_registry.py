@@ -22,7 +22,6 @@ from modelops.kubernetes.network import (
     service_url,
 )
 from modelops.kubernetes.pods import (
-    DefaultResources,
     claimed,
     container,
     core,
@@ -31,6 +30,7 @@ from modelops.kubernetes.pods import (
     name_of,
     pod_template,
     resource_requirements,
+    rolling,
     scratch,
     single_replica,
     tracking_credentials,
@@ -41,6 +41,7 @@ from modelops.registry.accounts import CONFIG, Accounts
 from modelops.registry.args import (
     DEFAULT_RESOURCES,
     DEFAULT_STORAGE_SIZE,
+    METRICS_RESOURCES,
     ModelRegistryArgs,
     checked,
     needs_full_image,
@@ -53,11 +54,14 @@ __all__ = ["ModelRegistry", "ModelRegistryArgs"]
 
 PORT = 5000
 METRICS_PORT = 9105
-METRICS_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="64Mi")
 STARTUP_SECONDS = 300
 """Imports take seconds, and creating the tables of an empty database a few more."""
 PREPARE_SECONDS = 900
 """Migrating the database of an older version may take minutes."""
+DRAIN_SECONDS = 10
+"""How long one of several pods goes on after it has left the Service."""
+_IPV4, _IPV6 = "[0-9]*.[0-9]*.[0-9]*.*[0-9]:*", "[[][0-9a-f]*:*]:*"
+_AWS = ("*.elb.amazonaws.com:*", "*.elb.*.amazonaws.com:*")
 _NAME = "mlflow"
 _COMPONENT = "model-registry"
 
@@ -66,8 +70,7 @@ class ModelRegistry(pulumi.ComponentResource):
     """Runs an MLflow server: tracking, model registry, and a proxy for model files.
 
     By default it uses SQLite on one volume and has no accounts; `database`, `artifacts`, `auth` and `backup` make it
-    fit for production. It has one pod, and stops the old one before it starts a new one, since only one may migrate the
-    database.
+    fit for production. One pod stops before its successor starts; several `replicas` are replaced one by one.
     """
 
     tracking_uri: pulumi.Output[str]
@@ -87,7 +90,7 @@ class ModelRegistry(pulumi.ComponentResource):
         child_opts = child_options(self)
         labels = standard_labels(_NAME, _COMPONENT, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-        account = service_account(name, metadata, child_opts)
+        account = service_account(name, metadata, child_opts, args)
         store, files = database(name, args, child_opts), storage(args)
         users = accounts.accounts(name, _COMPONENT, args, child_opts)
         ports = [*store.ports, *files.ports]
@@ -97,7 +100,7 @@ class ModelRegistry(pulumi.ComponentResource):
             selector(_NAME, name),
             child_opts,
             ingress=[allow_ingress(PORT), allow_ingress(METRICS_PORT)],
-            egress=[allow_egress(*ports)] if ports else [],
+            egress=allow_egress(args, *ports) if ports else [],
         )
         claim = None
         if needs_volume(args):
@@ -113,8 +116,17 @@ class ModelRegistry(pulumi.ComponentResource):
         if "backup" in args:
             source = backup.Source(name, server.image, store, files, claim, ports, selector(_NAME, name))
             backup.backups(source, args, child_opts)
+        if args.get("replicas", 1) > 1:
+            k8s.policy.v1.PodDisruptionBudget(
+                name,
+                metadata=metadata,
+                spec=k8s.policy.v1.PodDisruptionBudgetSpecArgs(
+                    max_unavailable=1, selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_NAME, name))
+                ),
+                opts=child_opts,
+            )
         after, expose = merged(child_opts, depends_on=[deployment]), args.get("expose", Expose.CLUSTER_IP)
-        service = http_service(name, metadata, selector(_NAME, name), PORT, after, expose)
+        service = http_service(name, metadata, selector(_NAME, name), PORT, args, after, expose)
         inside = cluster_host(name, args["namespace"])
         self.tracking_uri = with_dependencies(pulumi.Output.concat("http://", inside, f":{PORT}"), service, deployment)
         self.url = service_url(
@@ -147,10 +159,11 @@ class _Server:
         self._account, self._claim = account, claim
         self._database, self._files, self._accounts = database, files, users
         upstream = UPSTREAM_IMAGES["mlflow_full" if needs_full_image(args) else "mlflow"]
+        self._rolls = args.get("replicas", 1) > 1
         self.image: pulumi.Input[str] = args.get("image", upstream)
 
     def deployment_spec(self) -> "k8s.apps.v1.DeploymentSpecArgs":
-        """A single replica of the pod."""
+        """The pod, or several that are replaced one by one."""
         template = pod_template(
             standard_labels(_NAME, _COMPONENT, self._name),
             self._account,
@@ -159,8 +172,12 @@ class _Server:
             annotations=scrape(METRICS_PORT),
             volumes=self._volumes(),
             init_containers=[self._prepare()],
+            termination_grace_period_seconds=DRAIN_SECONDS + 60 if self._rolls else None,
         )
-        return single_replica(selector(_NAME, self._name), template, PREPARE_SECONDS + STARTUP_SECONDS + 60)
+        deadline = PREPARE_SECONDS + STARTUP_SECONDS + 60
+        if self._rolls:
+            return rolling(selector(_NAME, self._name), template, self._args.get("replicas", 1), deadline)
+        return single_replica(selector(_NAME, self._name), template, deadline)
 
     def _volumes(self) -> "list[core.VolumeArgs]":
         volumes = [] if self._claim is None else [claimed("data", self._claim)]
@@ -206,6 +223,12 @@ class _Server:
             startup_probe=http_probe("/health", "http", period=2, failures=STARTUP_SECONDS // 2),
             readiness_probe=http_probe("/health", "http", period=10, failures=3, timeout=5),
             liveness_probe=http_probe("/health", "http", period=20, failures=3, timeout=10),
+            # Until no proxy sends it requests any more; uvicorn then answers those that it has.
+            lifecycle=core.LifecycleArgs(
+                pre_stop=core.LifecycleHandlerArgs(sleep=core.SleepActionArgs(seconds=DRAIN_SECONDS))
+            )
+            if self._rolls
+            else None,
             volume_mounts=[*self._mounts(), *self._files.mounts],
         )
 
@@ -218,7 +241,7 @@ class _Server:
             secrets=tracking_credentials(name_of(self._accounts.reader) if self._accounts else None),
             command=["python3", "-c", asset("registry/assets/metrics.py")],
             ports=[core.ContainerPortArgs(name="metrics", container_port=METRICS_PORT)],
-            resources=resource_requirements(None, METRICS_RESOURCES),
+            resources=resource_requirements(self._args.get("helper_resources"), METRICS_RESOURCES),
             startup_probe=http_probe("/healthz", "metrics", period=2, failures=60),
             readiness_probe=http_probe("/healthz", "metrics", period=20, failures=3, timeout=5),
             volume_mounts=[mount("tmp", "/tmp")],
@@ -229,7 +252,7 @@ class _Server:
         return [
             "mlflow",
             "server",
-            "--host=0.0.0.0",
+            "--host=",  # every address, of IPv4 and IPv6
             f"--port={PORT}",
             "--workers=1",
             "--serve-artifacts",
@@ -243,16 +266,16 @@ def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:
     """The `Host` headers that MLflow accepts; it rejects others to prevent DNS rebinding.
 
     A load balancer's address is only known once its Service exists, so any plain IP address is accepted if the server
-    is exposed: a browser tricked by a rebound name sends that name, never an address.
+    is exposed, and any name that AWS gives: a browser tricked by a rebound name sends that name, never one of these.
     """
     exposed = Expose(args.get("expose", Expose.CLUSTER_IP)) is not Expose.CLUSTER_IP
 
     def joined(values: list[Any]) -> str:
         namespace, host, more = values
         inside = [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
-        hosts = [f"{inner}:{PORT}" for inner in inside] + ["localhost:*", "127.0.0.1:*"]
+        hosts = [f"{inner}:{PORT}" for inner in inside] + ["localhost:*", "127.0.0.1:*", "[[]::1]:*"]
         if exposed:
-            hosts.append("[0-9]*.[0-9]*.[0-9]*.*[0-9]:*")
+            hosts += [_IPV4, _IPV6, *_AWS]
         if host:
             hosts += [host, f"{host}:*"]
         return ",".join([*hosts, *(more or [])])

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 
 import pulumi
 
-from modelops.kubernetes.network import port_of
+from modelops.kubernetes.network import HTTPS_PORT, METADATA_PORTS
 from modelops.kubernetes.pods import core, env_from_secret, mount
 from modelops.registry.args import ArtifactStore, ModelRegistryArgs
 
 FOLDER = "/mlflow"
-HTTPS_PORT = 443
-METADATA_PORTS = (80, 988)
-"""Of the addresses at which nodes of AWS, Azure and Google's cloud give out tokens."""
 _ACCOUNT_KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
 _ACCOUNT_FOLDER = "/run/google"
 
@@ -29,8 +26,8 @@ class Storage:
     uri: pulumi.Input[str]
     variables: Sequence[core.EnvVarArgs] = ()
     env_from: Sequence[core.EnvFromSourceArgs] | None = None
-    ports: Sequence[pulumi.Input[int]] = ()
-    """TCP ports that pods connect to."""
+    ports: Sequence[pulumi.Input[int | str]] = ()
+    """What pods connect to, as `allow_egress` takes it."""
     volumes: Sequence[core.VolumeArgs] = ()
     mounts: Sequence[core.VolumeMountArgs] = ()
     checks: dict[str, pulumi.Input[str]] = field(default_factory=dict)
@@ -67,7 +64,6 @@ def _entries(variables: dict[str, pulumi.Input[str]]) -> list[core.EnvVarArgs]:
     return [core.EnvVarArgs(name=name, value=value) for name, value in variables.items()]
 
 
-def _ports(store: ArtifactStore) -> list[pulumi.Input[int]]:
-    """The store's port, and those of the cloud's tokens where there is no Secret."""
-    port = pulumi.Output.from_input(store["endpoint_url"]).apply(port_of) if "endpoint_url" in store else HTTPS_PORT
-    return [port, *(() if "secret" in store else METADATA_PORTS)]
+def _ports(store: ArtifactStore) -> list[pulumi.Input[int | str]]:
+    """The store, and the ports of those of the cloud's tokens where there is no Secret."""
+    return [store.get("endpoint_url", HTTPS_PORT), *(() if "secret" in store else METADATA_PORTS)]

@@ -8,7 +8,7 @@ import pulumi
 
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import plain_or, whole
-from modelops.core.types import AnyExpose, Resources, Toleration
+from modelops.core.types import AnyExpose, HelperArgs, PodArgs, Resources, ServiceMetadataArgs
 from modelops.serving.release.args import BlueGreen, Canary, Shadow
 
 DEFAULT_REPLICAS = 2
@@ -22,6 +22,11 @@ MAX_STARTUP_TIMEOUT_SECONDS = 14_400
 DEFAULT_DRAIN_SECONDS = 10
 DEFAULT_ENGINE_DRAIN_SECONDS = 300
 MAX_DRAIN_SECONDS = 600
+DEFAULT_ENDPOINT_SECONDS = 5
+MAX_ENDPOINT_SECONDS = 300
+DEFAULT_PROGRESS_SECONDS = 600
+"""As in Kubernetes itself: time to pull images, and for nodes to be added."""
+MAX_PROGRESS_SECONDS = 14_400
 DEFAULT_PORT = 80
 DEFAULT_CACHE_SIZE = "10Gi"
 DEFAULT_ENGINE_CACHE_SIZE = "200Gi"
@@ -123,10 +128,14 @@ class Rollout(TypedDict):
     `max_unavailable` pods short, and a single replica is down while its successor starts."""
     max_unavailable: NotRequired[pulumi.Input[int]]
     """Pods below `replicas` during a release. Default 0, or 1 if `max_surge` is 0; 0 to 1000."""
+    progress_seconds: NotRequired[pulumi.Input[int]]
+    """How long a release may go without another pod getting ready, in seconds, with the pulling of images and the
+    adding of nodes. Default 600, or as long as a pod may take to start and another one to stop, if that is more; 10 to
+    14400."""
     watch: NotRequired[bool]
     """Whether Jobs in the namespace watch the release and its smoke test, say what they wait for, and fail with the
-    reason as soon as it can't succeed. Without them Pulumi waits for the Deployment until `startup_timeout_seconds` and
-    more have passed. Default true; with `vllm.nodes` above 1 there are none."""
+    reason as soon as it can't succeed. Without them Pulumi waits for the Deployment until `progress_seconds` and more
+    have passed. Default true; with `vllm.nodes` above 1 there are none."""
 
 
 class SmokePrompt(TypedDict):
@@ -271,7 +280,7 @@ class Mlflow(TypedDict):
     is the same image, else as the server starts."""
 
 
-class ModelServiceArgs(TypedDict):
+class ModelServiceArgs(PodArgs, HelperArgs, ServiceMetadataArgs):
     """Arguments of ModelService."""
 
     model_uri: pulumi.Input[str]
@@ -346,12 +355,16 @@ class ModelServiceArgs(TypedDict):
     """Resources of each serving container. Default: 100m CPU, 128Mi memory, limited to 512Mi; with the `vllm` runtime
     4 CPUs, 16Gi memory, limited to 64Gi, and 1 GPU; with 0 GPUs, `image` must have a vLLM for processors."""
     startup_timeout_seconds: NotRequired[pulumi.Input[int]]
-    """How long a pod may take to get ready, including the download of the model, in seconds. A release whose pods take
-    longer fails, and the old pods keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
+    """How long a server may take to get ready, once its container runs, in seconds. A release whose servers take longer
+    fails, and the old pods keep serving. Default 120, 1800 with the `vllm` runtime; 10 to 14400."""
     drain_seconds: NotRequired[pulumi.Input[int]]
     """How long a terminating pod keeps answering, each time with `Connection: close`, in seconds. Default 10, 300 with
     the `vllm` runtime, whose pods stop as soon as they have answered everything; 1 to 600. The server does it, told by
     `MODELOPS_DRAIN_SECONDS`."""
+    endpoint_seconds: NotRequired[pulumi.Input[int]]
+    """How long a terminating pod goes on as if nothing had happened, before it drains, in seconds: until the nodes stop
+    sending it requests. A load balancer that addresses the pods themselves (AWS' IP targets, Google's network endpoint
+    groups) takes as long as it needs to deregister one, often 30 and more. Default 5; 1 to 300."""
     cors_origins: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Sites whose pages may ask the model from a browser: origins such as `https://app.example.com`, or `*` for any. A
     server of your own gets them as `MODELOPS_CORS_ORIGINS`, separated by commas. Default: none."""
@@ -367,22 +380,9 @@ class ModelServiceArgs(TypedDict):
     metric_names: NotRequired[AnyMetricNames]
     """The names of the server's metrics. MonitoringStack's Prometheus renames others to `modelops` as it scrapes them,
     so that dashboards, alerts, analysis and autoscaling know them. Not with the `vllm` runtime. Default `modelops`."""
-    node_selector: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
-    """Labels that a node must have. Default: any node."""
-    tolerations: NotRequired[pulumi.Input[Sequence[pulumi.Input[Toleration]]]]
-    """Taints that the pods accept. Default: none."""
-    affinity: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
-    """Affinity of the pods, in Kubernetes' own spelling (`nodeAffinity`, `podAntiAffinity` …). Default: none."""
-    priority_class: NotRequired[pulumi.Input[str]]
-    """PriorityClass of the pods. Default: the cluster's."""
-    runtime_class: NotRequired[pulumi.Input[str]]
-    """RuntimeClass of the pods that serve, such as `nvidia`. Default: the cluster's."""
     resource_claims: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Devices by dynamic resource allocation: name → ResourceClaimTemplate in the namespace, by which each pod that
     serves gets a claim of its own; `resources.gpus` counts others. Needs Kubernetes 1.34 or later. Default: none."""
-    image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with credentials for the registry of the image, and of an `oci://…` model.
-    Default: none."""
     canary: NotRequired[Canary]
     """A second version that gets a share of the requests. Neither this nor blue/green nor a shadow is for `vllm.nodes`
     above 1. Default: none."""
@@ -434,6 +434,20 @@ def longest_drain(args: ModelServiceArgs) -> int:
 
 def _drain_seconds(args: ModelServiceArgs) -> pulumi.Input[int]:
     return args.get("drain_seconds", DEFAULT_ENGINE_DRAIN_SECONDS if is_vllm(args) else DEFAULT_DRAIN_SECONDS)
+
+
+def endpoint_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
+    """How long a terminating pod waits until it drains."""
+    return whole(_endpoint_seconds(args))
+
+
+def longest_endpoint(args: ModelServiceArgs) -> int:
+    """The same, for how long Pulumi waits."""
+    return plain_or(_endpoint_seconds(args), MAX_ENDPOINT_SECONDS)
+
+
+def _endpoint_seconds(args: ModelServiceArgs) -> pulumi.Input[int]:
+    return args.get("endpoint_seconds", DEFAULT_ENDPOINT_SECONDS)
 
 
 def _startup_seconds(args: ModelServiceArgs) -> pulumi.Input[int]:

@@ -13,6 +13,7 @@ import yaml
 
 from modelops.core.assets import asset
 from modelops.core.outputs import merged, text_of, timeouts
+from modelops.kubernetes.custom_objects import CustomObject
 from modelops.serving.args import (
     DEFAULT_IDLE_SECONDS,
     DEFAULT_MIN_REPLICAS,
@@ -170,7 +171,7 @@ def _keda(
         triggers.append(_keda_trigger(name, aim, metadata, wake["prometheus_url"]))
     for name, percent in _resource_targets(bounds).items():
         triggers.append({"type": name, "metricType": "Utilization", "metadata": {"value": text_of(percent)}})
-    k8s.apiextensions.CustomResource(
+    CustomObject(
         target["name"],
         api_version="keda.sh/v1alpha1",
         kind="ScaledObject",

@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from modelops.core.images import VLLM_IMAGE
 from modelops.core.model_sources import parse
 from modelops.core.outputs import is_output, plain_or
+from modelops.core.types import Resources
 from modelops.core.validation import Problems, read_args
-from modelops.kubernetes.pods import check_resources, check_scheduling
+from modelops.kubernetes.placement import check_pods
+from modelops.kubernetes.pods import check_resources
 from modelops.kubernetes.volumes import check_access_modes
 from modelops.serving import flags, pod, vllm
 from modelops.serving.args import (
     DEFAULT_MIN_REPLICAS,
     DEFAULT_PORT,
     MAX_DRAIN_SECONDS,
+    MAX_ENDPOINT_SECONDS,
+    MAX_PROGRESS_SECONDS,
     MAX_REPLICAS,
     MAX_STARTUP_TIMEOUT_SECONDS,
     ModelServiceArgs,
@@ -63,7 +67,10 @@ def checked(name: str, args: ModelServiceArgs) -> ModelServiceArgs:
     if "shadow" in args:
         shadow.check(problems, args)
     problems.raise_if_any()
-    return {**args, "image": args.get("image", VLLM_IMAGE)} if is_vllm(args) else args
+    if not is_vllm(args):
+        return args
+    resources = cast(Resources, {**args.get("resources", {}), "gpus": vllm.gpus(args)})
+    return {**args, "image": args.get("image", VLLM_IMAGE), "resources": resources}
 
 
 def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
@@ -71,7 +78,7 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
     for field in ("tracking_uri", "tracking_url", "model_endpoint_url"):
         problems.url(field, args.get(field))
     problems.dns_label("namespace", args.get("namespace"))
-    secrets = ("tracking_secret", "model_secret", "serving_alias_secret", "image_pull_secret")
+    secrets = ("tracking_secret", "model_secret", "serving_alias_secret")
     for field in (*secrets, "runtime_image", "host"):
         problems.text(field, args.get(field))
     problems.mlflow_name("serving_alias", args.get("serving_alias"))
@@ -89,6 +96,7 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
         problems.text("tracing.secret", tracing.get("secret"))
     problems.number("startup_timeout_seconds", args.get("startup_timeout_seconds"), 10, MAX_STARTUP_TIMEOUT_SECONDS)
     problems.number("drain_seconds", args.get("drain_seconds"), 1, MAX_DRAIN_SECONDS)
+    problems.number("endpoint_seconds", args.get("endpoint_seconds"), 1, MAX_ENDPOINT_SECONDS)
     origins: Sequence[object] = plain_or(args.get("cors_origins", ()), ())
     for place, origin in enumerate(origins):
         if isinstance(origin, str) and origin != "*" and not re.fullmatch(r"https?://[^\s/,]+", origin):
@@ -96,8 +104,10 @@ def _check_scalars(problems: Problems, args: ModelServiceArgs) -> None:
             problems.add(f"cors_origins[{place}]", origin, rule)
     problems.text("mlflow.predict_method", args.get("mlflow", {}).get("predict_method"))
     defaults = vllm.DEFAULT_RESOURCES if is_vllm(args) else pod.DEFAULT_RESOURCES
+    helpers = vllm.FETCH_RESOURCES if is_vllm(args) else pod.DEFAULT_RESOURCES
     check_resources(problems, "resources", args.get("resources"), defaults)
-    check_scheduling(problems, args)
+    check_resources(problems, "helper_resources", args.get("helper_resources"), helpers)
+    check_pods(problems, args)
     cache = args.get("cache") or {}
     problems.quantities("cache", cache, ("storage_size",))
     check_access_modes(problems, "cache", cache)
@@ -209,6 +219,7 @@ def _check_positive(problems: Problems, field: str, value: object) -> None:
 def _check_rollout(problems: Problems, rollout: Mapping[str, Any]) -> None:
     surge, unavailable = rollout.get("max_surge"), rollout.get("max_unavailable")
     problems.number("rollout.max_surge", surge, 0, 1000)
+    problems.number("rollout.progress_seconds", rollout.get("progress_seconds"), 10, MAX_PROGRESS_SECONDS)
     problems.number("rollout.max_unavailable", unavailable, 0, 1000)
     if surge == 0 and unavailable == 0:
         problems.add("rollout.max_unavailable", 0, "must be at least 1 when max_surge is 0: nothing could be replaced")

@@ -14,12 +14,12 @@ from modelops.core.types import Expose
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import (
+    HTTPS_PORT,
     allow_egress,
     allow_ingress,
     allow_within,
     cluster_host,
     network_policy,
-    port_of,
     service_url,
 )
 from modelops.kubernetes.pods import core
@@ -42,8 +42,6 @@ from modelops.serving.release.tracks import Release, deploy_standby, deploy_trac
 from modelops.serving.routing import make_route, make_service
 from modelops.serving.serving_alias import move_serving_alias
 from modelops.serving.track import Track
-
-HTTPS_PORT = 443
 
 
 class ModelService(pulumi.ComponentResource):
@@ -73,7 +71,7 @@ class ModelService(pulumi.ComponentResource):
         metadata = k8s.meta.v1.ObjectMetaArgs(
             name=name, namespace=args["namespace"], labels=standard_labels(NAME, NAME, name)
         )
-        account = service_account(name, metadata, child_opts)
+        account = service_account(name, metadata, child_opts, args)
         _network_policy(name, metadata, args, child_opts)
         runtime = _runtime(name, args, child_opts)
         base = Track(name, args, with_dependencies(name, account), _cache_claim(name, args, child_opts), runtime)
@@ -136,15 +134,15 @@ def _cache_claim(name: str, args: ModelServiceArgs, opts: pulumi.ResourceOptions
     )
 
 
-def _model_ports(args: ModelServiceArgs) -> list[pulumi.Input[int]]:
-    """The ports of where models come from. An output's form isn't known: with `tracking_uri`, that is taken for it."""
+def _model_ports(args: ModelServiceArgs) -> list[pulumi.Input[int | str]]:
+    """Where models come from. An output's form isn't known: with `tracking_uri`, that is taken for it."""
     known = [parse(uri) for uri in references(args).values() if isinstance(uri, str)]
     stores = {source.form for source in known if not (source.registered or source.mounted)}
-    ports: list[pulumi.Input[int]] = []
+    ports: list[pulumi.Input[int | str]] = []
     if "tracking_uri" in args:
-        ports.append(pulumi.Output.from_input(args["tracking_uri"]).apply(port_of))
+        ports.append(args["tracking_uri"])
     if "model_endpoint_url" in args:
-        ports.append(pulumi.Output.from_input(args["model_endpoint_url"]).apply(port_of))
+        ports.append(args["model_endpoint_url"])
         over_https = bool(stores - {"s3"})
     else:
         over_https = bool(stores) or "model_secret" in args or not ("tracking_uri" in args or known)
@@ -162,11 +160,11 @@ def _network_policy(
     if "shadow" in args:  # The servers send it copies of the requests.
         ports.append(PORT)
     if "tracing" in args:
-        ports.append(pulumi.Output.from_input(args["tracing"]["endpoint"]).apply(port_of))
-    ingress, egress = [allow_ingress(PORT)], [allow_egress(*ports)]
+        ports.append(args["tracing"]["endpoint"])
+    ingress, egress = [allow_ingress(PORT)], allow_egress(args, *ports)
     if "grpc_port" in args:
         ingress.append(allow_ingress(GRPC_PORT))
     if nodes(args) > 1:
         from_peers, to_peers = allow_within(k8s.meta.v1.LabelSelectorArgs(match_labels=selector(NAME, name)))
-        ingress, egress = [*ingress, from_peers], [*egress, to_peers]
+        ingress, egress = [*ingress, from_peers], egress.apply(lambda rules: [*rules, to_peers])
     network_policy(name, metadata, selector(NAME, name), opts, ingress=ingress, egress=egress)

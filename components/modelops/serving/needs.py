@@ -6,6 +6,7 @@ import pulumi
 
 from modelops.serving.args import MetricNames, ModelServiceArgs, is_vllm
 from modelops.serving.release import shadow
+from modelops.serving.release.analysis import drift_bound
 from modelops.serving.release.args import Mirroring
 
 NEEDS: Mapping[str, str] = {
@@ -40,7 +41,7 @@ def needs(args: ModelServiceArgs) -> dict[str, str]:
         "autoscaling.target_requests_per_second": "target_requests_per_second" in scaling,
         "autoscaling.target_latency_ms": "target_latency_ms" in scaling,
         "canary.analysis": analysis is not None,
-        "canary.analysis.max_prediction_drift": analysis is not None and analysis.get("max_prediction_drift") != 0,
+        "canary.analysis.max_prediction_drift": analysis is not None and drift_bound(analysis, args) != 0,
         "shadow.mirroring": shadow.mirrored_by(args, Mirroring.SERVER),
     }
     return {argument: NEEDS[argument] for argument, applies in given.items() if applies}

@@ -18,7 +18,6 @@ from modelops.kubernetes.pods import (
     claimed,
     container,
     core,
-    devices,
     env_from_secret,
     http_probe,
     mount,
@@ -35,6 +34,7 @@ from modelops.serving.args import (
     Tracing,
     cors_origins,
     drain_seconds,
+    endpoint_seconds,
     fetch_variables,
     is_vllm,
     mlflow_variables,
@@ -51,8 +51,6 @@ PREDICT_PATH = "/api/predict"
 CHAT_PATH = "/v1/chat/completions"
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="128Mi", memory_limit="512Mi")
 HOLD_RESOURCES = DefaultResources(cpu="5m", memory="32Mi", memory_limit="64Mi")
-ENDPOINT_SECONDS = 5
-"""How long a terminating pod waits before SIGTERM, while the nodes stop sending it requests."""
 TRACK = "modelops.dev/track"
 """Pod label: the track that the pod belongs to."""
 STABLE = "stable"
@@ -76,7 +74,7 @@ def live_selector(service: str) -> dict[str, pulumi.Input[str]]:
 
 def grace_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
     """The termination grace period: longer than wait and drain together."""
-    return drain_seconds(args).apply(lambda drain: ENDPOINT_SECONDS + drain + 10)
+    return pulumi.Output.all(endpoint_seconds(args), drain_seconds(args)).apply(lambda waits: sum(waits) + 10)
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,6 @@ def serving_template(
         args,
         termination_grace_period_seconds=grace_seconds(args),
         topology_spread_constraints=[_spread(identity)],
-        **devices(args),
         **fields,
     )
 
@@ -220,7 +217,7 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
         secrets=tracking_credentials(args.get("tracking_secret")),
         env_from=source_secrets(args),
         command=own_command or runtime_command("fetch"),
-        resources=resource_requirements(None, DEFAULT_RESOURCES),
+        resources=resource_requirements(args.get("helper_resources"), DEFAULT_RESOURCES),
         volume_mounts=[
             model_mount(args["model_uri"], read_only=False),
             mount("tmp", "/tmp"),
@@ -258,7 +255,7 @@ def hold(
             image or runtime_image(args),
             variables={"MODELOPS_MODEL_CACHE_DIR": CACHE, **VARIABLES},
             command=runtime_command("hold"),
-            resources=resource_requirements(None, HOLD_RESOURCES),
+            resources=resource_requirements(args.get("helper_resources"), HOLD_RESOURCES),
             restart_policy="Always",
             volume_mounts=[mount("cache", CACHE), mount("tmp", "/tmp"), runtime_mount()],
         )
@@ -286,7 +283,7 @@ def serve(
 
     `traced_as` is the name in its spans, if the arguments want any.
     """
-    pause = core.LifecycleHandlerArgs(sleep=core.SleepActionArgs(seconds=ENDPOINT_SECONDS))
+    pause = core.LifecycleHandlerArgs(sleep=core.SleepActionArgs(seconds=endpoint_seconds(args)))
     ports = [core.ContainerPortArgs(name="http", container_port=PORT)]
     if "grpc_port" in args:
         ports.append(core.ContainerPortArgs(name="grpc", container_port=GRPC_PORT))

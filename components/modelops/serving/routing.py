@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, text_of, timeouts, with_dependencies
+from modelops.core.outputs import merged, text_of, with_dependencies
 from modelops.core.types import Expose
+from modelops.kubernetes.custom_objects import CustomObject
 from modelops.kubernetes.network import core, http_service, net
 from modelops.serving.args import DEFAULT_PORT, ModelServiceArgs, Route
 
 GATEWAY_API = "gateway.networking.k8s.io/v1"
-ROUTE_SECONDS = 180
-"""How long a controller may take to accept a route."""
 _ACCEPTED = 'jsonpath={.status.parents[*].conditions[?(@.type=="Accepted")].status}=True'
 
 
@@ -26,6 +25,8 @@ class Backend:
 
     service: pulumi.Input[str]
     weight: pulumi.Input[int] = 100
+    mark: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """Annotations of the object that keeps the weight."""
 
 
 def make_service(
@@ -39,7 +40,7 @@ def make_service(
     # Pulumi would wait for pods, and there may be none.
     skip = {"pulumi.com/skipAwait": "true"} if "scale_to_zero" in args.get("autoscaling", {}) else {}
     port, expose = args.get("port", DEFAULT_PORT), args.get("expose", Expose.CLUSTER_IP)
-    return http_service(name, _metadata(name, metadata, skip), selector, port, opts, expose, grpc_ports(args))
+    return http_service(name, _metadata(name, metadata, skip), selector, port, args, opts, expose, grpc_ports(args))
 
 
 def grpc_ports(args: ModelServiceArgs) -> list[core.ServicePortArgs]:
@@ -61,7 +62,6 @@ def make_route(
 ) -> pulumi.Output[str]:
     """Creates the Ingress or HTTPRoute of `args["route"]`. Returns the address that clients use."""
     route, port = args["route"], args.get("port", DEFAULT_PORT)
-    opts = merged(opts, custom_timeouts=timeouts(ROUTE_SECONDS))
     front: pulumi.Resource
     if "ingress_class" in route:
         front = _ingress(name, metadata, route, backends[0], port, opts)
@@ -112,6 +112,7 @@ def _canary_route(route: Route, canary: Backend) -> Route:
     weight = text_of(canary.weight)
     prefix = "nginx.ingress.kubernetes.io"
     annotations = {**route.get("annotations", {}), f"{prefix}/canary": "true", f"{prefix}/canary-weight": weight}
+    annotations |= canary.mark
     return {**route, "annotations": annotations}
 
 
@@ -123,7 +124,7 @@ def _http_route(
     filters: Sequence[Mapping[str, Any]],
     port: pulumi.Input[int],
     opts: pulumi.ResourceOptions,
-) -> k8s.apiextensions.CustomResource:
+) -> CustomObject:
     """Waits until a Gateway accepts the route: one that none accepts would fail silently."""
     parent: dict[str, Any] = {"name": name}
     if "gateway" in route:
@@ -133,9 +134,11 @@ def _http_route(
     else:
         opts = merged(opts, depends_on=[_gateway(name, metadata, route, opts)])
     annotations = {"pulumi.com/waitFor": _ACCEPTED, **route.get("annotations", {})}
+    for backend in backends:
+        annotations |= backend.mark
     refs = [{"name": backend.service, "port": port, "weight": backend.weight} for backend in backends]
     match = {"path": {"type": "PathPrefix", "value": "/"}}
-    return k8s.apiextensions.CustomResource(
+    return CustomObject(
         name,
         api_version=GATEWAY_API,
         kind="HTTPRoute",
@@ -151,13 +154,13 @@ def _http_route(
 
 def _gateway(
     name: str, metadata: k8s.meta.v1.ObjectMetaArgs, route: Route, opts: pulumi.ResourceOptions
-) -> k8s.apiextensions.CustomResource:
+) -> CustomObject:
     listener: dict[str, Any] = {"name": "http", "protocol": "HTTP", "port": 80, "hostname": route["host"]}
     if (secret := route.get("tls_secret")) is not None:
         tls = {"mode": "Terminate", "certificateRefs": [{"name": secret}]}
         listener = {"name": "https", "protocol": "HTTPS", "port": 443, "hostname": route["host"], "tls": tls}
     listener["allowedRoutes"] = {"namespaces": {"from": "Same"}}
-    return k8s.apiextensions.CustomResource(
+    return CustomObject(
         f"{name}-gateway",
         api_version=GATEWAY_API,
         kind="Gateway",

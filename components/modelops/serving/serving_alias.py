@@ -12,7 +12,6 @@ import pulumi
 
 from modelops.core.outputs import merged
 from modelops.kubernetes.jobs import egress_only_policy, registry_job
-from modelops.kubernetes.network import port_of
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -43,8 +42,7 @@ def move_serving_alias(
     if "serving_alias" not in args or runtime is None:
         return
     job = f"{name}-alias"
-    port = pulumi.Output.from_input(args["tracking_uri"]).apply(port_of)
-    egress_only_policy(job, NAME, name, args["namespace"], opts, port)
+    egress_only_policy(job, NAME, name, args, opts, args["tracking_uri"])
     promote = container(
         "promote",
         runtime_image(args),
@@ -56,7 +54,7 @@ def move_serving_alias(
         },
         secrets=tracking_credentials(args.get("serving_alias_secret")),
         command=runtime_command("promote"),
-        resources=resource_requirements(None, DEFAULT_RESOURCES),
+        resources=resource_requirements(args.get("helper_resources"), DEFAULT_RESOURCES),
         volume_mounts=[mount("tmp", "/tmp"), runtime_mount()],
     )
     registry_job(

@@ -138,6 +138,6 @@ def _check(args: ModelServiceArgs) -> core.ContainerArgs:
             **({} if keys is None else {"MODELOPS_API_KEYS_DIR": keys.mount_path}),
         },
         command=["python3", "-c", asset("serving/assets/smoke_test.py")],
-        resources=resource_requirements(None, DEFAULT_RESOURCES),
+        resources=resource_requirements(args.get("helper_resources"), DEFAULT_RESOURCES),
         volume_mounts=[mount("tmp", "/tmp"), *([] if keys is None else [keys])],
     )

@@ -5,27 +5,33 @@ Every service has the track `stable`, whose objects have the service's name; oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, plain_or, timeouts
+from modelops.core.outputs import merged, plain_or, timeouts, whole
+from modelops.kubernetes.custom_objects import CustomObject
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.watch import UNAWAITED
 from modelops.serving import pod, vllm
 from modelops.serving.args import (
     DEFAULT_MAX_SURGE,
     DEFAULT_MAX_UNAVAILABLE,
+    DEFAULT_MIN_REPLICAS,
+    DEFAULT_PROGRESS_SECONDS,
     DEFAULT_REPLICAS,
+    MAX_PROGRESS_SECONDS,
     MAX_REPLICAS,
     ModelServiceArgs,
     drain_seconds,
+    endpoint_seconds,
     is_vllm,
     is_watched,
     longest_drain,
+    longest_endpoint,
     longest_startup,
     nodes,
     startup_seconds,
@@ -56,8 +62,10 @@ class Track:
     """Whether its pods are behind the service's own address."""
     variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """Extra environment variables of its servers."""
-    running: pulumi.Output[bool] | None = None
-    """Whether it has any pods. None: always."""
+    annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """Annotations of its Deployment."""
+    replicas: pulumi.Output[int | None] | None = None
+    """How many pods it has, None being for an autoscaler to say. Without it, that is as the arguments say."""
 
     @property
     def name(self) -> str:
@@ -102,13 +110,16 @@ def deploy(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
 
 def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
     """The Deployment. Returns what is ready once its pods answer: its watch, or itself if there is none."""
-    metadata, running, args = track.metadata, track.running, track.args
-    spec = _deployment_spec(track) if running is None else running.apply(partial(_deployment_spec, track))
-    annotations: dict[str, pulumi.Input[str]] = {**UNAWAITED} if is_watched(args) else {}
-    if running is not None and "autoscaling" in args:
-        # Scaling to zero overrides the autoscaler, which owns the replica count.
+    metadata, args = track.metadata, track.args
+    annotations = {**(UNAWAITED if is_watched(args) else {}), **track.annotations}
+    deployment_opts = merged(_workload_opts(track, opts), custom_timeouts=timeouts(_longest_rollout(args)))
+    spec: pulumi.Input[k8s.apps.v1.DeploymentSpecArgs]
+    if track.replicas is None:
+        spec = _deployment_spec(track, _first_replicas(args))
+    else:
+        spec = track.replicas.apply(partial(_deployment_spec, track))
+        # The count may be an autoscaler's, or the analyst's, and still the plan's goes before it.
         annotations["pulumi.com/patchForce"] = "true"
-    deployment_opts = merged(opts, custom_timeouts=timeouts(_longest_rollout(args)))
     if "smoke_test" in args:
         smoke = smoke_test(track.name, args, track.identity, metadata, opts)
         deployment_opts = merged(deployment_opts, depends_on=[smoke])
@@ -121,17 +132,17 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomReso
     )
 
 
-def _groups(track: Track, opts: pulumi.ResourceOptions) -> k8s.apiextensions.CustomResource:
+def _groups(track: Track, opts: pulumi.ResourceOptions) -> CustomObject:
     """Copies of the model on several nodes each. No disruption budget: it counts pods, but losing one loses a group."""
     metadata = track.metadata
     metadata.annotations = {"pulumi.com/waitFor": "condition=Available"}
-    return k8s.apiextensions.CustomResource(
+    return CustomObject(
         track.name,
         api_version=vllm.LWS,
         kind="LeaderWorkerSet",
         metadata=metadata,
-        spec=vllm.group(track.args, track.identity, _fixed_replicas(track.args)),
-        opts=merged(opts, custom_timeouts=timeouts(_longest_rollout(track.args))),
+        spec=vllm.group(track.args, track.identity, _first_replicas(track.args)),
+        opts=merged(_workload_opts(track, opts), custom_timeouts=timeouts(_longest_rollout(track.args))),
     )
 
 
@@ -147,24 +158,32 @@ def _disruption_budget(track: Track, opts: pulumi.ResourceOptions) -> None:
     )
 
 
-def _fixed_replicas(args: ModelServiceArgs) -> pulumi.Input[int] | None:
-    """The replica count, unless an autoscaler owns it."""
-    return None if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)
+def _workload_opts(track: Track, opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
+    """What an autoscaler makes of the replica count stays, also what it was when the autoscaler came."""
+    autoscaled = "autoscaling" in track.args and track.replicas is None
+    return merged(opts, ignore_changes=["spec.replicas"]) if autoscaled else opts
 
 
-def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.DeploymentSpecArgs:
+def _first_replicas(args: ModelServiceArgs) -> pulumi.Input[int]:
+    """The replica count; with an autoscaler, the one to begin with: a release is judged by a pod at least."""
+    if "autoscaling" not in args:
+        return args.get("replicas", DEFAULT_REPLICAS)
+    lowest = args["autoscaling"].get("min_replicas", 0 if "scale_to_zero" in args["autoscaling"] else None)
+    return whole(DEFAULT_MIN_REPLICAS if lowest is None else lowest).apply(lambda count: max(1, count))
+
+
+def _deployment_spec(track: Track, replicas: pulumi.Input[int] | None) -> k8s.apps.v1.DeploymentSpecArgs:
     args = track.args
     surge = args.get("rollout", {}).get("max_surge", DEFAULT_MAX_SURGE)
     replaced = pulumi.Output.from_input(surge).apply(lambda pods: DEFAULT_MAX_UNAVAILABLE if pods else 1)
     unavailable = args.get("rollout", {}).get("max_unavailable", replaced)
-    deadline = pulumi.Output.all(startup_seconds(args), pod.grace_seconds(args)).apply(sum)
     template = vllm.template if is_vllm(args) else pod.template
     return k8s.apps.v1.DeploymentSpecArgs(
-        replicas=_fixed_replicas(args) if running else 0,
+        replicas=replicas,
         # When a version comes back, a watcher that sees the Deployment first would take the old, empty ReplicaSet for
         # a finished rollout. Rolling back is done by `model_uri`, not by this history.
         revision_history_limit=0,
-        progress_deadline_seconds=deadline,
+        progress_deadline_seconds=_progress_seconds(args),
         strategy=k8s.apps.v1.DeploymentStrategyArgs(
             type="RollingUpdate",
             rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_unavailable=unavailable, max_surge=surge),
@@ -174,20 +193,37 @@ def _deployment_spec(track: Track, running: bool = True) -> k8s.apps.v1.Deployme
     )
 
 
+def _progress_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
+    """How long a rollout may go without progress."""
+    if "progress_seconds" in args.get("rollout", {}):
+        return whole(args["rollout"]["progress_seconds"])
+    own = pulumi.Output.all(startup_seconds(args), pod.grace_seconds(args)).apply(sum)
+    return own.apply(lambda seconds: max(DEFAULT_PROGRESS_SECONDS, int(seconds)))
+
+
+def _longest_progress(args: ModelServiceArgs) -> int:
+    if "progress_seconds" in args.get("rollout", {}):
+        return plain_or(args["rollout"]["progress_seconds"], MAX_PROGRESS_SECONDS)
+    return max(DEFAULT_PROGRESS_SECONDS, longest_startup(args) + longest_endpoint(args) + longest_drain(args) + 10)
+
+
 def _rollout_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
-    """How long a rollout may take: one slow pod may use its whole startup time, the others go at the usual pace."""
-    return pulumi.Output.all(startup_seconds(args), drain_seconds(args), _most_replicas(args)).apply(
-        lambda values: _seconds(args, *map(int, values))
+    """How long a rollout may take: one slow pod may use the whole deadline, the others go at the usual pace."""
+    waits = (_progress_seconds, startup_seconds, endpoint_seconds, drain_seconds)
+    return pulumi.Output.all(*(wait(args) for wait in waits), _most_replicas(args)).apply(
+        lambda values: _seconds(args, values)
     )
 
 
 def _longest_rollout(args: ModelServiceArgs) -> int:
     """The same, or as long as it ever may take if outputs decide it: for how long Pulumi waits."""
-    return _seconds(args, longest_startup(args), longest_drain(args), plain_or(_most_replicas(args), MAX_REPLICAS))
+    waits = (_longest_progress, longest_startup, longest_endpoint, longest_drain)
+    return _seconds(args, [*(wait(args) for wait in waits), plain_or(_most_replicas(args), MAX_REPLICAS)])
 
 
-def _seconds(args: ModelServiceArgs, startup: int, drain: int, replicas: int) -> int:
-    return startup + 30 + replicas * (startup if is_vllm(args) else 30 + drain)
+def _seconds(args: ModelServiceArgs, values: Sequence[int]) -> int:
+    progress, startup, endpoint, drain, replicas = map(int, values)
+    return progress + 30 + replicas * (startup if is_vllm(args) else 25 + endpoint + drain)
 
 
 def _most_replicas(args: ModelServiceArgs) -> pulumi.Input[int]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import pulumi
 
 from modelops.core.model_sources import parse
 from modelops.core.outputs import text_of
 from modelops.core.run_id import canonical_json
-from modelops.core.types import Resources
 from modelops.kubernetes.labels import scrape
 from modelops.kubernetes.pods import (
     DefaultResources,
@@ -32,10 +31,16 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
-from modelops.serving.args import DEFAULT_SHARED_MEMORY, ModelServiceArgs, drain_seconds, nodes, startup_seconds
+from modelops.serving.args import (
+    DEFAULT_SHARED_MEMORY,
+    ModelServiceArgs,
+    drain_seconds,
+    endpoint_seconds,
+    nodes,
+    startup_seconds,
+)
 from modelops.serving.pod import (
     CACHE,
-    ENDPOINT_SECONDS,
     PORT,
     PodIdentity,
     fetched_uri,
@@ -172,7 +177,7 @@ def _assemble(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerAr
         secrets=[*tracking_credentials(args.get("tracking_secret")), *_token(args)],
         env_from=source_secrets(args),
         command=runtime_command("assemble"),
-        resources=resource_requirements(None, FETCH_RESOURCES),
+        resources=resource_requirements(args.get("helper_resources"), FETCH_RESOURCES),
         volume_mounts=[*_mounts(args, read_only=False), mount("cache", CACHE), mount("tmp", "/tmp"), runtime_mount()],
     )
 
@@ -236,13 +241,13 @@ def _command(args: ModelServiceArgs, *, worker: bool) -> pulumi.Output[list[str]
         return [*words, *(values["arguments"] or [])]
 
     return pulumi.Output.all(
-        gpus=_gpus(args),
+        gpus=gpus(args),
         max_model_len=engine.get("max_model_len"),
         arguments=engine.get("arguments"),
     ).apply(command)
 
 
-def _gpus(args: ModelServiceArgs) -> pulumi.Input[int]:
+def gpus(args: ModelServiceArgs) -> pulumi.Input[int]:
     """The GPUs of a pod that are counted; those of claims are not."""
     return args.get("resources", {}).get("gpus", 0 if "resource_claims" in args else DEFAULT_GPUS)
 
@@ -252,7 +257,6 @@ def _container(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool, *
     if nodes(args) > 1:
         references.append(field_variable("NODE_RANK", f"metadata.labels['{INDEX_LABEL}']"))
         references.append(field_variable("VLLM_HOST_IP", "status.podIP"))
-    resources = cast(Resources, {"gpus": _gpus(args), **args.get("resources", {})})
     found = keys(args)
     return container(
         "serve",
@@ -262,7 +266,7 @@ def _container(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool, *
             "VLLM_CACHE_ROOT": f"{CACHE}/vllm",
             "VLLM_NO_USAGE_STATS": "1",
             "MODELOPS_PORT": str(PORT),
-            "MODELOPS_ENDPOINT_SECONDS": str(ENDPOINT_SECONDS),
+            "MODELOPS_ENDPOINT_SECONDS": text_of(endpoint_seconds(args)),
             "MODELOPS_DRAIN_SECONDS": text_of(drain_seconds(args)),
             **({} if found is None else {"MODELOPS_API_KEYS_DIR": found.mount_path}),
             **_logged(args),
@@ -271,7 +275,7 @@ def _container(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool, *
         },
         secrets=references,
         command=_command(args, worker=worker),
-        resources=resource_requirements(resources, DEFAULT_RESOURCES, args.get("resource_claims")),
+        resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES, args.get("resource_claims")),
         volume_mounts=[
             *_mounts(args, read_only=True),
             mount("cache", CACHE),

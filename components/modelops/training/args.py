@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import Resources, Toleration
+from modelops.core.types import HelperArgs, PodArgs, Resources
 
 
 class Framework(Enum):
@@ -133,7 +133,7 @@ class BaseModel(TypedDict):
     (`HF_TOKEN`, `AWS_ACCESS_KEY_ID` …). Default: none."""
 
 
-class TrainingJobArgs(TypedDict):
+class TrainingJobArgs(PodArgs, HelperArgs):
     """Arguments of TrainingJob."""
 
     image: pulumi.Input[str]
@@ -198,9 +198,6 @@ class TrainingJobArgs(TypedDict):
     """Commit that the image was built from, recorded with the run. Default: none."""
     experiment_name: NotRequired[pulumi.Input[str]]
     """MLflow experiment to log the run to. Default: the model's name."""
-    environment: NotRequired[Mapping[str, pulumi.Input[str]]]
-    """Environment variables of the training container that don't affect the model (`NCCL_DEBUG` …). Those that do
-    belong in `parameters`: these are not part of the run's identity. Default: none."""
     workers: NotRequired[int]
     """Number of pods that train the model together. Default 1; 1 to 256. Part of the run's identity."""
     processes_per_worker: NotRequired[int]
@@ -218,16 +215,6 @@ class TrainingJobArgs(TypedDict):
     """Where checkpoints outlive a pod. Default: nowhere, an interrupted training starts over."""
     model_cache: NotRequired[ModelCache]
     """Volume at `MODELOPS_CACHE_DIR` (and `HF_HOME`) that all runs share. Default: none."""
-    node_selector: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
-    """Labels that nodes must have. Default: any node."""
-    tolerations: NotRequired[pulumi.Input[Sequence[pulumi.Input[Toleration]]]]
-    """Taints that the pods tolerate. Default: none."""
-    affinity: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[Any]]]]
-    """Affinity of the pods, in Kubernetes' own spelling (`nodeAffinity`, `podAntiAffinity` …). Default: none."""
-    priority_class: NotRequired[pulumi.Input[str]]
-    """PriorityClass of the pods. Default: the cluster's."""
-    runtime_class: NotRequired[pulumi.Input[str]]
-    """RuntimeClass of the pods that train, such as `nvidia`. Default: the cluster's."""
     resource_claims: NotRequired[Mapping[str, pulumi.Input[str]]]
     """Devices by dynamic resource allocation: name → ResourceClaimTemplate in the namespace, by which each pod that
     trains gets a claim of its own; `resources.gpus` counts others. Needs Kubernetes 1.34 or later. Default: none."""
@@ -252,6 +239,10 @@ class TrainingJobArgs(TypedDict):
     """How long a pod may be unschedulable, or without its volumes, before the watch fails the Job. A suspended Job, and
     a pod for which the cluster autoscaler or Karpenter brings a node, wait longer. Default 600; 0 to 2592000, where 0
     leaves it to `timeout_seconds`."""
+    wait: NotRequired[bool]
+    """Whether `pulumi up` waits for the run. If not, it ends once the Job is created; until the run is published,
+    `model_uri` and the other outputs stay those of the last published run (empty if there is none), and the next
+    `pulumi up` takes the new one. Not with `sweep`, nor without the watch. Default true."""
     watch: NotRequired[bool]
     """Whether a Job in the namespace watches the start of the run, says what it waits for, and fails it with the reason
     as soon as it can't start. Without it the run waits for `timeout_seconds`. Default true; there is none with a
@@ -265,5 +256,3 @@ class TrainingJobArgs(TypedDict):
     MLflow's own image, or `image` if `publisher` has a command."""
     publisher: NotRequired[Publisher]
     """How to publish the model. Default: `modelops-publish`, which the library brings."""
-    image_pull_secret: NotRequired[pulumi.Input[str]]
-    """Name of a Secret in the namespace with credentials for the image's registry. Default: none."""

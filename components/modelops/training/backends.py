@@ -11,17 +11,19 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
-from pulumi_kubernetes import _utilities
 
 from modelops.core.outputs import merged, plain_or, timeouts
 from modelops.kubernetes.crds import require
+from modelops.kubernetes.custom_objects import CustomObject
 from modelops.kubernetes.pods import name_of
+from modelops.kubernetes.watch import UNAWAITED
 from modelops.training.args import Backend, Framework, TrainingJobArgs
 from modelops.training.checks import MONTH_SECONDS
 from modelops.training.job_spec import (
     DEFAULT_QUEUE_TIMEOUT_SECONDS,
     DEFAULT_TIMEOUT_SECONDS,
     batch,
+    is_awaited,
     job_spec,
     starts_suspended,
 )
@@ -46,27 +48,6 @@ class Started:
     """Name of the object that runs it."""
     outcome: pulumi.Output[Any] | None
     """Fails if the run failed, for objects whose readiness doesn't show it."""
-
-
-class _CustomObject(pulumi.CustomResource):
-    """An object, with its status, of a kind that the Kubernetes SDK has no class for."""
-
-    def __init__(
-        self, name: str, api_version: str, kind: str, metadata: Any, spec: Any, opts: pulumi.ResourceOptions
-    ) -> None:
-        opts = pulumi.ResourceOptions.merge(_utilities.get_resource_opts_defaults(), opts)
-        props = {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec, "status": None}
-        super().__init__(f"kubernetes:{api_version}:{kind}", name, props, opts)
-
-    @property
-    def metadata(self) -> pulumi.Output[Any]:
-        """The object's metadata."""
-        return pulumi.Output.from_input(self.__dict__["metadata"])
-
-    @property
-    def status(self) -> pulumi.Output[Any]:
-        """The object's status."""
-        return pulumi.Output.from_input(self.__dict__["status"])
 
 
 def requirements(name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
@@ -104,7 +85,8 @@ def job_of(name: str, run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOp
     # The name is generated. Pulumi removes leftovers of failed replacements only at the end of a successful update, so
     # a name derived from the run's identity would collide with one when a change is reverted, and no further update
     # would succeed.
-    metadata = _metadata(run, {"pulumi.com/replaceUnready": "true"})
+    # A Job that isn't awaited is unready while it trains: the record of its end says whether another one is needed.
+    metadata = _metadata(run, {"pulumi.com/replaceUnready": "true"} if is_awaited(run.args) else UNAWAITED)
     options = merged(_options(opts, run.args), replace_on_changes=_REPLACE_ON)
     return batch.Job(name, metadata=metadata, spec=spec, opts=options)
 
@@ -117,7 +99,7 @@ def _start_jobset(run: Run, opts: pulumi.ResourceOptions) -> Started:
     # A failed JobSet has a terminal state too; waiting for success alone would last until the timeout.
     metadata = _metadata(run, {"pulumi.com/waitFor": "jsonpath={.status.terminalState}"})
     options = _options(opts, run.args, replace=not suspended)
-    jobset = _CustomObject(run.name, JOBSET, "JobSet", metadata, spec, options)
+    jobset = CustomObject(run.name, JOBSET, "JobSet", metadata, spec, options)
     return Started(jobset, name_of(jobset), jobset.status.apply(lambda status: _jobset_outcome(run.name, status)))
 
 
@@ -141,10 +123,10 @@ def _start_trainer(run: Run, opts: pulumi.ResourceOptions) -> Started:
     metadata = _metadata(run, {}, {"trainer.kubeflow.org/framework": Framework(run.args["framework"]).value})
     spec = {"mlPolicy": {"numNodes": run.workers}, "template": template}
     options = merged(opts, replace_on_changes=["spec"])
-    runtime = _CustomObject(f"{run.name}-runtime", TRAINER, "TrainingRuntime", metadata, spec, options)
+    runtime = CustomObject(f"{run.name}-runtime", TRAINER, "TrainingRuntime", metadata, spec, options)
     reference = {"apiGroup": TRAINER.partition("/")[0], "kind": "TrainingRuntime", "name": name_of(runtime)}
     suspended = starts_suspended(run.args)
-    job = _CustomObject(
+    job = CustomObject(
         run.name,
         TRAINER,
         "TrainJob",
@@ -167,12 +149,12 @@ def _jobset_spec(run: Run, name: str, labels: Mapping[str, str] | None = None) -
 
 
 def _metadata(
-    run: Run, annotations: Mapping[str, str], labels: Mapping[str, pulumi.Input[str]] | None = None
+    run: Run, annotations: Mapping[str, pulumi.Input[str]], labels: Mapping[str, pulumi.Input[str]] | None = None
 ) -> k8s.meta.v1.ObjectMetaArgs:
     labels = {**run.labels(), **(labels or {})}
     if (queue := run.args.get("queue")) is not None:
         labels["kueue.x-k8s.io/queue-name"] = queue
-    return k8s.meta.v1.ObjectMetaArgs(namespace=run.args["namespace"], labels=labels, annotations=annotations)
+    return k8s.meta.v1.ObjectMetaArgs(namespace=run.args["namespace"], labels=labels, annotations=annotations or None)
 
 
 def _options(opts: pulumi.ResourceOptions, args: TrainingJobArgs, *, replace: bool = False) -> pulumi.ResourceOptions:

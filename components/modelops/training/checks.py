@@ -6,19 +6,21 @@ from typing import Any
 
 from modelops.core.outputs import is_output
 from modelops.core.validation import Problems, read_args
-from modelops.kubernetes.pods import check_resources, check_scheduling
+from modelops.kubernetes.placement import check_pods
+from modelops.kubernetes.pods import check_resources
 from modelops.kubernetes.volumes import check_volume
 from modelops.training.args import Backend, Framework, TrainingJobArgs
+from modelops.training.background import check_wait
 from modelops.training.base_model import check_base_model
 from modelops.training.gates import check_comparison
-from modelops.training.pod import TRAINING_RESOURCES
+from modelops.training.pod import PUBLISHER_RESOURCES, TRAINING_RESOURCES
 from modelops.training.sweep import MAX_TRIALS
 
 MONTH_SECONDS = 2_592_000
 MAX_NAME_LENGTH = 50
 MAX_JOBSET_NAME_LENGTH = 40
 """Shorter, because the Job of a JobSet has a longer name than the JobSet."""
-_RESERVED = ("MODELOPS_", "MLFLOW_", "PET_", "DMLC_")
+_RESERVED = ("MLFLOW_", "PET_", "DMLC_")
 
 
 def checked(name: str, args: TrainingJobArgs) -> TrainingJobArgs:
@@ -57,7 +59,6 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     problems.number("publisher.registry_wait_seconds", wait, 0, 3600)
     for key, value in _mapping(args.get("parameters")).items():
         _check_json(problems, f"parameters.{key}", value)
-    problems.variable_names("environment", args.get("environment"), *_RESERVED)
 
 
 def _check_json(problems: Problems, field: str, value: object) -> None:
@@ -183,9 +184,11 @@ def _check_scheduling(problems: Problems, args: Mapping[str, Any]) -> None:
     for field in ("queue_timeout_seconds", "scheduling_timeout_seconds"):
         problems.number(field, args.get(field), 0, MONTH_SECONDS)
     problems.dns_label("queue", args.get("queue"))
+    check_wait(problems, args)
     if "queue" in args and args.get("suspend") is False:
         problems.add("suspend", False, "must not be given with queue, which starts the run itself")
-    check_scheduling(problems, args)
+    check_resources(problems, "helper_resources", args.get("helper_resources"), PUBLISHER_RESOURCES)
+    check_pods(problems, args, *_RESERVED)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

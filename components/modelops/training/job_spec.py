@@ -28,6 +28,11 @@ def starts_suspended(args: TrainingJobArgs) -> bool:
     return bool(args.get("suspend")) or "queue" in args
 
 
+def is_awaited(args: TrainingJobArgs) -> bool:
+    """Whether `pulumi up` waits for the run."""
+    return args.get("wait", True)
+
+
 def job_spec(run: Run, *, alone: bool = True) -> batch.JobSpecArgs:
     """The run as a Job: one pod, or one per worker, or one per run of a sweep.
 

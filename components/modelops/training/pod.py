@@ -25,7 +25,6 @@ from modelops.kubernetes.pods import (
     claimed,
     container,
     core,
-    devices,
     env_from_secret,
     field_variable,
     mount,
@@ -72,6 +71,8 @@ class Run:
     report: RunReport
     runtime: core.VolumeArgs
     """The volume with the scripts and the program that publishes."""
+    annotations: pulumi.Input[Mapping[str, str] | None] = None
+    """Annotations of the pods."""
 
     @property
     def workers(self) -> int:
@@ -114,7 +115,7 @@ def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArg
 def template(run: Run) -> core.PodTemplateSpecArgs:
     """The pod template of the training's Job."""
     init = [_check(run), *_fetch_base(run)]
-    return _template(run, [_train(run), _publish(run)], init, _volumes(run), **devices(run.args))
+    return _template(run, [_train(run), _publish(run)], init, _volumes(run))
 
 
 def _template(
@@ -129,6 +130,7 @@ def _template(
         run.service_account,
         containers,
         run.args,
+        annotations=run.annotations,
         restart_policy="Never",
         subdomain=run.name if run.workers > 1 else None,
         termination_grace_period_seconds=CHECKPOINT_SECONDS,
@@ -191,7 +193,7 @@ def _fetch_base(run: Run) -> list[core.ContainerArgs]:
             secrets=tracking_credentials(args.get("tracking_secret")),
             env_from=None if secret is None else [env_from_secret(secret)],
             command=runtime_command("fetch-base"),
-            resources=resource_requirements(None, PUBLISHER_RESOURCES),
+            resources=resource_requirements(args.get("helper_resources"), PUBLISHER_RESOURCES),
             volume_mounts=[
                 mount("tmp", "/tmp"),
                 *base_model.mounts(args, run.cache_claim, CACHE),
@@ -268,7 +270,7 @@ def _publisher(
             *tracking_credentials(run.args.get("tracking_secret")),
         ],
         command=command,
-        resources=resource_requirements(None, PUBLISHER_RESOURCES),
+        resources=resource_requirements(run.args.get("helper_resources"), PUBLISHER_RESOURCES),
         volume_mounts=[*mounts, mount("account", ACCOUNT_FOLDER, read_only=True)],
     )
 

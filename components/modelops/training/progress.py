@@ -6,6 +6,9 @@ Follows the newest run of a TrainingJob or DataPipeline in the namespace: the ou
 epoch, or the reason why it has not started. Waits for a run if there is none yet, and follows the replacement of an
 interrupted pod; after prepared data, it goes on with the training that begins within a quarter of a minute. Exits when
 the run ends: with 0 if it succeeded, 1 if it failed. Needs `kubectl`; changes nothing.
+
+With `--state` it says at once how the newest run is doing: 0 if it succeeded, 1 if it failed, 3 if it goes on or there
+is none. Of a training with `wait: false` the end is told once it is recorded: the next `pulumi up` knows it.
 """
 
 import argparse
@@ -17,9 +20,15 @@ from collections.abc import Sequence
 from typing import Any
 
 PAUSE_SECONDS = 1.0
+GOES_ON = 3
+"""Exit code of `--state` for a run that has not ended."""
 TRAINING_WITHIN_SECONDS = 15.0
 """How long after its data a training may begin and still be followed."""
+RECORDED_WITHIN_SECONDS = 60.0
+"""How long after its end a run's watch may take to record it."""
 _NAME = "app.kubernetes.io/name"
+_INSTANCE, _WAIT_FOR = "app.kubernetes.io/instance", "pulumi.com/waitFor"
+_WATCH = "training-watch"
 _DATA, _TRAINING = "data-pipeline", "training-job"
 _SELECTOR = f"{_NAME} in ({_TRAINING},{_DATA})"
 _INDEX = "batch.kubernetes.io/job-completion-index"
@@ -58,12 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--namespace", required=True, help="namespace of the runs")
     parser.add_argument("--name", help="name of the TrainingJob or DataPipeline; default: whichever ran last")
+    parser.add_argument("--state", action="store_true", help="say how the newest run is doing, and don't wait")
     parser.add_argument("--context", help="context of the kubeconfig; default: its current one")
     options = parser.parse_args(arguments)
     selector = f"{_SELECTOR},app.kubernetes.io/instance={options.name}" if options.name else _SELECTOR
     cluster = Cluster(options.namespace, options.context)
+    if options.state:
+        return _report_state(cluster, cluster.objects("jobs", selector))
     followed: set[str] = set()
-    last_line, last_running = "", 0.0
+    last_line, last_running, began = "", 0.0, time.monotonic()
     while True:
         jobs = cluster.objects("jobs", selector)
         running = [job for job in jobs if ended(job) is None]
@@ -72,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif running:
             last_line = _follow_next_pod(cluster, running[-1], followed, last_line)
             last_running = time.monotonic()
+        elif time.monotonic() - max(began, last_running) < RECORDED_WITHIN_SECONDS and unrecorded(cluster, jobs[-1]):
+            last_line = _print_once(f"{jobs[-1]['metadata']['name']}: has ended", last_line)
         elif options.name or not prepared(jobs[-1]) or time.monotonic() - last_running > TRAINING_WITHIN_SECONDS:
             return _report_end(jobs[-1])
         else:
@@ -140,6 +154,26 @@ def ended(job: Object) -> str | None:
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return str(condition["type"])
     return None
+
+
+def unrecorded(cluster: Cluster, job: Object) -> bool:
+    """Whether the run's watch has yet to record its end for `pulumi up` (`wait: false`)."""
+    labels = job["metadata"].get("labels", {})
+    if job["metadata"].get("annotations", {}).get(_WAIT_FOR) is None or _is_data(job):
+        return False
+    watches = cluster.objects("jobs", f"{_NAME}={_WATCH},{_INSTANCE}={labels.get(_INSTANCE)}")
+    return any(ended(watch) is None for watch in watches)
+
+
+def _report_state(cluster: Cluster, jobs: list[Object]) -> int:
+    if not jobs:
+        _print("there is no run")
+        return GOES_ON
+    if ended(jobs[-1]) is None or unrecorded(cluster, jobs[-1]):
+        suspended = jobs[-1]["spec"].get("suspend") and ended(jobs[-1]) is None
+        _print(f"{jobs[-1]['metadata']['name']}: {'suspended' if suspended else 'goes on'}")
+        return GOES_ON
+    return _report_end(jobs[-1])
 
 
 def _report_end(job: Object) -> int:

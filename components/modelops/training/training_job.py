@@ -1,6 +1,7 @@
 """TrainingJob: a training run as an immutable Kubernetes Job that publishes a model version."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pulumi
@@ -19,10 +20,11 @@ from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import names_of_workers, worker_network_policy
 from modelops.training.args import Framework, TrainingJobArgs
 from modelops.training.backends import job_of, requirements, start
+from modelops.training.background import Background
 from modelops.training.base_model import with_base
 from modelops.training.checks import checked
 from modelops.training.gates import announce_gate
-from modelops.training.job_spec import select_spec
+from modelops.training.job_spec import is_awaited, select_spec
 from modelops.training.pod import COMPONENT, Run, scripts
 from modelops.training.sweep import goal, trials
 
@@ -34,7 +36,8 @@ class TrainingJob(pulumi.ComponentResource):
 
     Unchanged inputs run nothing. A changed input makes a new Job, named `<name>-<8 hex digits>` and labelled with
     the run's identity; the old one is removed only after the new one is done. The next `pulumi up` replaces a failed
-    Job with a new one. A Job whose run is already published ends without training.
+    Job with a new one. A Job whose run is already published ends without training. With `wait: false`, `pulumi up` ends
+    while the run goes on, and a later one takes what it has published.
     """
 
     run_id: pulumi.Output[str]
@@ -60,18 +63,28 @@ class TrainingJob(pulumi.ComponentResource):
         self.run_id = _run_id(args)
         labels = standard_labels(COMPONENT, COMPONENT, name)
         commands = ("publish", "watch", "select", *(("language_models.base",) if "base_model" in args else ()))
-        programs, volume = lasting_runtime(name, args["namespace"], labels, commands, scripts(), child_opts)
-        run = _prerequisites(name, args, self.run_id, volume, child_opts)
+        metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
+        account = service_account(name, metadata, child_opts, args)
+        programs, volume = lasting_runtime(COMPONENT, account, args["namespace"], commands, scripts(), child_opts)
+        run = _prerequisites(name, args, self.run_id, account, volume, child_opts)
+        background = None if is_awaited(args) else Background(run.report, args, self.run_id)
+        if background is not None:
+            background.announce(self)
+            run = replace(run, annotations=background.annotations)
         job_opts = merged(child_opts, depends_on=[programs])
         started = start(run, job_opts)
         publisher = started.resource
         if run.trials:
             publisher = job_of(f"{name}-select", run, select_spec(run, started.resource), job_opts)
         self.job_name = started.name
-        self.model_version = with_dependencies(run.version, publisher, outcome=started.outcome)
-        self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
         tracking_url = args.get("tracking_url", args["tracking_uri"])
-        self.metrics, self.run_url = run.report.outputs(publisher, started.outcome, self.run_id, tracking_url)
+        if background is not None:
+            self.model_version, self.model_uri = background.version, background.model_uri
+            self.metrics, self.run_url = background.outputs(tracking_url)
+        else:
+            self.model_version = with_dependencies(run.version, publisher, outcome=started.outcome)
+            self.model_uri = pulumi.Output.concat("models:/", args["model_name"], "@", self.model_version)
+            self.metrics, self.run_url = run.report.outputs(publisher, started.outcome, self.run_id, tracking_url)
         register_declared_outputs(self)
 
 
@@ -101,6 +114,7 @@ def _prerequisites(
     name: str,
     args: TrainingJobArgs,
     run: pulumi.Output[str],
+    account: "core.ServiceAccount",
     runtime: "core.VolumeArgs",
     opts: pulumi.ResourceOptions,
 ) -> Run:
@@ -108,7 +122,6 @@ def _prerequisites(
     labels = standard_labels(COMPONENT, COMPONENT, name)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
     workers = args.get("workers", 1)
-    account = service_account(name, metadata, opts)
     # To see whether an older Job still works on the same run, for example after an interrupted update.
     rule = rbac.PolicyRuleArgs(api_groups=["batch"], resources=["jobs"], verbs=["list"])
     prerequisites: list[pulumi.Resource] = [

@@ -35,9 +35,14 @@ class ApiError(Exception):
         return self.code == 404 and self.details.get("kind") == "namespaces"
 
     @property
+    def already_exists(self) -> bool:
+        """Whether an object of that name exists."""
+        return self.code == 409 and self.reason == "AlreadyExists"
+
+    @property
     def conflict(self) -> bool:
         """Whether another writer owns a field, or wrote first."""
-        return self.code == 409
+        return self.code == 409 and not self.already_exists
 
     @property
     def forbidden(self) -> bool:

@@ -1,7 +1,6 @@
 """The resource provider service that the engine calls."""
 
 import functools
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from .operations.host import Host
 from .operations.read import GONE, read
 from .operations.requests import Naming, Resource, Written
 from .operations.write import Writer
+from .schema import schema
 
 VERSION = "4.34.2"
 
@@ -84,7 +84,7 @@ class KubernetesProvider(ResourceProviderServicer):
         return plugin_pb2.PluginInfo(version=VERSION)
 
     def GetSchema(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": "kubernetes", "version": VERSION}))
+        return provider_pb2.GetSchemaResponse(schema=schema(VERSION))
 
     def GetMapping(self, request: Any, context: grpc.ServicerContext) -> Any:
         return provider_pb2.GetMappingResponse()
@@ -135,7 +135,7 @@ class KubernetesProvider(ResourceProviderServicer):
             disabled=request.HasField("autonaming") and options.mode == modes.DISABLE,
         )
         olds = decode(request.olds) or None
-        checked = check(self._cluster, Resource(request.urn), olds, decode(request.news), autonaming)
+        checked = check(self._cluster, self._host, Resource(request.urn), olds, decode(request.news), autonaming)
         return provider_pb2.CheckResponse(inputs=encode(checked))
 
     @_report_errors

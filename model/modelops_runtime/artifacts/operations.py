@@ -140,7 +140,9 @@ def _clip(operation: Operation, numbers: Array) -> list[Array]:
 
 
 def _interval(operation: Operation, numbers: Array) -> list[Array]:
-    return [np.floor(numbers / operation["width"]) * operation["width"]]
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = np.floor(numbers / operation["width"]) * operation["width"]
+    return [np.where(np.isinf(ends), numbers, ends)]  # an interval narrower than the distance to the next number
 
 
 def _first(operation: Operation, values: Array) -> list[Array]:

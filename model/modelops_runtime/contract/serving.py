@@ -47,7 +47,7 @@ class ServeContract:
         return cls(
             model_dir=env.path("MODELOPS_MODEL_DIR", "/modelops/model"),
             model_version=env.text("MODELOPS_MODEL_VERSION", "unknown", pattern=NAME, rule=NAME_RULE),
-            host=env.text("MODELOPS_HOST", "0.0.0.0"),
+            host=env.text("MODELOPS_HOST", "::"),
             port=env.integer("MODELOPS_PORT", 8080, minimum=0, maximum=65535),
             drain_seconds=env.number("MODELOPS_DRAIN_SECONDS", 5, minimum=0, maximum=600),
             max_body_bytes=env.integer("MODELOPS_MAX_BODY_BYTES", 2**20, minimum=64, maximum=2**30),

@@ -39,6 +39,11 @@ def unreadable(file: str, reason: str) -> DataError:
     return DataError(f"{file} can't be read: {reason}", code=Exit.UNREADABLE)
 
 
+def doubt(file: str, problem: str) -> DataError:
+    """What a declaration must say before a file can be read rightly."""
+    return DataError(f"{file} {problem}", code=Exit.CONFIGURATION)
+
+
 def empty(what: str) -> DataError:
     return DataError(f"{what} leaves no rows", code=Exit.EMPTY)
 

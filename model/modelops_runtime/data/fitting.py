@@ -31,12 +31,34 @@ def minmax(train: Rows, columns: Sequence[str], context: Context) -> dict[str, A
 
 def _fitted(kind: Any, train: Rows, columns: Sequence[str], context: Context) -> dict[str, Any]:
     scalers: dict[str, Any] = {}
+    ends: dict[str, tuple[float, float]] = {}
     for block in train.select(columns).blocks():
         for column in columns:
             numbers = context.numbers(block, column).dropna().to_numpy().reshape(-1, 1)
             if len(numbers):
-                scalers.setdefault(column, kind()).partial_fit(numbers)
+                low, high = ends.get(column, (math.inf, -math.inf))
+                ends[column] = (min(low, float(numbers.min())), max(high, float(numbers.max())))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    scalers.setdefault(column, kind()).partial_fit(numbers)
+    for column, (low, high) in ends.items():
+        _settle(scalers[column], column, low, high)
     return scalers
+
+
+def _settle(scaler: Any, column: str, low: float, high: float) -> None:
+    """What scikit-learn leaves open: a constant's mean is the constant itself, though sums of it would round. Raises
+    DataError where a variance is beyond float64, for which it would take 1."""
+    if not hasattr(scaler, "var_"):
+        return
+    if low == high:
+        scaler.mean_, scaler.var_, scaler.scale_ = np.array([low]), np.array([0.0]), np.array([1.0])
+    elif not math.isfinite(scaler.var_[0]):
+        raise _too_large(column)
+
+
+def _too_large(column: str) -> DataError:
+    problem = "has values that are too large to learn from: clip them by outliers with rule: bounds"
+    return DataError(f"column {column} {problem}", code=Exit.BAD_ROW)
 
 
 def most_frequent(train: Rows, columns: Sequence[str]) -> dict[str, float | str]:
@@ -92,6 +114,5 @@ def finite(operations: list[Operation]) -> list[Operation]:
         if operation["kind"] == "minmax":
             numbers.append(operation["maximum"] - operation["minimum"])
         if not all(map(math.isfinite, numbers)):
-            problem = "has values that are too large to learn from: clip them by outliers with rule: bounds"
-            raise DataError(f"column {operation['column']} {problem}", code=Exit.BAD_ROW)
+            raise _too_large(operation["column"])
     return operations

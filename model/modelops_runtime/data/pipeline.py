@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,25 +11,26 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from modelops_runtime.artifacts.preprocessing import Preprocessing
-from modelops_runtime.contract import ConfigurationError, Exit
+from modelops_runtime.contract import ConfigurationError
 from modelops_runtime.data import errors, fitting, profile, texts
 from modelops_runtime.data.context import Context
-from modelops_runtime.data.nested import JSON, is_nested, settled
+from modelops_runtime.data.declared import kind_of, named, problems_of, problems_of_steps
+from modelops_runtime.data.nested import JSON, settled
 from modelops_runtime.data.profile import Profile
 from modelops_runtime.data.progress import Progress
+from modelops_runtime.data.report import of_rows_read, summary
+from modelops_runtime.data.running import apply, on, require_single, shown
 from modelops_runtime.data.sources.columns import Batch, index_of, to_frame, united
 from modelops_runtime.data.sources.reading import Reading
 from modelops_runtime.data.sources.source import Portion, Source
 from modelops_runtime.data.step import Step, canonical
 from modelops_runtime.data.steps import STEPS
-from modelops_runtime.data.steps.clean import Fill
 from modelops_runtime.data.steps.conversations import Conversations
-from modelops_runtime.data.steps.generalise import Generalise, Promise
+from modelops_runtime.data.steps.generalise import Promise
 from modelops_runtime.data.steps.images import ImageFeatures
 from modelops_runtime.data.steps.split import Split
-from modelops_runtime.data.table import Rows, added
+from modelops_runtime.data.table import Rows
 from modelops_runtime.data.version import NamedFiles, code_version, state
-from modelops_runtime.data.violations import first
 
 VERSION_LENGTH = 12
 Say = Callable[[str], None]
@@ -61,36 +62,7 @@ class Pipeline(BaseModel):
 
     @model_validator(mode="after")
     def _steps_are_in_order(self) -> "Pipeline":
-        problems: list[str] = []
-        kinds: list[str] = []
-        names: list[str] = []
-        split: Split | None = None
-        for number, declared in enumerate(self.steps):
-            step = _read_step(number, declared, problems)
-            if step is None:
-                continue
-            kind = _kind(step)
-            if kind == "fitted" and "split" not in kinds:
-                problems.append(f"steps[{number}] ({step.name}) is fitted on the training split: must be after split")
-            if kind == "table" and "split" in kinds:
-                problems.append(f"steps[{number}] ({step.name}) looks at all rows: must be before split")
-            if kind == "part" and "split" not in kinds:
-                problems.append(f"steps[{number}] ({step.name}) looks at neighbours: must be after split")
-            split = step if isinstance(step, Split) else split
-            if isinstance(step, Fill) and split is not None and (ahead := step.looks_ahead(split)):
-                problems.append(f"steps[{number}] ({step.name}) {ahead}")
-            if kind in ("row", "part") and "fitted" in kinds:
-                problems.append(f"steps[{number}] ({step.name}) must be before the steps that are fitted")
-            if kind == "fitted" and self.target in _named(step):
-                problems.append(f"steps[{number}] ({step.name}) must not change the target, {self.target}")
-            if step.name == "conversations" and {*kinds} - {"row"}:
-                problems.append(f"steps[{number}] (conversations) must be before the steps that look at all rows")
-            kinds.append(kind)
-            problems += texts.misplaced(f"steps[{number}] ({step.name})", step, _named(step), names)
-            names.append(step.name)
-        if not problems and kinds.count("split") != 1:
-            problems.append(f"steps has {kinds.count('split')} split, must have one")
-        if problems:
+        if problems := problems_of_steps(self.steps, self.target):
             raise ValueError("\n".join(problems))
         return self
 
@@ -100,7 +72,7 @@ class Pipeline(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise ConfigurationError(*(text for detail in error.errors() for text in _problems(detail))) from None
+            raise ConfigurationError(*(text for detail in error.errors() for text in problems_of(detail))) from None
 
     @property
     def plan(self) -> list[Step]:
@@ -138,15 +110,32 @@ class Pipeline(BaseModel):
         content = {
             "pipeline": self.model_dump(mode="json"),
             "shards": shards,
-            "inputs": [state(source.files()) for source in self.sources if source.format != "sql"],
+            "inputs": [
+                source.digest() if source.is_table else state(source.files())
+                for source in self.sources
+                if source.format != "sql"
+            ],
             "code": code_version(self._libraries()),
             "salt": _of_salt(salt),
         }
         return hashlib.sha256(canonical(content).encode()).hexdigest()[:VERSION_LENGTH]
 
     def _libraries(self) -> set[str]:
-        of_sources = {"sqlalchemy"} if self._has_query else set[str]()
+        of_sources = {name for source in self.sources for name in source.libraries}
         return of_sources | {name for step in self.plan for name in step.libraries}
+
+    def pins(self) -> list[dict[str, Any]]:
+        """What each source says to have the snapshot of a table that is the newest now; of others nothing. Raises
+        DataError."""
+        return [dict(source.snapshot.pin) if source.is_table else {} for source in self.sources]
+
+    def pinned(self, pins: Sequence[Mapping[str, Any]]) -> "Pipeline":
+        """The same with these snapshots."""
+        sources = [
+            Source(**{**source.model_dump(exclude_unset=True), **pin}) if pin else source
+            for source, pin in zip(self.sources, pins, strict=True)
+        ]
+        return self.model_copy(update={"sources": sources})
 
     @property
     def _has_query(self) -> bool:
@@ -154,10 +143,10 @@ class Pipeline(BaseModel):
 
     def _shaping(self, source: Source) -> dict[str, Any]:
         """A source without its address, unless that stays in the rows; the order of an object's names is the rows'."""
-        left_out = {name for step in self.plan for name in _named(step) if step.name in ("drop", "image_features")}
+        left_out = {name for step in self.plan for name in named(step) if step.name in ("drop", "image_features")}
         left_out -= {step.column for step in self.plan if isinstance(step, ImageFeatures) and step.keep}
         stays = source.format == "images" and "uri" not in left_out
-        declared = source.model_dump(mode="json", exclude=set() if stays else {"uri"})
+        declared = source.model_dump(mode="json", exclude={"table_version"} if stays else {"uri", "table_version"})
         return declared | ({"columns": list(source.types)} if source.format == "jsonl" else {})
 
     def _named_files(self, number: int, salt: bytes) -> str:
@@ -171,8 +160,8 @@ class Pipeline(BaseModel):
         for source in self.sources:
             for file in source.files():
                 for frame in source.chunks(file, at) if source.format != "images" else []:
-                    as_read = column in frame and not any(column in _named(step) for step in before)
-                    rows = frame if as_read else _apply(before, frame, context, 0)
+                    as_read = column in frame and not any(column in named(step) for step in before)
+                    rows = frame if as_read else apply(before, frame, context, 0)
                     if column in rows:
                         files.add(rows[column])
                 at += 1
@@ -181,7 +170,7 @@ class Pipeline(BaseModel):
     def first_global(self) -> int:
         """How many steps, from the first on, look at each row by itself: what shards do."""
         for number, step in enumerate(self.plan):
-            if _kind(step) != "row":
+            if kind_of(step) != "row":
                 return number
         raise AssertionError("a pipeline has a split")
 
@@ -226,8 +215,8 @@ class Pipeline(BaseModel):
                 if unnamed := [name for name in batch.table.column_names if name not in schema.names]:
                     raise ConfigurationError(f"{batch.file}: types lacks column {', '.join(unnamed)}")
                 frame = to_frame(portion.source.settled(batch, schema), index_of([batch]))
-                context.report.append(_raw(frame))
-                yield portion.number, chunk, settled(_apply(steps, frame, within, 0), self._json_columns(schema))
+                context.report.append(of_rows_read(frame))
+                yield portion.number, chunk, settled(apply(steps, frame, within, 0), self._json_columns(schema))
 
     def whole(self, context: Context, say: Say) -> pd.DataFrame:
         """All rows after the steps that look at each row by itself. Raises DataError."""
@@ -255,15 +244,21 @@ class Pipeline(BaseModel):
             del batch
         frame = to_frame(pa.concat_tables(tables), index)
         del tables
-        context.report.append(_raw(frame))
-        rows = _apply(self.plan[: self.first_global()], frame, context, 0)
+        context.report.append(of_rows_read(frame))
+        rows = apply(self.plan[: self.first_global()], frame, context, 0)
         return settled(rows, self._json_columns(schema))
 
     def _report_sources(
         self, listed: list[list[str]], own: Sequence[tuple[str, pa.Schema]], schema: pa.Schema, context: Context
     ) -> None:
         for number, (source, files, (_file, of_source)) in enumerate(zip(self.sources, listed, own, strict=True)):
-            context.report += source.report(number, files, of_source.names, schema)
+            entries = list(source.report(number, files, of_source.names, schema))
+            context.report += entries
+            for name, lacking in next(iter(entries), {}).get("lacking", {}).items():
+                problem = (
+                    f"sources[{number}]: {len(lacking)} of {len(files)} files lack column {name}: it is missing there"
+                )
+                print(problem, flush=True)
 
     def check_pieces(self) -> None:
         """Raises ConfigurationError when a step needs all rows in one memory."""
@@ -282,25 +277,25 @@ class Pipeline(BaseModel):
             raise errors.empty("the check of each row")
         texts.require_one_format(context)
         at = next(number for number, step in enumerate(plan) if isinstance(step, Split))
-        rows = _on(plan[first:at], rows, context, first, promises)
+        rows = on(plan[first:at], rows, context, first, promises)
         if not rows.count():
             raise errors.empty("what comes before the split")
         split = plan[at]
         assert isinstance(split, Split)
-        context.progress.doing(_shown(at, split, rows.count()))
+        context.progress.doing(shown(at, split, rows.count()))
         parts = split.parts(rows, context)
         say("split: " + ", ".join(f"{part.count():,} {name}" for name, part in parts.items()))
         after = plan[at + 1 :]
         by_row = [step for step in after if not step.fitted]
-        parts = {name: _on(by_row, part, context, at + 1, promises) for name, part in parts.items()}
+        parts = {name: on(by_row, part, context, at + 1, promises) for name, part in parts.items()}
         for name, part in parts.items():
             if not part.count():
                 raise errors.empty(f"the part {name}, after the split,")
         operations = [operation for step in (*plan[:at], *by_row) for operation in step.operations()]
         for step in after:
             if step.fitted:
-                _require_single(step, parts["train"].nested, context)
-                context.progress.doing(_shown(plan.index(step), step, parts["train"].count()))
+                require_single(step, parts["train"].nested, context)
+                context.progress.doing(shown(plan.index(step), step, parts["train"].count()))
                 fitted = fitting.finite(step.fit(parts["train"], context))
                 say(f"fitted {step.name} on the training split")
                 for operation in fitted:
@@ -339,7 +334,7 @@ class Pipeline(BaseModel):
     @property
     def _protected(self) -> list[str]:
         """Columns of which nobody is to see a value, not even those that are left."""
-        return [name for step in self.plan if step.protects for name in _named(step)]
+        return [name for step in self.plan if step.protects for name in named(step)]
 
     @staticmethod
     def _json_columns(schema: pa.Schema) -> set[str]:
@@ -360,139 +355,3 @@ class Pipeline(BaseModel):
 
 def _of_salt(salt: bytes) -> str:
     return hashlib.sha256(b"modelops data version\0" + salt).hexdigest()
-
-
-def _raw(frame: pd.DataFrame) -> dict[str, Any]:
-    """The report's entry for the rows as they were read."""
-    missing = frame.isna().sum()
-    return {"read": len(frame), "missing": {str(column): int(count) for column, count in missing.items() if count}}
-
-
-def summary(entries: Iterable[Mapping[str, Any]], rows: Mapping[str, int]) -> dict[str, Any]:
-    """The report: the same for one worker and for many. Has columns, files, rows' numbers and counts, but no values."""
-    steps: dict[int, dict[str, Any]] = {}
-    protected: dict[tuple[str, str], dict[str, Any]] = {}
-    violations: list[Mapping[str, Any]] = []
-    sources: list[Mapping[str, Any]] = []
-    rows_read, missing, violation_count = 0, dict[str, int](), 0
-    for entry in entries:
-        if "read" in entry:
-            rows_read += entry["read"]
-            missing = added(missing, entry["missing"])
-        elif "source" in entry:
-            sources.append(entry)
-        elif "violations" in entry:
-            violations += entry["violations"]
-            violation_count += entry["count"]
-        elif "texts" in entry:
-            continue
-        elif "step" in entry:
-            step = steps.setdefault(entry["step"], {**entry, "rows_before": 0, "rows_after": 0})
-            step["rows_before"] += entry["rows_before"]
-            step["rows_after"] += entry["rows_after"]
-        else:
-            column, by = entry.get("protected", entry.get("scanned")), entry.get("by", "scan_text")
-            column_entry = protected.setdefault((column, by), {"column": column, "by": by})
-            for key, value in entry.items():
-                if key in ("values", "removed_rows"):
-                    column_entry[key] = column_entry.get(key, 0) + value
-                elif key == "found":
-                    old = column_entry.setdefault("found", {})
-                    column_entry["found"] = {
-                        kind: old.get(kind, 0) + value.get(kind, 0) for kind in sorted({*old, *value})
-                    }
-                elif key not in ("protected", "scanned", "by"):
-                    column_entry[key] = value
-    return {
-        "rows_read": rows_read,
-        "sources": sorted(sources, key=lambda entry: int(entry["source"])),
-        "missing": dict(sorted(missing.items())),
-        "rows": dict(rows),
-        "steps": [steps[number] for number in sorted(steps)],
-        "protected": [protected[key] for key in sorted(protected)],
-        "violation_count": violation_count,
-        "violations": [{"violation": one.pop("rule"), **one} for one in first(violations)],
-    }
-
-
-def _apply(steps: list[Step], frame: pd.DataFrame, context: Context, first: int) -> pd.DataFrame:
-    for number, step in enumerate(steps, start=first):
-        before = len(frame)
-        context.progress.doing(_shown(number, step, before))
-        _require_single(step, [name for name in _named(step) if name in frame and is_nested(frame[name])], context)
-        frame = step.apply(frame, context)
-        entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": len(frame)}
-        context.report.append(entry)
-    return frame
-
-
-def _on(steps: list[Step], rows: Rows, context: Context, first: int, promises: list[Promise]) -> Rows:
-    for number, step in enumerate(steps, start=first):
-        before, columns = rows.count(), rows.columns
-        context.progress.doing(_shown(number, step, before))
-        _require_single(step, rows.nested, context)
-        rows = step.on(rows, context)
-        entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": rows.count()}
-        context.report.append(entry)
-        for promise in promises:
-            promise.follow(step.name, _named(step), columns, rows.columns, removed=rows.count() < before)
-        if isinstance(step, Generalise):
-            promises.append(Promise(step, rows))
-    return rows
-
-
-def _shown(number: int, step: Step, rows: int) -> str:
-    return f"steps[{number}] ({step.name}) of {rows:,} rows"
-
-
-def _named(step: Step) -> list[str]:
-    """The columns that a step's declaration names."""
-    return [*(getattr(step, "columns", None) or []), *filter(None, [getattr(step, "column", None)])]
-
-
-def _require_single(step: Step, nested: Iterable[str], context: Context) -> None:
-    """Raises DataError when a step is to treat lists or objects as if they were numbers or texts."""
-    for column in nested:
-        if column in _named(step) and not step.takes_nested:
-            files = ", ".join(context.files) or "the data"
-            raise errors.DataError(
-                f"{files}, column {column} has lists or objects, which {step.name} can't take: of messages, scan_text"
-                " masks each text, and conversations checks them",
-                code=Exit.BAD_ROW,
-            )
-
-
-def _kind(step: Step) -> str:
-    if isinstance(step, Split):
-        return "split"
-    return "row" if step.rowwise else "fitted" if step.fitted else "part" if step.in_part else "table"
-
-
-def _read_step(number: int, declared: dict[str, dict[str, Any]], problems: list[str]) -> Step | None:
-    if len(declared) != 1:
-        problems.append(f"steps[{number}] has {len(declared)} names, must have one")
-        return None
-    ((name, fields),) = declared.items()
-    if name not in STEPS:
-        problems.append(f"steps[{number}] is {name!r}, must be one of {', '.join(sorted(STEPS))}")
-        return None
-    try:
-        return STEPS[name](**fields)
-    except ValidationError as error:
-        problems += [text for detail in error.errors() for text in _problems(detail, f"steps[{number}].{name}")]
-        return None
-
-
-def _problems(detail: Any, under: str = "") -> list[str]:
-    """pydantic's problem in our words: field, value and rule."""
-    path = under
-    for part in detail["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    rules = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    if detail["type"] == "missing":
-        return [f"{path} is missing"]
-    if detail["type"] == "extra_forbidden":
-        return [f"{path} is not known"]
-    if detail["type"] == "value_error":
-        return [f"{path}: {rule}" if path else rule for rule in rules.split("\n")]
-    return [f"{path} is {detail['input']!r}, {rules}"]

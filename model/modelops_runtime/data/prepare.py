@@ -20,6 +20,8 @@ from modelops_runtime.data.progress import Progress, shown, those_done
 if TYPE_CHECKING:
     from modelops_runtime.data.storage import Place
 
+SNAPSHOTS = "snapshots/pins.json"
+"""In the work folder: which versions of tables the workers read."""
 POLL_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.02
 """Shards of equal size end almost together; a pause is twice the one before, up to POLL_SECONDS."""
@@ -61,6 +63,8 @@ def run(words: list[str] | None, progress: Progress) -> None:
         pipeline.check_pieces()
     place = Place(settings.destination)
     context = Context(salt=settings.salt, progress=progress)
+    if in_shards:
+        pipeline = pinned(pipeline, place, settings)
     progress.doing("reading the inputs for the version's name")
     version = settings.data_version or ("" if settings.shard else pipeline.version(context.salt))
     if version and place.has(f"{version}/{REPORT}"):
@@ -99,6 +103,16 @@ def run(words: list[str] | None, progress: Progress) -> None:
     log_quality(settings, place, version)
     leave_name(settings, version)
     say(f"data_version {version}, {time.monotonic() - started:.1f} s")
+
+
+def pinned(pipeline: Any, place: "Place", settings: DataContract) -> Any:
+    """The same for all workers of a run, and all of its retries: of tables, the versions that the first one found."""
+    if not any(source.is_table for source in pipeline.sources):
+        return pipeline
+    name = f"{settings.work_folder}/{SNAPSHOTS}"
+    if not place.has(name):
+        place.create_text(name, json.dumps(pipeline.pins()))
+    return pipeline.pinned(json.loads(place.read_text(name)))
 
 
 def leave_name(settings: DataContract, version: str) -> None:

@@ -2,7 +2,8 @@
 programs, `profile.html` for people.
 
 What may be personal is not there. Of text, dates and columns that a step protects there are numbers of rows alone;
-values of few kinds are named where at least LEAST_ROWS rows have each; numbers are counted between round edges.
+texts and numbers of few kinds are named where at least LEAST_ROWS rows have each, and there are several; numbers are
+counted between edges that have at least LEAST_ROWS rows between them.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from modelops_runtime.artifacts.operations import Operation, columns_of
 from modelops_runtime.artifacts.prepared import PROFILE_DATA, PROFILE_PAGE
@@ -152,17 +154,25 @@ def _is_protected(name: str, protected: Sequence[str]) -> bool:
 def _column(name: str, sample: "pd.Series[Any]", protected: Sequence[str]) -> Column:
     if _is_protected(name, protected):
         return Column(name, "protected")
-    if nested.is_nested(sample) or pd.api.types.is_datetime64_any_dtype(sample):
+    if nested.is_nested(sample) or _is_time(sample):
         return Column(name, "counted")
     there = sample.dropna()
     is_number = pd.api.types.is_numeric_dtype(sample) and not pd.api.types.is_bool_dtype(sample)
     distinct = there.unique()
-    if 0 < len(distinct) <= min(MOST_VALUES, len(there) / LEAST_ROWS):
+    # One text alone says what everybody has.
+    if (0 if is_number else 1) < len(distinct) <= min(MOST_VALUES, len(there) / LEAST_ROWS):
         return Column(name, "values", values=sorted(map(_named, distinct)))
     if not is_number:
         return Column(name, "counted")
     numbers = there.to_numpy(dtype="float64")
     return Column(name, "number", edges=_edges(numbers[np.isfinite(numbers)]))
+
+
+def _is_time(sample: "pd.Series[Any]") -> bool:
+    """Whether it has dates, times or durations, as pandas or as Arrow has them."""
+    if isinstance(sample.dtype, pd.ArrowDtype):
+        return bool(pa.types.is_temporal(sample.dtype.pyarrow_dtype))
+    return sample.dtype.kind in "mM"
 
 
 def _named(value: Any) -> str:
@@ -194,7 +204,10 @@ def _added(one: list[Array], other: list[Array]) -> list[Array]:
 
 
 def _without_rare(column: Column) -> Column:
-    """Values that few rows have are among the others, unnamed, in all parts."""
+    """Values that few rows have are among the others, unnamed, in all parts; numbers of few rows between wider
+    edges."""
+    if column.kind == "number":
+        return _wider(column)
     if column.kind != "values":
         return column
     places = sorted(range(len(column.values)), key=lambda place: -_rows(column, place))[:MOST_VALUES]
@@ -205,6 +218,31 @@ def _without_rare(column: Column) -> Column:
         for part, found in column.counts.items()
     }
     return Column(column.name, "values", values=[column.values[place] for place in kept], counts=counts)
+
+
+def _wider(column: Column) -> Column:
+    """Without the edges that have few rows before them, all parts together."""
+    kept: list[float] = []
+    counts: dict[str, list[int]] = {part: [0] for part in column.counts}
+    for place in range(column.size):
+        if sum(found[-1] for found in counts.values()) >= LEAST_ROWS and _after(column, place) >= LEAST_ROWS:
+            kept.append(column.edges[place - 1])
+            counts = {part: [*found, 0] for part, found in counts.items()}
+        for part, found in counts.items():
+            found[-1] += column.counts[part][place]
+    if not kept:  # one number of rows is no distribution
+        return Column(
+            column.name,
+            "counted",
+            counts={part: [sum(found), column.counts[part][-1]] for part, found in counts.items()},
+        )
+    whole = {part: [*found, column.counts[part][-1]] for part, found in counts.items()}
+    return Column(column.name, "number", edges=kept, counts=whole)
+
+
+def _after(column: Column, place: int) -> int:
+    """The rows from a bin on."""
+    return sum(sum(counts[place : column.size]) for counts in column.counts.values())
 
 
 def _rows(column: Column, place: int) -> int:

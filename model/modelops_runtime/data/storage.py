@@ -60,6 +60,37 @@ class Place:
         with self._whole(name) as stream:
             stream.write(text.encode())
 
+    def create_text(self, name: str, text: str) -> bool:
+        """Whether there was no such file, alone in its folder: the first one's stays."""
+        if not self._local:
+            return self._put_new(name, text)
+        path = Path(self._root, name)
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent.parent))
+        try:
+            Path(folder, path.name).write_text(text)
+            folder.chmod(0o755)
+            folder.rename(path.parent)
+        except OSError:
+            if not path.exists():
+                raise
+            return False
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return True
+
+    def _put_new(self, name: str, text: str) -> bool:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        store = open_store(self._uri, "--destination")
+        try:
+            store.put(name, text.encode(), mode="create", use_multipart=False)
+        except (AlreadyExistsError, PreconditionError, FileExistsError):
+            return self.read_text(name) == text  # the answer to a first try may have been lost
+        except Exception as error:  # obstore's exceptions have no base of their own
+            raise ContractError(f"{self._uri}/{name} can't be written: {first_line(error)}") from error
+        return True
+
     def read_table(self, name: str, columns: list[str] | None = None) -> Any:
         with self._system.open(f"{self._root}/{name}", "rb") as stream:
             return to_pandas(pyarrow.parquet.read_table(stream, columns=columns, use_pandas_metadata=True))
@@ -119,17 +150,8 @@ class Place:
 
     def _upload(self, version: str, prepared: Any) -> bool:
         """Files under names of this attempt's own; then the report, which lists them, unless there is one already."""
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
         report = self._write_version(version, version, f"/{secrets.token_hex(4)}", prepared)
-        store = open_store(self._uri, "--destination")
-        try:
-            store.put(f"{version}/{REPORT}", report.encode(), mode="create", use_multipart=False)
-        except (AlreadyExistsError, PreconditionError, FileExistsError):
-            return self.read_text(f"{version}/{REPORT}") == report  # the answer to a first try may have been lost
-        except Exception as error:  # obstore's exceptions have no base of their own
-            raise ContractError(f"{self._uri}/{version}/{REPORT} can't be written: {first_line(error)}") from error
-        return True
+        return self._put_new(f"{version}/{REPORT}", report)
 
     def _write_version(self, folder: str, version: str, attempt: str, prepared: Any) -> str:
         """The report of what it wrote."""

@@ -13,6 +13,7 @@ INSTEAD = {
     "onnxruntime": ("onnxruntime-gpu",),
     "opencv-python": ("opencv-python-headless",),
     "tensorflow": ("tensorflow-cpu",),
+    "tensorflow-cpu": ("tensorflow",),  # the former is built for x86_64 alone
     "xgboost": ("xgboost-cpu",),
 }
 """Other distributions of the same package."""

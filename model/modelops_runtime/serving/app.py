@@ -11,6 +11,7 @@ from modelops_runtime.serving.http import (
     RETRY_AFTER_SECONDS,
     SPAN,
     Answer,
+    Arriving,
     Disconnected,
     Receive,
     Refusal,
@@ -65,6 +66,7 @@ class App:
         self._model: Served | None = None
         self._draining = False
         self._predicting = 0
+        self._arriving = Arriving(settings.max_concurrency * settings.max_body_bytes)
         self._openapi = document(None, settings)
         self._routes: dict[str, dict[str, Handler]] = {
             LIVE: {"GET": self._live},
@@ -180,7 +182,7 @@ class App:
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         check_media_type(scope)
         limit, seconds = self._settings.max_body_bytes, self._settings.body_seconds
-        return await read_body(scope, receive, limit=limit, seconds=seconds)
+        return await read_body(scope, receive, limit=limit, seconds=seconds, arriving=self._arriving)
 
     def _take(self) -> None:
         """A place among the predictions that are being made. Raises Refusal (503) when there is none."""
@@ -202,9 +204,9 @@ class App:
 
     def _called(self, call: Call) -> Handler:
         async def handler(scope: Scope, receive: Receive) -> Response:
+            body = await self._body(scope, receive)
             self._take()
             try:
-                body = await self._body(scope, receive)
                 response, observed = await _traced(scope, call(body))
             finally:
                 self._predicting -= 1
@@ -219,9 +221,9 @@ class App:
         reader = rest.InferReader(model)
 
         async def handler(scope: Scope, receive: Receive) -> Response:
+            body = await self._body(scope, receive)
             self._take()
             try:
-                body = await self._body(scope, receive)
                 length = header(scope, rest.JSON_LENGTH)
                 request, wanted = reader.read(body, length)
                 outputs, observed = await _traced(scope, model.infer(request))

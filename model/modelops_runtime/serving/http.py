@@ -117,8 +117,27 @@ def _check_content_type(content_type: str) -> None:
         raise Refusal(415, "Content-Type", "application/json", message)
 
 
-async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:
-    """The whole body. Raises Refusal (413, 408) for one that is larger than `limit` bytes or takes too long."""
+class Arriving:
+    """Bytes of bodies that haven't arrived whole. Slow clients may hold so many, and no place among the predictions."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    def hold(self, count: int) -> None:
+        """Raises Refusal (503) if that is too many."""
+        if self._held + count > self._most:
+            message = "too many bodies are arriving slowly"
+            raise Refusal(503, "server", "max_bytes", message, connection="close", retry_after=RETRY_AFTER_SECONDS)
+        self._held += count
+
+    def release(self, count: int) -> None:
+        self._held -= count
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float, arriving: Arriving) -> bytes:
+    """The whole body. Raises Refusal (413, 408, 503) for one that is larger than `limit` bytes, takes too long or is
+    slow while many others are."""
     body: bytes | None = scope.get(WHOLE_BODY)
     if body is not None:
         if len(body) > limit:
@@ -128,12 +147,12 @@ async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: floa
     if declared is not None and int(declared) > limit:
         await _discard(receive, seconds)
         raise _too_large(limit)
-    return await _read_parts(receive, limit, seconds)
+    return await _read_parts(receive, limit, seconds, arriving)
 
 
-async def _read_parts(receive: Receive, limit: int, seconds: float) -> bytes:
+async def _read_parts(receive: Receive, limit: int, seconds: float, arriving: Arriving) -> bytes:
     parts: list[bytes] = []
-    size = 0
+    size = held = 0
     try:
         async with asyncio.timeout(seconds):
             while size <= limit:
@@ -144,8 +163,12 @@ async def _read_parts(receive: Receive, limit: int, seconds: float) -> bytes:
                 size += len(parts[-1])
                 if not message.get("more_body"):
                     break
+                arriving.hold(len(parts[-1]))
+                held += len(parts[-1])
     except TimeoutError:
         raise _too_slow(seconds) from None
+    finally:
+        arriving.release(held)
     if size > limit:
         await _discard(receive, seconds)
         raise _too_large(limit)

@@ -65,11 +65,12 @@ def extra(module: str, variable: str) -> Any:
 
 
 def listen(settings: ServeContract) -> socket.socket:
-    """Raises ContractError when the address can't be had."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    """Raises ContractError when the address can't be had. `::` is every address, of IPv4 too."""
     dual = settings.host == "::" and socket.has_dualstack_ipv6()
+    host = "0.0.0.0" if settings.host == "::" and not dual else settings.host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+        return socket.create_server((host, settings.port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except OSError as error:
         raise ContractError(f"can't listen on {settings.host}:{settings.port}: {error.strerror}") from None
 

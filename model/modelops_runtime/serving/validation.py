@@ -18,6 +18,8 @@ _AT = re.compile(r"^(?P<message>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$"
 _ARRAY = "`array`"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NO_MISSING = ", not null or NaN: the model was not trained with missing values here"
+LONG = 64 * 1024
+"""Bytes of JSON whose parsing would keep other requests waiting: their numbers are counted before."""
 LARGEST_WHOLE = 2.0**53
 """Beyond it, a number with a decimal point is no longer the one that was written."""
 
@@ -53,8 +55,21 @@ class InputReader:
     def _body(self) -> "_Decoder":
         return _Decoder(partial(_body, self.tensor), self._item)
 
+    @cached_property
+    def _most_commas(self) -> int | None:
+        """More than the JSON of all rows has, with those between fields; None where a text may have some, or a row any
+        number of values."""
+        if self._dtype.kind == "O" or any(size < 0 for size in self.tensor.shape[1:]):
+            return None
+        return self.max_rows * self.tensor.numbers_per_row + 1000
+
+    def _check_count(self, content: "bytes | msgspec.Raw", field: str) -> None:
+        if len(content) > LONG and self._most_commas is not None and bytes(content).count(b",") > self._most_commas:
+            raise Refusal(422, field, "max_rows", f"{field} must have at most {self.max_rows} rows")
+
     def read(self, body: bytes) -> Array:
         """The inputs of `{"inputs": [[0.5]]}`. Raises Refusal: 400 when it is not JSON, 422 when a rule is broken."""
+        self._check_count(body, "inputs")
         try:
             request = self._body.strict(body)
         except Exception:  # whatever it is, the slow way says it in words
@@ -76,11 +91,13 @@ class InputReader:
 
     def nested(self, content: "msgspec.Raw", field: str) -> list[Any]:
         """Rows from JSON that is well formed. Raises Refusal (422)."""
+        self._check_count(content, field)
         rows: list[Any] = self._nested(content, field)
         return rows
 
     def flat(self, content: "msgspec.Raw", field: str) -> list[Any]:
         """Numbers in a row from JSON that is well formed. Raises Refusal (422)."""
+        self._check_count(content, field)
         numbers: list[Any] = self._flat(content, field)
         return numbers
 

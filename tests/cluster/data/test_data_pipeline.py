@@ -43,7 +43,7 @@ print("the same rows")
 
 def test_dask_on_several_workers_gives_the_rows_of_one(pipelines: Pipelines) -> None:
     one, many = pipelines.new_stack(), pipelines.new_stack()
-    one.up(pipelines.program("once", "one"))
+    one.up(pipelines.program("alone", "alone"))
     made = pipelines.program("spread", "spread", shards=3, engine="dask")
     many.up(made)
     many.unchanged(made)

@@ -12,8 +12,8 @@ import pytest
 
 from devkit import embedded, engine, images
 from modelops import UPSTREAM_IMAGES
-from modelops.kubernetes.certificates import make
 from tests import toolchain
+from tests.certificates import make
 from tests.cluster.support import eventually, exposure, kubectl, platform_facts
 from tests.cluster.training.registry import platform_image
 

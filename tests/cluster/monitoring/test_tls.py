@@ -48,11 +48,11 @@ def test_web_ends_speak_tls_and_whoever_asks_trusts_them(
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
         made = MonitoringStack("watch", args, pulumi.ResourceOptions(provider=provider))
-        return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url", "web_authority")}
+        return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url", "web_ca_certificate")}
 
     stack.up(program)
     found = stack.outputs()
-    trust = ssl.create_default_context(cadata=found["web_authority"])
+    trust = ssl.create_default_context(cadata=found["web_ca_certificate"])
     # The load balancer's address was not known when the certificates were made.
     trust.check_hostname = False
 

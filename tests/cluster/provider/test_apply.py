@@ -65,10 +65,11 @@ def test_what_kubectl_wrote_is_taken_over_by_an_update(stack: Stack) -> None:
 def test_a_conflict_is_an_error_and_force_takes_the_field_over(stack: Stack) -> None:
     manifest = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot", "labels": {"a": "theirs"}}}
     kubectl_apply(stack.namespace, manifest)
-    refused = stack.up(lambda provider: _labelled(provider, {"a": "mine"}), succeed=False)
+    taking_over = {"upsert_existing_objects": True}
+    refused = stack.up(lambda provider: _labelled(provider, {"a": "mine"}), succeed=False, **taking_over)
     assert "conflict" in refused.text and "somebody-else" in refused.text
     forced = annotations(patchForce="true")
-    stack.up(lambda provider: _labelled(provider, {"a": "mine"}, annotations=forced))
+    stack.up(lambda provider: _labelled(provider, {"a": "mine"}, annotations=forced), **taking_over)
     found = objects("serviceaccount", stack.namespace, "--field-selector=metadata.name=robot")[0]
     assert found["metadata"]["labels"] == {"a": "mine"}
 

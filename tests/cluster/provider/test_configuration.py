@@ -68,7 +68,7 @@ def test_the_default_provider_takes_the_ambient_kubeconfig(stack: Stack) -> None
 
 def test_an_explicit_namespace_wins_and_cluster_wide_kinds_have_none(stack: Stack, cluster_wide_stack: Stack) -> None:
     def program(provider):
-        role = k8s.rbac.v1.ClusterRole("role", rules=[], opts=ResourceOptions(provider=provider))
+        role = k8s.rbac.v1.ClusterRole("role", opts=ResourceOptions(provider=provider))
         placed = k8s.core.v1.ConfigMap(
             "placed", metadata={"namespace": stack.namespace}, opts=ResourceOptions(provider=provider)
         )

@@ -229,6 +229,21 @@ def test_a_second_preview_is_clean_for_every_kind(stack: Stack, cluster_wide_sta
     stack.unchanged(program)
 
 
+def test_empty_rules_of_a_role_are_a_change_at_every_update(cluster_wide_stack: Stack) -> None:
+    """The server keeps them as null, which to the provider is another value. So the library leaves them out."""
+
+    def program(rules):
+        def run(provider):
+            k8s.rbac.v1.ClusterRole("role", rules=rules, opts=ResourceOptions(provider=provider))
+
+        return run
+
+    cluster_wide_stack.up(program([]))
+    assert cluster_wide_stack.preview(program([])).changed() == {"role": ["update"]}
+    cluster_wide_stack.up(program(None))
+    cluster_wide_stack.unchanged(program(None))
+
+
 def test_definitions_and_their_objects_come_in_one_update(cluster_wide_stack: Stack, namespace: str) -> None:
     group = f"{namespace}.invalid"
 

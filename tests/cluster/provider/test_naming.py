@@ -86,3 +86,19 @@ def test_a_name_taken_back_makes_an_unnamed_object(stack: Stack) -> None:
     stack.up(lambda provider: _config_map(provider, {"a": "1"}, name="fixed"))
     stack.up(lambda provider: _config_map(provider, {"a": "1"}))
     assert re.fullmatch(r"settings-[0-9a-f]{8}", stack.outputs()["name"])
+
+
+def test_the_annotation_of_generated_names_is_the_providers_own(stack: Stack) -> None:
+    def program(**options):
+        def run(provider):
+            options_of = ResourceOptions(provider=provider, **options)
+            k8s.core.v1.ConfigMap("settings", metadata={"annotations": {"a": "1"}}, data={"a": "1"}, opts=options_of)
+
+        return run
+
+    warning = 'ignoring user-specified value for internal annotation "pulumi.com/autonamed"'
+    stack.up(program())
+    assert warning not in stack.up(program()).text
+    # What `ignore_changes` names comes from the state, as if the program had set it.
+    ignored = ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
+    assert warning in stack.up(program(ignore_changes=ignored)).text

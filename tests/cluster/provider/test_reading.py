@@ -32,7 +32,7 @@ def test_get_reads_an_object_by_namespace_and_name(stack: Stack) -> None:
     assert objects("configmap", stack.namespace, "--field-selector=metadata.name=there")
 
 
-def test_a_refresh_of_what_was_only_looked_at_is_no_change(stack: Stack) -> None:
+def test_a_refresh_of_what_was_only_read_notes_what_names_it(stack: Stack) -> None:
     kubectl("create", "configmap", "there", "--from-literal=a=1", "--namespace", stack.namespace)
 
     def program(provider):
@@ -43,8 +43,13 @@ def test_a_refresh_of_what_was_only_looked_at_is_no_change(stack: Stack) -> None
     before = stack.state()["found"]
     stack.refresh()
     after = stack.state()["found"]
-    assert after.get("inputs") == before.get("inputs")
-    assert after["outputs"] == before["outputs"]
+    named = {"name": "there", "namespace": stack.namespace}
+    assert after["inputs"] == {"apiVersion": "v1", "kind": "ConfigMap", "metadata": named}
+    # Beside the object, its outputs hold these inputs too.
+    assert after["outputs"]["data"] == before["outputs"]["data"] == {"a": "1"}
+    assert after["outputs"]["metadata"]["uid"] == before["outputs"]["metadata"]["uid"]
+    assert stack.up(program).operations("found") == ["read"]
+    assert stack.state()["found"]["outputs"]["data"] == {"a": "1"}
 
 
 def test_get_of_a_missing_object_is_an_error(stack: Stack) -> None:

@@ -39,9 +39,9 @@ def faulty_image(base: str, facts: Mapping[str, Any], fault: str) -> pulumi.Outp
 
 
 def prometheus_program(
-    serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ("errors", "slow"), name: str = "monitoring"
+    name: str, serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ()
 ) -> Callable[[k8s.Provider], Mapping[str, Any]]:
-    """Prometheus alone, and an image for each of the faults."""
+    """Prometheus alone, under a name that no other stack uses, and an image for each of the faults."""
     upstream = UPSTREAM_IMAGES["prometheus"]
     monitoring: dict[str, Any] = {
         "namespace": serving.namespace,

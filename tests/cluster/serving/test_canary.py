@@ -32,7 +32,7 @@ SECONDS = 300
 @pytest.fixture(scope="module")
 def canary_setup(serving: Serving, platform_env: dict[str, str]) -> CanarySetup:
     stack = serving.new_stack()
-    stack.up(prometheus_program(serving, platform_facts()))
+    stack.up(prometheus_program("canaries", serving, platform_facts(), faults=("errors", "slow")))
     return CanarySetup(**stack.outputs())
 
 

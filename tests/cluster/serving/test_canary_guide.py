@@ -27,7 +27,7 @@ Program = Callable[[k8s.Provider], Mapping[str, Any]]
 @pytest.fixture(scope="module")
 def prometheus_url(serving: Serving, platform_env: dict[str, str]) -> str:
     stack = serving.new_stack()
-    stack.up(prometheus_program(serving, platform_facts(), faults=(), name="guide"))
+    stack.up(prometheus_program("guide", serving, platform_facts()))
     return str(stack.outputs()["prometheus_url"])
 
 

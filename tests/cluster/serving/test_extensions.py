@@ -213,7 +213,11 @@ def unattended(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransf
         "kubernetes:leaderworkerset.x-k8s.io/v1:LeaderWorkerSet",
     ):
         return None
-    args.props["metadata"].annotations = {"pulumi.com/skipAwait": "true"}
+    metadata, unawaited = args.props["metadata"], {"pulumi.com/skipAwait": "true"}
+    if isinstance(metadata, dict):  # of a custom object
+        metadata["annotations"] = unawaited
+    else:
+        metadata.annotations = unawaited
     return pulumi.ResourceTransformationResult(args.props, args.opts)
 
 

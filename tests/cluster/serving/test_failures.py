@@ -104,6 +104,6 @@ def test_while_it_waits_it_says_what_for(serving: Serving, stack: Stack) -> None
 @pytest.mark.long
 def test_without_the_watch_only_the_deadline_ends_it(serving: Serving, stack: Stack) -> None:
     """The control: what the provider alone sees of a model that isn't there."""
-    changes = {"rollout": {"watch": False}, "startup_timeout_seconds": 10}
+    changes = {"rollout": {"watch": False, "progress_seconds": 20}}
     outcome = failed(serving, stack, 150, model_uri="models:/line@run-nobody", **changes)
     assert "exit code 2" not in outcome.text

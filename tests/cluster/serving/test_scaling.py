@@ -40,11 +40,22 @@ def test_the_autoscaler_follows_the_load_up_and_down(serving: Serving, figure: C
     stack.destroy()
 
 
+def test_an_autoscaler_that_comes_takes_no_pod_away(serving: Serving) -> None:
+    stack = serving.new_stack()
+    stack.up(serving.program("grown", replicas=3))
+    before = {pod["metadata"]["uid"] for pod in serving.pods("grown")}
+    bounds = {"min_replicas": 1, "max_replicas": 4, "scale_down_stabilization_seconds": 3600}
+    stack.up(serving.program("grown", replicas=None, autoscaling=bounds))
+    assert {pod["metadata"]["uid"] for pod in serving.pods("grown")} == before and len(before) == 3
+    stack.unchanged(serving.program("grown", replicas=None, autoscaling=bounds))
+    stack.destroy()
+
+
 def test_the_autoscaler_follows_requests_per_second_and_latency_through_an_adapter(
     serving: Serving, platform_env: dict[str, str], figure: Callable[[str], None]
 ) -> None:
     prometheus, stack = serving.new_stack(), serving.new_stack()
-    prometheus.up(prometheus_program(serving, platform_facts(), faults=()))
+    prometheus.up(prometheus_program("scaling", serving, platform_facts()))
     bounds = {
         "min_replicas": 1,
         "max_replicas": 3,

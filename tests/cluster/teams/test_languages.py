@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.cluster.serving.support import Serving
-from tests.cluster.support import REPOSITORY, eventually, post
+from tests.cluster.support import REPOSITORY, eventually, objects, post
 
 HERE = Path(__file__).parent
 pytestmark = [pytest.mark.teams, pytest.mark.long]
@@ -108,6 +108,48 @@ def test_a_program_in_yaml_serves_a_model(project: Path) -> None:
     url = json.loads(pulumi(project, "stack", "output", "--json").stdout)["predict_url"]
     assert eventually(lambda: post(url, {"inputs": [[0.5]]})[0] == 200)
     assert pulumi(project, "preview", "--expect-no-changes").returncode == 0
+
+
+def test_pulumi_package_add_describes_the_components_to_a_program_in_yaml(
+    plugin: Path, yaml_host: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: consumer\nruntime: yaml\n")
+    (tmp_path / "backend").mkdir()
+    os.environ["PATH"] = f"{os.environ['PATH']}{os.pathsep}{yaml_host}"
+    done = pulumi(tmp_path, "package", "add", str(plugin))
+    # The last step, the entry in Pulumi.yaml, is one that hosts as old as this one don't know.
+    assert done.returncode == 0 or "linking package: method Link not implemented" in done.stderr, done.stderr
+    assert "generated an SDK for the modelops package" in done.stdout + done.stderr
+    assert list((tmp_path / "sdks").rglob("modelops*"))
+
+
+def test_a_program_in_yaml_makes_objects_of_kubernetes_itself(
+    platform_env: dict[str, str], namespace: str, yaml_host: Path, tmp_path: Path
+) -> None:
+    """The host checks the program's types by the provider's schema, and takes the constants from it."""
+    settings = {
+        "type": "kubernetes:core/v1:ConfigMap",
+        "properties": {"metadata": {"labels": {"app": "plain"}}, "data": {"a": "1"}},
+        "options": {"provider": "${cluster}"},
+    }
+    cluster = {"type": "pulumi:providers:kubernetes", "properties": {"namespace": namespace}}
+    program = {
+        "name": "plain",
+        "runtime": "yaml",
+        "resources": {"cluster": cluster, "settings": settings},
+        "outputs": {"name": "${settings.metadata.name}"},
+    }
+    (tmp_path / "Pulumi.yaml").write_text(yaml.safe_dump(program, sort_keys=False))
+    (tmp_path / "backend").mkdir()
+    os.environ["PATH"] = f"{os.environ['PATH']}{os.pathsep}{yaml_host}"
+    assert pulumi(tmp_path, "stack", "init", "test").returncode == 0
+    done = pulumi(tmp_path, "up", "--yes", "--skip-preview")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = objects("configmaps", namespace, "--selector", "app=plain")
+    assert found["data"] == {"a": "1"}
+    assert json.loads(pulumi(tmp_path, "stack", "output", "--json").stdout)["name"] == found["metadata"]["name"]
+    assert pulumi(tmp_path, "preview", "--expect-no-changes").returncode == 0
+    assert pulumi(tmp_path, "destroy", "--yes", "--skip-preview").returncode == 0
 
 
 def test_a_wrong_argument_is_told_with_its_rule(project: Path) -> None:

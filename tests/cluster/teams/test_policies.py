@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.support import REPOSITORY
+from tests.cluster.support import REPOSITORY, objects
 
 pytestmark = pytest.mark.teams
 
@@ -27,6 +27,13 @@ k8s.apps.v1.Deployment(
     },
 )
 """
+_BALANCER = """
+import pulumi_kubernetes as k8s
+spec = {"type": "LoadBalancer", "ports": [{"port": 80}]}
+balancer = k8s.core.v1.Service("balancer", metadata={"namespace": "default"}, spec=spec)
+address = balancer.status.load_balancer.ingress[0].ip
+"""
+"""Has an address once it is there."""
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +66,14 @@ def _run(project: Path, *command: str, **more: str) -> subprocess.CompletedProce
         "VIRTUAL_ENV": sys.prefix,
         "PULUMI_BACKEND_URL": f"file://{project / 'backend'}",
         "PULUMI_CONFIG_PASSPHRASE": "teams",
-        "STACKS": "test",
-        **more,
+        **{"POLICY_PACK": "", "POLICY_CONFIG": "", "BUILDER": "", "SMOKE_OUTPUT": "", **more},
     }
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
 
 
 def test_a_mandatory_rule_fails_the_preview_and_the_comment_says_why(project: Path, pack: Path) -> None:
-    assert _run(project, "ci/steps/preview.sh", POLICY_PACK=str(pack)).returncode == 0
-    said = _run(project, "ci/steps/comment.sh", "text")
-    assert said.returncode == 1 and "failed: test" in said.stderr
+    said = _run(project, "ci/steps/preview.sh", "test", POLICY_PACK=str(pack))
+    assert said.returncode == 1 and said.stderr.endswith("test: the preview failed\n")
     for rule in ("image-by-digest", "resources-set", "restricted", "no-default-token"):
         assert f"- policy test: mandatory policy {rule} on web: " in said.stdout
     for rule in ("labels", "disruption-budget"):
@@ -84,11 +89,25 @@ def test_exemptions_and_levels_come_from_the_packs_configuration(project: Path, 
     }
     (tmp_path / "levels.json").write_text(json.dumps(chosen))
     steps = {"POLICY_PACK": str(pack), "POLICY_CONFIG": str(tmp_path / "levels.json")}
-    assert _run(project, "ci/steps/preview.sh", **steps).returncode == 0
-    said = _run(project, "ci/steps/comment.sh", "text")
+    said = _run(project, "ci/steps/preview.sh", "test", **steps)
     assert said.returncode == 0, said.stdout + said.stderr
     assert "- test: creates 1" in said.stdout
     assert "advisory policy resources-set on web" in said.stdout
     assert (
         "mandatory" not in said.stdout and "image-by-digest" not in said.stdout and "policy labels" not in said.stdout
     )
+
+
+def test_what_a_preview_cannot_know_is_judged_by_the_update_before_it_is_made(
+    project: Path, pack: Path, tmp_path: Path, namespace: str
+) -> None:
+    image = '"registry.example.com/web:latest"'
+    program = _BALANCER + _PROGRAM.replace(image, f"address.apply(lambda _: {image})")
+    (project / "__main__.py").write_text(program.replace("default", namespace))
+    (tmp_path / "levels.json").write_text(json.dumps({"all": "advisory", "image-by-digest": "mandatory"}))
+    steps = {"POLICY_PACK": str(pack), "POLICY_CONFIG": str(tmp_path / "levels.json")}
+    said = _run(project, "ci/steps/preview.sh", "test", **steps)
+    assert said.returncode == 0, said.stdout + said.stderr
+    said = _run(project, "ci/steps/up.sh", "test", **steps)
+    assert said.returncode != 0 and "image-by-digest" in said.stdout + said.stderr
+    assert objects("deployments", namespace) == []

@@ -1,6 +1,5 @@
-"""The templates' jobs as their hosts would run them: shell steps with their environment, read from the files."""
+"""The templates' jobs as their hosts would run them: which steps they call with which credentials."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,18 +12,15 @@ from tests.conftest import REPOSITORY
 
 CI = REPOSITORY / "ci"
 WORKFLOWS = sorted((CI / "github").glob("*.yml"))
-STACK_WORKFLOWS = [path for path in WORKFLOWS if path.stem not in ("release", "versions")]
-"""Those for stacks; the other two are about the packages."""
 GITLAB = CI / "gitlab" / ".gitlab-ci.yml"
 JENKINS = CI / "jenkins" / "Jenkinsfile"
-SECRETS = frozenset({"PULUMI_CONFIG_PASSPHRASE", "GITHUB_TOKEN"})
-
-_STUB = """#!/bin/sh
-echo "$PULUMI_CONFIG_PASSPHRASE$GITHUB_TOKEN:$(basename "$0") $*" >>"$CALLS"
-case "$*" in
-version) echo "v$VERSION" ;;
-*--json*) echo "{}" ;;
-esac
+STACKS = ("dev", "staging", "prod")
+STACK, HOST = "PULUMI_CONFIG_PASSPHRASE", "HOST_TOKEN"
+"""The secrets of a stack, and the host's token, as the steps see them."""
+_OF_HOST = ("GITHUB_TOKEN", "GITLAB_TOKEN")
+_RECORD = """#!/bin/sh
+mkdir -p .ci/plans/prod && echo the-plan >.ci/plans/prod/id
+echo "$(basename "$0" .sh) $*:${PULUMI_CONFIG_PASSPHRASE:+stack}${GITHUB_TOKEN:+host}${GITLAB_TOKEN:+host}" >>"$CALLS"
 """
 
 
@@ -33,29 +29,54 @@ class Job(NamedTuple):
 
     steps: list[tuple[str, dict[str, str]]]
     """Shell text and environment of the processes that the host starts, in their order."""
-    lock: str | None
+    environment: str | None
+    """Whose credentials it has."""
+    lock: str | None = None
     """Which other jobs wait until this one has ended, whatever happens."""
-    history: bool
+    history: bool = True
     """Whether the checkout has the whole history."""
 
 
 class Call(NamedTuple):
-    """A program that a job starts."""
+    """A step that a job calls."""
 
     command: str
-    secret: bool
-    """Whether it can read a secret."""
+    credentials: str
+    """`stack`, `host`, or none."""
 
 
 def github() -> dict[str, Job]:
+    files = {path.stem: yaml.safe_load(path.read_text())["jobs"] for path in WORKFLOWS}
     found = {}
-    for workflow in STACK_WORKFLOWS:
-        for name, job in yaml.safe_load(workflow.read_text())["jobs"].items():
-            steps = [(step["run"], job.get("env", {}) | step.get("env", {})) for step in job["steps"] if "run" in step]
-            alone = job.get("concurrency", {"cancel-in-progress": True})
-            lock = None if alone["cancel-in-progress"] else alone["group"]
-            found[name] = Job(steps, lock, job["steps"][0]["with"].get("fetch-depth") == 0)
+    for workflow in ("pull-request", "deliver", "drift"):
+        for name, job in files[workflow].items():
+            for stack in job.get("strategy", {}).get("matrix", {}).get("stack", [None]):
+                called = Path(job.get("uses", "")).stem
+                inputs = {key: _filled(value, stack) for key, value in job.get("with", {}).items()}
+                [(_, inner)] = files[called].items() if called else [(name, job)]
+                found[f"{name}-{stack}" if stack else name] = _job(inner, inputs)
     return found
+
+
+def _filled(value: str, stack: str | None) -> str:
+    return value.replace("${{ matrix.stack }}", stack or "").replace("${{ needs.plan.outputs.plan }}", "the-plan")
+
+
+def _job(job: dict[str, Any], inputs: dict[str, str]) -> Job:
+    def value(text: str) -> str:
+        inner = re.fullmatch(r"\$\{\{ (.*) \}\}", text)
+        if inner and inner[1].startswith("inputs."):
+            return inputs.get(inner[1].removeprefix("inputs."), "")
+        return "secret" if inner and re.match(r"secrets\.|github\.token", inner[1]) else ""
+
+    def environment(of: dict[str, Any]) -> dict[str, str]:
+        return {key: value(text) for key, text in of.get("env", {}).items()}
+
+    steps = [(step["run"], environment(job) | environment(step)) for step in job["steps"] if "run" in step]
+    of = job.get("environment")
+    updates = inputs.get("command") in ("up", "apply") and not job["concurrency"]["cancel-in-progress"]
+    lock = f"stack-{inputs['stack']}" if updates else None
+    return Job(steps, value(of) if of else None, lock, job["steps"][0]["with"].get("fetch-depth") == 0)
 
 
 def gitlab() -> dict[str, Job]:
@@ -68,52 +89,52 @@ def gitlab() -> dict[str, Job]:
     found = {}
     for name in (name for name in file if "script" in file[name]):
         job = whole(name)
-        # The host binds secrets to environments.
-        secrets = dict.fromkeys(SECRETS if "environment" in job else (), "secret")
-        text = "\n".join([*job.get("before_script", ()), *job["script"]])
-        lock = None if job.get("interruptible", True) else job.get("resource_group")
-        found[name] = Job([(text, {**secrets, "PULUMI_BACKEND_URL": "a"})], lock, file["variables"]["GIT_DEPTH"] == "0")
+        for stack in [each["STACK"] for each in job.get("parallel", {}).get("matrix", [])] or [[None]]:
+            for one in stack:
+                of = job.get("environment", {}).get("name", "").replace("$STACK", one or "") or None
+                # The host binds secrets to environments.
+                secrets = {None: {}, "comment": {"GITLAB_TOKEN": "secret"}}.get(of, {STACK: "secret"})
+                text = "\n".join([*job.get("before_script", ()), *job["script"]])
+                lock = None if job.get("interruptible", True) else job.get("resource_group")
+                variables = {**secrets, **({"STACK": one} if one else {}), "PLAN_ID": "the-plan"}
+                history = file["variables"]["GIT_DEPTH"] == "0"
+                found[f"{name}-{one}" if one else name] = Job([(text, variables)], of, lock, history)
     return found
 
 
 def jenkins() -> dict[str, Job]:
-    head, *parts = re.split(r"stage\('(\w+)'\) {", JENKINS.read_text())
-    stages = dict(zip(parts[::2], parts[1::2], strict=True))
-    [path] = re.findall(r'\bPATH = "(.*)"', head)
-    path = path.replace("${env.WORKSPACE}", "$PWD").replace("${env.PATH}", "$PATH")
-
-    def steps(stage: str) -> list[tuple[str, dict[str, str]]]:
-        credentials = dict.fromkeys(re.findall(r"(\w+) = credentials\(", stages[stage]), "secret")
-        return [(f'export PATH="{path}"\n{each}', credentials) for each in re.findall(r"\bsh '(.*)'", stages[stage])]
-
-    def lock(body: str) -> str | None:
-        found = re.search(r"lock\(resource: '([\w-]+)'\) \{([^}]*)\}", body)
-        return found[1] if found and found[2].count("sh '") == body.count("sh '") else None
-
-    first = next(iter(stages))  # one agent runs all stages
-    return {
-        name: Job([*steps(first), *steps(name)], lock(body), True) for name, body in stages.items() if name != first
-    }
+    _, *parts = re.split(r"stage\('(\w+)'\) {", JENKINS.read_text())
+    found = {}
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        for stack in STACKS if "for (stack in stacks)" in body else (None,):
+            binding = re.search(r"withStack\(\"?'?([\w${}-]+)'?\"?\)", body)
+            of = binding[1].replace("${stack}", stack or "") if binding else None
+            steps = []
+            for line in re.findall(r".*\bsh[ (](?:script: )?'.*'.*", body):
+                [text] = re.findall(r"\bsh[ (](?:script: )?'([^']*)'", line)
+                bound = text.split("/")[-1].split(".")[0] in ("preview", "up", "plan", "apply", "drift")
+                token = text.endswith(" github")
+                secrets = {STACK: "secret"} if bound and of else {"GITHUB_TOKEN": "secret"} if token else {}
+                if not token or stack in (None, STACKS[-1]):
+                    steps.append((text, {**secrets, "STACK": stack or "", "PLAN_ID": "the-plan"}))
+            lock = re.search(r"lock\(resource: '([\w-]+)'\)", body)
+            found[f"{name}-{stack}" if stack else name] = Job(steps, of, lock[1] if lock else None)
+    return found
 
 
 HOSTS = {"github": github(), "gitlab": gitlab(), "jenkins": jenkins()}
 
 
 def run(job: Job, folder: Path) -> list[Call]:
-    """What a job calls, with stand-ins for all programs that it calls; raises CalledProcessError where a step fails."""
-    shutil.copytree(CI, folder / "ci", ignore=shutil.ignore_patterns("__pycache__"))
-    pins = (REPOSITORY / "requirements-stack.txt").read_text()
-    (folder / "requirements-stack.txt").write_text(pins)
-    for name in ("tools/make", "tools/python3", "tools/curl", ".venv/bin/pip", ".pulumi-bin/pulumi"):
-        program = folder / name
-        program.parent.mkdir(exist_ok=True, parents=True)
-        program.write_text(_STUB)
-        program.chmod(0o755)
-    calls, added = folder / "calls", folder / "path"
-    [version] = re.findall(r"^pulumi==(.*)$", pins, re.MULTILINE)
+    """The steps that a job calls; raises CalledProcessError where one can't be called as it is."""
+    (folder / "ci" / "steps").mkdir(parents=True)
+    for step in (CI / "steps").iterdir():
+        stand_in = folder / "ci" / "steps" / step.name
+        stand_in.write_text(_RECORD)
+        shutil.copymode(step, stand_in)
+    calls = folder / "calls"
+    calls.touch()
     for text, environment in job.steps:
-        path = [*(added.read_text().split() if added.exists() else ()), str(folder / "tools"), os.environ["PATH"]]
-        ours = {"PATH": ":".join(path), "CALLS": str(calls), "VERSION": version, "GITHUB_PATH": str(added)}
-        subprocess.run(["bash", "-e", "-c", text], env={**environment, **ours}, cwd=folder, check=True)
-    lines = [line.partition(":") for line in calls.read_text().splitlines()]
-    return [Call(command, bool(secret)) for secret, _, command in lines]
+        variables = {"PATH": "/usr/bin:/bin", "CALLS": str(calls), **environment}
+        subprocess.run(["bash", "-e", "-c", text], env=variables, cwd=folder, check=True)
+    return [Call(*(part.strip() for part in line.rsplit(":", 1))) for line in calls.read_text().splitlines()]

@@ -1,107 +1,28 @@
 """Posting: against a real HTTP server on this machine that keeps comments and issues as GitHub and GitLab do."""
 
 import json
-import re
-import threading
-import urllib.parse
+import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from preview_comment import main
+from tests.forge import BOT, TOKEN, Forge, serving
 
 HERE = Path(__file__).parent
-TOKEN = "the-token-of-the-test"
-BOT = "github-actions[bot]"
-
-
-class FakeHost:
-    """Comments and issues of one project."""
-
-    def __init__(self) -> None:
-        self.notes: list[dict[str, Any]] = []
-        self.issues: list[dict[str, Any]] = []
-        self.requests: list[tuple[str, str]] = []
-        self.failures: list[tuple[int, dict[str, str]]] = []
-        """Answers to give before anything else."""
-        self.tokens: list[str] = []
-
-    def answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
-        if path == "/user":
-            return 200, {"username": BOT}
-        if found := re.fullmatch(r"/(?:repos/team/app|projects/team%2Fapp)/(.*)", path):
-            return self._project(method, found[1], query, body)
-        return 404, {}
-
-    def _project(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
-        one = re.fullmatch(r"(?:issues/comments|merge_requests/7/notes|issues)/(\d+)", path)
-        if re.fullmatch(r"issues/7/comments|merge_requests/7/notes", path):
-            return self._many(method, self.notes, query, body)
-        if path == "issues":
-            matching = [issue for issue in self.issues if issue["state"] == query.get("state", issue["state"])]
-            return self._many(method, self.issues if method == "POST" else matching, query, body)
-        if one and method in ("PATCH", "PUT"):
-            entries = self.issues if re.fullmatch(r"issues/\d+", path) else self.notes
-            [entry] = [entry for entry in entries if entry["id"] == int(one[1])]
-            if body.pop("state_event", None) == "close":
-                body["state"] = "closed"
-            entry.update(body)
-            return 200, entry
-        return 404, {}
-
-    def _many(
-        self, method: str, entries: list[dict[str, Any]], query: dict[str, str], body: dict[str, Any]
-    ) -> tuple[int, Any]:
-        if method == "GET":
-            size, page = int(query["per_page"]), int(query["page"])
-            return 200, entries[(page - 1) * size : page * size]
-        number = len(entries) + 1
-        entries.append({"id": number, "number": number, "iid": number, "user": {"login": BOT}, "state": "open", **body})
-        return 201, entries[-1]
 
 
 @pytest.fixture
-def fake_host() -> FakeHost:
-    return FakeHost()
+def fake_host() -> Forge:
+    return Forge()
 
 
 @pytest.fixture
-def address(fake_host: FakeHost) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length) or b"{}")
-            parts = urllib.parse.urlsplit(self.path)
-            fake_host.requests.append((self.command, parts.path))
-            authorization = self.headers.get("Authorization", "").removeprefix("Bearer ")
-            fake_host.tokens.append(authorization or self.headers.get("PRIVATE-TOKEN", ""))
-            headers: dict[str, str] = {}
-            if fake_host.failures:
-                (status, headers), answer = fake_host.failures.pop(0), {}
-            else:
-                query = dict(urllib.parse.parse_qsl(parts.query))
-                status, answer = fake_host.answer(self.command, parts.path, query, body)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-
-        do_GET = do_POST = do_PATCH = do_PUT = _serve
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def address(fake_host: Forge) -> Iterator[str]:
+    with serving(fake_host) as address:
+        yield address
 
 
 @pytest.fixture(params=["github", "gitlab"])
@@ -129,7 +50,7 @@ def post(kind: str, address: str) -> Callable[..., int]:
 
 
 def test_one_comment_is_made_and_then_updated_in_place(
-    fake_host: FakeHost, post: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    fake_host: Forge, post: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert [post(name) for name in ("create", "retrain", "retrain")] == [0, 0, 0]
     assert capsys.readouterr().out.split("\n") == ["comment created", "comment updated", "comment unchanged", ""]
@@ -138,27 +59,25 @@ def test_one_comment_is_made_and_then_updated_in_place(
     assert set(fake_host.tokens) == {TOKEN}
 
 
-def test_its_comment_is_found_behind_hundreds_of_others(fake_host: FakeHost, post: Callable[..., int]) -> None:
+def test_its_comment_is_found_behind_hundreds_of_others(fake_host: Forge, post: Callable[..., int]) -> None:
     fake_host.notes = [{"id": n, "user": {"login": "somebody"}, "body": f"word {n}"} for n in range(1, 251)]
     assert [post("create"), post("retrain")] == [0, 0]
     assert len(fake_host.notes) == 251
 
 
-def test_a_comment_of_somebody_else_with_its_marker_is_left_alone(
-    fake_host: FakeHost, post: Callable[..., int]
-) -> None:
+def test_a_comment_of_somebody_else_with_its_marker_is_left_alone(fake_host: Forge, post: Callable[..., int]) -> None:
     fake_host.notes = [{"id": 1, "user": {"login": "mallory"}, "body": "<!-- preview-comment:preview --> mine"}]
     assert post("create") == 0
     assert fake_host.notes[0]["body"].endswith("mine") and len(fake_host.notes) == 2
 
 
-def test_two_keys_are_two_comments(fake_host: FakeHost, post: Callable[..., int]) -> None:
+def test_two_keys_are_two_comments(fake_host: Forge, post: Callable[..., int]) -> None:
     assert [post("create"), post("create", "--key", "other"), post("create")] == [0, 0, 0]
     assert len(fake_host.notes) == 2
 
 
 def test_drift_keeps_one_issue_and_closes_it_when_it_is_gone(
-    kind: str, fake_host: FakeHost, post: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    kind: str, fake_host: Forge, post: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened = "open" if kind == "github" else "opened"
     assert post("unchanged", "--drift") == 0
@@ -177,7 +96,7 @@ def test_drift_keeps_one_issue_and_closes_it_when_it_is_gone(
 
 
 def test_a_busy_host_is_asked_again(
-    fake_host: FakeHost, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    fake_host: Forge, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
@@ -187,13 +106,13 @@ def test_a_busy_host_is_asked_again(
 
 
 def test_a_comment_that_may_have_been_taken_is_not_sent_twice(
-    fake_host: FakeHost, post: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fake_host: Forge, post: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = fake_host.answer
 
-    def flaky(method: str, *rest: Any) -> tuple[int, Any]:
-        status, answer = taken(method, *rest)
-        return (502, {}) if method == "POST" else (status, answer)
+    def flaky(method: str, path: str, *rest: Any) -> tuple[int, Any]:
+        status, answer = taken(method, path, *rest)
+        return (502, {}) if method == "POST" and path != "/graphql" else (status, answer)
 
     monkeypatch.setattr(fake_host, "answer", flaky)
     assert post("create") == 3
@@ -213,7 +132,7 @@ def test_a_refusal_says_what_to_do_and_never_the_token(
     status: int,
     headers: dict[str, str],
     message: str,
-    fake_host: FakeHost,
+    fake_host: Forge,
     post: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -243,3 +162,96 @@ def test_outside_of_a_pull_request_a_number_is_asked_for(
     assert post("create", GITHUB_REF="refs/heads/main", CI_MERGE_REQUEST_IID="") == 2
     assert "--number is missing" in capsys.readouterr().err
     assert post("create", "--number", "7", GITHUB_REF="refs/heads/main", CI_MERGE_REQUEST_IID="") == 0
+
+
+def test_whatever_the_tokens_account_is_called_its_comment_and_its_issue_are_found_again(
+    fake_host: Forge, post: Callable[..., int]
+) -> None:
+    for owner in ("jenkins-of-the-team", "deployer[bot]"):
+        fake_host.owners = {TOKEN: owner}
+        assert [post("create"), post("retrain"), post("drift", "--drift"), post("drift", "--drift")] == [0] * 4
+    assert len(fake_host.notes) == len(fake_host.issues) == 2  # one of each account
+
+
+def test_a_host_that_does_not_say_whose_token_it_is_asks_for_the_author(
+    kind: str,
+    fake_host: Forge,
+    post: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answered = fake_host.answer
+    quiet = {"/graphql": (200, {"errors": [{"message": "no"}]}), "/user": (200, {})}
+    monkeypatch.setattr(
+        fake_host, "answer", lambda method, path, *rest: quiet.get(path) or answered(method, path, *rest)
+    )
+    assert post("create") == 3 and "--author" in capsys.readouterr().err
+    assert post("create", "--author", BOT) == 0
+
+
+def test_an_exhausted_rate_limit_is_waited_for(
+    fake_host: Forge, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    reset = str(int(time.time()) + 20)
+    fake_host.failures = [(403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset})]
+    assert post("create") == 0
+    assert 10 < waited[0] <= 20 and len(fake_host.notes) == 1
+
+
+def test_jenkins_variables_name_project_and_pull_request(fake_host: Forge, address: str, tmp_path: Path) -> None:
+    preview = str(HERE / "previews" / "create.json")
+    jenkins = {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": address}
+    pull_request = {"CHANGE_URL": "https://github.com/team/app/pull/7", "CHANGE_ID": "7"}
+    assert main([preview, "--post", "github"], {**jenkins, **pull_request}) == 0
+    for checkout in ("https://github.com/team/app.git", "git@github.com:team/app.git", "https://github.com/team/app"):
+        assert main([preview, "--post", "github", "--drift"], {**jenkins, "GIT_URL": checkout}) == 0
+    assert len(fake_host.notes) == len(fake_host.issues) == 1
+
+
+def test_a_comment_is_joined_from_parts_without_the_previews(
+    kind: str, fake_host: Forge, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stacks = {"dev": "retrain", "staging": "unchanged", "prod": "moved"}
+    for stack, name in stacks.items():
+        preview = f"{stack}={HERE / 'previews' / name}.json"
+        assert main([preview, "--save", str(tmp_path / stack)], {}) == 0
+    environment = {
+        **{"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "team/app", "GITHUB_REF": "refs/pull/7/merge"},
+        **{"GITLAB_TOKEN": TOKEN, "CI_PROJECT_ID": "team/app", "CI_MERGE_REQUEST_IID": "7"},
+        **{"GITHUB_API_URL": address, "CI_API_V4_URL": address},
+    }
+    parts = [argument for stack in stacks for argument in ("--part", str(tmp_path / stack))]
+    assert main(["--post", kind, *parts], environment) == 0
+    assert main(["--post", kind, *parts], environment) == 0
+    [note] = fake_host.notes
+    lines = note["body"].splitlines()
+    assert [line.partition(":")[0] for line in lines if line.startswith("- **")][:3] == [f"- **{s}**" for s in stacks]
+    assert "### Risks" in lines and "comment unchanged" in capsys.readouterr().out
+
+
+def test_parts_that_do_not_fit_into_a_comment_are_counted(fake_host: Forge, address: str, tmp_path: Path) -> None:
+    names = [f"stack{number}" for number in range(9)]
+    for name in names:
+        details = f"details of {name} " + "x" * 16_000
+        text = json.dumps({"stack": name, "changed": True, "summary": f"- **{name}**: changed", "details": details})
+        (tmp_path / name).write_text(text)
+    environment = {"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "team/app", "GITHUB_REF": "refs/pull/7/merge"}
+    parts = [argument for name in names for argument in ("--part", str(tmp_path / name))]
+    assert main(["--post", "github", *parts], {**environment, "GITHUB_API_URL": address}) == 0
+    [note] = fake_host.notes
+    assert all(f"- **{name}**" in note["body"] for name in names)
+    assert note["body"].count("details of") == 4 and "5 further blocks do not fit" in note["body"]
+
+
+def test_what_is_no_part_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other").write_text('{"stack": "dev"}')
+    assert main(["--part", str(tmp_path / "other")], {}) == 2
+    assert f"{tmp_path / 'other'} is not a part" in capsys.readouterr().err
+
+
+def test_a_part_is_made_of_one_preview(capsys: pytest.CaptureFixture[str]) -> None:
+    previews = [f"{stack}={HERE / 'previews' / 'create.json'}" for stack in ("dev", "prod")]
+    assert main([*previews, "--save", "unused"], {}) == 2
+    assert "--save takes one preview, 2 are given" in capsys.readouterr().err

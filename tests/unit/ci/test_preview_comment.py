@@ -159,13 +159,20 @@ def test_a_promotion_is_told_in_the_summary() -> None:
     )
 
 
-def changed_job(component: str, changes: dict[str, str], container: str = "publish", **state: object) -> Preview:
+def changed_job(
+    component: str,
+    changes: dict[str, str],
+    container: str = "publish",
+    annotations: dict[str, str] | None = None,
+    **state: object,
+) -> Preview:
     """A Job of a component with one container, before and after its variables change."""
     variables = {"MODELOPS_GATE": '{"mse":{"max":0.1}}', "MODELOPS_RUN_ID": "6bd0786f1707"}
 
     def job(values: dict[str, str]) -> dict:
         env = [{"name": name, "value": value} for name, value in values.items()]
-        return {"spec": {"template": {"spec": {"containers": [{"name": container, "env": env}]}}}}
+        metadata = {"annotations": annotations or {}}
+        return {"metadata": metadata, "spec": {"template": {"spec": {"containers": [{"name": container, "env": env}]}}}}
 
     step = {
         "op": "replace",
@@ -207,6 +214,15 @@ def test_a_run_whose_job_failed_trains_when_its_gate_is_loosened_and_a_sweep_is_
     body = render.render([changed_job("TrainingJob", TIGHTER, initErrors=["the Job failed"])], "text")
     assert "trains 1 run (training)" in body and "judges" not in body
     body = render.render([changed_job("TrainingJob", TIGHTER, "select", initErrors=["the Job failed"])], "text")
+    assert "judges 1 run (training)" in body and "trains" not in body
+
+
+def test_a_run_for_which_nobody_waits_trains_in_the_background() -> None:
+    unawaited = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+    body = render.render([changed_job("TrainingJob", {"MODELOPS_RUN_ID": "other"}, annotations=unawaited)], "text")
+    assert "dev: trains in the background 1 run (training), replaces 1" in body
+    assert "the version stays until an `up` after it is published" in body
+    body = render.render([changed_job("TrainingJob", TIGHTER, annotations=unawaited)], "text")
     assert "judges 1 run (training)" in body and "trains" not in body
 
 

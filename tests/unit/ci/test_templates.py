@@ -16,30 +16,22 @@ from tree_sitter import Language, Parser
 
 from devkit.dist import PACKAGES
 from tests.conftest import REPOSITORY
-from tests.unit.ci.templates import GITLAB, HOSTS, JENKINS, WORKFLOWS, run
+from tests.unit.ci.templates import CI, GITLAB, HOSTS, JENKINS, STACKS, WORKFLOWS, run
 
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
-STACKS = ("dev", "staging", "prod")
-SETUP = ["python3 -m venv .venv", "pip install --requirement requirements-stack.txt", "pulumi version"]
+OWNERS = {"actions", "pypa", "aws-actions", "google-github-actions", "azure", "pulumi"}
 CALLS = {
-    "check": ["make lint", "make test-unit"],
-    "preview": [*(f"pulumi preview --stack {stack}" for stack in STACKS), "python3 ci/preview_comment.py --post"],
-    "tests": ["make lint test-unit"],
-    **{
-        stack: [
-            f"pulumi up --yes --stack {stack}",
-            f"pulumi stack output predict_url --stack {stack}",
-            "curl --fail-with-body",
-            "python3 -c",
-        ]
-        for stack in STACKS
-    },
-    "drift": [
-        *(f"pulumi refresh --preview-only --stack {stack}" for stack in STACKS),
-        "python3 ci/preview_comment.py --drift --post",
-    ],
+    "check": ["setup", "check"],
+    **{f"preview-{stack}": ["setup", f"preview {stack}"] for stack in STACKS},
+    "comment": ["comment preview"],
+    "dev": ["setup", "up dev"],
+    "staging": ["setup", "up staging"],
+    "plan": ["setup", "plan prod"],
+    "prod": ["setup", "apply prod the-plan"],
+    **{f"drift-{stack}": ["setup", f"drift {stack}"] for stack in STACKS},
+    "report": ["comment drift"],
 }
-"""Words of each call that a job of that name makes, in their order."""
+"""The steps that each job calls, in their order."""
 JOBS = [(host, name) for host, found in HOSTS.items() for name in found]
 
 
@@ -49,9 +41,12 @@ def workflow(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not shutil.which("go"), reason="actionlint is built by Go")
-def test_actionlint_finds_nothing() -> None:
-    files = [str(path) for path in WORKFLOWS]
-    done = subprocess.run(["go", "run", ACTIONLINT, *files], capture_output=True, text=True, cwd="/")
+def test_actionlint_finds_nothing(tmp_path: Path) -> None:
+    # Where the workflows call each other, it checks inputs, outputs and permissions too.
+    shutil.copytree(CI / "github", tmp_path / ".github" / "workflows")
+    (tmp_path / ".git").mkdir()
+    files = [str(path) for path in (tmp_path / ".github" / "workflows").iterdir()]
+    done = subprocess.run(["go", "run", ACTIONLINT, *files], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -73,70 +68,109 @@ def test_the_jenkinsfile_is_groovy() -> None:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_host_does_all_jobs(host: str) -> None:
-    # In Jenkins, `check` runs before `dev` in the same build.
-    assert CALLS.keys() - HOSTS[host].keys() == ({"tests"} if host == "jenkins" else set())
+    # Jenkins writes the comment in the stage of the previews, and asks for approval in a stage of its own.
+    missing, more = ({"comment", "report"}, {"approval"}) if host == "jenkins" else (set(), set())
+    assert CALLS.keys() - HOSTS[host].keys() == missing
+    assert HOSTS[host].keys() - CALLS.keys() == more
+
+
+@pytest.mark.parametrize(("host", "name"), [pair for pair in JOBS if pair[1] != "approval"])
+def test_a_job_calls_what_its_name_says_and_each_step_sees_only_the_credentials_that_it_needs(
+    host: str, name: str, tmp_path: Path
+) -> None:
+    calls = run(HOSTS[host][name], tmp_path)
+    done = [call.command.removesuffix(f" {host}").removesuffix(" github") for call in calls]
+    if host == "jenkins" and name in ("preview-prod", "drift-prod"):  # the last of the stacks
+        assert done.pop() == f"comment {name.split('-')[0]}"
+    if name == "plan" and host != "github":  # which has a summary
+        assert done.pop() == "comment preview text"
+    assert done == CALLS[name]
+    for call in calls:
+        step = call.command.split()[0]
+        if host == "gitlab" and call.credentials == "stack":
+            continue  # it gives a job its secrets as a whole
+        if step in ("setup", "check"):
+            assert call.credentials == ""
+        elif step == "comment":
+            assert call.credentials == ("" if "text" in call.command else "host")
+        else:
+            assert call.credentials == "stack"
 
 
 @pytest.mark.parametrize(("host", "name"), JOBS)
-def test_a_job_calls_what_its_name_says_and_tests_see_no_secret(host: str, name: str, tmp_path: Path) -> None:
-    calls = run(HOSTS[host][name], tmp_path)
-    setup = [call for call in calls if call.command in SETUP]
-    work = [call for call in calls if call not in setup]
-    assert len(work) == len(CALLS[name]), work
-    for expected, call in zip(CALLS[name], work, strict=True):
-        assert set(expected.split()) <= set(call.command.split())
-        assert call.secret == (name not in ("check", "tests"))
-    if any(call.secret for call in work):
-        assert [call.command for call in calls[: len(SETUP)]] == SETUP
-        # GitLab gives a job its secrets as a whole.
-        assert host == "gitlab" or not any(call.secret for call in setup)
+def test_a_job_has_the_credentials_of_one_stack_and_only_an_update_those_that_can_change_it(
+    host: str, name: str
+) -> None:
+    stack = name.rpartition("-")[2]
+    expected = {**{each: each for each in STACKS}, "plan": "prod-preview"}.get(name)
+    if "-" in name:
+        expected = f"{stack}-preview"
+    elif host == "gitlab" and name in ("comment", "report"):
+        expected = "comment"
+    assert HOSTS[host][name].environment == expected
 
 
 @pytest.mark.parametrize(("host", "name"), JOBS)
 def test_whoever_updates_a_stack_does_so_alone_and_knows_the_whole_history(host: str, name: str) -> None:
     job = HOSTS[host][name]
     assert job.lock == (f"stack-{name}" if name in STACKS else None)
-    assert job.history or "pulumi" not in str(job.steps)
+    assert job.history or job.environment in (None, "comment")
 
 
-def test_a_change_goes_to_dev_is_tested_goes_to_staging_and_waits_before_prod() -> None:
+def test_a_change_is_tested_before_dev_and_a_plan_waits_for_approval_before_prod() -> None:
     deliver = workflow("deliver")["jobs"]
-    assert [(name, job.get("needs")) for name, job in deliver.items()] == [
-        ("dev", None),
-        ("tests", "dev"),
-        ("staging", "tests"),
-        ("prod", "staging"),
-    ]
-    assert deliver["prod"]["environment"] == "prod"  # has reviewers
+    order = ["check", "dev", "staging", "plan", "prod"]
+    assert [(name, job.get("needs")) for name, job in deliver.items()] == list(zip(order, [None, *order], strict=False))
+    assert deliver["prod"]["with"]["environment"] == "prod"  # has reviewers
     gitlab = yaml.safe_load(GITLAB.read_text())
-    assert [stage for stage in gitlab["stages"] if stage in deliver] == list(deliver)
-    assert gitlab["prod"]["rules"][0]["when"] == "manual"
-    said = JENKINS.read_text()
-    assert (
-        said.index("up.sh dev") < said.index("up.sh staging") < said.index("input(message") < said.index("up.sh prod")
-    )
+    assert [stage for stage in gitlab["stages"] if stage in order] == order
+    assert all("needs" not in gitlab[name] for name in order[:-1])  # they wait for the stages before
+    assert gitlab["prod"]["rules"][0]["when"] == "manual" and gitlab["prod"]["needs"] == ["plan"]
+    stages = re.findall(r"stage\('(\w+)'\)", JENKINS.read_text())
+    assert [stage for stage in stages if stage in (*order, "approval")] == [*order[:-1], "approval", "prod"]
+
+
+def test_a_person_is_waited_for_without_an_executor_and_with_a_time_limit_of_its_own() -> None:
+    text = JENKINS.read_text()
+    head, stages = text.split("stages {", 1)
+    assert "agent none" in head and "timeout" not in head
+    approval = stages[stages.index("stage('approval')") : stages.index("stage('prod')")]
+    assert "input(" in approval and "agent {" not in approval and "unit: 'DAYS'" in approval
+    assert "input(" not in stages.replace(approval, "")
 
 
 def test_a_fork_gets_no_secret() -> None:
     found = workflow("pull-request")
-    assert set(found[True]) == {"pull_request"}  # YAML's `on`; `pull_request_target` would run with secrets
+    assert set(dict(found)[True]) == {"pull_request"}  # YAML's `on`; `pull_request_target` would run with secrets
     for job in found["jobs"].values():
-        ours = job.get("if") == "github.event.pull_request.head.repo.full_name == github.repository"
-        assert ours or ("secrets." not in str(job) and "environment" not in job)
-    [rule] = yaml.safe_load(GITLAB.read_text())["preview"]["rules"]
-    assert "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID" in rule["if"]
-    assert re.search(r"stage\('preview'\) {\s+when {[^}]*expression { !env\.CHANGE_FORK }", JENKINS.read_text())
+        ours = "github.event.pull_request.head.repo.full_name == github.repository" in job.get("if", "")
+        assert ours or not ({"secrets", "environment", "permissions"} & set(job))
+        assert not ours or "||" not in job["if"]
+    gitlab = yaml.safe_load(GITLAB.read_text())
+    for name in ("preview", "comment"):
+        [rule] = gitlab[name]["rules"]
+        assert "&& $CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID" in rule["if"]
+    assert "environment" not in gitlab["check"]
+    text = JENKINS.read_text()
+    assert re.search(r"stage\('preview'\) {\s+when {\s+beforeAgent true[^}]*expression { !env\.CHANGE_FORK }", text)
+    agents = dict(re.findall(r"stage\('(\w+)'\) {.*?agent { label '(\w+)' }", text, re.DOTALL))
+    assert agents["check"] == "check" and agents["preview"] == "preview"
+    for stage, body in zip(*[iter(re.split(r"stage\('(\w+)'\) {", text)[1:])] * 2, strict=True):
+        if "label 'deploy'" in body:
+            assert re.search(r"when {\s+beforeAgent true\s+branch 'main'", body), stage
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_actions_are_pinned_and_tokens_can_do_little(path: Path) -> None:
     found = yaml.safe_load(path.read_text())
     assert found["permissions"] == {"contents": "read"}
+    lines = [line for line in path.read_text().splitlines() if "uses: " in line and "./.github" not in line]
+    assert all(re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line) for line in lines)
     for job in found["jobs"].values():
         writes = {scope for scope, access in job.get("permissions", {}).items() if access == "write"}
-        assert writes <= {"pull-requests"} or writes in ({"issues"}, {"id-token"})
-        for action in (step for step in job["steps"] if "uses" in step):
-            assert re.fullmatch(r"(actions|pypa)/[a-z-]+@[0-9a-f]{40}", action["uses"])
+        assert writes in (set(), {"pull-requests"}, {"issues"}, {"id-token"})
+        for action in (step for step in job.get("steps", ()) if "uses" in step):
+            assert action["uses"].split("/")[0] in OWNERS
             assert "checkout" not in action["uses"] or action["with"]["persist-credentials"] is False
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from modelops import UPSTREAM_IMAGES, AirflowPipeline, ArgumentsError
 from modelops.core.assets import asset
-from modelops.kubernetes.certificates import make
 from modelops.kubernetes.runtime import runtime_command
+from tests.certificates import make
 from tests.unit.components.harness import (
     IMAGE,
     Program,

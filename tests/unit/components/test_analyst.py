@@ -135,7 +135,12 @@ def test_each_bound_of_a_language_models_engine(change: dict[str, Any], verdict:
 def test_an_engines_figures_are_asked_of_its_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     prometheus = analyst.Prometheus("http://prometheus", "ml", "chat")
-    monkeypatch.setattr(prometheus, "query", lambda query: [({}, float(asked.append(query) is None))])
+
+    def answer(query: str) -> Any:
+        asked.append(query)
+        return [({}, 1.0)]
+
+    monkeypatch.setattr(prometheus, "query", answer)
     record = {**analyst.begin(SETTINGS, None, 0.0)}
     found = analyst.measure(prometheus, record, 90.0, "vllm")
     assert found["canary"].keys() == ENGINE_TRACK.keys()
@@ -207,8 +212,8 @@ def test_analyst_and_component_agree_on_the_stable_version(declared: Any, canary
     old = {**analyst.begin(SETTINGS, None, 100), "verdict": verdict}
     record = analyst.begin({**SETTINGS, "declared": declared, "canary": canary}, old, 200)
     version = {key: component.Version(entry["model_uri"]) for key, entry in (("d", declared), ("c", canary))}
-    before = component.plan(version["d"], version["c"], {component.RECORD: json.dumps(old)})
-    after = component.plan(version["d"], version["c"], {component.RECORD: json.dumps(record)})
+    before = component.plan(version["d"], version["c"], {component.RECORD: json.dumps(old)}, [10])
+    after = component.plan(version["d"], version["c"], {component.RECORD: json.dumps(record)}, [10])
     assert (before.stable, before.takes_traffic) == (after.stable, after.takes_traffic)
     if record["verdict"] != "promote":
         assert record["stable"]["model_uri"] == after.stable.model_uri

@@ -200,7 +200,18 @@ def test_the_analyst_keeps_the_restricted_profile_and_is_no_serving_pod() -> Non
 def test_the_analyst_reaches_prometheus_and_the_api_server_only() -> None:
     rules = serve(ANALYSED).one("NetworkPolicy", "demo-analyst").inputs["spec"]
     assert "ingress" not in rules
-    assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 9090, 443, 6443, 8443]
+    assert [port["port"] for port in rules["egress"][0]["ports"]] == [
+        53,
+        53,
+        5353,
+        5353,
+        9090,
+        443,
+        6443,
+        6444,
+        8443,
+        16443,
+    ]
 
 
 def test_without_analysis_there_is_no_analyst() -> None:

@@ -175,13 +175,13 @@ def test_shards_share_a_volume_that_all_can_write() -> None:
 
 def test_dask_workers_reach_each_other_and_know_each_other_by_certificates() -> None:
     program = prepare({**ARGS, "shards": 3, "engine": "dask"})
-    job, secret = program.one("Job"), program.one("Secret")
+    job, secret = program.one("Job"), program.one("Secret", "demo-engine")
     variables = environment(job, "prepare")
     assert (variables["MODELOPS_ENGINE"], variables["MODELOPS_ENGINE_TLS"]) == ("dask", "/etc/modelops/engine")
     assert {"name": "engine", "mountPath": "/etc/modelops/engine", "readOnly": True} in container(job, "prepare")[
         "volumeMounts"
     ]
-    assert sorted(secret.inputs["data"].value) == ["ca.crt", "worker.crt", "worker.key"]
+    assert sorted(secret.inputs["data"].value) == ["ca.crt", "tls.crt", "tls.key"]
     [rule] = program.one("NetworkPolicy").inputs["spec"]["ingress"]
     assert rule["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "demo"
     assert breaks_restricted(job) == []

@@ -20,9 +20,11 @@ SNIPPETS = [
     for page in [
         REPOSITORY / "components" / "README.md",
         REPOSITORY / "docs" / "how-to" / "canary.md",
+        REPOSITORY / "docs" / "how-to" / "clusters.md",
         REPOSITORY / "docs" / "tutorial" / "quickstart.md",
         REPOSITORY / "docs" / "how-to" / "teams.md",
         REPOSITORY / "docs" / "how-to" / "training-examples.md",
+        REPOSITORY / "docs" / "how-to" / "single-sign-on.md",
         *sorted(PAGES.glob("*.md")),
     ]
     for number, text in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), start=1)

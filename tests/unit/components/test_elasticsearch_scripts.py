@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from modelops import MonitoringStack
 from modelops.core.assets import asset
+from tests.unit.components.harness import container, pod, run
 
 PASSWORDS = {f"{user.upper()}_PASSWORD": f"{user} pass" for user in ("admin", "setup", "kibana", "writer", "reader")}
 BUILT_IN_ROLES = {"superuser", "kibana_system"}
@@ -27,21 +29,18 @@ echo "$3=$(cat)" >> "$ES_PATH_CONF/elasticsearch.keystore"
 @pytest.fixture
 def prepare(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
     """Runs the script as each start of a pod does; the folder with what it wrote."""
-    image, files, certificates, config = (tmp_path / name for name in ("image", "files", "certificates", "config"))
-    for folder in (image, files, certificates, config, tmp_path / "bin"):
+    image, files, config = (tmp_path / name for name in ("image", "files", "config"))
+    for folder in (image, files, config, tmp_path / "bin"):
         folder.mkdir()
     (image / "log4j2.properties").write_text("of the image")
     for name in ("elasticsearch.yml", "roles.yml"):
         (files / name).write_text(asset(f"monitoring/logs/assets/elasticsearch/{name}"))
-    for name in ("ca.crt", "elasticsearch.crt", "elasticsearch.key"):
-        (certificates / name).write_text(name)
     for name, text in (("elasticsearch-users", _USERS), ("elasticsearch-keystore", _KEYSTORE)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
     script = asset("monitoring/logs/assets/elasticsearch/prepare.sh").replace("/config", str(config))
     script = script.replace(f"/usr/share/elasticsearch{config}", str(image))
-    script = script.replace("/modelops/", f"{files}/").replace("/certificates/", f"{certificates}/")
-    script = script.replace(f"{config}{certificates}/", f"{config}/certificates/")
+    script = script.replace("/modelops/", f"{files}/")
 
     def start(variables: Mapping[str, str]) -> Path:
         environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", **variables}
@@ -78,16 +77,25 @@ def test_users_have_roles_that_there_are(prepare: Callable[[Mapping[str, str]], 
     assert roles["modelops_writer"] == "modelops_logs_writer" and roles["modelops_reader"] == "modelops_logs_reader"
 
 
-def test_what_the_image_and_the_secrets_have_is_there_and_closed_to_others(
+def test_what_the_image_has_is_there_and_passwords_are_closed_to_others(
     prepare: Callable[[Mapping[str, str]], Path],
 ) -> None:
     config = prepare(PASSWORDS)
     assert (config / "log4j2.properties").read_text() == "of the image"
-    assert (config / "certificates" / "elasticsearch.key").read_text() == "elasticsearch.key"
-    named = yaml.safe_load((config / "elasticsearch.yml").read_text())["xpack.security.http.ssl"]
-    assert all((config / named[key]).is_file() for key in ("certificate", "key"))
-    for file in ("users", "certificates/elasticsearch.key"):
-        assert (config / file).stat().st_mode & 0o077 == 0
+    assert (config / "users").stat().st_mode & 0o077 == 0
+
+
+def test_the_files_that_the_configuration_names_are_mounted_where_elasticsearch_notices_new_ones() -> None:
+    program = run(lambda: MonitoringStack("m", {"namespace": "watch", "elk": {"enabled": True}}))
+    server = program.one("StatefulSet", "m-elasticsearch")
+    [place] = [each for each in container(server, "elasticsearch")["volumeMounts"] if each["name"] == "certificates"]
+    assert place["mountPath"] == "/usr/share/elasticsearch/config/certificates"
+    [source] = [each["secret"] for each in pod(server)["volumes"] if each["name"] == "certificates"]
+    named = yaml.safe_load(asset("monitoring/logs/assets/elasticsearch/elasticsearch.yml"))
+    for section in ("http", "transport"):
+        settings = named[f"xpack.security.{section}.ssl"]
+        files = {settings["certificate"], settings["key"], *settings["certificate_authorities"]}
+        assert files <= {f"certificates/{item['path']}" for item in source["items"]}
 
 
 def test_keys_of_the_object_store_are_in_the_keystore(prepare: Callable[[Mapping[str, str]], Path]) -> None:

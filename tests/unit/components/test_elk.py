@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import yaml
 from cryptography import x509
 
 from modelops import ArgumentsError, MonitoringStack
-from modelops.kubernetes.certificates import make
+from modelops.core import x509 as x509_files
 from modelops.monitoring.logs.setup_job import index_template, lifecycle
+from tests.certificates import stored_authority
 from tests.unit.components.harness import Program, Resource, Secret, container, environment, pod, run
 
 ARGS: dict[str, Any] = {
@@ -52,32 +54,21 @@ def test_a_given_password_is_the_one_that_counts() -> None:
     assert program.one("core/v1:Secret", "m-elk").inputs["stringData"].value["ADMIN_PASSWORD"] == "long enough"
 
 
-def test_certificates_of_the_first_up_stay() -> None:
-    kept = watch({}).one("core/v1:Secret", "m-elk-certificates-1")
+def test_the_authority_of_the_first_up_stays_and_no_pod_has_its_key() -> None:
+    program = watch({})
+    kept = program.one("core/v1:Secret", "m-elk-ca-1")
     assert kept.options["ignore_changes"] == ["data"]
     assert isinstance(kept.inputs["data"], Secret)
-    assert watch({"certificate_generation": 2}).one("core/v1:Secret", "m-elk-certificates-2")
-
-
-def test_each_program_has_a_certificate_of_the_same_authority_for_its_own_names() -> None:
-    files = make({"server": ["m-server", "*.m-nodes"], "client": ["m-client"]})
-    assert set(files) == {"ca.crt", "server.crt", "server.key", "client.crt", "client.key"}
-    authority = x509.load_pem_x509_certificate(files["ca.crt"])
-    for name, expected in (("server", ["m-server", "*.m-nodes"]), ("client", ["m-client"])):
-        certificate = x509.load_pem_x509_certificate(files[f"{name}.crt"])
-        certificate.verify_directly_issued_by(authority)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        assert names.get_values_for_type(x509.DNSName) == expected
-        assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == 3650
+    pods = [*program.of("Deployment"), *program.of("DaemonSet"), nodes(program), program.one("Job")]
+    assert not any("m-elk-ca" in json.dumps(found.inputs, default=str) for found in pods)
+    assert watch({"certificate_generation": 2}).one("core/v1:Secret", "m-elk-ca-2")
 
 
 def test_certificates_name_every_address_that_clients_use() -> None:
     def names(program: str, **stack: Any) -> list[str]:
         args: Any = {**ARGS, "elk": {"enabled": True}, **stack}
-        data = (
-            run(lambda: MonitoringStack("m", args)).one("core/v1:Secret", "m-elk-certificates-1").inputs["data"].value
-        )
-        certificate = x509.load_pem_x509_certificate(base64.b64decode(data[f"{program}.crt"]))
+        data = run(lambda: MonitoringStack("m", args)).one("core/v1:Secret", f"m-{program}-tls").inputs["data"].value
+        certificate = x509.load_pem_x509_certificate(base64.b64decode(data["tls.crt"]))
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return found.get_values_for_type(x509.DNSName)
 
@@ -97,9 +88,31 @@ def test_nobody_has_another_programs_key() -> None:
     for found in [*program.of("Deployment"), *program.of("DaemonSet"), nodes(program), program.one("Job")]:
         name = found.name.removeprefix("m-")
         volumes = {volume["name"]: volume for volume in pod(found)["volumes"]}
-        keys = {item["key"] for item in volumes["certificates"]["secret"]["items"]}
-        own = {f"{name}.crt", f"{name}.key"} if name != "log-setup" else set()
-        assert keys == {"ca.crt"} | own
+        secret = volumes["certificates"]["secret"]
+        keys = {item["key"] for item in secret["items"]}
+        if name == "log-setup":
+            assert keys == {"ca.crt"}
+        else:
+            assert (secret["secretName"], keys) == (f"m-{name}-tls", {"ca.crt", "tls.crt", "tls.key"})
+
+
+def test_who_reads_its_certificate_at_its_start_alone_starts_again_for_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    args = {"certificates": stored_authority()}
+
+    def pods() -> dict[str, Any]:
+        program = run(lambda: MonitoringStack("m", {**ARGS, **args, "elk": {"enabled": True}}))  # type: ignore[typeddict-item]
+        kinds = [*program.of("Deployment"), *program.of("DaemonSet"), nodes(program), program.one("Job")]
+        return {found.name: found.inputs["spec"]["template"] for found in kinds}
+
+    before = pods()
+    assert pods() == before
+    later = x509_files.now() + timedelta(days=x509_files.RENEWAL_DAYS)
+    monkeypatch.setattr(x509_files, "now", lambda: later)
+    after = pods()
+    restarted = {name for name in before if before[name] != after[name]}
+    assert restarted == {"m-kibana", "m-logstash", "m-filebeat"}
 
 
 def test_one_node_by_default_three_in_three_zones_when_asked() -> None:
@@ -114,6 +127,12 @@ def test_one_node_by_default_three_in_three_zones_when_asked() -> None:
     assert terms[0]["matchExpressions"][0]["values"] == ["a", "b", "c"]
     anywhere = nodes(watch({"elasticsearch": {"nodes": 3}})).inputs["spec"]["template"]["spec"]
     assert anywhere["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "ScheduleAnyway"
+
+
+def test_a_rollout_restarts_no_node_before_the_cluster_has_its_shards_again() -> None:
+    server = container(nodes(watch({})), "elasticsearch")
+    probes = {kind: server[kind]["exec"]["command"][-1] for kind in ("startupProbe", "readinessProbe")}
+    assert probes == {"startupProbe": "joined", "readinessProbe": "recovered"}
 
 
 def test_three_nodes_keep_each_line_twice() -> None:

@@ -96,8 +96,10 @@ def test_each_registry_has_an_account_of_its_own() -> None:
 
 
 def test_the_pod_reaches_the_registries_and_the_api_server_alone() -> None:
-    [rule] = promote().one("NetworkPolicy").inputs["spec"]["egress"]
-    assert {entry["port"] for entry in rule["ports"]} == {53, 443, 5000, 6443, 8443}
+    rule, pods = promote().one("NetworkPolicy").inputs["spec"]["egress"]
+    assert {entry["port"] for entry in rule["ports"]} == {53, 5353, 443, 5000, 6443, 6444, 8443, 16443}
+    names = [peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in pods["to"]]
+    assert names == ["ml"] and "ports" not in pods
 
 
 def test_the_token_is_the_copying_containers_own_and_may_report_only() -> None:
@@ -162,7 +164,7 @@ def test_an_image_is_copied_by_its_digest() -> None:
     assert breaks_restricted(job) == [] and ignored_provider(program) == []
     assert job.inputs["spec"]["activeDeadlineSeconds"] == 60
     [rule] = program.one("NetworkPolicy").inputs["spec"]["egress"]
-    assert {entry["port"] for entry in rule["ports"]} == {53, 443, 5000}
+    assert {entry["port"] for entry in rule["ports"]} == {53, 5353, 443, 5000}
 
 
 def test_the_copy_of_an_image_is_waited_for() -> None:

@@ -1,6 +1,7 @@
 """ModelRegistry: the MLflow server."""
 
 import dataclasses
+import fnmatch
 from typing import Any
 
 import pytest
@@ -91,10 +92,41 @@ def test_addresses_are_allowed_hosts_only_where_the_server_is_exposed() -> None:
     assert "*" not in exposed
 
 
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("10.0.0.7:5000", True),
+        ("[fd00::7]:5000", True),
+        ("[::1]:5000", True),
+        ("a1b2-12.eu-west-1.elb.amazonaws.com:5000", True),
+        ("a1b2-12.elb.eu-west-1.amazonaws.com:5000", True),
+        ("rebound.example.com:5000", False),
+        ("elb.amazonaws.com.example.com:5000", False),
+        ("[evil.example.com]:5000", False),
+    ],
+)
+def test_the_names_of_a_load_balancer_are_allowed_hosts(host: str, allowed: bool) -> None:
+    patterns = flags(start({**ARGS, "expose": "LoadBalancer"}))["allowed-hosts"].split(",")
+    assert any(fnmatch.fnmatch(host, pattern) for pattern in patterns) == allowed
+
+
 def test_one_writer_at_a_time() -> None:
     spec = start(ARGS).one("Deployment").inputs["spec"]
     assert spec["strategy"] == {"type": "Recreate"}
     assert spec["replicas"] == 1
+
+
+def test_several_pods_are_replaced_one_by_one_and_leave_the_service_before_they_stop() -> None:
+    program = start({**PRODUCTION, "replicas": 3})
+    spec = program.one("Deployment").inputs["spec"]
+    assert spec["replicas"] == 3
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    seconds = container(program.one("Deployment"), "mlflow")["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert seconds < pod(program.one("Deployment"))["terminationGracePeriodSeconds"]
+    budget = program.one("PodDisruptionBudget").inputs["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert not start(PRODUCTION).of("PodDisruptionBudget")
 
 
 def test_pulumi_does_not_wait_for_the_volume_alone() -> None:
@@ -222,8 +254,8 @@ def test_without_a_secret_the_pods_may_ask_the_cloud_for_tokens() -> None:
         [rule] = program.one("NetworkPolicy", "demo").inputs["spec"]["egress"]
         return {int(each["port"]) for each in rule["ports"]}
 
-    assert egress() == {53, 80, 443, 988}
-    assert egress(secret="bucket") == {53, 443}
+    assert egress() == {53, 5353, 80, 443, 988}
+    assert egress(secret="bucket") == {53, 5353, 443}
     program = start({**ARGS, "artifacts": {"uri": "gs://bucket/mlflow"}})
     assert "envFrom" not in container(program.one("Deployment"), "mlflow")
 
@@ -253,7 +285,7 @@ def test_a_database_that_is_there_already_is_named_by_a_secret() -> None:
     )
     assert reference == {"name": "postgres", "key": "url"}
     ports = [each["port"] for each in program.one("NetworkPolicy", "demo").inputs["spec"]["egress"][0]["ports"]]
-    assert ports == [53, 53, 6432, 9000]
+    assert ports == [53, 53, 5353, 5353, 6432, 9000]
 
 
 def test_only_the_registrys_pods_reach_its_database() -> None:
@@ -323,6 +355,9 @@ def test_a_backup_of_a_volume_runs_where_the_volume_is() -> None:
         ),
         ({"database": {"port": 5433}}, "database.port is 5433, must only be given with secret"),
         ({"backup": {"keep_count": 0}}, "backup.keep_count is 0, must be 1 to 1000"),
+        ({"replicas": 2}, "replicas is 2, must be 1 without database and artifacts: SQLite and a volume belong to one"),
+        ({"replicas": 2, "database": {}}, "replicas is 2, must be 1 without artifacts"),
+        ({"replicas": 0}, "replicas is 0, must be 1 to 20"),
     ],
 )
 def test_each_error_of_production(change: dict[str, Any], problem: str) -> None:

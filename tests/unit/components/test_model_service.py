@@ -155,7 +155,7 @@ def test_spans_go_to_a_collector_that_the_network_policy_lets_them_reach() -> No
         "valueFrom": {"secretKeyRef": {"name": "spans", "key": "headers"}},
     }
     rules = program.one("NetworkPolicy", "demo").inputs["spec"]
-    assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 5000, 4318]
+    assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 5353, 5353, 5000, 4318]
 
 
 def test_without_tracing_nothing_of_it_is_said() -> None:
@@ -190,10 +190,33 @@ def test_a_leaving_pod_has_time_to_drain() -> None:
     assert pod(deployment)["terminationGracePeriodSeconds"] > waits + 30
 
 
-def test_a_bad_version_fails_within_minutes() -> None:
-    deployment = serve(ARGS).one("Deployment")
-    assert deployment.inputs["spec"]["progressDeadlineSeconds"] < int(deployment.options["create_timeout"].rstrip("s"))
-    assert int(deployment.options["create_timeout"].rstrip("s")) <= 300
+def progress(args: Any) -> tuple[int, int]:
+    """For how long Kubernetes and Pulumi wait for a rollout, in seconds."""
+    deployment = serve(args).one("Deployment")
+    return (
+        int(deployment.inputs["spec"]["progressDeadlineSeconds"]),
+        int(deployment.options["create_timeout"].rstrip("s")),
+    )
+
+
+def test_a_release_has_time_for_images_and_for_nodes() -> None:
+    deadline, wait = progress(ARGS)
+    assert deadline == 600 < wait
+
+
+def test_a_slow_server_gives_a_release_more_time() -> None:
+    assert progress({**ARGS, "startup_timeout_seconds": 1200, "drain_seconds": 60})[0] >= 1200 + 60
+
+
+def test_the_time_without_progress_can_be_given() -> None:
+    deadline, wait = progress({**ARGS, "rollout": {"progress_seconds": 90}})
+    assert deadline == 90 < wait < progress(ARGS)[1]
+
+
+def test_a_leaving_pod_waits_for_load_balancers_that_address_it() -> None:
+    deployment = serve({**ARGS, "endpoint_seconds": 45}).one("Deployment")
+    assert container(deployment, "serve")["lifecycle"]["preStop"]["sleep"]["seconds"] == 45
+    assert pod(deployment)["terminationGracePeriodSeconds"] == 45 + 10 + 10
 
 
 def test_selectors_do_not_change_with_the_version() -> None:
@@ -244,7 +267,8 @@ def test_prometheus_is_told_whose_names_the_servers_metrics_have() -> None:
 
 def test_the_autoscaler_owns_the_replica_count() -> None:
     program = serve({**ARGS, "autoscaling": {"max_replicas": 4}})
-    assert "replicas" not in program.one("Deployment").inputs["spec"]
+    assert "spec.replicas" in program.one("Deployment").options["ignore_changes"]
+    assert program.one("Deployment").inputs["spec"]["replicas"] == 2, "the first release starts at the minimum"
     scaler = program.one("HorizontalPodAutoscaler").inputs["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 4)
     assert scaler["metrics"][0]["resource"]["target"]["averageUtilization"] == 70
@@ -266,7 +290,7 @@ def test_pods_spread_over_nodes_by_revision() -> None:
 def test_the_network_policy_lets_requests_in_and_lookups_and_models_out() -> None:
     rules = serve(ARGS).one("NetworkPolicy", "demo").inputs["spec"]
     assert rules["ingress"] == [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
-    assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 5000]
+    assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 5353, 5353, 5000]
 
 
 def test_pods_keep_the_restricted_profile_without_a_token() -> None:
@@ -395,6 +419,8 @@ def test_there_is_none_without_a_cache_or_beside_a_fetching_program_of_your_own(
         ({"expose": "Public"}, "expose is 'Public', must be one of LoadBalancer, ClusterIP, NodePort"),
         ({"startup_timeout_seconds": 1}, "startup_timeout_seconds is 1, must be 10 to 14400"),
         ({"drain_seconds": 0}, "drain_seconds is 0, must be 1 to 600"),
+        ({"endpoint_seconds": 301}, "endpoint_seconds is 301, must be 1 to 300"),
+        ({"rollout": {"progress_seconds": 5}}, "rollout.progress_seconds is 5, must be 10 to 14400"),
         ({"grpc_port": 0}, "grpc_port is 0, must be 1 to 65535"),
         ({"grpc_port": 80}, "grpc_port is 80, must not be port"),
         (

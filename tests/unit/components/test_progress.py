@@ -126,6 +126,56 @@ def test_a_named_run_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert selector == "app.kubernetes.io/name in (training-job,data-pipeline),app.kubernetes.io/instance=customers"
 
 
+def background(end: str | None = None) -> dict[str, Any]:
+    """The Job of a training with `wait: false`."""
+    found = job("training-job", end)
+    found["metadata"]["annotations"] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+    found["metadata"]["labels"]["app.kubernetes.io/instance"] = "long"
+    return found
+
+
+class Watched(Recorded):
+    """A cluster whose run has a watch, with these states one after another."""
+
+    def __init__(self, jobs: list[dict[str, Any]], *watches: str | None) -> None:
+        super().__init__(jobs)
+        self.watches = iter(watches)
+
+    def objects(self, kind: str, selector: str) -> list[dict[str, Any]]:
+        if "training-watch" in selector:
+            assert selector == "app.kubernetes.io/name=training-watch,app.kubernetes.io/instance=long"
+            return [job("training-watch", next(self.watches))]
+        return super().objects(kind, selector)
+
+
+def test_a_run_in_the_background_has_ended_once_that_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Watched([background("Complete")], None, None, "Complete")
+    assert watch(monkeypatch, cluster, "--name", "long") == 0
+    assert next(cluster.watches, "all asked") == "all asked"
+
+
+def test_a_watch_that_never_ends_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "RECORDED_WITHIN_SECONDS", 0)
+    assert watch(monkeypatch, Watched([background("Failed")]), "--name", "long") == 1
+
+
+@pytest.mark.parametrize(
+    ("cluster", "code", "said"),
+    [
+        (Recorded([]), 3, "there is no run"),
+        (Recorded([job("training-job")]), 3, "training-job: goes on"),
+        (Recorded([job("training-job", "Failed")]), 1, "training-job: failed (exit code 10)"),
+        (Watched([background("Complete")], None), 3, "training-job: goes on"),
+        (Watched([background("Complete")], "Complete"), 0, "training-job: done"),
+    ],
+)
+def test_the_state_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: Recorded, code: int, said: str
+) -> None:
+    assert watch(monkeypatch, cluster, "--state") == code
+    assert capsys.readouterr().out.splitlines() == [said]
+
+
 @pytest.mark.parametrize("kind", ["Complete", "Failed"])
 def test_a_job_has_ended_when_it_says_so(kind: str) -> None:
     job = {"status": {"conditions": [{"type": kind, "status": "True"}]}}

@@ -4,7 +4,9 @@ MLflow, which takes two seconds to import, is imported by the tests alone: every
 """
 
 import importlib.util
+import os
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,7 @@ import pytest
 import sqlalchemy
 
 import modelops
+from tests import postgres
 
 FOLDER = Path(modelops.__file__).parent / "registry" / "assets"
 # One of an older release; databases from then are what an update meets.
@@ -69,7 +72,32 @@ def test_a_database_of_an_older_version_is_copied_and_migrated(
     assert "the latest revision" in capsys.readouterr().out
 
 
-def test_an_empty_database_is_left_to_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pods_that_start_at_once_prepare_a_database_one_after_the_other() -> None:
+    """Programs, as pods run them: each creates the tables that it finds missing."""
+    from mlflow.store.db import utils
+
+    with postgres.running() as url:
+        backend = url.replace("postgresql://", "postgresql+psycopg2://")
+        pods = [
+            subprocess.Popen(
+                [sys.executable, FOLDER / "prepare.py"],
+                env={**os.environ, "MLFLOW_BACKEND_STORE_URI": backend},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for _ in range(3)
+        ]
+        said = [pod.communicate(timeout=240)[0] for pod in pods]
+        assert [pod.returncode for pod in pods] == [0, 0, 0], said
+        assert sum("the database is empty" in text for text in said) == 1
+        assert sum("the latest revision" in text for text in said) == 2
+        engine = sqlalchemy.create_engine(backend)
+        assert utils._get_schema_version(engine) == utils._get_latest_schema_revision()
+        engine.dispose()
+
+
+def test_an_empty_file_is_left_to_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script("prepare").migrate(f"sqlite:///{tmp_path}/mlflow.db")
     assert capsys.readouterr().out == "the database is empty\n"
 

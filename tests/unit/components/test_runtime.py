@@ -44,7 +44,8 @@ def promote() -> Program:
 
 
 def archive_of(program: Program) -> bytes:
-    return base64.b64decode(program.one("ConfigMap", "demo-runtime").inputs["binaryData"]["modelops_runtime.zip"])
+    [files] = [each.inputs["binaryData"] for each in program.of("ConfigMap") if "binaryData" in each.inputs]
+    return base64.b64decode(files["modelops_runtime.zip"])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,12 @@ def routed(**route: Any) -> Program:
     return serve({**ARGS, "port": 8000, "route": {"host": HOST, **route}})
 
 
+@pytest.mark.parametrize("front", [{"ingress_class": "nginx"}, {"gateway_class": "contour"}])
+def test_pulumi_waits_for_a_route_as_long_as_it_does_for_any(front: dict[str, str]) -> None:
+    kinds = ("Ingress",) if "ingress_class" in front else ("HTTPRoute", "Gateway")
+    assert {routed(**front).one(kind).options["create_timeout"] for kind in kinds} == {""}
+
+
 def test_an_ingress_of_a_class() -> None:
     program = routed(ingress_class="nginx", annotations={"a": "b"})
     ingress = program.one("Ingress").inputs

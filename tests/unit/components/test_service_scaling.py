@@ -84,7 +84,10 @@ def test_keda_takes_the_last_pod_away() -> None:
         "threshold": "5",
     }
     assert program.of("HorizontalPodAutoscaler") == []
-    assert "replicas" not in program.one("Deployment").inputs["spec"]
+    deployment = program.one("Deployment")
+    # One pod shows whether the release is any good.
+    assert deployment.inputs["spec"]["replicas"] == 1
+    assert "spec.replicas" in deployment.options["ignore_changes"]
 
 
 def test_a_service_that_may_have_no_pods_is_not_waited_for() -> None:

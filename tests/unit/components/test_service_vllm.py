@@ -111,6 +111,10 @@ def test_a_large_model_may_take_long_to_start() -> None:
     assert deployment.inputs["spec"]["progressDeadlineSeconds"] > 1800
 
 
+def test_an_engine_waits_for_load_balancers_that_address_it() -> None:
+    assert environment(serve(endpoint_seconds=45).one("Deployment"), "serve")["MODELOPS_ENDPOINT_SECONDS"] == "45"
+
+
 def test_the_whole_drain_comes_before_the_engine_is_stopped() -> None:
     deployment = serve(drain_seconds=60).one("Deployment")
     server = container(deployment, "serve")
@@ -414,14 +418,14 @@ def test_pods_keep_the_restricted_profile() -> None:
 
 def test_the_model_comes_over_https() -> None:
     rules = serve().one("NetworkPolicy", "demo").inputs["spec"]
-    assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 443]
+    assert [port["port"] for port in rules["egress"][0]["ports"]] == [53, 53, 5353, 5353, 443]
 
 
 def test_bases_and_adapters_may_come_from_different_places() -> None:
     places = {"runtime_image": IMAGE, "model_endpoint_url": "http://minio:9000"}
     program = serve(**places, vllm={"adapters": [{"name": "terse", "model_uri": "s3://models/terse/2"}]})
-    [egress] = program.one("NetworkPolicy", "demo").inputs["spec"]["egress"]
-    assert [port["port"] for port in egress["ports"]] == [53, 53, 9000, 443]
+    egress = program.one("NetworkPolicy", "demo").inputs["spec"]["egress"][0]
+    assert [port["port"] for port in egress["ports"]] == [53, 53, 5353, 5353, 9000, 443]
     assert environment(program.one("Deployment"), "fetch")["AWS_ENDPOINT_URL"] == "http://minio:9000"
 
 
@@ -482,7 +486,8 @@ def test_an_autoscaler_scales_groups() -> None:
     program = serve(vllm={"nodes": 2}, autoscaling={"max_replicas": 2, "target_queue_length": 1})
     target = program.one("HorizontalPodAutoscaler").inputs["spec"]["scaleTargetRef"]
     assert target == {"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "name": "demo"}
-    assert "replicas" not in program.one("LeaderWorkerSet").inputs["spec"]
+    groups = program.one("LeaderWorkerSet")
+    assert groups.inputs["spec"]["replicas"] == 2 and "spec.replicas" in groups.options["ignore_changes"]
 
 
 def test_another_image_of_the_engine_can_be_named() -> None:

@@ -309,6 +309,36 @@ def test_the_deadline_says_what_the_probe_said_last() -> None:
     assert reason == f"0 of 2 pods are ready after 600 s. {probe}"
 
 
+STOPPED = "Container serve failed startup probe, will be restarted"
+LATER = "2999-01-01T00:00:00Z"
+
+
+def test_a_server_that_was_not_ready_in_its_time_ends_the_release() -> None:
+    starting = pod(container(restarts=1, running={}, last=ended(143)))
+    events = (
+        event("Unhealthy", "connection refused", "spec.containers{serve}", LATER),
+        event("Killing", STOPPED, "spec.containers{serve}", LATER),
+    )
+    reason = Told().after(0, state_of(FakeCluster([starting], events)))
+    assert (
+        reason == "0 of 2 pods are ready. pod demo-1: container serve did not get ready in its time: connection refused"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        event("Killing", STOPPED, "spec.containers{serve}", "2026-01-01T00:00:00Z"),
+        event("Killing", STOPPED, "spec.containers{metrics}", LATER),
+        event("Killing", "Container serve failed liveness probe, will be restarted", "spec.containers{serve}", LATER),
+    ],
+    ids=["before the watch began", "another container", "another probe"],
+)
+def test_a_server_has_its_whole_time_in_each_watch(other: dict[str, Any]) -> None:
+    starting = pod(container(restarts=1, running={}, last=ended(143)))
+    assert Told().after(0, state_of(FakeCluster([starting], (other,)))) is None
+
+
 def test_while_it_waits_it_says_what_for_and_says_nothing_twice() -> None:
     fetching = state_of(FakeCluster([pod(STARTING, init=(container("fetch", running={}),))]))
     told = Told()

@@ -66,14 +66,15 @@ ALL: dict[str, Callable[[], pulumi.Resource]] = {
 
 
 @pytest.mark.parametrize("make", ALL.values(), ids=ALL)
-def test_a_volume_has_no_fixed_name_that_one_that_stayed_could_have_and_keeps_the_name_that_it_has(
+def test_a_volume_has_no_fixed_name_that_one_that_stayed_could_have_and_leaves_its_name_to_the_provider(
     make: Callable[[], pulumi.Resource],
 ) -> None:
     claims = run(make).of("PersistentVolumeClaim")
     assert claims
     for claim in claims:
         assert "name" not in claim.inputs["metadata"]
-        assert claim.options["ignore_changes"][:2] == ["metadata.name", 'metadata.annotations["pulumi.com/autonamed"]']
+        # Ignored, the annotation of generated names would go through the program, and the provider warns of that.
+        assert not [path for path in claim.options["ignore_changes"] if path.startswith("metadata")]
 
 
 @pytest.mark.parametrize("make", ALL.values(), ids=ALL)
@@ -81,7 +82,7 @@ def test_another_storage_class_leaves_a_volume_as_it_is_instead_of_making_an_emp
     make: Callable[[], pulumi.Resource],
 ) -> None:
     for claim in run(make).of("PersistentVolumeClaim"):
-        assert {"spec.storageClassName", "spec.accessModes"} < {*claim.options["ignore_changes"]}
+        assert {*claim.options["ignore_changes"]} == {"spec.storageClassName", "spec.accessModes"}
 
 
 PRODUCTION = {"database": {"storage_size": "2Gi"}, "auth": {"admin_password": "long-enough-secret"}, "backup": {}}

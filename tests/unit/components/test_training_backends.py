@@ -1,5 +1,6 @@
 """What runs a training's pods, and what it needs in the cluster."""
 
+import json
 from typing import Any
 
 import pytest
@@ -25,6 +26,20 @@ def test_a_jobset_holds_the_very_job() -> None:
     assert jobset["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.status.terminalState}"}
     assert program.outputs["run_id"].value == alone.outputs["run_id"].value
     assert program.one("core/v1:Service").name == "demo"
+
+
+@pytest.mark.parametrize("backend", ["jobset", "trainer"])
+def test_a_custom_resource_has_neither_nulls_nor_quantities_that_a_webhook_would_write_otherwise(backend: str) -> None:
+    resources = {"cpu": "1500m", "memory": "2048Mi", "memory_limit": "3072Mi"}
+    program = train(workers=2, backend=backend, resources=resources, shared_memory="512Mi")
+    found = [each.inputs for each in program.resources if "x-k8s.io" in each.type or "kubeflow" in each.type]
+    spec = found[0]["spec"] if backend == "jobset" else found[0]["spec"]["template"]["spec"]
+    train_container = spec["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]
+    assert train_container["resources"] == {
+        "requests": {"cpu": "1500m", "memory": "2Gi"},
+        "limits": {"memory": "3Gi"},
+    }
+    assert "null" not in json.dumps(found) and "suspend" not in json.dumps(found)
 
 
 def test_a_trainjob_runs_a_runtime_of_its_own() -> None:

@@ -45,7 +45,9 @@ def test_a_base_is_fetched_by_a_container_that_has_the_credentials() -> None:
 def test_its_program_is_among_those_that_the_library_brings() -> None:
     assert "modelops_runtime/language_models/base.py" in runtime_files("language_models.base")
     content = [
-        tune(base).one("ConfigMap", "demo-runtime").inputs["metadata"]["annotations"]["modelops.dev/content"]
+        next(each for each in tune(base).of("ConfigMap") if "binaryData" in each.inputs).inputs["metadata"][
+            "annotations"
+        ]
         for base in ({"uri": HUB}, None)
     ]
     assert content[0] != content[1]

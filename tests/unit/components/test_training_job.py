@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pulumi
 import pytest
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, TrainingJob
@@ -12,6 +13,7 @@ from tests.unit.components.harness import (
     DIGEST,
     IMAGE,
     Program,
+    Resource,
     breaks_restricted,
     container,
     environment,
@@ -86,11 +88,54 @@ def test_another_version_of_the_scripts_makes_no_other_job(monkeypatch: pytest.M
     monkeypatch.setattr("modelops.training.training_job.scripts", lambda: {"train.sh": "another version"})
     after = train(ARGS)
     assert after.one("Job", "demo").inputs == before.one("Job", "demo").inputs
-    programs = [each.one("ConfigMap", "demo-runtime") for each in (before, after)]
-    assert programs[0].inputs["metadata"]["name"] == programs[1].inputs["metadata"]["name"] == "demo-runtime"
+    programs = [runtime_of(each) for each in (before, after)]
+    assert programs[0].inputs["metadata"]["name"] == programs[1].inputs["metadata"]["name"]
     assert programs[0].inputs["metadata"]["annotations"] != programs[1].inputs["metadata"]["annotations"]
     # What replaces the ConfigMap must not replace the Job, so the Job waits for it without using its outputs.
-    assert "demo-runtime" in after.one("Job", "demo").options["dependencies"]
+    assert programs[1].name in after.one("Job", "demo").options["dependencies"]
+
+
+def runtime_of(program: Program) -> Resource:
+    """The ConfigMap with the program and the scripts."""
+    [found] = [each for each in program.of("ConfigMap") if each.name.startswith("training-job-runtime-")]
+    return found
+
+
+def several(*trainings: dict[str, Any]) -> Program:
+    def program() -> None:
+        for index, changes in enumerate(trainings):
+            TrainingJob(f"demo-{index}", {**ARGS, **changes})  # type: ignore[typeddict-item]
+
+    return run(program)
+
+
+def test_the_trainings_of_a_namespace_share_the_program() -> None:
+    """Or the state would have a copy for each, and is written anew for each resource."""
+    later = pulumi.Output.from_input("ml")
+    program = several({}, {"parameters": {"epochs": 2}}, {"namespace": later}, {"namespace": later})
+    shared = runtime_of(program)
+    assert shared.inputs["metadata"]["namespace"] == "ml" and "::pulumi:pulumi:Stack::" in shared.options["parent"]
+    for index in range(4):
+        job = program.one("Job", f"demo-{index}")
+        assert shared.name in job.options["dependencies"]
+        [volume] = [each for each in pod(job)["volumes"] if each["name"] == "runtime"]
+        assert volume["configMap"]["name"] == shared.inputs["metadata"]["name"]
+    # It comes after whatever its first user had to wait for.
+    assert shared.options["dependencies"] == ["demo-0"]
+
+
+def test_another_namespace_has_a_program_of_its_own() -> None:
+    namespaces = [each.inputs["metadata"]["namespace"] for each in several({}, {"namespace": "other"}).of("ConfigMap")]
+    assert sorted(namespaces) == ["ml", "ml", "other", "other"]
+
+
+def test_a_plugin_which_makes_each_component_by_itself_gives_each_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelops.kubernetes.runtime._is_program", lambda: False)
+    program = several({}, {})
+    own = [program.one("ConfigMap", f"demo-{index}-runtime") for index in range(2)]
+    assert [each.inputs["metadata"]["name"] for each in own] == ["demo-0-runtime", "demo-1-runtime"]
+    [volume] = [each for each in pod(program.one("Job", "demo-1"))["volumes"] if each["name"] == "runtime"]
+    assert volume["configMap"]["name"] == "demo-1-runtime"
 
 
 def test_a_publisher_of_ones_own_is_in_the_training_image() -> None:

@@ -1,15 +1,21 @@
 """What the analyst's record makes of the tracks."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelops.serving.release.verdict import HOLD, PROMOTE, RECORD, ROLL_BACK, Version, plan
+from modelops.serving.release import verdict as judged
+from modelops.serving.release.verdict import HOLD, PROMOTE, RECORD, ROLL_BACK, Plan, Version
 
 A, B, C = (Version(f"models:/linear@run-{letter}") for letter in "abc")
 VERSIONS = st.builds(Version, st.sampled_from([A.model_uri, B.model_uri, C.model_uri]), st.sampled_from([None, "i@1"]))
+
+
+def plan(declared: Version, canary: Version, data: Any, weights: Sequence[int] = (10,)) -> Plan:
+    return judged.plan(declared, canary, data, weights)
 
 
 def record(declared: Version, stable: Version, canary: Version, verdict: str, **more: Any) -> dict[str, str]:
@@ -71,3 +77,29 @@ def test_a_verdict_on_other_versions_never_counts(
         assert found.takes_traffic and found.verdict == HOLD
     assert found.stable in (declared, beside, judged)
     assert found.takes_traffic is (found.verdict == HOLD)
+
+
+STEPS = st.lists(st.integers(1, 100), min_size=1, max_size=6, unique=True).map(sorted)
+
+
+def test_a_canary_begins_with_its_first_share() -> None:
+    for data in (None, record(A, A, C, HOLD, weight_percent=50)):
+        assert plan(A, B, data, [5, 50]).weight_percent == 5
+
+
+@given(STEPS, st.data())
+def test_the_plan_takes_over_the_share_that_the_analyst_gave(weights: list[int], data: st.DataObject) -> None:
+    weight = data.draw(st.sampled_from(weights))
+    assert plan(A, B, record(A, A, B, HOLD, weight_percent=weight), weights).weight_percent == weight
+
+
+@given(STEPS, st.integers(0, 100))
+def test_with_other_steps_the_share_does_not_rise_unjudged(weights: list[int], before: int) -> None:
+    found = plan(A, B, record(A, A, B, HOLD, weight_percent=before), weights).weight_percent
+    assert found in weights and (found <= before or found == weights[0])
+    assert not [weight for weight in weights if found < weight <= before]
+
+
+def test_a_canary_that_was_taken_out_stays_so() -> None:
+    found = plan(A, B, record(A, A, B, ROLL_BACK, weight_percent=0), [5, 50])
+    assert (found.weight_percent, found.takes_traffic, found.status()["weight_percent"]) == (0, False, 0)

@@ -1,7 +1,9 @@
 """Names of images, and what is asked of a registry before a part is turned off."""
 
 import http.server
+import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -69,3 +71,29 @@ def test_a_registry_out_of_reach_is_named() -> None:
 def test_an_image_without_substitute_is_reported_as_unavailable() -> None:
     found = images.resolve(["localhost:9/grafana/grafana:1"], None, lambda _: None)
     assert list(found.unavailable) == ["localhost:9/grafana/grafana:1"] and found.images == {}
+
+
+def test_a_name_whose_look_up_takes_minutes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, registry: str) -> None:
+    look_up, ended = socket.getaddrinfo, threading.Event()
+
+    def slow(host: str, *more: object, **options: object) -> object:
+        if host == "registry.slow.example":
+            ended.wait(30)
+            raise OSError("no such name")
+        return look_up(host, *more, **options)  # type: ignore[arg-type]
+
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(images, "_LOOK_UP_SECONDS", 0.3)
+    wanted = [f"{registry}/team/known:1", *(f"registry.slow.example/team/{number}:1" for number in range(20))]
+    started = time.monotonic()
+    problems = images.check(wanted)
+    ended.set()
+    assert time.monotonic() - started < 10
+    assert len(problems) == 20 and set(problems.values()) == {"registry.slow.example does not answer"}
+
+
+def test_behind_a_proxy_names_need_not_resolve_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert images._silent_hosts({"registry.nowhere.invalid"}) == set()

@@ -102,7 +102,7 @@ def test_a_variable_that_names_no_program_is_refused(monkeypatch: pytest.MonkeyP
 def test_an_installed_official_engine_comes_before_a_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "bin" / "pulumi"
     program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
+    program.write_text(f"#!/bin/sh\necho v{versions.pulumi()}\n")
     program.chmod(0o755)
     monkeypatch.delenv("MODELOPS_PULUMI", raising=False)
     monkeypatch.setenv("PATH", str(program.parent))

@@ -115,7 +115,7 @@ def test_what_is_copied_is_let_into_the_build() -> None:
 
 
 def locked(name: str) -> dict[str, str]:
-    lines = [line.split("#")[0].strip() for line in (MODEL / name).read_text().splitlines()]
+    lines = [re.split(r" ; |#", line)[0].strip() for line in (MODEL / name).read_text().splitlines()]
     for line in filter(None, lines):
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line), line
     return dict(line.lower().split("==") for line in filter(None, lines))

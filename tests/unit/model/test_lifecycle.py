@@ -5,7 +5,12 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from modelops_runtime.artifacts.manifest import FILE_NAME
+from modelops_runtime.contract.environment import Environment
+from modelops_runtime.contract.serving import ServeContract
+from modelops_runtime.serving.lifecycle import listen
 from tests.load import load
 from tests.models import write_model
 from tests.runtime import run_module
@@ -145,3 +150,10 @@ def test_sigterm_drains_without_a_failed_request(model_dir: Path, tmp_path: Path
     assert 0 < result.closed < result.answered
     assert result.answered > 100
     assert [line["event"] for line in server.log() if line["event"] != "request"][-2:] == ["draining", "stopped"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_it_listens_on_ipv4_and_ipv6_alike(host: str) -> None:
+    settings = ServeContract.read(Environment({"MODELOPS_PORT": "0"}))
+    with listen(settings) as server, socket.create_connection((host, server.getsockname()[1]), timeout=5):
+        pass

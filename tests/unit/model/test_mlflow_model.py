@@ -335,7 +335,7 @@ def test_preprocessing_that_is_not_as_agreed_is_told_before_anything_is_uploaded
 def test_the_versions_that_a_manifest_without_any_gets_are_those_of_the_images() -> None:
     def locked(*names: str) -> dict[str, str]:
         lines = [line for name in names for line in (REPOSITORY / "model" / name).read_text().splitlines()]
-        return dict(line.split("#")[0].strip().split("==") for line in lines if line and line[0] != "#")
+        return dict(re.split(r" ; |#", line)[0].strip().split("==") for line in lines if line and line[0] != "#")
 
     images = {
         "litert": ("requirements-serve.txt",),

@@ -10,20 +10,11 @@ import pytest
 from modelops_policies import RESOURCE_RULES, STACK_RULES, Resource
 from modelops_policies.exemptions import SCHEMA, is_exempt
 from tests.conftest import REPOSITORY
-from tests.unit.components.harness import Secret
+from tests.unit.stacks import rendered
 from tests.unit.stacks.support import STACKS
-from tests.unit.stacks.test_composition import compose
 
 CONFIG: Mapping[str, Any] = json.loads((REPOSITORY / "policies" / "modelops.json").read_text())
 EXEMPTIONS = [(rule, each) for rule, settings in CONFIG.items() for each in settings["exempt"]]
-
-
-def decrypted(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return decrypted(value.value)
-    if isinstance(value, Mapping):
-        return {key: decrypted(entry) for key, entry in value.items()}
-    return [decrypted(entry) for entry in value] if isinstance(value, list) else value
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +22,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str, 
     """The rules that each stack breaks without any exemption, each with the resource."""
     broken = {}
     for stack in STACKS:
-        with pytest.MonkeyPatch.context() as patch:
-            program, _ = compose(stack, patch, tmp_path_factory.mktemp(stack))
-        resources = [Resource(each.type, each.name, decrypted(each.inputs)) for each in program.resources]
+        created = rendered.resources(stack, tmp_path_factory.mktemp(stack))
+        resources = [Resource(each.type, each.name, rendered.plain(each.inputs)) for each in created]
         broken[stack] = {
             (rule.name, resource.name)
             for rule in (*RESOURCE_RULES, *STACK_RULES)

@@ -1,5 +1,6 @@
 """Which cluster may be touched without being named."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def test_other_clusters_must_be_named(tmp_path: Path, context: str, server: str)
     problem = problem_with_current_context(kubeconfig(tmp_path, context, server))
     assert problem is not None
     assert f"`pulumi config set kubernetes:context {context}` allows it" in problem
+
+
+def test_the_platforms_own_cluster_may_be_used_whatever_its_address(tmp_path: Path) -> None:
+    """Minikube's is that of a container on Linux, and its context has the name of our profile."""
+    own = kubeconfig(tmp_path, "modelops", "https://192.168.49.2:8443")
+    assert problem_with_current_context(own) is not None
+    (tmp_path / "platform.json").write_text(json.dumps({"kubeconfig": own["KUBECONFIG"]}))
+    platform = {"MODELOPS_PLATFORM": str(tmp_path / "platform.json")}
+    assert problem_with_current_context(own | platform) is None
+    (tmp_path / "other").mkdir()
+    other = kubeconfig(tmp_path / "other", "modelops", "https://192.168.49.2:8443")
+    assert problem_with_current_context(other | platform) is not None
 
 
 def test_no_kubeconfig_is_a_problem(tmp_path: Path) -> None:

@@ -222,7 +222,17 @@ def test_a_secret_among_the_datas_variables_is_refused_in_production() -> None:
 
 
 GIVEN_BY_THE_STACK = {"namespace", "tracking_uri", "tracking_secret", "tracking_url"}
-CREDENTIALS = {"config", "receivers", "heartbeat_url", "admin_password", "password", "access_key", "secret_key", "auth"}
+CREDENTIALS = {
+    "config",
+    "receivers",
+    "heartbeat_url",
+    "admin_password",
+    "password",
+    "access_key",
+    "secret_key",
+    "auth",
+    "ca_key",
+}
 """Secrets are settings of their own at the top; `alertmanager_config` says who gets the alerts."""
 SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
     "a training": (
@@ -275,6 +285,7 @@ SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
     "a route": (models.RouteSettings, modelops.Route, set()),
     "a gateway": (models.GatewaySettings, modelops.GatewayListener, set()),
     "a canary": (models.CanarySettings, modelops.Canary, set()),
+    "a canary's step": (models.CanaryStepSettings, modelops.CanaryStep, set()),
     "a canary's analysis": (
         models.AnalysisSettings,
         modelops.CanaryAnalysis,
@@ -294,6 +305,11 @@ SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
     "Prometheus": (models.PrometheusSettings, modelops.PrometheusPart, set()),
     "Alertmanager": (models.AlertmanagerSettings, modelops.AlertmanagerPart, CREDENTIALS),
     "Grafana": (models.GrafanaSettings, modelops.GrafanaPart, CREDENTIALS),
+    "remote write": (models.RemoteWriteSettings, modelops.RemoteWrite, set()),
+    "a password of remote write": (models.BasicAuthSettings, modelops.BasicAuth, set()),
+    "AWS's signatures": (models.SigV4Settings, modelops.SigV4, set()),
+    "who signs certificates": (models.CertificateSettings, modelops.CertificateAuthority, CREDENTIALS),
+    "an issuer": (models.IssuerSettings, modelops.CertificateIssuer, set()),
     "an exporter": (models.PartSettings, modelops.Part, set()),
     "logs": (models.ElkSettings, modelops.ElkPart, CREDENTIALS),
     "an existing Elasticsearch": (models.ExistingElasticsearchSettings, modelops.ExistingElasticsearch, set()),

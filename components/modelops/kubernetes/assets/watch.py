@@ -58,6 +58,8 @@ STUCK = {
 HOPELESS = {"InvalidImageName"}
 NODE_COMES = {"TriggeredScaleUp", "Nominated", "NominatedForNode"}
 """Events by which the Cluster Autoscaler and Karpenter tell that a pod's node is on its way."""
+STARTUP = "failed startup probe"
+"""In the message of the event that the kubelet stops a container for that."""
 NOT_STARTED = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
 
 
@@ -126,11 +128,11 @@ def container_problem(pod: str, status: JsonObject, final: set[int]) -> Problem 
 
 
 def pod_problems(
-    pod: JsonObject, events: list[JsonObject], final: dict[str, set[int]], unscheduled: float
+    pod: JsonObject, events: list[JsonObject], final: dict[str, set[int]], unscheduled: float, since: str = ""
 ) -> list[Problem]:
     """What keeps a pod from getting ready, according to its conditions, containers and events.
 
-    `unscheduled` is for how long it may be without a node, or its volumes.
+    `unscheduled` is for how long it may be without a node, or its volumes. `since` is when the watch began.
     """
     name, scheduled = pod["metadata"]["name"], condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
@@ -142,6 +144,13 @@ def pod_problems(
     statuses = containers(pod)
     found = [container_problem(name, status, final.get(status["name"], set())) for status in statuses]
     problems = [problem for problem in found if problem]
+    problems += [
+        Problem(
+            name, f"{status['name']} startup", f"container {status['name']} did not get ready in its time: {said}", 0
+        )
+        for status in statuses
+        if (said := too_slow(status["name"], events, since))
+    ]
     running = [status["name"] for status in statuses if runs(status) and not status.get("ready")]
     for container in running:
         if said := last(events, "Unhealthy", f"{{{container}}}"):
@@ -156,6 +165,15 @@ def last(events: list[JsonObject], reason: str, field: str = "") -> str:
     """The message of the last event with that reason, about that part of the object."""
     said = [e for e in events if e.get("reason") == reason and field in str(at(e, "involvedObject", "fieldPath"))]
     return short(max(said, key=when).get("message")) if said else ""
+
+
+def too_slow(container: str, events: list[JsonObject], since: str) -> str:
+    """What a container's startup probe said last, if the container was stopped for it: it has had its whole time."""
+    stops = [event for event in events if event.get("reason") == "Killing" and STARTUP in str(event.get("message"))]
+    field = f"{{{container}}}"
+    if any(field in str(at(event, "involvedObject", "fieldPath")) and when(event) >= since for event in stops):
+        return last(events, "Unhealthy", field) or "its startup probe failed"
+    return ""
 
 
 def when(event: JsonObject) -> str:
@@ -230,6 +248,10 @@ class Cluster:
         }
         self._call("api/v1", "events", event)
 
+    def record(self, config_map: str, entries: dict[str, str | None]) -> None:
+        """Sets entries of a ConfigMap, and removes those without a value."""
+        self._call("api/v1", f"configmaps/{config_map}", {"data": entries}, "application/merge-patch+json")
+
     def fail(self, job: JsonObject, why: str) -> None:
         """Fails a Job by its deadline. A condition could say why, but a namespace's admin may not grant that right."""
         self.tell(job, why, "CannotStart")
@@ -245,6 +267,7 @@ class Pods:
         self.final = {name: set(codes) for name, codes in settings.get("final_exit_codes", {}).items()}
         unscheduled = settings.get("unscheduled_seconds", UNSCHEDULED_SECONDS)
         self.unscheduled = unscheduled or NEVER
+        self.since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.awaited: JsonObject = settings.get("watch", {})
         """Name and uid of the Job that the provider waits for: mostly the watch's own."""
 
@@ -255,7 +278,9 @@ class Pods:
         """The problems of the pods, and what one without any is doing."""
         pending = [pod for pod in pods if condition(pod, "Ready").get("status") != "True"][:MAX_PODS]
         problems = [
-            problem for pod in pending for problem in pod_problems(pod, self._events(pod), self.final, self.unscheduled)
+            problem
+            for pod in pending
+            for problem in pod_problems(pod, self._events(pod), self.final, self.unscheduled, self.since)
         ]
         doings = [f"pod {pod['metadata']['name']}: {doing(pod)}" for pod in pending]
         return tuple(problems), doings[0] if doings else ""
@@ -371,13 +396,73 @@ class Start(Pods):
 
     def end(self, reason: str) -> None:
         """Fails the Job, for which the provider waits."""
-        for _ in range(TRIES):
-            try:
-                self.cluster.fail(self.awaited, reason)
-                return
-            except OSError as error:
-                print(f"the Job couldn't be failed: {error}", file=sys.stderr, flush=True)
-                time.sleep(POLL_SECONDS)
+        insist(lambda: self.cluster.fail(self.awaited, reason), "the Job couldn't be failed")
+
+
+class Run(Start):
+    """A run from its start to its end, for which nobody waits: the next `pulumi up` reads in a ConfigMap what became of
+    it (training/background.py)."""
+
+    def __init__(self, cluster: Any, settings: JsonObject) -> None:
+        super().__init__(cluster, settings)
+        self.run, self.config_map, self.begun = settings["run"], settings["record"], False
+        self.recorded: dict[str, str | None] = {}
+
+    def state(self) -> State:
+        """What it looks like now."""
+        began = self.cluster.get("apis/batch/v1", f"jobs/{self.watch}")["metadata"]["creationTimestamp"]
+        jobs = self.cluster.list("apis/batch/v1", "jobs", labelSelector=self.labels)
+        over = all(ended(job, "Complete") or ended(job, "Failed") for job in jobs)
+        newest = max(jobs, key=lambda each: str(each["metadata"]["creationTimestamp"]), default=None)
+        if newest and over and (ended(newest, "Complete") or newest["metadata"]["creationTimestamp"] >= began):
+            return self._end(newest)
+        if not over:
+            self._record({"training": self.run, "failure": None})
+        if not self.begun:
+            state = super().state()
+            self.begun = state.done and not over
+            return state._replace(done=False)
+        return State("the run goes on", pause=SLOW_POLL_SECONDS)
+
+    def _end(self, job: JsonObject) -> State:
+        """Records how the last of the run's Jobs ended."""
+        if ended(job, "Complete"):
+            self._record({"training": None, "run_id": self.run, "failure": None})
+            return State("the run is published", done=True)
+        pods = self.cluster.list(
+            "api/v1", "pods", labelSelector=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+        )
+        problems, _ = self.look(pods)
+        self._record_failure(
+            job["metadata"]["name"], described(problems) or short(condition(job, "Failed").get("message"))
+        )
+        return State("the run failed", done=True)
+
+    def end(self, reason: str) -> None:
+        """Fails the Job, and records why."""
+        super().end(reason)
+        insist(lambda: self._record_failure(self.awaited["name"], reason), "the failure couldn't be recorded")
+
+    def _record_failure(self, job: str, reason: str) -> None:
+        self._record(
+            {"training": None, "failed": self.run, "failed_job": job, "failure": reason or "no reason is known"}
+        )
+
+    def _record(self, entries: dict[str, str | None]) -> None:
+        if entries != self.recorded:
+            self.cluster.record(self.config_map, entries)
+            self.recorded = entries
+
+
+def insist(call: Callable[[], None], otherwise: str) -> None:
+    """Calls the API server until it answers, a few times."""
+    for _ in range(TRIES):
+        try:
+            call()
+            return
+        except OSError as error:
+            print(f"{otherwise}: {error}", file=sys.stderr, flush=True)
+            time.sleep(POLL_SECONDS)
 
 
 def ended(job: JsonObject, kind: str) -> bool:
@@ -392,6 +477,7 @@ def started(pod: JsonObject) -> bool:
 
 
 WATCHED: dict[str, type[Rollout] | type[SmokeTest] | type[Start]] = {
+    "Run": Run,
     "Deployment": Rollout,
     "Job": SmokeTest,
     "Start": Start,

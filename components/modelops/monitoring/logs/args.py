@@ -115,7 +115,7 @@ class ElkPart(TypedDict):
     existing: NotRequired[ExistingElasticsearch]
     """An existing Elasticsearch to send logs to. Requires `password`. Default: a new one."""
     certificate_generation: NotRequired[int]
-    """Change this number to issue new certificates. They are valid for ten years. Default 1."""
+    """Change this number for another CA of the stack's own, which is valid for ten years. Default 1."""
     elasticsearch: NotRequired[ElasticsearchPart]
     """Elasticsearch settings. Default: as listed there."""
     logstash: NotRequired[LogstashPart]

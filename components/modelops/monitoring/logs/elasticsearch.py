@@ -8,14 +8,13 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
-from modelops.core.component import holding_data
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import merged, with_dependencies
+from modelops.core.outputs import with_dependencies
 from modelops.kubernetes.labels import selector
 from modelops.kubernetes.network import allow_ingress, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
-    claimed,
+    as_document,
     container,
     core,
     field_variable,
@@ -27,7 +26,7 @@ from modelops.kubernetes.pods import (
     restricted_pod,
     scratch,
 )
-from modelops.kubernetes.volumes import DATA, TEMPLATES, grow, template
+from modelops.kubernetes.volumes import DATA, PodVolumes
 from modelops.monitoring.logs.args import ElasticsearchPart
 from modelops.monitoring.logs.shared import GROUP, PORTS, STACK_CA_FILE, USER, Elasticsearch, Shared, java_heap
 from modelops.monitoring.program import Scope, account
@@ -56,6 +55,8 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
         },
     )
     _network(scope, count, opts)
+    size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
+    volumes = PodVolumes(selector(_PROGRAM, scope.name), size, part)
     nodes = k8s.apps.v1.StatefulSet(
         scope.named(_PROGRAM),
         metadata=scope.metadata(_PROGRAM),
@@ -67,17 +68,11 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
             # Lets a node recover its shards before the next one restarts.
             min_ready_seconds=30 if count > 1 else None,
             selector=_selector(scope),
-            persistent_volume_claim_retention_policy=(
-                k8s.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicyArgs(
-                    when_deleted="Retain" if part.get("retain_volume", True) else "Delete", when_scaled="Retain"
-                )
-            ),
-            volume_claim_templates=None if "claim" in part else [_template(scope, part)],
             template=pod_template(
                 scope.labels(_PROGRAM),
                 with_dependencies(scope.named(_PROGRAM), identity),
                 [_server(shared, part, count)],
-                {},
+                scope.args,
                 security=restricted_pod(USER, GROUP),
                 termination_grace_period_seconds=120,
                 volumes=[
@@ -85,21 +80,20 @@ def deploy(shared: Shared, part: ElasticsearchPart) -> Elasticsearch:
                     shared.certificate_volume(_PROGRAM),
                     scratch("config"),
                     scratch(),
-                    *([claimed(DATA, part["claim"])] if "claim" in part else []),
+                    *volumes.volumes,
                 ],
                 init_containers=[_preparation(shared, part)],
                 **_placement(scope, part),
             ),
+            **volumes.fields,
         ),
-        opts=merged(
-            holding_data(opts),
+        opts=volumes.options(
+            opts,
+            depends_on=shared.certificate_resources,
             custom_timeouts=pulumi.CustomTimeouts(create="15m", update="30m"),
-            ignore_changes=None if "claim" in part else [TEMPLATES],
         ),
     )
-    if "claim" not in part:
-        size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
-        grow(nodes, scope.named(_PROGRAM), count, scope.namespace, size, opts)
+    volumes.grow(nodes, scope.named(_PROGRAM), count, scope.namespace, opts)
     service = _service(scope, _PROGRAM, PORTS[_PROGRAM], opts)
     url = with_dependencies(shared.elasticsearch_url, service, nodes)
     return Elasticsearch(url, "modelops_writer", "WRITER_PASSWORD", STACK_CA_FILE, after=(nodes, service))
@@ -152,11 +146,6 @@ def _service(
     )
 
 
-def _template(scope: Scope, part: ElasticsearchPart) -> core.PersistentVolumeClaimArgs:
-    size = part.get("storage_size", DEFAULT_STORAGE_SIZE)
-    return template(selector(_PROGRAM, scope.name), size, part.get("storage_class"))
-
-
 def _placement(scope: Scope, part: ElasticsearchPart) -> dict[str, Any]:
     """Never two nodes on one host, and only in the chosen zones.
 
@@ -186,7 +175,7 @@ def _placement(scope: Scope, part: ElasticsearchPart) -> dict[str, Any]:
         when_unsatisfiable="DoNotSchedule" if zones else "ScheduleAnyway",
         label_selector=_selector(scope),
     )
-    return {"affinity": affinity, "topology_spread_constraints": [spread]}
+    return {"affinity": as_document(affinity), "topology_spread_constraints": [spread]}
 
 
 def _preparation(shared: Shared, part: ElasticsearchPart) -> core.ContainerArgs:
@@ -201,7 +190,6 @@ def _preparation(shared: Shared, part: ElasticsearchPart) -> core.ContainerArgs:
         security_context=restricted_container(read_only=False),
         volume_mounts=[
             mount("files", "/modelops", read_only=True),
-            mount("certificates", "/certificates", read_only=True),
             mount("config", "/config"),
             mount("tmp", "/tmp"),
         ],
@@ -219,7 +207,8 @@ def _server(shared: Shared, part: ElasticsearchPart, count: int) -> core.Contain
     }
     if "snapshots" in part and "endpoint" in part["snapshots"]:
         variables["s3.client.default.endpoint"] = part["snapshots"]["endpoint"]
-    healthy = core.ExecActionArgs(command=["/bin/sh", "/modelops/healthy.sh"])
+    healthy = ["/bin/sh", "/modelops/healthy.sh"]
+    joined, recovered = (core.ExecActionArgs(command=[*healthy, wanted]) for wanted in ("joined", "recovered"))
     return container(
         _PROGRAM,
         part.get("image", UPSTREAM_IMAGES[_PROGRAM]),
@@ -235,11 +224,13 @@ def _server(shared: Shared, part: ElasticsearchPart, count: int) -> core.Contain
         ],
         resources=resources,
         security_context=restricted_container(read_only=False),
-        startup_probe=core.ProbeArgs(exec_=healthy, period_seconds=5, failure_threshold=60, timeout_seconds=6),
-        readiness_probe=core.ProbeArgs(exec_=healthy, period_seconds=15, failure_threshold=3, timeout_seconds=6),
+        startup_probe=core.ProbeArgs(exec_=joined, period_seconds=5, failure_threshold=60, timeout_seconds=6),
+        readiness_probe=core.ProbeArgs(exec_=recovered, period_seconds=15, failure_threshold=3, timeout_seconds=6),
         volume_mounts=[
             mount("files", "/modelops", read_only=True),
             mount(DATA, f"{_HOME}/data"),
             mount("config", f"{_HOME}/config"),
+            # Elasticsearch notices renewed files here and takes them up.
+            mount("certificates", f"{_HOME}/config/certificates", read_only=True),
         ],
     )

@@ -11,6 +11,7 @@ from modelops.core.outputs import with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Expose
 from modelops.core.validation import Problems
+from modelops.kubernetes.certificates import Authority, Certificate
 from modelops.kubernetes.volumes import check_claim
 from modelops.monitoring.logs import elasticsearch, filebeat, kibana, logstash, setup_job
 from modelops.monitoring.logs.args import ElasticsearchPart, ElkPart
@@ -34,14 +35,18 @@ class Elk(pulumi.ComponentResource):
 
     elasticsearch_url: pulumi.Output[str]
     kibana_url: pulumi.Output[str] | None
+    certificates: list[Certificate]
     readable: Shared | None
     """Secrets for reading the logs; none for an existing Elasticsearch, whose user need not have read access."""
 
-    def __init__(self, scope: Scope, part: ElkPart, *, expose: Expose, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self, scope: Scope, part: ElkPart, signer: Authority, *, expose: Expose, opts: pulumi.ResourceOptions
+    ) -> None:
         super().__init__("modelops:monitoring:Elk", scope.named("elk"), None, holding_data(opts))
         child_opts = child_options(self)
         settings = part.get("elasticsearch") or ElasticsearchPart()
-        shared = create_shared(scope, part, child_opts)
+        shared = create_shared(scope, part, signer, child_opts)
+        self.certificates = [*shared.certificates.values()]
         target = _existing(part) or elasticsearch.deploy(shared, settings)
         # In full, for clients in other namespaces.
         url = pulumi.Output.concat("https://", scope.host("elasticsearch"), f":{PORTS['elasticsearch']}")
@@ -52,7 +57,7 @@ class Elk(pulumi.ComponentResource):
             server = kibana.deploy(shared, part.get("kibana") or {}, target, expose)
             self.kibana_url = server.url
             internal_kibana_url = with_dependencies(
-                f"https://{scope.named('kibana')}:{PORTS['kibana']}", server.deployment, server.service
+                f"https://{scope.named('kibana')}:{PORTS['kibana']}", server.workload, server.service
             )
         if "existing" not in part or part["existing"].get("setup", True):
             # Before the first line arrives: without the template it would create a plain index, not a data stream.

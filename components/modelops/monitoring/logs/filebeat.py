@@ -12,6 +12,8 @@ from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import merged, with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.kubernetes.labels import selector
+from modelops.kubernetes.network import network_policy
+from modelops.kubernetes.placement import anywhere
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -19,12 +21,13 @@ from modelops.kubernetes.pods import (
     field_variable,
     from_config_map,
     mount,
+    pod_template,
     resource_requirements,
     scratch,
 )
 from modelops.monitoring.logs.args import FilebeatPart
 from modelops.monitoring.logs.shared import Elasticsearch, Shared, certificate_mount, existing_ca
-from modelops.monitoring.program import AGENT_TIMEOUTS, account, permissions
+from modelops.monitoring.program import account, permissions
 
 DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="128Mi", memory_limit="512Mi")
 DEFAULT_QUEUE_SIZE = "1Gi"
@@ -42,35 +45,36 @@ def deploy(
     name = scope.named(_PROGRAM)
     identity = account(scope, _PROGRAM, opts)
     permissions(scope, _PROGRAM, identity, _rules(), opts)
+    network_policy(name, scope.metadata(_PROGRAM), selector(_PROGRAM, scope.name), opts)
     output = "output-elasticsearch.yml" if logstash is None else "output-logstash.yml"
     text = {file: asset(f"monitoring/logs/assets/filebeat/{file}") for file in ("filebeat.yml", output, "flowing.sh")}
     ca_volumes, ca_mounts = existing_ca(shared, elasticsearch) if logstash is None else ([], [])
     data = pulumi.Output.concat("/var/lib/modelops/", scope.namespace, "/", name)
     k8s.apps.v1.DaemonSet(
         name,
-        metadata=scope.metadata(_PROGRAM),
+        metadata=scope.agent_metadata(_PROGRAM),
         spec=k8s.apps.v1.DaemonSetSpecArgs(
             selector=k8s.meta.v1.LabelSelectorArgs(match_labels=selector(_PROGRAM, scope.name)),
-            template=core.PodTemplateSpecArgs(
-                metadata=k8s.meta.v1.ObjectMetaArgs(labels=scope.labels(_PROGRAM)),
-                spec=core.PodSpecArgs(
-                    service_account_name=with_dependencies(name, identity),
-                    automount_service_account_token=True,
-                    enable_service_links=False,
-                    tolerations=[core.TolerationArgs(operator="Exists")],
-                    volumes=[
-                        from_config_map("files", shared.files(_PROGRAM, text)),
-                        shared.certificate_volume(_PROGRAM),
-                        *ca_volumes,
-                        scratch(),
-                        _host_path("data", data, "DirectoryOrCreate"),
-                        _host_path("logs", "/var/log", "Directory"),
-                    ],
-                    containers=[_container(shared, part, output, elasticsearch, logstash, ca_mounts)],
-                ),
+            template=pod_template(
+                scope.labels(_PROGRAM),
+                with_dependencies(name, identity),
+                [_container(shared, part, output, elasticsearch, logstash, ca_mounts)],
+                anywhere(scope.args),
+                annotations=shared.certificates[_PROGRAM].annotations,
+                security=core.PodSecurityContextArgs(),
+                token=True,
+                tolerations=[core.TolerationArgs(operator="Exists")],
+                volumes=[
+                    from_config_map("files", shared.files(_PROGRAM, text)),
+                    shared.certificate_volume(_PROGRAM),
+                    *ca_volumes,
+                    scratch(),
+                    _host_path("data", data, "DirectoryOrCreate"),
+                    _host_path("logs", "/var/log", "Directory"),
+                ],
             ),
         ),
-        opts=merged(opts, custom_timeouts=AGENT_TIMEOUTS, depends_on=[*elasticsearch.after]),
+        opts=merged(opts, depends_on=[*elasticsearch.after, *shared.certificate_resources]),
     )
 
 

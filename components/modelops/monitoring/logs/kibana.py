@@ -53,6 +53,9 @@ def deploy(shared: Shared, part: Part, elasticsearch: Elasticsearch, expose: Exp
         user=USER,
         group=GROUP,
         scheme="https",
+        annotations=shared.certificates[_PROGRAM].annotations,
         startup_seconds=300,
     )
-    return run(shared.scope, program, shared.opts, expose=expose, after=elasticsearch.after)
+    return run(
+        shared.scope, program, shared.opts, expose=expose, after=[*elasticsearch.after, *shared.certificate_resources]
+    )

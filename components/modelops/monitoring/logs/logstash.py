@@ -67,9 +67,10 @@ def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> 
         user=USER,
         group=GROUP,
         private=True,
+        annotations=shared.certificates[_PROGRAM].annotations,
         startup_seconds=300,
     )
-    service = run(scope, program, shared.opts, after=elasticsearch.after).service
+    service = run(scope, program, shared.opts, after=[*elasticsearch.after, *shared.certificate_resources]).service
     return with_dependencies(f"{scope.named(_PROGRAM)}:{PORTS[_PROGRAM]}", service)
 
 

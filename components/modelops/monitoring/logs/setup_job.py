@@ -12,6 +12,8 @@ from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import merged, with_dependencies
 from modelops.core.quantities import bytes_of
+from modelops.kubernetes.labels import selector
+from modelops.kubernetes.network import network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -52,6 +54,7 @@ def deploy(
     """Runs the setup, again whenever one of its files changes."""
     scope, opts = shared.scope, shared.opts
     identity = account(scope, _PROGRAM, opts)
+    network_policy(scope.named(_PROGRAM), scope.metadata(_PROGRAM), selector(_PROGRAM, scope.name), opts)
     files = shared.files(_PROGRAM, _files(part, with_kibana=kibana_url is not None))
     ca_volumes, ca_mounts = existing_ca(shared, elasticsearch)
     managed = elasticsearch.ca_file == STACK_CA_FILE
@@ -68,7 +71,7 @@ def deploy(
         variables=variables,
         secrets=shared.passwords(PASSWORD="SETUP_PASSWORD" if managed else elasticsearch.password),
         command=["/bin/sh", "/setup/setup.sh"],
-        resources=resource_requirements(None, DEFAULT_RESOURCES),
+        resources=resource_requirements(scope.args.get("helper_resources"), DEFAULT_RESOURCES),
         volume_mounts=[
             mount("files", "/setup", read_only=True),
             mount("tmp", "/tmp"),
@@ -90,20 +93,20 @@ def deploy(
                 scope.labels(_PROGRAM),
                 with_dependencies(scope.named(_PROGRAM), identity),
                 [setup],
-                {},
+                scope.args,
                 security=restricted_pod(USER, GROUP),
                 restart_policy="Never",
                 volumes=[
                     from_config_map("files", files),
                     scratch(),
-                    shared.certificate_volume(),
+                    shared.ca_volume(),
                     *ca_volumes,
                 ],
             ),
         ),
         opts=merged(
             opts,
-            depends_on=[*elasticsearch.after],
+            depends_on=[*elasticsearch.after, *shared.certificate_resources],
             custom_timeouts=pulumi.CustomTimeouts(create="12m"),
             replace_on_changes=["spec"],
         ),

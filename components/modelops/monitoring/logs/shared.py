@@ -14,7 +14,8 @@ import pulumi
 
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Resources
-from modelops.kubernetes.certificates import AUTHORITY, certificates, service_names
+from modelops.core.x509 import AUTHORITY, CERTIFICATE, KEY
+from modelops.kubernetes.certificates import Authority, Certificate, certificate, service_names
 from modelops.kubernetes.config import config_map, generated_secret, secret
 from modelops.kubernetes.pods import DefaultResources, core, mount, name_of, secret_variable
 from modelops.monitoring.logs.args import ElasticsearchPart, ElkPart
@@ -33,6 +34,7 @@ _PURPOSES = {
     "SETUP_PASSWORD": "setup",
     "WRITER_PASSWORD": "writer",
 }
+_CERTIFIED = ("elasticsearch", "logstash", "kibana", "filebeat")
 _MAX_HEAP = 31 * 2**30
 """Above it Java can't compress pointers, which doubles their size."""
 
@@ -58,7 +60,8 @@ class Shared:
     scope: Scope
     opts: pulumi.ResourceOptions
     credentials: core.Secret
-    certificates: core.Secret
+    certificates: Mapping[str, Certificate]
+    """Of each program, which alone has its key."""
 
     @property
     def elasticsearch_url(self) -> str:
@@ -75,13 +78,19 @@ class Shared:
         pairs = {**{key: key for key in keys}, **renamed}
         return [secret_variable(variable, self.credentials, key) for variable, key in pairs.items()]
 
-    def certificate_volume(self, *programs: str) -> core.VolumeArgs:
-        """The CA certificate, and the certificates and keys of `programs`."""
-        keys = [AUTHORITY, *(f"{program}.{kind}" for program in programs for kind in ("crt", "key"))]
-        source = core.SecretVolumeSourceArgs(
-            secret_name=name_of(self.certificates), items=[core.KeyToPathArgs(key=key, path=key) for key in keys]
-        )
-        return core.VolumeArgs(name="certificates", secret=source)
+    def certificate_volume(self, program: str) -> core.VolumeArgs:
+        """The certificate and the key of `program`, and the CA's certificate."""
+        paths = {AUTHORITY: AUTHORITY, CERTIFICATE: f"{program}.crt", KEY: f"{program}.key"}
+        return self.certificates[program].volume("certificates", paths)
+
+    def ca_volume(self) -> core.VolumeArgs:
+        """The CA's certificate alone."""
+        return self.certificates["elasticsearch"].volume("certificates", {AUTHORITY: AUTHORITY})
+
+    @property
+    def certificate_resources(self) -> list[pulumi.Resource]:
+        """What the volumes need."""
+        return [each.resource for each in self.certificates.values()]
 
 
 def _hosts(scope: Scope, namespace: str, external_host: str | None) -> dict[str, list[str]]:
@@ -99,14 +108,9 @@ def _hosts(scope: Scope, namespace: str, external_host: str | None) -> dict[str,
     }
 
 
-def create_shared(scope: Scope, part: ElkPart, opts: pulumi.ResourceOptions) -> Shared:
-    """Creates the certificates and credentials."""
+def create_shared(scope: Scope, part: ElkPart, signer: Authority, opts: pulumi.ResourceOptions) -> Shared:
+    """Creates the credentials, and the certificates by `signer`."""
     labels = scope.labels("elk")
-    generation = part.get("certificate_generation", 1)
-    hosts = pulumi.Output.all(scope.namespace, scope.external_host).apply(lambda names: _hosts(scope, *names))
-    certificate_secret = certificates(
-        f"{scope.named('elk')}-certificates-{generation}", scope.namespace, labels, hosts, opts
-    )
     password = pulumi.Output.secret(part["password"]) if "password" in part else _generated_password(scope, opts)
     values: dict[str, pulumi.Input[str]] = {
         "ADMIN_PASSWORD": password,
@@ -118,7 +122,12 @@ def create_shared(scope: Scope, part: ElkPart, opts: pulumi.ResourceOptions) -> 
     if existing and "ca_certificate" in existing:
         values["EXISTING_AUTHORITY"] = existing["ca_certificate"]
     credentials = secret(scope.named("elk"), scope.namespace, labels, values, opts)
-    return Shared(scope, opts, credentials, certificate_secret)
+    return Shared(scope, opts, credentials, {program: _issued(scope, signer, program, opts) for program in _CERTIFIED})
+
+
+def _issued(scope: Scope, signer: Authority, program: str, opts: pulumi.ResourceOptions) -> Certificate:
+    hosts = pulumi.Output.all(scope.namespace, scope.external_host).apply(lambda names: _hosts(scope, *names)[program])
+    return certificate(signer, f"{scope.named(program)}-tls", scope.namespace, scope.labels(program), hosts, opts)
 
 
 def _generated_password(scope: Scope, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:

@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -155,6 +156,17 @@ class CachedMetrics:
             return self._text
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Listens on IPv4 and IPv6 alike, where there are both."""
+
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 def serve(port: int = PORT) -> http.server.ThreadingHTTPServer:
     """A server of `/metrics`, not started yet."""
     metrics = CachedMetrics()
@@ -172,7 +184,7 @@ def serve(port: int = PORT) -> http.server.ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             """Scrapes are not logged."""
 
-    return http.server.ThreadingHTTPServer(("", port), Handler)
+    return _Server(("", port), Handler)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 image's version and sets up the users.
 
 The database's address and the passwords come from Secrets, through the environment; a changed password takes effect at
-this start. An empty database is left to the server, which creates the tables when it starts.
+this start. Of several pods that start at once, one prepares PostgreSQL while the others wait.
 """
 
 import configparser
@@ -10,6 +10,8 @@ import importlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +19,8 @@ import sqlalchemy
 from mlflow.store.db import utils
 
 CONFIG = Path("/run/mlflow/auth.ini")
+LOCK = 6013142
+"""Number of the database's lock; any that nobody else uses."""
 STORES = {
     "s3": ("boto3", "boto3", ["AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY"]),
     "gs": ("google.cloud.storage", "google-cloud-storage", ["GOOGLE_SERVICE_ACCOUNT_KEY"]),
@@ -45,12 +49,26 @@ def check_store(uri: str, secret: str) -> None:
         sys.exit(f"error: the files are to go to {uri}, but the Secret {secret} has no {wanted}")
 
 
+@contextmanager
+def alone(url: str) -> Iterator[None]:
+    """Lets one pod at a time prepare a PostgreSQL database; only one has SQLite's."""
+    if not url.startswith("postgresql"):
+        yield
+        return
+    # Of a transaction rather than of a session, which a pooler such as PgBouncer may give to somebody else.
+    with sqlalchemy.create_engine(url).begin() as connection:
+        connection.execute(sqlalchemy.text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        yield
+
+
 def migrate(url: str) -> None:
     """Upgrades as `mlflow db upgrade` does, if needed. Copies SQLite's file first: migrations can't be undone."""
     engine = utils.create_sqlalchemy_engine_with_retry(url)
     tables = [name for name in sqlalchemy.inspect(engine).get_table_names() if not name.startswith("alembic_")]
     if "experiments" not in tables:
         print("the database is empty", flush=True)
+        if not url.startswith("sqlite:"):  # as the server does, but several of them would do it at once
+            utils._initialize_tables(engine)
         return
     current, latest = utils._get_schema_version(engine), utils._get_latest_schema_revision()
     if current == latest:
@@ -96,7 +114,8 @@ if __name__ == "__main__":
     if "MODELOPS_ARTIFACTS" in os.environ:
         check_store(os.environ["MODELOPS_ARTIFACTS"], os.environ.get("MODELOPS_ARTIFACTS_SECRET", ""))
     backend = os.environ["MLFLOW_BACKEND_STORE_URI"]
-    migrate(backend)
-    if "MODELOPS_ADMIN_PASSWORD" in os.environ:
-        # With SQLite, accounts get a file of their own, because the server locks its database; PostgreSQL holds both.
-        set_users("sqlite:////mlflow/auth.db" if backend.startswith("sqlite:") else backend)
+    with alone(backend):
+        migrate(backend)
+        if "MODELOPS_ADMIN_PASSWORD" in os.environ:
+            # With SQLite, accounts get a file of their own, because the server locks its database.
+            set_users("sqlite:////mlflow/auth.db" if backend.startswith("sqlite:") else backend)

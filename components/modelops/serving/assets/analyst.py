@@ -2,17 +2,24 @@
 
 Runs in the cluster, on Python's standard library alone. Every `interval_seconds` it queries Prometheus for both tracks'
 figures since the canary started, and updates one record in a ConfigMap: the versions compared, the verdict (hold,
-promote, roll back), the reason and the figures. A verdict other than hold is final for these versions. It changes
-nothing else in the cluster: the next `pulumi up` reads the record and acts on it.
+promote, roll back), the reason and the figures. A verdict other than hold is final for these versions. Without steps it
+changes nothing else in the cluster: the next `pulumi up` reads the record and acts on it.
+
+With steps it also gives the canary its share of the requests, in the one object that keeps it: the share of the step
+that it has reached, and none as soon as it breaks a bound. It looks again every time, so that an update that was
+planned before can't undo that for long.
 """
 
+import http.server
 import itertools
 import json
 import math
 import os
 import signal
+import socket
 import ssl
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -35,6 +42,17 @@ SLACK_SECONDS = 0.005
 """Latency differences up to this are ignored: on a busy node they are noise."""
 MIN_SHARE = 1e-4
 """An empty bin would make the population stability index infinite."""
+RECENT_SECONDS = (60, 300, 1800)
+"""A canary with steps is also judged by the shortest of these times in which there were requests enough: what goes
+wrong after a good day must not be lost in that day's figures."""
+DOWN_SECONDS = 20
+"""For how long no pod of a canary with steps may be available. Its share of the requests fails, and no server counts
+that."""
+CANARY = "modelops.dev/canary"
+"""Annotation of what keeps the share: the canary that it is for."""
+APPS, NETWORKING, GATEWAY = "apis/apps/v1", "apis/networking.k8s.io/v1", "apis/gateway.networking.k8s.io/v1"
+TRIES, CHANGED = 3, (409, 422)
+PORT = 8080
 TIMEOUT_SECONDS = 10
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 NOT_PREDICTIONS = "/healthz.*|/metrics|/v2/health/.*|/v2/models/.+/ready|.+/(Server|Model)(Live|Ready)|grpc.health.*"
@@ -49,6 +67,11 @@ def label(served: JsonObject) -> str:
 def same(served: JsonObject | None, other: JsonObject) -> bool:
     """Whether both are one model in one image."""
     return served is not None and all(served.get(key) == other[key] for key in ("model_uri", "image"))
+
+
+def reached(weights: list[int], recorded: int | None) -> int:
+    """The step of a canary that has had the share `recorded`: with steps that have changed since, the nearest below."""
+    return max((i for i, weight in enumerate(weights) if recorded is not None and weight <= recorded), default=0)
 
 
 def begin(settings: JsonObject, record: JsonObject | None, now: float) -> JsonObject:
@@ -183,9 +206,8 @@ def drift(stable: dict[str, Buckets], canary: dict[str, Buckets]) -> float | Non
     return rounded(max(known)) if known else None
 
 
-def measure(prometheus: Prometheus, record: JsonObject, now: float, engine: str = "modelops") -> JsonObject:
-    """The figures of both tracks since the record began."""
-    seconds = now - record["started"]
+def measure(prometheus: Prometheus, record: JsonObject, seconds: float, engine: str = "modelops") -> JsonObject:
+    """The figures of both tracks in the last `seconds`."""
     tracks = {name: label(record[name]) for name in ("stable", "canary")}
     if engine == "vllm":
         figures = {name: prometheus.engine(name, version, seconds) for name, version in tracks.items()}
@@ -251,33 +273,249 @@ def step(settings: JsonObject, prometheus: Prometheus, record: JsonObject | None
     record = begin(settings, record, now)
     if record["verdict"] != HOLD:
         return record
+    steps = settings.get("steps")
+    record = at_step(steps, record, now) if steps else record
     try:
-        figures = measure(prometheus, record, now, settings.get("engine", "modelops"))
+        if steps:
+            return walked(settings, steps, prometheus, record, now)
+        figures = measure(prometheus, record, now - record["started"], settings.get("engine", "modelops"))
     except (OSError, ValueError, KeyError) as error:
         return {**record, "reason": f"the query to Prometheus failed: {error}"}
     verdict, reason = judge(settings["bounds"], figures)
     return {**record, "verdict": verdict, "reason": reason, "figures": figures}
 
 
-class ConfigMap:
-    """The ConfigMap that holds the record."""
+def at_step(steps: list[JsonObject], record: JsonObject, now: float) -> JsonObject:
+    """The record with the share of a step, and since when the canary has had it."""
+    weight = steps[reached([step["weight_percent"] for step in steps], record.get("weight_percent"))]["weight_percent"]
+    since = record["step_started"] if record.get("weight_percent") == weight else now
+    return {**record, "weight_percent": weight, "step_started": since}
 
-    def __init__(self, namespace: str, name: str) -> None:
-        base = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
-        self.url = f"{base}/api/v1/namespaces/{namespace}/configmaps/{name}"
+
+def walked(
+    settings: JsonObject, steps: list[JsonObject], prometheus: Prometheus, record: JsonObject, now: float
+) -> JsonObject:
+    """The record of a canary with steps after one measurement: out of traffic, a step further, or where it was."""
+    weight = record["weight_percent"]
+    index = [step["weight_percent"] for step in steps].index(weight)
+    pause = steps[index].get("pause_seconds")
+    figures = measure(prometheus, record, now - record["step_started"], settings.get("engine", "modelops"))
+    verdict, reason = judge({**settings["bounds"], "min_seconds": pause or 0}, figures)
+    recent = None if verdict == ROLL_BACK else recent_break(settings, prometheus, record, now)
+    if recent is not None:
+        verdict, (reason, figures) = ROLL_BACK, recent
+    record = {**record, "verdict": HOLD, "reason": reason, "figures": figures}
+    if verdict == ROLL_BACK:
+        return aborted(record, reason, now)
+    if verdict == HOLD:
+        return record
+    if pause is None:
+        return {
+            **record,
+            "reason": f"{reason}; it stays at {weight} % until the program gives this step `pause_seconds`",
+        }
+    if index + 1 == len(steps):
+        return {**record, "verdict": PROMOTE}
+    further = steps[index + 1]["weight_percent"]
+    return {
+        **record,
+        "weight_percent": further,
+        "step_started": now,
+        "reason": f"{reason}; from {weight} to {further} %",
+    }
+
+
+def aborted(record: JsonObject, reason: str, now: float) -> JsonObject:
+    """The record of a canary that is out of traffic for good."""
+    return {**record, "verdict": ROLL_BACK, "reason": reason, "weight_percent": 0, "aborted": now}
+
+
+def recent_break(
+    settings: JsonObject, prometheus: Prometheus, record: JsonObject, now: float
+) -> tuple[str, JsonObject] | None:
+    """Which bounds the canary broke most recently, and the figures of that time; None if it did not."""
+    bounds = settings["bounds"]
+    for seconds in RECENT_SECONDS:
+        if seconds >= now - record["step_started"]:
+            return None  # The step's own figures say it all.
+        figures = measure(prometheus, record, seconds, settings.get("engine", "modelops"))
+        if all(figures[track]["requests"] >= bounds["min_requests"] for track in ("stable", "canary")):
+            verdict, reason = judge(bounds, figures)
+            return (f"in the last {seconds} seconds: {reason}", figures) if verdict == ROLL_BACK else None
+    return None
+
+
+def looked_after(record: JsonObject, available: int, now: float) -> JsonObject:
+    """The record, given how many pods of a canary with steps are available."""
+    rest = {key: value for key, value in record.items() if key != "down_since"}
+    if record["verdict"] != HOLD or available:
+        return rest
+    since = record.get("down_since", now)
+    if now - since < DOWN_SECONDS:
+        return {**rest, "down_since": since, "reason": "no pod of the canary is available"}
+    return aborted(rest, f"no pod of the canary has been available for {now - since:.0f} seconds", now)
+
+
+class Cluster:
+    """The API server, as far as the analyst's account may use it."""
+
+    def __init__(self, namespace: str) -> None:
+        host = os.environ["KUBERNETES_SERVICE_HOST"]
+        host = f"[{host}]" if ":" in host else host
+        self.base = f"https://{host}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+        self.namespace = namespace
         self.tls = ssl.create_default_context(cafile=f"{ACCOUNT}/ca.crt")
 
-    def _call(self, url: str, **more: Any) -> Any:
+    def call(self, group: str, path: str, body: Any = None, kind: str = "merge-patch") -> Any:
+        """Reads an object of the namespace or patches it, under a field manager of its own: the rest is Pulumi's."""
+        url = f"{self.base}/{group}/namespaces/{self.namespace}/{path}"
         with open(f"{ACCOUNT}/token", encoding="ascii") as token:
-            request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token.read().strip()}"}, **more)
-        if request.data:
-            request.add_header("Content-Type", "application/merge-patch+json")
+            headers = {"Authorization": f"Bearer {token.read().strip()}"}
+        data = None
+        if body is not None:
+            url, data = f"{url}?fieldManager=modelops-analyst", json.dumps(body).encode()
+            headers["Content-Type"] = f"application/{kind}+json"
+        request = urllib.request.Request(url, data, headers, method="GET" if data is None else "PATCH")
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS, context=self.tls) as response:
             return json.load(response)
 
+
+class Traffic:
+    """What keeps the canary's share of the requests: an HTTPRoute, an Ingress, or the canary's Deployment, whose
+    pods get requests by their number."""
+
+    WEIGHT = "nginx.ingress.kubernetes.io/canary-weight"
+
+    def __init__(self, cluster: Any, settings: JsonObject) -> None:
+        self.cluster, self.canary = cluster, settings["traffic"]["canary"]
+        self.kind, self.deployment = settings["traffic"]["kind"], settings["traffic"]["deployment"]
+        self.names = settings["service"], self.deployment
+        self.pods = {0: 0, **{step["weight_percent"]: step.get("replicas", 0) for step in settings["steps"]}}
+
+    def available(self) -> int:
+        """How many pods of the canary are available."""
+        status = self.cluster.call(APPS, f"deployments/{self.deployment}").get("status") or {}
+        return int(status.get("availableReplicas") or 0)
+
+    def give(self, weight: int) -> bool:
+        """Gives the canary its share; whether that was a change. What is for another canary by now is left alone."""
+        change = {"HTTPRoute": self._route, "Ingress": self._ingress, "Deployment": self._scale}[self.kind]
+        for _ in range(TRIES):
+            try:
+                return change(weight)
+            except urllib.error.HTTPError as error:  # Somebody else changed the object since it was read.
+                if error.code not in CHANGED:
+                    raise
+        return False
+
+    def _ours(self, found: JsonObject) -> bool:
+        return bool((found["metadata"].get("annotations") or {}).get(CANARY) == self.canary)
+
+    def _route(self, weight: int) -> bool:
+        where = GATEWAY, f"httproutes/{self.names[0]}"
+        route = self.cluster.call(*where)
+        changes = weight_changes(route, dict(zip(self.names, (100 - weight, weight), strict=True)))
+        if not changes or not self._ours(route):
+            return False
+        same = {"op": "test", "path": f"/metadata/annotations/{CANARY.replace('/', '~1')}", "value": self.canary}
+        self.cluster.call(*where, [same, *changes], "json-patch")
+        return True
+
+    def _ingress(self, weight: int) -> bool:
+        where = NETWORKING, f"ingresses/{self.deployment}"
+        found = self.cluster.call(*where)
+        if not self._ours(found) or found["metadata"]["annotations"].get(self.WEIGHT) == str(weight):
+            return False
+        version = found["metadata"]["resourceVersion"]  # as it was seen, or not at all
+        self.cluster.call(*where, {"metadata": {"resourceVersion": version, "annotations": {self.WEIGHT: str(weight)}}})
+        return True
+
+    def _scale(self, weight: int) -> bool:
+        path, wanted = f"deployments/{self.deployment}", self.pods[weight]
+        found = self.cluster.call(APPS, path)
+        if not self._ours(found) or found["spec"].get("replicas") == wanted:
+            return False
+        version = found["metadata"]["resourceVersion"]
+        body = {"metadata": {"resourceVersion": version}, "spec": {"replicas": wanted}}
+        self.cluster.call(APPS, f"{path}/scale", body)
+        return True
+
+
+def weight_changes(route: JsonObject, weights: dict[str, int]) -> list[JsonObject]:
+    """The JSON patch that gives an HTTPRoute's backends these weights, and fails if they have moved meanwhile."""
+    changes: list[JsonObject] = []
+    for r, rule in enumerate(route["spec"].get("rules") or []):
+        references = rule.get("backendRefs") or []
+        if not set(weights) <= {reference["name"] for reference in references}:
+            continue
+        for b, reference in enumerate(references):
+            wanted, place = weights.get(reference["name"]), f"/spec/rules/{r}/backendRefs/{b}"
+            if wanted is not None and reference.get("weight", 1) != wanted:
+                changes.append({"op": "test", "path": f"{place}/name", "value": reference["name"]})
+                changes.append({"op": "add", "path": f"{place}/weight", "value": wanted})
+    return changes
+
+
+def exposition(record: JsonObject | None) -> str:
+    """The record as metrics."""
+    if record is None:
+        return ""
+    labels = f'{{canary_version="{label(record["canary"])}"}}'
+    values = {
+        "modelops_canary_aborted": ("Whether the analyst has taken the canary out of traffic.", "aborted" in record),
+        "modelops_canary_weight_percent": ("The canary's share of the requests.", record.get("weight_percent", 0)),
+    }
+    lines = [
+        f"# HELP {name} {said}\n# TYPE {name} gauge\n{name}{labels} {value:d}\n"
+        for name, (said, value) in values.items()
+    ]
+    return "".join(lines)
+
+
+class Metrics:
+    """Answers Prometheus."""
+
+    def __init__(self) -> None:
+        self.record: JsonObject | None = None
+
+    def serve(self, port: int = PORT) -> http.server.HTTPServer:
+        """Starts to answer, in a thread of its own."""
+        metrics = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = exposition(metrics.record).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+            def server_bind(self) -> None:
+                if self.address_family == socket.AF_INET6:
+                    self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                super().server_bind()
+
+        server = Server(("", port), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+
+class ConfigMap:
+    """The ConfigMap that holds the record."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster, self.where = cluster, ("api/v1", f"configmaps/{name}")
+
     def read(self) -> JsonObject | None:
         """The record, or None if it is missing or unreadable."""
-        text = (self._call(self.url).get("data") or {}).get(RECORD)
+        text = (self.cluster.call(*self.where).get("data") or {}).get(RECORD)
         try:
             record: JsonObject | None = json.loads(text) if text else None
         except ValueError:
@@ -285,9 +523,38 @@ class ConfigMap:
         return record
 
     def write(self, record: JsonObject) -> None:
-        """Patches the record's key under its own field manager: the rest of the object is Pulumi's."""
-        data = json.dumps({"data": {RECORD: json.dumps(record, sort_keys=True)}}).encode()
-        self._call(f"{self.url}?fieldManager=modelops-analyst", data=data, method="PATCH")
+        """Writes the record's key."""
+        self.cluster.call(*self.where, {"data": {RECORD: json.dumps(record, sort_keys=True)}})
+
+
+class Analyst:
+    """What the analyst does every time."""
+
+    def __init__(self, settings: JsonObject, cluster: Any, prometheus: Any) -> None:
+        self.settings, self.prometheus = settings, prometheus
+        self.config_map = ConfigMap(cluster, settings["config_map"])
+        self.traffic = Traffic(cluster, settings) if "steps" in settings else None
+        self.metrics = Metrics()
+
+    def look(self, now: float) -> None:
+        """Measures, records, and gives the canary its share."""
+        previous = self.config_map.read()
+        record = step(self.settings, self.prometheus, previous, now)
+        if self.traffic is not None:
+            record = looked_after(record, self.traffic.available(), now)
+        self.metrics.record = record
+        if record != previous:
+            self.config_map.write(record)
+            tell("analysis", **{key: record[key] for key in ("verdict", "reason", "figures")})
+        # A promoted canary is the next update's: it replaces the stable track first.
+        weight = None if record["verdict"] == PROMOTE else record.get("weight_percent")
+        if self.traffic is not None and weight is not None and self.traffic.give(weight):
+            tell("weight", weight_percent=weight)
+
+
+def tell(event: str, **fields: Any) -> None:
+    """A line of the log."""
+    print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def main() -> None:
@@ -295,17 +562,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = json.loads(os.environ["MODELOPS_ANALYSIS"])
     namespace, service = settings["namespace"], settings["service"]
-    config_map = ConfigMap(namespace, settings["config_map"])
     prometheus = Prometheus(settings["prometheus_url"], namespace, service, settings.get("prometheus_ca_certificate"))
+    analyst = Analyst(settings, Cluster(namespace), prometheus)
+    if analyst.traffic is not None:
+        analyst.metrics.serve()
     while True:
         try:
-            previous = config_map.read()
-            record = step(settings, prometheus, previous, time.time())
-            if record != previous:
-                config_map.write(record)
-                event = {"event": "analysis", **{key: record[key] for key in ("verdict", "reason", "figures")}}
-                print(json.dumps(event), flush=True)
-        except OSError as error:
+            analyst.look(time.time())
+        except (OSError, KeyError) as error:
             print(json.dumps({"event": "error", "reason": str(error)}), file=sys.stderr, flush=True)
         time.sleep(settings["interval_seconds"])
 

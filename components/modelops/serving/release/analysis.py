@@ -18,8 +18,8 @@ from modelops.core.model_sources import parse
 from modelops.core.outputs import known_or_none, merged, whole, with_dependencies
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.config import config_map
-from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import API_SERVER_PORTS, allow_egress, network_policy, port_of
+from modelops.kubernetes.labels import scrape, selector, standard_labels
+from modelops.kubernetes.network import allow_egress, allow_ingress, api_server_ports, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -32,9 +32,10 @@ from modelops.kubernetes.pods import (
     scratch,
     single_replica,
 )
-from modelops.serving.args import ModelServiceArgs, is_vllm, runtime_image
-from modelops.serving.pod import NAME
+from modelops.serving.args import MetricNames, ModelServiceArgs, is_vllm, runtime_image
+from modelops.serving.pod import NAME, PORT
 from modelops.serving.release import args as defaults
+from modelops.serving.release import steps
 from modelops.serving.release.args import CanaryAnalysis
 
 _PROGRAM = "canary-analyst"
@@ -63,25 +64,31 @@ def deploy(
     args: ModelServiceArgs,
     record: core.ConfigMap,
     canary: pulumi.Resource,
+    replicas: Mapping[int, int],
     opts: pulumi.ResourceOptions,
 ) -> None:
-    """Creates the analyst's objects. It starts once the canary answers."""
+    """Creates the analyst's objects. It starts once the canary answers. `replicas` are the canary's pods by its share,
+    where they make it."""
     name, namespace = f"{service}-analyst", args["namespace"]
     metadata = _metadata(service, name, namespace)
-    account = service_account(name, metadata, opts)
+    account = service_account(name, metadata, opts, args)
     rule = k8s.rbac.v1.PolicyRuleArgs(
         api_groups=[""], resources=["configmaps"], resource_names=[name_of(record)], verbs=["get", "patch"]
     )
-    binding = grant(name, metadata, [rule], name_of(account), opts)
+    stepped = "steps" in args["canary"]
+    rules = [rule, *(steps.rules(service, args) if stepped else [])]
+    binding = grant(name, metadata, rules, name_of(account), opts)
     analysis = args["canary"]["analysis"]
-    prometheus_port = pulumi.Output.from_input(analysis["prometheus_url"]).apply(port_of)
-    egress = [allow_egress(prometheus_port, *API_SERVER_PORTS)]
-    network_policy(name, metadata, selector(_PROGRAM, service), opts, egress=egress)
+    egress = allow_egress(args, analysis["prometheus_url"], *api_server_ports(args))
+    ingress = [allow_ingress(PORT)] if stepped else []
+    network_policy(name, metadata, selector(_PROGRAM, service), opts, ingress=ingress, egress=egress)
     script = config_map(name, namespace, metadata.labels, {"analyst.py": asset("serving/assets/analyst.py")}, opts)  # type: ignore[arg-type]
     k8s.apps.v1.Deployment(
         name,
         metadata=metadata,
-        spec=_deployment_spec(service, args, record, script, with_dependencies(name, account)),
+        spec=_deployment_spec(
+            service, args, _settings(service, args, record, replicas), script, with_dependencies(name, account)
+        ),
         opts=merged(opts, depends_on=[canary, binding]),
     )
 
@@ -93,24 +100,30 @@ def _metadata(service: str, name: str, namespace: pulumi.Input[str]) -> k8s.meta
 def _deployment_spec(
     service: str,
     args: ModelServiceArgs,
-    record: core.ConfigMap,
+    settings: Mapping[str, Any],
     script: core.ConfigMap,
     account: pulumi.Input[str],
 ) -> k8s.apps.v1.DeploymentSpecArgs:
+    stepped = "steps" in args["canary"]
     analyst = container(
         "analyst",
         args["canary"]["analysis"].get("image", runtime_image(args)),
-        variables={"MODELOPS_ANALYSIS": pulumi.Output.json_dumps(_settings(service, args, record))},
+        variables={"MODELOPS_ANALYSIS": pulumi.Output.json_dumps(settings)},
         command=["python3", f"{_FOLDER}/analyst.py"],
-        resources=resource_requirements(None, _DEFAULT_RESOURCES),
+        ports=[core.ContainerPortArgs(name="http", container_port=PORT)] if stepped else None,
+        resources=resource_requirements(args.get("helper_resources"), _DEFAULT_RESOURCES),
         volume_mounts=[mount("script", _FOLDER, read_only=True), mount("tmp", "/tmp")],
     )
-    labels, volumes = standard_labels(_PROGRAM, NAME, service), [from_config_map("script", script), scratch()]
-    template = pod_template(labels, account, [analyst], args, token=True, volumes=volumes)
+    # Not the component of the pods that serve, among which its metrics would count it.
+    labels = standard_labels(_PROGRAM, _PROGRAM if stepped else NAME, service)
+    volumes, scraped = [from_config_map("script", script), scratch()], scrape(PORT) if stepped else None
+    template = pod_template(labels, account, [analyst], args, annotations=scraped, token=True, volumes=volumes)
     return single_replica(selector(_PROGRAM, service), template)
 
 
-def _settings(service: str, args: ModelServiceArgs, record: core.ConfigMap) -> dict[str, Any]:
+def _settings(
+    service: str, args: ModelServiceArgs, record: core.ConfigMap, replicas: Mapping[int, int]
+) -> dict[str, Any]:
     """The script's settings. Its versions come from the arguments, not the plan, so a verdict changes nothing here."""
     canary = args["canary"]
     analysis = canary["analysis"]
@@ -126,7 +139,11 @@ def _settings(service: str, args: ModelServiceArgs, record: core.ConfigMap) -> d
         "declared": _served(args["model_uri"], ""),
         "canary": _served(canary["model_uri"], canary.get("image", "")),
         **({"engine": "vllm"} if is_vllm(args) else {}),
-        "bounds": {**_bounds(analysis), **(_engine_bounds if is_vllm(args) else _server_bounds)(analysis)},
+        **(steps.settings(service, args, replicas) if "steps" in canary else {}),
+        "bounds": {
+            **_bounds(analysis),
+            **(_engine_bounds(analysis) if is_vllm(args) else _server_bounds(analysis, args)),
+        },
     }
 
 
@@ -144,10 +161,17 @@ def _bounds(analysis: CanaryAnalysis) -> dict[str, pulumi.Input[float]]:
     }
 
 
-def _server_bounds(analysis: CanaryAnalysis) -> dict[str, pulumi.Input[float]]:
+def drift_bound(analysis: CanaryAnalysis, args: ModelServiceArgs) -> pulumi.Input[float]:
+    """How far predictions may drift; by default it is off with the metrics of a library that has no such metric."""
+    names = MetricNames(args.get("metric_names", MetricNames.MODELOPS))
+    default = defaults.DEFAULT_MAX_PREDICTION_DRIFT if names is MetricNames.MODELOPS else 0.0
+    return analysis.get("max_prediction_drift", default)
+
+
+def _server_bounds(analysis: CanaryAnalysis, args: ModelServiceArgs) -> dict[str, pulumi.Input[float]]:
     return {
         "max_p99_ratio": analysis.get("max_p99_ratio", defaults.DEFAULT_MAX_P99_RATIO),
-        "max_prediction_drift": analysis.get("max_prediction_drift", defaults.DEFAULT_MAX_PREDICTION_DRIFT),
+        "max_prediction_drift": drift_bound(analysis, args),
     }
 
 

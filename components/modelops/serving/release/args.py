@@ -1,5 +1,6 @@
 """Arguments of ModelService's canary, blue/green and shadow releases."""
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
@@ -79,7 +80,7 @@ class CanaryAnalysis(TypedDict):
     max_prediction_drift: NotRequired[pulumi.Input[float]]
     """How far the distribution of predicted values may differ from the stable track's, as population stability index:
     below 0.1 nothing changed, above 0.25 a lot did. By the servers' `modelops_prediction_value`; 0 turns the comparison
-    off. Default 0.25; 0 to 100. Not with the `vllm` runtime."""
+    off. Default 0.25, or 0 with `metric_names` of others; 0 to 100. Not with the `vllm` runtime."""
     max_first_token_ratio: NotRequired[pulumi.Input[float]]
     """Maximum ratio of the canary's 99th percentile time to the first token to the stable track's. Default 1.5; 1 to
     100. This and the next two are for the `vllm` runtime."""
@@ -95,11 +96,22 @@ class CanaryAnalysis(TypedDict):
     """Requests that each track must have served before there is a verdict. Default 500; 1 to 10,000,000."""
     min_seconds: NotRequired[pulumi.Input[int]]
     """How long a canary must stay within all bounds before it is promoted, in seconds. One that exceeds them is rolled
-    back without that wait. Default 600; 0 to 2,592,000."""
+    back without that wait. Default 600; 0 to 2,592,000. Not with `steps`, which have pauses."""
     interval_seconds: NotRequired[pulumi.Input[int]]
-    """Interval between queries to Prometheus, in seconds. Default 15; 1 to 3600."""
+    """Interval between queries to Prometheus, in seconds. Default 15; 1 to 3600, at most 20 with `steps`."""
     image: NotRequired[pulumi.Input[str]]
     """Image with `python3` (3.10 or later) to run the analysis. Default: the service's `runtime_image`."""
+
+
+class CanaryStep(TypedDict):
+    """A share of the requests that a canary has for a while."""
+
+    weight_percent: int
+    """Its share of the requests, in percent, more than in the step before. 1 to 100; at most 50 with the split
+    `Replicas`."""
+    pause_seconds: NotRequired[pulumi.Input[int]]
+    """How long it keeps this share at least, in seconds: it goes on once it has then also served `min_requests` within
+    all bounds. Default: until the program gives the step a pause, for which 0 will do; 0 to 2,592,000."""
 
 
 class Canary(TypedDict):
@@ -107,8 +119,13 @@ class Canary(TypedDict):
 
     model_uri: pulumi.Input[str]
     """The model version to try, in any form of the service's `model_uri`."""
-    weight_percent: int
-    """Its share of the requests, in percent. 1 to 99; at most 50 with the split `Replicas`."""
+    weight_percent: NotRequired[int]
+    """Its share of the requests, in percent. 1 to 99; at most 50 with the split `Replicas`. Required, unless
+    there are `steps`."""
+    steps: NotRequired[Sequence[CanaryStep]]
+    """The shares that it has one after the other, in place of `weight_percent`. The analyst takes each step between
+    updates, and takes all requests from a canary that breaks a bound, within a minute. Needs `analysis`. Default: one
+    share, until the next `pulumi up`."""
     split: NotRequired[AnySplit]
     """What splits the requests: `Replicas`, `Gateway` or `NginxIngress`. The latter two split what comes through
     `route`; the Service itself leads to the stable track. Default `Replicas`."""

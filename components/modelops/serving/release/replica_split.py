@@ -34,6 +34,7 @@ def canary_replicas(stable: int, percent: float) -> int:
 
 def canary_count(stable: Count, percent: float) -> Count:
     """The canary's pods for the counts that the stable track may have."""
+    percent = min(percent, 99)  # More is refused.
     return Count(canary_replicas(stable.low, percent), canary_replicas(stable.high, percent))
 
 

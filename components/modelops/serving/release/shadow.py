@@ -35,7 +35,7 @@ def deploy_track(base: Track, opts: pulumi.ResourceOptions) -> core.Service:
     track = replace(base, args=args, role=SHADOW, live=False)
     pods = deploy(track, opts)
     selector, after = track_selector(base.service, SHADOW), merged(opts, depends_on=[pods])
-    return http_service(track.name, track.metadata, selector, PORT, after)
+    return http_service(track.name, track.metadata, selector, PORT, args, after)
 
 
 def variables(service: str, args: ModelServiceArgs) -> Mapping[str, pulumi.Input[str]]:

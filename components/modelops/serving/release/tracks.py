@@ -70,8 +70,8 @@ def _deploy_live(base: Track, opts: pulumi.ResourceOptions) -> Release:
     release = Release([tracks.stable, tracks.canary], selector, version, status)
     if tracks.service is None:
         return release
-    stable, share = tracks.weights(base.args["canary"]["weight_percent"])
-    return replace(release, stable_weight=stable, canary=Backend(name_of(tracks.service), share))
+    stable, share = tracks.weights()
+    return replace(release, stable_weight=stable, canary=Backend(name_of(tracks.service), share, tracks.mark))
 
 
 def deploy_standby(base: Track, service: k8s.core.v1.Service, opts: pulumi.ResourceOptions) -> None:

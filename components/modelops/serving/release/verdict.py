@@ -5,7 +5,7 @@ for the versions that it names, so an old verdict never affects a new canary.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ class Plan:
     canary: Version
     takes_traffic: bool
     """Whether the canary gets requests. Only then does it have pods."""
+    weight_percent: int
+    """The canary's share of the requests."""
     verdict: str
     reason: str
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -42,12 +44,20 @@ class Plan:
             "stable_model_uri": self.stable.model_uri,
             "canary_model_uri": self.canary.model_uri,
             "canary_takes_traffic": self.takes_traffic,
+            "weight_percent": self.weight_percent,
             "figures": dict(self.figures),
         }
 
 
-def plan(declared: Version, canary: Version, data: Mapping[str, str] | None) -> Plan:
-    """The tracks, from the versions in the arguments and the data of the analyst's ConfigMap.
+def reached(weights: Sequence[int], recorded: Any) -> int:
+    """The share of a canary whose analyst recorded one: with steps that have changed since, the nearest below."""
+    done = [weight for weight in weights if isinstance(recorded, int) and weight <= recorded]
+    return max(done, default=weights[0])
+
+
+def plan(declared: Version, canary: Version, data: Mapping[str, str] | None, weights: Sequence[int]) -> Plan:
+    """The tracks, from the versions in the arguments and the data of the analyst's ConfigMap. `weights` are the shares
+    that the canary is to have one after the other.
 
     A promoted version stays promoted while the arguments name the stable version that it replaced, so the next canary
     is compared with it and runs beside it.
@@ -61,10 +71,11 @@ def plan(declared: Version, canary: Version, data: Mapping[str, str] | None) -> 
     figures = record["figures"] if isinstance(record.get("figures"), Mapping) else {}
     if stable == canary:
         reason = record.get("reason") if judged == canary else None
-        return Plan(stable, canary, False, PROMOTE, str(reason or "both are the same"), figures)
+        return Plan(stable, canary, False, 0, PROMOTE, str(reason or "both are the same"), figures)
     if not counts or judged != canary:
-        return Plan(stable, canary, True, HOLD, "no figures yet")
-    return Plan(stable, canary, verdict != ROLL_BACK, verdict, str(record.get("reason", "")), figures)
+        return Plan(stable, canary, True, weights[0], HOLD, "no figures yet")
+    weight = 0 if verdict == ROLL_BACK else reached(weights, record.get("weight_percent"))
+    return Plan(stable, canary, verdict != ROLL_BACK, weight, verdict, str(record.get("reason", "")), figures)
 
 
 def _record(data: Mapping[str, str] | None) -> dict[str, Any]:

@@ -111,6 +111,11 @@ class Client:
         """The list at `path`."""
         return self.request("GET", path, query=_selectors(label_selector, field_selector))
 
+    def create(self, collection: str, obj: Object, *, field_manager: str, dry_run: bool) -> Object:
+        """Create `obj` in `collection`. One that exists is an error."""
+        query = {"fieldManager": field_manager, "fieldValidation": "Warn", **({"dryRun": "All"} if dry_run else {})}
+        return self.request("POST", collection, query=query, body=obj, content_type="application/json")
+
     def apply(self, path: str, obj: Object, *, field_manager: str, force: bool, dry_run: bool) -> Object:
         """Server-side apply of `obj`."""
         query = {"fieldManager": field_manager, "force": str(force).lower(), "fieldValidation": "Warn"}

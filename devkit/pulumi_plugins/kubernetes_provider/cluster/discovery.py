@@ -65,6 +65,10 @@ class Discovery:
         """The path of `obj`."""
         return self.lookup_object(obj).object(annotations.namespace(obj), name or annotations.name(obj))
 
+    def collection_of(self, obj: Mapping[str, Any]) -> str:
+        """The path of the collection that `obj` is created in."""
+        return self.lookup_object(obj).collection(annotations.namespace(obj) or "default")
+
     def knows(self, gvk: GVK) -> bool:
         """Whether the server knows the kind."""
         try:

@@ -23,6 +23,8 @@ class Settings:
     skip_update_unreachable: bool = False
     config_map_mutable: bool = False
     secret_mutable: bool = False
+    upsert_existing_objects: bool = False
+    """Whether creating an object that exists changes it instead of failing."""
     client_timeout_seconds: float = 0.0
 
 
@@ -47,6 +49,7 @@ def from_variables(variables: Mapping[str, str]) -> Settings:
         skip_update_unreachable=_flag(variables, "skipUpdateUnreachable", "PULUMI_K8S_SKIP_UPDATE_UNREACHABLE"),
         config_map_mutable=_flag(variables, "enableConfigMapMutable", "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE"),
         secret_mutable=_flag(variables, "enableSecretMutable", "PULUMI_K8S_ENABLE_SECRET_MUTABLE"),
+        upsert_existing_objects=_flag(variables, "upsertExistingObjects", "PULUMI_K8S_UPSERT_EXISTING_OBJECTS"),
         client_timeout_seconds=float(os.environ.get("PULUMI_K8S_CLIENT_TIMEOUT") or 0),
     )
 

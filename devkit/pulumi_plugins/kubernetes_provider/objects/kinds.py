@@ -16,7 +16,16 @@ _CLUSTER_SCOPED = frozenset(
     """.split()
 )
 
-_BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
+# The kinds whose fields the provider knows. Others that end in k8s.io (Gateway API, metrics) are custom resources.
+_BUILT_IN_GROUPS = frozenset(
+    """
+    admissionregistration.k8s.io apiextensions.k8s.io apiregistration.k8s.io apps auditregistration.k8s.io
+    authentication.k8s.io authorization.k8s.io autoscaling batch certificates.k8s.io coordination.k8s.io
+    discovery.k8s.io events.k8s.io extensions flowcontrol.apiserver.k8s.io internal.apiserver.k8s.io lifecycle.k8s.io
+    networking.k8s.io node.k8s.io policy rbac.authorization.k8s.io resource.k8s.io scheduling.k8s.io settings.k8s.io
+    storage.k8s.io storagemigration.k8s.io
+    """.split()
+) | {""}
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class GVK:
     @property
     def built_in(self) -> bool:
         """Whether the kind belongs to Kubernetes itself."""
-        return self.group in _BUILT_IN_GROUPS or self.group.endswith(".k8s.io")
+        return self.group in _BUILT_IN_GROUPS
 
     @property
     def known_scope(self) -> bool | None:

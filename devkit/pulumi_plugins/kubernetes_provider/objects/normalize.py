@@ -48,6 +48,7 @@ def _normalize_built_in(obj: dict[str, Any]) -> dict[str, Any]:
 
 def _walk(value: Any, key: str = "") -> Any:
     if isinstance(value, Mapping):
+        value = {name: item for name, item in value.items() if item is not None}
         if key in _QUANTITY_MAPS:
             return {name: _walk(item) if isinstance(item, Mapping) else canonical(item) for name, item in value.items()}
         return {name: _walk(item, name) for name, item in value.items()}

@@ -56,9 +56,13 @@ class Secret:
 
 
 def decode(struct: struct_pb2.Struct) -> Map:
-    """The engine's properties as Python data; nulls are left out, whole numbers are ints."""
-    decoded = {key: _decode(value) for key, value in struct.fields.items()}
-    return {key: value for key, value in decoded.items() if value is not None}
+    """The engine's properties as Python data; whole numbers are ints. Properties that are null are left out: the
+    program did not set them. A null inside of one is the program's own value."""
+    return {key: value for key, value in _fields(struct).items() if value is not None}
+
+
+def _fields(struct: struct_pb2.Struct) -> Map:
+    return {key: _decode(value) for key, value in struct.fields.items()}
 
 
 def _decode(value: struct_pb2.Value) -> Any:
@@ -80,7 +84,7 @@ def _decode(value: struct_pb2.Value) -> Any:
 def _decode_struct(struct: struct_pb2.Struct) -> Any:
     signature = struct.fields.get(rpc._special_sig_key)
     if signature is None:
-        return decode(struct)
+        return _fields(struct)
     kind = signature.string_value
     if kind == rpc._special_secret_sig:
         return Secret(_decode(struct.fields["value"]))

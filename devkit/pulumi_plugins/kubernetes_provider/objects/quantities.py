@@ -1,10 +1,11 @@
 """Amounts of CPU, memory and the like, in the one form in which the API server writes them."""
 
 import re
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_UP, Decimal, localcontext
 
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DIGITS = 60  # enough for any amount in nano
 _FORM = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:([KMGTPE]i)|([numkMGTPE]?)|[eE]([+-]?\d+))$")
 
 
@@ -17,12 +18,13 @@ def canonical(value: object) -> object:
     if match is None:
         return value
     number, binary, decimal, exponent = match.groups()
-    amount = Decimal(number)
-    if binary:
-        return _binary(amount * 1024 ** _BINARY[binary])
-    if exponent is not None:
-        return _exponential(amount.scaleb(int(exponent)))
-    return _decimal(amount.scaleb(_DECIMAL[decimal or ""]))
+    with localcontext(prec=_DIGITS):
+        amount = Decimal(number)
+        if binary:
+            return _binary(amount * 1024 ** _BINARY[binary])
+        if exponent is not None:
+            return _exponential(amount.scaleb(int(exponent)))
+        return _decimal(amount.scaleb(_DECIMAL[decimal or ""]))
 
 
 def _rounded(amount: Decimal) -> Decimal:

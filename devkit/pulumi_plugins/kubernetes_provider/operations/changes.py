@@ -1,4 +1,9 @@
-"""The changes between the live object, pruned to the inputs that made it, and the new inputs."""
+"""The changes between the live object, pruned to the inputs that made it, and the new inputs.
+
+Of its own kinds, Kubernetes' types say which empty values and unknown fields the server drops: that these are missing
+is no change. Of a custom resource nothing is known: whatever the server, a webhook or a controller wrote otherwise than
+the program did is a change, and so is every null.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -34,6 +39,9 @@ _KEPT_EMPTY = frozenset(
     """.split()
 )
 
+# Lists that the server always writes: as null when they are empty, which to the provider is another value.
+_NULL_WHEN_EMPTY = {("rules",), ("endpoints",), ("ports",), ("spec", "limits")}
+
 
 @dataclass(frozen=True)
 class Change:
@@ -45,37 +53,42 @@ class Change:
     value: Any = None
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any], last: Mapping[str, Any]) -> list[Change]:
-    """The changes from `old` to `new`.
+def changes(
+    old: Mapping[str, Any], new: Mapping[str, Any], last: Mapping[str, Any], *, built_in: bool = True
+) -> list[Change]:
+    """The changes from `old` to `new`. `old` is the live object pruned to the shape of `last`, the inputs that made it.
 
-    `old` is the live object pruned to the shape of `last`, the inputs that made it. A value that the old and
-    the new inputs have and the live object lacks was dropped by the server (an empty value, an unknown field): no
-    change.
+    Of a `built_in` kind, a value that the old and the new inputs have and the live object lacks was dropped by the
+    server (an empty value, an unknown field): no change.
     """
-    return list(_compare((), old, new, last))
+    return list(_compare((), old, new, last, built_in))
 
 
-def _compare(path: Path, old: Any, new: Any, last: Any) -> Iterable[Change]:
+def _compare(path: Path, old: Any, new: Any, last: Any, built_in: bool) -> Iterable[Change]:
     if isinstance(new, Unknown):
         yield Change(path, ADD if old is MISSING else UPDATE, new)
     elif new is MISSING or new is None:
-        if old is not MISSING and old is not None:
+        # A null that the live object lacks is deleted again and again, unless the kind's type says what it means.
+        explicit = new is None and old is MISSING and not built_in
+        if explicit or (old is not MISSING and old is not None):
             yield Change(path, DELETE)
     elif old is MISSING:
-        if not _dropped(path, new, last):
+        if not (built_in and _dropped(path, new, last)):
             yield Change(path, ADD, new)
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in [*new, *(key for key in old if key not in new)]:
-            yield from _compare((*path, key), old.get(key, MISSING), new.get(key, MISSING), _at(last, key))
+            yield from _compare((*path, key), old.get(key, MISSING), new.get(key, MISSING), _at(last, key), built_in)
     elif isinstance(old, list) and isinstance(new, list):
         for index in range(max(len(old), len(new))):
-            yield from _compare((*path, index), _item(old, index), _item(new, index), _item(last, index))
+            yield from _compare((*path, index), _item(old, index), _item(new, index), _item(last, index), built_in)
     elif not _equal(old, new):
         yield Change(path, UPDATE, new)
 
 
 def _dropped(path: Path, new: Any, last: Any) -> bool:
     """Whether a value that the live object lacks is one that the server does not store."""
+    if new == [] and path in _NULL_WHEN_EMPTY:
+        return False
     if last is not MISSING and _equal(last, new):
         return True
     if new or _FREE_FORM.intersection(step for step in path if isinstance(step, str)):

@@ -7,10 +7,11 @@ from ..objects import annotations, kinds, naming
 from ..objects.normalize import normalize
 from ..objects.properties import Map, Unknown, from_object, to_object
 from ..objects.secrets import annotate_secrets
+from .host import Host
 from .requests import Naming, Resource
 
 
-def check(cluster: Cluster, resource: Resource, olds: Map | None, news: Map, autonaming: Naming) -> Map:
+def check(cluster: Cluster, host: Host, resource: Resource, olds: Map | None, news: Map, autonaming: Naming) -> Map:
     """The checked inputs. `olds` are those of an existing resource that stays, None for a new one."""
     feature = refused.refused_type(resource.type)
     if feature is not None:
@@ -20,6 +21,8 @@ def check(cluster: Cluster, resource: Resource, olds: Map | None, news: Map, aut
     inputs = normalize(to_object(news))
     if resource.is_patch and not naming.has_name(inputs):
         raise Refused("patch resources require the `.metadata.name` field to be set")
+    if annotations.annotation(inputs, annotations.AUTONAMED):
+        host.warn(resource.urn, f'ignoring user-specified value for internal annotation "{annotations.AUTONAMED}"')
     if olds:
         naming.adopt_name(inputs, to_object(olds))
     else:

@@ -28,7 +28,7 @@ def diff(
         set_default_namespace(cluster, obj, kinds.of_object(new))
     if annotations.name(new):
         old["metadata"]["name"] = annotations.name(live)
-    changed = without_ignored(changes(old, new, last), ignore_changes)
+    changed = without_ignored(changes(old, new, last, built_in=kinds.of_object(new).built_in), ignore_changes)
     fields = immutable_fields(new, cluster.settings)
     kinds_of_change = {path_text(change.path): _kind(change, fields) for change in changed}
     replaced = [path for path, kind in kinds_of_change.items() if kind.endswith("_REPLACE")]

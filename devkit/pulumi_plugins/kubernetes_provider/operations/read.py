@@ -26,7 +26,8 @@ def read(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: M
     namespace, name = annotations.parse_id(resource.id)
     if not name:
         raise Refused(f"failed to read resource: its ID names no object: {resource.id!r}")
-    last, foreign = _shape(resource, inputs, namespace, name)
+    last = _shape(resource, inputs, namespace, name)
+    foreign = not (inputs or state)
     try:
         live = cluster.client.get(cluster.discovery.path_of(last, name))
     except NoMatchError:
@@ -40,8 +41,7 @@ def read(cluster: Cluster, host: Host, resource: Resource, state: Map, inputs: M
     manager = checkpoint.text_of(state, checkpoint.FIELD_MANAGER) or f"pulumi-kubernetes-{random_suffix()}"
     api_version = checkpoint.text_of(state, checkpoint.API_VERSION) or str(last.get("apiVersion") or "")
     packed = checkpoint.pack(live_inputs, live, inputs, api_version=api_version, field_manager=manager)
-    # An object that the program only read has no inputs, and a refresh must not add any: that would be a change.
-    new_inputs = {} if state and not inputs else from_object(live_inputs)
+    new_inputs = from_object(live_inputs)
     annotate_secrets(new_inputs, inputs)
     problem = "" if verdict.ready else f"Resource '{name}' was created but failed to initialize"
     return Written(resource.id or annotations.full_name(live), packed, new_inputs, problem, verdict.reasons)
@@ -62,17 +62,17 @@ def _unreachable(cluster: Cluster, host: Host, resource: Resource, state: Map, i
     )
 
 
-def _shape(resource: Resource, inputs: Map, namespace: str, name: str) -> tuple[Map, bool]:
-    """The inputs that made the object, as far as known, and whether nothing is known about them."""
+def _shape(resource: Resource, inputs: Map, namespace: str, name: str) -> Map:
+    """The inputs that made the object; for one that the program only reads, what names it."""
     last = normalize(to_object(inputs))
     if last.get("kind"):
-        return last, False
+        return last
     last |= {"apiVersion": resource.gvk.api_version, "kind": resource.gvk.kind}
     meta = last.setdefault("metadata", {})
     meta.setdefault("name", name)
     if namespace:
         meta.setdefault("namespace", namespace)
-    return last, True
+    return last
 
 
 def _verdict(cluster: Cluster, last: Map, live: Map) -> Verdict:

@@ -1,4 +1,4 @@
-"""Create and Update: server-side apply, then the wait for readiness."""
+"""Create, and Update by server-side apply; then the wait for readiness."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from .host import Host
 from .requests import Resource, Written
 
 _TRIES = 5
-_OWN_CLIENT_SIDE_MANAGERS = {"pulumi-resource-kubernetes", "pulumi-kubernetes", "pulumi-kubernetes.exe"}
+_OWN_MANAGERS = ("pulumi-resource-kubernetes", "pulumi-kubernetes")
 
 
 class Writer:
@@ -38,7 +38,8 @@ class Writer:
         try:
             written = self._apply_new(resource, inputs, manager, preview=preview)
         except ApiError as error:
-            if preview and (error.forbidden or error.missing_namespace):
+            # One that exists may be what this one replaces.
+            if preview and (error.forbidden or error.missing_namespace or error.already_exists):
                 return Written("", news)
             raise
         if kinds.is_crd(inputs) and not preview:
@@ -83,14 +84,17 @@ class Writer:
         )
 
     def _apply_new(self, resource: Resource, inputs: Map, manager: str, *, preview: bool) -> Map:
+        client, discovery = self._cluster.client, self._cluster.discovery
         # A patch has no old object of its own.
         force = _forced(inputs, preview and not resource.is_patch)
 
         def send(obj: Map) -> Map:
-            path = self._cluster.discovery.path_of(obj)
+            if not (resource.is_patch or self._cluster.settings.upsert_existing_objects):
+                return client.create(discovery.collection_of(obj), obj, field_manager=manager, dry_run=preview)
+            path = discovery.path_of(obj)
             if resource.is_patch:
-                self._cluster.client.get(path)  # applied to nothing, it would make a new object
-            return self._cluster.client.apply(path, obj, field_manager=manager, force=force, dry_run=preview)
+                client.get(path)  # applied to nothing, it would make a new object
+            return client.apply(path, obj, field_manager=manager, force=force, dry_run=preview)
 
         def attempt() -> Map:
             try:
@@ -242,8 +246,9 @@ def _forced(inputs: Map, preview: bool, last: Map | None = None) -> bool:
     if last is None:
         # This may be a replacement: the old object's fields are no conflict.
         return True
+    # What the provider created itself, an update takes over before it applies; a preview writes nothing.
     return any(
-        entry.get("operation") == "Update" and entry.get("manager") in _OWN_CLIENT_SIDE_MANAGERS
+        entry.get("operation") == "Update" and str(entry.get("manager")).startswith(_OWN_MANAGERS)
         for entry in entries(last)
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,6 +41,8 @@ _BOOLEANS = pa.array(["true", "True", "TRUE", "false", "False", "FALSE"])
 _PROBE = 64
 _LONGEST_EXACT = 15
 """So many digits a float64 always keeps."""
+_LONG_WHOLE = rf"^\s*[+-]?\d{{{_LONGEST_EXACT + 1},}}(\.0*)?\s*$"
+_ROUNDED = "is a whole number that double precision would round: its type must be integer, unsigned or text"
 
 
 class WrongValue(Exception):
@@ -69,6 +72,30 @@ class Numerals:
         grouped = rf"|\d{{1,3}}({re.escape(self.thousands)}\d{{3}})+" if self.thousands else ""
         return rf"^[+-]?((\d+{grouped})({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$"
 
+    @property
+    def missing_numbers(self) -> list[Decimal]:
+        """The numbers that a word for a missing value writes."""
+        words = [word.strip() for word in self.missing if re.fullmatch(self.pattern, word.strip())]
+        point = {self.decimal: ".", self.thousands: ""}
+        return [Decimal("".join(point.get(sign, sign) for sign in word)) for word in words]
+
+    def without_words(self, values: Any) -> Any:
+        """Typed values without those that a word for a missing one says: numbers by their value, others by their
+        text."""
+        if not self.missing or pa.types.is_nested(values.type) or values.type == JSON:
+            return values
+        if pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+            words = _of_type(self.missing_numbers, values.type)
+        else:
+            words = pa.array(self.missing, pa.string())
+        try:
+            compared = values if words.type == values.type else values.cast(pa.string())
+        except pa.ArrowException:  # bytes that are no text
+            return values
+        if not len(words) or not _any(found := pc.is_in(compared, words)):
+            return values
+        return pc.if_else(found, pa.scalar(None, values.type), values)
+
     def without_blanks(self, values: Any) -> Any:
         """Without blanks around them; what is missing then is missing."""
         trimmed = pc.utf8_trim_whitespace(values)
@@ -84,8 +111,29 @@ class Numerals:
         return values
 
 
+def _of_type(numbers: list[Decimal], kind: pa.DataType) -> pa.Array:
+    """Those of the numbers that a type has."""
+    arrays = [pa.array([], kind)]
+    for number in numbers:
+        try:
+            if pa.types.is_floating(kind):
+                arrays.append(pa.array([float(number)], pa.float64()).cast(kind))
+            elif pa.types.is_decimal(kind):
+                arrays.append(pa.array([number], kind))
+            elif number == number.to_integral_value():
+                arrays.append(pa.array([int(number)], kind))
+        except (pa.ArrowException, OverflowError):
+            continue
+    return pa.concat_arrays(arrays)
+
+
 def typed(values: pa.Array, kind: str, numerals: Numerals) -> pa.Array:
-    """Texts as values of a type. Raises WrongValue with the first row that is none."""
+    """Texts as values of a type, without those that stand for a missing one. Raises WrongValue with the first row that
+    is none."""
+    return numerals.without_words(_typed(values, kind, numerals))
+
+
+def _typed(values: pa.Array, kind: str, numerals: Numerals) -> pa.Array:
     if kind == "text":
         return values
     if kind == "json":
@@ -105,7 +153,8 @@ def _quick(values: pa.Array, kind: str) -> pa.Array | None:
     except pa.ArrowInvalid:
         return None
     if kind == "number":
-        return numbers if _all(pc.is_finite(numbers)) else None
+        exact = (pc.max(pc.binary_length(values)).as_py() or 0) <= _LONGEST_EXACT or not _any(_inexact(values, numbers))
+        return numbers if exact and _all(pc.is_finite(numbers)) else None
     # Arrow takes 0x10 for a whole number.
     return None if _any(pc.match_substring(_with_zero(values), "x", ignore_case=True)) else numbers
 
@@ -117,6 +166,15 @@ def _with_zero(values: pa.Array) -> pa.Array:
     )
 
 
+def _inexact(values: pa.Array, numbers: pa.Array) -> pa.Array:
+    """Where the text of a whole number has become another number."""
+    long = pc.fill_null(pc.match_substring_regex(values, _LONG_WHOLE), False)
+    rounded = np.zeros(len(values), dtype=bool)
+    for row in pc.indices_nonzero(long).to_pylist():
+        rounded[row] = Decimal(values[row].as_py()) != numbers[row].as_py()
+    return pa.array(rounded)
+
+
 def _numbers(values: pa.Array, kind: str, numerals: Numerals) -> pa.Array:
     _require(pc.invert(pc.match_substring_regex(values, _NOT_FINITE)), "must be a finite number")
     _require(pc.match_substring_regex(values, numerals.pattern), f"must be of the type {kind}")
@@ -124,6 +182,7 @@ def _numbers(values: pa.Array, kind: str, numerals: Numerals) -> pa.Array:
     if kind == "number":
         numbers = pc.cast(plain, pa.float64())
         _require(pc.is_finite(numbers), "must be a finite number")
+        _require(pc.invert(_inexact(plain, numbers)), _ROUNDED)
         return numbers
     return pa.array([_whole(row, value, kind) for row, value in enumerate(plain.to_pylist())], ARROW[kind])
 

@@ -167,7 +167,19 @@ def normal(kind: pa.DataType) -> pa.DataType:
         return pa.float32()
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        # The name that Parquet has, and so what a shard wrote.
+        return pa.list_(pa.field("element", _normal_inside(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([(entry.name, _normal_inside(entry.type)) for entry in kind.fields])
     return pa.date32() if pa.types.is_date64(kind) else kind
+
+
+def _normal_inside(kind: pa.DataType) -> pa.DataType:
+    """Inside of lists and objects, numbers keep their size: nothing there is brought together with others."""
+    return kind if pa.types.is_integer(kind) or pa.types.is_floating(kind) else normal(kind)
 
 
 def settled(batch: Batch, schema: pa.Schema, numerals: Numerals) -> pa.Table:
@@ -201,7 +213,7 @@ def as_json(values: pa.Array, kinds: Kinds = frozenset()) -> pa.Array:
 
 def converted(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """Values of a typed format as another type of the same kind. Raises WrongValue: one would become another."""
-    if values.type == kind:
+    if values.type == kind and not pa.types.is_nested(kind):  # of these, Arrow calls types with other names equal
         return values
     try:
         return values.cast(kind)
@@ -219,7 +231,11 @@ def _casts(values: pa.Array, kind: pa.DataType) -> bool:
 
 
 def finite(values: pa.Array, missing: Collection[str]) -> pa.Array:
-    """Of a typed format: NaN is missing there. Raises WrongValue for an infinite number that `missing` doesn't name."""
+    """Of a typed format: NaN is missing there. Raises WrongValue for an infinite number that `missing` doesn't name,
+    and for NaN as well in a list or an object, where no value can be missing."""
+    if pa.types.is_nested(values.type) and not _is_finite(values):
+        row = bisect.bisect_left(range(len(values)), True, key=lambda end: not _is_finite(values.slice(0, end + 1)))
+        raise WrongValue(row, "must have finite numbers alone")
     if not pa.types.is_floating(values.type):
         return values
     values = values.cast(normal(values.type))
@@ -233,6 +249,18 @@ def finite(values: pa.Array, missing: Collection[str]) -> pa.Array:
     if not pc.any(infinite, min_count=0).as_py():
         return values
     return pc.if_else(infinite, pa.scalar(None, values.type), values)
+
+
+def _is_finite(values: pa.Array) -> bool:
+    """Whether no number in them is NaN or infinite, however deep it is."""
+    if pa.types.is_floating(values.type):
+        return bool(pc.all(pc.is_finite(values), min_count=0).as_py())
+    if pa.types.is_struct(values.type):
+        return all(map(_is_finite, values.flatten()))
+    if pa.types.is_map(values.type):
+        parts = values.drop_null()
+        return _is_finite(parts.keys) and _is_finite(parts.items)
+    return _is_finite(values.flatten()) if pa.types.is_nested(values.type) else True
 
 
 def as_texts(values: pa.Array, kind: str) -> pa.Array:

@@ -76,6 +76,8 @@ def _cells(file: str, record: Record, row: int, dialect: Dialect) -> list[str]:
     width, cells = len(dialect.columns), record.cells
     if len(cells) == width + 1 and cells[-1] == "":
         return cells[:-1]  # the row ends in a delimiter
+    if len(cells) == width - 1 and not dialect.columns[-1]:
+        return [*cells, ""]  # the header alone ends in one
     if len(cells) != width:
         raise _ragged(file, row, record.first, len(cells), dialect)
     return cells

@@ -4,13 +4,13 @@ import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from modelops_runtime.contract import Exit
 from modelops_runtime.data import errors, nested
 from modelops_runtime.data.sources.column_types import Numerals
 from modelops_runtime.data.sources.files import MAGIC, SUFFIXES, Compression, Unreadable, open_content
@@ -25,6 +25,10 @@ _MARKS = (
 )
 _DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 _MOST_RECORDS = 1000
+_OF_WORKBOOKS = (b"[Content_Types].xml", b"xl/", b"mimetypeapplication/vnd.oasis")
+_OLD_WORKBOOK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?')
+"""A first line by which Excel is told the delimiter, and which it writes itself."""
 
 
 class Writing(BaseModel):
@@ -137,10 +141,14 @@ def find(file: str, declared: Writing, format_: str) -> Dialect:
     with open_content(file, compression) as stream:
         head = stream.read(HEAD_BYTES)
         whole = len(head) < HEAD_BYTES
+    if head.startswith(b"PK\x03\x04") and any(name in head for name in _OF_WORKBOOKS):
+        raise errors.doubt(file, "is an Excel workbook: save its sheet as CSV")
+    if head.startswith(_OLD_WORKBOOK):
+        raise errors.doubt(file, "is an Excel workbook of before 2007: save its sheet as CSV")
     if compression == "none" and (kind := next((MAGIC[sign] for sign in MAGIC if head.startswith(sign)), None)):
-        raise doubt(file, f"is compressed: give compression ({kind})")
+        raise errors.doubt(file, f"is compressed: give compression ({kind})")
     if format_ == "csv" and head.startswith(b"PAR1"):
-        raise doubt(file, "is Parquet: give format: parquet")
+        raise errors.doubt(file, "is Parquet: give format: parquet")
     encoding = _encoding(head, declared.encoding)
     dialect = Dialect(encoding, compression, missing=declared.numerals(format_).missing)
     if format_ != "csv":
@@ -151,13 +159,15 @@ def find(file: str, declared: Writing, format_: str) -> Dialect:
         raise not_encoded(file, dialect) from None
     lines = io.StringIO(text, newline="").readlines()
     if is_object(next((line for line in lines if line.strip()), "")):
-        raise doubt(file, "begins with a JSON object: give format: jsonl")
+        raise errors.doubt(file, "begins with a JSON object: give format: jsonl")
     return _of_csv(dialect, file, lines if whole else lines[:-1] or lines, declared)
 
 
 def _of_csv(dialect: Dialect, file: str, lines: list[str], declared: Writing) -> Dialect:
     before = max(declared.header - 1, 0)
-    delimiter = declared.delimiter or _delimiter(file, lines[before:], declared)
+    said = _SEPARATOR.fullmatch(lines[0]) if lines and declared.header == 1 else None
+    before += 1 if said else 0
+    delimiter = declared.delimiter or (said[1] if said else _delimiter(file, lines[before:], declared))
     dialect = replace(dialect, delimiter=delimiter, quote=declared.quote)
     if declared.header == 0:
         return replace(dialect, columns=tuple(declared.names))
@@ -166,9 +176,9 @@ def _of_csv(dialect: Dialect, file: str, lines: list[str], declared: Writing) ->
         raise errors.empty(f"{file}, which has no header,")
     names = list(declared.names or header.cells)
     if names != header.cells and len(header.cells) - len(names) not in ((0, 1) if header.cells[-1] == "" else (0,)):
-        raise doubt(file, f"has {len(header.cells)} names in its header, the source's names are {len(names)}")
+        raise errors.doubt(file, f"has {len(header.cells)} names in its header, the source's names are {len(names)}")
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
-        raise doubt(file, f"has column {twice[0]} twice")
+        raise errors.doubt(file, f"has column {twice[0]} twice")
     return replace(dialect, columns=tuple(names + header.cells[len(names) :]), lines=header.last)
 
 
@@ -178,10 +188,6 @@ def is_object(line: str) -> bool:
         return isinstance(nested.parsed(line), dict)
     except ValueError:
         return False
-
-
-def doubt(file: str, problem: str) -> errors.DataError:
-    return errors.DataError(f"{file} {problem}", code=Exit.CONFIGURATION)
 
 
 def _encoding(head: bytes, declared: str | None) -> str:
@@ -233,9 +239,10 @@ def _delimiter(file: str, lines: list[str], declared: Writing) -> str:
     if len(alike) == 1:
         return alike[0]
     signs = " and ".join(_DELIMITERS[sign] for sign in dividing)
-    raise doubt(file, f"has {signs} in its first row, so that its columns are in doubt: give delimiter")
+    raise errors.doubt(file, f"has {signs} in its first row, so that its columns are in doubt: give delimiter")
 
 
 def _are_alike(rows: list[list[str]]) -> bool:
-    """Whether all rows have as many values as the first; one may end in a delimiter."""
-    return all(len(cells) - len(rows[0]) in ((0, 1) if cells[-1] == "" else (0,)) for cells in rows)
+    """Whether all rows have as many values as the first; one may end in a delimiter, and so may the first alone."""
+    fewer = {-1} if rows[0][-1] == "" else set[int]()
+    return all(len(cells) - len(rows[0]) in {0, *fewer, *([1] if cells[-1] == "" else [])} for cells in rows)

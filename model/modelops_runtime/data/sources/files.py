@@ -154,8 +154,19 @@ def reason(error: Exception) -> str:
     """Why a file can't be read, without any of its content."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder: name its files, as in folder/*.csv"
+    if isinstance(error, PermissionError):
+        return "this program may not read it"
     if isinstance(error, Unreadable):
         return str(error)
     if isinstance(error, _DAMAGED) or "data stream" in str(error) or "compress" in str(error):
         return "its compression is another, or it is cut off"
-    return getattr(error, "strerror", None) or type(error).__name__
+    if isinstance(error, pa.ArrowInvalid):
+        return "it is not of its source's format, or damaged"
+    if isinstance(error, UnicodeError):
+        return "it is not of its source's encoding"
+    if isinstance(error, ImportError):
+        return f"a package for it is not installed ({error.name})"
+    why = getattr(error, "strerror", None)
+    return str(why or f"its storage says {type(error).__name__}")

@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,38 @@ class Objects:
     lines: list[int]
 
 
-def read(file: str, dialect: Dialect, rows: int) -> Iterator[Objects]:
-    """Raises DataError."""
+class _Whole(int):
+    """A whole number with its text."""
+
+    text: str
+
+
+class _Number(float):
+    """A number with its text."""
+
+    text: str
+
+
+def _with_text(kind: Any) -> Callable[[str], Any]:
+    def number(text: str) -> Any:
+        value = kind(text)
+        value.text = text
+        return value
+
+    return number
+
+
+_AS_WRITTEN = {"parse_int": _with_text(_Whole), "parse_float": _with_text(_Number)}
+
+
+def read(file: str, dialect: Dialect, rows: int, *, as_written: bool = False) -> Iterator[Objects]:
+    """With the texts of numbers where a column of them is to be text `as_written`. Raises DataError."""
+    options = _AS_WRITTEN if as_written else {}
     lines = ((line, text) for line, text in enumerate(_lines(file, dialect), start=1) if text.strip())
     first = 0
     for some in iter(lambda: list(itertools.islice(lines, rows)), []):
         yield Objects(
-            [_object(file, first + row, line, text) for row, (line, text) in enumerate(some)],
+            [_object(file, first + row, line, text, options) for row, (line, text) in enumerate(some)],
             [line for line, _text in some],
         )
         first += len(some)
@@ -51,9 +76,9 @@ def _lines(file: str, dialect: Dialect) -> Iterator[str]:
         raise not_encoded(file, dialect) from None
 
 
-def _object(file: str, row: int, line: int, text: str) -> dict[str, Any]:
+def _object(file: str, row: int, line: int, text: str, options: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        value = nested.parsed(text, object_pairs_hook=_once)
+        value = nested.parsed(text, object_pairs_hook=_once, **options)
     except _Twice as twice:
         raise errors.bad_row(file, row, twice.args[0], "is there twice in an object", line) from None
     except ValueError:
@@ -106,7 +131,7 @@ def texts(cells: Iterable[Any], kind: str | None, missing: Iterable[str]) -> tup
     of_type: dict[type, Kinds] = {}
     kinds: Kinds | None = None
     for row, cell in enumerate(cells):
-        if cell is None or (isinstance(cell, str) and cell in absent):
+        if cell is None or (absent and isinstance(cell, str | int | float) and _text_or_nothing(cell, kind) in absent):
             found.append(None)
             continue
         try:
@@ -116,7 +141,7 @@ def texts(cells: Iterable[Any], kind: str | None, missing: Iterable[str]) -> tup
                 found.append(None)
                 continue
             raise WrongValue(row, "must be a finite number") from None
-        own = _whole(cell) if type(cell) is int else of_type.get(type(cell))
+        own = _whole(cell) if isinstance(cell, int) and not isinstance(cell, bool) else of_type.get(type(cell))
         if own is None:
             own = of_type[type(cell)] = _kinds(cell)
         kinds = own if kinds is None else kinds & own
@@ -125,11 +150,20 @@ def texts(cells: Iterable[Any], kind: str | None, missing: Iterable[str]) -> tup
     return pa.array(found, pa.string()), kinds
 
 
+def _text_or_nothing(cell: Any, kind: str | None) -> str | None:
+    try:
+        return _text(cell, kind)
+    except ValueError:
+        return None
+
+
 def _text(cell: Any, kind: str | None) -> str:
     if kind == "json":
         return json.dumps(cell, allow_nan=False)
     if isinstance(cell, str):
         return cell
+    if kind == "text" and isinstance(cell, _Whole | _Number):
+        return cell.text
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, float) and not math.isfinite(cell):

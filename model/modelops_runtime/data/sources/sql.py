@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from modelops_runtime.contract import Exit
 from modelops_runtime.contract.data import SQL_PASSWORD
 from modelops_runtime.data import errors
 from modelops_runtime.data.sources import parquet
+from modelops_runtime.data.sources.column_types import Numerals
 
 _ISOLATION = dict.fromkeys(("postgresql", "mysql", "mariadb"), "REPEATABLE READ")
 """Where a statement's rows could otherwise be of several moments. Elsewhere its default holds for a statement."""
@@ -35,8 +37,9 @@ _INNERMOST = re.compile(r"\([^()]*\)")
 class Result:
     """A query's result. Whatever is asked for first runs the query."""
 
-    def __init__(self, uri: str, query: str, rows: int) -> None:
+    def __init__(self, uri: str, query: str, rows: int, numerals: Numerals = Numerals()) -> None:  # noqa: B008
         self._uri, self._query, self._rows = uri, query, rows
+        self._words, self._numbers = set(numerals.missing), set(numerals.missing_numbers)
         self._name = without_password(uri)
         self._folder = tempfile.TemporaryDirectory(prefix="modelops-query-")
         self._digest = hashlib.sha256()
@@ -78,6 +81,8 @@ class Result:
     def _plain(self, name: str, cells: Sequence[Any], first: int) -> Sequence[Any]:
         """Some values of a column, each kind in one form whatever the driver and the session's time zone. Raises
         DataError where they, with those before, are of several kinds."""
+        if self._words:
+            cells = [None if self._is_missing(cell) else cell for cell in cells]
         known = self._kinds.setdefault(name, set())
         kinds = dict.fromkeys(map(type, cells))  # in their order
         kinds.pop(type(None), None)
@@ -96,6 +101,12 @@ class Result:
         if datetime in kinds:
             return [self._in_utc(name, cell) for cell in cells]
         return cells
+
+    def _is_missing(self, cell: Any) -> bool:
+        """Whether a word for a missing value says it: before its column has a type."""
+        if isinstance(cell, int | float | Decimal) and not isinstance(cell, bool):
+            return cell in self._numbers
+        return isinstance(cell, str) and cell in self._words
 
     def _in_utc(self, name: str, cell: Any) -> Any:
         try:
@@ -178,6 +189,8 @@ def _read(uri: str, query: str, rows: int) -> Iterator[tuple[list[str], Sequence
         kind = f"{type(error).__name__}{f', SQLSTATE {state}' if state else ''}"
         if isinstance(error, sqlalchemy.exc.ProgrammingError):
             raise errors.DataError(f"{name} refuses the query: {kind}", code=Exit.CONFIGURATION) from None
+        if isinstance(error, sqlalchemy.exc.OperationalError):
+            kind += ", so it can't be reached, refuses this user, or lacks a table or column that the query names"
         raise errors.unreadable(name, kind) from None
     except (ValueError, ArithmeticError) as error:
         rule = f"it has a value that Python has not ({type(error).__name__}): cast it in the query"

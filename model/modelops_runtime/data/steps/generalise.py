@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from modelops_runtime.artifacts.operations import Operation
+from modelops_runtime.artifacts.operations import Operation, columns_of
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.step import Step, step
@@ -21,14 +21,13 @@ Counts = dict[int, int]
 
 
 class Coarser(BaseModel):
-    """How one column is made coarser: numbers to the lower end of intervals, texts to their beginning, or anything to
-    nothing."""
+    """How one column is made coarser: numbers to the lower end of intervals, or texts to their beginning."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     width: float | None = Field(default=None, gt=0)
     """Width of the intervals; they begin at multiples of it."""
-    first: int | None = Field(default=None, ge=0)
-    """Characters that stay."""
+    first: int | None = Field(default=None, ge=1)
+    """Characters that stay; of a column of which none may stay, the step is drop."""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "Coarser":
@@ -45,7 +44,9 @@ class Generalise(Step):
     Rows of other combinations fail the run, or are left out (`rare: remove`).
 
     Both hold for what is published, all parts together: it is counted again after the last step, by what later steps
-    made of these columns. A later step that breaks it, because it removes rows or fills in values, fails the run.
+    made of these columns. A later step that breaks it, because it removes rows or fills in values, fails the run. All
+    columns that tell of persons are in one step: two, each with its own columns, would promise nothing of both
+    together. So are a date and its parts, by the step dates, unless they are dropped.
     A missing value is a value of its own; rows without a person count as one person's; a missing sensitive value does
     not count."""
 
@@ -123,6 +124,8 @@ class Promise:
         self._step = step
         self._columns = list(step.columns)
         self._sensitive = [] if step.sensitive is None else [step.sensitive]
+        self._by = [] if step.by is None else [step.by]
+        self._filled = False
         self._changed_by: dict[str, None] = {}
         # Whose each row is: the column itself may be left out or masked later. 16 bytes a row.
         self._persons = None if step.by is None else rows.select([step.by]).fold(_by_place, _stacked)
@@ -134,7 +137,10 @@ class Promise:
         columns = _followed(self._columns, named, before, after)
         if removed or columns != self._columns or not {*named}.isdisjoint(self._columns):
             self._changed_by[name] = None
+        if name == "fill" and not {*named}.isdisjoint(self._by):
+            self._filled, self._changed_by[name] = True, None
         self._columns, self._sensitive = columns, _followed(self._sensitive, named, before, after)
+        self._by = _followed(self._by, named, before, after)
 
     def judge(self, parts: Mapping[str, Rows], context: Context) -> None:
         """Raises DataError when what is published breaks it; else writes what holds into the report."""
@@ -168,7 +174,28 @@ class Promise:
         published = np.concatenate([part.select(self._columns).fold(_by_place, _stacked) for part in parts])
         persons = self._persons[np.argsort(self._persons[:, 0])]
         whose = persons[np.searchsorted(persons[:, 0], published[:, 0]), 1]
-        return _counted_pairs(pd.DataFrame({"key": published[:, 1], "other": whose}).drop_duplicates())
+        sizes = _counted_pairs(pd.DataFrame({"key": published[:, 1], "other": whose}).drop_duplicates())
+        if not self._filled or not self._by:
+            return sizes
+        # Rows without a person have got one, who may be counted already.
+        count = partial(_pairs, columns=self._columns, others=self._by, missing=True)
+        told = _counted_pairs(
+            pd.concat([part.select([*self._columns, *self._by]).fold(count, _union) for part in parts])
+        )
+        return {key: min(size, told.get(key, 0)) for key, size in sizes.items()}
+
+
+def derived_beside(generalise: Generalise, before: Sequence[Step], dropped: Collection[str]) -> list[str]:
+    """Columns that say more exactly what the step makes coarser, and would be published beside it: a date of which it
+    has the parts, or the parts of a date."""
+    exact: list[str] = []
+    for operation in (each for one in before for each in one.operations() if each["kind"] == "dates"):
+        original, parts = operation["column"], [name for name in columns_of(operation) if name != operation["column"]]
+        if original in generalise.columns:
+            exact += parts
+        elif operation.get("keep") and not {*parts}.isdisjoint(generalise.columns):
+            exact.append(original)
+    return [name for name in exact if name not in generalise.columns and name not in dropped]
 
 
 def _followed(tracked: list[str], named: Collection[str], before: Sequence[str], after: Sequence[str]) -> list[str]:

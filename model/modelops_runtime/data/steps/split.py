@@ -102,6 +102,9 @@ def times(frame: pd.DataFrame, column: str, context: Context, why: str) -> Keys:
     values, rule = frame[column], f"must be a number or an ISO 8601 time to {why}"
     if is_nested(values):
         raise context.bad_row(frame.index[0], column, rule)
+    if (missing := values.isna().to_numpy()).any():
+        rule = f"is missing, and must be there to {why}: leave such rows out by fill with by: drop"
+        raise context.bad_row(frame.index[missing.argmax()], column, rule)
     if not pd.api.types.is_numeric_dtype(values):
         values = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
     if values.isna().any():

@@ -44,7 +44,7 @@ def unfinished(url: str) -> float:
 def main() -> None:
     env = Environment()
     port = env.integer("MODELOPS_PORT", 8080, minimum=1, maximum=65535)
-    endpoint = env.number("MODELOPS_ENDPOINT_SECONDS", 5, minimum=0, maximum=60)
+    endpoint = env.number("MODELOPS_ENDPOINT_SECONDS", 5, minimum=0, maximum=300)
     seconds = env.number("MODELOPS_DRAIN_SECONDS", 300, minimum=0, maximum=600)
     env.check()
     drain(f"http://127.0.0.1:{port}", DRAINING, endpoint, seconds)

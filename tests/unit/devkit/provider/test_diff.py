@@ -16,8 +16,9 @@ from devkit.pulumi_plugins.kubernetes_provider.operations.changes import (
 )
 
 
-def _found(old: Any, new: Any, last: Any = None) -> dict[str, str]:
-    return {path_text(change.path): change.kind for change in changes(old, new, old if last is None else last)}
+def _found(old: Any, new: Any, last: Any = None, *, built_in: bool = True) -> dict[str, str]:
+    found = changes(old, new, old if last is None else last, built_in=built_in)
+    return {path_text(change.path): change.kind for change in found}
 
 
 def test_equal_objects_have_no_changes() -> None:
@@ -60,6 +61,38 @@ def test_unknown_fields_that_the_server_drops_are_no_change() -> None:
     assert _found({"spec": {}}, {"spec": {"typo": "y"}}, last=inputs) == {"spec.typo": "ADD"}
 
 
+def test_lists_that_the_server_writes_as_null_when_they_are_empty_are_a_change() -> None:
+    inputs: dict[str, Any] = {"rules": []}
+    assert _found({}, inputs, last=inputs) == {"rules": "ADD"}
+    assert _found({"spec": {}}, {"spec": {"rules": []}}, last={"spec": {"rules": []}}) == {}
+
+
+def test_of_a_custom_resource_every_value_that_was_written_otherwise_is_a_change() -> None:
+    inputs = {"spec": {"typo": "x", "env": [], "value": ""}}
+    assert _found({"spec": {}}, inputs, last=inputs, built_in=False) == {
+        "spec.typo": "ADD",
+        "spec.env": "ADD",
+        "spec.value": "ADD",
+    }
+
+
+@pytest.mark.parametrize("live", [{}, {"suspend": False}])
+def test_a_null_in_a_custom_resource_is_deleted_again_and_again(live: dict[str, Any]) -> None:
+    inputs = {"spec": {"suspend": None}}
+    old = prune({"spec": live}, inputs)
+    assert _found(old, inputs, last=inputs, built_in=False) == {"spec.suspend": "DELETE"}
+    assert _found(old, {"spec": {}}, last={"spec": {}}, built_in=False) == ({"spec.suspend": "DELETE"} if live else {})
+
+
+def test_a_null_in_a_kind_of_kubernetes_is_no_value() -> None:
+    job: dict[str, Any] = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "spec": {"suspend": None, "template": {"spec": {"a": None}}},
+    }
+    assert normalize(job)["spec"] == {"template": {"spec": {}}}
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -89,7 +122,7 @@ def test_the_live_object_is_pruned_to_the_shape_of_the_inputs() -> None:
 
 
 def test_inputs_are_normalized() -> None:
-    inputs = {
+    inputs: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "x", "uid": "1", "creationTimestamp": "now"},

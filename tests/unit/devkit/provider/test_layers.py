@@ -3,7 +3,7 @@
 from tests.unit.test_layers import MODULES, imports
 
 PACKAGE = "devkit.pulumi_plugins.kubernetes_provider"
-LAYERS = ["serve", "servicer", "operations", "awaiting", "cluster", "objects", "refused", "errors"]
+LAYERS = ["serve", "servicer", "schema", "operations", "awaiting", "cluster", "objects", "refused", "errors"]
 
 
 def _layer(module: str) -> int:

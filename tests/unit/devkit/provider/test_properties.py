@@ -21,8 +21,8 @@ def test_values_come_back_as_they_went() -> None:
     assert found == given and isinstance(found["a"], int) and isinstance(found["d"], bool)
 
 
-def test_nulls_are_left_out() -> None:
-    assert decode(encode({"a": None, "b": 1})) == {"b": 1}
+def test_a_property_that_is_null_is_left_out_and_a_null_inside_of_one_is_kept() -> None:
+    assert decode(encode({"a": None, "b": {"c": None, "d": [None]}})) == {"b": {"c": None, "d": [None]}}
 
 
 def test_unknowns_are_seen_inside_of_secrets_and_lists() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from modelops_runtime.artifacts.operations import apply
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.context import place
-from modelops_runtime.data.pipeline import summary
+from modelops_runtime.data.report import summary
 from modelops_runtime.data.steps import STEPS, Context, DataError
 from modelops_runtime.data.table import InMemory
 

@@ -121,7 +121,7 @@ def start(folder: Path, pipeline: dict[str, Any], shard: int, **variables: str) 
 
 
 def certificates(folder: Path) -> dict[str, str]:
-    from modelops.kubernetes.certificates import make
+    from tests.certificates import make
 
     folder.mkdir()
     for name, content in make({"worker": ["worker"]}).items():

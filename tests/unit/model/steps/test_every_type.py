@@ -11,6 +11,7 @@ import pytest
 
 from modelops_runtime.contract import ContractError, Exit
 from modelops_runtime.data import pipeline as pipelines
+from modelops_runtime.data import running
 from modelops_runtime.data.nested import settled
 from modelops_runtime.data.pipeline import Pipeline
 from modelops_runtime.data.steps import STEPS, Context
@@ -127,7 +128,7 @@ def finished(steps: list[dict[str, Any]], frame: pd.DataFrame, **fields: Any) ->
     """Through the whole pipeline but its sources."""
     pipeline = Pipeline.parse({"sources": [{"uri": "x"}], "steps": steps, **fields})
     context, first = Context(files=["x.csv"], salt=SALT), pipeline.first_global()
-    rows = settled(pipelines._apply(pipeline.plan[:first], frame, context, 0), set())
+    rows = settled(running.apply(pipeline.plan[:first], frame, context, 0), set())
     return pipeline.finish(InMemory(rows), context, lambda _line: None)
 
 

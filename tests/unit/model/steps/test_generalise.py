@@ -185,3 +185,56 @@ def test_columns_that_are_left_out_distinguish_nobody(tmp_path: Path, engine: li
     people(tmp_path, 60)
     steps = [{"generalise": {"columns": COARSE, "k": 2}}, {"split": {}}, {"drop": {"columns": ["age", "city"]}}]
     assert told(run(tmp_path, steps, *engine))["smallest_group"] == 60
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=["memory", "dask"])
+def test_rows_that_are_given_a_person_later_are_that_person_s(tmp_path: Path, engine: list[str]) -> None:
+    people(tmp_path, 40)
+    frame = pd.read_csv(tmp_path / "people.csv")
+    frame.loc[frame["who"].isin(frame["who"].unique()[3:4]), "who"] = None
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    steps: list[dict[str, Any]] = [
+        {"generalise": {"columns": {"city": {"first": 1}}, "k": 7, "by": "who", "rare": "remove"}}
+    ]
+    assert told(run(tmp_path, [*steps, {"split": {}}], *engine))["smallest_group"] == 7
+    fill = {"fill": {"columns": ["who"], "by": "constant", "value": "person 0"}}
+    filled = run(tmp_path, [{"generalise": {**steps[0]["generalise"], "k": 6}}, {"split": {}}, fill], *engine)
+    groups = published(filled).groupby("city")["who"].nunique()
+    assert told(filled)["smallest_group"] == groups.min() == 6
+    with pytest.raises(DataError, match=r"fewer than 7 persons \(who\) share, after fill") as caught:
+        run(tmp_path, [*steps, {"split": {}}, fill], *engine)
+    assert caught.value.code == Exit.PRIVACY
+
+
+DATES = {"dates": {"column": "born", "parts": ["year", "month"], "keep": True}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        ([DATES, {"generalise": {"columns": {"born": {"first": 4}}, "k": 2}}], "born_year"),
+        ([DATES, {"generalise": {"columns": {"born_year": {"width": 10}}, "k": 2}}], "born"),
+        (
+            [
+                {"dates": {"column": "born", "keep": True}},
+                {"generalise": {"columns": {"born_day": {"width": 9}}, "k": 2}},
+            ],
+            "born",
+        ),
+    ],
+)
+def test_a_column_that_keeps_what_is_made_coarser_must_be_named_or_dropped(
+    steps: list[dict[str, Any]], name: str
+) -> None:
+    pipeline = {"sources": [{"uri": "x.csv"}], "steps": [*steps, {"split": {}}]}
+    with pytest.raises(ConfigurationError, match=rf"columns lacks {name}, which tells more exactly"):
+        Pipeline.parse(pipeline)
+    drop = {"drop": {"columns": ["born", "born_year", "born_month"]}}
+    if "born" not in steps[1]["generalise"]["columns"]:
+        Pipeline.parse({**pipeline, "steps": [*steps, drop, {"split": {}}]})
+
+
+def test_two_steps_that_promise_each_for_itself_are_refused() -> None:
+    steps = [{"generalise": {"columns": {name: {"width": 9}}, "k": 5}} for name in ("age", "income")]
+    with pytest.raises(ConfigurationError, match=r"steps\[1\] \(generalise\) must be there once, with all columns"):
+        Pipeline.parse({"sources": [{"uri": "x.csv"}], "steps": [*steps, {"split": {}}]})

@@ -185,3 +185,29 @@ def test_a_column_that_has_no_one_type_is_named(tmp_path: Path, values: list[Any
     with pytest.raises(DataError, match="column c has values of several types, or of one that Parquet lacks") as caught:
         prepare.main(["--pipeline", json.dumps(pipeline), "--destination", f"{tmp_path}/out"])
     assert caught.value.code == Exit.BAD_ROW
+
+
+@pytest.mark.parametrize("wrong", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [
+        (pa.list_(pa.float64()), lambda number: [0.5, number]),
+        (pa.list_(pa.float32(), 2), lambda number: [0.5, number]),
+        (pa.struct([("x", pa.list_(pa.float64()))]), lambda number: {"x": [number]}),
+        (pa.list_(pa.struct([("x", pa.float32())])), lambda number: [{"x": number}]),
+        (pa.map_(pa.string(), pa.float64()), lambda number: [("x", number)]),
+    ],
+    ids=["list", "fixed list", "object", "objects", "map"],
+)
+def test_a_number_in_a_list_or_an_object_is_finite(tmp_path: Path, kind: Any, cell: Any, wrong: float) -> None:
+    fine = pa.array([cell(1.0), None, cell(2.0)], kind)
+    with_wrong = pa.array([cell(1.0), None, cell(wrong), cell(1.0)], kind)
+    for name, values in (("fine", fine), ("wrong", with_wrong)):
+        pyarrow.parquet.write_table(pa.table({"v": values}), tmp_path / f"{name}.parquet")
+    fields: dict[str, Any] = {"format": "parquet"}
+    source = Source(uri=f"{tmp_path}/fine.parquet", **fields)
+    assert sum(len(batch.table) for batch in source.batches(source.files()[0], 0)) == 3
+    source = Source(uri=f"{tmp_path}/wrong.parquet", **fields)
+    with pytest.raises(DataError, match="row 2, column v: must have finite numbers alone") as caught:
+        list(source.batches(source.files()[0], 0))
+    assert caught.value.code == Exit.BAD_ROW

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,3 +201,37 @@ def test_a_person_sees_all_columns_in_a_browser(folder: Path) -> None:
         assert window.console() == []
         assert window.run("return document.documentElement.scrollWidth <= window.innerWidth")
         window.screenshot(folder / "page.png")
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=120))
+def test_no_bin_of_numbers_has_few_rows(numbers: list[float]) -> None:
+    frame = pd.DataFrame({"x": numbers})
+    parts = {"train": InMemory(frame.iloc[::2]), "test": InMemory(frame.iloc[1::2])}
+    [column] = profile.of(parts, [], [], ("", "")).columns
+    of_bins = np.sum([counts[:-1] for counts in column.counts.values()], axis=0)
+    assert of_bins.sum() == len(numbers)
+    assert (
+        column.kind == "counted" or (column.kind == "number" and of_bins.min() >= LEAST_ROWS) or column.kind == "values"
+    )
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(["Anna Bianchi"] * 60, dtype="str"),
+        pd.Series([pd.Timestamp("1970-05-04").date()] * 60, dtype=pd.ArrowDtype(pa.date32())),
+        pd.Series(
+            [pd.Timestamp("1970-05-04").date(), pd.Timestamp("1970-05-05").date()] * 30,
+            dtype=pd.ArrowDtype(pa.date32()),
+        ),
+        pd.Series([pd.Timestamp("1970-05-04")] * 60),
+    ],
+    ids=["text", "date", "two dates", "time"],
+)
+def test_what_everybody_has_in_common_and_dates_are_not_named(column: "pd.Series[Any]") -> None:
+    parts = {part: InMemory(pd.DataFrame({"x": column})) for part in ("train", "validation", "test")}
+    found = profile.of(parts, [], [], ("", ""))
+    assert found.columns[0].kind == "counted"
+    assert not {"Anna", "1970"} & {
+        word for text in found.files("v1").values() for word in ("Anna", "1970") if word in text
+    }

@@ -14,6 +14,7 @@ from modelops_runtime.artifacts.manifest import MIXED, Tensor
 from modelops_runtime.artifacts.preprocessing import SENT, Preprocessing
 from modelops_runtime.contract import ConfigurationError, ContractError
 from modelops_runtime.data import pipeline as pipelines
+from modelops_runtime.data import running
 from modelops_runtime.data.nested import settled
 from modelops_runtime.data.pipeline import Pipeline
 from modelops_runtime.data.steps import STEPS, Context, DataError
@@ -109,10 +110,15 @@ OF_NUMBERS = made(
 )
 
 
+def at_most_one_promise(steps: list[Step]) -> bool:
+    """Two of `generalise` are refused."""
+    return sum("generalise" in step for step in steps) < 2
+
+
 @st.composite
 def declared(draw: st.DrawFn) -> list[Step]:
     dates = draw(made("dates", column="when", parts=parts, zone=st.sampled_from([None, "Europe/Rome"])))
-    early = draw(st.lists(st.one_of(ROW_STEPS, ALL_ROWS), max_size=3))
+    early = draw(st.lists(st.one_of(ROW_STEPS, ALL_ROWS), max_size=3).filter(at_most_one_promise))
     late = draw(st.lists(OF_PART, max_size=2))
     (early if draw(st.booleans()) else late).append(dates)
     fitted = draw(st.lists(FITTED, max_size=4)) + draw(st.lists(OF_NUMBERS, max_size=1))
@@ -123,7 +129,7 @@ def declared(draw: st.DrawFn) -> list[Step]:
 def run(steps: list[Step], raw: pd.DataFrame) -> tuple[Pipeline, pipelines.Prepared]:
     pipeline = Pipeline.parse({"sources": [{"uri": "x"}], "steps": steps, "target": "y"})
     context, first = Context(files=["x.csv"], salt=SALT), pipeline.first_global()
-    rows = settled(pipelines._apply(pipeline.plan[:first], raw, context, 0), set())
+    rows = settled(running.apply(pipeline.plan[:first], raw, context, 0), set())
     return pipeline, pipeline.finish(InMemory(rows), context, lambda _line: None)
 
 

@@ -1,10 +1,8 @@
-# Writes Elasticsearch's configuration at each start, with the certificates and users from the Secrets.
+# Writes Elasticsearch's configuration at each start, with the users from the Secrets.
 set -eu
 umask 077
 cp -a /usr/share/elasticsearch/config/. /config/
 cp /modelops/elasticsearch.yml /modelops/roles.yml /config/
-mkdir -p /config/certificates
-cp -L /certificates/ca.crt /certificates/elasticsearch.crt /certificates/elasticsearch.key /config/certificates/
 rm -f /config/users /config/users_roles
 touch /config/users /config/users_roles
 export ES_PATH_CONF=/config

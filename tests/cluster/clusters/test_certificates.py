@@ -1,0 +1,131 @@
+"""An `up` that renews certificates: the servers' pods stay, and nobody who trusts the CA notices."""
+
+import re
+import socket
+import ssl
+import threading
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+
+from modelops import MonitoringStack
+from modelops.core import x509
+from tests.cluster.provider.harness import Stack
+from tests.cluster.support import eventually, exposure, forwarded, kubectl, objects, platform_facts
+from tests.cluster.training.registry import platform_image
+
+pytestmark = [pytest.mark.clusters]
+
+OFF = {"enabled": False}
+
+
+@pytest.fixture
+def stack(namespace: str, tmp_path: Path) -> Iterator[Stack]:
+    made = Stack(tmp_path / "stack", namespace=namespace)
+    yield made
+    made.destroy(succeed=None)
+
+
+def served(url: str) -> bytes:
+    """The certificate that the server sends."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    place = urlsplit(url)
+    with (
+        socket.create_connection((place.hostname, place.port), 10) as plain,
+        context.wrap_socket(plain) as connection,
+    ):
+        return connection.getpeercert(binary_form=True) or b""
+
+
+def expiry(namespace: str) -> float:
+    """When the certificates expire, by node-exporter."""
+    with (
+        forwarded(namespace, "daemonset/watch-node-exporter", 9100) as port,
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer,
+    ):
+        text = answer.read().decode()
+    values = re.findall(r"^modelops_certificate_expires_timestamp_seconds\{.*\} (\S+)$", text, re.M)
+    assert len(values) == 2, text[-2000:]
+    return min(map(float, values))
+
+
+@contextmanager
+def requests(urls: list[str], trust: ssl.SSLContext) -> Iterator[list[str]]:
+    """Requests one after the other, each over a new connection. Yields the list of what failed."""
+    failed: list[str] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.05):
+            for url in urls:
+                try:
+                    urllib.request.urlopen(f"{url}/-/ready", timeout=10, context=trust).read()
+                except OSError as error:
+                    failed.append(f"{url}: {error}")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield failed
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_an_up_renews_certificates_without_a_failed_request_or_another_pod(
+    namespace: str, stack: Stack, platform_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = platform_facts()
+    parts = {
+        part: {"image": platform_image(facts, part), "retain_volume": False} for part in ("prometheus", "alertmanager")
+    }
+    args: Any = {
+        "namespace": namespace,
+        "watched_namespaces": [namespace],
+        "web": {"tls": True},
+        "expose": exposure(),
+        **parts,
+        "node_exporter": {"image": platform_image(facts, "node_exporter")},
+        "kube_state_metrics": OFF,
+    }
+
+    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
+
+    def program(provider: k8s.Provider) -> Mapping[str, Any]:
+        made = MonitoringStack("watch", args, pulumi.ResourceOptions(provider=provider))
+        return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url", "web_ca_certificate")}
+
+    def pods() -> set[str]:
+        return {pod["metadata"]["uid"] for pod in objects("pods", namespace)}
+
+    # Half a year ago: what was issued then is still valid, and due.
+    today = x509.now()
+    monkeypatch.setattr(x509, "now", lambda: today - timedelta(days=x509.RENEWAL_DAYS))
+    stack.up(program)
+    stack.unchanged(program)
+    found = stack.outputs()
+    trust = ssl.create_default_context(cadata=found["web_ca_certificate"])
+    trust.verify_flags |= ssl.VERIFY_X509_STRICT
+    trust.check_hostname = False  # the load balancer's address was not known when the certificates were made
+    urls = [found["prometheus_url"], found["alertmanager_url"]]
+    before, running = [served(url) for url in urls], pods()
+
+    monkeypatch.setattr(x509, "now", lambda: today)
+    with requests(urls, trust) as failed:
+        outcome = stack.up(program)
+        eventually(lambda: all(served(url) != old for url, old in zip(urls, before, strict=True)), 240)
+    assert failed == []
+    assert pods() == running
+    assert set(outcome.changed()) == {"watch-prometheus-tls", "watch-alertmanager-tls", "watch-certificate-expiry"}
+    assert stack.outputs()["web_ca_certificate"] == found["web_ca_certificate"]
+    eventually(lambda: expiry(namespace) > today.timestamp() + (x509.VALID_DAYS - 1) * 86400, 240)
+    stack.unchanged(program)
