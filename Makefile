@@ -41,12 +41,12 @@ format: venv ## Format the sources and mend what the linter can
 	$(VENV)/ruff check --fix .
 
 test-unit: venv ## The fast tests, without a cluster; TESTS=<paths>: all tests of those files
-	@echo "$(if $(TESTS),tests of $(TESTS),unit tests: about four minutes on 2 cores)"
+	@echo "$(if $(TESTS),tests of $(TESTS),unit tests: about six minutes on 2 cores)"
 	$(VENV)/pytest $(if $(TESTS),$(TESTS),$(TIERS) -m "not integration" -n auto --dist loadfile)
 
 test-integration: venv ## Slower tests without a cluster: trainings, real servers, wheels, types of a consumer, alert rules
-	@echo "integration tests: about 14 minutes on 2 cores; the first run builds Prometheus for its promtool"
-	$(VENV)/pytest $(TIERS) -m "integration and not long"
+	@echo "integration tests: about 10 minutes on 2 cores; the first run builds Prometheus for its promtool"
+	$(VENV)/pytest $(TIERS) -m "integration and not long" -n 2 --dist loadfile
 
 test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for all of one area, its long tests included
 	$(VENV)/pytest tests/cluster -m "$(if $(ONLY),$(ONLY),not long)"
