@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from modelops_runtime.contract import ConfigurationError, Exit
+from modelops_runtime.artifacts.extras import optional
+from modelops_runtime.contract import Exit
 from modelops_runtime.data import errors
 
 
@@ -43,13 +44,7 @@ def snapshot_of(format_: str, uri: str, version: int | None) -> Snapshot:
 
 def library(name: str, uri: str) -> ModuleType:
     """Raises ConfigurationError where the extra `tables` is not installed."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"{uri} needs the package {error.name}: build the image with EXTRAS=tables, or add it to yours:"
-            " pip install 'modelops-runtime[tables]'"
-        ) from None
+    return optional(name, uri, extra="tables", remedy="build the image with EXTRAS=tables")
 
 
 def no_version(uri: str, version: int, there: str) -> errors.DataError:
