@@ -134,6 +134,29 @@ def run_here(
     raise AssertionError("did not exit")
 
 
+SLOW_MODEL = (
+    "-c",
+    """
+import sys, time
+from modelops_runtime.artifacts import runtimes
+from modelops_runtime.serving import manifest_model
+load = runtimes.load
+class Slow:
+    def __init__(self, runtime): self.runtime = runtime
+    def __getattr__(self, name): return getattr(self.runtime, name)
+    def predict(self, inputs):
+        time.sleep(float(inputs.max()))
+        return self.runtime.predict(inputs)
+manifest_model.load = lambda *arguments: Slow(load(*arguments))
+manifest_model.largest_batch_seconds = lambda *arguments: 1.0
+from modelops_runtime.__main__ import main
+sys.argv = ["modelops", "serve"]
+main()
+""",
+)
+"""The program of a server whose predictions take as many seconds as the largest number in their inputs."""
+
+
 @contextmanager
 def start_server(
     model_dir: Path,

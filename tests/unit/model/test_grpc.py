@@ -22,7 +22,7 @@ from tests.conftest import REPOSITORY
 from tests.environments import environment_of, extra
 from tests.models import write_model
 from tests.runtime import PYTHONPATH, environment
-from tests.unit.model.support import RunningServer, start_server
+from tests.unit.model.support import SLOW_MODEL, RunningServer, start_server
 from tests.unit.model.test_clients import RIGHT, TABLE
 from tests.unit.model.test_preprocessing import GAPS, with_preprocessing
 from tests.unit.model.test_tracing import PARENT, TRACE, Collector, attributes
@@ -314,25 +314,8 @@ def test_a_message_that_is_too_large_is_refused(model_dir: Path, tmp_path: Path,
 
 def test_a_model_that_is_slow_bounds_calls_and_predictions(tmp_path: Path) -> None:
     write_model(tmp_path / "model")
-    program = """
-import sys, time
-from modelops_runtime.artifacts import runtimes
-from modelops_runtime.serving import manifest_model
-load = runtimes.load
-class Slow:
-    def __init__(self, runtime): self.runtime = runtime
-    def __getattr__(self, name): return getattr(self.runtime, name)
-    def predict(self, inputs):
-        time.sleep(float(inputs.max()))
-        return self.runtime.predict(inputs)
-manifest_model.load = lambda *arguments: Slow(load(*arguments))
-manifest_model.largest_batch_seconds = lambda *arguments: 1.0
-from modelops_runtime.__main__ import main
-sys.argv = ["modelops", "serve"]
-main()
-"""
     bounds = {"MODELOPS_MAX_CONCURRENCY": 2, "MODELOPS_PREDICT_SECONDS": 1}
-    with served(tmp_path / "model", tmp_path / "log", program=("-c", program), **bounds) as running:
+    with served(tmp_path / "model", tmp_path / "log", program=SLOW_MODEL, **bounds) as running:
         with running.channel() as channel:
             ask = channel.unary_unary(INFER, _bytes)
             calls = [ask.future(asked([0.5, 0]), timeout=20) for _call in range(6)]

@@ -1,8 +1,8 @@
 """Starting, refusing to start, limits under load, draining."""
 
-import http.client
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from modelops_runtime.serving.lifecycle import listen
 from tests.load import load
 from tests.models import write_model
 from tests.runtime import run_module
-from tests.unit.model.support import RunningServer, start_server
+from tests.unit.model.support import SLOW_MODEL, RunningServer, start_server
 
 
 def serve_fails(model_dir: Path, **variables: object) -> tuple[int, str]:
@@ -94,21 +94,20 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def test_past_the_bound_requests_are_sent_away_and_probes_are_not(model_dir: Path, tmp_path: Path) -> None:
-    with start_server(model_dir, tmp_path / "log", MODELOPS_MAX_CONCURRENCY=2) as server:
-        waiting = [half_a_request(server) for _request in range(2)]
+    log = tmp_path / "log"
+    with (
+        start_server(model_dir, log, program=SLOW_MODEL, MODELOPS_MAX_CONCURRENCY=2) as server,
+        ThreadPoolExecutor(2) as callers,
+    ):
+        waiting = [callers.submit(server.post, {"inputs": [[1.5]]}) for _request in range(2)]
         while server.metrics()["modelops_in_flight"] < 3:  # the third is the one that reads them
             time.sleep(0.01)
-        answer = server.post({"inputs": [[0.5]]})
+        answer = server.post({"inputs": [[0]]})
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert answer.json()["error"]["rule"] == "max_concurrency"
         assert server.ask("GET", "/healthz/ready").status == 200
-        for connection in waiting:
-            connection.sendall(b":[[0.5]]}")
-            response = http.client.HTTPResponse(connection)
-            response.begin()
-            assert response.read() == b'{"outputs":[2.0]}'
-            connection.close()
-        assert server.post({"inputs": [[0.5]]}).status == 200
+        assert [request.result().json() for request in waiting] == [{"outputs": [4.0]}] * 2
+        assert server.post({"inputs": [[0]]}).status == 200
 
 
 def test_a_body_that_does_not_come_is_given_up(model_dir: Path, tmp_path: Path) -> None:

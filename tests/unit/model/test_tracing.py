@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.conftest import REPOSITORY
 from tests.environments import extra
 from tests.models import write_model
 from tests.runtime import PYTHONPATH, environment
-from tests.unit.model.support import RunningServer, start_server
+from tests.unit.model.support import SLOW_MODEL, RunningServer, start_server
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 BODY = b'{"inputs": [[0.5]]}'
@@ -151,15 +152,13 @@ def test_a_server_s_errors_are_errors_and_a_caller_s_are_not(tmp_path: Path, col
 
 
 def test_a_server_error_is_one_in_its_span(tmp_path: Path, model_dir: Path, collector: Collector) -> None:
-    with traced(model_dir, tmp_path / "log", collector.url, MODELOPS_MAX_CONCURRENCY=1) as running:
-        held = running.connect()
-        held.putrequest("POST", "/api/predict")
-        held.putheader("Content-Length", str(len(BODY)))
-        held.endheaders()
-        time.sleep(0.2)
-        assert running.post({"inputs": [[0.5]]}).status == 503
+    limits = {"MODELOPS_MAX_CONCURRENCY": 1, "program": SLOW_MODEL}
+    with traced(model_dir, tmp_path / "log", collector.url, **limits) as running, ThreadPoolExecutor(1) as caller:
+        caller.submit(running.post, {"inputs": [[1.0]]})
+        while running.metrics()["modelops_in_flight"] < 2:  # the second is the one that reads them
+            time.sleep(0.01)
+        assert running.post({"inputs": [[0]]}).status == 503
         (span,) = collector.named("POST /api/predict")
-        held.close()
     assert span.status.code == Status.STATUS_CODE_ERROR
     assert attributes(span)["error.type"] == "503"
 
