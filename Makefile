@@ -8,7 +8,7 @@ TIERS := tests/unit tests/assets tests/package tests/security
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long security verify-gpu test-versions generate generate-vllm bench bench-mlflow bench-vllm docs venv
+.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long security verify-gpu test-versions generate generate-vllm bench bench-mlflow bench-trainings bench-vllm chaos docs venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -49,13 +49,22 @@ test-integration: venv ## Slower tests without a cluster: trainings, real server
 	$(VENV)/pytest $(TIERS) -m "integration and not long" -n 2 --dist loadfile
 
 test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> for all of one area, its long tests included
-	$(VENV)/pytest tests/cluster -m "$(if $(ONLY),$(ONLY),not long)"
+ifdef ONLY
+	$(VENV)/pytest tests/cluster -m "$(ONLY)"
+else
+	@echo "cluster tests: about 25 minutes on 2 cores; most of their time is waiting, so three wait at once"
+	$(VENV)/pytest tests/cluster -m "not long and not lifecycle" -n 3 --dist loadfile
+	$(VENV)/pytest tests/cluster -m "lifecycle and not long"
+endif
 
 test-long: venv ## The tests that take minutes or gigabytes each, most of them on the cluster, and are not part of `make test`
 	$(VENV)/pytest tests/cluster $(TIERS) -m long
 
 security: venv ## Grade the stacks' manifests, take hardening away field by field, and attack the model server (4 minutes)
 	$(VENV)/pytest tests/security
+
+chaos: venv ## Fuzz 1,000 settings and 1,000 component arguments against the local cluster's API server; MODELOPS_CHAOS_COUNT, _SEED
+	$(VENV)/pytest tests/chaos -m chaos
 
 verify-gpu: venv ## What only a GPU can show, on the cluster that kubectl talks to; REPOSITORY=<where images may be pushed>
 	REPOSITORY=$(REPOSITORY) $(VENV)/pytest tests/gpu -m gpu --no-header
@@ -86,6 +95,9 @@ bench-mlflow: venv ## Measure models of plain MLflow beside MLServer, BentoML an
 
 bench-vllm: venv ## Measure a service on vLLM beside the bare engine, on the local cluster (make up) and a quiet machine
 	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m bench.vllm_service
+
+bench-trainings: venv ## Measure what COUNT=100 TrainingJobs cost `pulumi up` beside as many plain Jobs, on the local cluster (make up)
+	@eval "$$($(PYTHON) -m devkit env)" && $(VENV)/python -m bench.trainings --count $(or $(COUNT),100)
 
 docs: venv ## Build the docs site into build/docs; every warning is an error
 	$(VENV)/python -m sphinx -q -W --keep-going -b html docs build/docs

@@ -27,13 +27,14 @@ import pulumi_kubernetes as k8s
 from modelops import ModelService
 from tests.cluster.llm.images import built
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import exposure, kubectl, platform_facts
+from tests.cluster.support import apply, exposure, kubectl, platform_facts
 from tests.environments import engine
 from tests.llm import QUESTION, SMALL, environment
 
 GOAL = 0.97
 INPUT_TOKENS, OUTPUT_TOKENS = 32, 64
 RESOURCES = {"cpu": "200m", "memory": "3Gi", "memory_limit": "6Gi"}
+SHARED_MEMORY = "256Mi"
 FIGURES = ("output_throughput", "p99_ttft_ms", "p99_itl_ms")
 
 
@@ -49,7 +50,7 @@ def service(namespace: str, image: str, model_uri: str) -> Any:
         "replicas": 1,
         "expose": exposure(),
         "startup_timeout_seconds": 600,
-        "vllm": {"shared_memory": "256Mi", "arguments": [*SMALL]},
+        "vllm": {"shared_memory": SHARED_MEMORY, "arguments": [*SMALL]},
     }
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:
@@ -68,15 +69,30 @@ def bare(namespace: str, image: str, model: str) -> dict[str, Any]:
         "command": words,
         "resources": {"requests": quantities, "limits": {"memory": RESOURCES["memory_limit"]}},
         "readinessProbe": {"httpGet": {"path": "/health", "port": 8080}, "periodSeconds": 5},
-        "volumeMounts": [{"name": "model", "mountPath": "/model", "readOnly": True}],
+        "volumeMounts": [
+            {"name": "model", "mountPath": "/model", "readOnly": True},
+            {"name": "shared-memory", "mountPath": "/dev/shm"},
+        ],
     }
     volume = {"name": "model", "image": {"reference": model.removeprefix("oci://"), "pullPolicy": "IfNotPresent"}}
+    memory = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "bare", "namespace": namespace},
-        "spec": {"containers": [container], "volumes": [volume], "terminationGracePeriodSeconds": 5},
+        "spec": {"containers": [container], "volumes": [volume, memory], "terminationGracePeriodSeconds": 5},
     }
+
+
+def started(pod: dict[str, Any]) -> str:
+    """The address of the pod, once its engine answers. Ends with the log of one that doesn't."""
+    of = ["--namespace", pod["metadata"]["namespace"]]
+    apply(pod)
+    try:
+        kubectl("wait", *of, "--for=condition=Ready", "pod/bare", "--timeout=300s")
+    except AssertionError:
+        raise SystemExit(f"the bare engine doesn't answer:\n{kubectl('logs', *of, 'bare', '--tail=50')}") from None
+    return kubectl("get", *of, "pod", "bare", "--output=jsonpath={.status.podIP}")
 
 
 def first_token(url: str) -> None:
@@ -144,10 +160,7 @@ def main() -> None:
             stack.destroy()
             warm = up(stack, program)
             print(f"from `pulumi up` to the first token: {cold:.1f} s the first time, {warm:.1f} s again", flush=True)
-            pod = json.dumps(bare(namespace, found["image"], found["base"]))
-            subprocess.run(["kubectl", "apply", "--filename", "-"], input=pod, text=True, check=True)
-            kubectl("wait", "--namespace", namespace, "--for=condition=Ready", "pod/bare", "--timeout=600s")
-            address = kubectl("get", "pod", "bare", "--namespace", namespace, "--output=jsonpath={.status.podIP}")
+            address = started(bare(namespace, found["image"], found["base"]))
             urls = {"service": stack.outputs()["url"], "bare": f"http://{address}:8080"}
             rounds = []
             for place in range(options.rounds):

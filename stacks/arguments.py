@@ -58,7 +58,7 @@ def data(
 ) -> DataPipelineArgs:
     """Arguments of the pipeline that prepares the training's data."""
     assert settings.data is not None
-    fields = {"image": image, **_set_values(settings.data)}
+    fields = {"image": image, **_set_values(settings.service, only=("runtime_image",)), **_set_values(settings.data)}
     fields |= {"namespace": namespace, "tracking_uri": registry.tracking_uri}
     if registry.writer_secret is not None:
         fields["tracking_secret"] = registry.writer_secret
@@ -108,10 +108,12 @@ def promotion(
         "tracking_url": registry.url,
         "serving_alias": settings.service.serving_alias,
         **_set_values(settings.model, only=("gate", "first_version")),
-        **_set_values(promote, exclude=("stack", "file", "tracking_uri", "tracking_secret")),
+        **_set_values(promote, exclude=("stack", "file", "tracking_uri", "tracking_secret", "tracking_token")),
     }
     if promote.tracking_secret:
         fields["source_secret"] = promote.tracking_secret
+    if promote.tracking_token:
+        fields["source_token"] = True
     if registry.writer_secret is not None:
         fields["tracking_secret"] = registry.writer_secret
     return cast(ModelPromotionArgs, fields)
@@ -151,6 +153,7 @@ def monitoring(
         fields["elk"]["password"] = secret(settings.elastic_password)
     if settings.ca_key and "certificates" in fields:
         fields["certificates"]["ca_key"] = secret(settings.ca_key)
+    fields["elk"] = {**_set_values(settings.service, only=("runtime_image",)), **fields["elk"]}
     if "existing" in fields["elk"]:
         for part in ("elasticsearch", "kibana"):
             del fields["elk"][part]

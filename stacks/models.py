@@ -92,11 +92,13 @@ class TopologySpreadSettings(Model):
 
 
 class ClusterNetworkSettings(Model):
-    """What network policies must know of the cluster."""
+    """The cluster's IP families, and what network policies must know of it."""
 
     dns_ports: list[Port] | None = None
     api_server_ports: list[Port] | None = None
     egress_ports: list[Port] | None = None
+    ip_families: list[Literal["IPv4", "IPv6"]] | None = None
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
 
 
 class PodSettings(Model):
@@ -199,7 +201,7 @@ class DataVolumeSettings(VolumeSettings):
     retain_volume: bool | None = None
 
 
-class DataSettings(PodSettings):
+class DataSettings(PodSettings, HelperSettings):
     """How the model's training data is prepared from raw data."""
 
     sources: list[dict[str, Any]] = Field(min_length=1)
@@ -221,9 +223,14 @@ class DataSettings(PodSettings):
     retries: int | None = Field(default=None, ge=0, le=10)
     timeout_seconds: int | None = Field(default=None, ge=30, le=2_592_000)
     ttl_seconds_after_finished: int | None = Field(default=None, ge=60, le=2_592_000)
+    watch: bool | None = None
+    """Whether a run whose pods can't start ends early. Default: yes."""
+    scheduling_timeout_seconds: int | None = Field(default=None, ge=0, le=2_592_000)
+    runtime_image: Host | None = None
+    """Image with Python for that watch. Default: the service's, else Python's own."""
 
 
-class PromotionSettings(PodSettings):
+class PromotionSettings(PodSettings, HelperSettings):
     """Another environment's release, to deploy unchanged. Exactly one of `stack` and `file`."""
 
     stack: Host | None = None
@@ -234,6 +241,8 @@ class PromotionSettings(PodSettings):
     """Address at which pods reach that environment's MLflow. Default: the release's own."""
     tracking_secret: Host | None = None
     """Secret in the namespace with `username` and `password` of an account there. Default: none."""
+    tracking_token: bool | None = None
+    """Whether that Secret has a `token` instead. Default: no."""
     image: Host | None = None
     """Image with Python for the container that copies. Default: Python's own image."""
     experiment_name: str | None = None
@@ -596,6 +605,8 @@ class ElkSettings(Model):
     logstash: LogstashSettings = LogstashSettings()
     kibana: PartSettings = PartSettings()
     filebeat: FilebeatSettings = FilebeatSettings()
+    runtime_image: Host | None = None
+    """Image with Python for the watch of the set-up. Default: the service's, else Python's own."""
 
 
 class WebSettings(Model):

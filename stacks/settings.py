@@ -12,6 +12,7 @@ from typing import Any, get_args
 import pulumi
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from modelops.core.shown import shortened, shown
 from stacks import cluster, production
 from stacks.models import Settings
 from stacks.platform import Platform, fill_in, read_platform, substitute, without_load_balancer
@@ -112,25 +113,26 @@ def _parsed(value: Any) -> Any:
 
 
 def _problem(detail: Any) -> str:
-    key = f"{NAMESPACE}:{'.'.join(str(part) for part in detail['loc'])}"
+    key = shortened(f"{NAMESPACE}:{'.'.join(str(part) for part in detail['loc'])}")
     kind, context = detail["type"], detail.get("ctx") or {}
     if kind == "missing":
         hint = " (or a platform that has a registry)" if key.endswith("images.registry") else ""
         return f"{key} is missing, it is required{hint}"
-    shown = "not shown" if detail["loc"][0] in SECRETS else repr(detail["input"])
+    value = "not shown" if detail["loc"][0] in SECRETS else shown(detail["input"])
     if kind == "extra_forbidden":
         fields = ", ".join(sorted(_fields_at(detail["loc"][:-1])))
-        return f"{key} is {shown}, must not be given; valid fields are {fields}"
+        return f"{key} is {value}, must not be given; valid fields are {fields}"
     rules = {
         "greater_than_equal": "must be at least {ge}",
         "less_than_equal": "must be at most {le}",
         "literal_error": "must be one of {expected}",
         "string_pattern_mismatch": "must match {pattern}",
-        "too_short": "must have at least {min_length} characters",
+        "too_short": "must have at least {min_length} "
+        + ("entries" if isinstance(detail["input"], list) else "characters"),
         "string_too_long": "must have at most {max_length} characters",
     }
     rule = rules[kind].format(**context) if kind in rules else detail["msg"].replace("Input should be", "must be")
-    return f"{key} is {shown}, {rule}"
+    return f"{key} is {value}, {rule}"
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:

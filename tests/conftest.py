@@ -5,6 +5,7 @@ import gc
 import os
 import socketserver
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ SLOW_FILES = frozenset(
         "tests/unit/model/test_transfer.py",
         "tests/unit/model/test_workers.py",
         "tests/unit/model/test_write_model.py",
+        "tests/unit/stacks/test_network_policies.py",
     }
 )
 """Integration tests too: real servers, trainings, Dask, a browser, wheels, the docs site."""
@@ -85,18 +87,19 @@ def pytest_runtest_setup() -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
 
 
-_FIGURES: list[str] = []
-
-
 @pytest.fixture
-def figure() -> Callable[[str], None]:
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Notes a measured figure, to be printed at the end of the session whether or not a test failed."""
-    return _FIGURES.append
+    return partial(record_property, "figure")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints what the tests measured."""
-    if _FIGURES:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    # A test's reports share its properties, so those of its call alone are looked at.
+    called = [report for report in reports if isinstance(report, pytest.TestReport) and report.when == "call"]
+    figures = [value for report in called for name, value in report.user_properties if name == "figure"]
+    if figures:
         terminalreporter.section("figures")
-        for line in _FIGURES:
-            terminalreporter.write_line(line)
+        for line in figures:
+            terminalreporter.write_line(str(line))

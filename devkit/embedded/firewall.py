@@ -5,6 +5,7 @@ import shutil
 
 from devkit.embedded import host
 from devkit.embedded import layout as at
+from devkit.embedded.layout import Layout
 
 # kube-proxy and the kubelet create KUBE- chains, the port mapping plugin CNI- and this module MODELOPS- chains.
 OURS = re.compile(r"^(KUBE|CNI|MODELOPS)-")
@@ -38,6 +39,30 @@ COMMIT
 -A MODELOPS-POSTROUTING -s {at.POD_CIDR} -j MASQUERADE
 COMMIT
 """
+# The same of IPv6, where the API server and loopback need nothing.
+RULES_6 = f"""\
+*raw
+:MODELOPS-GUARD - [0:0]
+-F MODELOPS-GUARD
+-A MODELOPS-GUARD -i lo -j RETURN
+-A MODELOPS-GUARD -i {at.BRIDGE} -j RETURN
+-A MODELOPS-GUARD -d {at.POD_CIDR_6} -j DROP
+-A MODELOPS-GUARD -d {at.SERVICE_CIDR_6} -j DROP
+COMMIT
+*filter
+:MODELOPS-FORWARD - [0:0]
+-F MODELOPS-FORWARD
+-A MODELOPS-FORWARD -i {at.BRIDGE} -j ACCEPT
+-A MODELOPS-FORWARD -o {at.BRIDGE} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+*nat
+:MODELOPS-POSTROUTING - [0:0]
+-F MODELOPS-POSTROUTING
+-A MODELOPS-POSTROUTING -s {at.POD_CIDR_6} -d {at.POD_CIDR_6} -j RETURN
+-A MODELOPS-POSTROUTING -s {at.POD_CIDR_6} -d ff00::/8 -j RETURN
+-A MODELOPS-POSTROUTING -s {at.POD_CIDR_6} -j MASQUERADE
+COMMIT
+"""
 HOOKS = (
     ("raw", "PREROUTING", "MODELOPS-GUARD"),
     ("filter", "FORWARD", "MODELOPS-FORWARD"),
@@ -46,13 +71,19 @@ HOOKS = (
 )
 
 
-def ensure_rules() -> None:
+def ensure_rules(layout: Layout) -> None:
     """Adds our rules; calling it again changes nothing."""
-    host.run("iptables-restore", "--noflush", "--wait", "5", stdin=RULES)
-    present = host.run("iptables-save").splitlines()
+    _ensure("iptables", RULES)
+    if layout.dual_stack:
+        _ensure("ip6tables", RULES_6)
+
+
+def _ensure(program: str, rules: str) -> None:
+    host.run(f"{program}-restore", "--noflush", "--wait", "5", stdin=rules)
+    present = host.run(f"{program}-save").splitlines()
     for table, hook, chain in HOOKS:
-        if f"-A {hook} -j {chain}" not in _table(present, table):
-            host.run("iptables", "-w", "5", "-t", table, "-I", hook, "-j", chain)
+        if f":{chain} " in rules and f"-A {hook} -j {chain}" not in _table(present, table):
+            host.run(program, "-w", "5", "-t", table, "-I", hook, "-j", chain)
 
 
 def remove_rules(before: dict[str, object]) -> None:

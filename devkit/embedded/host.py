@@ -16,9 +16,11 @@ from devkit.errors import DevkitError
 
 # First the ones that we set, then those that the kubelet, kube-proxy and the bridge plugin set.
 SYSCTLS_SET = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1"}
+# Forwarding makes a host ignore the routes that routers announce, so only a cluster with IPv6 sets it.
+SYSCTLS_SET_6 = {"net/ipv6/conf/all/forwarding": "1", "net/bridge/bridge-nf-call-ip6tables": "1"}
 SYSCTLS_KEPT = (
     *SYSCTLS_SET,
-    "net/bridge/bridge-nf-call-ip6tables",
+    *SYSCTLS_SET_6,
     "net/ipv4/conf/all/route_localnet",
     "net/ipv4/conf/default/route_localnet",
     "vm/overcommit_memory",
@@ -28,6 +30,8 @@ SYSCTLS_KEPT = (
     "kernel/keys/root_maxkeys",
     "kernel/keys/root_maxbytes",
 )
+IPV6 = Path("/proc/net/if_inet6")
+"""Is there if the kernel has IPv6."""
 # Folders outside ours whose paths are fixed in the kubelet and the network library: whatever appears there is ours,
 # except that other container engines may share the network library's folder.
 KEPT_FOLDERS = (
@@ -72,13 +76,13 @@ def remembered(layout: Layout) -> dict[str, object]:
     return facts
 
 
-def prepare_sysctls() -> None:
+def prepare_sysctls(layout: Layout) -> None:
     """Lets the host forward packets, and the packet filter see those inside the bridge (Services need it)."""
     if not Path("/proc/sys/net/bridge").exists():
         for module in ("br_netfilter", "overlay"):
             if shutil.which("modprobe"):
                 run("modprobe", module, check=False)
-    for name, value in SYSCTLS_SET.items():
+    for name, value in (SYSCTLS_SET | (SYSCTLS_SET_6 if layout.dual_stack else {})).items():
         if _sysctl(name) is None:
             raise DevkitError(f"the kernel has no {name}", "load the module br_netfilter")
         Path("/proc/sys", name).write_text(value)
@@ -131,14 +135,31 @@ def resolver() -> str | None:
     return None
 
 
-def refuse_address_clash() -> None:
+def choose_families(layout: Layout) -> None:
+    """Has a new cluster IPv6 beside IPv4 if the environment asks for it; one that is there keeps what it has.
+
+    Raises DevkitError if that isn't what is asked for, or the kernel has no IPv6.
+    """
+    if os.environ.get(at.DUAL_STACK_VARIABLE, "") in ("", "0") or layout.dual_stack:
+        return
+    if layout.host_facts.exists():
+        raise DevkitError("the embedded cluster is there without IPv6", "run `make down` first")
+    if not IPV6.exists():
+        raise DevkitError(f"the kernel has no IPv6, which {at.DUAL_STACK_VARIABLE} asks for")
+    layout.cluster.mkdir(parents=True, exist_ok=True)
+    layout.dual_stack_mark.touch()
+
+
+def refuse_address_clash(layout: Layout) -> None:
     """Raises DevkitError when another interface already routes one of our address ranges."""
-    for route in json.loads(run("ip", "-j", "-4", "route") or "[]"):
+    routes = json.loads(run("ip", "-j", "-4", "route") or "[]")
+    routes += json.loads(run("ip", "-j", "-6", "route") or "[]") if layout.dual_stack else []
+    for route in routes:
         if route.get("dev") == at.BRIDGE or route.get("dst") in (None, "default"):
             continue
         taken = ipaddress.ip_network(route["dst"], strict=False)
-        for ours in (at.POD_CIDR, at.SERVICE_CIDR):
-            if taken.overlaps(ipaddress.ip_network(ours)):
+        for ours in (*layout.pod_ranges, *layout.service_ranges):
+            if taken.version == ipaddress.ip_network(ours).version and taken.overlaps(ipaddress.ip_network(ours)):
                 raise DevkitError(
                     f"the address range {ours} of the embedded cluster is routed to {route.get('dev')} ({taken})",
                     "remove that route or use another cluster (--cluster)",
@@ -175,6 +196,10 @@ def ensure_bridge(layout: Layout) -> None:
         )
     address = f"{at.BRIDGE_ADDRESS}/{at.POD_PREFIX_LENGTH}"
     run("ip", "address", "replace", address, "dev", at.BRIDGE)
+    if layout.dual_stack:
+        # Nobody else has it: without the check for that it can be used at once.
+        address = f"{at.BRIDGE_ADDRESS_6}/{at.POD_PREFIX_LENGTH_6}"
+        run("ip", "-6", "address", "replace", address, "dev", at.BRIDGE, "nodad")
     run("ip", "link", "set", at.BRIDGE, "up")
 
 

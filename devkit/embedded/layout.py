@@ -20,6 +20,12 @@ BRIDGE_ADDRESS = "10.203.0.1"
 POD_PREFIX_LENGTH = 20
 POD_CIDR = f"10.203.0.0/{POD_PREFIX_LENGTH}"
 SERVICE_CIDR = "10.203.128.0/18"
+# With dual stack, one of IPv6 beside each: of the addresses that are for private use and never routed.
+BRIDGE_ADDRESS_6 = "fdcb:203:0:1::1"
+POD_PREFIX_LENGTH_6 = 64
+POD_CIDR_6 = f"fdcb:203:0:1::/{POD_PREFIX_LENGTH_6}"
+SERVICE_CIDR_6 = "fdcb:203:0:2::/112"
+DUAL_STACK_VARIABLE = "MODELOPS_DUAL_STACK"
 KUBERNETES_SERVICE = "10.203.128.1"
 DNS_SERVICE = "10.203.128.10"
 
@@ -96,6 +102,31 @@ class Layout:
     def host_facts(self) -> Path:
         """The host's settings before the first start, so that `stop` can restore them."""
         return self.cluster / "host-before.json"
+
+    @property
+    def dual_stack_mark(self) -> Path:
+        """Is there if the cluster was first started with IPv6 beside IPv4."""
+        return self.cluster / "dual-stack"
+
+    @property
+    def dual_stack(self) -> bool:
+        """Whether pods and Services have addresses of IPv6 too."""
+        return self.dual_stack_mark.exists()
+
+    @property
+    def pod_ranges(self) -> tuple[str, ...]:
+        """The addresses of pods, of each IP family."""
+        return (POD_CIDR, POD_CIDR_6) if self.dual_stack else (POD_CIDR,)
+
+    @property
+    def service_ranges(self) -> tuple[str, ...]:
+        """The addresses of Services, of each IP family."""
+        return (SERVICE_CIDR, SERVICE_CIDR_6) if self.dual_stack else (SERVICE_CIDR,)
+
+    @property
+    def node_addresses(self) -> tuple[str, ...]:
+        """The node's addresses, which the bridge has."""
+        return (BRIDGE_ADDRESS, BRIDGE_ADDRESS_6) if self.dual_stack else (BRIDGE_ADDRESS,)
 
     @property
     def kubeconfig(self) -> Path:

@@ -23,6 +23,7 @@ def start(layout: Layout, binaries: Path, report: Report) -> None:
             raise DevkitError("the embedded cluster needs root", "run it as root, or name a cluster with --cluster")
         for line in port_problems(layout):
             raise DevkitError(line)
+        host.choose_families(layout)
         everything = parts.all_parts(layout, binaries)
         pause = pool.submit(content.ensure_pause_archive, layout)
         prepare_host(layout)
@@ -50,11 +51,11 @@ def prepare_host(layout: Layout) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     for folder in (layout.state, layout.cluster, layout.run, layout.pki):
         folder.chmod(0o700)
-    host.refuse_address_clash()
+    host.refuse_address_clash(layout)
     host.ensure_bridge(layout)
     host.remember(layout)
-    host.prepare_sysctls()
-    firewall.ensure_rules()
+    host.prepare_sysctls(layout)
+    firewall.ensure_rules(layout)
     cgroups.ensure()
 
 

@@ -16,7 +16,16 @@ from devkit.paths import REPOSITORY
 
 # Go names etcd's server after its module; a build may have renamed it to its usual name.
 ALIASES = {"etcd": ("etcd", "server", "v3")}
-NO_PROXY = ("localhost", "127.0.0.0/8", at.POD_CIDR, at.SERVICE_CIDR, ".svc", f".{at.CLUSTER_DOMAIN}")
+NO_PROXY = (
+    "localhost",
+    "127.0.0.0/8",
+    at.POD_CIDR,
+    at.SERVICE_CIDR,
+    at.POD_CIDR_6,
+    at.SERVICE_CIDR_6,
+    ".svc",
+    f".{at.CLUSTER_DOMAIN}",
+)
 
 # Started in this order, those of one row in parallel.
 STAGES = (
@@ -151,7 +160,7 @@ def _apiserver(layout: Layout, binaries: Path) -> Part:
         "service-account-issuer": f"https://kubernetes.default.svc.{at.CLUSTER_DOMAIN}",
         "service-account-key-file": keys / f"{pki.SERVICE_ACCOUNT_KEY}.pub",
         "service-account-signing-key-file": keys / f"{pki.SERVICE_ACCOUNT_KEY}.key",
-        "service-cluster-ip-range": at.SERVICE_CIDR,
+        "service-cluster-ip-range": ",".join(layout.service_ranges),
         "requestheader-client-ca-file": keys / "front-proxy-ca.crt",
         "requestheader-allowed-names": "front-proxy-client",
         "requestheader-extra-headers-prefix": "X-Remote-Extra-",
@@ -172,12 +181,12 @@ def _controller_manager(layout: Layout, binaries: Path) -> Part:
         **_delegated(layout, "controller-manager"),
         "secure-port": at.CONTROLLER_MANAGER_PORT,
         "leader-elect": "false",
-        "cluster-cidr": at.POD_CIDR,
+        "cluster-cidr": ",".join(layout.pod_ranges),
         "cluster-signing-cert-file": layout.pki / "ca.crt",
         "cluster-signing-key-file": layout.pki / "ca.key",
         "root-ca-file": layout.pki / "ca.crt",
         "service-account-private-key-file": layout.pki / f"{pki.SERVICE_ACCOUNT_KEY}.key",
-        "service-cluster-ip-range": at.SERVICE_CIDR,
+        "service-cluster-ip-range": ",".join(layout.service_ranges),
         "use-service-account-credentials": "true",
         "horizontal-pod-autoscaler-sync-period": "10s",
         "profiling": "false",
@@ -231,7 +240,7 @@ def _kubelet(layout: Layout, binaries: Path) -> Part:
         "root-dir": layout.kubelet,
         "cert-dir": layout.kubelet / "pki",
         "hostname-override": at.NODE_NAME,
-        "node-ip": at.BRIDGE_ADDRESS,
+        "node-ip": ",".join(layout.node_addresses),
         # For cAdvisor, which otherwise looks for containerd's default socket and then sees pods but no containers.
         "containerd": layout.containerd_socket,
     }

@@ -101,13 +101,16 @@ def kube_proxy(layout: Layout) -> str:
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "iptables",
-        "clusterCIDR": at.POD_CIDR,
+        "clusterCIDR": ",".join(layout.pod_ranges),
         "hostnameOverride": at.NODE_NAME,
         "clientConnection": {"kubeconfig": str(layout.kubeconfig_of("kube-proxy"))},
         "bindAddress": at.BRIDGE_ADDRESS,
         "healthzBindAddress": f"{at.LOOPBACK}:{at.PROXY_HEALTH_PORT}",
         "metricsBindAddress": f"{at.LOOPBACK}:{at.PROXY_METRICS_PORT}",
-        "nodePortAddresses": ["127.0.0.0/8", f"{at.BRIDGE_ADDRESS}/32"],
+        "nodePortAddresses": [
+            "127.0.0.0/8",
+            *(f"{address}/{128 if ':' in address else 32}" for address in layout.node_addresses),
+        ],
         "oomScoreAdj": 0,
         "iptables": {"localhostNodePorts": True, "minSyncPeriod": "0s", "syncPeriod": "30s"},
         "conntrack": {
@@ -199,8 +202,11 @@ def network(layout: Layout, mtu: int) -> str:
         "ipam": {
             "type": "host-local",
             "dataDir": f"{layout.run}/addresses",
-            "ranges": [[{"subnet": at.POD_CIDR, "gateway": at.BRIDGE_ADDRESS}]],
-            "routes": [{"dst": "0.0.0.0/0"}],
+            "ranges": [
+                [{"subnet": subnet, "gateway": gateway}]
+                for subnet, gateway in zip(layout.pod_ranges, layout.node_addresses, strict=True)
+            ],
+            "routes": [{"dst": "::/0" if ":" in gateway else "0.0.0.0/0"} for gateway in layout.node_addresses],
         },
     }
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}

@@ -1,5 +1,9 @@
-"""The real cluster for the tests below: taken as it is when one is up, else brought up and taken down again."""
+"""The real cluster for the tests below: taken as it is when one is up, else brought up and taken down again.
 
+Workers of pytest-xdist share it: the first one that needs it brings it up, the last one that did takes it down.
+"""
+
+import fcntl
 import json
 import os
 import re
@@ -8,7 +12,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +28,33 @@ def _devkit(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "devkit", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
 
 
-@pytest.fixture(scope="session")
-def platform_was_up() -> bool:
-    """Whether the session found a platform that somebody else started."""
+@contextmanager
+def _shared(folders: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What the workers of this run know together; one at a time reads and writes it."""
+    folder = folders.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "platform.json").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        known = json.loads(file.read() or "{}")
+        yield known
+        file.truncate(0)
+        json.dump(known, file)
+
+
+def _is_up() -> bool:
     status = json.loads(_devkit("status", "--json").stdout or "{}")
     return any(not isinstance(part, dict) or part.get("ok") for part in status.get("parts", {}).values())
+
+
+@pytest.fixture(scope="session")
+def platform_was_up(tmp_path_factory: pytest.TempPathFactory) -> bool:
+    """Whether the session found a platform that somebody else started."""
+    with _shared(tmp_path_factory) as known:
+        if "was_up" not in known:
+            known["was_up"] = _is_up()
+        return bool(known["was_up"])
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +71,16 @@ def home_before() -> dict[Path, float]:
 
 @pytest.fixture(scope="session")
 def platform_env(
-    platform_was_up: bool, traces_before: HostTraces, home_before: dict[Path, float]
+    platform_was_up: bool,
+    traces_before: HostTraces,
+    home_before: dict[Path, float],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, str]]:
     """The environment of `devkit env`, applied to this process as well."""
     before = dict(os.environ)
-    subprocess.run([sys.executable, "-m", "devkit", "up"], cwd=REPOSITORY, check=True, stdout=sys.__stdout__)
+    with _shared(tmp_path_factory) as known:
+        known["users"] = known.get("users", 0) + 1
+        subprocess.run([sys.executable, "-m", "devkit", "up"], cwd=REPOSITORY, check=True, stdout=sys.__stdout__)
     exported = _devkit("env")
     assert exported.returncode == 0, exported.stderr
     shell = subprocess.run(["bash", "-c", f"{exported.stdout}\nenv -0"], capture_output=True, text=True, check=True)
@@ -58,8 +91,10 @@ def platform_env(
     yield ours
     os.environ.clear()
     os.environ.update(before)
-    if not platform_was_up:
-        _devkit("down")
+    with _shared(tmp_path_factory) as known:
+        known["users"] -= 1
+        if not known["users"] and not platform_was_up:
+            _devkit("down")
 
 
 @pytest.fixture

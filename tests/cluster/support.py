@@ -1,9 +1,11 @@
 """What the cluster tests share: kubectl, HTTP, a stack in a copy of the project."""
 
+import io
 import json
 import os
 import re
 import subprocess
+import tarfile
 import time
 import urllib.error
 import urllib.request
@@ -54,6 +56,35 @@ def _of_manifests(manifests: Sequence[dict[str, Any]], *command: str) -> None:
 def objects(kind: str, namespace: str, *arguments: str) -> list[dict[str, Any]]:
     """The objects of a kind in a namespace."""
     return list(json.loads(kubectl("get", kind, "--namespace", namespace, "--output", "json", *arguments))["items"])
+
+
+def fill_claim(namespace: str, name: str, image: str, path: str, folder: Path) -> None:
+    """Makes a claim that has a copy of a folder at `path`, written by a pod that is gone again. `image` has Python."""
+    meta = {"name": name, "namespace": namespace}
+    request = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}
+    unpack = f"import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/filled/{path}')"
+    writer = {
+        "name": "write",
+        "image": image,
+        "command": ["python3", "-c", unpack],
+        "stdin": True,
+        "stdinOnce": True,
+        "volumeMounts": [{"name": "filled", "mountPath": "/filled"}],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    user = {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    volume = {"name": "filled", "persistentVolumeClaim": {"claimName": name}}
+    spec = {"restartPolicy": "Never", "securityContext": user, "containers": [writer], "volumes": [volume]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+    apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": request}, pod)
+    where = ("--namespace", namespace)
+    kubectl("wait", *where, f"pod/{name}", "--for=condition=Ready", "--timeout=90s")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as files:
+        files.add(folder, ".")
+    subprocess.run(["kubectl", "attach", *where, "--stdin", name], input=archive.getvalue(), check=True)
+    kubectl("wait", *where, f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    kubectl("delete", *where, f"pod/{name}")
 
 
 def platform_facts() -> dict[str, Any]:

@@ -17,7 +17,7 @@ import modelops
 from modelops.__main__ import COMPONENTS
 from tests.package import consumer
 from tests.package.clean_environment import clean_environment
-from tests.unit.components.harness import IMAGE, Program, Resource, provider, run
+from tests.unit.components.harness import IMAGE, SHARED, Program, Resource, provider, run
 
 HERE = Path(__file__).parent
 PYRIGHT = "1.1.414"
@@ -162,7 +162,7 @@ def test_a_transformation_can_change_every_child(component: str) -> None:
 
     made = run(lambda: make(component, pulumi.ResourceOptions(transformations=[note])))
     # What the components of a namespace share is nobody's child.
-    own = [found for found in children(made) if not found.name.startswith("training-job-runtime-")]
+    own = [found for found in children(made) if not found.name.startswith(SHARED)]
     assert {found.name for found in own} <= set(changed)
     assert [found.name for found in own if not found.options["protect"]] == []
     assert own

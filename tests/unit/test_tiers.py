@@ -35,7 +35,7 @@ def test_a_run_of_chosen_files_builds_no_toolchain_and_leaves_no_test_out() -> N
 def test_all_tests_are_those_of_the_tiers() -> None:
     everything = dry_run("test")
     tiers = re.findall(r'pytest .*-m "?((?:not )?\w+)', everything)
-    assert tiers == ["not integration", "integration", "not long"]
+    assert tiers == ["not integration", "integration", "not long", "lifecycle"]
 
 
 def test_every_generator_of_the_docs_is_run_by_make_generate() -> None:

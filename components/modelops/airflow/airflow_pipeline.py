@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.airflow import server
 from modelops.airflow.args import AirflowPipelineArgs, pod_args
+from modelops.airflow.credentials import check_credentials
 from modelops.core.assets import asset
 from modelops.core.component import arguments_in_one, child_options
 from modelops.core.images import UPSTREAM_IMAGES
@@ -105,7 +106,7 @@ class AirflowPipeline(pulumi.ComponentResource):
         else:
             server_name = f"{name}-airflow"
             permissions = _allow_jobs(name, args, labels, server_name, args["namespace"], child_opts)
-            airflow = server.deploy(server_name, name, args, dags, tuple(files), permissions, child_opts)
+            airflow = server.deploy(server_name, name, args, dags, permissions, child_opts)
             self.dag = with_dependencies(name, airflow.deployment)
             self.url = service_url(
                 airflow.service,
@@ -115,7 +116,7 @@ class AirflowPipeline(pulumi.ComponentResource):
                 host=None,
                 ready=[airflow.deployment],
             )
-            self.admin_secret = name_of(airflow.admin)
+            self.admin_secret = airflow.admin
         register_declared_outputs(self)
 
 
@@ -153,6 +154,7 @@ def checked(name: str, args: AirflowPipelineArgs) -> AirflowPipelineArgs:
     check_pods(problems, fields)
     problems.quantity("airflow.storage_size", airflow.get("storage_size"))
     check_claim(problems, "airflow", airflow)
+    check_credentials(problems, airflow)
     problems.raise_if_any()
     return args
 
@@ -227,7 +229,7 @@ def _steps(name: str, args: AirflowPipelineArgs, pod: "_StepPod") -> dict[str, A
         "MLFLOW_TRACKING_URI": training["tracking_uri"],
     }
     salt = [secret_key("MODELOPS_SALT", data["salt_secret"], "salt")] if "salt_secret" in data else []
-    tracking = tracking_credentials(training.get("tracking_secret"))
+    tracking = tracking_credentials(training.get("tracking_secret"), token=training.get("tracking_token"))
     publish, publisher = runtime_command("publish"), training.get("runtime_image", UPSTREAM_IMAGES["mlflow"])
     publishing, helper = {**model, **VARIABLES}, args.get("helper_resources")
     return {

@@ -52,6 +52,8 @@ class PipelineTraining(TypedDict):
     Default false: the run ends at `register`."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` for MLflow. Default: none."""
+    tracking_token: NotRequired[bool]
+    """Whether the `tracking_secret` has a `token` instead, sent as a bearer token. Default false."""
     runtime_image: NotRequired[pulumi.Input[str]]
     """Image, with Python 3.11 or newer and MLflow's client, of the pods that judge the gate and register the model; the
     library brings the program. Default: MLflow's own image."""
@@ -65,6 +67,22 @@ class AirflowServer(TypedDict):
     image: NotRequired[pulumi.Input[str]]
     """Image of Airflow 3 with the FAB auth manager, the PostgreSQL driver and the `kubernetes` client. Default
     `docker.io/apache/airflow:3.3.2-python3.12`."""
+    admin_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with the administrator's `username` and `password`. Default: one with a
+    generated password."""
+    keys_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace with the entries `fernet`, `session` and `tokens`: Airflow's Fernet key, the
+    secret key of its pages and API (once the webserver's), and the secret of its tokens. Default: one with generated
+    keys."""
+    connections_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace whose entries become environment variables of Airflow's containers: connections
+    (`AIRFLOW_CONN_…`) and variables (`AIRFLOW_VAR_…`). Default: none."""
+    database_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace whose entry `url` holds the address of a PostgreSQL database that is empty
+    or Airflow's: `postgresql+psycopg2://user:password@host:5432/name`. Default: the component runs a server."""
+    database_password_secret: NotRequired[pulumi.Input[str]]
+    """Name of a Secret in the namespace whose entry `password` is that of the component's own database. Default: one
+    with a generated password."""
     database_image: NotRequired[pulumi.Input[str]]
     """Image of PostgreSQL. Default: ModelRegistry's."""
     database_resources: NotRequired[Resources]

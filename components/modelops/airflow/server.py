@@ -5,8 +5,7 @@ Tasks run in the scheduler's container (LocalExecutor): they only start Kubernet
 
 from __future__ import annotations
 
-import base64
-import secrets
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,14 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.airflow.args import AirflowPipelineArgs, AirflowServer, pod_args
+from modelops.airflow.args import AirflowPipelineArgs, pod_args
+from modelops.airflow.credentials import COMPONENT, Credentials, credentials
 from modelops.core.assets import asset
-from modelops.core.images import AIRFLOW_IMAGE, UPSTREAM_IMAGES
+from modelops.core.images import AIRFLOW_IMAGE
 from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.core.types import Expose
-from modelops.kubernetes import postgres
 from modelops.kubernetes.access import service_account
-from modelops.kubernetes.config import generated_secret
+from modelops.kubernetes.config import config_map
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_ingress, http_service, network_policy
 from modelops.kubernetes.pods import (
@@ -37,7 +36,6 @@ from modelops.kubernetes.pods import (
     resource_requirements,
     restricted_pod,
     scratch,
-    secret_variable,
     single_replica,
 )
 
@@ -48,17 +46,20 @@ USER = 50000
 """The user of the upstream image; its group is root, which owns Airflow's folders there."""
 DEFAULT_RESOURCES = DefaultResources(cpu="100m", memory="512Mi", memory_limit="1536Mi")
 STARTUP_SECONDS = 300
-ADMIN = "admin"
 HOME = "/opt/airflow"
 DAGS = f"{HOME}/dags"
+DAG_SOURCE = "/dag"
+"""Where the init container finds the DAG as the stack has it."""
+VERSIONS = "modelops_dag_versions"
+BUNDLE = {"name": "dags-folder", "classpath": f"{VERSIONS}.VersionedDags", "kwargs": {"folder": DAGS}}
+"""Airflow's source of DAGs. The name is that of Airflow's default, where runs of earlier releases have theirs from."""
 NAME = "airflow"
-COMPONENT = "airflow"
-DATABASE = postgres.PostgresTenant(
-    component="airflow-database", clients=(COMPONENT,), role="airflow", variable="AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-)
 SETTINGS = {
     "AIRFLOW_HOME": HOME,
     "AIRFLOW__CORE__DAGS_FOLDER": DAGS,
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([BUNDLE]),
+    # The versions' folders are written anew at each start.
+    "AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_INTERVAL": "0",
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "AIRFLOW__CORE__PARALLELISM": "4",
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -66,6 +67,8 @@ SETTINGS = {
     "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
     "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{API}/execution/",
     "API": API,
+    "DAG_SOURCE": DAG_SOURCE,
+    "DAG_VERSIONS": f"{HOME}/config/{VERSIONS}.py",
     "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "True",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(HEALTH_PORT),
     # On a busy node the defaults (5, 30 and 50 s) fail tasks that only wait.
@@ -82,43 +85,28 @@ class Server:
 
     service: core.Service
     deployment: k8s.apps.v1.Deployment
-    admin: core.Secret
+    admin: pulumi.Output[str]
+    """Name of the Secret with the administrator's account."""
 
 
 def deploy(
     server: str,
     instance: str,
     args: AirflowPipelineArgs,
-    dags: core.ConfigMap,
-    files: Sequence[str],
+    dag: core.ConfigMap,
     permissions: pulumi.Resource,
     opts: pulumi.ResourceOptions,
 ) -> Server:
-    """Deploys Airflow after `permissions`, with `files` of the ConfigMap `dags` in its DAGs folder."""
+    """Deploys Airflow after `permissions`, with the files of the ConfigMap `dag` as the DAG's newest version."""
     settings = args.get("airflow", {})
     labels = standard_labels(NAME, COMPONENT, instance)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=server, namespace=args["namespace"], labels=labels)
-    database_url = postgres.server(
-        f"{instance}-postgres",
-        instance,
-        args["namespace"],
-        _database_settings(settings),
-        settings.get("database_image", UPSTREAM_IMAGES["postgres"]),
-        pod_args(args),
-        opts,
-        DATABASE,
-    )
-    keys = {
-        "fernet": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "session": secrets.token_urlsafe(32),
-        "tokens": secrets.token_urlsafe(48),
-    }
-    key_secret = generated_secret(f"{server}-keys", args["namespace"], labels, keys, opts)
-    login = {"username": ADMIN, "password": secrets.token_urlsafe(24)}
-    admin = generated_secret(f"{server}-admin", args["namespace"], labels, login, opts)
+    secrets = credentials(server, instance, labels, args, pod_args(args), opts)
     account = service_account(server, metadata, opts, args)
     network_policy(server, metadata, selector(NAME, instance), opts, ingress=[allow_ingress(PORT)])
-    prepare, *programs = _containers(args, database_url, key_secret, admin, files)
+    module = {f"{VERSIONS}.py": asset("airflow/assets/dag_versions.py")}
+    versions = config_map(f"{server}-versions", args["namespace"], labels, module, opts)
+    prepare, *programs = _containers(args, secrets)
     deployment = k8s.apps.v1.Deployment(
         server,
         metadata=metadata,
@@ -132,7 +120,13 @@ def deploy(
                 pod_args(args),
                 security=restricted_pod(USER, 0),
                 termination_grace_period_seconds=60,
-                volumes=[scratch(), scratch("home"), from_config_map("dags", dags), api_access("account")],
+                volumes=[
+                    scratch(),
+                    scratch("home"),
+                    from_config_map("dag", dag),
+                    from_config_map("versions", versions),
+                    api_access("account"),
+                ],
                 init_containers=[prepare],
             ),
             2 * STARTUP_SECONDS,
@@ -141,34 +135,15 @@ def deploy(
     )
     after, expose = merged(opts, depends_on=[deployment]), settings.get("expose", Expose.CLUSTER_IP)
     service = http_service(server, metadata, selector(NAME, instance), PORT, args, after, expose)
-    return Server(service, deployment, admin)
+    return Server(service, deployment, secrets.admin)
 
 
-def _database_settings(settings: AirflowServer) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        key: settings[key] for key in ("storage_size", "storage_class", "claim") if key in settings
-    }
-    return {**found, "resources": settings.get("database_resources", {})}
-
-
-def _containers(
-    args: AirflowPipelineArgs,
-    database_url: core.EnvVarArgs,
-    key_secret: core.Secret,
-    admin: core.Secret,
-    files: Sequence[str],
-) -> list[core.ContainerArgs]:
+def _containers(args: AirflowPipelineArgs, secrets: Credentials) -> list[core.ContainerArgs]:
     """The init container that prepares the database, then the three programs."""
     settings = args.get("airflow", {})
-    shared_secrets = [
-        database_url,
-        secret_variable("AIRFLOW__CORE__FERNET_KEY", key_secret, "fernet"),
-        secret_variable("AIRFLOW__API__SECRET_KEY", key_secret, "session"),
-        secret_variable("AIRFLOW__API_AUTH__JWT_SECRET", key_secret, "tokens"),
-    ]
-    # File by file, because Airflow would find each DAG several times through the symlinks of a mounted ConfigMap.
-    mounts = [mount("tmp", "/tmp"), mount("home", HOME)]
-    mounts += [mount("dags", f"{DAGS}/{file}", read_only=True, sub_path=file) for file in files]
+    # Airflow looks for modules in `config`.
+    module = mount("versions", f"{HOME}/config/{VERSIONS}.py", read_only=True, sub_path=f"{VERSIONS}.py")
+    mounts = [mount("tmp", "/tmp"), mount("home", HOME), module]
 
     def program(
         name: str,
@@ -181,7 +156,8 @@ def _containers(
             name,
             settings.get("image", AIRFLOW_IMAGE),
             variables=SETTINGS,
-            secrets=[*shared_secrets, *extra_secrets],
+            secrets=[*secrets.variables, *extra_secrets],
+            env_from=secrets.connections or None,
             command=list(command),
             resources=resource_requirements(settings.get("resources"), DEFAULT_RESOURCES),
             volume_mounts=[*mounts, *extra_mounts],
@@ -195,15 +171,17 @@ def _containers(
             "liveness_probe": http_probe(path, port, period=20, failures=5, timeout=15),
         }
 
-    login = [
-        secret_variable("ADMIN_USERNAME", admin, "username"),
-        secret_variable("ADMIN_PASSWORD", admin, "password"),
-    ]
     return [
-        program("prepare", ["/bin/sh", "-c", asset("airflow/assets/prepare.sh")], login),
+        program(
+            "prepare",
+            ["/bin/sh", "-c", asset("airflow/assets/prepare.sh")],
+            secrets.login,
+            [mount("dag", DAG_SOURCE, read_only=True)],
+        ),
         program(
             "api-server",
-            ["airflow", "api-server", f"--port={PORT}", "--workers=1"],
+            # Without a host it listens to every address, of IPv4 and IPv6.
+            ["airflow", "api-server", "--host=", f"--port={PORT}", "--workers=1"],
             ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
             **probes("/api/v2/version", "http"),
         ),

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pulumi
 
+from modelops.core.wire import LARGEST
+
 _FEW = 8
 """So many names are listed whole."""
 
@@ -36,6 +38,8 @@ def one_of(value: object, choices: Sequence[str]) -> str:
 def as_scalar(value: object, kind: type) -> str:
     """How to write `value` as a text, number or truth value; empty if that is anyone's guess."""
     if kind is str and isinstance(value, bool | int | float):
+        if not abs(value) <= LARGEST:  # NaN neither
+            return ""
         whole = isinstance(value, float) and value.is_integer()
         return f": write {json.dumps(json.dumps(int(value) if whole else value))}"
     if kind is str or not isinstance(value, str):
@@ -64,7 +68,8 @@ def as_list(field: str, value: object) -> str:
 def as_output(field: str, resource: pulumi.Resource) -> str:
     """Which output of `resource` to give instead of the resource itself."""
     kind = type(resource)
-    names = [name for name, found in vars(kind).items() if isinstance(found, property)] or list(kind.__annotations__)
+    properties = [name for name, found in vars(kind).items() if isinstance(found, property)]
+    names = [name for name in properties or kind.__annotations__ if not name.startswith("_")]
     if "metadata" in names:
         return 'must be its name, metadata["name"], or another of its outputs'
     leaf = field.rpartition(".")[2]

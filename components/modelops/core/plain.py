@@ -7,6 +7,7 @@ from typing import Any
 _OBJECTS = "it decides which objects are created"
 _RULES = "it decides which other arguments are valid"
 _SHARE = "the plan works out the canary's share from it"
+_VARIABLES = "it decides which variables the containers have"
 _WAIT = "Pulumi must know in the plan how long it waits"
 _REASONS = {
     "allow_drift": _RULES,
@@ -23,6 +24,7 @@ _REASONS = {
     "expose": "it decides which address is the component's",
     "framework": _RULES,
     "gpu_resource": "it names a limit of the container, and names must be known in the plan",
+    "ip_families": "they decide where the servers listen",
     "kind": _OBJECTS,
     "live": "it decides which objects change",
     "metric_names": "it decides the pods' labels",
@@ -36,12 +38,14 @@ _REASONS = {
     "runtime": _OBJECTS,
     "setup": _OBJECTS,
     "shards": _OBJECTS,
+    "source_token": _VARIABLES,
     "split": _OBJECTS,
     "suspend": _WAIT,
     "sweep": "it decides how many runs there are; each value in it may be an output",
     "tensor_parallel": _RULES,
     "tls": _OBJECTS,
     "tolerance_points": _SHARE,
+    "tracking_token": _VARIABLES,
     "wait": _OBJECTS,
     "weight_percent": _SHARE,
     "watch": _OBJECTS,

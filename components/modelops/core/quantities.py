@@ -1,7 +1,7 @@
 """Kubernetes quantities as numbers, following Kubernetes' own grammar."""
 
 import re
-from decimal import ROUND_UP, Decimal, localcontext
+from decimal import ROUND_UP, Decimal, DecimalException, localcontext
 
 _DECIMAL = {suffix: Decimal(1000) ** power for power, suffix in enumerate(["n", "u", "m", "", *"kMGTPE"], -3)}
 _BINARY = {f"{prefix}i": Decimal(1024) ** power for power, prefix in enumerate("KMGTPE", 1)}
@@ -18,7 +18,10 @@ def number_of(quantity: str) -> Decimal:
     if match is None:
         raise ValueError(f"{quantity!r} is not a Kubernetes quantity")
     number, exponent, suffix = match.groups()
-    return Decimal(number + (exponent or "")) * _FACTORS[suffix or ""]
+    try:
+        return Decimal(number + (exponent or "")) * _FACTORS[suffix or ""]
+    except DecimalException:
+        raise ValueError(f"{quantity!r} is out of range") from None
 
 
 def canonical(quantity: str) -> str:

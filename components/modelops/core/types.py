@@ -70,7 +70,8 @@ class TopologySpread(TypedDict):
 
 
 class ClusterNetwork(TypedDict):
-    """What network policies must know of the cluster. They see ports of pods and servers, not those of Services."""
+    """The cluster's network: its IP families, and what network policies must know of it. They see ports of pods and
+    servers, not those of Services."""
 
     dns_ports: NotRequired[Sequence[pulumi.Input[int]]]
     """Ports on which the cluster's DNS servers listen. Default 53 and 5353, OpenShift's."""
@@ -78,6 +79,11 @@ class ClusterNetwork(TypedDict):
     """Ports on which the API server itself listens. Default 443, 6443, 6444 (k3s), 8443 and 16443 (MicroK8s)."""
     egress_ports: NotRequired[Sequence[pulumi.Input[int]]]
     """Further ports that the pods may connect to, such as a proxy's. Default: none."""
+    ip_families: NotRequired[Sequence[str]]
+    """IP families of the Services, `IPv4` and `IPv6`, the first one first. Default: the cluster's first one. With
+    `IPv6`, servers that would listen to IPv4 alone listen to both."""
+    ip_family_policy: NotRequired[pulumi.Input[str]]
+    """`SingleStack`, `PreferDualStack` or `RequireDualStack`. Default: Kubernetes', which is `SingleStack`."""
 
 
 class PodArgs(TypedDict):
@@ -117,7 +123,7 @@ class PodArgs(TypedDict):
     """Whether the cluster assigns the pods' users and groups, as OpenShift does from each namespace's range. Default
     false: they are the images'."""
     network: NotRequired[ClusterNetwork]
-    """What network policies must know of the cluster. Default: as usual clusters are."""
+    """The cluster's network. Default: as usual clusters have it."""
 
 
 class HelperArgs(TypedDict):

@@ -17,11 +17,14 @@ from urllib.parse import urlsplit
 import pulumi
 
 from modelops.core import hints
+from modelops.core.conventions import OBJECT_NAME_RULE, broken_rule, holds_secret, is_cron, is_object_name
 from modelops.core.credentials import without_login
 from modelops.core.errors import ArgumentsError
 from modelops.core.outputs import is_output
 from modelops.core.plain import why_plain
 from modelops.core.quantities import number_of
+from modelops.core.shown import shortened, shown
+from modelops.core.wire import is_text, not_json, why_not_sent
 
 T = TypeVar("T")
 
@@ -30,6 +33,8 @@ _DEVICE = re.compile(
     r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?"
 )
 _REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
+_LARGEST_COUNT = 2**31 - 1
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -45,7 +50,8 @@ class Problems:
     def add(self, field: str, value: object, rule: str) -> None:
         """Records that `field` has `value`, which breaks `rule` (“must be …”)."""
         if field not in self._misread:
-            self._problems.append(f"{field} is {_shown(value)}, {rule}")
+            text = "not shown" if holds_secret(field) else shown(value)
+            self._problems.append(f"{shortened(field)} is {text}, {rule}")
 
     def misread(self, field: str, value: object, rule: str) -> None:
         """Records that `field` could not be read, so that rules for its value have nothing to add."""
@@ -60,9 +66,9 @@ class Problems:
         self, path: str, name: str, known: Collection[str], page: str | None = None, kind: str = "an argument"
     ) -> None:
         """Records that nothing under `path` is called `name`. `page` is the docs' page with the known names."""
-        known_names = hints.known_names(name, known, page or self._page)
+        known_names = hints.known_names(str(name), known, page or self._page)
         self._misread.add(path)
-        self._problems.append(f"{_within(path, name)} is not {kind}; {known_names}")
+        self._problems.append(f"{shortened(_within(path, name))} is not {kind}; {known_names}")
 
     def raise_if_any(self) -> None:
         """Raises ArgumentsError with every recorded problem, if any."""
@@ -73,9 +79,11 @@ class Problems:
             raise ArgumentsError(f"{self._subject}: {len(self._problems)} problems{lines}")
 
     def number(self, field: str, value: object, minimum: float | None = None, maximum: float | None = None) -> None:
-        """A number within bounds, both inclusive."""
+        """A number within bounds, both inclusive. A whole one without a maximum is one that Kubernetes can count to."""
         if not isinstance(value, int | float) or isinstance(value, bool):
             return
+        if maximum is None and minimum is not None and isinstance(value, int) and value > _LARGEST_COUNT:
+            maximum = _LARGEST_COUNT
         if minimum is not None and maximum is not None and not minimum <= value <= maximum:
             self.add(field, value, f"must be {minimum} to {maximum}")
         elif minimum is not None and value < minimum:
@@ -99,7 +107,7 @@ class Problems:
     def variable_names(self, field: str, variables: object, *reserved: str) -> None:
         """Names of environment variables, none of which begins with a reserved prefix."""
         for name in variables if isinstance(variables, Mapping) else ():
-            if name.startswith(reserved) or not name.replace("_", "a").isalnum():
+            if name.startswith(reserved) or not _VARIABLE.fullmatch(name):
                 self.add(field, name, f"must be a variable name that does not begin with {', '.join(reserved)}")
 
     def dns_label(self, field: str, value: object, maximum: int = 63) -> None:
@@ -107,6 +115,22 @@ class Problems:
         if isinstance(value, str) and (not _DNS_LABEL.fullmatch(value) or len(value) > maximum):
             rule = "must be lower-case letters, digits and dashes, starting with a letter"
             self.add(field, value, f"{rule}, at most {maximum} characters")
+
+    def object_name(self, field: str, value: object) -> None:
+        """A valid name of most objects of a cluster."""
+        if isinstance(value, str) and not is_object_name(value):
+            self.add(field, value, OBJECT_NAME_RULE)
+
+    def cron(self, field: str, value: object) -> None:
+        """The schedule of a CronJob."""
+        if isinstance(value, str) and not is_cron(value):
+            self.add(field, value, "must be a cron expression such as 0 3 * * *")
+
+    def host_name(self, field: str, value: object) -> None:
+        """A host name that a route can have, the first part of which may be `*`."""
+        name = value.removeprefix("*.") if isinstance(value, str) else "a"
+        if not is_object_name(name) or name.replace(".", "").isdigit():
+            self.add(field, value, "must be a host name in lower case, not an address")
 
     def mlflow_name(self, field: str, value: object) -> None:
         """A name that is valid in MLflow's registry and as a Kubernetes label."""
@@ -167,13 +191,13 @@ def _has_host(url: str) -> bool:
         return False
 
 
-def read_args(args: T, spec: type[Any], problems: Problems) -> T:
-    """Returns `args` in the shape of `spec` (a TypedDict) and records every mismatch in `problems`.
+def read_args(args: T, spec: type[Any], problems: Problems, path: str = "") -> T:
+    """Returns `args`, which are at `path`, in the shape of `spec` (a TypedDict); records every mismatch in `problems`.
 
     Drops entries that are None, turns whole numbers that arrive as floats (Pulumi's wire has only floats) into ints,
     and the values of an Enum into its members.
     """
-    return cast(T, _read_fields("", args, spec, problems))
+    return cast(T, _read_fields(path, args, spec, problems))
 
 
 def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> Any:
@@ -184,7 +208,9 @@ def _read_fields(path: str, value: Any, spec: type[Any], problems: Problems) -> 
     entries = {key: entry for key, entry in value.items() if entry is not None}
     fields: dict[str, Any] = {}
     for key, entry in entries.items():
-        if key in kinds:
+        if not is_text(key):
+            problems.misread(path or "args", key, "must be text: it is a name")
+        elif key in kinds:
             fields[key] = _read(_within(path, key), entry, kinds[key], problems)
         else:
             problems.unknown(path, key, [*kinds, *_inside(key, kinds)])
@@ -217,6 +243,8 @@ def _read(field: str, value: Any, hint: Any, problems: Problems) -> Any:
         problems.misread(field, value, hints.as_output(field, value))
         return _empty(hint)
     if hint is Any:
+        for problem in not_json(field, value):
+            problems.misread(*problem)
         return value
     origin = typing.get_origin(hint)
     if origin is not None and issubclass(origin, Mapping):
@@ -251,13 +279,18 @@ def _read_mapping(field: str, value: Any, hint: Any, problems: Problems) -> Any:
     if not isinstance(value, Mapping):
         problems.misread(field, value, "must be a mapping")
         return {}
-    return {key: _read(f"{field}.{key}", entry, hint, problems) for key, entry in value.items()}
+    for key in value:
+        if not is_text(key):
+            problems.misread(field, key, "must be text: it is a name")
+    return {key: _read(f"{field}.{key}", entry, hint, problems) for key, entry in value.items() if is_text(key)}
 
 
 def _read_sequence(field: str, value: Any, hint: Any, problems: Problems) -> Any:
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         problems.misread(field, value, f"must be a list{hints.as_list(field, value)}")
         return []
+    if not value and field.endswith("command"):
+        problems.misread(field, [], "must name a program")
     return [_read(f"{field}[{index}]", entry, hint, problems) for index, entry in enumerate(value)]
 
 
@@ -274,7 +307,11 @@ def _read_scalar(field: str, value: Any, hint: type[Any], problems: Problems) ->
         value = int(value)
     fits = isinstance(value, hint) or (hint is float and isinstance(value, int))
     if not fits or (isinstance(value, bool) and hint is not bool):
-        problems.misread(field, value, f"must be {_TYPE_NAMES[hint]}{hints.as_scalar(value, hint)}")
+        how = "" if holds_secret(field) else hints.as_scalar(value, hint)
+        problems.misread(field, value, f"must be {_TYPE_NAMES[hint]}{how}")
+        return None
+    if rule := why_not_sent(value) or (isinstance(value, str) and broken_rule(field, value)):
+        problems.misread(field, value, rule)
         return None
     return value
 
@@ -290,13 +327,3 @@ def _number(quantity: str) -> Decimal | None:
     except ValueError:
         return None
     return None if number < 0 else number
-
-
-def _shown(value: object) -> str:
-    if is_output(value):
-        return "not known yet"
-    if isinstance(value, Enum):
-        return str(value.value)
-    if isinstance(value, pulumi.Resource):
-        return f"the {type(value).__name__} itself"
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else without_login(repr(value))

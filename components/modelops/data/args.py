@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 import pulumi
 
-from modelops.core.types import PodArgs, Resources
+from modelops.core.types import HelperArgs, PodArgs, Resources
 
 
 class Engine(Enum):
@@ -40,7 +40,7 @@ class DataVolume(TypedDict):
     """Name of an existing PersistentVolumeClaim in the namespace to use instead. It is never changed or deleted."""
 
 
-class DataPipelineArgs(PodArgs):
+class DataPipelineArgs(PodArgs, HelperArgs):
     """Arguments of DataPipeline."""
 
     image: pulumi.Input[str]
@@ -65,12 +65,13 @@ class DataPipelineArgs(PodArgs):
     """Identifies the content of the sources (an ETag, a snapshot's name, a date). A plan can't read them, so a change
     of this prepares the data again. Default: none. Part of the version."""
     shards: NotRequired[int]
-    """Number of pods that share the row-by-row work. Default 1; 1 to 100. With several, the types of all columns of CSV
-    and JSON Lines sources must be declared. Not part of the version: the result is the same."""
+    """Number of pods that share the row-by-row work. Default 1; 1 to 100. With several, each reads all rows of a CSV
+    source once more where the type of a column isn't declared, and of JSON Lines always. Not part of the version: the
+    result is the same."""
     engine: NotRequired[AnyEngine]
     """What runs the steps that need more than one row at a time. Default `memory`. With `dask`, no pod has to hold all
-    rows in memory; it can't interpolate or find near duplicates, needs declared types as several shards do, and writes
-    each split as several files. Not part of the version: the rows are the same."""
+    rows in memory; it can't interpolate or find near duplicates, and writes each split as several files. Not part of
+    the version: the rows are the same."""
     schedule: NotRequired[pulumi.Input[str]]
     """Cron schedule (`0 3 * * *`) of a CronJob. Versions are then named by the content of their inputs, and
     `latest.json` at the destination names the newest. Default: none, one Job."""
@@ -88,6 +89,8 @@ class DataPipelineArgs(PodArgs):
     violations and missing values there, and the registry's exporter turns them into metrics. Default: none."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` of the MLflow server. Default: none."""
+    tracking_token: NotRequired[bool]
+    """Whether the `tracking_secret` has a `token` instead, sent as a bearer token. Default false."""
     command: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """The program and its arguments. Default `modelops-prepare`. Part of the version."""
     resources: NotRequired[Resources]
@@ -99,5 +102,14 @@ class DataPipelineArgs(PodArgs):
     count."""
     timeout_seconds: NotRequired[pulumi.Input[int]]
     """Time limit of a run, retries included, in seconds. Default 3600; 30 to 2592000 (thirty days)."""
+    watch: NotRequired[bool]
+    """Whether a Job in the namespace watches the start of the run, says what it waits for, and fails it with the reason
+    as soon as it can't start. Without it the run waits for `timeout_seconds`. Default true; there is none with a
+    `schedule`, whose runs nobody waits for."""
+    scheduling_timeout_seconds: NotRequired[pulumi.Input[int]]
+    """How long a pod may wait for a node that takes it, or for its volumes, before the watch fails the run. Default
+    600, but at most half of `timeout_seconds`; 0 to 2592000, where 0 is for as long as the run may take."""
+    runtime_image: NotRequired[pulumi.Input[str]]
+    """Image with Python 3.11 or newer in which the watch runs. Default: Python's own image."""
     ttl_seconds_after_finished: NotRequired[pulumi.Input[int]]
     """Seconds until Kubernetes removes a finished Job with its pods and logs. Default: never; 60 to 2592000."""

@@ -16,6 +16,7 @@ from modelops.data.args import DataPipelineArgs, Engine
 from modelops.kubernetes.placement import check_pods
 from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_volume
+from modelops.kubernetes.watch import WATCH_RESOURCES
 
 DEFAULT_RESOURCES = DefaultResources(cpu="500m", memory="1Gi", memory_limit="4Gi")
 MONTH_SECONDS = 2_592_000
@@ -24,8 +25,6 @@ MAX_SHARDS = 100
 MAX_DECLARATION_BYTES = 100_000
 """The declaration travels in an environment variable."""
 _SALTED = ("hash", "pseudonymise")
-_TYPED_FORMATS = ("csv", "jsonl")
-_CRON = re.compile(r"(\S+\s+){4}\S+|@(yearly|annually|monthly|weekly|daily|midnight|hourly)")
 
 
 def checked(name: str, args: DataPipelineArgs) -> DataPipelineArgs:
@@ -56,7 +55,6 @@ def _check_sources(problems: Problems, args: Mapping[str, Any], schema: Mapping[
     sources = _list(args.get("sources"))
     if args.get("sources") == []:
         problems.add(f"{prefix}sources", [], "must have a source")
-    partitioned = args.get("shards", 1) != 1 or args.get("engine") is Engine.DASK
     for index, source in enumerate(sources):
         field = f"{prefix}sources[{index}]"
         _check_fields(problems, field, source, schema)
@@ -65,8 +63,6 @@ def _check_sources(problems: Problems, args: Mapping[str, Any], schema: Mapping[
         format_ = source.get("format", "csv")
         if not is_output(format_) and (format_ == "sql") != ("query" in source):
             problems.add(f"{field}.query", source.get("query"), "must be given with format sql, and only then")
-        if format_ in _TYPED_FORMATS and partitioned and not source.get("types"):
-            problems.missing(f"{field}.types", "it is required with several shards or dask: no worker sees all values")
 
 
 def _check_steps(problems: Problems, args: Mapping[str, Any], schemas: Mapping[str, Any], prefix: str) -> None:
@@ -149,10 +145,13 @@ def _check_engine(problems: Problems, args: Mapping[str, Any]) -> None:
 
 def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
+    check_resources(problems, "helper_resources", args.get("helper_resources"), WATCH_RESOURCES)
     check_pods(problems, args)
     problems.number("shards", args.get("shards"), 1, MAX_SHARDS)
     problems.number("retries", args.get("retries"), 0, 10)
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MONTH_SECONDS)
+    problems.number("scheduling_timeout_seconds", args.get("scheduling_timeout_seconds"), 0, MONTH_SECONDS)
+    problems.text("runtime_image", args.get("runtime_image"))
     problems.number("ttl_seconds_after_finished", args.get("ttl_seconds_after_finished"), 60, MONTH_SECONDS)
     problems.text("salt_secret", args.get("salt_secret"))
     problems.text("data_secret", args.get("data_secret"))
@@ -163,8 +162,7 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
     if args.get("command") == []:
         problems.add("command", [], "must name a program")
     schedule = args.get("schedule")
-    if isinstance(schedule, str) and not _CRON.fullmatch(schedule):
-        problems.add("schedule", schedule, "must be a cron expression such as 0 3 * * *")
+    problems.cron("schedule", schedule)
     if "time_zone" in args and schedule is None:
         problems.add("time_zone", args["time_zone"], "must not be given without schedule")
     if "input_version" in args and schedule is not None:

@@ -6,6 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.component import arguments_in_one, child_options
+from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import (
     merged,
@@ -23,7 +24,7 @@ from modelops.data.checks import DEFAULT_RESOURCES, MONTH_SECONDS, checked
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.certificates import Certificate, authority, certificate
 from modelops.kubernetes.jobs import STOPPED, failure_policy
-from modelops.kubernetes.labels import standard_labels
+from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.pods import (
     claimed,
     container,
@@ -38,6 +39,7 @@ from modelops.kubernetes.pods import (
     secret_key,
     tracking_credentials,
 )
+from modelops.kubernetes.start_watch import watched_options
 from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import worker_network_policy
 
@@ -90,10 +92,13 @@ class DataPipeline(pulumi.ComponentResource):
         version = pulumi.Output.from_input("") if scheduled else _version(args)
         labels, volume = standard_labels(COMPONENT, COMPONENT, name), args.get("volume")
         claim = optional_claim(f"{name}-data", args["namespace"], labels, volume, args.get("shards", 1), child_opts)
-        account = _prerequisites(name, args, child_opts)
+        account = _account(name, args, child_opts)
         engine_certificates = _engine_certificates(name, args, child_opts)
-        spec = _job_spec(args, _template(name, args, version, account, claim, engine_certificates))
+        account_name = with_dependencies(name, account, _network_policy(name, args, child_opts))
+        spec = _job_spec(args, _template(name, args, version, account_name, claim, engine_certificates))
         job_opts = merged(child_opts, depends_on=[] if engine_certificates is None else [engine_certificates.resource])
+        if not scheduled and args.get("watch", True):
+            job_opts = _watched(name, args, spec, account, job_opts)
         job: pulumi.Resource = (
             _cron_job(name, args, spec, job_opts) if scheduled else _job(name, args, spec, version, job_opts)
         )
@@ -127,15 +132,22 @@ def _version(args: DataPipelineArgs) -> pulumi.Output[str]:
     )
 
 
-def _prerequisites(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    """The ServiceAccount of the pods, without permissions or a token; nothing else may connect to the pods."""
-    labels = standard_labels(COMPONENT, COMPONENT, name)
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
-    account = service_account(name, metadata, opts, args)
-    # Only Dask's workers connect to each other; shards share the destination alone.
+def _account(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> "core.ServiceAccount":
+    """The ServiceAccount of the pods, without permissions or a token."""
+    return service_account(name, _metadata(name, args), opts, args)
+
+
+def _network_policy(
+    name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions
+) -> "k8s.networking.v1.NetworkPolicy":
+    """Nothing else may connect to the pods. Only Dask's connect to each other; shards share the destination alone."""
     workers = args.get("shards", 1) if args.get("engine") is Engine.DASK else 1
-    policy = worker_network_policy(COMPONENT, name, metadata, workers, opts)
-    return with_dependencies(name, account, policy)
+    return worker_network_policy(COMPONENT, name, _metadata(name, args), workers, opts)
+
+
+def _metadata(name: str, args: DataPipelineArgs) -> "k8s.meta.v1.ObjectMetaArgs":
+    labels = standard_labels(COMPONENT, COMPONENT, name)
+    return k8s.meta.v1.ObjectMetaArgs(name=name, namespace=args["namespace"], labels=labels)
 
 
 def _engine_certificates(name: str, args: DataPipelineArgs, opts: pulumi.ResourceOptions) -> Certificate | None:
@@ -163,7 +175,10 @@ def _template(
     if claim is not None:
         volumes.append(claimed("data", claim))
         mounts.append(mount("data", DATA))
-    secrets = [field_variable("MODELOPS_WORK", _JOB_NAME), *tracking_credentials(args.get("tracking_secret"))]
+    secrets = [
+        field_variable("MODELOPS_WORK", _JOB_NAME),
+        *tracking_credentials(args.get("tracking_secret"), token=args.get("tracking_token")),
+    ]
     if "salt_secret" in args:
         secrets.append(secret_key("MODELOPS_SALT", args["salt_secret"], "salt"))
     variables: dict[str, pulumi.Input[str]] = {
@@ -226,6 +241,28 @@ def _job(
         annotations={"pulumi.com/replaceUnready": "true"},
     )
     return batch.Job(name, metadata=metadata, spec=spec, opts=options)
+
+
+def _watched(
+    name: str,
+    args: DataPipelineArgs,
+    spec: "batch.JobSpecArgs",
+    account: "core.ServiceAccount",
+    opts: pulumi.ResourceOptions,
+) -> pulumi.ResourceOptions:
+    """The options of a Job that fails early if its pods can't start."""
+    return watched_options(
+        name,
+        selector(COMPONENT, name),
+        spec.template,  # type: ignore[arg-type]
+        args,
+        opts,
+        first=account,
+        # Not the pipeline's: that may be what can't be pulled.
+        image=args.get("runtime_image", UPSTREAM_IMAGES["python"]),
+        seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+        scheduling_seconds=args.get("scheduling_timeout_seconds"),
+    )
 
 
 def _cron_job(

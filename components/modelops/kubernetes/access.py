@@ -65,14 +65,15 @@ def grant(
     opts: pulumi.ResourceOptions,
     account_namespace: pulumi.Input[str] | None = None,
 ) -> rbac.RoleBinding:
-    """A Role named `name`, bound to `account`, which is in the namespace of `metadata` unless another one is given."""
+    """A Role with that `metadata`, bound to `account`, which is in the same namespace unless another one is given."""
+    own: Any = metadata
     role = rbac.Role(name, metadata=metadata, rules=list(rules), opts=opts)
     namespace = metadata.namespace if account_namespace is None else account_namespace
     return rbac.RoleBinding(
         name,
         metadata=metadata,
         role_ref=rbac.RoleRefArgs(
-            api_group="rbac.authorization.k8s.io", kind="Role", name=with_dependencies(name, role)
+            api_group="rbac.authorization.k8s.io", kind="Role", name=with_dependencies(own.name, role)
         ),
         subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=account, namespace=namespace)],
         opts=opts,

@@ -1,4 +1,4 @@
-"""Jobs that work on the registry, and the pod failure policy of all Jobs."""
+"""What Jobs have in common: the network policy of those that only reach out, and the pod failure policy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pulumi_kubernetes as k8s
 
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_egress, net, network_policy
-from modelops.kubernetes.pods import core, pod_template
 
 STOPPED = 143
 """Exit code of a pod that got SIGTERM."""
@@ -30,35 +29,6 @@ def egress_only_policy(
     labels = standard_labels(kind, kind, instance)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=job, namespace=args["namespace"], labels=labels)
     return network_policy(job, metadata, selector(kind, instance), opts, egress=allow_egress(args, *targets))
-
-
-def registry_job(
-    job: str,
-    kind: str,
-    instance: str,
-    namespace: pulumi.Input[str],
-    container: core.ContainerArgs,
-    volumes: Sequence[core.VolumeArgs],
-    opts: pulumi.ResourceOptions,
-    *,
-    account: pulumi.Input[str],
-    args: Mapping[str, Any],
-    deadline_seconds: pulumi.Input[int],
-) -> batch.Job:
-    """A Job with a generated name and one pod, scheduled as the component's `args` say.
-
-    The next `pulumi up` runs a failed one again.
-    """
-    labels = standard_labels(kind, kind, instance)
-    template = pod_template(labels, account, [container], args, restart_policy="Never", volumes=volumes)
-    return batch.Job(
-        job,
-        metadata=k8s.meta.v1.ObjectMetaArgs(
-            namespace=namespace, labels=labels, annotations={"pulumi.com/replaceUnready": "true"}
-        ),
-        spec=batch.JobSpecArgs(backoff_limit=0, active_deadline_seconds=deadline_seconds, template=template),
-        opts=opts,
-    )
 
 
 def failure_policy(*, final: Sequence[int], uncounted: Sequence[int]) -> batch.PodFailurePolicyArgs:

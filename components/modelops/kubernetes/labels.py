@@ -1,5 +1,7 @@
 """The labels and annotations of the library's objects."""
 
+from collections.abc import Mapping
+
 import pulumi
 
 PART_OF = "modelops"
@@ -27,6 +29,11 @@ def standard_labels(
 def selector(name: str, instance: str) -> dict[str, pulumi.Input[str]]:
     """The labels that select the pods of one instance. They never change, because selectors can't."""
     return {"app.kubernetes.io/name": name, "app.kubernetes.io/instance": instance}
+
+
+def selecting(labels: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[str]:
+    """The labels as a query of the API server has them: `key=value,…`."""
+    return pulumi.Output.all(*(pulumi.Output.concat(key, "=", value) for key, value in labels.items())).apply(",".join)
 
 
 def scrape(port: int, path: str = "/metrics", *, https: bool = False) -> dict[str, pulumi.Input[str]]:

@@ -25,6 +25,22 @@ METADATA_PORTS = (80, 988)
 """Of the addresses at which nodes of AWS, Azure and Google's cloud give out tokens."""
 
 
+def ip_families(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a Service's spec that say its IP families; none unless the component's `args` do."""
+    network = args.get("network") or {}
+    return {field: network[field] for field in ("ip_families", "ip_family_policy") if field in network}
+
+
+def every_address(args: Mapping[str, Any]) -> str:
+    """The address at which a server listens to every one of the pod's."""
+    return "::" if "IPv6" in ip_families(args).get("ip_families", ()) else "0.0.0.0"
+
+
+def url_host(host: str) -> str:
+    """A host as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 def cluster_host(name: str, namespace: pulumi.Input[str]) -> pulumi.Output[str]:
     """The DNS name of a Service inside the cluster, without the cluster's domain."""
     return pulumi.Output.concat(name, ".", namespace, ".svc")
@@ -47,9 +63,8 @@ def http_service(
     ports = [core.ServicePortArgs(name="http", port=port, target_port="http"), *more_ports]
     kind = None if expose is None else Expose(expose).value
     metadata = with_service_metadata(metadata, args)
-    return core.Service(
-        name, metadata=metadata, spec=core.ServiceSpecArgs(type=kind, selector=pods, ports=ports), opts=opts
-    )
+    spec = core.ServiceSpecArgs(type=kind, selector=pods, ports=ports, **ip_families(args))
+    return core.Service(name, metadata=metadata, spec=spec, opts=opts)
 
 
 def service_url(
@@ -68,10 +83,12 @@ def service_url(
     `inside` (the DNS name in the cluster) otherwise.
     """
     if expose is Expose.NODE_PORT:
-        address = pulumi.Output.concat(host or "localhost", ":", _node_port(service))
+        host = pulumi.Output.from_input(host or "localhost").apply(url_host)
+        address = pulumi.Output.concat(host, ":", _node_port(service))
     else:
         if host is None:
             host = _load_balancer_host(service) if expose is Expose.LOAD_BALANCER else inside
+        host = pulumi.Output.from_input(host).apply(url_host)
         address = pulumi.Output.concat(host, whole(port).apply(lambda number: "" if number == 80 else f":{number}"))
     return with_dependencies(pulumi.Output.concat(f"{scheme}://", address), service, *ready)
 

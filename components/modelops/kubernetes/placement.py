@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,8 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import is_output, plain_or
 from modelops.core.validation import Problems
+from modelops.kubernetes.affinity import check_affinity
+from modelops.kubernetes.metadata import check_label, check_label_value, check_metadata
 
 core = k8s.core.v1
 
@@ -22,32 +23,41 @@ CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA
 """What OpenSSL and Python, requests, curl, the AWS SDKs and Node.js read."""
 _WHERE = ("node_selector", "affinity", "topology_spread")
 _SELECTING = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "modelops.dev/track")
-_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?)?")
 
 
 def check_pods(problems: Problems, args: Mapping[str, Any], *reserved: str) -> None:
     """The rules of `PodArgs`. `reserved` are further prefixes of variables that the component sets itself."""
     for field in ("priority_class", "runtime_class", "image_pull_secret", "ca_config_map"):
         problems.text(field, args.get(field))
-    for name in args.get("resource_claims") or ():
+    for name, template in (args.get("resource_claims") or {}).items():
         problems.dns_label("resource_claims", name)
+        problems.object_name(f"resource_claims.{name}", template)
     _check_tolerations(problems, args.get("tolerations"))
-    affinity = args.get("affinity")
-    for key in affinity if isinstance(affinity, Mapping) else ():
-        problems.choice("affinity", key, ("nodeAffinity", "podAffinity", "podAntiAffinity"))
+    check_affinity(problems, args.get("affinity"))
     _check_spread(problems, args.get("topology_spread") or ())
-    _check_metadata(problems, "pod_labels", args.get("pod_labels"), RESERVED_LABELS)
-    _check_metadata(problems, "pod_annotations", args.get("pod_annotations"), RESERVED_ANNOTATIONS)
-    _check_metadata(problems, "service_labels", args.get("service_labels"), RESERVED_LABELS)
-    _check_metadata(problems, "service_annotations", args.get("service_annotations"), RESERVED_ANNOTATIONS)
+    selector = args.get("node_selector")
+    for name, value in (selector if isinstance(selector, Mapping) else {}).items():
+        check_label(problems, "node_selector", name)
+        check_label_value(problems, f"node_selector.{name}", value)
+    check_metadata(problems, "pod_labels", args.get("pod_labels"), RESERVED_LABELS)
+    check_metadata(problems, "pod_annotations", args.get("pod_annotations"), RESERVED_ANNOTATIONS)
+    check_metadata(problems, "service_labels", args.get("service_labels"), RESERVED_LABELS)
+    check_metadata(problems, "service_annotations", args.get("service_annotations"), RESERVED_ANNOTATIONS)
     accounts = "service_account_annotations"
-    _check_metadata(problems, accounts, args.get(accounts), RESERVED_ANNOTATIONS)
+    check_metadata(problems, accounts, args.get(accounts), RESERVED_ANNOTATIONS)
     problems.variable_names("environment", args.get("environment"), "MODELOPS_", *reserved)
     network = args.get("network")
-    for field, ports in (network if isinstance(network, Mapping) else {}).items():
-        for index, port in enumerate(ports):
+    _check_network(problems, network if isinstance(network, Mapping) else {})
+
+
+def _check_network(problems: Problems, network: Mapping[str, Any]) -> None:
+    for field in ("dns_ports", "api_server_ports", "egress_ports"):
+        for index, port in enumerate(network.get(field, ())):
             problems.number(f"network.{field}[{index}]", port, 1, 65_535)
+    for index, family in enumerate(network.get("ip_families", ())):
+        problems.choice(f"network.ip_families[{index}]", family, ("IPv4", "IPv6"))
+    policies = ("SingleStack", "PreferDualStack", "RequireDualStack")
+    problems.choice("network.ip_family_policy", network.get("ip_family_policy"), policies)
 
 
 def _check_tolerations(problems: Problems, tolerations: Any) -> None:
@@ -57,28 +67,30 @@ def _check_tolerations(problems: Problems, tolerations: Any) -> None:
         field = f"tolerations[{index}]"
         problems.choice(f"{field}.operator", toleration.get("operator"), ("Equal", "Exists"))
         problems.choice(f"{field}.effect", toleration.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"))
-        if "key" not in toleration and toleration.get("operator") != "Exists":
+        operator, effect = toleration.get("operator"), toleration.get("effect")
+        if "key" not in toleration and operator != "Exists":
             problems.missing(f"{field}.key", "it is required unless operator is Exists")
+        check_label(problems, f"{field}.key", toleration.get("key"))
+        check_label_value(problems, f"{field}.value", toleration.get("value"))
+        if toleration.get("value") and operator == "Exists":
+            problems.add(f"{field}.value", toleration["value"], "must not be given with operator Exists")
+        if "toleration_seconds" in toleration and effect is None:
+            problems.missing(f"{field}.effect", "it must be NoExecute with toleration_seconds")
+        elif "toleration_seconds" in toleration and effect != "NoExecute" and not is_output(effect):
+            problems.add(f"{field}.effect", effect, "must be NoExecute with toleration_seconds")
 
 
 def _check_spread(problems: Problems, entries: Sequence[Mapping[str, Any]]) -> None:
+    present = set()
     for index, entry in enumerate(entries):
         field, unsatisfiable = f"topology_spread[{index}]", entry.get("when_unsatisfiable")
         problems.number(f"{field}.max_skew", entry.get("max_skew"), 1)
+        check_label(problems, f"{field}.topology_key", entry.get("topology_key"))
         problems.choice(f"{field}.when_unsatisfiable", unsatisfiable, ("ScheduleAnyway", "DoNotSchedule"))
-
-
-def _check_metadata(problems: Problems, field: str, entries: Any, reserved: Sequence[str]) -> None:
-    """Valid names, none of which is the library's own, and valid values of labels."""
-    for name, value in (entries if isinstance(entries, Mapping) else {}).items():
-        domain = name.rpartition("/")[0]
-        if not _NAME.fullmatch(name):
-            problems.add(field, name, "must be a name such as example.com/team, its last part at most 63 characters")
-        elif any(domain == own or domain.endswith(f".{own}") for own in reserved):
-            problems.add(field, name, f"must not be one of {', '.join(reserved)}, which the library sets itself")
-        elif field.endswith("_labels") and isinstance(value, str) and not _LABEL_VALUE.fullmatch(value):
-            rule = "must be letters, digits, '-', '_' and '.', starting and ending with a letter or digit"
-            problems.add(f"{field}.{name}", value, f"{rule}, at most 63 characters")
+        rule = (entry.get("topology_key"), plain_or(unsatisfiable, None) or "ScheduleAnyway")
+        if rule in present:
+            problems.add(f"{field}.topology_key", rule[0], "must not be in two entries for the same pods")
+        present.add(rule)
 
 
 def _uses_devices(args: Mapping[str, Any]) -> bool:

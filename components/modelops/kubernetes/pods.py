@@ -186,13 +186,18 @@ def secret_key(name: str, secret: pulumi.Input[str], key: str) -> core.EnvVarArg
     return core.EnvVarArgs(name=name, value_from=source)
 
 
-def tracking_credentials(secret: pulumi.Input[str] | None, account: str = "MLFLOW_TRACKING") -> list[core.EnvVarArgs]:
-    """The variables with MLflow's credentials, from a Secret with `username` and `password`; none without a Secret.
+def tracking_credentials(
+    secret: pulumi.Input[str] | None, account: str = "MLFLOW_TRACKING", *, token: bool | None = None
+) -> list[core.EnvVarArgs]:
+    """The variables with MLflow's credentials, from a Secret with `username` and `password` or with a `token`; none
+    without a Secret.
 
     `account` is the prefix of the variables' names; the default is the one that MLflow's clients read.
     """
     if secret is None:
         return []
+    if token:
+        return [secret_key(f"{account}_TOKEN", secret, "token")]
     return [
         secret_key(f"{account}_USERNAME", secret, "username"),
         secret_key(f"{account}_PASSWORD", secret, "password"),

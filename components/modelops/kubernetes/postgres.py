@@ -15,7 +15,7 @@ from modelops.core.outputs import with_dependencies
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.config import generated_secret
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_ingress, network_policy
+from modelops.kubernetes.network import allow_ingress, ip_families, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -62,14 +62,16 @@ def server(
     args: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
     tenant: PostgresTenant,
-) -> core.EnvVarArgs:
-    """Deploys a PostgreSQL server with its own volume, or the `claim` of the settings. Returns the environment variable
-    with the database's URL."""
+) -> list[core.EnvVarArgs]:
+    """Deploys a PostgreSQL server with its own volume, or the `claim` of the settings. Returns the environment
+    variables with which the tenant's program connects.
+
+    The password is generated, unless the settings name a `password_secret`.
+    """
     labels = standard_labels(NAME, tenant.component, instance)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
-    password = secrets.token_urlsafe(24)
-    url = f"postgresql+psycopg2://{tenant.role}:{password}@{name}:{PORT}/{tenant.role}"
-    credentials = generated_secret(name, namespace, labels, {"password": password, "url": url}, opts)
+    existing = settings.get("password_secret")
+    credentials = existing or _generated_credentials(name, namespace, labels, tenant, opts)
     account = service_account(name, metadata, opts)
     is_client = k8s.meta.v1.LabelSelectorRequirementArgs(
         key="app.kubernetes.io/component", operator="In", values=list(tenant.clients)
@@ -90,6 +92,7 @@ def server(
             # Clients reach the server even while a probe is late: they can wait for an answer.
             publish_not_ready_addresses=True,
             ports=[core.ServicePortArgs(name="postgres", port=PORT, target_port="postgres")],
+            **ip_families(args),
         ),
         opts=opts,
     )
@@ -110,7 +113,28 @@ def server(
         opts=volumes.options(opts),
     )
     volumes.grow(stateful, name, 1, namespace, opts)
-    return secret_key(tenant.variable, with_dependencies(name_of(credentials), stateful), "url")
+    credentials = with_dependencies(credentials, stateful)
+    if existing is None:
+        return [secret_key(tenant.variable, credentials, "url")]
+    # Every driver reads PGPASSWORD, and a password there may have any characters.
+    url = core.EnvVarArgs(name=tenant.variable, value=_url(name, tenant.role, tenant.role))
+    return [url, secret_key("PGPASSWORD", credentials, "password")]
+
+
+def _generated_credentials(
+    name: str,
+    namespace: pulumi.Input[str],
+    labels: Mapping[str, pulumi.Input[str]],
+    tenant: PostgresTenant,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    password = secrets.token_urlsafe(24)
+    entries = {"password": password, "url": _url(name, f"{tenant.role}:{password}", tenant.role)}
+    return name_of(generated_secret(name, namespace, labels, entries, opts))
+
+
+def _url(host: str, account: str, database: str) -> str:
+    return f"postgresql+psycopg2://{account}@{host}:{PORT}/{database}"
 
 
 def _pod(
@@ -118,7 +142,7 @@ def _pod(
     args: Mapping[str, Any],
     image: pulumi.Input[str],
     account: pulumi.Input[str],
-    credentials: core.Secret,
+    credentials: pulumi.Input[str],
     settings: Mapping[str, Any],
     volumes: PodVolumes,
     tenant: PostgresTenant,
@@ -135,7 +159,7 @@ def _pod(
         "prepare",
         image,
         variables={"PGDATA": folder, "POSTGRES_ROLE": tenant.role},
-        secrets=[secret_key("POSTGRES_PASSWORD", name_of(credentials), "password")],
+        secrets=[secret_key("POSTGRES_PASSWORD", credentials, "password")],
         command=["/bin/sh", "-c", asset("kubernetes/assets/postgres.sh"), "prepare"],
         resources=resource_requirements(settings.get("resources"), DEFAULT_RESOURCES),
         volume_mounts=mounts,

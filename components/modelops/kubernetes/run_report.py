@@ -22,7 +22,8 @@ VARIABLE = "MODELOPS_REPORT"
 
 
 class RunReport:
-    """The ConfigMap `<name>-report`, the permission of the pod's ServiceAccount to patch it, and its content.
+    """The ConfigMap `<name>-report`, the permission of the pod's ServiceAccount to patch it, and its content. The
+    account may do what further `rules` say, too.
 
     The publishing container gets `variables`, and it alone gets the account's token. The ConfigMap is called
     `config_map`.
@@ -35,12 +36,13 @@ class RunReport:
         labels: Mapping[str, pulumi.Input[str]],
         account: pulumi.Input[str],
         opts: pulumi.ResourceOptions,
+        *rules: k8s.rbac.v1.PolicyRuleArgs,
     ) -> None:
         self._name = name
         self._opts = opts
         self.config_map = object_name = f"{name}-report"
         metadata = k8s.meta.v1.ObjectMetaArgs(name=object_name, namespace=namespace, labels=labels)
-        self._config_map = core.ConfigMap(
+        self.resource = core.ConfigMap(
             object_name,
             metadata=metadata,
             # Pulumi must neither show nor revert what the publisher wrote.
@@ -49,9 +51,9 @@ class RunReport:
         rule = k8s.rbac.v1.PolicyRuleArgs(
             api_groups=[""], resources=["configmaps"], resource_names=[object_name], verbs=["patch"]
         )
-        binding = grant(object_name, metadata, [rule], account, opts)
-        self._id = pulumi.Output.concat(namespace, "/", name_of(self._config_map))
-        self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: with_dependencies(self._id, binding)}
+        self.binding = grant(object_name, metadata, [rule, *rules], account, opts)
+        self._id = pulumi.Output.concat(namespace, "/", name_of(self.resource))
+        self.variables: dict[str, pulumi.Input[str]] = {VARIABLE: with_dependencies(self._id, self.binding)}
 
     def outputs(
         self,
@@ -77,7 +79,7 @@ class RunReport:
         """What the ConfigMap says before anything else is made: nothing where it is yet to be created."""
         found = core.ConfigMap.get(
             f"{self._name}-recorded",
-            pulumi.Output.all(self._id, self._config_map.id).apply(lambda values: str(values[0])),
+            pulumi.Output.all(self._id, self.resource.id).apply(lambda values: str(values[0])),
             opts=self._opts,
         )
         return known_or_none(found.data).apply(lambda data: data or {})

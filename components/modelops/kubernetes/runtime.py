@@ -9,20 +9,19 @@ import ast
 import base64
 import io
 import zipfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import merged, short_hash
-from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.pods import core, from_config_map, mount
+from modelops.kubernetes.shared import once_in_namespace
 
 PACKAGE = "modelops_runtime"
 VOLUME = "runtime"
@@ -82,45 +81,16 @@ def lasting_runtime(
     The volume names the ConfigMap without referring to its output, or the Jobs would be replaced with it. So they have
     to wait for it by `depends_on`.
 
-    All components of a program with the same commands share one in each namespace. Pulumi writes its state anew for
-    each resource that it makes: with a copy of the program in it for each of a hundred components, that took minutes.
+    All components of a program with the same commands share one in each namespace.
     """
-    name = account.pulumi_resource_name
-    if not _is_program():
-        # A plugin makes each component in a program of its own, which knows of no other one.
-        metadata = k8s.meta.v1.ObjectMetaArgs(
-            name=f"{name}-runtime", namespace=namespace, labels=standard_labels(component, component, name)
-        )
-        return _lasting(name, metadata, commands, scripts, opts), _volume_of(f"{name}-runtime")
-    provider = opts.parent.get_provider("kubernetes:core/v1:ConfigMap") if opts.parent else None
-    cluster = provider.pulumi_resource_name if provider else ""
-    # Stacks may have a namespace in common.
-    owner = short_hash(pulumi.get_project(), pulumi.get_stack(), cluster, *commands)
-    shared_name = f"{component}-runtime-{owner}"
 
-    def shared(known: str) -> pulumi.Resource:
-        there = _SHARED.setdefault(pulumi.runtime.settings.get_monitor(), {})
-        if (key := (shared_name, known)) not in there:
-            labels = standard_labels(component, component, shared_name)
-            metadata = k8s.meta.v1.ObjectMetaArgs(name=shared_name, namespace=known, labels=labels)
-            # After what its first user depends on, such as the namespace.
-            own = pulumi.ResourceOptions(provider=provider, depends_on=[account])
-            there[key] = _lasting(f"{shared_name}-{known}", metadata, commands, scripts, own)
-        return there[key]
+    def make(name: str, metadata: k8s.meta.v1.ObjectMetaArgs, own: pulumi.ResourceOptions) -> pulumi.Resource:
+        return _lasting(name, metadata, commands, scripts, own)
 
-    if isinstance(namespace, str):
-        return shared(namespace), _volume_of(shared_name)
-    later: pulumi.Output[str] = pulumi.Output.from_input(cast(Any, namespace))
-    return later.apply(shared), _volume_of(shared_name)
-
-
-_SHARED: MutableMapping[Any, dict[tuple[str, str], core.ConfigMap]] = WeakKeyDictionary()
-"""The shared ConfigMaps by name and namespace; for each run of a program, which its monitor stands for."""
-
-
-def _is_program() -> bool:
-    """Whether this is a program's own process, which knows all of the program's components."""
-    return pulumi.runtime.settings.get_root_resource() is not None
+    config_map, made = once_in_namespace(
+        account.pulumi_resource_name, component, "runtime", commands, namespace, account, opts, make
+    )
+    return made, _volume_of(config_map)
 
 
 def _volume_of(config_map: str) -> core.VolumeArgs:

@@ -192,6 +192,10 @@ def check_volume(problems: Problems, field: str, volume: object, instead: str | 
 def check_access_modes(problems: Problems, field: str, volume: Mapping[str, Any]) -> None:
     """Checks the volume's `access_modes`."""
     modes = volume.get("access_modes")
+    if modes == []:
+        problems.add(f"{field}.access_modes", [], f"must have one of {', '.join(ACCESS_MODES)}")
+    if isinstance(modes, Sequence) and "ReadWriteOncePod" in modes and len(modes) > 1:
+        problems.add(f"{field}.access_modes", list(modes), "must have nothing beside ReadWriteOncePod")
     for mode in modes if isinstance(modes, Sequence) else []:
         problems.choice(f"{field}.access_modes", mode, ACCESS_MODES)
 

@@ -7,6 +7,7 @@ assets/watch.py, sees them, tells what is waited for, and fails with the reason 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -22,6 +23,7 @@ from modelops.kubernetes.network import api_server_ports
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
+    core,
     field_variable,
     mount,
     name_of,
@@ -31,18 +33,51 @@ from modelops.kubernetes.pods import (
 )
 
 MARGIN_SECONDS = 30
-_DEFAULT_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
+PROGRAM, FILE, FOLDER = "program", "watch.py", "/opt/modelops-watch"
+"""Of the program, where it isn't in the command: its volume, and where that is mounted."""
+WATCH_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
 
 UNAWAITED: Mapping[str, pulumi.Input[str]] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
 """Annotations of an object that Pulumi doesn't wait for: true at once. `skipAwait` would leave out the wait for the
 deletion too."""
 
 
+@dataclass(frozen=True)
+class Watcher:
+    """What a watch runs as."""
+
+    account: pulumi.Input[str]
+    """Its ServiceAccount, which may do what it has to."""
+    program: core.VolumeArgs | None = None
+    """The volume `program` with the program; without one it is in the command."""
+    after: Sequence[pulumi.Input[pulumi.Resource]] = ()
+    """What it waits for before it starts."""
+
+
+def watcher(
+    name: str,
+    kind: str,
+    rules: Sequence[k8s.rbac.v1.PolicyRuleArgs],
+    args: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
+) -> Watcher:
+    """One of its own for the watch `<name>-watch`. It may do what `rules` say, read the namespace's pods and events,
+    and record events."""
+    program = f"{name}-watch"
+    metadata = k8s.meta.v1.ObjectMetaArgs(
+        name=program, namespace=args["namespace"], labels=standard_labels(kind, kind, name)
+    )
+    account = service_account(program, metadata, opts)
+    binding = grant(program, metadata, [*rules, *reading()], name_of(account), opts)
+    egress_only_policy(program, kind, name, args, opts, *api_server_ports(args))
+    return Watcher(with_dependencies(program, account, binding))
+
+
 def watch_job(
     name: str,
     kind: str,
     settings: Mapping[str, Any],
-    rules: Sequence[k8s.rbac.v1.PolicyRuleArgs],
+    watcher: Watcher,
     args: Mapping[str, Any],
     opts: pulumi.ResourceOptions,
     *,
@@ -54,16 +89,14 @@ def watch_job(
     """The Job `<name>-watch` of the program `kind`, for at most so many seconds, scheduled as `args` say.
 
     Pulumi names it, since whatever changes what is watched makes a new Job. `longest` is how long Pulumi waits for it;
-    None: not at all. With `again` the next `pulumi up` makes a new Job of one that failed, or has not
-    ended. Its account may do what `rules` say, read the namespace's pods and events, and record events.
+    None: not at all. With `again` the next `pulumi up` makes a new Job of one that failed, or has not ended.
     """
-    namespace, program = args["namespace"], f"{name}-watch"
+    namespace, program = args["namespace"], watcher.program
     labels = standard_labels(kind, kind, name)
-    metadata = k8s.meta.v1.ObjectMetaArgs(name=program, namespace=namespace, labels=labels)
-    account = service_account(program, metadata, opts)
-    binding = grant(program, metadata, [*rules, *_reading()], name_of(account), opts)
-    egress_only_policy(program, kind, name, args, opts, *api_server_ports(args))
-    watcher = container(
+    mounts = [mount("tmp", "/tmp")]
+    if program is not None:
+        mounts.append(mount(PROGRAM, FOLDER, read_only=True))
+    watch = container(
         "watch",
         image,
         variables={"MODELOPS_WATCH": pulumi.Output.json_dumps({"namespace": namespace, **settings}, sort_keys=True)},
@@ -71,16 +104,22 @@ def watch_job(
             field_variable("MODELOPS_JOB_NAME", "metadata.labels['batch.kubernetes.io/job-name']"),
             field_variable("MODELOPS_JOB_UID", "metadata.labels['batch.kubernetes.io/controller-uid']"),
         ],
-        command=["python3", "-c", asset("kubernetes/assets/watch.py")],
-        resources=resource_requirements(args.get("helper_resources"), _DEFAULT_RESOURCES),
-        volume_mounts=[mount("tmp", "/tmp")],
+        command=["python3", *(["-c", source()] if program is None else [f"{FOLDER}/{FILE}"])],
+        resources=resource_requirements(args.get("helper_resources"), WATCH_RESOURCES),
+        volume_mounts=mounts,
     )
-    account_name = with_dependencies(program, account, binding)
     template = pod_template(
-        labels, account_name, [watcher], args, token=True, restart_policy="Never", volumes=[scratch()]
+        labels,
+        watcher.account,
+        [watch],
+        args,
+        token=True,
+        restart_policy="Never",
+        volumes=[scratch(), *([] if program is None else [program])],
     )
+    opts = merged(opts, depends_on=list(watcher.after))
     return k8s.batch.v1.Job(
-        job_name(program),
+        job_name(f"{name}-watch"),
         metadata=k8s.meta.v1.ObjectMetaArgs(
             namespace=namespace,
             labels=labels,
@@ -101,7 +140,13 @@ def watch_job(
     )
 
 
-def _reading() -> list[k8s.rbac.v1.PolicyRuleArgs]:
+def source() -> str:
+    """The program."""
+    return asset("kubernetes/assets/watch.py")
+
+
+def reading() -> list[k8s.rbac.v1.PolicyRuleArgs]:
+    """What every watch has to read, and what it says."""
     rule = k8s.rbac.v1.PolicyRuleArgs
     return [
         rule(api_groups=[""], resources=["pods"], verbs=["list"]),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_within, net, network_policy
+from modelops.kubernetes.network import allow_within, ip_families, net, network_policy
+from modelops.kubernetes.shared import once_in_namespace
 
 core = k8s.core.v1
 
@@ -24,8 +28,24 @@ def worker_network_policy(
     return network_policy(name, metadata, pods, opts, ingress=[from_workers] if workers > 1 else [])
 
 
+def closed_network_policy(
+    component: str, name: str, namespace: pulumi.Input[str], first: pulumi.Resource, opts: pulumi.ResourceOptions
+) -> pulumi.Input[pulumi.Resource]:
+    """Nothing connects to the pods of these components in the namespace, but what other policies allow. It comes after
+    a resource that the component `name` has made."""
+
+    def make(pulumi_name: str, metadata: k8s.meta.v1.ObjectMetaArgs, own: pulumi.ResourceOptions) -> pulumi.Resource:
+        return network_policy(f"{pulumi_name}-closed", metadata, {"app.kubernetes.io/name": component}, own)
+
+    return once_in_namespace(name, component, "closed", (), namespace, first, opts, make)[1]
+
+
 def names_of_workers(
-    component: str, name: str, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions
+    component: str,
+    name: str,
+    namespace: pulumi.Input[str],
+    args: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
 ) -> core.Service:
     """The headless Service that gives every worker a DNS name: `<job>-<index>.<name>`.
 
@@ -41,7 +61,10 @@ def names_of_workers(
             annotations={"pulumi.com/skipAwait": "true"},
         ),
         spec=core.ServiceSpecArgs(
-            cluster_ip="None", publish_not_ready_addresses=True, selector=selector(component, name)
+            cluster_ip="None",
+            publish_not_ready_addresses=True,
+            selector=selector(component, name),
+            **ip_families(args),
         ),
         opts=opts,
     )

@@ -11,7 +11,8 @@ from modelops.core.outputs import register_declared_outputs
 from modelops.core.types import AnyExpose, Expose, HelperArgs, PodArgs, ServiceMetadataArgs
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes import certificates
-from modelops.kubernetes.placement import check_pods
+from modelops.kubernetes.metadata import check_metadata
+from modelops.kubernetes.placement import RESERVED_LABELS, check_pods
 from modelops.kubernetes.pods import DefaultResources, check_resources
 from modelops.kubernetes.volumes import check_claim
 from modelops.monitoring import alertmanager, attach, exporters, grafana, prometheus, receivers, remote_write, tls
@@ -207,6 +208,9 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
         problems.number("web.certificate_generation", web.get("certificate_generation"), 1)
     for part, defaults in _PROGRAMS.items():
         _check_part(problems, part, args.get(part), defaults)
+    for kind, existing in (args.get("attach") or {}).items():
+        labels = existing.get("labels") if isinstance(existing, Mapping) else None
+        check_metadata(problems, f"attach.{kind}.labels", labels, RESERVED_LABELS)
     check_resources(problems, "helper_resources", args.get("helper_resources"), setup_job.DEFAULT_RESOURCES)
     check_pods(problems, args)
     servers: Any = args.get("prometheus") or {}

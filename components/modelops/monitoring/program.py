@@ -13,7 +13,14 @@ from modelops.core.outputs import merged, timeouts, with_dependencies
 from modelops.core.types import Expose
 from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.network import allow_ingress, allow_within, cluster_host, network_policy, service_url
+from modelops.kubernetes.network import (
+    allow_ingress,
+    allow_within,
+    cluster_host,
+    ip_families,
+    network_policy,
+    service_url,
+)
 from modelops.kubernetes.placement import with_service_metadata
 from modelops.kubernetes.pods import USER_ID, claimed, core, name_of, pod_template, restricted_pod, single_replica
 from modelops.kubernetes.volumes import DATA, PodVolumes, retained_claim
@@ -159,6 +166,7 @@ def run(
             ports=[core.ServicePortArgs(name=program.scheme, port=program.port, target_port=program.port)],
             # Each of several knows what it saw itself: who asks twice is to ask the same one.
             session_affinity="ClientIP" if program.replicas > 1 else None,
+            **ip_families(scope.args),
         ),
         opts=merged(opts, depends_on=[workload]),
     )
@@ -226,6 +234,7 @@ def _several(
             publish_not_ready_addresses=True,
             selector=pods.match_labels,
             ports=[core.ServicePortArgs(name=program.scheme, port=program.port, target_port=program.port)],
+            **ip_families(scope.args),
         ),
         opts=opts,
     )

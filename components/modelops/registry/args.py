@@ -149,6 +149,7 @@ def checked(name: str, args: ModelRegistryArgs) -> ModelRegistryArgs:
     _check_artifacts(problems, args.get("artifacts") or {})
     _check_auth(problems, args.get("auth") or {})
     backup = args.get("backup") or {}
+    problems.cron("backup.schedule", backup.get("schedule"))
     problems.number("backup.keep_count", backup.get("keep_count"), 1, 1000)
     problems.quantity("backup.storage_size", backup.get("storage_size"))
     helpers = BACKUP_RESOURCES if "backup" in args else METRICS_RESOURCES

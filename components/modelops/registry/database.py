@@ -39,5 +39,5 @@ def database(name: str, args: ModelRegistryArgs, opts: pulumi.ResourceOptions) -
         variable = secret_key(URL, settings["secret"], "url")
         return Database(variable, (settings.get("port", DEFAULT_DATABASE_PORT),), image)
     server = f"{name}-{postgres.NAME}"
-    variable = postgres.server(server, name, args["namespace"], settings, image, args, opts, REGISTRY)
+    [variable] = postgres.server(server, name, args["namespace"], settings, image, args, opts, REGISTRY)
     return Database(variable, (postgres.PORT,), image)

@@ -12,9 +12,10 @@ from modelops.core.model_sources import Source, parse
 from modelops.core.outputs import with_dependencies
 from modelops.core.validation import Problems
 from modelops.kubernetes.access import service_account
-from modelops.kubernetes.jobs import egress_only_policy, registry_job
+from modelops.kubernetes.jobs import egress_only_policy
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.pods import DefaultResources, container, core, mount, resource_requirements, scratch
+from modelops.kubernetes.registry_job import registry_job
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
 
 NAME = "model-promotion"
@@ -63,6 +64,7 @@ def copy_image(
         [scratch("tmp"), runtime, *_logins(args)],
         opts,
         account=with_dependencies(name, account),
+        first=account,
         args=args,
         deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
     )

@@ -10,10 +10,10 @@ from modelops.core.component import arguments_in_one, child_options
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.naming import objects_name
 from modelops.core.outputs import register_declared_outputs, with_dependencies
-from modelops.core.types import PodArgs, Resources
+from modelops.core.types import HelperArgs, PodArgs, Resources
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.access import service_account
-from modelops.kubernetes.jobs import egress_only_policy, registry_job
+from modelops.kubernetes.jobs import egress_only_policy
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.network import api_server_ports
 from modelops.kubernetes.placement import check_pods
@@ -28,8 +28,10 @@ from modelops.kubernetes.pods import (
     scratch,
     tracking_credentials,
 )
+from modelops.kubernetes.registry_job import registry_job
 from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
+from modelops.kubernetes.watch import WATCH_RESOURCES
 from modelops.registry.image_copy import (
     DEFAULT_RESOURCES,
     DEFAULT_TIMEOUT_SECONDS,
@@ -49,7 +51,7 @@ _OF_VERSION = ("model_name", "run_id", "source_uri", "tracking_uri")
 _OF_IMAGE = ("repository", "repository_secret")
 
 
-class ModelPromotionArgs(PodArgs):
+class ModelPromotionArgs(PodArgs, HelperArgs):
     """Arguments of ModelPromotion."""
 
     namespace: pulumi.Input[str]
@@ -76,9 +78,13 @@ class ModelPromotionArgs(PodArgs):
     source_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` of an account that may read at `source_uri`.
     Default: none, for a server without accounts."""
+    source_token: NotRequired[bool]
+    """Whether the `source_secret` has a `token` instead, sent as a bearer token. Default false."""
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` of an account that may write at `tracking_uri`.
     Default: none, for a server without accounts."""
+    tracking_token: NotRequired[bool]
+    """Whether the `tracking_secret` has a `token` instead, sent as a bearer token. Default false."""
     tracking_url: NotRequired[pulumi.Input[str]]
     """Address at which people reach the server at `tracking_uri`, for `run_url`. Default: `tracking_uri`."""
     gate: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[GateBounds]]]]
@@ -156,6 +162,7 @@ class ModelPromotion(pulumi.ComponentResource):
             [scratch("tmp"), scratch("model"), api_access("account"), runtime],
             child_opts,
             account=with_dependencies(name, account),
+            first=account,
             args=args,
             deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
         )
@@ -183,8 +190,8 @@ def _transfer_container(args: ModelPromotionArgs, report: RunReport) -> "core.Co
         args.get("image", UPSTREAM_IMAGES["python"]),
         variables=variables,
         secrets=[
-            *tracking_credentials(args.get("tracking_secret")),
-            *tracking_credentials(args.get("source_secret"), "MODELOPS_SOURCE"),
+            *tracking_credentials(args.get("tracking_secret"), token=args.get("tracking_token")),
+            *tracking_credentials(args.get("source_secret"), "MODELOPS_SOURCE", token=args.get("source_token")),
         ],
         command=runtime_command("transfer"),
         resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES),
@@ -214,6 +221,7 @@ def _checked(name: str, args: ModelPromotionArgs) -> ModelPromotionArgs:
         problems.url(field, args.get(field))
     problems.number("timeout_seconds", args.get("timeout_seconds"), 30, 86_400)
     check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
+    check_resources(problems, "helper_resources", args.get("helper_resources"), WATCH_RESOURCES)
     check_pods(problems, args)
     check_gate(problems, args)
     problems.raise_if_any()

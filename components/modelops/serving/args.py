@@ -246,7 +246,8 @@ class Vllm(TypedDict):
     """Nodes that one copy of the model spans, each with `resources.gpus` GPUs: tensor parallel within a node, pipeline
     parallel across nodes. Default 1; 1 to 64. More than 1 needs LeaderWorkerSet in the cluster."""
     token_secret: NotRequired[pulumi.Input[str]]
-    """Secret in the namespace whose key `token` is a Hugging Face token, for models that need one. Default: none."""
+    """Secret in the namespace whose key `token` is a Hugging Face token, for models that need one. Only the container
+    that fetches gets it, not the engine. Default: none."""
     arguments: NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]]
     """Extra arguments for `vllm serve`, such as `--enable-auto-tool-choice`, `--structured-outputs-config` or
     `--runner`. The plan refuses flags that the library's own version of vLLM doesn't know, those that it sets itself,
@@ -298,6 +299,9 @@ class ModelServiceArgs(PodArgs, HelperArgs, ServiceMetadataArgs):
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Secret in the namespace with the keys `username` and `password` for the MLflow server, such as ModelRegistry's
     `reader_secret`. Only the container that fetches the model gets them. Default: none."""
+    tracking_token: NotRequired[bool]
+    """Whether the `tracking_secret` and the `serving_alias_secret` have a `token` instead, sent as a bearer token.
+    Default false."""
     tracking_url: NotRequired[pulumi.Input[str]]
     """Address at which this program reaches that server, to look up an alias or `latest`: ModelRegistry's `url`. The
     credentials are those in the program's environment, as for MLflow's clients. Default: `tracking_uri`."""

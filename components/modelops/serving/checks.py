@@ -9,7 +9,8 @@ from modelops.core.model_sources import parse
 from modelops.core.outputs import is_output, plain_or
 from modelops.core.types import Resources
 from modelops.core.validation import Problems, read_args
-from modelops.kubernetes.placement import check_pods
+from modelops.kubernetes.metadata import check_metadata
+from modelops.kubernetes.placement import RESERVED_ANNOTATIONS, check_pods
 from modelops.kubernetes.pods import check_resources
 from modelops.kubernetes.volumes import check_access_modes
 from modelops.serving import flags, pod, vllm
@@ -283,5 +284,7 @@ def _check_route(problems: Problems, args: ModelServiceArgs) -> None:
     if "gateway" in route and "tls_secret" in route:
         rule = "must not be given with gateway, whose listener has its own"
         problems.add("route.tls_secret", route["tls_secret"], rule)
+    problems.host_name("route.host", route.get("host"))
+    check_metadata(problems, "route.annotations", route.get("annotations"), RESERVED_ANNOTATIONS)
     if "host" in args:
         problems.add("host", args["host"], "must not be given with route, which has its own")

@@ -214,7 +214,7 @@ def fetch(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerArgs:
         "fetch",
         args.get("runtime_image", args["image"]) if own_command else runtime_image(args),
         variables=variables,
-        secrets=tracking_credentials(args.get("tracking_secret")),
+        secrets=tracking_credentials(args.get("tracking_secret"), token=args.get("tracking_token")),
         env_from=source_secrets(args),
         command=own_command or runtime_command("fetch"),
         resources=resource_requirements(args.get("helper_resources"), DEFAULT_RESOURCES),

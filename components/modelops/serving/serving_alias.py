@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pulumi
 
 from modelops.core.outputs import merged
-from modelops.kubernetes.jobs import egress_only_policy, registry_job
+from modelops.kubernetes.jobs import egress_only_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -21,6 +21,7 @@ from modelops.kubernetes.pods import (
     scratch,
     tracking_credentials,
 )
+from modelops.kubernetes.registry_job import registry_job
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
 from modelops.serving.args import ModelServiceArgs, runtime_image
 
@@ -42,7 +43,7 @@ def move_serving_alias(
     if "serving_alias" not in args or runtime is None:
         return
     job = f"{name}-alias"
-    egress_only_policy(job, NAME, name, args, opts, args["tracking_uri"])
+    policy = egress_only_policy(job, NAME, name, args, opts, args["tracking_uri"])
     promote = container(
         "promote",
         runtime_image(args),
@@ -52,7 +53,7 @@ def move_serving_alias(
             "MODELOPS_SERVING_ALIAS": args["serving_alias"],
             "MLFLOW_TRACKING_URI": args["tracking_uri"],
         },
-        secrets=tracking_credentials(args.get("serving_alias_secret")),
+        secrets=tracking_credentials(args.get("serving_alias_secret"), token=args.get("tracking_token")),
         command=runtime_command("promote"),
         resources=resource_requirements(args.get("helper_resources"), DEFAULT_RESOURCES),
         volume_mounts=[mount("tmp", "/tmp"), runtime_mount()],
@@ -66,6 +67,7 @@ def move_serving_alias(
         [scratch(), runtime],
         merged(opts, depends_on=list(after)),
         account=account,
+        first=policy,
         args=args,
         deadline_seconds=DEADLINE_SECONDS,
     )

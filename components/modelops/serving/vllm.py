@@ -16,6 +16,7 @@ from modelops.core.model_sources import parse
 from modelops.core.outputs import text_of
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.labels import scrape
+from modelops.kubernetes.network import every_address
 from modelops.kubernetes.pods import (
     DefaultResources,
     claimed,
@@ -174,7 +175,7 @@ def _assemble(args: ModelServiceArgs, identity: PodIdentity) -> core.ContainerAr
             **({} if base is None else {"MODELOPS_BASE_URI": fetched_uri(base.uri, base.folder)}),
             **VARIABLES,
         },
-        secrets=[*tracking_credentials(args.get("tracking_secret")), *_token(args)],
+        secrets=[*tracking_credentials(args.get("tracking_secret"), token=args.get("tracking_token")), *_token(args)],
         env_from=source_secrets(args),
         command=runtime_command("assemble"),
         resources=resource_requirements(args.get("helper_resources"), FETCH_RESOURCES),
@@ -229,7 +230,7 @@ def _command(args: ModelServiceArgs, *, worker: bool) -> pulumi.Output[list[str]
     engine = args.get("vllm", {})
 
     def command(values: Mapping[str, Any]) -> list[str]:
-        words = ["vllm", "serve", "--config", f"{ENGINE}/vllm.yaml", "--host", "0.0.0.0", "--port", str(PORT)]
+        words = ["vllm", "serve", "--config", f"{ENGINE}/vllm.yaml", "--host", every_address(args), "--port", str(PORT)]
         words += ["--middleware", _FRONT, "--shutdown-timeout", str(STOP_SECONDS)]
         words += ["--tensor-parallel-size", str(int(values["gpus"]) or 1)]
         if nodes(args) > 1:
@@ -253,10 +254,10 @@ def gpus(args: ModelServiceArgs) -> pulumi.Input[int]:
 
 
 def _container(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool, **fields: Any) -> core.ContainerArgs:
-    references = _token(args)
-    if nodes(args) > 1:
-        references.append(field_variable("NODE_RANK", f"metadata.labels['{INDEX_LABEL}']"))
-        references.append(field_variable("VLLM_HOST_IP", "status.podIP"))
+    references = [
+        field_variable("NODE_RANK", f"metadata.labels['{INDEX_LABEL}']"),
+        field_variable("VLLM_HOST_IP", "status.podIP"),
+    ]
     found = keys(args)
     return container(
         "serve",
@@ -273,7 +274,7 @@ def _container(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool, *
             **VARIABLES,
             **identity.variables,
         },
-        secrets=references,
+        secrets=references if nodes(args) > 1 else (),
         command=_command(args, worker=worker),
         resources=resource_requirements(args.get("resources"), DEFAULT_RESOURCES, args.get("resource_claims")),
         volume_mounts=[

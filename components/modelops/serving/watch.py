@@ -5,6 +5,8 @@ The object itself isn't waited for, and what needs its pods waits for the watch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -13,7 +15,7 @@ import pulumi_kubernetes as k8s
 from modelops.core.outputs import short_hash
 from modelops.core.run_id import canonical_json
 from modelops.kubernetes.pods import name_of
-from modelops.kubernetes.watch import watch_job
+from modelops.kubernetes.watch import watch_job, watcher
 from modelops.serving.args import ModelServiceArgs, runtime_image
 
 FINAL_FETCH_CODES = (1, 2)
@@ -32,19 +34,21 @@ def watch(
     """The Job `<name>-watch` for a rollout or smoke test that may take so many seconds, at most `longest`."""
     target = name_of(watched)
     kind = "Job" if isinstance(watched, k8s.batch.v1.Job) else "Deployment"
+    # As the API server has it, so with whatever a transformation or a webhook did to it. It is read on its own: joined
+    # with other outputs, Pulumi would take apart objects whose fields are named as a dictionary's methods (`values`).
+    spec: pulumi.Output[str] = watched.spec.apply(partial(_own, autoscaled="autoscaling" in args))
     settings = {
         "kind": kind,
         "name": target,
         "deadline_seconds": seconds,
-        # As the API server has it, so with whatever a transformation or a webhook did to it.
-        "release": pulumi.Output.all(watched.id, watched.spec, "autoscaling" in args).apply(_release),
+        "release": pulumi.Output.all(watched.id, spec).apply(lambda values: short_hash(*values)),
         "final_exit_codes": {} if "fetch_command" in args else {"fetch": FINAL_FETCH_CODES},
     }
     return watch_job(
         name,
         _PROGRAM,
         settings,
-        _rules(kind, target),
+        watcher(name, _PROGRAM, _rules(kind, target), args, opts),
         args,
         opts,
         image=runtime_image(args),
@@ -53,11 +57,9 @@ def watch(
     )
 
 
-def _release(values: Any) -> str:
-    """Tells one state of a Deployment or Job from another. Replicas that belong to an autoscaler are left out."""
-    identity, spec, autoscaled = values
-    own = {key: value for key, value in spec.items() if not (autoscaled and key == "replicas")}
-    return short_hash(identity, canonical_json(own))
+def _own(spec: Mapping[str, Any], *, autoscaled: bool) -> str:
+    """What tells one state of a Deployment or Job from another. Replicas that an autoscaler counts are left out."""
+    return canonical_json({key: value for key, value in spec.items() if not (autoscaled and key == "replicas")})
 
 
 def _rules(kind: str, name: pulumi.Input[str]) -> list[k8s.rbac.v1.PolicyRuleArgs]:

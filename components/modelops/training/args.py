@@ -185,6 +185,8 @@ class TrainingJobArgs(PodArgs, HelperArgs):
     tracking_secret: NotRequired[pulumi.Input[str]]
     """Name of a Secret in the namespace with `username` and `password` for MLflow: ModelRegistry's `writer_secret`.
     Only the publisher gets them, not the training. Default: none."""
+    tracking_token: NotRequired[bool]
+    """Whether the `tracking_secret` has a `token` instead, sent as a bearer token. Default false."""
     tracking_url: NotRequired[pulumi.Input[str]]
     """Address at which people reach the MLflow server, for `run_url`: ModelRegistry's `url`. Default:
     `tracking_uri`."""
@@ -245,8 +247,8 @@ class TrainingJobArgs(PodArgs, HelperArgs):
     `pulumi up` takes the new one. Not with `sweep`, nor without the watch. Default true."""
     watch: NotRequired[bool]
     """Whether a Job in the namespace watches the start of the run, says what it waits for, and fails it with the reason
-    as soon as it can't start. Without it the run waits for `timeout_seconds`. Default true; there is none with a
-    `backend` other than `job`, nor with a `publisher.command` but no `runtime_image`, in which it runs."""
+    as soon as it can't start. Without it the run waits for `timeout_seconds`. Default true; there is none
+    with a `publisher.command` but no `runtime_image`, in which it runs."""
     backend: NotRequired[AnyBackend]
     """Kind of object that runs the pods. Default `job`. With any other, the component's name has at most 40
     characters."""

@@ -28,7 +28,7 @@ from modelops.training.job_spec import (
     starts_suspended,
 )
 from modelops.training.pod import Run
-from modelops.training.watch import is_watched, watch
+from modelops.training.watch import allow_watch, is_watched, watch
 
 MARGIN_SECONDS = 60
 """How much longer than the Job's deadline Pulumi waits, so that Kubernetes reports the error."""
@@ -69,14 +69,15 @@ def requirements(name: str, args: TrainingJobArgs, opts: pulumi.ResourceOptions)
 def start(run: Run, opts: pulumi.ResourceOptions) -> Started:
     """Creates the object that runs the training."""
     backend = run.args.get("backend", Backend.JOB)
+    spec, watched = job_spec(run, alone=backend is Backend.JOB), is_watched(run.args)
+    started_opts = merged(opts, depends_on=[watch(run, spec, opts)]) if watched else opts
     if backend is Backend.JOBSET:
-        return _start_jobset(run, opts)
+        return _start_jobset(run, spec, started_opts)
     if backend is Backend.TRAINER:
-        return _start_trainer(run, opts)
-    spec = job_spec(run)
-    if is_watched(run.args):
-        opts = merged(opts, depends_on=[watch(run, spec, opts)])
-    job = job_of(run.name, run, spec, opts)
+        return _start_trainer(run, spec, started_opts)
+    job = job_of(run.name, run, spec, started_opts)
+    if watched and not is_awaited(run.args):
+        allow_watch(run, job, opts)
     return Started(job, name_of(job), None)
 
 
@@ -91,9 +92,9 @@ def job_of(name: str, run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOp
     return batch.Job(name, metadata=metadata, spec=spec, opts=options)
 
 
-def _start_jobset(run: Run, opts: pulumi.ResourceOptions) -> Started:
+def _start_jobset(run: Run, spec_of_job: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> Started:
     suspended = starts_suspended(run.args)
-    spec = {**_jobset_spec(run, "w"), "suspend": True if suspended else None}
+    spec = {**_jobset_spec(run, "w", spec_of_job), "suspend": True if suspended else None}
     if (seconds := run.args.get("ttl_seconds_after_finished")) is not None:
         spec["ttlSecondsAfterFinished"] = seconds
     # A failed JobSet has a terminal state too; waiting for success alone would last until the timeout.
@@ -116,10 +117,10 @@ def _jobset_outcome(name: str, status: Mapping[str, Any] | None) -> str:
     return state
 
 
-def _start_trainer(run: Run, opts: pulumi.ResourceOptions) -> Started:
+def _start_trainer(run: Run, spec_of_job: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> Started:
     # By this label the Trainer recognises the training's Job, of which it runs one pod per node.
     step = {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
-    template = {"spec": _jobset_spec(run, "node", step)}
+    template = {"spec": _jobset_spec(run, "node", spec_of_job, step)}
     metadata = _metadata(run, {}, {"trainer.kubeflow.org/framework": Framework(run.args["framework"]).value})
     spec = {"mlPolicy": {"numNodes": run.workers}, "template": template}
     options = merged(opts, replace_on_changes=["spec"])
@@ -137,9 +138,11 @@ def _start_trainer(run: Run, opts: pulumi.ResourceOptions) -> Started:
     return Started(job, name_of(job), None)
 
 
-def _jobset_spec(run: Run, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+def _jobset_spec(
+    run: Run, name: str, job: batch.JobSpecArgs, labels: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The spec of a JobSet whose only Job is the run's."""
-    template = {"metadata": {"labels": {**run.labels(), **(labels or {})}}, "spec": job_spec(run, alone=False)}
+    template = {"metadata": {"labels": {**run.labels(), **(labels or {})}}, "spec": job}
     return {
         # With every backend, our own Service gives the pods their names.
         "network": {"enableDNSHostnames": False},

@@ -24,6 +24,9 @@ MOUNTED = "/base"
 REPLACEABLE = ("s3", "gs", "az", "pvc")
 """Forms that name a place, whose files others can replace: a digest says which they must be."""
 
+OF_LORA = ("rank", "alpha", "dropout", "target_modules")
+"""Parameters of the library's fine-tuning that only an adapter has."""
+
 
 def with_base(args: TrainingJobArgs) -> TrainingJobArgs:
     """The arguments with the base model among the parameters, which the run's identity covers."""
@@ -44,10 +47,7 @@ def check_base_model(problems: Problems, args: Mapping[str, Any]) -> None:
     digest, uri = base.get("digest"), base.get("uri")
     if isinstance(digest, str) and not _is_digest(digest):
         problems.add("base_model.digest", digest, "must be sha256: and 64 hexadecimal digits")
-    parameters = args.get("parameters")
-    for name in ("base_model", "base_digest"):
-        if isinstance(parameters, Mapping) and name in parameters:
-            problems.add(f"parameters.{name}", parameters[name], "must not be given with base_model, which sets it")
+    _check_parameters(problems, args.get("parameters"))
     if not isinstance(uri, str):
         return
     try:
@@ -59,6 +59,19 @@ def check_base_model(problems: Problems, args: Mapping[str, Any]) -> None:
         problems.add("base_model.uri", uri, "must name a version that never moves: a commit, a digest, a number")
     if source.form in REPLACEABLE and digest is None:
         problems.missing("base_model.digest", f"it is required for {source.form}://, where files can be replaced")
+
+
+def _check_parameters(problems: Problems, parameters: object) -> None:
+    if not isinstance(parameters, Mapping):
+        return
+    for name in ("base_model", "base_digest"):
+        if name in parameters:
+            problems.add(f"parameters.{name}", parameters[name], "must not be given with base_model, which sets it")
+    method = parameters.get("method")
+    for name in OF_LORA if not is_output(method) and method == "full" else ():
+        if name in parameters:
+            rule = "must not be given with the method full, which has no adapter"
+            problems.add(f"parameters.{name}", parameters[name], rule)
 
 
 def _is_digest(text: str) -> bool:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from modelops.core.outputs import is_output
 from modelops.core.validation import Problems, read_args
 from modelops.kubernetes.placement import check_pods
 from modelops.kubernetes.pods import check_resources
@@ -57,35 +56,6 @@ def _check_run(problems: Problems, args: Mapping[str, Any]) -> None:
         problems.add("command", [], "must name a program")
     wait = _mapping(args.get("publisher")).get("registry_wait_seconds")
     problems.number("publisher.registry_wait_seconds", wait, 0, 3600)
-    for key, value in _mapping(args.get("parameters")).items():
-        _check_json(problems, f"parameters.{key}", value)
-
-
-def _check_json(problems: Problems, field: str, value: object) -> None:
-    if is_output(value):
-        return
-    if isinstance(value, float) and not math.isfinite(value):
-        problems.add(field, value, "must be a finite number: JSON has no other")
-    elif isinstance(value, str) and not _is_unicode(value):
-        problems.add(field, value, "must be Unicode text without lone surrogates")
-    elif isinstance(value, Mapping):
-        for key, entry in value.items():
-            _check_json(problems, f"{field}.{key}", entry)
-            if not isinstance(key, str):
-                problems.add(f"{field}.{key}", key, "must have text as its name")
-    elif isinstance(value, list | tuple):
-        for place, entry in enumerate(value):
-            _check_json(problems, f"{field}[{place}]", entry)
-    elif value is not None and not isinstance(value, str | int | float | bool):
-        problems.add(field, value, "must be JSON: text, a number, true, false, null, a list or an object")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check_topology(problems: Problems, args: Mapping[str, Any]) -> None:
@@ -124,8 +94,6 @@ def _check_sweep(problems: Problems, args: Mapping[str, Any]) -> None:
             problems.add(f"sweep.{key}", values, "must have values")
         if key in parameters:
             problems.add(f"sweep.{key}", list(values), "must not be in parameters as well")
-        for index, value in enumerate(values):
-            _check_json(problems, f"sweep.{key}[{index}]", value)
     count = math.prod(len(values) for values in sweep.values())
     if count > MAX_TRIALS:
         problems.add("sweep", list(sweep), f"must have at most {MAX_TRIALS} combinations ({count} here)")
@@ -150,9 +118,6 @@ def check_gate(problems: Problems, args: Mapping[str, Any], prefix: str = "") ->
             low, high = bounds.get(least), bounds.get(most)
             if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
                 problems.add(f"{gate}.{metric}.{most}", high, f"must be at least {least} ({low})")
-            for bound, value in ((least, low), (most, high)):
-                if isinstance(value, float) and not math.isfinite(value):
-                    problems.add(f"{gate}.{metric}.{bound}", value, "must be a finite number")
     sweep_metric = args.get("sweep_metric")
     if reported is not None and isinstance(sweep_metric, str) and sweep_metric not in reported:
         problems.add("sweep_metric", sweep_metric, rule)

@@ -17,7 +17,7 @@ from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import text_of, with_dependencies
 from modelops.core.run_id import canonical_json
-from modelops.kubernetes.labels import selector, standard_labels
+from modelops.kubernetes.labels import selecting, selector, standard_labels
 from modelops.kubernetes.pods import (
     ACCOUNT_FOLDER,
     DefaultResources,
@@ -91,9 +91,7 @@ class Run:
     def selector(self) -> pulumi.Output[str]:
         """Selects the Jobs and pods of this run."""
         same_run = {**selector(COMPONENT, self.name), "app.kubernetes.io/version": self.version}
-        return pulumi.Output.all(*(pulumi.Output.concat(key, "=", value) for key, value in same_run.items())).apply(
-            ",".join
-        )
+        return selecting(same_run)
 
 
 def select_template(run: Run, sweep: pulumi.Resource) -> core.PodTemplateSpecArgs:
@@ -190,7 +188,7 @@ def _fetch_base(run: Run) -> list[core.ContainerArgs]:
             "fetch-base",
             args["image"],
             variables={**_registry(run), **base_model.variables(args, run.cache_claim, CACHE), **VARIABLES},
-            secrets=tracking_credentials(args.get("tracking_secret")),
+            secrets=tracking_credentials(args.get("tracking_secret"), token=args.get("tracking_token")),
             env_from=None if secret is None else [env_from_secret(secret)],
             command=runtime_command("fetch-base"),
             resources=resource_requirements(args.get("helper_resources"), PUBLISHER_RESOURCES),
@@ -267,7 +265,7 @@ def _publisher(
         variables=variables,
         secrets=[
             field_variable("MODELOPS_JOB_NAME", _JOB_NAME),
-            *tracking_credentials(run.args.get("tracking_secret")),
+            *tracking_credentials(run.args.get("tracking_secret"), token=run.args.get("tracking_token")),
         ],
         command=command,
         resources=resource_requirements(run.args.get("helper_resources"), PUBLISHER_RESOURCES),

@@ -28,7 +28,7 @@ RECORDED_WITHIN_SECONDS = 60.0
 """How long after its end a run's watch may take to record it."""
 _NAME = "app.kubernetes.io/name"
 _INSTANCE, _WAIT_FOR = "app.kubernetes.io/instance", "pulumi.com/waitFor"
-_WATCH = "training-watch"
+_WATCH = "job-watch"
 _DATA, _TRAINING = "data-pipeline", "training-job"
 _SELECTOR = f"{_NAME} in ({_TRAINING},{_DATA})"
 _INDEX = "batch.kubernetes.io/job-completion-index"

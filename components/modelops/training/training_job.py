@@ -11,13 +11,13 @@ from modelops.core.component import arguments_in_one, child_options
 from modelops.core.naming import objects_name
 from modelops.core.outputs import merged, register_declared_outputs, with_dependencies
 from modelops.core.run_id import TRAINING_TOKEN, canonical_json, image_digest, run_id
-from modelops.kubernetes.access import grant, service_account
+from modelops.kubernetes.access import service_account
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.pods import core
 from modelops.kubernetes.run_report import RunReport
 from modelops.kubernetes.runtime import lasting_runtime
 from modelops.kubernetes.volumes import optional_claim
-from modelops.kubernetes.workers import names_of_workers, worker_network_policy
+from modelops.kubernetes.workers import closed_network_policy, names_of_workers, worker_network_policy
 from modelops.training.args import Framework, TrainingJobArgs
 from modelops.training.backends import job_of, requirements, start
 from modelops.training.background import Background
@@ -71,7 +71,8 @@ class TrainingJob(pulumi.ComponentResource):
         if background is not None:
             background.announce(self)
             run = replace(run, annotations=background.annotations)
-        job_opts = merged(child_opts, depends_on=[programs])
+        closed = closed_network_policy(COMPONENT, name, args["namespace"], account, child_opts)
+        job_opts = merged(child_opts, depends_on=[programs, closed])
         started = start(run, job_opts)
         publisher = started.resource
         if run.trials:
@@ -124,15 +125,15 @@ def _prerequisites(
     workers = args.get("workers", 1)
     # To see whether an older Job still works on the same run, for example after an interrupted update.
     rule = rbac.PolicyRuleArgs(api_groups=["batch"], resources=["jobs"], verbs=["list"])
+    report = RunReport(name, args["namespace"], labels, name, opts, rule)
     prerequisites: list[pulumi.Resource] = [
         account,
-        grant(name, metadata, [rule], name, opts),
-        worker_network_policy(COMPONENT, name, metadata, workers, opts),
+        report.binding,
         *requirements(name, args, opts),
     ]
-    report = RunReport(name, args["namespace"], labels, name, opts)
     if workers > 1:
-        prerequisites.append(names_of_workers(COMPONENT, name, args["namespace"], opts))
+        prerequisites.append(worker_network_policy(COMPONENT, name, metadata, workers, opts))
+        prerequisites.append(names_of_workers(COMPONENT, name, args["namespace"], args, opts))
     checkpoints, cache = args.get("checkpoints"), args.get("model_cache")
     return Run(
         name=name,

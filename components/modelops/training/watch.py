@@ -1,74 +1,59 @@
-"""The watch of a run's start: it fails a Job whose pods can't start, instead of letting it wait for its deadline.
-
-A run that Pulumi doesn't wait for it follows to its end, which it records for the next `pulumi up`.
-
-Pulumi waits for the training's Job as without a watch, and for the watch not at all: if that is evicted or can't start
-itself, nothing is lost but the early end.
-"""
+"""The watch of a run: of its start or, where Pulumi doesn't wait for it, to its end, which it records for the next
+`pulumi up`."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.images import UPSTREAM_IMAGES
-from modelops.core.outputs import short_hash, whole
-from modelops.core.run_id import canonical_json
-from modelops.kubernetes.placement import anywhere
-from modelops.kubernetes.pods import as_document
-from modelops.kubernetes.watch import watch_job
-from modelops.training.args import Backend, TrainingJobArgs
+from modelops.core.outputs import whole
+from modelops.kubernetes.start_watch import (
+    DEFAULT_SCHEDULING_TIMEOUT_SECONDS,
+    allow,
+    own_watcher,
+    shared_watcher,
+    watch_start,
+)
+from modelops.training.args import TrainingJobArgs
 from modelops.training.job_spec import DEFAULT_QUEUE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS, batch, is_awaited
 from modelops.training.pod import Run
 
-DEFAULT_SCHEDULING_TIMEOUT_SECONDS = 600
-_PROGRAM = "training-watch"
-
 
 def is_watched(args: TrainingJobArgs) -> bool:
-    """Whether a Job watches the start of the run: where one can end it, in an image that the run needs anyway."""
+    """Whether a Job watches the start of the run: in an image that the run needs anyway."""
     own_image_only = "command" in (args.get("publisher") or {}) and "runtime_image" not in args
-    return args.get("watch", True) and args.get("backend", Backend.JOB) is Backend.JOB and not own_image_only
+    return args.get("watch", True) and not own_image_only
 
 
 def watch(run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> k8s.batch.v1.Job:
     """The Job `<name>-watch`, which has to be there before the Job with that `spec`."""
-    args, rule = run.args, k8s.rbac.v1.PolicyRuleArgs
-    record = rule(api_groups=[""], resources=["configmaps"], resource_names=[run.report.config_map], verbs=["patch"])
-    settings = {
-        **({"kind": "Start"} if is_awaited(args) else _recording(run)),
-        "labels": run.selector(),
-        "unscheduled_seconds": whole(args.get("scheduling_timeout_seconds", DEFAULT_SCHEDULING_TIMEOUT_SECONDS)),
-        # Whatever makes another Job makes another watch.
-        "pod": pulumi.Output.from_input(spec.template).apply(_hash),
-    }
-    return watch_job(
+    args, awaited = run.args, is_awaited(run.args)
+    timeout = whole(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS))
+    return watch_start(
         run.name,
-        _PROGRAM,
-        settings,
-        [
-            rule(api_groups=["batch"], resources=["jobs"], verbs=["get", "list", "patch"]),
-            *([] if is_awaited(args) else [record]),
-        ],
-        # The training may be meant for a node that isn't there.
-        anywhere(args),
+        run.selector(),
+        spec.template,  # type: ignore[arg-type]
+        args,
         opts,
+        # One that records is told its Job: nobody waits for that, so its name is known at once.
+        watcher=shared_watcher(run.name, args, run.report.resource, opts)
+        if awaited
+        else own_watcher(run.name, args, opts),
         image=args.get("runtime_image", UPSTREAM_IMAGES["mlflow"]),
-        seconds=whole(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)).apply(
+        seconds=timeout.apply(
             lambda seconds: seconds + args.get("queue_timeout_seconds", DEFAULT_QUEUE_TIMEOUT_SECONDS)
         ),
-        longest=None,
-        # One that records goes on from `up` to `up`; a failed run's new Job gets a new one, for its pods are others.
-        again=is_awaited(args),
+        scheduling_seconds=args.get("scheduling_timeout_seconds", DEFAULT_SCHEDULING_TIMEOUT_SECONDS),
+        record=None if awaited else {"run": run.run_id, "record": run.report.config_map},
     )
 
 
-def _recording(run: Run) -> dict[str, Any]:
-    """The settings of a watch that follows the run to its end, and records it."""
-    return {"kind": "Run", "run": run.run_id, "record": run.report.config_map}
-
-
-def _hash(template: Any) -> str:
-    return short_hash(canonical_json(as_document(template)))
+def allow_watch(run: Run, job: batch.Job, opts: pulumi.ResourceOptions) -> None:
+    """Lets the watch of a run that isn't awaited find its Jobs, fail the one and record what becomes of it."""
+    rule = k8s.rbac.v1.PolicyRuleArgs
+    rules = [
+        rule(api_groups=["batch"], resources=["jobs"], verbs=["list"]),
+        rule(api_groups=[""], resources=["configmaps"], resource_names=[run.report.config_map], verbs=["patch"]),
+    ]
+    allow(run.name, job, rules, run.args, opts)

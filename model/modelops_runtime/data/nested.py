@@ -98,7 +98,8 @@ def _without_encoding(kind: pa.DataType) -> pa.DataType:
 
 def _of_arrow(kind: pa.DataType) -> Any:
     """Arrow's own type where pandas has none."""
-    own = pa.types.is_nested(kind) or pa.types.is_decimal(kind) or pa.types.is_date(kind) or pa.types.is_time(kind)
+    tests = ("nested", "decimal", "date", "time", "binary", "fixed_size_binary")
+    own = any(getattr(pa.types, f"is_{test}")(kind) for test in tests)
     return pd.ArrowDtype(kind) if own else None
 
 
@@ -113,7 +114,12 @@ def _mapped(kind: pa.DataType) -> Any:
 
 def text(cell: Any) -> str:
     """A list or an object as JSON with one spelling a value."""
-    return _written(cell, sort_keys=True, separators=(",", ":"), default=str)
+    return _written(cell, sort_keys=True, separators=(",", ":"), default=_as_json)
+
+
+def _as_json(cell: Any) -> str:
+    """What JSON has no type for: bytes as the text that they are, where they are none as escapes."""
+    return cell.decode(errors="surrogateescape") if isinstance(cell, bytes) else str(cell)
 
 
 def is_unicode(text: str) -> bool:

@@ -22,7 +22,9 @@ from modelops_runtime.data.report import of_rows_read, summary
 from modelops_runtime.data.running import apply, on, require_single, shown
 from modelops_runtime.data.sources.columns import Batch, index_of, to_frame, united
 from modelops_runtime.data.sources.reading import Reading
-from modelops_runtime.data.sources.source import Portion, Source
+from modelops_runtime.data.sources.rows import Portion, chunks, finding, portions, table_schema
+from modelops_runtime.data.sources.rows import settled as with_types
+from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.step import Step, canonical
 from modelops_runtime.data.steps import STEPS
 from modelops_runtime.data.steps.conversations import Conversations
@@ -158,13 +160,13 @@ class Pipeline(BaseModel):
         before = plan[: min(number, self.first_global())]
         at = 0
         for source in self.sources:
-            for file in source.files():
-                for frame in source.chunks(file, at) if source.format != "images" else []:
-                    as_read = column in frame and not any(column in named(step) for step in before)
-                    rows = frame if as_read else apply(before, frame, context, 0)
-                    if column in rows:
-                        files.add(rows[column])
-                at += 1
+            of_source = source.files()
+            for frame in chunks(source, of_source, at) if source.format != "images" else []:
+                as_read = column in frame and not any(column in named(step) for step in before)
+                rows = frame if as_read else apply(before, frame, context, 0)
+                if column in rows:
+                    files.add(rows[column])
+            at += len(of_source)
         return files.hexdigest()
 
     def first_global(self) -> int:
@@ -173,16 +175,6 @@ class Pipeline(BaseModel):
             if kind_of(step) != "row":
                 return number
         raise AssertionError("a pipeline has a split")
-
-    def check_shards(self, *, in_shards: bool) -> None:
-        """Raises ConfigurationError when several workers could understand a value differently."""
-        problems = [
-            f"sources[{number}].types is empty, must name the type of every column with shards or an engine"
-            for number, source in enumerate(self.sources)
-            if in_shards and source.format in ("csv", "jsonl") and not source.types
-        ]
-        if problems:
-            raise ConfigurationError(*problems)
 
     def shard(self, shard: int, shards: int, context: Context) -> Iterator[tuple[int, int, pd.DataFrame]]:
         """(file, chunk, rows) after the steps that look at each row by itself: of every `shards`-th file, or of every
@@ -195,12 +187,16 @@ class Pipeline(BaseModel):
             if shard:
                 return
             shards = 1
-        found = [source.table_schema(of, self._texts) for source, of in zip(self.sources, listed, strict=True)]
+        context.progress.doing("finding out the types of columns")
+        found = [
+            (next(iter(files), source.uri), table_schema(source, files, self._texts))
+            for source, files in zip(self.sources, listed, strict=True)
+        ]
         schema = united(found)
         if shard == 0:
             self._report_sources(listed, found, schema, context)
         steps, turn = self.plan[: self.first_global()], 0
-        portions = self._portions(listed, shards)
+        portions = [*itertools.chain(*self._portions(listed, shards))]
         as_wholes = len(portions) >= shards
         own = portions[shard::shards] if as_wholes else portions
         context.progress.doing("reading", reading := Reading([portion.files[0] for portion in own]))
@@ -210,23 +206,22 @@ class Pipeline(BaseModel):
                 turn += 1
                 is_own = as_wholes or (turn - 1) % shards == shard
                 reading.chunk(at, portion.source, batch.file, len(batch.table), kept=is_own)
-                if not is_own:
+                if not is_own or not len(batch.table):
                     continue
-                if unnamed := [name for name in batch.table.column_names if name not in schema.names]:
-                    raise ConfigurationError(f"{batch.file}: types lacks column {', '.join(unnamed)}")
-                frame = to_frame(portion.source.settled(batch, schema), index_of([batch]))
+                frame = to_frame(with_types(portion.source, batch, schema), index_of([batch]))
                 context.report.append(of_rows_read(frame))
                 yield portion.number, chunk, settled(apply(steps, frame, within, 0), self._json_columns(schema))
 
     def whole(self, context: Context, say: Say) -> pd.DataFrame:
         """All rows after the steps that look at each row by itself. Raises DataError."""
-        portions = self._portions(listed := self._listed(context), 1)
+        of_sources = self._portions(listed := self._listed(context), 1)
         batches: list[tuple[Source, Batch]] = []
-        found = [source.finding(self._texts) for source in self.sources]
-        context.progress.doing("reading", reading := Reading([portion.files[0] for portion in portions]))
-        for at, portion in enumerate(portions):
+        found = [finding(source, self._texts) for source in self.sources]
+        portions = [(columns, portion) for columns, own in zip(found, of_sources, strict=True) for portion in own]
+        context.progress.doing("reading", reading := Reading([portion.files[0] for _columns, portion in portions]))
+        for at, (columns, portion) in enumerate(portions):
             for batch in portion.batches():
-                found[self.sources.index(portion.source)].add(batch)
+                columns.add(batch)
                 batches.append((portion.source, batch))
                 reading.chunk(at, portion.source, batch.file, len(batch.table))
         if not reading.rows:
@@ -240,7 +235,7 @@ class Pipeline(BaseModel):
         tables = []
         while batches:
             source, batch = batches.pop(0)  # whose text then goes
-            tables.append(source.settled(batch, schema))
+            tables.append(with_types(source, batch, schema))
             del batch
         frame = to_frame(pa.concat_tables(tables), index)
         del tables
@@ -284,6 +279,7 @@ class Pipeline(BaseModel):
         assert isinstance(split, Split)
         context.progress.doing(shown(at, split, rows.count()))
         parts = split.parts(rows, context)
+        del rows  # whose memory then is free
         say("split: " + ", ".join(f"{part.count():,} {name}" for name, part in parts.items()))
         after = plan[at + 1 :]
         by_row = [step for step in after if not step.fitted]
@@ -346,11 +342,11 @@ class Pipeline(BaseModel):
         context.files = [file for files in listed for file in files]
         return listed
 
-    def _portions(self, listed: list[list[str]], shards: int) -> list[Portion]:
-        """What workers take as a whole, of all sources in their order."""
+    def _portions(self, listed: list[list[str]], shards: int) -> list[list[Portion]]:
+        """What workers take as a whole, of each source."""
         firsts = itertools.accumulate(map(len, listed), initial=0)
         of_sources = zip(self.sources, listed, firsts, strict=False)
-        return [portion for source, files, first in of_sources for portion in source.portions(files, first, shards)]
+        return [portions(source, files, first, shards) for source, files, first in of_sources]
 
 
 def _of_salt(salt: bytes) -> str:

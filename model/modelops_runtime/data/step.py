@@ -1,13 +1,13 @@
 """What every step is: a declaration (plain data, checked), and what it does to rows; the table of all steps."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from modelops_runtime.artifacts.operations import Operation
+from modelops_runtime.artifacts.operations import Operation, columns_of
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.table import Rows
 
@@ -73,6 +73,17 @@ class Step(BaseModel):
         """What a server does to a client's row in place of a step that is not fitted, or what a client sends instead
         (kind SENT). None of a step that changes no values: rows that it leaves out are refused to no client."""
         return []
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a column stays beside those that are derived from it."""
+        return getattr(self, "keep", False) is True
+
+    @property
+    def derived(self) -> Mapping[str, Sequence[str]]:
+        """The columns that it makes beside each of its columns or in its place; `x_*`: as many as it finds."""
+        made = {operation["column"]: columns_of(operation) for operation in self.operations()}
+        return {column: [name for name in names if name != column] for column, names in made.items()}
 
     @property
     def column_of_files(self) -> str | None:

@@ -5,6 +5,7 @@ Contract and exit codes: docs/model.md.
 
 import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,7 +82,13 @@ def _fetch(source: Source, settings: FetchContract) -> Model:
 
 def _linked(folder: Path, settings: FetchContract) -> Model:
     """The model in a folder that is mounted already, checked where it has a manifest."""
-    model = whole(folder)
+    try:
+        model = whole(folder)
+        for name in model.files:
+            (folder / name).open("rb").close()
+    except PermissionError as error:
+        who = f"the user {os.geteuid()}, who serves"
+        raise ContractError(f"{error.filename} can't be read by {who}: give it to all, chmod -R a+rX") from error
     if folder.resolve() != settings.model_dir.resolve():
         _link(model, folder, settings.model_dir)
     return model

@@ -1,4 +1,5 @@
-"""AirflowPipeline: a real Airflow runs the DAG to its end, refuses strangers, raises an alert, makes up for a date."""
+"""AirflowPipeline: a real Airflow runs the DAG to its end, refuses strangers, raises an alert, makes up for a date, and
+ends a run with the DAG that it began with. Its keys, passwords and connections are in Secrets that no stack makes."""
 
 import base64
 import json
@@ -25,6 +26,23 @@ pytestmark = [pytest.mark.data, pytest.mark.long]
 NAME = "nightly"
 TASKS = ("prepare", "train", "evaluate", "register", "notify")
 ALERTS = "http://alerts:9093"
+# Any characters may be in a password, and a key is 32 bytes.
+SECRETS = {
+    "airflow-admin": {"username": "admin", "password": "-p@ss/wörd of the administrator"},
+    "airflow-keys": {
+        "fernet": base64.urlsafe_b64encode(b"planted-key-of-thirty-two-bytes!").decode(),
+        "session": "planted-session-key-of-airflow",
+        "tokens": "planted-secret-of-airflows-tokens-which-must-be-long-enough-for-sha-512",
+    },
+    "airflow-database": {"password": "p@ss:w/rd?of#the database"},
+    "airflow-connections": {"AIRFLOW_CONN_STORE": "http://writer:planted-password@store:9000"},
+}
+SECRET_ARGS = {
+    "admin_secret": "airflow-admin",
+    "keys_secret": "airflow-keys",
+    "database_password_secret": "airflow-database",
+    "connections_secret": "airflow-connections",
+}
 _RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -48,9 +66,17 @@ class Airflow:
 
     def run(self) -> tuple[str, dict[str, str]]:
         """Triggers the DAG and waits for its end: state of the run, and of each task."""
+        return self.end_of(self.trigger())
+
+    def trigger(self) -> str:
+        """Begins a run; returns its id."""
         eventually(lambda: self._known(), timeout_seconds=120, every_seconds=3)
-        made = self.ask(f"/api/v2/dags/{NAME}/dagRuns", {"logical_date": None})
-        return self.end_of(made["dag_run_id"])
+        return str(self.ask(f"/api/v2/dags/{NAME}/dagRuns", {"logical_date": None})["dag_run_id"])
+
+    def tasks(self, run: str) -> dict[str, str]:
+        """State of each task of a run."""
+        found = self.ask(f"/api/v2/dags/{NAME}/dagRuns/{run}/taskInstances")["task_instances"]
+        return {task["task_id"]: task["state"] for task in found}
 
     def _known(self) -> bool:
         try:
@@ -67,8 +93,7 @@ class Airflow:
             return found if found["state"] in ("success", "failed") else None
 
         state = eventually(ended, timeout_seconds=600, every_seconds=3)["state"]
-        tasks = self.ask(f"{path}/taskInstances")["task_instances"]
-        return state, {task["task_id"]: task["state"] for task in tasks}
+        return state, self.tasks(run)
 
     def why(self) -> str:
         """What every failed task's last try said."""
@@ -119,8 +144,12 @@ def stack(pipelines: Pipelines) -> Iterator[Stack]:
             "spec": {"selector": {"app": "alerts"}, "ports": ports},
         },
     )
+    for name, entries in SECRETS.items():
+        metadata = {"name": name, "namespace": pipelines.namespace}
+        apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": entries})
     yield made
     made.destroy(succeed=None)
+    kubectl("delete", "secret", *SECRETS, "--namespace", pipelines.namespace)
     kubectl("delete", "pod,service,configmap", "alerts", "--namespace", pipelines.namespace, "--ignore-not-found")
 
 
@@ -170,7 +199,10 @@ def program(pipelines: Pipelines, train_image: str, **gate: dict[str, float]) ->
             "retries": 1,
             "retry_seconds": 1,
             "alertmanager_url": ALERTS,
+            # So that the retry of a task that a restart has ended comes after one minute instead of five.
+            "environment": {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60"},
             "airflow": {
+                **SECRET_ARGS,
                 "image": s3.image(AIRFLOW_IMAGE),
                 "database_image": s3.image(modelops.UPSTREAM_IMAGES["postgres"]),
                 "storage_size": "1Gi",
@@ -268,6 +300,37 @@ def test_a_gate_that_is_not_met_ends_the_run_and_raises_an_alert(
     stack.up(program(pipelines, train_image))
     assert airflow(pipelines, stack).run()[0] == "success"
     eventually(lambda: alerts(pipelines) == [], timeout_seconds=60)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_run_ends_with_the_dag_that_it_began_with(pipelines: Pipelines, stack: Stack, train_image: str) -> None:
+    client = airflow(pipelines, stack)
+    run = client.trigger()
+    eventually(lambda: client.tasks(run)["prepare"] in ("running", "success"), timeout_seconds=120)
+    # Its evaluation would fail with the DAG that replaces it, and so does that of the next run.
+    stack.up(program(pipelines, train_image, accuracy={"min": 1.01}))
+    client = airflow(pipelines, stack)
+    assert client.end_of(run) == ("success", dict.fromkeys(TASKS, "success")), client.why()
+    assert client.run()[1]["evaluate"] == "failed"
+    found = client.ask(f"/api/v2/dags/{NAME}/dagVersions")["dag_versions"]
+    assert len({version["bundle_version"] for version in found}) >= 2
+
+    stack.up(program(pipelines, train_image))
+    assert airflow(pipelines, stack).run()[0] == "success"
+
+
+@pytest.mark.usefixtures("registered")
+def test_secrets_that_exist_reach_airflow_and_not_the_state(pipelines: Pipelines, stack: Stack) -> None:
+    assert stack.outputs()["admin"] == "airflow-admin"
+    pod = ("deployment/nightly-airflow", "--container", "scheduler", "--namespace", pipelines.namespace)
+    connection = kubectl("exec", *pod, "--", "airflow", "connections", "get", "store", "--output", "json")
+    assert json.loads(connection[connection.index("[") :])[0]["login"] == "writer"
+    secrets = json.loads(kubectl("get", "secrets", "--namespace", pipelines.namespace, "--output", "json"))["items"]
+    names = {secret["metadata"]["name"] for secret in secrets}
+    assert not {name for name in names if name.startswith("nightly-")}
+    state = "".join(path.read_text(errors="replace") for path in stack.folder.rglob("*") if path.is_file())
+    planted = [value for entries in SECRETS.values() for value in entries.values() if value != "admin"]
+    assert [value for value in planted if value in state or base64.b64encode(value.encode()).decode() in state] == []
 
 
 def test_airflow_keeps_no_planted_identifier(pipelines: Pipelines, stack: Stack, registered: Airflow) -> None:

@@ -1,6 +1,8 @@
 """The images of these tests: an engine for a processor, which takes minutes and 6 GB, and models as image volumes."""
 
+import json
 import shutil
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,15 @@ from tests.conftest import REPOSITORY
 from tests.llm import write_models
 
 HERE = Path(__file__).parent
+MANIFESTS = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in (
+        "oci.image.index.v1",
+        "oci.image.manifest.v1",
+        "docker.distribution.manifest.list.v2",
+        "docker.distribution.manifest.v2",
+    )
+)
 
 
 def engine_context(folder: Path) -> Path:
@@ -35,6 +46,24 @@ def engine(folder: Path, facts: Mapping[str, Any], namespace: str) -> tuple[Stac
     """A stack and the engine's image."""
     stack, outputs = _up(folder, facts, namespace, {})
     return stack, outputs["image"]
+
+
+def size_of(image: str) -> int:
+    """Bytes to pull: of all layers, as the registry's manifest says."""
+    return sum(layer["size"] for layer in _layers(image))
+
+
+def _layers(image: str) -> list[dict[str, Any]]:
+    host, _, path = image.partition("/")
+    repository, _, reference = path.partition("@")
+    scheme = "http" if host.partition(":")[0] in ("localhost", "127.0.0.1") else "https"
+    url = f"{scheme}://{host}/v2/{repository}/manifests/{reference}"
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": MANIFESTS}), timeout=30) as answer:
+        manifest = json.load(answer)
+    if "manifests" not in manifest:
+        return list(manifest["layers"])
+    machine = next(each for each in manifest["manifests"] if each["platform"]["os"] == "linux")
+    return _layers(f"{host}/{repository}@{machine['digest']}")
 
 
 def _up(

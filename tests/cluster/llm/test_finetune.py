@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ import pulumi_kubernetes as k8s
 import pytest
 
 import modelops
+from tests.cluster.llm.images import size_of
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import REPOSITORY, exposure, get_json, kubectl, platform_facts
 from tests.cluster.training.images import TrainingImages
@@ -105,6 +106,13 @@ def digest(stack: Stack, image: str) -> str:
     kubectl("wait", "--namespace", namespace, done, "pod/prepare", "--timeout=600s")
     printed = kubectl("logs", "--namespace", namespace, "prepare")
     return printed.split()[-1]
+
+
+def test_the_size_of_the_image_that_fine_tunes(image: str, figure: Callable[[str], None]) -> None:
+    """Without the CUDA libraries, which an image for GPUs has."""
+    size = size_of(image)
+    figure(f"image that fine-tunes on processors: {size / 1e9:.2f} GB to pull")
+    assert size < 4e9
 
 
 def test_two_pods_of_two_processes_fine_tune_a_model_that_is_published(stack: Stack, image: str, digest: str) -> None:

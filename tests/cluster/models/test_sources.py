@@ -1,10 +1,7 @@
 """Where models come from, on a cluster: an image volume, a claim, and an alias that moves."""
 
-import io
 import json
 import re
-import subprocess
-import tarfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ import pytest
 from modelops import ModelImage, ModelService
 from tests.cluster.provider.harness import Stack
 from tests.cluster.serving.support import SMALL, base_program, publish
-from tests.cluster.support import apply, eventually, exposure, kubectl, objects, platform_facts, post
+from tests.cluster.support import eventually, exposure, fill_claim, kubectl, objects, platform_facts, post
 from tests.models import write_model
 from tests.runtime import run_module
 
@@ -146,32 +143,8 @@ def test_an_image_volume_brings_a_model_and_so_does_its_copy_in_another_reposito
 
 @pytest.fixture
 def claim(place: Place, model: Path) -> str:
-    """A claim with the model in `line/v1`, written by a pod that is gone again."""
-    meta = {"name": "models", "namespace": place.namespace}
-    request = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}
-    unpack = "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|').extractall('/models/line/v1')"
-    writer = {
-        "name": "write",
-        "image": place.image,
-        "command": ["python3", "-c", unpack],
-        "stdin": True,
-        "stdinOnce": True,
-        "volumeMounts": [{"name": "models", "mountPath": "/models"}],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    user = {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    volume = {"name": "models", "persistentVolumeClaim": {"claimName": "models"}}
-    spec = {"restartPolicy": "Never", "securityContext": user, "containers": [writer], "volumes": [volume]}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
-    apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": request}, pod)
-    where = ("--namespace", place.namespace)
-    kubectl("wait", *where, "pod/models", "--for=condition=Ready", "--timeout=90s")
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as files:
-        files.add(model, ".")
-    subprocess.run(["kubectl", "attach", *where, "--stdin", "models"], input=archive.getvalue(), check=True)
-    kubectl("wait", *where, "pod/models", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-    kubectl("delete", *where, "pod/models")
+    """A claim with the model in `line/v1`."""
+    fill_claim(place.namespace, "models", place.image, "line/v1", model)
     return "models"
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ from pulumi.runtime.proto import language_pb2_grpc
 Program = Callable[[k8s.Provider], Mapping[str, Any] | None]
 """A program: gets the provider to give to its resources, returns the stack's outputs."""
 
-PROJECT = "conformance"
+# gRPC remembers for a while that an address was refused, across channels: an engine may get the port of one before it.
+_GRPC_CHANNEL_OPTIONS.append(("grpc.use_local_subchannel_pool", 1))
 _EMPTY: list[Path] = []
 _INLINE = ("--exec-kind", "auto.inline")
 KINDS_OF_NO_CHANGE = {"same", "read", "refresh", "discard"}
@@ -67,7 +69,9 @@ class Stack:
         self.namespace = namespace
         self.folder = folder
         folder.mkdir(parents=True)
-        project = {"name": PROJECT, "runtime": "python", "backend": {"url": f"file://{folder / 'backend'}"}}
+        # Of its own name: stacks in one namespace are told apart by project and stack.
+        self.project = f"conformance-{uuid.uuid4().hex[:6]}"
+        project = {"name": self.project, "runtime": "python", "backend": {"url": f"file://{folder / 'backend'}"}}
         (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project))
         self._overrides = dict(environment or {})
         self.environment = {
@@ -87,6 +91,10 @@ class Stack:
         """An empty stack: made once by the command itself, then copied, which saves half a second a test."""
         if _EMPTY:
             shutil.copytree(_EMPTY[0], self.folder, dirs_exist_ok=True)
+            stacks = self.folder / "backend" / ".pulumi" / "stacks"
+            [copied] = stacks.iterdir()
+            own = copied.rename(stacks / self.project) / "test.json"
+            own.write_text(own.read_text().replace(f"/{copied.name}/", f"/{self.project}/"))
             return
         (self.folder / "backend").mkdir()
         self._command("stack", "init", "test")
@@ -223,6 +231,10 @@ class Running:
     def process_id(self) -> int:
         """The process, and its group: everything that it started is in there too."""
         return self._process.pid
+
+    def code(self) -> int | None:
+        """Its exit code; None while it goes on."""
+        return self._process.poll()
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""

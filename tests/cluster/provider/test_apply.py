@@ -126,7 +126,7 @@ def test_a_preview_goes_on_with_unknown_values_and_missing_namespaces(stack: Sta
         )
 
     preview = stack.preview(program)
-    assert {name for name in preview.changed() if name not in ("conformance-test", "cluster")} == {
+    assert {name for name in preview.changed() if name not in (f"{stack.project}-test", "cluster")} == {
         "job",
         "place",
         "sink",

@@ -52,3 +52,7 @@ def test_a_patch_of_nothing_is_refused_and_makes_nothing(stack: Stack) -> None:
     refused = stack.up(_patch({"mine": "1"}), succeed=False)
     assert "not found" in refused.text
     assert "theirs" not in kubectl("get", "configmaps", "-n", stack.namespace, "-o", "name")
+
+
+def test_a_patch_of_what_the_same_update_makes_can_be_planned(stack: Stack) -> None:
+    assert "patch" in stack.preview(_patch({"mine": "1"})).changed()

@@ -4,13 +4,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops import UPSTREAM_IMAGES, ModelImage, MonitoringStack
-from tests.cluster.serving.support import Serving
 from tests.cluster.support import kubectl
 
 FOLDER = Path(__file__).parent
@@ -38,8 +37,18 @@ def faulty_image(base: str, facts: Mapping[str, Any], fault: str) -> pulumi.Outp
     return ModelImage(fault, build).ref  # type: ignore[arg-type]
 
 
+class Served(Protocol):
+    """Where something serves."""
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def image(self) -> str: ...
+
+
 def prometheus_program(
-    name: str, serving: Serving, facts: Mapping[str, Any], faults: Sequence[str] = ()
+    name: str, serving: Served, facts: Mapping[str, Any], faults: Sequence[str] = ()
 ) -> Callable[[k8s.Provider], Mapping[str, Any]]:
     """Prometheus alone, under a name that no other stack uses, and an image for each of the faults."""
     upstream = UPSTREAM_IMAGES["prometheus"]

@@ -1,10 +1,6 @@
 """Routes that real requests take: through Contour and Envoy, by Gateway API and by Ingress."""
 
 import base64
-import http.client
-import json
-import socket
-import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -137,22 +133,6 @@ def secret(serving: Serving, name: str) -> str:
     return files[certificates.AUTHORITY].decode()
 
 
-def asked_by_https(address: str, authority: str) -> Any:
-    """The prediction for 0.5, over TLS that checks the certificate and its name."""
-    body = json.dumps({"inputs": [[0.5]]}).encode()
-    head = f"POST /api/predict HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    context = ssl.create_default_context(cadata=authority)
-    with (
-        socket.create_connection((address, 443), timeout=20) as plain,
-        # The name has no address of its own here, so the connection is opened to the proxy's.
-        context.wrap_socket(plain, server_hostname=HOST) as connection,
-    ):
-        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        return json.loads(answer.read())["outputs"] if answer.status == 200 else None
-
-
 @pytest.mark.parametrize("kind", ["Gateway", "Ingress"])
 def test_clients_speak_https_with_the_name_of_the_route(serving: Serving, kind: str) -> None:
     name = f"closed-{kind.lower()}"
@@ -164,6 +144,6 @@ def test_clients_speak_https_with_the_name_of_the_route(serving: Serving, kind: 
     with gateway.installed({"namespace": serving.namespace, "name": name} if kind == "Gateway" else None) as address:
         stack.up(program)
         assert stack.outputs()["url"] == f"https://{HOST}"
-        assert eventually(lambda: asked_by_https(address, authority), 60) == [2.0]
+        assert eventually(lambda: gateway.predicted_over_https(address, HOST, authority), 60) == [2.0]
         stack.unchanged(program)
         stack.destroy()

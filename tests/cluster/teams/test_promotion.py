@@ -80,7 +80,7 @@ def test_nothing_is_built_or_trained_in_prod(promoted: tuple[Environment, Enviro
     assert "modelops:index:ModelPromotion" in types
     assert not {name for name in types if "TrainingJob" in name or "Image" in name or "docker" in name}
     jobs = {job["metadata"]["labels"]["app.kubernetes.io/name"] for job in objects("jobs", prod.namespace)}
-    assert jobs == {"model-promotion", "rollout-watch", "serving-alias"}
+    assert jobs == {"model-promotion", "rollout-watch", "serving-alias", "job-watch"}
 
 
 def test_a_second_up_promotes_nothing_anew(promoted: tuple[Environment, Environment]) -> None:

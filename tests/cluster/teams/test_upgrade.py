@@ -176,7 +176,15 @@ def test_a_filled_stack_goes_on_with_the_new_library(
     filled.given["training"]["checkpoints"] = {"storage_size": "1Gi"}  # as the changelog's table of renames says
     # Files are immutable and named by their content: a changed rule is a new ConfigMap, Alertmanager's file a Secret.
     # The Job once had a training's scripts in it, so it is made anew, and trains nothing.
-    replaceable = ("core/v1:ConfigMap::", "core/v1:Secret::watch-alertmanager", "batch/v1:Job::train")
+    # Its account has one role now, and its pods have the namespace's policy.
+    replaceable = (
+        "core/v1:ConfigMap::",
+        "core/v1:Secret::watch-alertmanager",
+        "batch/v1:Job::train",
+        "v1:Role::train",
+        "v1:RoleBinding::train",
+        "v1:NetworkPolicy::train",
+    )
     assert [name for _, name in filled.drastic_steps() if not any(kind in name for kind in replaceable)] == []
 
     after = filled.up()

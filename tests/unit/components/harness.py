@@ -15,6 +15,8 @@ import pulumi_kubernetes as k8s
 from pulumi.runtime import mocks, rpc
 
 DIGEST = "sha256:" + "a" * 64
+SHARED = ("training-job-runtime-", "training-job-closed-", "job-watch-")
+"""How names of objects begin that the components of a namespace have in common."""
 IMAGE = f"registry.example.com/team/model@{DIGEST}"
 
 
@@ -27,6 +29,12 @@ class Resource:
     inputs: Mapping[str, Any]
     provider: str
     options: Mapping[str, Any]
+
+    @property
+    def is_watch(self) -> bool:
+        """Whether it belongs to the watch of a Job's start (kubernetes/start_watch.py)."""
+        labels = self.inputs["metadata"].get("labels", {}) if "metadata" in self.inputs else {}
+        return labels.get("app.kubernetes.io/component") == "job-watch" or self.name.startswith("job-watch-")
 
     @property
     def is_kubernetes(self) -> bool:
@@ -100,8 +108,9 @@ class Program(pulumi.runtime.Mocks):
         return [found for found in self.resources if found.type.endswith((f":{type_suffix}", f"/{type_suffix}"))]
 
     def one(self, type_suffix: str, name: str | None = None) -> Resource:
-        """The only resource of a type (and name)."""
-        found = [resource for resource in self.of(type_suffix) if name in (None, resource.name)]
+        """The only resource of a type and name. Without a name, what belongs to the watch of a Job's start doesn't
+        count."""
+        found = [each for each in self.of(type_suffix) if each.name == name or (name is None and not each.is_watch)]
         assert len(found) == 1, [f"{resource.type} {resource.name}" for resource in self.resources]
         return found[0]
 
@@ -155,6 +164,11 @@ def run(
         content_names=content_names,
         stacks=stacks or {},
     )
+    return execute(program, build, preview=preview)
+
+
+def execute(program: Program, build: Callable[[], Any], *, preview: bool = False) -> Program:
+    """`run` with a program of one's own, which keeps what was registered before `build` failed."""
     pulumi.runtime.set_mocks(program, project="modelops", stack="test", preview=preview, monitor=_Monitor(program))
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]
@@ -231,3 +245,28 @@ def breaks_restricted(resource: Resource) -> list[str]:
         ]:
             problems.append(f"container {each['name']}")
     return problems
+
+
+def environment_references(program: Program, secret: str) -> set[tuple[str, str]]:
+    """Variable and entry of each reference to the Secret, in the containers of every object and document."""
+    found: set[tuple[str, str]] = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return
+        if isinstance(value, Mapping):
+            reference = (value.get("valueFrom") or {}).get("secretKeyRef") if "valueFrom" in value else None
+            if reference and reference["name"] == secret:
+                found.add((value["name"], reference["key"]))
+            for entry in value.values():
+                look(entry)
+        elif isinstance(value, list):
+            for entry in value:
+                look(entry)
+
+    for resource in program.resources:
+        look(resource.inputs)
+    return found

@@ -49,6 +49,11 @@ def deploy(args: Any, **how: Any) -> Program:
     return run(lambda: AirflowPipeline("nightly", args), **how)
 
 
+def files(args: Any) -> dict[str, str]:
+    """The files of the DAG."""
+    return dict(deploy(args).one("ConfigMap", "nightly-dag").inputs["data"])
+
+
 def document(program: Program) -> dict[str, Any]:
     files = program.one("ConfigMap", "nightly-dag").inputs["data"]
     assert sorted(files) == ["modelops_run_id.py", "nightly.json", "nightly.py"]
@@ -153,6 +158,47 @@ def test_a_real_airflow_has_accounts_a_database_and_one_token() -> None:
     )
 
 
+SECRETS = {
+    "admin_secret": "airflow-admin",
+    "keys_secret": "airflow-keys",
+    "connections_secret": "airflow-connections",
+    "database_password_secret": "airflow-database",
+}
+
+
+def references(deployment: Resource, container_name: str) -> dict[str, dict[str, str]]:
+    variables = container(deployment, container_name)["env"]
+    return {each["name"]: each["valueFrom"]["secretKeyRef"] for each in variables if "valueFrom" in each}
+
+
+def test_secrets_that_exist_are_referred_to_and_none_is_made() -> None:
+    program = deploy({**ARGS, "airflow": SECRETS})
+    assert [found.name for found in program.resources if found.type.endswith(":Secret")] == []
+    deployment, database = program.one("Deployment"), program.one("StatefulSet", "nightly-postgres")
+    keys = {
+        "AIRFLOW__CORE__FERNET_KEY": {"name": "airflow-keys", "key": "fernet"},
+        "AIRFLOW__API__SECRET_KEY": {"name": "airflow-keys", "key": "session"},
+        "AIRFLOW__API_AUTH__JWT_SECRET": {"name": "airflow-keys", "key": "tokens"},
+    }
+    password = {"name": "airflow-database", "key": "password"}
+    for name in ("api-server", "scheduler", "dag-processor"):
+        assert references(deployment, name) == {**keys, "PGPASSWORD": password}
+        assert container(deployment, name)["envFrom"] == [{"secretRef": {"name": "airflow-connections"}}]
+        url = environment(deployment, name)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+        assert url == "postgresql+psycopg2://airflow@nightly-postgres:5432/airflow"
+    assert references(database, "prepare") == {"POSTGRES_PASSWORD": password}
+    login = {f"ADMIN_{key.upper()}": {"name": "airflow-admin", "key": key} for key in ("username", "password")}
+    assert references(deployment, "prepare").items() >= login.items()
+    assert program.outputs["admin_secret"].value == "airflow-admin"
+
+
+def test_an_existing_database_is_reached_by_the_address_in_its_secret() -> None:
+    program = deploy({**ARGS, "airflow": {"database_secret": "managed"}})
+    assert [found.name for found in program.resources if found.type.endswith(":StatefulSet")] == []
+    found = references(program.one("Deployment"), "scheduler")["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    assert found == {"name": "managed", "key": "url"}
+
+
 def test_an_existing_airflow_gets_files_and_rights_alone() -> None:
     program = deploy(EXISTING)
     kinds = sorted({found.type.rpartition(":")[2] for found in program.resources if found.is_kubernetes})
@@ -172,6 +218,11 @@ def test_an_existing_airflow_gets_files_and_rights_alone() -> None:
         ({"retries": 11}, "retries is 11, must be 0 to 10"),
         ({"airflow": {}, **{"existing": EXISTING["existing"]}}, "existing is .*, must not be given together with"),
         ({"alertmanager_url": "alerts"}, "alertmanager_url is 'alerts', must be"),
+        ({"airflow": {"keys_secret": ""}}, r"airflow\.keys_secret is '', must be an object's name"),
+        (
+            {"airflow": {"database_secret": "managed", "storage_size": "1Gi"}},
+            r"airflow\.storage_size is '1Gi', must not be given with database_secret, whose server runs elsewhere",
+        ),
         ({"runbook_url": "docs"}, "runbook_url is 'docs', must be"),
     ],
 )

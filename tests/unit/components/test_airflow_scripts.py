@@ -36,10 +36,13 @@ def prepare(tmp_path: Path) -> Callable[[str], str]:
     users, airflow = tmp_path / "users", tmp_path / "airflow"
     airflow.write_text(_AIRFLOW.format(python=sys.executable, users=str(users)))
     airflow.chmod(0o755)
+    kept = tmp_path / "dag_versions.py"
+    kept.write_text("import sys; assert sys.argv[1:] == ['/dag', '/dags']")
 
     def start(password: str) -> str:
         account = {"ADMIN_USERNAME": "admin", "ADMIN_PASSWORD": password}
-        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **account}
+        folders = {"DAG_VERSIONS": str(kept), "DAG_SOURCE": "/dag", "AIRFLOW__CORE__DAGS_FOLDER": "/dags"}
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **folders, **account}
         script = ["/bin/sh", "-c", asset("airflow/assets/prepare.sh")]
         done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from modelops.core.types import Resources
 from modelops.core.validation import _unwrap
 from modelops.kubernetes.certificates import VERSION_ANNOTATION
 from tests.package.test_consumer import BUILT, DAG, MINIMAL, PIPELINE, PROMOTION, SERVING, TRAINING
-from tests.unit.components.harness import IMAGE, Program, run
+from tests.unit.components.harness import IMAGE, SHARED, Program, run
 
 
 def fields(spec: type[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], type[Any], Any, bool]]:
@@ -82,7 +82,7 @@ def test_a_reason_for_a_plain_argument_is_of_one_that_exists() -> None:
 PLACED: dict[str, Any] = {
     "resources": {"cpu_limit": "8", "memory": "1Gi", "memory_limit": "2Gi", "gpus": 2, "devices": {"rdma/hca": 1}},
     "node_selector": {"disk": "ssd"},
-    "tolerations": [{"key": "gpu", "operator": "Exists", "toleration_seconds": 30}],
+    "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "toleration_seconds": 30}],
 }
 SPREAD: dict[str, Any] = {
     **PLACED,
@@ -121,6 +121,7 @@ PREPARED: dict[str, Any] = {
     "volume": {"storage_size": "1Gi", "access_modes": ["ReadWriteMany"]},
     "retries": 1,
     "timeout_seconds": 600,
+    "scheduling_timeout_seconds": 60,
     "ttl_seconds_after_finished": 90,
 }
 SERVED: dict[str, Any] = {
@@ -415,7 +416,7 @@ def test_a_preview_plans_with_values_that_it_does_not_know(name: str, level: int
     planned = made(component, args, lambda _: pulumi.Output.from_input(pulumi.UNKNOWN), level, preview=True)
     # What the components of a namespace share is made once the namespace is known.
     now, later = (
-        [found[:2] for found in objects(program) if not found[1].startswith("training-job-runtime-")]
+        [found[:2] for found in objects(program) if not found[1].startswith(SHARED)]
         for program in (planned, made(component, args))
     )
     assert now == later

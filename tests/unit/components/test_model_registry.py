@@ -343,7 +343,7 @@ def test_a_backup_of_a_volume_runs_where_the_volume_is() -> None:
         ({"artifacts": {}}, "artifacts.uri is missing"),
         (
             {"auth": {"admin_password": "short"}},
-            "auth.admin_password is '(not shown)', must have at least 12 characters",
+            "auth.admin_password is not shown, must have at least 12 characters",
         ),
         (
             {"auth": {"admin_password": "long enough it is", "admin_username": "writer"}},

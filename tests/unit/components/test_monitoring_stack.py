@@ -401,12 +401,12 @@ def rolled(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
         # Filebeat hands its lines to Logstash, by certificate.
         (
             {"elk": {**ELK, "password": "another one"}},
-            {"elasticsearch", "grafana", "kibana", "logstash", "log-setup"},
+            {"elasticsearch", "grafana", "kibana", "logstash", "log-setup", "log-setup-watch"},
         ),
         ({"alertmanager": {"receivers": {"webhook": {"url": "http://x", "token": "t"}}}}, {"alertmanager"}),
         ({"alertmanager": {"config": "route: {receiver: us}\nreceivers: [{name: us}]"}}, {"alertmanager"}),
         ({"external_labels": {"stack": "other"}}, {"prometheus"}),
-        ({"elk": {**ELK, "elasticsearch": {"retention_days": 3}}}, {"log-setup"}),
+        ({"elk": {**ELK, "elasticsearch": {"retention_days": 3}}}, {"log-setup", "log-setup-watch"}),
     ],
     ids=lambda value: "" if isinstance(value, set) else json.dumps(value),
 )
@@ -419,7 +419,7 @@ def test_a_change_replaces_the_pods_that_it_is_for_and_no_others(
 def test_without_logstash_filebeat_needs_the_changed_password() -> None:
     elk = {**ELK, "logstash": {"enabled": False}}
     found = rolled(templates({**ALL, "elk": elk}), templates({**ALL, "elk": {**elk, "password": "another one"}}))
-    assert found == {"elasticsearch", "filebeat", "grafana", "kibana", "log-setup"}
+    assert found == {"elasticsearch", "filebeat", "grafana", "kibana", "log-setup", "log-setup-watch"}
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_a_proxy_is_reached_by_every_pod_that_may_leave() -> None:
     network: Any = {"network": {"egress_ports": [3128]}}
     program = run(lambda: ModelService("demo", {**SERVING, **network, "serving_alias": "live"}))
     policies = [found for found in program.of("NetworkPolicy") if found.inputs["spec"].get("egress")]
-    assert {found.name for found in policies} == {"demo", "demo-watch", "demo-alias"}
+    assert {found.name for found in policies} == {"demo", "demo-watch", "demo-alias", "demo-alias-watch"}
     for found in policies:
         assert (3128, "TCP") in ports(found.inputs["spec"]["egress"]), found.name
 
@@ -99,5 +99,6 @@ def test_an_address_that_is_an_output_is_reached_as_a_plain_one() -> None:
 
 
 def test_a_training_may_reach_any_source_of_data() -> None:
-    policy = run(lambda: TrainingJob("demo", TRAINING)).one("NetworkPolicy", "demo")  # type: ignore[arg-type]
-    assert policy.inputs["spec"]["policyTypes"] == ["Ingress"]
+    program = run(lambda: TrainingJob("demo", TRAINING))  # type: ignore[arg-type]
+    policies = [each.inputs["spec"] for each in program.of("NetworkPolicy") if "-watch" not in each.name]
+    assert [policy["policyTypes"] for policy in policies] == [["Ingress"]]

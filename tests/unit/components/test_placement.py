@@ -13,9 +13,23 @@ from tests.package.test_consumer import MINIMAL
 from tests.unit.components.harness import Program, Resource
 from tests.unit.components.test_arguments import FIELDS, RICH, changed, made
 
+REQUIRED_RULES = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED_RULES = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def requirement(**fields: Any) -> dict[str, Any]:
+    """An affinity to nodes with one requirement."""
+    terms = [{"matchExpressions": [{"key": "arch", **fields}]}]
+    return {"affinity": {"nodeAffinity": {REQUIRED_RULES: {"nodeSelectorTerms": terms}}}}
+
+
+PREFERRED = {
+    "weight": 7,
+    "preference": {"matchExpressions": [{"key": "example.com/gpu", "operator": "In", "values": ["h100"]}]},
+}
 WHERE: dict[str, Any] = {
     "node_selector": {"pool": "ml"},
-    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 7}]}},
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [PREFERRED]}},
     "topology_spread": [{"topology_key": "example.com/rack", "max_skew": 2}],
 }
 FIT: dict[str, Any] = {
@@ -70,7 +84,7 @@ def with_arguments(name: str, **more: Any) -> Program:
 def placed_elsewhere(found: Resource) -> bool:
     """Agents run on each node, and the watch of a training tells of nodes that aren't there."""
     return found.type.endswith(":DaemonSet") or found.inputs["metadata"]["labels"]["app.kubernetes.io/name"] == (
-        "training-watch"
+        "job-watch"
     )
 
 
@@ -104,7 +118,7 @@ def test_every_pod_of_every_component_carries_what_is_said_of_pods(name: str) ->
             continue
         assert spec["nodeSelector"] == {"pool": "ml"}, where
         preferred = spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
-        assert preferred == [{"weight": 7}], where
+        assert preferred == [PREFERRED], where
         (spread,) = [each for each in spec["topologySpreadConstraints"] if each["topologyKey"] == "example.com/rack"]
         assert spread["maxSkew"] == 2
         assert spread["labelSelector"]["matchLabels"].items() <= metadata["labels"].items(), where
@@ -171,7 +185,44 @@ def test_labels_and_annotations_of_the_library_are_refused(component: str, field
         ({"pod_labels": {"team": "a b"}}, "pod_labels.team is 'a b', must be letters, digits"),
         ({"pod_labels": {"team": 64 * "a"}}, "at most 63 characters"),
         ({"tolerations": [{"effect": "Never"}]}, "tolerations[0].effect is 'Never'"),
-        ({"affinity": {"podAfinity": {}}}, "affinity is 'podAfinity'"),
+        ({"affinity": {"podAfinity": {}}}, "affinity.podAfinity is not an argument; did you mean podA"),
+        ({"affinity": {"nodeAffinity": []}}, "affinity.nodeAffinity is [], must be a mapping"),
+        (
+            {"affinity": {"podAffinity": {REQUIRED_RULES: [{"topologyKeys": "a"}]}}},
+            "requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey is missing, it is required",
+        ),
+        (
+            {
+                "affinity": {
+                    "podAntiAffinity": {PREFERRED_RULES: [{"weight": 0, "podAffinityTerm": {"topologyKey": ""}}]}
+                }
+            },
+            "[0].weight is 0, must be 1 to 100",
+        ),
+        (
+            {"affinity": {"nodeAffinity": {REQUIRED_RULES: {"nodeSelectorTerms": []}}}},
+            "nodeSelectorTerms is [], must have a term",
+        ),
+        (requirement(operator="Is"), "operator is 'Is', must be one of In, NotIn, Exists, DoesNotExist, Gt, Lt"),
+        (requirement(operator="In"), "values is missing, it is required with In"),
+        (requirement(operator="Exists", values=["a"]), "values is ['a'], must not be given with Exists"),
+        (requirement(operator="Gt", values=["a"]), "values is ['a'], must be one whole number with Gt"),
+        ({"node_selector": {"dé": "ssd"}}, "node_selector is 'dé', must be a name such as example.com/team"),
+        ({"node_selector": {"disk": "S S"}}, "node_selector.disk is 'S S', must be letters, digits"),
+        ({"topology_spread": [{"topology_key": ""}]}, "topology_spread[0].topology_key is '', must be a name such as"),
+        (
+            {"tolerations": [{"key": "gpu", "operator": "Exists", "toleration_seconds": 30}]},
+            "tolerations[0].effect is missing, it must be NoExecute with toleration_seconds",
+        ),
+        (
+            {"tolerations": [{"key": "gpu", "operator": "Exists", "value": "a"}]},
+            "tolerations[0].value is 'a', must not be given with operator Exists",
+        ),
+        (
+            {"topology_spread": [{"topology_key": "zone"}, {"topology_key": "zone", "max_skew": 2}]},
+            "topology_spread[1].topology_key is 'zone', must not be in two entries",
+        ),
+        ({"tolerations": [{"key": "a b"}]}, "tolerations[0].key is 'a b', must be a name such as"),
         (
             {"topology_spread": [{"topology_key": "zone", "max_skew": 0}]},
             "topology_spread[0].max_skew is 0, must be at",
@@ -182,7 +233,7 @@ def test_labels_and_annotations_of_the_library_are_refused(component: str, field
         ),
         ({"environment": {"MODELOPS_PORT": "1"}}, "environment is 'MODELOPS_PORT', must be a variable name that"),
         ({"network": {"dns_ports": [0]}}, "network.dns_ports[0] is 0, must be 1 to 65535"),
-        ({"ca_config_map": ""}, "ca_config_map is '', must not be empty"),
+        ({"ca_config_map": ""}, "ca_config_map is '', must be an object's name"),
     ],
 )
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -242,7 +293,8 @@ def test_own_affinity_and_the_component_s_hold_both() -> None:
     required = "requiredDuringSchedulingIgnoredDuringExecution"
     ours = {"matchExpressions": [{"key": "arch", "operator": "In", "values": ["arm64"]}]}
     other = {"matchExpressions": [{"key": "old", "operator": "Exists"}]}
-    affinity = {"nodeAffinity": {required: {"nodeSelectorTerms": [ours, other]}}, "podAntiAffinity": {required: [{}]}}
+    apart = {required: [{"topologyKey": "zone"}]}
+    affinity = {"nodeAffinity": {required: {"nodeSelectorTerms": [ours, other]}}, "podAntiAffinity": apart}
     stack = with_arguments("MonitoringStack", affinity=affinity).one("StatefulSet")
     found = stack.inputs["spec"]["template"]["spec"]["affinity"]
     terms = found["nodeAffinity"][required]["nodeSelectorTerms"]

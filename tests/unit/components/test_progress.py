@@ -142,9 +142,9 @@ class Watched(Recorded):
         self.watches = iter(watches)
 
     def objects(self, kind: str, selector: str) -> list[dict[str, Any]]:
-        if "training-watch" in selector:
-            assert selector == "app.kubernetes.io/name=training-watch,app.kubernetes.io/instance=long"
-            return [job("training-watch", next(self.watches))]
+        if "job-watch" in selector:
+            assert selector == "app.kubernetes.io/name=job-watch,app.kubernetes.io/instance=long"
+            return [job("job-watch", next(self.watches))]
         return super().objects(kind, selector)
 
 

@@ -39,10 +39,12 @@ def test_the_report_of_another_run_counts_for_nothing() -> None:
         assert outputs["run_url"].value == "https://mlflow.example.com/"
 
 
-def test_the_publisher_may_patch_the_one_config_map_and_nothing_else() -> None:
+def test_the_publisher_may_patch_the_one_config_map_see_the_jobs_and_nothing_else() -> None:
+    """An older Job may still be at work on the same run."""
     role = start().one("Role", "demo-report")
-    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["demo-report"], "verbs": ["patch"]}
-    assert role.inputs["rules"] == [rule]
+    seen = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"]}
+    patched = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["demo-report"], "verbs": ["patch"]}
+    assert sorted(role.inputs["rules"], key=lambda rule: rule["verbs"]) == [seen, patched]
 
 
 def test_only_the_publisher_holds_the_token() -> None:

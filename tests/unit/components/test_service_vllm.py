@@ -406,10 +406,28 @@ def test_its_requests_are_counted_by_the_librarys_names() -> None:
     assert labels["modelops.dev/metric-names"] == "vllm"
 
 
-def test_a_token_stays_in_its_secret() -> None:
-    variables = container(serve(vllm={"token_secret": "hugging-face"}).one("Deployment"), "serve")["env"]
-    [token] = [entry for entry in variables if entry["name"] == "HF_TOKEN"]
-    assert token["valueFrom"]["secretKeyRef"] == {"name": "hugging-face", "key": "token"}
+def tokens(template: dict[str, Any]) -> dict[str, Any]:
+    """By container of a pod: where its token of Hugging Face comes from."""
+    spec = template["spec"]
+    containers = [*spec["initContainers"], *spec["containers"]]
+    return {
+        each["name"]: entry["valueFrom"]["secretKeyRef"]
+        for each in containers
+        for entry in each.get("env", [])
+        if entry["name"] == "HF_TOKEN"
+    }
+
+
+def test_a_token_stays_in_its_secret_and_only_what_fetches_has_it() -> None:
+    engine, smoke_test = {"token_secret": "hugging-face"}, {"prompts": [{"prompt": "hi", "answer": "hi"}]}
+    single = serve(vllm=engine, smoke_test=smoke_test)
+    group = serve(vllm={**engine, "nodes": 2}).one("LeaderWorkerSet").inputs["spec"]["leaderWorkerTemplate"]
+    templates = [
+        single.one(kind, name).inputs["spec"]["template"]
+        for kind, name in (("Deployment", "demo"), ("Job", "demo-smoke"))
+    ]
+    for template in (*templates, group["leaderTemplate"], group["workerTemplate"]):
+        assert tokens(template) == {"fetch": {"name": "hugging-face", "key": "token"}}
 
 
 def test_pods_keep_the_restricted_profile() -> None:
@@ -513,7 +531,7 @@ def test_the_contracts_arguments_are_not_for_the_engine(argument: str, value: An
         ({"model_uri": "models:/a/1"}, "tracking_uri is missing, it is required for a model_uri of the form models:/"),
         ({"model_uri": "s3://a/b/1"}, "runtime_image is missing, s3:// needs an image that can read from there"),
         ({"vllm": {"base_model_uri": "llama"}}, "vllm.base_model_uri is 'llama', must be models:/<name>@<alias>"),
-        ({"vllm": {"api_keys_secret": ""}}, "vllm.api_keys_secret is '', must not be empty"),
+        ({"vllm": {"api_keys_secret": ""}}, "vllm.api_keys_secret is '', must be an object's name"),
         (
             {"vllm": {"adapters": [{"name": "a b", "model_uri": "pvc://c/d/1"}]}},
             "vllm.adapters[0].name is 'a b', must be letters, digits",
@@ -562,12 +580,12 @@ def test_the_contracts_arguments_are_not_for_the_engine(argument: str, value: An
             },
             "canary.analysis.max_p99_ratio is 2, must not be given with the vllm runtime, which has",
         ),
-        ({"runtime_class": ""}, "runtime_class is '', must not be empty"),
+        ({"runtime_class": ""}, "runtime_class is '', must be an object's name"),
         ({"resource_claims": {"GPU": "one"}}, "resource_claims is 'GPU', must be lower-case letters"),
         ({"vllm": {"nodes": 0}}, "vllm.nodes is 0, must be 1 to 64"),
         ({"vllm": {"max_model_len": 0}}, "vllm.max_model_len is 0, must be at least 1"),
         ({"vllm": {"shared_memory": "much"}}, "vllm.shared_memory is 'much', must be a Kubernetes quantity"),
-        ({"vllm": {"token_secret": ""}}, "vllm.token_secret is '', must not be empty"),
+        ({"vllm": {"token_secret": ""}}, "vllm.token_secret is '', must be an object's name"),
         ({"resources": {"gpus": -1}}, "resources.gpus is -1, must be at least 0"),
         ({"resources": {"memory_limit": "8Gi"}}, "must be at least memory, which is 16Gi by default"),
         (

@@ -8,7 +8,7 @@ import pytest
 
 from modelops import ModelService
 from modelops.kubernetes.assets import watch
-from modelops.serving.watch import _release as release_of
+from modelops.serving.watch import _own as own
 from tests.unit.components.harness import breaks_restricted, environment, run
 from tests.unit.components.service import ARGS, serve
 
@@ -49,8 +49,8 @@ def test_what_a_transformation_does_to_the_deployment_is_watched_too() -> None:
 
 def test_what_an_autoscaler_does_is_no_new_release() -> None:
     spec = {"replicas": 2, "template": {}}
-    assert release_of(("ml/demo", spec, True)) == release_of(("ml/demo", {**spec, "replicas": 5}, True))
-    assert release_of(("ml/demo", spec, False)) != release_of(("ml/demo", {**spec, "replicas": 5}, False))
+    assert own(spec, autoscaled=True) == own({**spec, "replicas": 5}, autoscaled=True)
+    assert own(spec, autoscaled=False) != own({**spec, "replicas": 5}, autoscaled=False)
 
 
 def test_the_watch_may_read_pods_and_tell_of_them_and_nothing_else() -> None:
@@ -374,7 +374,7 @@ class FakeJob(FakeCluster):
     def __init__(self, pods: list[Any], **conditions: str) -> None:
         super().__init__(pods)
         status = [{"type": kind, "status": "True", "message": message} for kind, message in conditions.items()]
-        self.deployment = {"metadata": {"name": "demo-smoke"}, "status": {"conditions": status}}
+        self.deployment = {"metadata": {"name": "demo-smoke", "uid": "1"}, "status": {"conditions": status}}
 
 
 def smoke_state(cluster: FakeJob) -> watch.State:

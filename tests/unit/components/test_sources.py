@@ -234,7 +234,7 @@ def test_a_store_s_keys_stay_in_their_secret_and_its_address_is_given() -> None:
         ({"tracking_url": "mlflow"}, "tracking_url is 'mlflow', must be an http:// or https:// address"),
         ({"tracking_url": "http://mlflow:port"}, "'http://mlflow:port', must be an http:// or https:// address"),
         ({"tracking_url": "http://[mlflow"}, "'http://[mlflow', must be an http:// or https:// address"),
-        ({"model_secret": ""}, "model_secret is '', must not be empty"),
+        ({"model_secret": ""}, "model_secret is '', must be an object's name"),
         ({"shadow": {"model_uri": "models:/linear"}}, "shadow.model_uri is 'models:/linear', must name a version"),
         (
             {"blue_green": {"live": "blue", "standby_model_uri": "x"}},

@@ -18,7 +18,7 @@ def train(**changes: Any) -> Program:
 def test_a_jobset_holds_the_very_job() -> None:
     alone, program = train(workers=2), train(workers=2, backend="jobset", ttl_seconds_after_finished=60)
     jobset = program.one("JobSet").inputs
-    assert "Job" not in [found.type.rpartition(":")[2] for found in program.resources]
+    assert [found.name for found in program.of("Job")] == ["demo-watch"]
     (job,) = jobset["spec"]["replicatedJobs"]
     assert job["template"]["spec"] == alone.one("Job", "demo").inputs["spec"]
     assert jobset["spec"]["network"] == {"enableDNSHostnames": False}

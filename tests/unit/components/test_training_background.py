@@ -13,7 +13,18 @@ from tests.unit.components.test_service_watch import container as status
 from tests.unit.components.test_service_watch import ended as exited
 from tests.unit.components.test_service_watch import pod as pod_with
 from tests.unit.components.test_training_job import ARGS
-from tests.unit.components.test_training_watch import BEFORE, NO_SECRET, STARTED, FakeCluster, job, settings_of
+from tests.unit.components.test_training_watch import (
+    BEFORE,
+    NO_SECRET,
+    READING,
+    STARTED,
+    TELLING,
+    FakeCluster,
+    account_of,
+    job,
+    rights,
+    settings_of,
+)
 
 UNAWAITED = "jsonpath={.metadata.uid}"
 
@@ -162,13 +173,13 @@ def test_something_has_to_see_the_run_end(changes: dict[str, Any], problem: str)
         train(**changes)
 
 
-def test_the_watch_may_write_the_report_and_only_where_nobody_waits() -> None:
-    def writable(program: Program) -> list[Any]:
-        rules = program.one("rbac.authorization.k8s.io/v1:Role", "demo-watch").inputs["rules"]
-        return [(rule["resourceNames"], rule["verbs"]) for rule in rules if rule["resources"] == ["configmaps"]]
-
-    assert writable(train()) == [(["demo-report"], ["patch"])]
-    assert writable(train(wait=True)) == []
+def test_its_watch_may_fail_the_one_job_and_record_that_one_run() -> None:
+    program = train()
+    account = account_of(program, "demo-watch")
+    job = ("jobs", "patch", "demo-1a2b3c4d")
+    assert rights(program, account) == READING | TELLING | {job, ("configmaps", "patch", "demo-report")}
+    # The name of the Job is known once it is there.
+    assert "demo" in program.one("rbac.authorization.k8s.io/v1:Role", "demo-watch").options["dependencies"]
     assert settings_of(train())["record"] == "demo-report" and settings_of(train())["run"] == RUN
     assert pod(train().one("Job", "demo-watch"))["restartPolicy"] == "Never"
 

@@ -7,6 +7,8 @@ import pytest
 
 from modelops import ArgumentsError, TrainingJob
 from modelops.kubernetes.runtime import runtime_command, runtime_files
+from modelops.training.base_model import OF_LORA
+from modelops_runtime.language_models.finetune import parameters
 from tests.unit.components.harness import IMAGE, Program, breaks_restricted, container, environment, pod, run
 
 COMMIT = "0" * 40
@@ -129,3 +131,16 @@ def test_a_base_that_could_become_another_is_refused_in_the_plan(base: dict[str,
 def test_a_base_is_not_named_twice() -> None:
     with pytest.raises(ArgumentsError, match="must not be given with base_model"):
         tune({"uri": HUB}, parameters={"base_model": HUB})
+
+
+@pytest.mark.parametrize("name", ["rank", "alpha", "dropout", "target_modules"])
+def test_full_weights_have_no_parameters_of_an_adapter(name: str) -> None:
+    values = {"rank": 8, "alpha": 16, "dropout": 0.1, "target_modules": "q_proj"}
+    with pytest.raises(ArgumentsError, match=f"parameters.{name} is .*, must not be given with the method full"):
+        tune({"uri": HUB}, parameters={"method": "full", name: values[name]})
+    tune({"uri": HUB}, parameters={"method": "lora", name: values[name]})
+    tune(None, parameters={"method": "full", name: values[name]})  # of a training that is a team's own
+
+
+def test_the_plan_knows_the_adapters_parameters_of_the_program() -> None:
+    assert set(OF_LORA) == set(parameters._OF_LORA) <= set(parameters.Parameters.model_fields)

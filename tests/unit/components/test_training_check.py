@@ -191,3 +191,31 @@ def test_a_look_that_breaks_stops_nothing(tmp_path: Path) -> None:
         env={"PATH": f"{Path(sys.executable).parent}:/bin:/usr/bin", "MODELOPS_WORK": str(tmp_path)},
     )
     assert not (tmp_path / "checked").exists()
+
+
+def test_an_api_server_of_ipv6_is_asked_at_an_address_in_brackets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("secret")
+    for name, value in (
+        ("KUBERNETES_SERVICE_HOST", "fd00::1"),
+        ("KUBERNETES_SERVICE_PORT", "443"),
+        ("MODELOPS_ACCOUNT", str(tmp_path)),
+        ("MODELOPS_NAMESPACE", "ml"),
+        ("MODELOPS_SAME_RUN", "a=b"),
+    ):
+        monkeypatch.setenv(name, value)
+    spec = importlib.util.spec_from_file_location("check", SOURCE)
+    assert spec and spec.loader
+    check = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(check)
+    monkeypatch.setattr(check.ssl, "create_default_context", lambda cafile: None)
+    asked: list[str] = []
+
+    def get(url: str, *_: object) -> dict[str, list[Any]]:
+        asked.append(url)
+        return {"items": []}
+
+    monkeypatch.setattr(check, "get", get)
+    assert check.same_run_jobs() == []
+    assert asked[0].startswith("https://[fd00::1]:443/apis/batch/v1/namespaces/ml/jobs?")

@@ -41,21 +41,107 @@ def test_it_selects_the_jobs_of_the_run_and_is_none_of_them() -> None:
     assert pairs.items() <= training.items() and not pairs.items() <= job.items()
 
 
-def test_its_account_may_fail_jobs_and_the_trainings_own_may_not() -> None:
-    rules = [train().one("rbac.authorization.k8s.io/v1:Role", name).inputs["rules"] for name in ("demo-watch", "demo")]
-    watching, training = (
-        {(resource, verb) for rule in each for resource in rule["resources"] for verb in rule["verbs"]}
-        for each in rules
-    )
-    assert watching == {
-        ("jobs", "get"),
-        ("jobs", "list"),
-        ("jobs", "patch"),
-        ("pods", "list"),
-        ("events", "list"),
-        ("events", "create"),
+Right = tuple[str, str, str | None]
+
+
+def rights(program: Program, account: str) -> set[Right]:
+    """What an account may do: resource, verb and the one object, if there is one."""
+    roles = {
+        binding.inputs["roleRef"]["name"]
+        for binding in program.of("RoleBinding")
+        if account in [subject["name"] for subject in binding.inputs["subjects"]]
     }
-    assert training == {("jobs", "list")}
+    allowing = [role for role in program.of("v1:Role") if role.inputs["metadata"]["name"] in roles]
+    return {
+        (resource, verb, name)
+        for role in allowing
+        for rule in role.inputs["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames") or [None]
+    }
+
+
+def account_of(program: Program, job: str) -> str:
+    return str(pod(program.one("Job", job))["serviceAccountName"])
+
+
+READING: set[Right] = {("jobs", "list", None), ("pods", "list", None), ("events", "list", None)}
+TELLING: set[Right] = {("events", "create", None)}
+
+
+def test_its_account_may_fail_jobs_and_the_trainings_own_may_not() -> None:
+    program = train()
+    watching, training = (rights(program, account_of(program, job)) for job in ("demo-watch", "demo"))
+    assert watching == READING | TELLING | {("jobs", "patch", None)}
+    assert training == {("jobs", "list", None), ("configmaps", "patch", "demo-report")}
+
+
+def several(*trainings: dict[str, Any]) -> Program:
+    def program() -> None:
+        for index, changes in enumerate(trainings):
+            TrainingJob(f"demo-{index}", {**ARGS, **changes})  # type: ignore[typeddict-item]
+
+    return run(program)
+
+
+def test_the_watches_of_a_namespace_share_their_account_and_their_program() -> None:
+    program = several({}, {"parameters": {"epochs": 2}}, {"backend": "jobset"})
+    [account] = {account_of(program, f"demo-{index}-watch") for index in range(3)}
+    assert rights(program, account) == rights(train(), account_of(train(), "demo-watch")), "it may do what each could"
+    watches = [program.one("Job", f"demo-{index}-watch") for index in range(3)]
+    programs = {pod(watch)["volumes"][1]["configMap"]["name"] for watch in watches}
+    [files] = [found for found in program.of("ConfigMap") if found.inputs["metadata"]["name"] in programs]
+    for found in watches:
+        assert container(found, "watch")["command"] == ["python3", "/opt/modelops-watch/watch.py"]
+        assert {files.name, f"{account}-ml-watch"} <= set(found.options["dependencies"])
+        labels = found.inputs["spec"]["template"]["metadata"]["labels"]
+        assert labels["app.kubernetes.io/name"] == "job-watch"
+    [policy] = [each for each in program.of("NetworkPolicy") if each.name.endswith("-watch")]
+    assert policy.inputs["spec"]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "job-watch"}}
+    assert all(policy.name in found.options["dependencies"] for found in watches)
+
+
+def test_another_namespace_has_an_account_of_its_own() -> None:
+    program = several({}, {"namespace": "other"})
+    accounts = [each.inputs["metadata"] for each in program.of("ServiceAccount") if each.name.endswith("-watch")]
+    assert sorted(each["namespace"] for each in accounts) == ["ml", "other"]
+
+
+def test_a_watch_with_a_network_of_its_own_has_a_policy_of_its_own() -> None:
+    program = several({}, {"network": {"api_server_ports": [7443]}})
+    shared, own = (each for each in program.of("NetworkPolicy") if each.name.endswith("-watch"))
+    assert own.inputs["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "demo-1"
+    assert 7443 in [port["port"] for rule in own.inputs["spec"]["egress"] for port in rule["ports"]]
+    dependencies = program.one("Job", "demo-1-watch").options["dependencies"]
+    assert own.name in dependencies and shared.name not in dependencies
+
+
+def test_each_training_adds_few_objects_to_the_state_which_is_written_anew_for_each() -> None:
+    several_more = [
+        [
+            found.type.rpartition(":")[2]
+            for found in several(*[{"parameters": {"n": n}, **changes} for n in range(3)]).resources
+        ]
+        for changes in ({}, {"wait": False})
+    ]
+    one = [[found.type.rpartition(":")[2] for found in several(changes).resources] for changes in ({}, {"wait": False})]
+    awaited, background = ((len(more) - len(few)) / 2 for more, few in zip(several_more, one, strict=True))
+    assert (awaited, background) == (7, 10)
+
+
+def test_the_state_has_the_watchs_program_once() -> None:
+    program = several({}, {"parameters": {"epochs": 2}})
+    assert sum("class Rollout" in str(found.inputs) for found in program.resources) == 1
+
+
+def test_a_plugin_which_makes_each_component_by_itself_gives_each_watch_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("modelops.kubernetes.shared._is_program", lambda: False)
+    program = several({}, {})
+    assert [account_of(program, f"demo-{index}-watch") for index in range(2)] == ["demo-0-watch", "demo-1-watch"]
+    assert rights(program, "demo-1-watch") == READING | TELLING | {("jobs", "patch", None)}
 
 
 @pytest.mark.parametrize("change", [{"resources": {"cpu": "2"}}, {"tracking_secret": "writer"}, {"command": ["./run"]}])
@@ -83,9 +169,20 @@ def test_it_runs_in_an_image_that_the_run_needs_anyway() -> None:
     assert image(runtime_image="mine:1", publisher={"command": ["./publish"]}) == "mine:1"
 
 
-@pytest.mark.parametrize("change", [{"watch": False}, {"backend": "jobset"}, {"publisher": {"command": ["./publish"]}}])
+@pytest.mark.parametrize("change", [{"watch": False}, {"publisher": {"command": ["./publish"]}}])
 def test_there_may_be_no_watch(change: dict[str, Any]) -> None:
     assert not [found.name for found in train(**change).resources if found.name.endswith("-watch")]
+
+
+@pytest.mark.parametrize(("backend", "kind"), [("jobset", "JobSet"), ("trainer", "TrainJob")])
+def test_the_job_that_another_controller_makes_is_watched_by_its_labels(backend: str, kind: str) -> None:
+    program = train(backend=backend, workers=2)
+    pairs = dict(pair.split("=") for pair in settings_of(program)["labels"].split(","))
+    owner = program.one("JobSet" if backend == "jobset" else "TrainingRuntime").inputs["spec"]
+    [child] = (owner if backend == "jobset" else owner["template"]["spec"])["replicatedJobs"]
+    assert pairs.items() <= child["template"]["metadata"]["labels"].items()
+    assert "demo-watch" in program.one(kind).options["dependencies"]
+    assert settings_of(program)["pod"] == settings_of(train(workers=2))["pod"]
 
 
 def test_a_sweeps_second_job_needs_no_watch() -> None:
@@ -119,11 +216,9 @@ class FakeCluster:
         self.failed: list[tuple[str, str]] = []
         self.refusals = 0
 
-    def get(self, _group: str, path: str) -> Any:
-        assert path == "jobs/demo-watch-1"
-        return {"metadata": {"creationTimestamp": NOW}}
-
-    def list(self, _group: str, resource: str, **_selectors: str) -> Any:
+    def list(self, _group: str, resource: str, **selectors: str) -> Any:
+        if selectors.get("fieldSelector") == "metadata.name=demo-watch-1":
+            return [{"metadata": {"creationTimestamp": NOW}}]
         return self.found[resource]
 
     def fail(self, job: dict[str, Any], reason: str) -> None:
@@ -170,6 +265,30 @@ def test_a_run_that_cannot_start_is_told_at_once_and_ends_with_the_reason(
     assert told.said == [f"0 of 1 pods have started. {said}".rstrip(".")]
     assert told.after(patience - 1, watched.state()) is None
     assert told.after(1, watched.state()) == f"0 of 1 pods have started. {said}"
+
+
+TOO_MUCH = 'pods "demo-1" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi'
+QUOTA = 'pods "demo-1" is forbidden: exceeded quota: team, requested: limits.cpu=2, limited: limits.cpu=1'
+
+
+@pytest.mark.parametrize(
+    ("message", "patience"),
+    [(TOO_MUCH, watch.STUCK_SECONDS), (QUOTA, 600)],
+    ids=["a limit range, which stays", "a quota, of which something may become free"],
+)
+def test_a_run_whose_pods_are_forbidden_is_told_at_once_and_ends_with_the_reason(message: str, patience: float) -> None:
+    earlier = event("FailedCreate", "another reason", seen="2025-01-01T00:00:00Z")
+    refused = (event("FailedCreate", f"Error creating: {message}"), earlier, event("SuccessfulDelete", "x"))
+    watched, told = start(FakeCluster(job(), events=refused)), Told()
+    assert told.after(0, watched.state()) is None
+    assert told.said == [f"0 of 1 pods have started. Error creating: {message}"]
+    assert told.after(patience - 1, watched.state()) is None
+    assert told.after(1, watched.state()) == f"0 of 1 pods have started. Error creating: {message}"
+
+
+def test_a_pod_that_was_made_in_the_end_was_not_forbidden() -> None:
+    refused = (event("FailedCreate", TOO_MUCH),)
+    assert start(FakeCluster(job(), pods=(STARTED,), events=refused)).state().done
 
 
 def test_what_is_told_is_told_of_the_job_that_pulumi_waits_for() -> None:

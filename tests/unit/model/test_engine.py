@@ -28,6 +28,13 @@ from tests.llm_record import FLAGS, METRICS, flags
 pytestmark = pytest.mark.long
 
 SMOKE_TEST = FLAGS.parent / "smoke_test.py"
+ASSETS = REPOSITORY / "components" / "modelops"
+ASKING = (
+    ASSETS / "serving" / "assets" / "prometheus-adapter.yaml",
+    ASSETS / "serving" / "assets" / "analyst.py",
+    ASSETS / "monitoring" / "assets" / "dashboards" / "large-model.json",
+    ASSETS / "monitoring" / "assets" / "rules" / "large-model.yaml",
+)
 LONG = 200
 """Tokens of an answer that takes a while."""
 JSON = {"Content-Type": "application/json"}
@@ -60,6 +67,16 @@ def test_its_metrics_are_those_that_were_recorded(server: Engine) -> None:
     known = _names(METRICS.read_text())
     assert _names(server.get("/metrics")) >= known
     assert {"vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:lora_requests_info"} <= known
+
+
+@pytest.mark.parametrize("file", ASKING, ids=lambda file: file.name)
+def test_it_has_every_metric_that_is_asked_of_it(server: Engine, file: Path) -> None:
+    """By autoscalers, the canary's analyst, dashboards and alerts; and when it began, by which they see a restart."""
+    server.chat("polite")
+    had = _names(server.get("/metrics"))
+    asked = set(re.findall(r"vllm:\w*[a-z]|process_start_time_seconds", file.read_text()))
+    assert len(asked) >= 4
+    assert {name for name in asked if not any(each.startswith(name) for each in had)} == set()
 
 
 def test_the_flags_that_a_plan_knows_are_the_engines() -> None:

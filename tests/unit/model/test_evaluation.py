@@ -446,3 +446,15 @@ def test_a_comparison_shows_the_answers_whose_scores_changed() -> None:
         "  first      bad",
         "  second     good",
     ]
+
+
+def test_the_hub_is_off_however_little_of_it_was_loaded() -> None:
+    program = """
+import huggingface_hub
+from modelops_runtime.language_models.evaluation.evaluate import _prepare_libraries
+_prepare_libraries()
+from huggingface_hub.constants import HF_HUB_OFFLINE
+print(HF_HUB_OFFLINE)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from modelops_runtime.registry.fetch import fetch
 from modelops_runtime.registry.sources.mlflow import parse_model_uri
 from tests.runtime import run_module
 
+NOBODY = 65534
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 API = "/api/2.0/mlflow"
 Reply = tuple[int, bytes]
@@ -290,6 +292,33 @@ def test_a_mounted_model_is_checked_where_it_is(model_dir: Path, tmp_path: Path)
     (model_dir / "model.tflite").write_bytes(b"damaged")
     damaged = run_module("modelops_runtime fetch", **where)
     assert damaged.returncode == 1 and "model.tflite" in damaged.stderr
+
+
+def test_a_mounted_file_that_the_pods_user_cannot_read_is_named() -> None:
+    with tempfile.TemporaryDirectory() as place, as_nobody(Path(place)):
+        folder = Path(place, "model")
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        hidden = folder / "model.safetensors"
+        hidden.touch(0)
+        with pytest.raises(ContractError, match=f"{hidden} can't be read by the user .*: give it to all, chmod"):
+            fetch(FetchContract(f"file://{folder}", "", folder, None, 0, 2**20))
+        hidden.chmod(0o600)
+        fetch(FetchContract(f"file://{folder}", "", folder, None, 0, 2**20))
+
+
+@contextmanager
+def as_nobody(place: Path) -> Iterator[None]:
+    """The super-user can read everything; the folder is made nobody's."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(place, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_the_program_names_every_wrong_variable() -> None:

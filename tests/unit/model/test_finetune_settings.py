@@ -100,6 +100,8 @@ def test_a_base_that_could_become_another_is_refused(uri: str) -> None:
         ({"objective": "dpo", "dropout": 0.1}, "dropout is for the objective sft"),
         ({"objective": "dpo", "assistant_only": True}, "assistant_only is for the objective sft"),
         ({"steps": 5, "epochs": 2}, "steps and epochs exclude each other"),
+        ({"method": "full", "rank": 8, "dropout": 0.0}, "rank, dropout: for the method lora, full has no adapter"),
+        ({"method": "full", "target_modules": "all-linear"}, "target_modules: for the method lora"),
     ],
 )
 def test_parameters_that_contradict_each_other_are_refused(values: dict[str, Any], problem: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pulumi
 import pytest
 
 from modelops import UPSTREAM_IMAGES
+from stacks import settings
 from stacks.settings import SettingsError
 from tests.unit.components.harness import Program, container, environment, run
-from tests.unit.stacks.support import RELEASE, REPOSITORY, SECRETS, STACKS, config_of
+from tests.unit.stacks.support import RELEASE, REPOSITORY, STACKS, config_of
 
 OUTPUTS = {
     "url",
@@ -42,6 +44,19 @@ def compose(
     config: dict[str, str] | None = None,
     **how: Any,
 ) -> tuple[Program, dict[str, Any]]:
+    program, exported = prepared(stack, monkeypatch, tmp_path, config_of(stack) | (config or {}), platform)
+    how.setdefault("stacks", {"organization/modelops/staging": {"release": RELEASE}})
+    return run(program, **how), exported
+
+
+def prepared(
+    stack: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    config: dict[str, str],
+    platform: dict[str, Any] | None = None,
+) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
+    """The stack's program with that config, ready to run, and what it will have exported."""
     facts = tmp_path / "platform.json"
     facts.write_text(json.dumps({"registry": "localhost:5000", **(platform or {})}))
     monkeypatch.setenv("MODELOPS_PLATFORM", str(facts))
@@ -54,15 +69,13 @@ def compose(
     exported: dict[str, Any] = {}
     monkeypatch.setattr(pulumi, "export", exported.__setitem__)
     monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
-    values = config_of(stack) | (config or {})
-    pulumi.runtime.set_all_config(values, [key for key in values if key in SECRETS])
+    pulumi.runtime.set_all_config(config, [f"modelops:{key}" for key in settings.SECRETS])
 
     def program() -> dict[str, Any]:
         runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
         return exported
 
-    how.setdefault("stacks", {"organization/modelops/staging": {"release": RELEASE}})
-    return run(program, **how), exported
+    return program, exported
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -130,6 +130,15 @@ def test_every_problem_comes_at_once_with_key_value_and_rule() -> None:
         assert problem.startswith(start)
 
 
+def test_an_empty_list_lacks_entries_and_a_long_value_is_shown_short() -> None:
+    data = {"sources": [], "steps": [{"split": {}}]}
+    empty, long = problems_of({"model": MODEL, "data": data, "namespace": "x" * 5000})
+    assert {empty, long} == {
+        "modelops:data.sources is [], must have at least 1 entries",
+        f"modelops:namespace is '{'x' * 199}… (5002 characters), must have at most 50 characters",
+    }
+
+
 def test_a_release_is_made_here_or_taken_from_elsewhere() -> None:
     assert problems_of({"model": {}}) == [
         "modelops:model.framework is missing, it is required unless a release is promoted"
@@ -221,7 +230,7 @@ def test_a_secret_among_the_datas_variables_is_refused_in_production() -> None:
     )
 
 
-GIVEN_BY_THE_STACK = {"namespace", "tracking_uri", "tracking_secret", "tracking_url"}
+GIVEN_BY_THE_STACK = {"namespace", "tracking_uri", "tracking_secret", "tracking_token", "tracking_url"}
 CREDENTIALS = {
     "config",
     "receivers",
@@ -261,6 +270,7 @@ SETTABLE: dict[str, tuple[type[BaseModel], type, set[str]]] = {
             "run_id",
             "source_uri",
             "source_secret",
+            "source_token",
             "gate",
             "first_version",
             "serving_alias",

@@ -4,6 +4,7 @@ Beside this file are `<its name>.json`, which AirflowPipeline writes (the Jobs, 
 `modelops_run_id.py`, which gives a run the same identity as a TrainingJob with the same inputs.
 """
 
+import hashlib
 import json
 import re
 import runpy
@@ -21,7 +22,11 @@ from kubernetes import client, config
 DAG_FILE = Path(__file__)
 PIPELINE: dict[str, Any] = json.loads(DAG_FILE.with_suffix(".json").read_text())
 NAME, NAMESPACE = PIPELINE["name"], PIPELINE["namespace"]
-RUN_ID = runpy.run_path(str(DAG_FILE.with_name("modelops_run_id.py")))
+RUN_ID_FILE = DAG_FILE.with_name("modelops_run_id.py")
+RUN_ID = runpy.run_path(str(RUN_ID_FILE))
+FILES = (DAG_FILE, DAG_FILE.with_suffix(".json"), RUN_ID_FILE)
+VERSION = hashlib.sha256(b"".join(file.read_bytes() for file in FILES)).hexdigest()[:12]
+"""Airflow sees that the DAG is another one by what it shows of it, and would not by the Jobs alone."""
 FINAL_EXIT_CODES = (2, 3, 10, 11, 13, 14, 15)
 """Exit codes after which a retry would fail again: configuration, gate, data (docs/model.md)."""
 POLL_SECONDS = 2
@@ -35,19 +40,15 @@ def kubernetes() -> tuple[Any, Any]:
     return client.BatchV1Api(), client.CoreV1Api()
 
 
-def run(step: str, variables: dict[str, str]) -> str:
-    """Runs the Job of a step with additional variables and returns its container's termination message.
-
-    Raises AirflowFailException if a retry would fail again, otherwise RuntimeError.
-    """
-    batch, core = kubernetes()
-    ti = get_current_context()["ti"]
+def job_of(step: str, variables: dict[str, str]) -> dict[str, Any]:
+    """The Job of a step with additional variables, without a name."""
     template = json.loads(json.dumps(PIPELINE["steps"][step]))
     [container] = template["spec"]["containers"]
     container["env"] += [{"name": name, "value": value} for name, value in variables.items()]
-    labels = template["metadata"]["labels"]
-    job = {
-        "metadata": {"generateName": f"{NAME}-{step}-", "labels": labels},
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"labels": template["metadata"]["labels"]},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": PIPELINE["timeout_seconds"],
@@ -55,17 +56,26 @@ def run(step: str, variables: dict[str, str]) -> str:
             "template": template,
         },
     }
-    name = batch.create_namespaced_job(NAMESPACE, job).metadata.name
+
+
+def run(step: str, variables: dict[str, str]) -> str:
+    """Runs the Job of a step with additional variables and returns its container's termination message.
+
+    Raises AirflowFailException if a retry would fail again, otherwise RuntimeError.
+    """
+    batch, core = kubernetes()
+    ti = get_current_context()["ti"]
+    name = start(batch, step, job_of(step, variables))
     print(f"{step}: Job {name}, try {ti.try_number}", flush=True)
-    ended = False
+    status = None
     try:
-        while not ended:
+        while status is None or not ended(status):
             time.sleep(POLL_SECONDS)
             status = batch.read_namespaced_job_status(name, NAMESPACE).status
-            true_types = {condition.type for condition in status.conditions or [] if condition.status == "True"}
-            ended = bool(true_types & {"Complete", "Failed"})
     finally:
-        if not ended:  # this task was killed, or the cluster is unreachable: nobody would see the Job end
+        if status is None or not ended(
+            status
+        ):  # this task was killed, or the cluster is unreachable: nobody would see the Job end
             batch.delete_namespaced_job(name, NAMESPACE, propagation_policy="Background")
     pods = core.list_namespaced_pod(NAMESPACE, label_selector=f"batch.kubernetes.io/job-name={name}").items
     if not pods:
@@ -80,6 +90,35 @@ def run(step: str, variables: dict[str, str]) -> str:
     code = terminated.exit_code if terminated else None
     problem = f"{step}: Job {name} ended with exit code {code}: {message or 'no message'}"
     raise AirflowFailException(problem) if code in FINAL_EXIT_CODES else RuntimeError(problem)
+
+
+def start(batch: Any, step: str, job: dict[str, Any]) -> str:
+    """Creates the Job of this try, unless that of the try before still runs. Returns the Job's name.
+
+    A restart of Airflow ends a try without ending its Job, and two Jobs must not write the same files.
+    """
+    ti = get_current_context()["ti"]
+
+    def name(try_number: int) -> str:
+        digest = hashlib.sha256(f"{ti.run_id} {try_number}".encode()).hexdigest()
+        return f"{NAME}-{step}-{digest[:10]}"
+
+    previous, current = name(ti.try_number - 1), name(ti.try_number)
+    try:
+        found = batch.read_namespaced_job_status(previous, NAMESPACE)
+        if not ended(found.status) and found.metadata.deletion_timestamp is None:
+            return previous
+    except client.ApiException as error:
+        if error.status != 404:
+            raise
+    batch.create_namespaced_job(NAMESPACE, {**job, "metadata": {**job["metadata"], "name": current}})
+    return current
+
+
+def ended(status: Any) -> bool:
+    """Whether a Job has ended."""
+    true_types = {condition.type for condition in status.conditions or [] if condition.status == "True"}
+    return bool(true_types & {"Complete", "Failed"})
 
 
 def run_id(data_uri: str, data_version: str) -> str:
@@ -132,6 +171,7 @@ def post_alert(*, firing: bool, text: str) -> None:
 with DAG(
     NAME,
     description=(__doc__ or "").split("\n")[0],
+    doc_md=f"Version {VERSION} of the DAG's files.",
     schedule=PIPELINE["schedule"],
     start_date=datetime.fromisoformat(PIPELINE["start"]),
     catchup=PIPELINE["catchup"],

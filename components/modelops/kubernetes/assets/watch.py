@@ -285,6 +285,15 @@ class Pods:
         doings = [f"pod {pod['metadata']['name']}: {doing(pod)}" for pod in pending]
         return tuple(problems), doings[0] if doings else ""
 
+    def forbidden(self, job: JsonObject) -> tuple[Problem, ...]:
+        """Why a Job without a pod has none: a LimitRange, a ResourceQuota or a policy forbids it."""
+        text = last(self._events(job), "FailedCreate")
+        if not text:
+            return ()
+        # What others use of a quota may become free, as a node may.
+        patience = self.unscheduled if "exceeded quota" in text else STUCK_SECONDS
+        return (Problem("", "pods", text, patience),)
+
     def _events(self, obj: JsonObject) -> list[JsonObject]:
         """The events of an object."""
         selector = f"involvedObject.uid={obj['metadata']['uid']}"
@@ -343,7 +352,9 @@ class SmokeTest(Pods):
         if condition(job, "Complete").get("status") == "True":
             return State("the smoke test passed", done=True)
         selector = f"batch.kubernetes.io/job-name={self.name}"
-        problems, waiting_for = self.look(self.cluster.list("api/v1", "pods", labelSelector=selector))
+        pods = self.cluster.list("api/v1", "pods", labelSelector=selector)
+        problems, waiting_for = self.look(pods)
+        problems = problems if pods else self.forbidden(job)
         failed = condition(job, "Failed")
         if failed.get("status") == "True":
             over = [problem._replace(patience=0) for problem in problems]
@@ -365,7 +376,7 @@ class Start(Pods):
 
     def state(self) -> State:
         """What it looks like now."""
-        began = self.cluster.get("apis/batch/v1", f"jobs/{self.watch}")["metadata"]["creationTimestamp"]
+        began = self._began()
         jobs = self.cluster.list("apis/batch/v1", "jobs", labelSelector=self.labels)
         new = [job for job in jobs if job["metadata"]["creationTimestamp"] >= began]
         if not new:
@@ -380,6 +391,11 @@ class Start(Pods):
             return State("the Job is suspended until its queue, or somebody, starts it", pause=SLOW_POLL_SECONDS)
         return self._started(job)
 
+    def _began(self) -> str:
+        """When the watch's own Job was created: its pod may be another one's successor."""
+        [own] = self.cluster.list("apis/batch/v1", "jobs", fieldSelector=f"metadata.name={self.watch}")
+        return str(own["metadata"]["creationTimestamp"])
+
     def _started(self, job: JsonObject) -> State:
         """How many of the first pods have started."""
         selector = f"batch.kubernetes.io/job-name={job['metadata']['name']}"
@@ -391,6 +407,7 @@ class Start(Pods):
         if count >= wanted:
             return State(summary, done=True)
         problems, waiting_for = self.look(coming)
+        problems = problems if pods else self.forbidden(job)
         pause = SLOW_POLL_SECONDS if problems else POLL_SECONDS
         return State(summary, problems=problems, waiting_for=waiting_for, pause=pause)
 
@@ -410,7 +427,7 @@ class Run(Start):
 
     def state(self) -> State:
         """What it looks like now."""
-        began = self.cluster.get("apis/batch/v1", f"jobs/{self.watch}")["metadata"]["creationTimestamp"]
+        began = self._began()
         jobs = self.cluster.list("apis/batch/v1", "jobs", labelSelector=self.labels)
         over = all(ended(job, "Complete") or ended(job, "Failed") for job in jobs)
         newest = max(jobs, key=lambda each: str(each["metadata"]["creationTimestamp"]), default=None)

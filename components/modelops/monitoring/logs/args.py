@@ -114,6 +114,8 @@ class ElkPart(TypedDict):
     takes effect."""
     existing: NotRequired[ExistingElasticsearch]
     """An existing Elasticsearch to send logs to. Requires `password`. Default: a new one."""
+    runtime_image: NotRequired[pulumi.Input[str]]
+    """Image with Python 3.11 or newer, in which the setup's start is watched. Default: Python's own image."""
     certificate_generation: NotRequired[int]
     """Change this number for another CA of the stack's own, which is valid for ten years. Default 1."""
     elasticsearch: NotRequired[ElasticsearchPart]

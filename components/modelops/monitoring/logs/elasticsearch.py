@@ -11,7 +11,7 @@ from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import with_dependencies
 from modelops.kubernetes.labels import selector
-from modelops.kubernetes.network import allow_ingress, network_policy
+from modelops.kubernetes.network import allow_ingress, ip_families, network_policy
 from modelops.kubernetes.pods import (
     DefaultResources,
     as_document,
@@ -141,6 +141,7 @@ def _service(
             publish_not_ready_addresses=headless or None,
             selector=selector(_PROGRAM, scope.name),
             ports=[core.ServicePortArgs(name="transport" if headless else "https", port=port, target_port=port)],
+            **ip_families(scope.args),
         ),
         opts=opts,
     )

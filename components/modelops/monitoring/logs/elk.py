@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 
 from modelops.core.component import child_options, holding_data
+from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import with_dependencies
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Expose
@@ -61,7 +62,8 @@ class Elk(pulumi.ComponentResource):
             )
         if "existing" not in part or part["existing"].get("setup", True):
             # Before the first line arrives: without the template it would create a plain index, not a data stream.
-            job = setup_job.deploy(shared, settings, target, internal_kibana_url)
+            image = part.get("runtime_image", UPSTREAM_IMAGES["python"])
+            job = setup_job.deploy(shared, settings, target, internal_kibana_url, image)
             target = replace(target, after=(*target.after, job))
         logstash_host = None
         if is_on(logstash_part := part.get("logstash") or {}):

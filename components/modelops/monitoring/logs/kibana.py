@@ -5,6 +5,7 @@ from __future__ import annotations
 from modelops.core.assets import asset
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose
+from modelops.kubernetes.network import every_address
 from modelops.kubernetes.pods import (
     DefaultResources,
     container,
@@ -33,7 +34,11 @@ def deploy(shared: Shared, part: Part, elasticsearch: Elasticsearch, expose: Exp
     server = container(
         _PROGRAM,
         part.get("image", UPSTREAM_IMAGES[_PROGRAM]),
-        variables={"ELASTICSEARCH_URL": elasticsearch.url, "NODE_OPTIONS": heap},
+        variables={
+            "ELASTICSEARCH_URL": elasticsearch.url,
+            "LISTEN_ADDRESS": every_address(shared.scope.args),
+            "NODE_OPTIONS": heap,
+        },
         secrets=shared.passwords("KIBANA_PASSWORD", "KIBANA_ENCRYPTION_KEY"),
         ports=[core.ContainerPortArgs(name="https", container_port=PORTS[_PROGRAM])],
         resources=resource_requirements(part.get("resources"), DEFAULT_RESOURCES),

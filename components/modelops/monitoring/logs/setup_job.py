@@ -24,6 +24,7 @@ from modelops.kubernetes.pods import (
     restricted_pod,
     scratch,
 )
+from modelops.kubernetes.start_watch import watched_options
 from modelops.monitoring.logs.args import ElasticsearchPart, Snapshots
 from modelops.monitoring.logs.elasticsearch import DEFAULT_RETENTION_DAYS, DEFAULT_STORAGE_SIZE
 from modelops.monitoring.logs.shared import (
@@ -39,6 +40,7 @@ from modelops.monitoring.program import account
 
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="32Mi", memory_limit="128Mi")
 DEFAULT_SNAPSHOT_DAYS = 30
+_DEADLINE_SECONDS = 600
 _PROGRAM = "log-setup"
 _INDICES = 30
 """About how many indices a stream has before the oldest is deleted."""
@@ -50,8 +52,9 @@ def deploy(
     part: ElasticsearchPart,
     elasticsearch: Elasticsearch,
     kibana_url: pulumi.Output[str] | None,
+    runtime_image: pulumi.Input[str],
 ) -> k8s.batch.v1.Job:
-    """Runs the setup, again whenever one of its files changes."""
+    """Runs the setup, again whenever one of its files changes. The watch of its start runs in `runtime_image`."""
     scope, opts = shared.scope, shared.opts
     identity = account(scope, _PROGRAM, opts)
     network_policy(scope.named(_PROGRAM), scope.metadata(_PROGRAM), selector(_PROGRAM, scope.name), opts)
@@ -79,6 +82,31 @@ def deploy(
             *ca_mounts,
         ],
     )
+    template = pod_template(
+        scope.labels(_PROGRAM),
+        with_dependencies(scope.named(_PROGRAM), identity),
+        [setup],
+        scope.args,
+        security=restricted_pod(USER, GROUP),
+        restart_policy="Never",
+        volumes=[
+            from_config_map("files", files),
+            scratch(),
+            shared.ca_volume(),
+            *ca_volumes,
+        ],
+    )
+    after = merged(opts, depends_on=[*elasticsearch.after, *shared.certificate_resources])
+    watched = watched_options(
+        scope.named(_PROGRAM),
+        selector(_PROGRAM, scope.name),
+        template,
+        {**scope.args, "namespace": scope.namespace},
+        after,
+        first=identity,
+        image=runtime_image,
+        seconds=_DEADLINE_SECONDS,
+    )
     return k8s.batch.v1.Job(
         scope.named(_PROGRAM),
         metadata=k8s.meta.v1.ObjectMetaArgs(
@@ -88,25 +116,11 @@ def deploy(
         ),
         spec=k8s.batch.v1.JobSpecArgs(
             backoff_limit=3,
-            active_deadline_seconds=600,
-            template=pod_template(
-                scope.labels(_PROGRAM),
-                with_dependencies(scope.named(_PROGRAM), identity),
-                [setup],
-                scope.args,
-                security=restricted_pod(USER, GROUP),
-                restart_policy="Never",
-                volumes=[
-                    from_config_map("files", files),
-                    scratch(),
-                    shared.ca_volume(),
-                    *ca_volumes,
-                ],
-            ),
+            active_deadline_seconds=_DEADLINE_SECONDS,
+            template=template,
         ),
         opts=merged(
-            opts,
-            depends_on=[*elasticsearch.after, *shared.certificate_resources],
+            watched,
             custom_timeouts=pulumi.CustomTimeouts(create="12m"),
             replace_on_changes=["spec"],
         ),

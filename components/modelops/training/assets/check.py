@@ -41,7 +41,9 @@ def get(url: str, headers: Mapping[str, str], context: ssl.SSLContext | None = N
 
 def same_run_jobs() -> list[dict[str, Any]]:
     """The Jobs of this run, including this one."""
-    server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}"
+    host = os.environ["KUBERNETES_SERVICE_HOST"]
+    host = f"[{host}]" if ":" in host else host
+    server = f"https://{host}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}"
     namespace = os.environ["MODELOPS_NAMESPACE"]
     query = urllib.parse.urlencode({"labelSelector": os.environ["MODELOPS_SAME_RUN"]})
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))

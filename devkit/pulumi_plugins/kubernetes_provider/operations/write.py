@@ -32,7 +32,7 @@ class Writer:
     def create(self, resource: Resource, news: Map, timeout: float, *, preview: bool) -> Written:
         """Create the object; in a preview, have the server show the result by a dry run."""
         inputs = to_object(news)
-        if preview and (has_unknown(inputs) or not self._knows(inputs)):
+        if preview and not self._can_show(resource, inputs):
             return Written("", news)
         manager = self._field_manager({}, inputs)
         try:
@@ -52,7 +52,7 @@ class Writer:
     ) -> Written:
         """Change the object in place."""
         inputs = normalize(to_object(news))
-        if preview and (has_unknown(inputs) or not self._knows(inputs)):
+        if preview and not self._can_show(resource, inputs):
             return Written(resource.id, news)
         _, old = checkpoint.unpack(state)
         manager = self._field_manager(state, inputs)
@@ -73,8 +73,11 @@ class Writer:
             resource, inputs, news, written, last, timeout, manager=manager, preview=preview, api_version=api_version
         )
 
-    def _knows(self, inputs: Map) -> bool:
-        return not self._cluster.unreachable and self._cluster.discovery.knows(kinds.of_object(inputs))
+    def _can_show(self, resource: Resource, inputs: Map) -> bool:
+        """Whether a dry run can show the result. What a patch is for may only be made in the same update."""
+        if resource.is_patch or has_unknown(inputs) or self._cluster.unreachable:
+            return False
+        return self._cluster.discovery.knows(kinds.of_object(inputs))
 
     def _field_manager(self, state: Map, inputs: Map) -> str:
         return (
@@ -86,7 +89,7 @@ class Writer:
     def _apply_new(self, resource: Resource, inputs: Map, manager: str, *, preview: bool) -> Map:
         client, discovery = self._cluster.client, self._cluster.discovery
         # A patch has no old object of its own.
-        force = _forced(inputs, preview and not resource.is_patch)
+        force = _forced(inputs, preview)
 
         def send(obj: Map) -> Map:
             if not (resource.is_patch or self._cluster.settings.upsert_existing_objects):

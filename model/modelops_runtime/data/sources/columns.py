@@ -30,6 +30,8 @@ from modelops_runtime.data.sources.column_types import (
     typed,
 )
 
+_DIGITS = {pa.int64(): 19, pa.uint64(): 20}
+_NOT_UNICODE = "is not UTF-8: write it as such, or as bytes"
 _NUMBERS = frozenset({"number", "integer", "unsigned"})
 _DOUBTS: dict[str, tuple[Callable[[pa.Array, Numerals], int | None], str]] = {
     COMMA: (
@@ -134,6 +136,11 @@ def together(file: str, name: str, one: pa.DataType, other: pa.DataType) -> pa.D
         return one
     if {one, other} == {pa.int64(), pa.uint64()}:
         return pa.uint64()
+    if decimal := next((kind for kind in (one, other) if pa.types.is_decimal(kind)), None):
+        whole = next((_DIGITS[kind] for kind in (one, other) if kind in _DIGITS), 0)
+        if whole:  # Arrow's own union is too narrow for its own cast
+            digits = max(decimal.precision - decimal.scale, whole) + decimal.scale
+            return pa.decimal128(digits, decimal.scale) if digits <= 38 else pa.decimal256(digits, decimal.scale)
     if not (pa.types.is_decimal(one) and pa.types.is_floating(other)) and not (
         pa.types.is_floating(one) and pa.types.is_decimal(other)
     ):
@@ -177,6 +184,22 @@ def normal(kind: pa.DataType) -> pa.DataType:
     return pa.date32() if pa.types.is_date64(kind) else kind
 
 
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Of an extension, what it is stored as; of a UUID text, which is what other formats have."""
+    if not isinstance(kind, pa.BaseExtensionType) or kind == nested.JSON:
+        return kind
+    return pa.string() if kind == pa.uuid() else kind.storage_type
+
+
+def plain(values: pa.Array) -> pa.Array:
+    """Values as their plain type."""
+    if values.type == plain_type(values.type):
+        return values
+    if values.type != pa.uuid():
+        return values.storage
+    return pa.array([None if cell is None else str(cell) for cell in values.to_pylist()], pa.string())
+
+
 def _normal_inside(kind: pa.DataType) -> pa.DataType:
     """Inside of lists and objects, numbers keep their size: nothing there is brought together with others."""
     return kind if pa.types.is_integer(kind) or pa.types.is_floating(kind) else normal(kind)
@@ -215,17 +238,44 @@ def converted(values: pa.Array, kind: pa.DataType) -> pa.Array:
     """Values of a typed format as another type of the same kind. Raises WrongValue: one would become another."""
     if values.type == kind and not pa.types.is_nested(kind):  # of these, Arrow calls types with other names equal
         return values
+    return _cast(values, kind, f"does not fit the type {kind}, which others of its column have")
+
+
+def _cast(values: pa.Array, kind: pa.DataType, rule: str) -> pa.Array:
+    """Raises WrongValue with the rule."""
+    failures = (pa.ArrowException, OverflowError)
+
+    def casts(some: pa.Array) -> bool:
+        try:
+            some.cast(kind)
+        except failures:
+            return False
+        return True
+
     try:
         return values.cast(kind)
-    except (pa.ArrowException, OverflowError):
-        row = bisect.bisect_left(range(len(values)), True, key=lambda end: not _casts(values.slice(0, end + 1), kind))
-        raise WrongValue(row, f"does not fit the type {kind}, which others of its column have") from None
+    except failures:
+        raise WrongValue(_first_without(values, casts), rule) from None
 
 
-def _casts(values: pa.Array, kind: pa.DataType) -> bool:
+def _first_without(values: pa.Array, holds: Callable[[pa.Array], bool]) -> int:
+    """The first row with which something doesn't hold that holds for no rows."""
+    return bisect.bisect_left(range(len(values)), True, key=lambda end: not holds(values.slice(0, end + 1)))
+
+
+def unicode(values: pa.Array) -> pa.Array:
+    """Of a typed format, which doesn't prove it: the same. Raises WrongValue for a text with other bytes."""
+    if not _is_unicode(values):
+        # Of a slice, Arrow would look at all of what is inside.
+        row = _first_without(values, lambda some: _is_unicode(some.take(pa.array(range(len(some))))))
+        raise WrongValue(row, _NOT_UNICODE)
+    return values
+
+
+def _is_unicode(values: pa.Array) -> bool:
     try:
-        values.cast(kind)
-    except (pa.ArrowException, OverflowError):
+        values.validate(full=True)
+    except pa.ArrowInvalid:
         return False
     return True
 
@@ -234,8 +284,7 @@ def finite(values: pa.Array, missing: Collection[str]) -> pa.Array:
     """Of a typed format: NaN is missing there. Raises WrongValue for an infinite number that `missing` doesn't name,
     and for NaN as well in a list or an object, where no value can be missing."""
     if pa.types.is_nested(values.type) and not _is_finite(values):
-        row = bisect.bisect_left(range(len(values)), True, key=lambda end: not _is_finite(values.slice(0, end + 1)))
-        raise WrongValue(row, "must have finite numbers alone")
+        raise WrongValue(_first_without(values, _is_finite), "must have finite numbers alone")
     if not pa.types.is_floating(values.type):
         return values
     values = values.cast(normal(values.type))
@@ -272,7 +321,7 @@ def as_texts(values: pa.Array, kind: str) -> pa.Array:
         return pa.array(cells, pa.string())
     if pa.types.is_floating(values.type):
         return pa.array([None if cell is None else repr(cell) for cell in values.to_pylist()], pa.string())
-    return values.cast(pa.string())
+    return _cast(values, pa.string(), _NOT_UNICODE)
 
 
 def to_frame(table: pa.Table, index: Any) -> pd.DataFrame:

@@ -17,11 +17,14 @@ BLOCK_BYTES = 2**22
 
 
 def read(file: str, dialect: Dialect, rows: int) -> Iterator[pa.Table]:
-    """Rows as text: what is a number is decided over all rows, or by the declaration. Raises DataError."""
-    done = 0
+    """Rows as text: what is a number is decided over all rows, or by the declaration. Of a file without rows, none
+    with its columns. Raises DataError."""
+    done, first = 0, True
     for table in _in_pieces(_tables(file, dialect), rows):
         yield _named(file, dialect, table, done)
-        done += len(table)
+        done, first = done + len(table), False
+    if first:
+        yield pa.schema([(name, pa.string()) for name in dialect.names]).empty_table()
 
 
 def _tables(file: str, dialect: Dialect) -> Iterator[pa.Table]:

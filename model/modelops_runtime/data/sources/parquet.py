@@ -9,8 +9,12 @@ from modelops_runtime.data.sources.files import open_file
 
 
 def read(file: str, rows: int) -> Iterator[pa.Table]:
+    """Some rows at a time; of a file without rows, none with its columns."""
     with open_file(file) as stream:
-        for batch in pyarrow.parquet.ParquetFile(stream).iter_batches(batch_size=rows):
+        opened = pyarrow.parquet.ParquetFile(stream)
+        if not opened.metadata.num_rows:
+            yield opened.schema_arrow.empty_table()
+        for batch in opened.iter_batches(batch_size=rows):
             yield pa.Table.from_batches([batch])
 
 

@@ -31,5 +31,5 @@ class Reading:
 
     def __call__(self) -> tuple[float | None, str]:
         file, weights = max(self._file, 0), self._weights
-        done = (sum(weights[:file]) + weights[file] * min(self._within, 1)) / sum(weights)
+        done = (sum(weights[:file]) + sum(weights[file : file + 1]) * min(self._within, 1)) / max(sum(weights), 1)
         return done or None, f"file {file + 1} of {len(weights)}, {self.rows:,} rows"

@@ -44,7 +44,7 @@ class Conversations(Step):
     At most one system message comes first, then user and assistant take turns, and the assistant is the last; tool
     messages follow an assistant's `tool_calls`. No text is empty. Fields of a message that are not in `message_fields`
     are left out and counted, but a message must not lose its `tool_calls`. Rows that break a rule fail the run, or are
-    left out (`drop`). With several shards, a column of messages has the type `json`.
+    left out (`drop`).
     """
 
     libraries: ClassVar[tuple[str, ...]] = ("pyarrow",)

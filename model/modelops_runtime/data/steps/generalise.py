@@ -1,6 +1,7 @@
 """k-anonymity and l-diversity: columns are made coarser, and what is published is judged, not what the step saw."""
 
 from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from modelops_runtime.artifacts.operations import Operation, columns_of
+from modelops_runtime.artifacts.operations import Operation
 from modelops_runtime.data import errors
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.step import Step, step
@@ -46,7 +47,8 @@ class Generalise(Step):
     Both hold for what is published, all parts together: it is counted again after the last step, by what later steps
     made of these columns. A later step that breaks it, because it removes rows or fills in values, fails the run. All
     columns that tell of persons are in one step: two, each with its own columns, would promise nothing of both
-    together. So are a date and its parts, by the step dates, unless they are dropped.
+    together. So are a column and what a step derives from it beside it (a date and its parts, an image and its
+    features), unless they are dropped.
     A missing value is a value of its own; rows without a person count as one person's; a missing sensitive value does
     not count."""
 
@@ -186,16 +188,17 @@ class Promise:
 
 
 def derived_beside(generalise: Generalise, before: Sequence[Step], dropped: Collection[str]) -> list[str]:
-    """Columns that say more exactly what the step makes coarser, and would be published beside it: a date of which it
-    has the parts, or the parts of a date."""
-    exact: list[str] = []
-    for operation in (each for one in before for each in one.operations() if each["kind"] == "dates"):
-        original, parts = operation["column"], [name for name in columns_of(operation) if name != operation["column"]]
-        if original in generalise.columns:
-            exact += parts
-        elif operation.get("keep") and not {*parts}.isdisjoint(generalise.columns):
-            exact.append(original)
-    return [name for name in exact if name not in generalise.columns and name not in dropped]
+    """Columns that say more exactly what the step makes coarser, and would be published beside it: what was derived
+    from one of its columns, or what one of them was derived from."""
+    coarse, exact = generalise.columns, dict[str, None]()
+    for one in (each for each in before if each.keeps):
+        for origin, derived in one.derived.items():
+            known = [name for name in derived if any(fnmatchcase(column, name) for column in coarse)]
+            if origin in coarse:
+                exact |= dict.fromkeys(name for name in derived if name not in known)
+            elif known:
+                exact[origin] = None
+    return [name for name in exact if name not in dropped]
 
 
 def _followed(tracked: list[str], named: Collection[str], before: Sequence[str], after: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Images to features, by OpenCV."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -56,6 +56,10 @@ class ImageFeatures(Step):
     @property
     def rowwise(self) -> bool:
         return True
+
+    @property
+    def derived(self) -> Mapping[str, Sequence[str]]:
+        return {self.column: [f"{feature}_*" for feature in self.features]}
 
     @property
     def column_of_files(self) -> str | None:

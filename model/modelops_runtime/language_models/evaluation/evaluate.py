@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -269,7 +270,8 @@ def _record(settings: Settings, result: Result) -> None:
 
 def _prepare_libraries() -> None:
     if "huggingface_hub" in sys.modules:  # it has fetched the model, and has read its switches
-        sys.modules["huggingface_hub"].constants.HF_HUB_OFFLINE = True
+        # By name: the package need not have loaded the module.
+        import_module("huggingface_hub.constants").HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
     libraries.prepare()
     os.environ["TQDM_DISABLE"] = "1"
 

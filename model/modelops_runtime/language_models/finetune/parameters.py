@@ -16,6 +16,9 @@ WholeNumber = Annotated[
 ]
 
 
+_OF_LORA = ("rank", "alpha", "dropout", "target_modules")
+
+
 def _no_expression(text: str) -> str | None:
     try:
         re.compile(text)
@@ -91,6 +94,8 @@ class Parameters(pydantic.BaseModel):
             problems.append("assistant_only is for the objective sft: preferences are about the answers alone anyway")
         if self.objective == "dpo" and self.dropout:
             problems.append("dropout is for the objective sft: preferences are compared without it")
+        if self.method == "full" and (given := [name for name in _OF_LORA if name in self.model_fields_set]):
+            problems.append(f"{', '.join(given)}: for the method lora, full has no adapter")
         if self.steps is not None and "epochs" in self.model_fields_set:
             problems.append("steps and epochs exclude each other")
         if isinstance(self.layers, str) and (wrong := _no_expression(self.layers)):

@@ -2,15 +2,15 @@
 runs, and a run outlives the Job's pod. Standard library only, by MLflow's REST API.
 """
 
-import base64
 import json
-import os
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
+
+from modelops_runtime.registry.sources.client import credentials
 
 EXPERIMENT = "data"
 TIMEOUT_SECONDS = 30
@@ -88,10 +88,7 @@ def _ask(
     method: str | None = None,
     kind: str = "application/json",
 ) -> Any:
-    headers = {"Content-Type": kind}
-    name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    if name and password:
-        headers["Authorization"] = f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+    headers = {"Content-Type": kind, **credentials()}
     request = urllib.request.Request(f"{tracking_uri.rstrip('/')}/api/2.0/{path}", body, headers, method=method)
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         return json.load(answer)

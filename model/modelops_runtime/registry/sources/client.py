@@ -171,11 +171,13 @@ class Registry:
 
 
 def credentials(account: str = "MLFLOW_TRACKING") -> dict[str, str]:
-    """The header made of `<account>_USERNAME` and `<account>_PASSWORD`; none where they are not set."""
+    """The header made of `<account>_USERNAME` and `<account>_PASSWORD`, or of `<account>_TOKEN`, as MLflow's own
+    clients make it; none where they are not set."""
     user, password = os.environ.get(f"{account}_USERNAME"), os.environ.get(f"{account}_PASSWORD")
-    if not user or not password:
-        return {}
-    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+    if user and password:
+        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+    token = os.environ.get(f"{account}_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _message(error: urllib.error.HTTPError) -> str:

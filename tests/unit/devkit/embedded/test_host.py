@@ -35,17 +35,17 @@ def test_nothing_remembered_means_nothing_put_back(layout: Layout) -> None:
     assert host.remembered(layout) == {}
 
 
-def test_address_range_in_use_is_refused_with_the_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_range_in_use_is_refused_with_the_interface(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = json.dumps([{"dst": "default", "dev": "eth0"}, {"dst": "10.203.0.0/16", "dev": "vpn0"}])
     monkeypatch.setattr(host, "run", lambda *command, **options: routes)
     with pytest.raises(DevkitError, match=r"10\.203\.0\.0/20 .* is routed to vpn0"):
-        host.refuse_address_clash()
+        host.refuse_address_clash(layout)
 
 
-def test_other_address_ranges_are_no_clash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_address_ranges_are_no_clash(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     routes = json.dumps([{"dst": "192.0.2.0/24", "dev": "eth0"}, {"dst": "10.203.0.0/20", "dev": "modelops0"}])
     monkeypatch.setattr(host, "run", lambda *command, **options: routes)
-    host.refuse_address_clash()
+    host.refuse_address_clash(layout)
 
 
 def test_host_of_another_state_folder_is_refused(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:

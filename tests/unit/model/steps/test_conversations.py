@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelops_runtime.contract import Exit
+from modelops_runtime.data.sources.rows import chunks
 from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps import STEPS, Context, DataError
 from tests.texts import json_lines, turns
@@ -25,7 +26,7 @@ def step(**fields: Any) -> Any:
 
 def read(folder: Path, *rows: dict[str, Any]) -> pd.DataFrame:
     source = Source(uri=str(json_lines(folder / "a.jsonl", rows)), format="jsonl")
-    return pd.concat(source.chunks(source.files()[0], 0))
+    return pd.concat(chunks(source, source.files()))
 
 
 def applied(folder: Path, *rows: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:

@@ -221,6 +221,20 @@ DATES = {"dates": {"column": "born", "parts": ["year", "month"], "keep": True}}
             ],
             "born",
         ),
+        (
+            [
+                {"image_features": {"column": "photo", "features": ["hog"], "keep": True}},
+                {"generalise": {"columns": {"photo": {"first": 9}}, "k": 2}},
+            ],
+            r"hog_\*",
+        ),
+        (
+            [
+                {"image_features": {"column": "photo", "features": ["histogram"], "keep": True}},
+                {"generalise": {"columns": {"histogram_0": {"width": 1}}, "k": 2}},
+            ],
+            "photo",
+        ),
     ],
 )
 def test_a_column_that_keeps_what_is_made_coarser_must_be_named_or_dropped(
@@ -229,8 +243,8 @@ def test_a_column_that_keeps_what_is_made_coarser_must_be_named_or_dropped(
     pipeline = {"sources": [{"uri": "x.csv"}], "steps": [*steps, {"split": {}}]}
     with pytest.raises(ConfigurationError, match=rf"columns lacks {name}, which tells more exactly"):
         Pipeline.parse(pipeline)
-    drop = {"drop": {"columns": ["born", "born_year", "born_month"]}}
-    if "born" not in steps[1]["generalise"]["columns"]:
+    drop = {"drop": {"columns": ["born", "photo", "born_year", "born_month"]}}
+    if name in ("born", "photo"):
         Pipeline.parse({**pipeline, "steps": [*steps, drop, {"split": {}}]})
 
 

@@ -19,6 +19,7 @@ from modelops_runtime.data.context import place
 from modelops_runtime.data.pipeline import Pipeline
 from modelops_runtime.data.sources import images
 from modelops_runtime.data.sources.columns import to_frame
+from modelops_runtime.data.sources.rows import portions
 from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps import STEPS, Context, DataError
 from tests.stores import ObjectStore, server, store
@@ -68,8 +69,8 @@ def source(folder: Any) -> Source:
 
 
 def rows(source: Source, shards: int = 1) -> pd.DataFrame:
-    portions = source.portions(source.files(), 0, shards)
-    return pd.concat([to_frame(batch.table, batch.index) for portion in portions for batch in portion.batches()])
+    some = portions(source, source.files(), 0, shards)
+    return pd.concat([to_frame(batch.table, batch.index) for portion in some for batch in portion.batches()])
 
 
 def decoded(tmp_path: Path, data: bytes, width: int = 3, height: int = 2) -> np.ndarray[Any, Any]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from modelops_runtime.contract import ContractError, Exit
+from modelops_runtime.data.sources.rows import batches
 from modelops_runtime.data.sources.source import Source
 from tests.unit.model.steps.test_same_values import PARTS, run
 
@@ -101,5 +102,5 @@ def test_a_number_of_json_declared_text_keeps_its_writing(tmp_path: Path) -> Non
     lines = [f'{{"n": {n}, "v": {text}}}' for n, text in enumerate(written)]
     (tmp_path / "x.jsonl").write_text("\n".join(lines))
     source = Source(uri=str(tmp_path / "x.jsonl"), format="jsonl", types={"n": "integer", "v": "text"})
-    [batch] = source.batches(source.files()[0], 0)
+    [batch] = batches(source, source.files()[0], 0)
     assert batch.table.column("v").to_pylist() == written

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from modelops_runtime.contract import Exit
 from modelops_runtime.data import prepare
+from modelops_runtime.data.sources.rows import batches, chunks
 from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps import STEPS, Context, DataError
 from tests.texts import json_lines, turns
@@ -138,11 +139,11 @@ def test_csv_has_lists_as_json_text(tmp_path: Path) -> None:
     cell = json.dumps(turns("a", "b")).replace('"', '""')
     (tmp_path / "a.csv").write_text(f'm\n"{cell}"\n')
     source = Source(uri=f"{tmp_path}/a.csv", types={"m": "json"})
-    [frame] = source.chunks(source.files()[0], 0)
+    [frame] = chunks(source, source.files())
     assert frame["m"].tolist() == [turns("a", "b")]
     (tmp_path / "a.csv").write_text("m\nhello\n")
     with pytest.raises(DataError, match=r"a\.csv, row 0, column m: must be of the type json"):
-        list(source.chunks(source.files()[0], 0))
+        list(chunks(source, source.files()))
 
 
 @pytest.mark.parametrize("typed", [True, False], ids=["arrow", "json"])
@@ -206,8 +207,15 @@ def test_a_number_in_a_list_or_an_object_is_finite(tmp_path: Path, kind: Any, ce
         pyarrow.parquet.write_table(pa.table({"v": values}), tmp_path / f"{name}.parquet")
     fields: dict[str, Any] = {"format": "parquet"}
     source = Source(uri=f"{tmp_path}/fine.parquet", **fields)
-    assert sum(len(batch.table) for batch in source.batches(source.files()[0], 0)) == 3
+    assert sum(len(batch.table) for batch in batches(source, source.files()[0], 0)) == 3
     source = Source(uri=f"{tmp_path}/wrong.parquet", **fields)
     with pytest.raises(DataError, match="row 2, column v: must have finite numbers alone") as caught:
-        list(source.batches(source.files()[0], 0))
+        list(batches(source, source.files()[0], 0))
     assert caught.value.code == Exit.BAD_ROW
+
+
+def test_bytes_in_an_object_are_text_of_json_and_no_other_language(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pa.table({"o": [{"b": b"x\xc3\xa9"}, {"b": b"\xff"}]}), tmp_path / "x.parquet")
+    source = Source(uri=f"{tmp_path}/x.parquet", format="parquet", types={"o": "text"})
+    frame = pd.concat(chunks(source, source.files()))
+    assert frame["o"].tolist() == ['{"b":"x\u00e9"}', '{"b":"\\udcff"}']

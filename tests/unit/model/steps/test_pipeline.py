@@ -204,16 +204,6 @@ def test_a_pattern_does_not_reach_into_folders(folder: Path) -> None:
     assert len(Pipeline.parse({**declared(folder), "sources": [{"uri": f"{folder}/*/raw-?.csv"}]}).files()) == 1
 
 
-def test_shards_need_declared_types(folder: Path) -> None:
-    pipeline = declared(folder)
-    del pipeline["sources"][0]["types"]
-    with pytest.raises(ConfigurationError, match=r"sources\[0\]\.types is empty, must name the type of every column"):
-        run(folder, "out", "--shards", "2", "--shard", "1", pipeline=pipeline)
-    pipeline["sources"][0]["types"] = {"age": "number"}
-    with pytest.raises(ConfigurationError, match="types lacks column who"):
-        run(folder, "out", "--shards", "2", "--shard", "1", pipeline=pipeline)
-
-
 def test_types_are_guessed_for_one_worker(folder: Path) -> None:
     pipeline = declared(folder)
     del pipeline["sources"][0]["types"]

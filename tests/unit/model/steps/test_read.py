@@ -17,6 +17,7 @@ import pytest
 
 from modelops_runtime.contract import Exit
 from modelops_runtime.data.context import place
+from modelops_runtime.data.sources.rows import chunks
 from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps import DataError
 
@@ -24,7 +25,7 @@ FRAME = pd.DataFrame({"a": [1.5, 2.0, None], "b": ["x", "y", None]})
 
 
 def read(source: Source, rows: int = 2) -> pd.DataFrame:
-    return pd.concat([chunk for n, file in enumerate(source.files()) for chunk in source.chunks(file, n, rows)])
+    return pd.concat(chunks(source, source.files(), rows=rows))
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_a_pattern_names_several_files_in_order(tmp_path: Path) -> None:
     for number in (2, 1):
         (tmp_path / f"{number}.csv").write_text(f"a\n{number}\n")
     frame = read(Source(uri=f"{tmp_path}/*.csv"))
-    assert frame["a"].tolist() == ["1", "2"]
+    assert frame["a"].tolist() == [1, 2]
     assert list(frame.index) == [place(0, 0), place(1, 0)]
 
 

@@ -7,6 +7,7 @@ import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +21,7 @@ from modelops_runtime.data import prepare
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.pipeline import Pipeline
 from modelops_runtime.data.sources import source as sources
+from modelops_runtime.data.sources.rows import chunks
 from modelops_runtime.data.steps import DataError
 
 ARROW = {
@@ -128,15 +130,21 @@ def test_every_format_gives_the_same_bytes_and_every_value(tmp_path: Path) -> No
             }
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize(
+    ("format_", "declared"),
+    [
+        *((format_, declared) for format_ in ("csv", "jsonl") for declared in ([*TYPES], ["id", "who"], [])),
+        ("parquet", []),
+        ("sql", ["size", "paid"]),
+    ],
+)
 @pytest.mark.parametrize("engine", ["memory", "dask"])
 def test_shards_and_dask_give_the_same_values(
-    tmp_path: Path, format_: str, engine: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, format_: str, declared: list[str], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "CHUNK_ROWS", 7)
     source = write(tmp_path / "raw", rows(), format_)
-    if format_ in ("csv", "jsonl"):
-        source["types"] = TYPES
+    source["types"] = {name: TYPES[name] for name in declared}
     one = run(tmp_path / "one", source)
     if engine == "memory":
         many = run(tmp_path / "many", source, "--shards", "3")
@@ -147,6 +155,48 @@ def test_shards_and_dask_give_the_same_values(
             pd.testing.assert_frame_equal(pd.read_parquet(many / part), pd.read_parquet(one / part), check_exact=True)
     reports = [json.loads((version / "report.json").read_text()) for version in (one, many)]
     assert reports[0] == reports[1]
+
+
+LATE = ["0.5", "q", str(2**63), "-1", "true", "007"]
+"""What a last row may have that makes whole numbers before it of another type."""
+
+
+@pytest.mark.parametrize("last", LATE)
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_type_is_that_of_all_rows_whichever_worker_has_them(
+    tmp_path: Path, last: str, files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "CHUNK_ROWS", 7)
+    lines = [f"{n},{n}\n" for n in range(40)] + [f"40,{last}\n"]
+    for number in range(files):
+        (tmp_path / f"{number}.csv").write_text("a,b\n" + "".join(lines[number::files]))
+    source = {"uri": f"{tmp_path}/*.csv"}
+    one = run(tmp_path / "one", source, steps=[{"split": {}}])
+    assert content(run(tmp_path / "many", source, "--shards", "2", steps=[{"split": {}}])) == content(one)
+
+
+def test_files_without_rows_have_columns_for_one_worker_and_for_several(tmp_path: Path) -> None:
+    lines = "".join(f"{n},{n}\n" for n in range(20))
+    (tmp_path / "1.csv").write_text("a,only\n")
+    (tmp_path / "2.csv").write_text("a,b\n" + lines)
+    source = {"uri": f"{tmp_path}/*.csv"}
+    one = run(tmp_path / "one", source, steps=[{"split": {}}])
+    assert content(run(tmp_path / "many", source, "--shards", "2", steps=[{"split": {}}])) == content(one)
+    assert list(pd.read_parquet(one / "train").columns) == ["a", "only", "b"]
+
+
+def test_a_source_that_is_there_twice_is_read_twice_in_the_same_way(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("a,b\n" + "".join(f"{n},{n}\n" for n in range(20)))
+    sources_twice = [{"uri": f"{tmp_path}/1.csv"}] * 2
+    reports = []
+    for name, words in (("one", []), ("many", ["--shards", "2"])):
+        for shard in reversed(range(len(words) or 1)):
+            own = [*words, "--shard", str(shard)] if words else []
+            pipeline = json.dumps({"sources": sources_twice, "steps": [{"split": {}}]})
+            prepare.main(["--pipeline", pipeline, "--destination", str(tmp_path / name), *own])
+        [report] = (tmp_path / name).glob("*/report.json")
+        reports.append(json.loads(report.read_text()))
+    assert reports[0] == reports[1] and sum(reports[0]["rows"].values()) == 40
 
 
 def read(folder: Path, source: dict[str, Any], chunk: int | None = None) -> pd.DataFrame:
@@ -173,7 +223,7 @@ def test_declared_values_are_exact_in_every_text_format(
     expected = pa.Table.from_pylist(some, schema=pa.schema(ARROW)).to_pylist()
     for format_ in ("csv", "jsonl"):
         source = sources.Source(**{**write(folder, some, format_), "types": TYPES})
-        frames = [frame for n, file in enumerate(source.files()) for frame in source.chunks(file, n, chunk)]
+        frames = [*chunks(source, source.files(), rows=chunk)]
         assert pa.Table.from_pandas(pd.concat(frames), preserve_index=False).to_pylist() == expected
 
 
@@ -214,7 +264,7 @@ def test_a_text_is_the_same_beside_a_missing_value(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     source = sources.Source(uri=f"{tmp_path}/x.jsonl", format="jsonl", types={"id": "text"})
     for chunk in (1, 2, 6):
-        frame = pd.concat(source.chunks(source.files()[0], 0, chunk))
+        frame = pd.concat(chunks(source, source.files(), rows=chunk))
         assert frame["id"].fillna("none").tolist() == [
             "12345",
             "none",
@@ -321,3 +371,43 @@ def test_decimals_are_numbers_to_steps_and_texts_to_a_scan(tmp_path: Path) -> No
     }
     scanned = run(tmp_path / "b", source, steps=[{"scan_text": {"columns": ["c"]}}, {"split": {}}])
     assert pq.read_schema(next((scanned / "train").iterdir())).field("c").type in (pa.string(), pa.large_string())
+
+
+@pytest.mark.parametrize(("kind", "whole"), [(pa.int64(), 2**63 - 1), (pa.uint64(), 2**64 - 1)])
+def test_whole_numbers_of_one_file_join_the_decimals_of_another(tmp_path: Path, kind: Any, whole: int) -> None:
+    pq.write_table(pa.table({"d": pa.array([Decimal("1.10")], pa.decimal128(10, 2))}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"d": pa.array([whole], kind)}), tmp_path / "2.parquet")
+    found = read(tmp_path, {"uri": f"{tmp_path}/*.parquet", "format": "parquet"})
+    assert found["d"].tolist() == [Decimal("1.10"), Decimal(whole)]
+
+
+PLAIN: dict[str, list[Any]] = {
+    "binary": [pa.binary(), b"\xff", b"\xff"],
+    "fixed": [pa.binary(2), b"\xff\x00", b"\xff\x00"],
+    "uuid": [pa.uuid(), UUID(int=7).bytes, str(UUID(int=7))],
+    "decimal": [pa.decimal128(4, 1), Decimal("1.5"), Decimal("1.5")],
+    "date": [pa.date32(), datetime.date(2024, 2, 3), datetime.date(2024, 2, 3)],
+    "time": [pa.time64("us"), datetime.time(1, 2), datetime.time(1, 2)],
+    "duration": [pa.duration("us"), datetime.timedelta(1), datetime.timedelta(1)],
+    "text": [pa.string(), "x", "x"],
+}
+"""A type, a value of it, and what is prepared of that."""
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize("words", [[], ["--shards", "2"], ["--engine", "dask"]], ids=["one", "shards", "dask"])
+def test_a_piece_without_a_value_keeps_its_columns_type(
+    tmp_path: Path, kind: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "CHUNK_ROWS", 20)
+    monkeypatch.setattr("modelops_runtime.data.dask_table.BLOCK_ROWS", 20)
+    arrow, value, expected = PLAIN[kind]
+    cells = pa.array([value] * 40 + [None] * 40, pa.binary(16) if kind == "uuid" else arrow)
+    cells = pa.ExtensionArray.from_storage(arrow, cells) if kind == "uuid" else cells
+    pq.write_table(pa.table({"n": range(80), "x": cells}), tmp_path / "x.parquet")
+    source = {"uri": f"{tmp_path}/x.parquet", "format": "parquet"}
+    version = run(tmp_path / "out", source, *words, steps=[{"deduplicate": {}}, {"split": {}}])
+    tables = [pq.read_table(file) for part in PARTS for file in sorted((version / part).iterdir())]
+    assert len({table.schema.field("x").type for table in tables}) == 1
+    found = sorted(pa.concat_tables(tables).select(["n", "x"]).to_pylist(), key=lambda row: row["n"])
+    assert [row["x"] for row in found] == [expected] * 40 + [None] * 40

@@ -20,6 +20,7 @@ from modelops_runtime.contract import Exit
 from modelops_runtime.data import prepare
 from modelops_runtime.data.pipeline import Pipeline
 from modelops_runtime.data.sources import sql
+from modelops_runtime.data.sources.rows import chunks
 from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps import Context, DataError
 from tests import postgres
@@ -59,7 +60,7 @@ def source(url: str, query: str) -> Source:
 
 
 def rows(source: Source, at_once: int = 1000) -> pd.DataFrame:
-    return pd.concat(source.chunks(source.files()[0], 0, at_once))
+    return pd.concat(chunks(source, source.files(), rows=at_once))
 
 
 def result(url: str, query: str, at_once: int) -> sql.Result:
@@ -350,13 +351,14 @@ def test_the_report_says_whether_a_query_has_an_order(query: str, ordered: bool)
 
 MEASURE = """
 import resource, sys
+from modelops_runtime.data.sources.rows import chunks
 from modelops_runtime.data.sources.source import Source
 count, query = int(sys.argv[1]), sys.argv[3]
 source = Source(uri=sys.argv[2], format="sql", query="SELECT 1 AS a")
-list(source.chunks(source.files()[0], 0))  # what is loaded is no part of it
+list(chunks(source, source.files()))  # what is loaded is no part of it
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 source = Source(uri=sys.argv[2], format="sql", query=query)
-assert sum(len(frame) for frame in source.chunks(source.files()[0], 0)) == count and len(source.digest()) == 64
+assert sum(len(frame) for frame in chunks(source, source.files())) == count and len(source.digest()) == 64
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

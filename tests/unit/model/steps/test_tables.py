@@ -18,6 +18,7 @@ from modelops_runtime.data import prepare
 from modelops_runtime.data.pipeline import Pipeline
 from modelops_runtime.data.sources import source as sources
 from modelops_runtime.data.sources.files import filesystem
+from modelops_runtime.data.sources.rows import batches
 from tests.stores import ObjectStore, server, store
 from tests.unit.model.steps.test_same_values import ARROW as TYPES_OF_ROWS
 from tests.unit.model.steps.test_same_values import PARTS, content, rows, run
@@ -252,7 +253,7 @@ def test_all_workers_of_a_run_read_the_snapshot_that_the_first_one_found(tmp_pat
 def test_a_file_is_read_some_rows_at_a_time(tmp_path: Path, format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written = Written(tmp_path, format_, PLAIN).append(plain(0, 1000))
     source = sources.Source(**written.source)
-    sizes = [len(batch.table) for batch in source.batches(source.files()[0], 0, 90)]
+    sizes = [len(batch.table) for batch in batches(source, source.files()[0], 0, 90)]
     assert max(sizes) <= 90 and sum(sizes) == 1000
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from modelops_runtime.contract import ContractError, Exit
 from modelops_runtime.data.context import Context
+from modelops_runtime.data.sources.rows import chunks
 from modelops_runtime.data.sources.source import Source
 from modelops_runtime.data.steps.split import Split
 from modelops_runtime.data.table import InMemory
@@ -18,7 +21,7 @@ from modelops_runtime.data.table import InMemory
 
 def frames(file: Path, **fields: Any) -> pd.DataFrame:
     source = Source(uri=str(file), **fields)
-    return pd.concat([frame for name in source.files() for frame in source.chunks(name, 0)])
+    return pd.concat(chunks(source, source.files()))
 
 
 def refused(file: Path, **fields: Any) -> ContractError:
@@ -92,7 +95,7 @@ def test_the_line_by_which_excel_is_told_the_delimiter_is_understood(tmp_path: P
     if sign == ",":
         lines[2] = '1,"x, y"'
     (tmp_path / "x.csv").write_bytes("".join(line + end for line in lines).encode())
-    assert frames(tmp_path / "x.csv").to_dict("list") == {"a": ["1", "2"], "b": ["x, y", "z"]}
+    assert frames(tmp_path / "x.csv").to_dict("list") == {"a": [1, 2], "b": ["x, y", "z"]}
 
 
 @pytest.mark.parametrize("sign", [";", ","])
@@ -102,7 +105,7 @@ def test_a_delimiter_at_the_end_of_the_header_alone_is_no_column(
 ) -> None:
     (tmp_path / "x.csv").write_text(f"a{sign}b{sign}\n1{sign}x\n2{sign}y{sign}\n3{sign}\n")
     found = frames(tmp_path / "x.csv", **({"delimiter": sign} if more else {}))
-    assert found["a"].tolist() == ["1", "2", "3"] and found["b"].fillna("").tolist() == ["x", "y", ""]
+    assert found["a"].tolist() == [1, 2, 3] and found["b"].fillna("").tolist() == ["x", "y", ""]
     (tmp_path / "y.csv").write_text(f"a{sign}b{sign}\n1{sign}x{sign}surplus\n")
     assert "row 0" in str(refused(tmp_path / "y.csv", delimiter=sign))
 
@@ -111,3 +114,19 @@ def test_a_missing_time_is_told_as_missing() -> None:
     frame = pd.DataFrame({"t": ["2024-01-01", None, "2024-01-03"]})
     with pytest.raises(ContractError, match="row 1, column t: is missing, and must be there to split by it"):
         Split(by="time", column="t").parts(InMemory(frame), Context())
+
+
+@pytest.mark.parametrize("types", [{}, {"b": "text"}])
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary(), pa.struct([("c", pa.string())])])
+def test_a_text_of_parquet_that_is_no_unicode_is_named_by_its_row(
+    tmp_path: Path, kind: pa.DataType, types: dict[str, Any]
+) -> None:
+    texts = pa.array([b"x", b"caf\xe9"], pa.binary()).view(pa.string())
+    cells = pa.StructArray.from_arrays([texts], ["c"]) if pa.types.is_struct(kind) else texts.view(kind)
+    pq.write_table(pa.table({"a": [1, 2], "b": cells}), tmp_path / "x.parquet")
+    if kind == pa.binary() and not types:
+        found = frames(tmp_path / "x.parquet", format="parquet")
+        assert found["b"].tolist() == [b"x", b"caf\xe9"]
+        return
+    error = refused(tmp_path / "x.parquet", format="parquet", types=types)
+    assert "x.parquet, row 1, column b: is not UTF-8" in str(error) and error.code == Exit.BAD_ROW
