@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops import UPSTREAM_IMAGES, ModelImage, MonitoringStack
+from modelops import UPSTREAM_IMAGES, ModelImage, ModelService, MonitoringStack
 from tests.cluster.support import kubectl
 
 FOLDER = Path(__file__).parent
@@ -35,6 +35,21 @@ def faulty_image(base: str, facts: Mapping[str, Any], fault: str) -> pulumi.Outp
     if facts.get("builder"):
         build["builder_name"] = facts["builder"]
     return ModelImage(fault, build).ref  # type: ignore[arg-type]
+
+
+def services_program(
+    services: Mapping[str, Mapping[str, Any]],
+) -> Callable[[k8s.Provider], Mapping[str, Any]]:
+    """Services by name, each with its arguments; exports `<name>_url` and `<name>_status`."""
+
+    def build(provider: k8s.Provider) -> Mapping[str, Any]:
+        outputs: dict[str, Any] = {}
+        for name, args in services.items():
+            service = ModelService(name, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+            outputs |= {f"{name}_url": service.predict_url, f"{name}_status": service.canary_status}
+        return outputs
+
+    return build
 
 
 class Served(Protocol):

@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any
 
-import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from modelops import ModelService
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving.canary_support import CanarySetup, analysis_record, prometheus_program
+from tests.cluster.serving.canary_support import CanarySetup, analysis_record, prometheus_program, services_program
 from tests.cluster.serving.support import Serving, released, versions
 from tests.cluster.support import eventually, platform_facts
 from tests.load import INPUTS, LoadResult, load, send_requests
@@ -59,18 +57,8 @@ Program = Callable[[k8s.Provider], Mapping[str, Any]]
 
 def program(serving: Serving, services: Mapping[str, Mapping[str, Any]]) -> Program:
     """Services by name, each with its own changes to the usual arguments; exports `<name>_url` and `<name>_status`."""
-    args = {
-        name: serving.args(replicas=1, exposed=True, drain_seconds=5, **changes) for name, changes in services.items()
-    }
-
-    def build(provider: k8s.Provider) -> Mapping[str, Any]:
-        outputs: dict[str, Any] = {}
-        for name, given in args.items():
-            service = ModelService(name, given, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
-            outputs |= {f"{name}_url": service.predict_url, f"{name}_status": service.canary_status}
-        return outputs
-
-    return build
+    usual: dict[str, Any] = {"replicas": 1, "exposed": True, "drain_seconds": 5}
+    return services_program({name: serving.args(**usual, **changes) for name, changes in services.items()})
 
 
 def with_canaries(serving: Serving, canary_setup: CanarySetup, **instead: Mapping[str, Any]) -> Program:

@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import pulumi
-import pulumi_kubernetes as k8s
 import pytest
 
-from modelops import ModelService
 from tests.cluster.serving import gateway
-from tests.cluster.serving.canary_support import analysis_record, prometheus_program
+from tests.cluster.serving.canary_support import analysis_record, prometheus_program, services_program
 from tests.cluster.serving.support import Serving, released, versions
 from tests.cluster.support import eventually, kubectl, platform_facts
 from tests.load import load, send_requests
@@ -24,7 +21,6 @@ STEADY, BAD = "steady", "stumbling"
 FINE, FAULTY = (0.5, 0.75), (0.5, 0.25)
 """Inputs that both tracks answer, and those of which the faulty server fails one."""
 MINUTE = 60
-Program = Callable[[k8s.Provider], Mapping[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +53,6 @@ def services(serving: Serving, setup: Mapping[str, str]) -> tuple[dict[str, Any]
     return steady, serving.args(replicas=1, route=route, canary=bad, **small)
 
 
-def program(given: Mapping[str, Mapping[str, Any]]) -> Program:
-    def build(provider: k8s.Provider) -> Mapping[str, Any]:
-        outputs: dict[str, Any] = {}
-        for name, args in given.items():
-            service = ModelService(name, args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
-            outputs |= {f"{name}_url": service.predict_url, f"{name}_status": service.canary_status}
-        return outputs
-
-    return build
-
-
 def weight(serving: Serving) -> int:
     """The canary's share at the Gateway."""
     route = json.loads(kubectl("get", "httproute", BAD, "--namespace", serving.namespace, "--output", "json"))
@@ -87,21 +72,21 @@ def test_a_good_canary_walks_its_steps_and_plans_follow(
     serving: Serving, setup: dict[str, str], figure: Callable[[str], None]
 ) -> None:
     stack, given = serving.new_stack(), {STEADY: services(serving, setup)[0]}
-    stack.up(program(given))
+    stack.up(services_program(given))
     assert len(serving.pods(STEADY, track="canary")) == 1
     began = time.monotonic()
     with load(stack.outputs()[f"{STEADY}_url"], callers=2, pause_seconds=0.05, inputs=FINE) as result:
         eventually(lambda: analysis_record(serving.namespace, STEADY).get("weight_percent") == 50, 3 * MINUTE)
         eventually(lambda: len(serving.pods(STEADY, track="canary")) == 2, MINUTE)
         # The plan shows what the analyst did, and an update does not undo it.
-        assert released(stack.preview(program(given))).get(f"{STEADY}-canary") == ["update"]
+        assert released(stack.preview(services_program(given))).get(f"{STEADY}-canary") == ["update"]
         assert len(serving.pods(STEADY, track="canary")) == 2
         eventually(lambda: analysis_record(serving.namespace, STEADY)["verdict"] == "promote", 3 * MINUTE)
         figure(f"canary with steps: 33 % and 50 % in {time.monotonic() - began:.0f} s, {result.total} requests")
-        stack.up(program(given))
+        stack.up(services_program(given))
         assert versions(serving.pods(STEADY, track="stable")) == {"twin"}
         assert serving.pods(STEADY, track="canary") == []
-        stack.unchanged(program(given))
+        stack.unchanged(services_program(given))
     assert not result.failed, result.failed[:5]
     stack.destroy()
 
@@ -111,7 +96,7 @@ def test_a_bad_canary_is_out_of_traffic_within_a_minute(
 ) -> None:
     stack, given = serving.new_stack(), {BAD: services(serving, setup)[1]}
     url = f"http://{address}/api/predict"
-    stack.up(program(given))
+    stack.up(services_program(given))
     eventually(lambda: not send_requests(url, 20, inputs=FINE, host=HOST).failed, MINUTE)
     with load(url, callers=2, pause_seconds=0.05, inputs=FINE, host=HOST) as fine:
         eventually(lambda: weight(serving) == 40, 3 * MINUTE)
@@ -126,7 +111,7 @@ def test_a_bad_canary_is_out_of_traffic_within_a_minute(
     eventually(lambda: not send_requests(url, 50, inputs=FAULTY, host=HOST).failed, 15)
     assert not send_requests(url, 200, inputs=FAULTY, host=HOST).failed
 
-    planned = stack.preview(program(given))
+    planned = stack.preview(services_program(given))
     assert "gets no requests and has no pods: " in planned.text and "error rate" in planned.text
     assert {name: released(planned)[name] for name in (BAD, f"{BAD}-canary")} == {
         BAD: ["update"], f"{BAD}-canary": ["update", "update"]
@@ -135,9 +120,9 @@ def test_a_bad_canary_is_out_of_traffic_within_a_minute(
 
     eventually(lambda: BAD in firing(serving, setup["prometheus_url"]), 3 * MINUTE, 5)
     with load(url, callers=2, pause_seconds=0.05, inputs=FAULTY, host=HOST) as cleaned:
-        stack.up(program(given))
+        stack.up(services_program(given))
     assert serving.pods(BAD, track="canary") == [] and weight(serving) == 0
     assert stack.outputs()[f"{BAD}_status"]["verdict"] == "roll back"
     assert not cleaned.failed, cleaned.failed[:5]
-    stack.unchanged(program(given))
+    stack.unchanged(services_program(given))
     stack.destroy()
