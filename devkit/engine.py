@@ -18,8 +18,9 @@ from pathlib import Path
 from devkit import toolchain, versions
 from devkit.bootstrap import python
 from devkit.errors import DevkitError
+from devkit.files import replace_copy, replace_link, replace_text
 from devkit.paths import cache_root, pulumi_home, state_root
-from devkit.pulumi_plugins.install import fingerprint, install_language_host, write_kubernetes_plugin
+from devkit.pulumi_plugins.install import LANGUAGE_HOST, fingerprint, install_language_host, write_kubernetes_plugin
 from devkit.steps import Report
 
 ENGINE_VARIABLE = "MODELOPS_PULUMI"
@@ -110,17 +111,13 @@ def install_engine(source: Source) -> Path:
     folder = bin_folder()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "pulumi"
-    target.unlink(missing_ok=True)
-    (folder / "pulumi-language-python").unlink(missing_ok=True)
-    if source.path.with_name("pulumi-language-python").exists() or shutil.which("pulumi-language-python"):
-        target.symlink_to(source.path)
+    if source.path.with_name(LANGUAGE_HOST).exists() or _on_path(LANGUAGE_HOST):
+        (folder / LANGUAGE_HOST).unlink(missing_ok=True)
+        replace_link(target, source.path)
         return target
-    # Not a symbolic link: the engine looks for language hosts beside the file that it was started from.
-    try:
-        target.hardlink_to(source.path)
-    except OSError:
-        shutil.copy2(source.path, target)
     install_language_host(folder, python())
+    # Not a symbolic link: the engine looks for language hosts beside the file that it was started from.
+    replace_copy(target, source.path)
     return target
 
 
@@ -186,7 +183,7 @@ def _install(plugin: Plugin, pulumi: Path, environment: dict[str, str], report: 
         built = plugin.make(report)
         _require_success([*command, "--file", str(built.path)], environment, plugin.name)
         now = _record(built.origin, plugin.built_identity)
-    record.write_text(json.dumps(now))
+    replace_text(record, json.dumps(now))
     return now["origin"]
 
 

@@ -13,6 +13,7 @@ from devkit.clusters import Cluster, Embedded, remember
 from devkit.deploy import Answer, Stack, send_sample
 from devkit.engine import Source
 from devkit.errors import DevkitError
+from devkit.files import replace_link, replace_text
 from devkit.paths import cache_root, platform_facts, state_root
 from devkit.steps import Report, Steps
 
@@ -135,9 +136,7 @@ def link_programs(group: str, folder: Path) -> None:
     """Makes the programs of a built group available in the platform's bin folder."""
     engine.bin_folder().mkdir(parents=True, exist_ok=True)
     for name in toolchain.groups()[group].programs.values():
-        link = engine.bin_folder() / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder / name)
+        replace_link(engine.bin_folder() / name, folder / name)
 
 
 def _base_image(cluster: Cluster, report: Report) -> str | None:
@@ -172,9 +171,7 @@ def _write_facts(cluster: Cluster, base: str | None, available: images.Availabil
         "images": available.images,
         "unavailable": available.unavailable,
     }
-    unfinished = platform_facts().with_suffix(".partial")
-    unfinished.write_text(json.dumps(facts, indent=2))
-    unfinished.replace(platform_facts())
+    replace_text(platform_facts(), json.dumps(facts, indent=2), mode=0o644)
 
 
 def _print_platform(

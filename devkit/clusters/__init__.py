@@ -15,6 +15,7 @@ from devkit import embedded
 from devkit.clusters.containers import Kind, Minikube
 from devkit.clusters.context import Context
 from devkit.errors import DevkitError
+from devkit.files import replace_text
 from devkit.paths import REPOSITORY, state_root
 from devkit.steps import Report
 
@@ -115,7 +116,7 @@ def remember(cluster: Cluster, stack: str | None = None) -> None:
     before = deployed_stacks() if record.items() <= _read_record().items() else []
     record["stacks"] = list(dict.fromkeys([*before, *([stack] if stack else [])]))
     _record().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _record().write_text(json.dumps(record))
+    replace_text(_record(), json.dumps(record))
 
 
 def deployed_stacks() -> list[str]:

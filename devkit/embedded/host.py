@@ -13,6 +13,7 @@ from devkit.embedded import cgroups
 from devkit.embedded import layout as at
 from devkit.embedded.layout import NETWORK_NAME, Layout
 from devkit.errors import DevkitError
+from devkit.files import replace_text
 
 # First the ones that we set, then those that the kubelet, kube-proxy and the bridge plugin set.
 SYSCTLS_SET = {"net/ipv4/ip_forward": "1", "net/bridge/bridge-nf-call-iptables": "1"}
@@ -63,9 +64,7 @@ def remember(layout: Layout) -> None:
         "cgroup_controllers": cgroups.subtree_controllers(),
         "packet_filter": {"ip": saved_tables("iptables"), "ip6": saved_tables("ip6tables")},
     }
-    part = layout.host_facts.with_suffix(".part")
-    part.write_text(json.dumps(facts, indent=1))
-    part.replace(layout.host_facts)
+    replace_text(layout.host_facts, json.dumps(facts, indent=1))
 
 
 def remembered(layout: Layout) -> dict[str, object]:

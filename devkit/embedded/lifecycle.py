@@ -11,6 +11,7 @@ from devkit.embedded import layout as at
 from devkit.embedded.layout import Layout
 from devkit.embedded.parts import Part
 from devkit.errors import DevkitError
+from devkit.files import replace_text
 from devkit.steps import Report
 
 GIBIBYTE = 1024**3
@@ -66,8 +67,8 @@ def configure(layout: Layout) -> None:
     for certificate in pki.CERTIFICATES:
         if certificate.kubeconfig:
             text = render.kubeconfig(layout, certificate.name, server)
-            pki.private_write(layout.kubeconfig_of(certificate.name), text)
-    pki.private_write(layout.kubeconfig, render.kubeconfig(layout, "admin", server))
+            replace_text(layout.kubeconfig_of(certificate.name), text)
+    replace_text(layout.kubeconfig, render.kubeconfig(layout, "admin", server))
     runc = packages.tool(layout, "runc")
     plugins = packages.tool(layout, "containernetworking-plugins").parent
     keep = max(5, min(20, shutil.disk_usage(layout.cache).free // GIBIBYTE // 3))
@@ -88,10 +89,9 @@ def configure(layout: Layout) -> None:
     for name, text in files.items():
         path = layout.config / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        pki.private_write(path, text)
-    (layout.config / "buildkit-runc").chmod(0o700)
+        replace_text(path, text, mode=0o700 if text.startswith("#!") else 0o600)
     (layout.buildx / "instances").mkdir(parents=True, exist_ok=True)
-    pki.private_write(layout.buildx / "instances" / at.BUILDER, render.builder(layout))
+    replace_text(layout.buildx / "instances" / at.BUILDER, render.builder(layout))
 
 
 def _start_stage(layout: Layout, binaries: Path, stage: list[Part], report: Report) -> None:

@@ -1,7 +1,6 @@
 """Certificates and keys of the cluster, made with the openssl program."""
 
 import base64
-import os
 import secrets
 import subprocess
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from devkit.embedded import layout as at
 from devkit.embedded.layout import Layout
 from devkit.errors import DevkitError
+from devkit.files import replace_text
 
 DAYS = 3650
 # etcd and the request headers have their own authorities: a certificate for the API must not be valid for them.
@@ -81,20 +81,11 @@ def ensure_pki(layout: Layout) -> None:
                  cwd=layout.pki)  # fmt: skip
     encryption = layout.pki / ENCRYPTION_KEY
     if not encryption.exists():
-        private_write(encryption, base64.b64encode(secrets.token_bytes(32)).decode())
-
-
-def private_write(path: Path, text: str) -> None:
-    """Writes a file that only its owner may read, atomically."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    part.replace(path)
+        replace_text(encryption, base64.b64encode(secrets.token_bytes(32)).decode())
 
 
 def _key(path: Path) -> None:
-    private_write(path, _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout"))
+    replace_text(path, _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout"))
 
 
 def _sign(folder: Path, certificate: Certificate) -> None:
@@ -110,7 +101,7 @@ def _sign(folder: Path, certificate: Certificate) -> None:
     serial = "0x" + secrets.token_hex(16)
     signed = _openssl("x509", "-req", "-CA", f"{authority}.crt", "-CAkey", f"{authority}.key", "-set_serial", serial,
                       "-days", str(DAYS), "-copy_extensions", "copyall", cwd=folder, stdin=request)  # fmt: skip
-    private_write(folder / f"{name}.crt", signed)
+    replace_text(folder / f"{name}.crt", signed)
 
 
 def _openssl(*arguments: str, cwd: Path | None = None, stdin: str = "") -> str:

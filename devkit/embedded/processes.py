@@ -13,6 +13,7 @@ from pathlib import Path
 
 from devkit.embedded.layout import Layout
 from devkit.errors import DevkitError
+from devkit.files import replace_text
 
 LOG_LINES_SHOWN = 8
 # Names that a part's process may have; etcd's program is named after its Go module unless renamed.
@@ -49,10 +50,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Writes a record, atomically."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(record)))
-    part.replace(path)
+    replace_text(path, json.dumps(asdict(record)))
 
 
 def read_record(path: Path) -> Record | None:

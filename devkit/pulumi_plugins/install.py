@@ -4,17 +4,21 @@ The installed copies don't depend on this checkout: a running engine keeps the c
 """
 
 import compileall
+import contextlib
 import hashlib
 import shlex
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from devkit.files import replace_text
 
 KUBERNETES_PLUGIN_VERSION = "4.34.2"
 """The version of the official plugin that the stand-in replaces."""
 
 _HERE = Path(__file__).resolve().parent
-_LANGUAGE_HOST = "pulumi-language-python"
+LANGUAGE_HOST = "pulumi-language-python"
 _KUBERNETES = "pulumi-resource-kubernetes"
 
 
@@ -24,7 +28,7 @@ def install_language_host(bin_dir: Path, python: Path) -> Path:
     `bin_dir` is the folder of the `pulumi` binary: the engine treats a language host beside it as bundled.
     `python` runs the host, and programs whose project names no environment; it needs `pulumi`.
     """
-    return _write(bin_dir, _LANGUAGE_HOST, "language_host", python)
+    return _write(bin_dir, LANGUAGE_HOST, "language_host", python)
 
 
 def write_kubernetes_plugin(plugin_dir: Path, python: Path) -> Path:
@@ -50,17 +54,28 @@ def _sources(folder: Path) -> Iterable[Path]:
 
 
 def _write(folder: Path, executable: str, package: str, python: Path) -> Path:
+    """The code is in a folder named by its hash, so that writing it again disturbs nobody who runs it."""
     folder.mkdir(parents=True, exist_ok=True)
-    library = folder / f"{executable}.d"
-    shutil.rmtree(library, ignore_errors=True)
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(_HERE / package, library / package, ignore=ignore)
+    library = folder / f"{executable}-{fingerprint()}"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            made = Path(unfinished, library.name)
+            _write_library(made, package)
+            with contextlib.suppress(OSError):  # another `up` was faster
+                made.rename(library)
+    start = folder / executable
+    here = '$(dirname -- "$(readlink -f -- "$0")")'
+    replace_text(start, f'#!/bin/sh\nexec {shlex.quote(str(python))} -u "{here}/{library.name}" "$@"\n', mode=0o755)
+    for old in folder.glob(f"{executable}-*"):
+        if old != library:
+            shutil.rmtree(old)
+    return start
+
+
+def _write_library(library: Path, package: str) -> None:
+    shutil.copytree(_HERE / package, library / package, ignore=shutil.ignore_patterns("__pycache__"))
     (library / "__main__.py").write_text(
         f"import sys\n\nfrom {package}.serve import main\n\nsys.exit(main(sys.argv[1:]))\n"
     )
     # Compiled now: the folder may not be writable when the engine starts the plugin.
     compileall.compile_dir(str(library), quiet=2)
-    start = folder / executable
-    start.write_text(f'#!/bin/sh\nself=$(readlink -f -- "$0")\nexec {shlex.quote(str(python))} -u "$self.d" "$@"\n')
-    start.chmod(0o755)
-    return start

@@ -79,8 +79,9 @@ def platform_env(
     """The environment of `devkit env`, applied to this process as well."""
     before = dict(os.environ)
     with _shared(tmp_path_factory) as known:
+        if not known.get("users"):
+            subprocess.run([sys.executable, "-m", "devkit", "up"], cwd=REPOSITORY, check=True, stdout=sys.__stdout__)
         known["users"] = known.get("users", 0) + 1
-        subprocess.run([sys.executable, "-m", "devkit", "up"], cwd=REPOSITORY, check=True, stdout=sys.__stdout__)
     exported = _devkit("env")
     assert exported.returncode == 0, exported.stderr
     shell = subprocess.run(["bash", "-c", f"{exported.stdout}\nenv -0"], capture_output=True, text=True, check=True)

@@ -2,7 +2,6 @@
 
 import stat
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -43,12 +42,3 @@ def test_second_start_changes_no_key(layout_with_keys: Layout) -> None:
     before = {path: path.read_bytes() for path in layout_with_keys.pki.iterdir()}
     pki.ensure_pki(layout_with_keys)
     assert {path: path.read_bytes() for path in layout_with_keys.pki.iterdir()} == before
-
-
-def test_private_write_replaces_a_file_whatever_its_mode_was(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    path.write_text("old")
-    path.chmod(0o644)
-    pki.private_write(path, "new")
-    assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -65,11 +65,18 @@ def _alive(process: int) -> bool:
 
 
 def test_installing_again_takes_the_place_of_the_old(tmp_path: Path) -> None:
-    old = tmp_path / "pulumi-resource-kubernetes.d" / "kubernetes_provider" / "gone.py"
+    old = tmp_path / "pulumi-resource-kubernetes-0123" / "kubernetes_provider" / "gone.py"
     old.parent.mkdir(parents=True)
     old.touch()
     write_kubernetes_plugin(tmp_path, Path(sys.executable))
     assert not old.exists()
+
+
+def test_installing_again_leaves_alone_what_runs(tmp_path: Path) -> None:
+    start = install_language_host(tmp_path, Path(sys.executable))
+    before = {path: path.stat().st_ino for path in tmp_path.rglob("*") if path != start}
+    install_language_host(tmp_path, Path(sys.executable))
+    assert {path: path.stat().st_ino for path in tmp_path.rglob("*") if path != start} == before
 
 
 def test_the_fingerprint_is_of_the_source() -> None:
