@@ -169,6 +169,11 @@ class Pipeline(BaseModel):
             at += len(of_source)
         return files.hexdigest()
 
+    def load_ahead(self) -> None:
+        """Begins to load what takes long to load and is needed last."""
+        if any("scikit-learn" in step.libraries for step in self.plan):
+            fitting.load_ahead()
+
     def first_global(self) -> int:
         """How many steps, from the first on, look at each row by itself: what shards do."""
         for number, step in enumerate(self.plan):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SNAPSHOTS = "snapshots/pins.json"
 """In the work folder: which versions of tables the workers read."""
 POLL_SECONDS = 0.5
+READERS = 4
+"""How many of the shards' files are read at once."""
 FIRST_PAUSE_SECONDS = 0.02
 """Shards of equal size end almost together; a pause is twice the one before, up to POLL_SECONDS."""
 
@@ -86,6 +88,7 @@ def run(words: list[str] | None, progress: Progress) -> None:
                 progress.doing("working for shard 0")
                 dask_table.work(place, settings.work_folder, settings.wait_seconds)
             return
+        pipeline.load_ahead()
         finish = spread_out if settings.engine == "dask" else merged
         try:
             with pieces_of_shards(place, settings, context, run, version) as pieces:
@@ -97,6 +100,7 @@ def run(words: list[str] | None, progress: Progress) -> None:
         place.mark_latest(version)
         place.remove(settings.work_folder)
     else:
+        pipeline.load_ahead()
         place.publish(version, pipeline.finish(InMemory(pipeline.whole(context, say)), context, say))
         place.mark_latest(version)
     log_quality(settings, place, version)
@@ -175,12 +179,15 @@ class Published(Exception):
 
 def merged(pieces: Pieces, pipeline: Any, place: "Place", settings: DataContract, context: Any, version: str) -> None:
     """All shards' rows in this memory, in the order in which one worker has them."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import pandas as pd
 
     from modelops_runtime.data.table import InMemory
 
     def rows() -> InMemory:  # has no name here: as long as it had one, its memory would be in use
-        return InMemory(pd.concat([place.read_table(name) for name, _rows, _first in pieces]))
+        with ThreadPoolExecutor(READERS) as readers:
+            return InMemory(pd.concat(readers.map(place.read_table, [name for name, _rows, _first in pieces])))
 
     place.publish(version, pipeline.finish(rows(), context, say))
 

@@ -31,6 +31,30 @@ def test_deduplicate_keeps_what_pandas_keeps(rows: list[tuple[int, int]], keep: 
     assert list(kept.index) == sorted(seen.values())
 
 
+CELLS = st.tuples(
+    st.sampled_from([0.0, -0.0, 1.5, float("nan"), float("inf")]),
+    st.sampled_from([None, 2**60, 2**60 + 1, 0]),
+    st.sampled_from([None, "", "a", "\u00e9", "e\u0301"]),
+    st.sampled_from([None, True, False]),
+)
+
+
+@given(st.lists(CELLS, max_size=20), st.sampled_from(["first", "last"]), st.sets(st.sampled_from("fitb")))
+def test_deduplicate_tells_every_two_cells_apart(rows: list[tuple[object, ...]], keep: str, columns: set[str]) -> None:
+    kinds = {"f": "float64", "i": "Int64", "t": "str", "b": "boolean"}
+    frame = pd.DataFrame(
+        {name: pd.array([row[at] for row in rows], dtype=kind) for at, (name, kind) in enumerate(kinds.items())}
+    )
+    kept = STEPS["deduplicate"](keep=keep, columns=sorted(columns) or None).apply(frame, Context())
+    compared = [at for at, name in enumerate("fitb") if not columns or name in columns]
+    seen: dict[tuple[object, ...], int] = {}
+    for index, row in enumerate(rows):
+        cells = tuple("NaN" if row[at] != row[at] else row[at] for at in compared)
+        if keep == "last" or cells not in seen:
+            seen[cells] = index
+    assert list(kept.index) == sorted(seen.values())
+
+
 @given(NUMBERS, st.sampled_from(["mean", "median", "most_frequent"]))
 def test_fill_uses_the_statistic_that_numpy_has(values: list[float | None], by: str) -> None:
     there = [value for value in values if value is not None]
