@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.environments import environment_of
+
 _ENVIRONMENT = {
     "PULUMI_CONFIG_PASSPHRASE": "conformance",
     "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -202,10 +204,10 @@ def test_a_component_plugin_in_python_is_found_and_used(project, tmp_path: Path)
 
 
 def test_a_policy_pack_in_python_is_enforced(project, tmp_path: Path) -> None:
-    pytest.importorskip("pulumi_policy")
+    options = {"toolchain": "pip", "virtualenv": str(environment_of("policies").parent.parent)}
     pack = tmp_path / "pack"
     pack.mkdir()
-    (pack / "PulumiPolicy.yaml").write_text("runtime: python\n")
+    (pack / "PulumiPolicy.yaml").write_text(json.dumps({"runtime": {"name": "python", "options": options}}))
     (pack / "__main__.py").write_text(
         "from pulumi_policy import *\n"
         "def check(args, report):\n"
