@@ -8,7 +8,7 @@ TIERS := tests/unit tests/assets tests/package tests/security
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long security verify-gpu test-versions generate generate-vllm bench bench-mlflow bench-trainings bench-vllm chaos docs venv
+.PHONY: help up preview progress down status test lint format test-unit test-integration test-cluster test-long security verify-gpu test-versions generate lock generate-vllm bench bench-server bench-mlflow bench-trainings bench-vllm chaos docs venv
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -60,7 +60,7 @@ endif
 test-long: venv ## The tests that take minutes or gigabytes each, most of them on the cluster, and are not part of `make test`
 	$(VENV)/pytest tests/cluster $(TIERS) -m long
 
-security: venv ## Grade the stacks' manifests, take hardening away field by field, and attack the model server (4 minutes)
+security: venv ## Grade the stacks' manifests, take hardening away field by field, search the history, attack a fetch and the model server (5 minutes)
 	$(VENV)/pytest tests/security
 
 chaos: venv ## Fuzz 1,000 settings and 1,000 component arguments against the local cluster's API server; MODELOPS_CHAOS_COUNT, _SEED
@@ -82,12 +82,19 @@ generate: venv ## Renew what is generated from the code: tables of the docs, the
 	PYTHONPATH=components:model $(VENV)/python -m docs.data_steps
 	PYTHONPATH=components:model $(VENV)/python -m docs.scan_text
 	PYTHONPATH=components:model $(VENV)/python -m docs.environments
+	PYTHONPATH=components:model $(VENV)/python -m docs.performance
 	UPDATE_GOLDEN=1 $(VENV)/pytest -q tests/package/test_consumer.py -k schema
+
+lock: venv ## Lock what the images install, with the hashes of its files: model/locks, from model/requirements-*.txt
+	$(VENV)/python -m devkit.locks
 
 generate-vllm: venv ## Renew what the library knows of the pinned vLLM, its flags and metrics, from a real one (2 minutes, 6 GB)
 	$(VENV)/python -m tests.llm_record
 
-bench: venv ## Measure the model server against its goals and other model servers, on a quiet machine
+bench: venv ## Measure every figure beside what it is compared with, and write docs/performance.md; ONLY=server,mlflow,data,imports,launch,trainings
+	@eval "$$($(PYTHON) -m devkit env 2>/dev/null)"; $(VENV)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+bench-server: venv ## Measure the model server against its goals and other model servers, on a quiet machine
 	$(VENV)/python -m bench.serve
 
 bench-mlflow: venv ## Measure models of plain MLflow beside MLServer, BentoML and mlflow models serve
@@ -106,9 +113,15 @@ docs: venv ## Build the docs site into build/docs; every warning is an error
 venv:
 	@$(PYTHON) -m devkit.bootstrap requirements.txt
 
-.PHONY: dist release record
+.PHONY: dist sbom audit release record
 dist: venv ## Build the wheels and source archives into build/dist and check what is in them
 	$(VENV)/python -m devkit.dist
+
+sbom: venv ## Write bills of materials (CycloneDX) of the images and the distributions into build/sbom
+	$(VENV)/python -m devkit.sbom
+
+audit: venv ## Look up known vulnerabilities of what the images install, in PyPI's advisories
+	$(VENV)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --disable-pip $(addprefix -r ,$(wildcard model/locks/*.txt))
 
 release: venv ## Release VERSION=x.y.z: versions, changelog, generated files, archives, then a commit and a tag; pushes nothing
 	@$(VENV)/python -m devkit.release $(VERSION)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import servers
+from bench.goals import GOALS
 from bench.load import BenchError, install
 from bench.serve import Options, Row, by_round, failed, in_turn, row, show, spread, started
 from bench.servers import REFERENCES, Running, Server
@@ -29,7 +30,7 @@ FLOWER = [6.3, 3.3, 6.0, 2.5]
 """Of class 2, which is what every server has to answer."""
 SPLIT = {"dataframe_split": {"columns": COLUMNS, "data": [FLOWER]}}
 TENSOR = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP64", "data": FLOWER}]}
-GOALS = {"pyfunc": 2, "ONNX": 5}
+JUDGED = {"pyfunc": GOALS["mlflow, pyfunc"], "ONNX": GOALS["mlflow, onnx"]}
 """By how many times the best of the others."""
 COLUMN_TENSORS = {
     "inputs": [
@@ -159,17 +160,16 @@ def measured(kind: str, folder: Path, options: Options) -> list[Row]:
     best = max(references, key=lambda name: references[name])
     rows = []
     for name in mine:
-        least = GOALS.get(name)
-        goal, title = f"≥ {least} ×" if least else "-", f"{kind} as {name} against the best ({best})"
+        goal, title = JUDGED.get(name), f"{kind} as {name} against the best ({best})"
         if name not in rates:
             rows.append(failed(title, goal, BenchError("could not be measured")))
             continue
-        entry = row(title, "requests/s", rates[name], goal, None, reference=spread(rates[best]))
+        entry = row(title, "requests/s", rates[name], goal, reference=spread(rates[best]))
         ratio = by_round(rates[name], rates[best])
-        met, p99 = ratio >= least if least else None, spread(run.p99_ms for run in runs[name])
+        met, p99 = goal.met(ratio) if goal else None, spread(run.p99_ms for run in runs[name])
         rows.append({**entry, "ratio": ratio, "met": met, "p99_ms": p99, "versions": versions[name]})
     for name in references:
-        entry = row(f"{kind}, {name}", "requests/s", rates[name], "-", None)
+        entry = row(f"{kind}, {name}", "requests/s", rates[name])
         rows.append({**entry, "versions": versions[name], "p99_ms": spread(run.p99_ms for run in runs[name])})
     return rows
 

@@ -1,4 +1,4 @@
-"""Measures the model server against its goals and against other servers: `make bench`.
+"""Measures the model server against its goals and against other servers.
 
     python -m bench.serve [--seconds 5] [--rounds 5] [--connections 16] [--protocol|--transports]
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import image, servers
+from bench.goals import GOALS, Goal
 from bench.load import BenchError, Run, install
 from bench.models import WIDTH
 from bench.servers import Running, Server
@@ -32,6 +33,11 @@ PACED_SHARE = 0.7
 STARTS = 5
 BATCHES = 64
 Row = dict[str, Any]
+NAMED = {
+    "FastAPI + Keras tf.function": GOALS["predict, Keras"],
+    "a bare LiteRT ASGI app": GOALS["predict, bare runtime"],
+}
+"""The references with a goal of their own; of the others, the best counts."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +54,29 @@ def spread(values: Iterable[float]) -> dict[str, float]:
     return {"median": round(middle, 3), "low": round(low, 3), "high": round(high, 3)}
 
 
-def row(
-    name: str, unit: str, ours: Sequence[float], goal: str, met: Callable[[float], bool] | None, **more: Any
-) -> Row:
-    """A row of the table. `met` judges the ratio if there is a reference, else our median."""
+def row(name: str, unit: str, ours: Sequence[float], goal: Goal | None = None, **more: Any) -> Row:
+    """A row of the table. The goal judges the ratio if there is a reference, else our median."""
     mine = spread(ours)
     reference = more.pop("reference", None)
     ratio = round(mine["median"] / reference["median"], 2) if reference else None
-    judged = met(mine["median"] if ratio is None else ratio) if met else None
+    judged = goal.met(mine["median"] if ratio is None else ratio) if goal else None
     return {
         "row": name,
         "unit": unit,
         "ours": mine,
         "reference": reference,
         "ratio": ratio,
-        "goal": goal,
+        "goal": str(goal or "-"),
         "met": judged,
         "runs": {"ours": [round(value, 3) for value in ours], **more.pop("runs", {})},
         **more,
     }
 
 
-def failed(name: str, goal: str, error: Exception) -> Row:
+def failed(name: str, goal: Goal | None, error: Exception) -> Row:
     """A row without a figure, and the reason."""
-    missing = {"ours": None, "reference": None, "ratio": None, "met": None if goal == "-" else False}
-    return {"row": name, "unit": "", "goal": goal, **missing, "runs": {}, "error": str(error)[-1000:]}
+    missing = {"ours": None, "reference": None, "ratio": None, "met": False if goal else None}
+    return {"row": name, "unit": "", "goal": str(goal or "-"), **missing, "runs": {}, "error": str(error)[-1000:]}
 
 
 def make_model(kind: str, folder: Path) -> Path:
@@ -131,6 +135,7 @@ def throughput(model: Path, folder: Path, options: Options) -> list[Row]:
         each.mkdir()
     others: list[tuple[str, Callable[[], Server]]] = [
         ("FastAPI + Keras tf.function", servers.fastapi_keras),
+        ("a bare LiteRT ASGI app", servers.bare_asgi),
         ("KServe", servers.kserve),
         ("MLServer", lambda: servers.mlserver(folders["mlserver"])),
         ("BentoML", lambda: servers.bentoml(folders["bentoml"])),
@@ -149,7 +154,7 @@ def throughput(model: Path, folder: Path, options: Options) -> list[Row]:
     ours = rates["modelops"]
     rows: list[Row] = []
     for (name, _make), one in zip(others, candidates[2:], strict=True):
-        goal, met = ("≥ 10 ×", lambda ratio: ratio >= 10) if "Keras" in name else ("-", None)
+        goal = NAMED.get(name)
         title = f"throughput against {name}"
         if isinstance(one, Exception):
             rows.append(failed(title, goal, one))
@@ -160,11 +165,11 @@ def throughput(model: Path, folder: Path, options: Options) -> list[Row]:
             "versions": versions[name],
             "reference_memory_mb": round(memory[name], 1),
         }
-        rows.append({**row(title, "requests/s", ours, goal, met, **more), **raws})
-    rows.insert(1, _best([name for name, _make in others[1:]], rates))
-    rows.append(row("throughput by the Open Inference Protocol", "requests/s", rates[protocol.server.name], "-", None))
+        rows.append({**row(title, "requests/s", ours, goal, **more), **raws})
+    rows.insert(len(NAMED), _best([name for name, _make in others if name not in NAMED], rates))
+    rows.append(row("throughput by the Open Inference Protocol", "requests/s", rates[protocol.server.name]))
     rows.append(paced)
-    rows.append(row("memory after the load", "MB", [memory["modelops"]], "≤ 100 MB", lambda value: value <= 100))
+    rows.append(row("memory after the load", "MB", [memory["modelops"]], GOALS["memory"]))
     return rows
 
 
@@ -172,12 +177,12 @@ def _best(names: Sequence[str], rates: dict[str, list[float]]) -> Row:
     medians = {name: statistics.median(rates[name]) for name in names if name in rates}
     title = "throughput against the best model server"
     if not medians:
-        return failed(title, "≥ 2 ×", BenchError("none of them could be measured"))
+        return failed(title, GOALS["predict, model servers"], BenchError("none of them could be measured"))
     best = max(medians, key=lambda name: medians[name])
     missing = sorted(set(names) - medians.keys())
     title += f" ({best})" + (f", without {' and '.join(missing)}" if missing else "")
     reference = spread(rates[best])
-    return row(title, "requests/s", rates["modelops"], "≥ 2 ×", lambda ratio: ratio >= 2, reference=reference)
+    return row(title, "requests/s", rates["modelops"], GOALS["predict, model servers"], reference=reference)
 
 
 def _paced(mine: Running, peaks: Sequence[Run], options: Options) -> Row:
@@ -185,7 +190,7 @@ def _paced(mine: Running, peaks: Sequence[Run], options: Options) -> Row:
     mine.resume()
     runs = [mine.load(options.seconds, options.connections, rate) for _round in range(options.rounds)]
     values = [run.p99_ms for run in runs]
-    paced = row("p99 at 70% of its own peak", "ms", values, "≤ 5 ms", lambda value: value <= 5, aimed_at=round(rate))
+    paced = row("p99 at 70% of its own peak", "ms", values, GOALS["p99"], aimed_at=round(rate))
     paced["runs"]["ours"] = raw(runs)
     return paced
 
@@ -207,19 +212,17 @@ def protocols(model: Path, folder: Path, options: Options) -> list[Row]:
     peak = {name: [run.requests_per_second for run in made] for name, made in runs.items()}
     p99 = {name: [run.p99_ms for run in made] for name, made in paced.items()}
     mine, stock, keras, best = (one.server.name for one in running)
-    rows = [
-        row("our protocol against uvicorn's own", "requests/s", peak[mine], "-", None, reference=spread(peak[stock]))
-    ]
+    rows = [row("our protocol against uvicorn's own", "requests/s", peak[mine], reference=spread(peak[stock]))]
     rows[0]["ratio"] = by_round(peak[mine], peak[stock])
-    rows.append(row("processor time a request, the same two", "µs", spent[:1], "-", None, reference=spread(spent[1:])))
+    rows.append(row("processor time a request, the same two", "µs", spent[:1], reference=spread(spent[1:])))
     for name in (mine, stock):
-        for other, goal in ((keras, 10), (best, 2)):
+        for other, goal in ((keras, GOALS["predict, Keras"]), (best, GOALS["predict, model servers"])):
             title = f"{name} against {other}"
             ratio = by_round(peak[name], peak[other])
-            made = row(title, "requests/s", peak[name], f"≥ {goal} ×", None, reference=spread(peak[other]))
-            rows.append({**made, "ratio": ratio, "met": ratio >= goal})
+            made = row(title, "requests/s", peak[name], goal, reference=spread(peak[other]))
+            rows.append({**made, "ratio": ratio, "met": goal.met(ratio)})
         title = f"{name}: p99 at 70% of its own peak"
-        rows.append(row(title, "ms", p99[name], "≤ 5 ms", lambda value: value <= 5, aimed_at=round(rates[name])))
+        rows.append(row(title, "ms", p99[name], GOALS["p99"], aimed_at=round(rates[name])))
     return rows
 
 
@@ -247,13 +250,13 @@ def transports(model: Path, folder: Path, options: Options) -> list[Row]:
     rows = []
     for one, microseconds, megabytes in zip(running, spent, memory, strict=True):
         name = one.server.name
-        made = row(f"{name}: throughput", "requests/s", peaks[name], "-", None, reference=spread(peaks[first]))
+        made = row(f"{name}: throughput", "requests/s", peaks[name], reference=spread(peaks[first]))
         rows.append({**made, "ratio": by_round(peaks[name], peaks[first])})
-        rows.append(row(f"{name}: processor time a request", "µs", [microseconds], "-", None))
+        rows.append(row(f"{name}: processor time a request", "µs", [microseconds]))
         for share in ("p50", "p99"):
             values = [getattr(run, f"{share}_ms") for run in paced[name]]
-            rows.append(row(f"{name}: {share} at 70% of its own peak", "ms", values, "-", None))
-        rows.append(row(f"{name}: memory after the load", "MB", [megabytes], "-", None))
+            rows.append(row(f"{name}: {share} at 70% of its own peak", "ms", values))
+        rows.append(row(f"{name}: memory after the load", "MB", [megabytes]))
     return rows
 
 
@@ -282,18 +285,17 @@ def starting(model: Path, folder: Path) -> Row:
         running = Running(servers.ours(), model, FIRST_PORT + 20, folder / f"start-{number}.log")
         running.stop()
         seconds.append(running.seconds_to_answer)
-    return row("from exec to the first right answer", "s", seconds, "≤ 1 s", lambda value: value <= 1)
+    return row("from exec to the first right answer", "s", seconds, GOALS["start"])
 
 
 def image_rows() -> list[Row]:
     try:
         packed, unpacked = image.beyond_its_base("serve")
     except (BenchError, OSError) as error:
-        return [failed("serving image beyond its base", "≤ 150 MB", error)]
-    limit: Callable[[float], bool] = lambda value: value <= 150  # noqa: E731
+        return [failed("serving image beyond its base", GOALS["image"], error)]
     return [
-        row("serving image beyond its base, unpacked", "MB", [unpacked], "≤ 150 MB", limit),
-        row("serving image beyond its base, packed", "MB", [packed], "-", None),
+        row("serving image beyond its base, unpacked", "MB", [unpacked], GOALS["image"]),
+        row("serving image beyond its base, packed", "MB", [packed]),
     ]
 
 
@@ -312,15 +314,13 @@ def batching(line: Path, folder: Path, options: Options) -> list[Row]:
             factories = [lambda: variant("on", MODELOPS_BATCH_ROWS=str(BATCHES)), lambda: variant("off")]
             running = started(factories, model, folder, stack)
             if not all(isinstance(one, Running) for one in running):
-                rows.append(failed(f"batching, {title}", "-", BenchError(str(running))))
+                rows.append(failed(f"batching, {title}", None, BenchError(str(running))))
                 continue
             runs = in_turn(running, options, 32)
         on, off = ([run.requests_per_second for run in runs[name]] for name in ("on", "off"))
         latencies = {name: spread(run.p99_ms for run in runs[name]) for name in ("on", "off")}
         more = {"reference": spread(off), "p99_ms": latencies}
-        made = row(
-            f"batches of up to {BATCHES} on against off, 32 callers, {title}", "requests/s", on, "-", None, **more
-        )
+        made = row(f"batches of up to {BATCHES} on against off, 32 callers, {title}", "requests/s", on, **more)
         made["runs"] = {name: raw(runs[name]) for name in ("on", "off")}
         rows.append(made)
     return rows

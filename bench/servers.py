@@ -117,6 +117,13 @@ def fastapi_keras() -> Server:
     return rows("FastAPI + Keras tf.function", lambda _port: [sys.executable, program], packages=packages)
 
 
+def bare_asgi() -> Server:
+    program = str(REFERENCES / "bare_asgi.py")
+    return rows(
+        "a bare LiteRT ASGI app", lambda _port: [sys.executable, program], packages=("uvicorn", "ai-edge-litert")
+    )
+
+
 def kserve() -> Server:
     python = venv("kserve")
     program = str(REFERENCES / "kserve_model.py")

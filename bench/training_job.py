@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import platform
 import statistics
 import tempfile
 import threading
@@ -31,6 +32,8 @@ from modelops import TrainingJob
 from tests.cluster.provider.harness import Program, Stack
 from tests.cluster.support import eventually, kubectl, objects
 
+RESULTS = Path(__file__).parent / "results" / "training_job.json"
+SAME_PODS, OURS = "plain Indexed Job of the same pods", "TrainingJob"
 COUNTS = (1, 10, 100)
 RESOURCES = {"cpu": "10m", "memory": "16Mi"}
 TIMEOUT_SECONDS = 600
@@ -153,9 +156,9 @@ def bench_workers(namespace: str, runs: int, workers: int) -> None:
     """TrainingJob and plain Indexed Jobs in turns."""
     spec = pod_spec(namespace, workers)
     programs: Mapping[str, Program] = {
-        "plain Indexed Job of the same pods": lambda provider: plain(provider, "bench", namespace, workers, spec),
+        SAME_PODS: lambda provider: plain(provider, "bench", namespace, workers, spec),
         "plain Indexed Job of bare pods": lambda provider: plain(provider, "bench", namespace, workers, bare_pod()),
-        "TrainingJob": lambda provider: training(provider, "bench", namespace, workers=workers),
+        OURS: lambda provider: training(provider, "bench", namespace, workers=workers),
     }
     results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in programs}
     for run in range(runs):
@@ -174,6 +177,10 @@ def bench_workers(namespace: str, runs: int, workers: int) -> None:
     *plains, ours = medians.items()
     for name, base in plains:
         print(f"| ratio to the {name} | {ours[1][0] / base[0]:.2f} | {ours[1][1] / base[1]:.2f} |")
+    seconds = {name: [value[2] for value in values] for name, values in results.items()}
+    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load": round(os.getloadavg()[0], 1)}
+    found = {"machine": machine, "workers": workers, "seconds_from_the_job": seconds}
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def bench_creation(namespace: str) -> None:

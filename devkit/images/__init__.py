@@ -15,6 +15,8 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from email.message import Message
+from http.client import HTTPException
 from pathlib import Path
 
 from devkit.embedded.layout import MIRROR
@@ -158,22 +160,35 @@ def _pull_problem(image: str) -> str | None:
         except urllib.error.HTTPError as error:
             if error.code != 401:
                 raise
-            request.add_header("Authorization", f"Bearer {_anonymous_token(error.headers['WWW-Authenticate'])}")
+            request.add_unredirected_header("Authorization", f"Bearer {_anonymous_token(error.headers)}")
             urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
     except urllib.error.HTTPError as error:
         return f"{host} responds with {error.code}"
-    except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
+    except (OSError, HTTPException) as error:
         return f"{host} is out of reach: {getattr(error, 'reason', error)}"
+    except ValueError as error:
+        return f"{host} can't be asked: {error}"
     return None
 
 
-def _anonymous_token(challenge: str) -> str:
-    """A pull token for a public image, as the registry's challenge asks (Docker registry token authentication)."""
-    fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+def _anonymous_token(headers: Message) -> str:
+    """A pull token for a public image, as the registry's challenge asks (Docker registry token authentication).
+
+    Raises ValueError if it gives none."""
+    challenges = ", ".join(headers.get_all("WWW-Authenticate") or [])
+    found = re.search(r"(?:^|,)\s*bearer\s+(.*)", challenges, re.IGNORECASE)
+    pairs = re.findall(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))', found[1] if found else "")
+    fields = {name.lower(): quoted or bare for name, quoted, bare in reversed(pairs)}
+    realm = fields.get("realm", "")
+    if not realm.startswith(("https://", "http://")):
+        raise ValueError("it wants a login")
     query = urllib.parse.urlencode({key: fields[key] for key in ("service", "scope") if key in fields})
-    with urllib.request.urlopen(f"{fields['realm']}?{query}", timeout=_TIMEOUT_SECONDS) as answer:
+    with urllib.request.urlopen(f"{realm}{'&' if '?' in realm else '?'}{query}", timeout=_TIMEOUT_SECONDS) as answer:
         body = json.load(answer)
-    return str(body.get("token") or body["access_token"])
+    token = (body.get("token") or body.get("access_token")) if isinstance(body, dict) else None
+    if not token:
+        raise ValueError("it gives no token")
+    return str(token)
 
 
 def _substitute(target: str, upstream: str, tag: str, builder: Builder) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,39 @@ def mapped(properties: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 FIELDS = mapped(TEMPLATE["template"]["mappings"]["properties"])
+
+
+LISTENING = """
+import java.net.*;
+import java.nio.channels.ServerSocketChannel;
+
+public class Listening {
+    public static void main(String[] words) throws Exception {
+        ServerSocketChannel channel = ServerSocketChannel.open();
+        channel.bind(new InetSocketAddress(InetAddress.getByName(words[0]), 0));
+        ServerSocket plain = new ServerSocket(0, 1, InetAddress.getByName(words[0]));
+        int[] ports = {((InetSocketAddress) channel.getLocalAddress()).getPort(), plain.getLocalPort()};
+        for (int port : ports)
+            for (String host : new String[] {"127.0.0.1", "::1"})
+                new Socket(InetAddress.getByName(host), port).close();
+        System.out.println("both");
+    }
+}
+"""
+
+
+@pytest.mark.skipif(not (shutil.which("java") and socket.has_dualstack_ipv6()), reason="needs Java and IPv6")
+@pytest.mark.parametrize(
+    ("file", "setting"),
+    [("elasticsearch/elasticsearch.yml", "network.host"), ("logstash/logstash.yml", "api.http.host")],
+)
+def test_java_listens_to_ipv6_too_at_the_address_that_it_is_given(tmp_path: Path, file: str, setting: str) -> None:
+    """Elasticsearch binds a channel, as Logstash's Ruby does; JRuby's HTTP server may bind a plain socket."""
+    address = yaml.safe_load((ASSETS / file).read_text())[setting]
+    (tmp_path / "Listening.java").write_text(LISTENING)
+    command = ["java", str(tmp_path / "Listening.java"), address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "both\n", done.stderr
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def test_every_generator_of_the_docs_is_run_by_make_generate() -> None:
     recipe = dry_run("generate")
     generators = [path for path in (REPOSITORY / "docs").rglob("*.py") if '__name__ == "__main__"' in path.read_text()]
     names = [path.relative_to(REPOSITORY).with_suffix("").as_posix().replace("/", ".") for path in generators]
-    assert len(names) == 4 and all(f"-m {name}" in recipe for name in names)
+    assert len(names) == 5 and all(f"-m {name}" in recipe for name in names)
 
 
 def test_what_a_folder_of_cluster_tests_shares_ends_with_the_folder() -> None:

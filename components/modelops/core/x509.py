@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
 AUTHORITY, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"
@@ -73,6 +74,7 @@ def issue(authority: str, authority_key: str, name: str, hosts: Sequence[str]) -
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
+    names, addresses = names_and_addresses(hosts)
     chain, signer = read_authority(authority, authority_key)
     ca = chain[0]
     renewals = max(0, (now() - ca.not_valid_before_utc) // timedelta(days=RENEWAL_DAYS))
@@ -98,7 +100,12 @@ def issue(authority: str, authority_key: str, name: str, hosts: Sequence[str]) -
         .not_valid_after(expires)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [*(x509.DNSName(host) for host in names), *(x509.IPAddress(ip_address(host)) for host in addresses)]
+            ),
+            critical=False,
+        )
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
@@ -118,6 +125,19 @@ def issue(authority: str, authority_key: str, name: str, hosts: Sequence[str]) -
         KEY: _pem(key),
     }
     return Issued(files, expires)
+
+
+def names_and_addresses(hosts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """DNS names and IP addresses, which a certificate has apart: no client takes an address that is written as a name.
+    An address may be in brackets, as URLs have those of IPv6."""
+    names: list[str] = []
+    addresses: list[str] = []
+    for host in hosts:
+        try:
+            addresses.append(str(ip_address(host.removeprefix("[").removesuffix("]"))))
+        except ValueError:
+            names.append(host)
+    return names, addresses
 
 
 def read_authority(authority: str, authority_key: str) -> tuple[list[Any], Any]:

@@ -140,18 +140,23 @@ def _requested(
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Resource:
     """What makes cert-manager write and renew the same Secret."""
+    fixed = {
+        "secretName": name,
+        "issuerRef": {"group": _ISSUER_GROUP, "kind": issuer.get("kind", "Issuer"), "name": issuer["name"]},
+        "privateKey": {"algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always"},
+        "usages": ["digital signature", "server auth", "client auth"],
+    }
+
+    def spec(known: Sequence[str]) -> dict[str, Any]:
+        names, addresses = x509.names_and_addresses(known)
+        return {**fixed, "dnsNames": names, **({"ipAddresses": addresses} if addresses else {})}
+
     return k8s.apiextensions.CustomResource(
         name,
         api_version=f"{_ISSUER_GROUP}/v1",
         kind="Certificate",
         metadata=metadata,
-        spec={
-            "secretName": name,
-            "dnsNames": hosts,
-            "issuerRef": {"group": _ISSUER_GROUP, "kind": issuer.get("kind", "Issuer"), "name": issuer["name"]},
-            "privateKey": {"algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always"},
-            "usages": ["digital signature", "server auth", "client auth"],
-        },
+        spec=pulumi.Output.from_input(hosts).apply(spec),
         opts=opts,
     )
 

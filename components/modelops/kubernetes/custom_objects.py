@@ -50,6 +50,11 @@ class CustomObject(pulumi.CustomResource):
         return pulumi.Output.from_input(self.__dict__["metadata"])
 
     @property
+    def spec(self) -> pulumi.Output[Any]:
+        """The object's spec."""
+        return pulumi.Output.from_input(self.__dict__["spec"])
+
+    @property
     def status(self) -> pulumi.Output[Any]:
         """The object's status."""
         return pulumi.Output.from_input(self.__dict__["status"])

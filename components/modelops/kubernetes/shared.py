@@ -35,7 +35,7 @@ def once_in_namespace(
 
     A plugin makes each component in a program of its own, which knows of no other one: `<name>-<role>`, for each.
     """
-    if not _is_program():
+    if not is_program():
         labels = standard_labels(component, component, name)
         metadata = k8s.meta.v1.ObjectMetaArgs(name=f"{name}-{role}", namespace=namespace, labels=labels)
         return f"{name}-{role}", make(name, metadata, opts)
@@ -65,6 +65,6 @@ _SHARED: MutableMapping[Any, dict[tuple[str, str], pulumi.Resource]] = WeakKeyDi
 """What is waited for, by name and namespace; for each run of a program, which its monitor stands for."""
 
 
-def _is_program() -> bool:
+def is_program() -> bool:
     """Whether this is a program's own process, which knows all of the program's components."""
     return pulumi.runtime.settings.get_root_resource() is not None

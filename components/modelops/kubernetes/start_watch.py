@@ -9,21 +9,21 @@ can name the one that is yet to be created.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import is_output, merged, short_hash, whole, with_dependencies
-from modelops.core.run_id import canonical_json
+from modelops.core.outputs import merged, whole, with_dependencies
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.jobs import egress_only_policy
 from modelops.kubernetes.labels import selecting, standard_labels
 from modelops.kubernetes.network import allow_egress, api_server_ports, network_policy
 from modelops.kubernetes.placement import anywhere
-from modelops.kubernetes.pods import as_document, core, name_of
+from modelops.kubernetes.pods import core, name_of
 from modelops.kubernetes.shared import once_in_namespace
+from modelops.kubernetes.template_hash import template_hash
 from modelops.kubernetes.watch import FILE, PROGRAM, Watcher, reading, source, watch_job
 
 KIND = "job-watch"
@@ -55,7 +55,7 @@ def watch_start(
         "labels": jobs,
         "unscheduled_seconds": whole(scheduling_seconds),
         # Whatever makes another Job makes another watch.
-        "pod": _hash(template),
+        "pod": template_hash(template),
     }
     return watch_job(
         name,
@@ -172,26 +172,3 @@ def _program(
     else:
         _, policy = once_in_namespace(name, "job", "watch-egress", (), namespace, first, opts, make_policy)
     return core.VolumeArgs(name=PROGRAM, config_map=core.ConfigMapVolumeSourceArgs(name=config_map)), [made, policy]
-
-
-def _hash(template: core.PodTemplateSpecArgs) -> pulumi.Output[str]:
-    """Tells one pod from another, the same whatever of it is an output."""
-    document = as_document(template)
-    later: list[pulumi.Output[Any]] = []
-    _walk(document, later.append)
-
-    def known_hash(known: list[Any]) -> str:
-        values = iter(known)
-        return short_hash(canonical_json(_walk(document, lambda _: next(values))))
-
-    # Pulumi would make an output of each part of the document, which takes ten times as long.
-    return pulumi.Output.all(*later).apply(known_hash)
-
-
-def _walk(value: Any, replaced: Callable[[pulumi.Output[Any]], Any]) -> Any:
-    """The document with each of its outputs `replaced`, always in the same order."""
-    if is_output(value):
-        return replaced(value)
-    if isinstance(value, Mapping):
-        return {key: _walk(entry, replaced) for key, entry in value.items()}
-    return [_walk(entry, replaced) for entry in value] if isinstance(value, list) else value

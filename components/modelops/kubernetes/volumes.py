@@ -12,6 +12,7 @@ from modelops.core.component import holding_data
 from modelops.core.outputs import merged
 from modelops.core.validation import Problems
 from modelops.kubernetes.pods import claimed, name_of
+from modelops.kubernetes.volume_sizes import size_told
 
 core = k8s.core.v1
 core_meta = k8s.meta.v1
@@ -49,7 +50,7 @@ def volume_claim(
             namespace=namespace, labels=labels, annotations={"pulumi.com/skipAwait": "true"}
         ),
         spec=_spec(size, storage_class, pulumi.Output.from_input(access_modes).apply(list)),
-        opts=merged(holding_data(opts), ignore_changes=_FIXED_FIELDS, retain_on_delete=retain),
+        opts=merged(size_told(holding_data(opts)), ignore_changes=_FIXED_FIELDS, retain_on_delete=retain),
     )
     return name_of(claim)
 
@@ -170,7 +171,7 @@ def _grow(
             resources=core.VolumeResourceRequirementsPatchArgs(requests={"storage": size})
         ),
         # A claim can't be without a size, so this one is never given back.
-        opts=merged(opts, retain_on_delete=True),
+        opts=merged(size_told(opts), retain_on_delete=True),
     )
 
 

@@ -36,6 +36,7 @@ from modelops.registry.storage import Storage
 
 NAME = "mlflow-backup"
 COMPONENT = "model-registry-backup"
+DEADLINE_SECONDS = 86_400
 _FOLDER = "/backup"
 _MLFLOW_STEPS = ("save", "restore")
 """Steps that run in MLflow's image; the others run in PostgreSQL's."""
@@ -86,6 +87,8 @@ def backups(source: Source, args: ModelRegistryArgs, opts: pulumi.ResourceOption
                     metadata=k8s.meta.v1.ObjectMetaArgs(labels=labels),
                     spec=k8s.batch.v1.JobSpecArgs(
                         backoff_limit=0,
+                        # A pod that can't start would keep all later ones from running, without a word.
+                        active_deadline_seconds=DEADLINE_SECONDS,
                         template=_pod(source, args, steps, keep, with_dependencies(name, account), claim),
                     ),
                 ),

@@ -134,8 +134,8 @@ class Rollout(TypedDict):
     14400."""
     watch: NotRequired[bool]
     """Whether Jobs in the namespace watch the release and its smoke test, say what they wait for, and fail with the
-    reason as soon as it can't succeed. Without them Pulumi waits for the Deployment until `progress_seconds` and more
-    have passed. Default true; with `vllm.nodes` above 1 there are none."""
+    reason as soon as it can't succeed. Without them Pulumi waits for the Deployment or
+    LeaderWorkerSet until `progress_seconds` and more have passed. Default true."""
 
 
 class SmokePrompt(TypedDict):

@@ -203,23 +203,36 @@ def _digest(ask: _Client, source: Source) -> str:
         try:
             return head("")
         except urllib.error.HTTPError as error:
-            return head(_answered(ask, error.headers["WWW-Authenticate"] or "", login))
+            return head(_answered(ask, host, error.headers, login, secure=scheme == "https"))
     except urllib.error.HTTPError as error:
         raise Unresolved(f"{host} wants other credentials than those in {_DOCKER}") from error
 
 
-def _answered(ask: _Client, challenge: str, login: str) -> str:
-    """The Authorization header for a registry's challenge."""
-    if not challenge.lower().startswith("bearer "):
+def _answered(ask: _Client, host: str, headers: Message, login: str, *, secure: bool) -> str:
+    """The Authorization header for the challenge of the registry `host`, with a token if it takes one."""
+    asked = _bearer(headers)
+    if asked is None:
         return login
-    asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    realm, query = asked.get("realm", ""), urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
+    wanted: dict[str, str] = {key: asked[key] for key in ("service", "scope") if key in asked}
+    realm, query = asked.get("realm", ""), urlencode(wanted)
+    if login and secure and realm.startswith("http://"):
+        raise Unresolved(f"{host} asks for a token of a server without TLS, which is not sent the login")
     url = f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm
     answer = ask.json(url, login, _DOCKER)
     token = (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
     if not token:
         raise Unresolved(f"{ask.server} gives no token")
     return f"Bearer {token}"
+
+
+def _bearer(headers: Message) -> dict[str, str] | None:
+    """The parameters of the challenge that wants a token, None if there is no such one. The first of a name counts:
+    behind it may be those of another challenge."""
+    for challenge in headers.get_all("WWW-Authenticate") or []:
+        if found := re.search(r"(?:^|,)\s*bearer\s+(.*)", challenge, re.IGNORECASE):
+            pairs = re.findall(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))', found[1])
+            return {name.lower(): quoted or bare for name, quoted, bare in reversed(pairs)}
+    return None
 
 
 def _docker_login(host: str) -> str:

@@ -109,7 +109,7 @@ def deploy(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
 
 
 def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
-    """The Deployment. Returns what is ready once its pods answer: its watch, or itself if there is none."""
+    """The Deployment. Returns what is ready once its pods answer."""
     metadata, args = track.metadata, track.args
     annotations = {**(UNAWAITED if is_watched(args) else {}), **track.annotations}
     deployment_opts = merged(_workload_opts(track, opts), custom_timeouts=timeouts(_longest_rollout(args)))
@@ -125,18 +125,14 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomReso
         deployment_opts = merged(deployment_opts, depends_on=[smoke])
     metadata.annotations = annotations or None
     deployment = k8s.apps.v1.Deployment(track.name, metadata=metadata, spec=spec, opts=deployment_opts)
-    return (
-        watch(deployment, track.name, args, _rollout_seconds(args), _longest_rollout(args), opts)
-        if is_watched(args)
-        else deployment
-    )
+    return _watched(track, deployment, opts)
 
 
-def _groups(track: Track, opts: pulumi.ResourceOptions) -> CustomObject:
+def _groups(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
     """Copies of the model on several nodes each. No disruption budget: it counts pods, but losing one loses a group."""
     metadata = track.metadata
-    metadata.annotations = {"pulumi.com/waitFor": "condition=Available"}
-    return CustomObject(
+    metadata.annotations = UNAWAITED if is_watched(track.args) else {"pulumi.com/waitFor": "condition=Available"}
+    groups = CustomObject(
         track.name,
         api_version=vllm.LWS,
         kind="LeaderWorkerSet",
@@ -144,6 +140,17 @@ def _groups(track: Track, opts: pulumi.ResourceOptions) -> CustomObject:
         spec=vllm.group(track.args, track.identity, _first_replicas(track.args)),
         opts=merged(_workload_opts(track, opts), custom_timeouts=timeouts(_longest_rollout(track.args))),
     )
+    return _watched(track, groups, opts)
+
+
+def _watched(
+    track: Track, workload: k8s.apps.v1.Deployment | CustomObject, opts: pulumi.ResourceOptions
+) -> pulumi.CustomResource:
+    """What is ready once the workload's pods answer: its watch, or itself if there is none."""
+    args = track.args
+    if not is_watched(args):
+        return workload
+    return watch(workload, track.name, args, _rollout_seconds(args), _longest_rollout(args), opts)
 
 
 def _disruption_budget(track: Track, opts: pulumi.ResourceOptions) -> None:

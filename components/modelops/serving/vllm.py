@@ -32,6 +32,7 @@ from modelops.kubernetes.pods import (
     tracking_credentials,
 )
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount
+from modelops.kubernetes.template_hash import template_hash
 from modelops.serving.args import (
     DEFAULT_SHARED_MEMORY,
     ModelServiceArgs,
@@ -74,6 +75,8 @@ _FRONT = "modelops_runtime.serving.vllm.front.Front"
 _ADAPTER = "adapter.modelops.dev/"
 """How the pod labels begin that have the adapters' versions."""
 LWS = "leaderworkerset.x-k8s.io/v1"
+RELEASE = "modelops.dev/release"
+"""The pods' label that says of which template they are: the watch knows them by it."""
 INDEX_LABEL = "leaderworkerset.sigs.k8s.io/worker-index"
 LEADER = "$(LWS_LEADER_ADDRESS)"
 """LeaderWorkerSet sets this variable in every container."""
@@ -207,6 +210,11 @@ def group(args: ModelServiceArgs, identity: PodIdentity, replicas: pulumi.Input[
 
     Groups are replaced whole, and one at a time: there are no spare GPUs for another one.
     """
+    leader = template(args, identity)
+    worker = template(args, replace(identity, live=False), worker=True)
+    release = template_hash(leader, worker)
+    for pod in (leader, worker):
+        pod.metadata.labels = {**pod.metadata.labels, RELEASE: release}  # type: ignore[dict-item, union-attr]
     return {
         **({} if replicas is None else {"replicas": replicas}),
         "startupPolicy": "LeaderCreated",
@@ -220,8 +228,8 @@ def group(args: ModelServiceArgs, identity: PodIdentity, replicas: pulumi.Input[
         "leaderWorkerTemplate": {
             "size": nodes(args),
             "restartPolicy": "RecreateGroupOnPodRestart",
-            "leaderTemplate": template(args, identity),
-            "workerTemplate": template(args, replace(identity, live=False), worker=True),
+            "leaderTemplate": leader,
+            "workerTemplate": worker,
         },
     }
 

@@ -14,9 +14,11 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import short_hash
 from modelops.core.run_id import canonical_json
+from modelops.kubernetes.custom_objects import CustomObject
 from modelops.kubernetes.pods import name_of
 from modelops.kubernetes.watch import watch_job, watcher
 from modelops.serving.args import ModelServiceArgs, runtime_image
+from modelops.serving.vllm import LWS
 
 FINAL_FETCH_CODES = (1, 2)
 """Exit codes of `modelops-fetch` that end a rollout: it tries again itself for as long as that may help."""
@@ -24,7 +26,7 @@ _PROGRAM = "rollout-watch"
 
 
 def watch(
-    watched: k8s.apps.v1.Deployment | k8s.batch.v1.Job,
+    watched: k8s.apps.v1.Deployment | k8s.batch.v1.Job | CustomObject,
     name: str,
     args: ModelServiceArgs,
     seconds: pulumi.Output[int],
@@ -33,7 +35,7 @@ def watch(
 ) -> k8s.batch.v1.Job:
     """The Job `<name>-watch` for a rollout or smoke test that may take so many seconds, at most `longest`."""
     target = name_of(watched)
-    kind = "Job" if isinstance(watched, k8s.batch.v1.Job) else "Deployment"
+    kind = "LeaderWorkerSet" if isinstance(watched, CustomObject) else type(watched).__name__
     # As the API server has it, so with whatever a transformation or a webhook did to it. It is read on its own: joined
     # with other outputs, Pulumi would take apart objects whose fields are named as a dictionary's methods (`values`).
     spec: pulumi.Output[str] = watched.spec.apply(partial(_own, autoscaled="autoscaling" in args))
@@ -67,6 +69,12 @@ def _rules(kind: str, name: pulumi.Input[str]) -> list[k8s.rbac.v1.PolicyRuleArg
     rule, named = k8s.rbac.v1.PolicyRuleArgs, [name]
     if kind == "Job":
         return [rule(api_groups=["batch"], resources=["jobs"], resource_names=named, verbs=["get"])]
+    if kind == "LeaderWorkerSet":
+        group = LWS.partition("/")[0]
+        return [
+            rule(api_groups=[group], resources=["leaderworkersets"], resource_names=named, verbs=["get"]),
+            rule(api_groups=["apps"], resources=["statefulsets"], verbs=["list"]),
+        ]
     return [
         rule(api_groups=["apps"], resources=["deployments"], resource_names=named, verbs=["get"]),
         rule(api_groups=["apps"], resources=["replicasets"], verbs=["list"]),

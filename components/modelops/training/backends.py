@@ -25,10 +25,11 @@ from modelops.training.job_spec import (
     batch,
     is_awaited,
     job_spec,
+    select_spec,
     starts_suspended,
 )
 from modelops.training.pod import Run
-from modelops.training.watch import allow_watch, is_watched, watch
+from modelops.training.watch import SELECT, allow_watch, is_watched, watch, watch_select
 
 MARGIN_SECONDS = 60
 """How much longer than the Job's deadline Pulumi waits, so that Kubernetes reports the error."""
@@ -81,13 +82,27 @@ def start(run: Run, opts: pulumi.ResourceOptions) -> Started:
     return Started(job, name_of(job), None)
 
 
-def job_of(name: str, run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> batch.Job:
-    """A Job of this run."""
+def select_best(run: Run, sweep: pulumi.Resource, opts: pulumi.ResourceOptions) -> batch.Job:
+    """The Job that registers the best run of a sweep, once that is done."""
+    name, spec = f"{run.name}-select", select_spec(run, sweep)
+    if is_watched(run.args):
+        opts = merged(opts, depends_on=[watch_select(name, run, spec, opts)])
+    return job_of(name, run, spec, opts, SELECT)
+
+
+def job_of(
+    name: str,
+    run: Run,
+    spec: batch.JobSpecArgs,
+    opts: pulumi.ResourceOptions,
+    labels: Mapping[str, str] | None = None,
+) -> batch.Job:
+    """A Job of this run, with `labels` of its own."""
     # The name is generated. Pulumi removes leftovers of failed replacements only at the end of a successful update, so
     # a name derived from the run's identity would collide with one when a change is reverted, and no further update
     # would succeed.
     # A Job that isn't awaited is unready while it trains: the record of its end says whether another one is needed.
-    metadata = _metadata(run, {"pulumi.com/replaceUnready": "true"} if is_awaited(run.args) else UNAWAITED)
+    metadata = _metadata(run, {"pulumi.com/replaceUnready": "true"} if is_awaited(run.args) else UNAWAITED, labels)
     options = merged(_options(opts, run.args), replace_on_changes=_REPLACE_ON)
     return batch.Job(name, metadata=metadata, spec=spec, opts=options)
 
@@ -152,12 +167,14 @@ def _jobset_spec(
 
 
 def _metadata(
-    run: Run, annotations: Mapping[str, pulumi.Input[str]], labels: Mapping[str, pulumi.Input[str]] | None = None
+    run: Run, annotations: Mapping[str, pulumi.Input[str]], labels: Mapping[str, str] | None = None
 ) -> k8s.meta.v1.ObjectMetaArgs:
-    labels = {**run.labels(), **(labels or {})}
+    all_labels = {**run.labels(), **(labels or {})}
     if (queue := run.args.get("queue")) is not None:
-        labels["kueue.x-k8s.io/queue-name"] = queue
-    return k8s.meta.v1.ObjectMetaArgs(namespace=run.args["namespace"], labels=labels, annotations=annotations or None)
+        all_labels["kueue.x-k8s.io/queue-name"] = queue
+    return k8s.meta.v1.ObjectMetaArgs(
+        namespace=run.args["namespace"], labels=all_labels, annotations=annotations or None
+    )
 
 
 def _options(opts: pulumi.ResourceOptions, args: TrainingJobArgs, *, replace: bool = False) -> pulumi.ResourceOptions:

@@ -19,12 +19,12 @@ from modelops.kubernetes.runtime import lasting_runtime
 from modelops.kubernetes.volumes import optional_claim
 from modelops.kubernetes.workers import closed_network_policy, names_of_workers, worker_network_policy
 from modelops.training.args import Framework, TrainingJobArgs
-from modelops.training.backends import job_of, requirements, start
+from modelops.training.backends import requirements, select_best, start
 from modelops.training.background import Background
 from modelops.training.base_model import with_base
 from modelops.training.checks import checked
 from modelops.training.gates import announce_gate
-from modelops.training.job_spec import is_awaited, select_spec
+from modelops.training.job_spec import is_awaited
 from modelops.training.pod import COMPONENT, Run, scripts
 from modelops.training.sweep import goal, trials
 
@@ -76,7 +76,7 @@ class TrainingJob(pulumi.ComponentResource):
         started = start(run, job_opts)
         publisher = started.resource
         if run.trials:
-            publisher = job_of(f"{name}-select", run, select_spec(run, started.resource), job_opts)
+            publisher = select_best(run, started.resource, job_opts)
         self.job_name = started.name
         tracking_url = args.get("tracking_url", args["tracking_uri"])
         if background is not None:

@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.outputs import whole
+from modelops.kubernetes.labels import selecting
 from modelops.kubernetes.start_watch import (
     DEFAULT_SCHEDULING_TIMEOUT_SECONDS,
     allow,
@@ -19,6 +20,9 @@ from modelops.training.args import TrainingJobArgs
 from modelops.training.job_spec import DEFAULT_QUEUE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS, batch, is_awaited
 from modelops.training.pod import Run
 
+SELECT = {"modelops.dev/step": "select"}
+"""Tells a sweep's Job that registers the best run from the Job of the runs."""
+
 
 def is_watched(args: TrainingJobArgs) -> bool:
     """Whether a Job watches the start of the run: in an image that the run needs anyway."""
@@ -29,7 +33,6 @@ def is_watched(args: TrainingJobArgs) -> bool:
 def watch(run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> k8s.batch.v1.Job:
     """The Job `<name>-watch`, which has to be there before the Job with that `spec`."""
     args, awaited = run.args, is_awaited(run.args)
-    timeout = whole(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS))
     return watch_start(
         run.name,
         run.selector(),
@@ -41,12 +44,31 @@ def watch(run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> k8
         if awaited
         else own_watcher(run.name, args, opts),
         image=args.get("runtime_image", UPSTREAM_IMAGES["mlflow"]),
-        seconds=timeout.apply(
-            lambda seconds: seconds + args.get("queue_timeout_seconds", DEFAULT_QUEUE_TIMEOUT_SECONDS)
-        ),
+        seconds=_seconds(args),
         scheduling_seconds=args.get("scheduling_timeout_seconds", DEFAULT_SCHEDULING_TIMEOUT_SECONDS),
         record=None if awaited else {"run": run.run_id, "record": run.report.config_map},
     )
+
+
+def watch_select(name: str, run: Run, spec: batch.JobSpecArgs, opts: pulumi.ResourceOptions) -> k8s.batch.v1.Job:
+    """The Job `<name>-watch` of a sweep's Job that registers the best run, with that `spec`."""
+    return watch_start(
+        name,
+        pulumi.Output.concat(run.selector(), ",", selecting(SELECT)),
+        spec.template,  # type: ignore[arg-type]
+        run.args,
+        opts,
+        watcher=shared_watcher(name, run.args, run.report.resource, opts),
+        image=run.args.get("runtime_image", UPSTREAM_IMAGES["mlflow"]),
+        seconds=_seconds(run.args),
+        scheduling_seconds=run.args.get("scheduling_timeout_seconds", DEFAULT_SCHEDULING_TIMEOUT_SECONDS),
+    )
+
+
+def _seconds(args: TrainingJobArgs) -> pulumi.Output[int]:
+    """How long a Job of the run may take."""
+    queue = args.get("queue_timeout_seconds", DEFAULT_QUEUE_TIMEOUT_SECONDS)
+    return whole(args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS)).apply(lambda seconds: seconds + queue)
 
 
 def allow_watch(run: Run, job: batch.Job, opts: pulumi.ResourceOptions) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelops_runtime.artifacts.paths import is_name, opened
 from modelops_runtime.contract import ContractError, is_number
 
 FILE_NAME = "model.json"
@@ -155,7 +156,8 @@ class Manifest:
         """Raises ContractError naming every problem: no manifest, not JSON, a field missing or of the wrong kind."""
         path = directory / FILE_NAME
         try:
-            content = json.loads(path.read_bytes())
+            with opened(path) as file:
+                content = json.loads(file.read())
         except OSError as error:
             raise ContractError(f"there is no model in {directory}: {FILE_NAME}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
@@ -203,7 +205,7 @@ def takes_text(operation: Mapping[str, Any]) -> bool:
 
 def digest(file: Path) -> str:
     """The SHA-256 of a file's content. Raises OSError."""
-    with file.open("rb") as content:
+    with opened(file) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
@@ -256,7 +258,7 @@ def _labels_problem(labels: object) -> str:
 
 
 def _plain_name(name: str) -> bool:
-    return name not in ("", ".", "..", FILE_NAME) and "/" not in name
+    return name != FILE_NAME and "/" not in name and is_name(name)
 
 
 def _read_bins(bins: Any) -> Bins:

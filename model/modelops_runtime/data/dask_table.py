@@ -235,9 +235,6 @@ def engine(place: "Place", folder: str, workers: int, progress: Progress | None 
 
     _set_up()
     security = _security()
-    options = (
-        {"protocol": "tls://", "host": _own_address()} if security else {"protocol": "tcp://", "host": "127.0.0.1"}
-    )
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         LocalCluster(
@@ -248,7 +245,7 @@ def engine(place: "Place", folder: str, workers: int, progress: Progress | None 
             worker_dashboard_address=NO_PAGES,
             local_directory=scratch,
             security=security,
-            **options,
+            **_listening(security),
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -284,12 +281,14 @@ def _meeting(place: "Place", folder: str) -> str:
 async def _work(address: str) -> None:
     from distributed import Worker
 
+    security = _security()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         worker = Worker(
             address,
             nthreads=1,
             local_directory=scratch,
-            security=_security(),
+            security=security,
+            **_listening(security),
             dashboard_address=NO_PAGES,
             death_timeout=10,
         )
@@ -327,8 +326,18 @@ def _security() -> Any:
     return Security(tls_ca_file=f"{folder}/ca.crt", require_encryption=True, **ends)
 
 
+def _listening(security: Any) -> dict[str, str]:
+    """Where a process listens. Left to itself, Dask looks for an address of IPv4 that leads to the internet."""
+    if security is None:
+        return {"protocol": "tcp://", "host": "127.0.0.1"}
+    address = _own_address()
+    return {"protocol": "tls://", "host": f"[{address}]" if ":" in address else address}
+
+
 def _own_address() -> str:
-    return socket.gethostbyname(socket.gethostname())
+    """The pod's, as its own list of hosts has it: that of IPv4, if it has one."""
+    found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
+    return str(min(found, key=lambda each: each[0] != socket.AF_INET)[4][0])
 
 
 def _guarded(function: Callable[[Any], Any], item: Any) -> Any:

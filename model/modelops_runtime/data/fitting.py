@@ -1,8 +1,6 @@
 """What is learned from columns of the training split, by scikit-learn where it has it, a block of rows at a time."""
 
-import importlib
 import math
-import threading
 from collections.abc import Container, Sequence
 from decimal import Decimal
 from numbers import Real
@@ -15,11 +13,6 @@ from modelops_runtime.contract import Exit
 from modelops_runtime.data.context import LARGEST_WHOLE, Context
 from modelops_runtime.data.errors import DataError
 from modelops_runtime.data.table import Rows, added
-
-
-def load_ahead() -> None:
-    """Loads scikit-learn in another thread: it takes most of a second, in which this one waits for files and others."""
-    threading.Thread(target=importlib.import_module, args=["sklearn.preprocessing"]).start()
 
 
 def standard(train: Rows, columns: Sequence[str], context: Context) -> dict[str, Any]:

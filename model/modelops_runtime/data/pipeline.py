@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from modelops_runtime.artifacts.preprocessing import Preprocessing
-from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.contract import ConfigurationError, ContractError
 from modelops_runtime.data import errors, fitting, profile, texts
 from modelops_runtime.data.context import Context
 from modelops_runtime.data.declared import kind_of, named, problems_of, problems_of_steps
@@ -19,7 +19,7 @@ from modelops_runtime.data.nested import JSON, settled
 from modelops_runtime.data.profile import Profile
 from modelops_runtime.data.progress import Progress
 from modelops_runtime.data.report import of_rows_read, summary
-from modelops_runtime.data.running import apply, on, require_single, shown
+from modelops_runtime.data.running import apply, begin, on, require_single
 from modelops_runtime.data.sources.columns import Batch, index_of, to_frame, united
 from modelops_runtime.data.sources.reading import Reading
 from modelops_runtime.data.sources.rows import Portion, chunks, finding, portions, table_schema
@@ -32,7 +32,7 @@ from modelops_runtime.data.steps.generalise import Promise
 from modelops_runtime.data.steps.images import ImageFeatures
 from modelops_runtime.data.steps.split import Split
 from modelops_runtime.data.table import Rows
-from modelops_runtime.data.version import NamedFiles, code_version, state
+from modelops_runtime.data.version import NamedFiles, changed, code_version, state
 
 VERSION_LENGTH = 12
 Say = Callable[[str], None]
@@ -112,15 +112,22 @@ class Pipeline(BaseModel):
         content = {
             "pipeline": self.model_dump(mode="json"),
             "shards": shards,
-            "inputs": [
-                source.digest() if source.is_table else state(source.files())
-                for source in self.sources
-                if source.format != "sql"
-            ],
+            "inputs": [[source.digest() for source in self.sources if source.is_table], self.state()],
             "code": code_version(self._libraries()),
             "salt": _of_salt(salt),
         }
         return hashlib.sha256(canonical(content).encode()).hexdigest()[:VERSION_LENGTH]
+
+    def state(self) -> list[list[str]]:
+        """What storage says of the input files without reading them. Raises DataError."""
+        files = [source.files() for source in self.sources if not source.is_table and source.format != "sql"]
+        return [entry for of_source in files for entry in state(of_source)]
+
+    def require_unchanged(self, before: Sequence[list[str]]) -> None:
+        """Raises ContractError where a file is not as it was `before`, so that what was read may be of two moments.
+        Of HTTP nobody knows: one address may be several servers, each with its own word for the same content."""
+        if (file := changed(before, self.state())) and not file.startswith(("http://", "https://")):
+            raise ContractError(f"{file} changed while the inputs were read: prepare again when nobody writes there")
 
     def _libraries(self) -> set[str]:
         of_sources = {name for source in self.sources for name in source.libraries}
@@ -168,11 +175,6 @@ class Pipeline(BaseModel):
                     files.add(rows[column])
             at += len(of_source)
         return files.hexdigest()
-
-    def load_ahead(self) -> None:
-        """Begins to load what takes long to load and is needed last."""
-        if any("scikit-learn" in step.libraries for step in self.plan):
-            fitting.load_ahead()
 
     def first_global(self) -> int:
         """How many steps, from the first on, look at each row by itself: what shards do."""
@@ -254,6 +256,8 @@ class Pipeline(BaseModel):
         for number, (source, files, (_file, of_source)) in enumerate(zip(self.sources, listed, own, strict=True)):
             entries = list(source.report(number, files, of_source.names, schema))
             context.report += entries
+            for folder in next(iter(entries), {}).get("without_images", []):
+                print(f"sources[{number}]: there is no image in {folder}: it is no label", flush=True)
             for name, lacking in next(iter(entries), {}).get("lacking", {}).items():
                 problem = (
                     f"sources[{number}]: {len(lacking)} of {len(files)} files lack column {name}: it is missing there"
@@ -282,7 +286,7 @@ class Pipeline(BaseModel):
             raise errors.empty("what comes before the split")
         split = plan[at]
         assert isinstance(split, Split)
-        context.progress.doing(shown(at, split, rows.count()))
+        begin(at, split, rows.count(), context)
         parts = split.parts(rows, context)
         del rows  # whose memory then is free
         say("split: " + ", ".join(f"{part.count():,} {name}" for name, part in parts.items()))
@@ -296,7 +300,7 @@ class Pipeline(BaseModel):
         for step in after:
             if step.fitted:
                 require_single(step, parts["train"].nested, context)
-                context.progress.doing(shown(plan.index(step), step, parts["train"].count()))
+                begin(plan.index(step), step, parts["train"].count(), context)
                 fitted = fitting.finite(step.fit(parts["train"], context))
                 say(f"fitted {step.name} on the training split")
                 for operation in fitted:

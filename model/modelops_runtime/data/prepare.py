@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 SNAPSHOTS = "snapshots/pins.json"
 """In the work folder: which versions of tables the workers read."""
 POLL_SECONDS = 0.5
-READERS = 4
-"""How many of the shards' files are read at once."""
 FIRST_PAUSE_SECONDS = 0.02
 """Shards of equal size end almost together; a pause is twice the one before, up to POLL_SECONDS."""
 
@@ -67,6 +65,7 @@ def run(words: list[str] | None, progress: Progress) -> None:
     if in_shards:
         pipeline = pinned(pipeline, place, settings)
     progress.doing("reading the inputs for the version's name")
+    inputs = [] if settings.data_version else pipeline.state()
     version = settings.data_version or ("" if settings.shard else pipeline.version(context.salt))
     if version and place.has(f"{version}/{REPORT}"):
         say(f"{version} is there already: nothing to do")
@@ -77,10 +76,11 @@ def run(words: list[str] | None, progress: Progress) -> None:
         leave_name(settings, version)
         return
     started = time.monotonic()
+    inputs = inputs or pipeline.state()
     context.before = newest(place)
     if in_shards:
         run = pipeline.run_version(context.salt, settings.shards)
-        write_shard(pipeline, place, settings, context, mark_of(run, settings.shard, version))
+        write_shard(pipeline, place, settings, context, mark_of(run, settings.shard, version), inputs)
         if settings.shard:
             if settings.engine == "dask":
                 from modelops_runtime.data import dask_table
@@ -88,7 +88,6 @@ def run(words: list[str] | None, progress: Progress) -> None:
                 progress.doing("working for shard 0")
                 dask_table.work(place, settings.work_folder, settings.wait_seconds)
             return
-        pipeline.load_ahead()
         finish = spread_out if settings.engine == "dask" else merged
         try:
             with pieces_of_shards(place, settings, context, run, version) as pieces:
@@ -100,8 +99,9 @@ def run(words: list[str] | None, progress: Progress) -> None:
         place.mark_latest(version)
         place.remove(settings.work_folder)
     else:
-        pipeline.load_ahead()
-        place.publish(version, pipeline.finish(InMemory(pipeline.whole(context, say)), context, say))
+        rows = [pipeline.whole(context, say)]
+        pipeline.require_unchanged(inputs)
+        place.publish(version, pipeline.finish(InMemory(rows.pop()), context, say))
         place.mark_latest(version)
     log_quality(settings, place, version)
     leave_name(settings, version)
@@ -138,8 +138,11 @@ def log_quality(settings: DataContract, place: "Place", version: str) -> None:
         say(f"the registry {settings.tracking_uri} did not take the counts: {type(error).__name__}")
 
 
-def write_shard(pipeline: Any, place: "Place", settings: DataContract, context: Any, mark: str) -> None:
-    """This worker's share, each row by itself; a marker comes last, so that a retry ends at once."""
+def write_shard(
+    pipeline: Any, place: "Place", settings: DataContract, context: Any, mark: str, inputs: list[list[str]]
+) -> None:
+    """This worker's share, each row by itself; a marker comes last, so that a retry ends at once. `inputs` is what they
+    were before the run's name was made of them."""
     marker = marker_of(settings, settings.shard)
     if is_done(place, marker, mark):
         return
@@ -149,6 +152,7 @@ def write_shard(pipeline: Any, place: "Place", settings: DataContract, context: 
         place.write_table(name, frame, index=True)
         if len(frame):
             pieces.append((name, len(frame), int(frame.index[0])))
+    pipeline.require_unchanged(inputs)
     place.write_text(marker, json.dumps({"run": mark, "report": context.report, "pieces": pieces}))
     context.report.clear()
     say(f"shard {settings.shard} of {settings.shards} is done")
@@ -179,15 +183,12 @@ class Published(Exception):
 
 def merged(pieces: Pieces, pipeline: Any, place: "Place", settings: DataContract, context: Any, version: str) -> None:
     """All shards' rows in this memory, in the order in which one worker has them."""
-    from concurrent.futures import ThreadPoolExecutor
-
     import pandas as pd
 
     from modelops_runtime.data.table import InMemory
 
     def rows() -> InMemory:  # has no name here: as long as it had one, its memory would be in use
-        with ThreadPoolExecutor(READERS) as readers:
-            return InMemory(pd.concat(readers.map(place.read_table, [name for name, _rows, _first in pieces])))
+        return InMemory(pd.concat([place.read_table(name) for name, _rows, _first in pieces]))
 
     place.publish(version, pipeline.finish(rows(), context, say))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import pandas as pd
+import pyarrow
 
 from modelops_runtime.contract import Exit
 from modelops_runtime.data import errors
@@ -17,7 +18,7 @@ from modelops_runtime.data.table import Rows
 def apply(steps: list[Step], frame: pd.DataFrame, context: Context, first: int) -> pd.DataFrame:
     for number, step in enumerate(steps, start=first):
         before = len(frame)
-        context.progress.doing(shown(number, step, before))
+        begin(number, step, before, context)
         require_single(step, [name for name in named(step) if name in frame and is_nested(frame[name])], context)
         frame = step.apply(frame, context)
         entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": len(frame)}
@@ -28,7 +29,7 @@ def apply(steps: list[Step], frame: pd.DataFrame, context: Context, first: int) 
 def on(steps: list[Step], rows: Rows, context: Context, first: int, promises: list[Promise]) -> Rows:
     for number, step in enumerate(steps, start=first):
         before, columns = rows.count(), rows.columns
-        context.progress.doing(shown(number, step, before))
+        begin(number, step, before, context)
         require_single(step, rows.nested, context)
         rows = step.on(rows, context)
         entry = {"step": number, "name": step.name, "rows_before": before, "rows_after": rows.count()}
@@ -40,8 +41,10 @@ def on(steps: list[Step], rows: Rows, context: Context, first: int, promises: li
     return rows
 
 
-def shown(number: int, step: Step, rows: int) -> str:
-    return f"steps[{number}] ({step.name}) of {rows:,} rows"
+def begin(number: int, step: Step, rows: int, context: Context) -> None:
+    """Says so, and gives back the memory that Arrow would keep of the step before."""
+    context.progress.doing(f"steps[{number}] ({step.name}) of {rows:,} rows")
+    pyarrow.default_memory_pool().release_unused()
 
 
 def require_single(step: Step, nested: Iterable[str], context: Context) -> None:

@@ -136,9 +136,7 @@ class InMemory(Rows):
 
     def distinct(self, columns: Sequence[str] | None, keep: str, context: Context) -> "InMemory":
         compared = comparable(self.frame if columns is None else self.frame[list(columns)])
-        numbers = compared.select_dtypes("number")
-        # Texts take most of the time: only those of rows are compared that have numbers in common.
-        likely = _repeated(hashes(numbers)) if len(numbers.columns) else np.ones(len(compared), dtype=bool)
+        likely = _with_equal_numbers(compared)
         others = likely.copy()
         others[likely] = compared[likely].duplicated(keep=keep)
         return InMemory(self.frame[~others])
@@ -147,8 +145,13 @@ class InMemory(Rows):
         place.write_table(f"{folder}/part-00000.parquet", self.frame.reset_index(drop=True))
 
 
-def _repeated(keys: Hashes) -> npt.NDArray[np.bool_]:
-    return pd.Series(keys).duplicated(keep=False).to_numpy()
+def _with_equal_numbers(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """The rows that have all numbers in common with another row: to compare their texts too takes most of the time."""
+    numbers = frame.select_dtypes("number")
+    if not len(numbers.columns):
+        return np.ones(len(frame), dtype=bool)
+    likely: npt.NDArray[np.bool_] = pd.Series(hashes(numbers)).duplicated(keep=False).to_numpy()
+    return likely
 
 
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,17 +1,22 @@
 """What decides the rows of a version beside the declaration: code, libraries, and what the sources have."""
 
 import hashlib
+import itertools
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from re import Pattern
 from typing import Any
 
+from obstore.fsspec import FsspecStore
+
 from modelops_runtime.data import errors
-from modelops_runtime.data.sources.files import UNREADABLE, filesystem, open_file, reason
+from modelops_runtime.data.sources.files import filesystem, open_file, reason, unreadable
 
 BLOCK_BYTES = 2**20
+FEW_FILES = 3
+"""So many in one folder are asked for one by one."""
 COMMON = ("numpy", "pandas", "pyarrow")
 """Libraries that each pipeline uses."""
 
@@ -36,19 +41,35 @@ def _installed(library: str) -> str:
         return "none"  # the step that needs it says so
 
 
-def state(files: Iterable[str]) -> list[list[str]]:
+def state(files: Sequence[str]) -> list[list[str]]:
     """What a file system says of files without reading them: another one where somebody has changed them."""
     found = []
-    for file in files:
+    for folder, together in itertools.groupby(files, key=lambda file: file.rpartition("/")[0]):
+        names = list(together)
         try:
-            system, path = filesystem(file)
-            system.invalidate_cache()
-            info = system.info(path)
-        except UNREADABLE as error:
-            raise errors.unreadable(file, reason(error)) from error
-        told = (info.get(key) for key in ("size", "mtime", "e_tag", "ETag", "last_modified"))
-        found.append([file, *(str(each) for each in told if each is not None)])
+            infos = _infos(folder, names)
+        except unreadable() as error:
+            raise errors.unreadable(names[0], reason(error)) from error
+        for file, info in zip(names, infos, strict=True):
+            told = (info.get(key) for key in ("size", "mtime", "e_tag", "ETag", "last_modified"))
+            found.append([file, *(str(each) for each in told if each is not None)])
     return found
+
+
+def _infos(folder: str, files: Sequence[str]) -> list[Any]:
+    """What is known of files in one folder; in an object store by one request for many."""
+    system, path = filesystem(folder if len(files) > FEW_FILES else files[0])
+    system.invalidate_cache()
+    if len(files) > FEW_FILES and isinstance(system, FsspecStore):
+        listed = {entry["name"]: entry for entry in system.ls(path, detail=True)}
+        return [listed.get(filesystem(file)[1], {}) for file in files]
+    return [system.info(filesystem(file)[1]) for file in files]
+
+
+def changed(before: Iterable[list[str]], after: Iterable[list[str]]) -> str | None:
+    """The first file whose state is another; None where none is."""
+    differing = {tuple(each) for each in before} ^ {tuple(each) for each in after}
+    return min(differing)[0] if differing else None
 
 
 def digest_of(folder: Path, files: Pattern[str]) -> str:
@@ -80,7 +101,7 @@ class NamedFiles:
         try:
             with open_file(address) as stream:
                 return _digest(stream)
-        except UNREADABLE:
+        except unreadable():
             return b"\0" * 32  # the step that reads it says so, with its row, or never gets it
 
 

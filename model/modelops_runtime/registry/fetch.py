@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from modelops_runtime.artifacts import language_model
 from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest, digest
+from modelops_runtime.artifacts.paths import inside
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ContractError, Environment, FetchContract
 from modelops_runtime.registry.cache import RENEW_SECONDS, Cache, Full
@@ -219,6 +220,9 @@ class Contents:
 def listed(source: Source, folder: Path, settings: FetchContract) -> Contents:
     """Reads what a version consists of; files that say so come into the folder."""
     files = {file.name: file for file in source.files()}
+    for name in files:
+        if clash := next((str(parent) for parent in PurePosixPath(name).parents if str(parent) in files), None):
+            raise ContractError(f"{settings.model_uri} has {clash} both as a file and as a folder, of {name}")
     mark = next((name for name in FOREIGN if name in files), "")
     if mark and FILE_NAME not in files:
         names = tuple(sorted(files, key=lambda name: (name == mark, name)))
@@ -248,10 +252,7 @@ def _sums(source: Source, files: Mapping[str, RemoteFile], folder: Path, setting
 
 def get(source: Source, file: RemoteFile, folder: Path) -> None:
     """Downloads a file into the folder, going on with what an earlier attempt left there. Raises ContractError."""
-    path = PurePosixPath(file.name)
-    if path.is_absolute() or ".." in path.parts:
-        raise ContractError(f"{file.name} is not a path inside the model's folder")
-    target = folder / path
+    target = folder / inside(file.name)
     have = target.stat().st_size if target.is_file() else -1
     if have > file.size:
         target.unlink()

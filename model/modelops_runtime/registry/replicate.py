@@ -13,9 +13,10 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any
@@ -82,53 +83,97 @@ class Repository:
             if error.code in (408, 429) or error.code >= 500:
                 raise NotReachable(what) from error
             if error.code in (401, 403):
-                what += f" ({'with the login' if self.login else 'without a login; there is none'} for {self.host})"
+                what += f" ({self._with_login()})"
             raise ConfigurationError(what) from error
         except (OSError, HTTPException) as error:
             if isinstance(error, FileNotFoundError):
                 raise
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                advice = "run this with an image that trusts its authority"
-                raise ConfigurationError(f"{self.host}: {reason.verify_message}: {advice}") from error
-            raise NotReachable(f"{self.host}: {reason}") from error
+            raise _unreachable(self.host, error) from error
 
-    def _opened(self, method: str, path: str, data: Any, headers: dict[str, str]) -> HTTPResponse:
+    def _opened(
+        self, method: str, path: str, data: Any, headers: dict[str, str], *, again: bool = True
+    ) -> HTTPResponse:
+        """Answers the registry's challenge once: a token may be missing, expired, or too narrow for this request."""
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(urljoin(self._base, path), data, names, method=method)
-        if self._authorization:  # Not for where a redirection leads.
+        # The login isn't for where a redirection leads, nor for another server that takes the uploads.
+        own = urlsplit(request.full_url)[:2] == urlsplit(self._base)[:2]
+        if self._authorization and own:
             request.add_unredirected_header("Authorization", self._authorization)
         try:
             return urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # type: ignore[no-any-return]
         except urllib.error.HTTPError as error:
-            challenge = error.headers["WWW-Authenticate"] or ""
-            if error.code != 401 or (data is not None and not isinstance(data, bytes)):
+            if error.code != 401 or not (own and again) or (data is not None and not isinstance(data, bytes)):
                 raise
-            wanted = self._answered(challenge)
-            if not wanted or wanted == self._authorization:
+            answer = self._answered(error.headers)
+            if not answer:
                 raise
-            self._authorization = wanted
-            return self._opened(method, path, data, headers)
+            self._authorization = answer
+        return self._opened(method, path, data, headers, again=False)
 
-    def _answered(self, challenge: str) -> str:
+    def _answered(self, headers: Message) -> str:
         """The Authorization header that the registry asks for."""
         basic = f"Basic {self.login}" if self.login else ""
-        if not challenge.startswith("Bearer "):
-            return basic
-        asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        asked = _bearer(headers)
+        return basic if asked is None else f"Bearer {self._token(asked, basic)}"
+
+    def _token(self, asked: Mapping[str, str], basic: str) -> str:
+        """A token of the issuer that the registry names; it is given the login."""
+        realm = asked.get("realm", "")
+        if not realm.startswith(("https://", "http://")):
+            raise ConfigurationError(f"{self.host} asks for a token, and names no http:// or https:// address of one")
+        issuer = urlsplit(realm).netloc.rpartition("@")[2]
+        if basic and realm.startswith("http://") and self._base.startswith("https://"):
+            raise ConfigurationError(f"{self.host} asks for a token of {issuer} without TLS: it is not sent the login")
         query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
-        request = urllib.request.Request(f"{asked.get('realm', '')}?{query}")
+        request = urllib.request.Request(f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm)
         if basic:
             request.add_unredirected_header("Authorization", basic)
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            answer = json.load(response)
-        return f"Bearer {answer.get('token') or answer.get('access_token')}"
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            what = f"{issuer} gives no token for {self.reference}: HTTP {error.code}: {_said(error)}"
+            if error.code in (408, 429) or error.code >= 500:
+                raise NotReachable(what) from error
+            raise ConfigurationError(f"{what} ({self._with_login()})") from error
+        except (OSError, HTTPException) as error:
+            raise _unreachable(issuer, error) from error
+        except ValueError as error:
+            raise NotReachable(f"{issuer} doesn't answer in JSON when it is asked for a token") from error
+        token = (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
+        if not token:
+            raise ConfigurationError(f"{issuer} gives no token for {self.reference} ({self._with_login()})")
+        return str(token)
+
+    def _with_login(self) -> str:
+        return f"{'with the login' if self.login else 'without a login; there is none'} for {self.host}"
+
+
+def _bearer(headers: Message) -> dict[str, str] | None:
+    """The parameters of the challenge that wants a token, None if there is no such one. The first of a name counts:
+    behind it may be those of another challenge."""
+    for challenge in headers.get_all("WWW-Authenticate") or []:
+        if found := re.search(r"(?:^|,)\s*bearer\s+(.*)", challenge, re.IGNORECASE):
+            pairs = re.findall(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))', found[1])
+            return {name.lower(): quoted or bare for name, quoted, bare in reversed(pairs)}
+    return None
+
+
+def _unreachable(host: str, error: Exception) -> Exception:
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        advice = "run this with an image that trusts its authority"
+        return ConfigurationError(f"{host}: {reason.verify_message}: {advice}")
+    return NotReachable(f"{host}: {reason}")
 
 
 def _said(error: urllib.error.HTTPError) -> str:
     try:
-        return "; ".join(str(each["message"]) for each in json.loads(error.read())["errors"])
-    except (ValueError, KeyError, TypeError, OSError):
+        answer = json.loads(error.read())
+        # Docker Hub's issuer has `details`.
+        return str(answer.get("details") or "; ".join(str(each["message"]) for each in answer["errors"]))
+    except (ValueError, LookupError, TypeError, AttributeError, OSError):
         return str(error.reason)
 
 

@@ -5,26 +5,20 @@ import socket
 import ssl
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import pulumi
-import pulumi_kubernetes as k8s
 import pytest
 
-from modelops import MonitoringStack
 from modelops.core import x509
+from tests.cluster.monitoring.tls_support import web_with_tls
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import eventually, exposure, forwarded, kubectl, objects, platform_facts
-from tests.cluster.training.registry import platform_image
+from tests.cluster.support import eventually, forwarded, kubectl, objects
 
 pytestmark = [pytest.mark.clusters]
-
-OFF = {"enabled": False}
 
 
 @pytest.fixture
@@ -84,25 +78,9 @@ def requests(urls: list[str], trust: ssl.SSLContext) -> Iterator[list[str]]:
 def test_an_up_renews_certificates_without_a_failed_request_or_another_pod(
     namespace: str, stack: Stack, platform_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = platform_facts()
-    parts = {
-        part: {"image": platform_image(facts, part), "retain_volume": False} for part in ("prometheus", "alertmanager")
-    }
-    args: Any = {
-        "namespace": namespace,
-        "watched_namespaces": [namespace],
-        "web": {"tls": True},
-        "expose": exposure(),
-        **parts,
-        "node_exporter": {"image": platform_image(facts, "node_exporter")},
-        "kube_state_metrics": OFF,
-    }
-
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
 
-    def program(provider: k8s.Provider) -> Mapping[str, Any]:
-        made = MonitoringStack("watch", args, pulumi.ResourceOptions(provider=provider))
-        return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url", "web_ca_certificate")}
+    program = web_with_tls(namespace, node_exporter=True)
 
     def pods() -> set[str]:
         return {pod["metadata"]["uid"] for pod in objects("pods", namespace)}

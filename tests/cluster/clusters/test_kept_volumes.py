@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -16,8 +19,9 @@ import pytest
 from modelops import ModelRegistry
 from stacks.models import RegistrySettings
 from stacks.namespaces import namespace as stack_namespace
+from tests.assets.test_assets import LIBRARY
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import eventually, forwarded, kubectl, objects, platform_facts
+from tests.cluster.support import create, eventually, forwarded, kubectl, objects, platform_facts
 from tests.cluster.training.registry import TINY, platform_image
 
 pytestmark = [pytest.mark.clusters]
@@ -91,6 +95,89 @@ def test_a_smaller_volume_is_refused_in_words(stack: Stack, namespace: str) -> N
     assert [*claims(namespace).values()] == ["2Gi"]
 
 
+SIZED = """
+import os
+
+import pulumi
+
+from modelops.kubernetes.volumes import volume_claim
+
+place, size, made_of = (os.environ[name] for name in ("NAMESPACE", "SIZE", "CLASS"))
+volume_claim("kept", place, {}, size, made_of, pulumi.ResourceOptions())
+"""
+"""Pulumi calls a program back only if that has a process of its own, so this one has."""
+
+
+@pytest.fixture
+def fixed_class() -> Iterator[str]:
+    """A storage class whose volumes can't grow."""
+    name = f"fixed-{uuid.uuid4().hex[:6]}"
+    default = json.loads(kubectl("get", "storageclass", "-o", "json"))["items"][0]
+    create(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": name},
+            "provisioner": default["provisioner"],
+            "volumeBindingMode": "WaitForFirstConsumer",
+            "allowVolumeExpansion": False,
+        }
+    )
+    yield name
+    kubectl("delete", "storageclass", name)
+
+
+def test_another_size_that_the_cluster_refuses_is_told_with_the_claim_the_class_the_sizes_and_the_way_out(
+    namespace: str, fixed_class: str, tmp_path: Path
+) -> None:
+    project = {"name": "sizes", "runtime": {"name": "python", "options": {"virtualenv": sys.prefix}}}
+    (tmp_path / "Pulumi.yaml").write_text(json.dumps(project))
+    (tmp_path / "__main__.py").write_text(SIZED)
+    (tmp_path / "backend").mkdir()
+    own = {"PULUMI_BACKEND_URL": f"file://{tmp_path / 'backend'}", "PULUMI_CONFIG_PASSPHRASE": "sizes"}
+    environment = {**os.environ, **own, "PYTHONPATH": str(LIBRARY.parent), "NAMESPACE": namespace, "CLASS": fixed_class}
+
+    def run(*words: str, size: str = "1Gi") -> "subprocess.CompletedProcess[str]":
+        command = ["pulumi", *words, "--stack", "sizes", "--non-interactive"]
+        given = {**environment, "SIZE": size}
+        return subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=180)
+
+    def refusal(size: str) -> str:
+        done = run("up", "--yes", "--skip-preview", size=size)
+        assert done.returncode != 0
+        return done.stdout + done.stderr
+
+    run("stack", "init")
+    done = run("up", "--yes", "--skip-preview")
+    assert done.returncode == 0, done.stdout + done.stderr
+    [claim] = claims(namespace)
+    mounted = {"name": "data", "persistentVolumeClaim": {"claimName": claim}}
+    container = {
+        "name": "any",
+        "image": "nowhere.invalid/any",
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any", "namespace": namespace}}
+    create({**pod, "spec": {"containers": [container], "volumes": [mounted]}})
+    assert eventually(lambda: claims(namespace) == {claim: "1Gi"})
+
+    smaller, larger = refusal("512Mi"), refusal("2Gi")
+
+    volume = f'the volume of the claim "{claim}" (storage class {fixed_class})'
+    assert (
+        f"{volume} has 1Gi and can't be made smaller, 512Mi: Kubernetes shrinks no volume. Set 1Gi or more" in smaller
+    )
+    assert "shrinks no volume" in run("preview", size="512Mi").stdout, "so says the plan"
+    assert f"{volume} grows from 1Gi to 2Gi. If its class allows no expansion" in larger
+    assert f"kubectl patch storageclass {fixed_class}" in larger
+    assert "the storageclass that provisions the pvc must support resize" in larger, "the API server's own words"
+    again = run("up", "--yes", "--skip-preview")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert claims(namespace) == {claim: "1Gi"}, "the volume is as it was"
+    kubectl("delete", "pod", "any", "--namespace", namespace, "--force")
+    assert run("destroy", "--yes", "--skip-preview").returncode == 0
+
+
 @pytest.mark.long
 def test_the_volume_of_a_database_grows_while_its_server_stays(stack: Stack, namespace: str) -> None:
     def sized(size: str) -> Program:
@@ -126,6 +213,34 @@ def test_the_password_of_a_protected_registry_rotates_and_its_data_can_t_be_dest
     assert "protected" in refused.text
     assert claims(namespace)
     stack.up(program(namespace, {"protect": False}, auth={"admin_password": "another-password"}))
+
+
+def test_a_destroy_of_what_is_protected_fails_in_its_preview_before_anything_is_gone(
+    stack: Stack, namespace: str
+) -> None:
+    def guarded(protect: bool) -> Program:
+        def build(provider: k8s.Provider) -> Mapping[str, Any]:
+            def made(name: str, **more: Any) -> k8s.core.v1.ConfigMap:
+                metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace)
+                opts = pulumi.ResourceOptions(provider=provider, **more)
+                return k8s.core.v1.ConfigMap(name, metadata=metadata, opts=opts)
+
+            made("service", depends_on=[made("data", protect=protect)])
+            return {}
+
+        return build
+
+    def there() -> set[str]:
+        return {each["metadata"]["name"] for each in objects("configmaps", namespace)} & {"data", "service"}
+
+    stack.up(guarded(True))
+    refused = stack.destroy(succeed=False, preview=True)
+    assert "protected" in refused.text and there() == {"data", "service"}
+    # What docs warn of.
+    stack.destroy(succeed=False)
+    assert there() == {"data"}
+    stack.up(guarded(False))
+    assert there() == {"data", "service"}
 
 
 @pytest.mark.long

@@ -4,10 +4,12 @@ import io
 import re
 import subprocess
 import tarfile
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pulumi
@@ -91,7 +93,7 @@ def program(pipelines: Pipelines, images: dict[str, str], name: str, **changes: 
             "ModelService": in_place(modelops.ModelService, expose=exposed),
         }
         exec(own, names)  # exports the other outputs
-        return {"url": names["service"].url}
+        return {"url": names["service"].url, "registry_url": registry.url}
 
     return build
 
@@ -107,6 +109,23 @@ def quality(pipelines: Pipelines, name: str) -> dict[str, float]:
         rf'^modelops_run_metric{{(?=.*model="{name}-data").*metric="(.*?)".*}} (.*)$', told, re.MULTILINE
     )
     return {metric: float(value) for metric, value in found}
+
+
+def profile(registry: str, model: str) -> str:
+    """The page about the data that the newest version of a model was trained on, by what the registry has of it."""
+    versions = f"{registry}/api/2.0/mlflow/model-versions/search?" + urlencode({"filter": f"name='{model}'"})
+    newest = max(get_json(versions)["model_versions"], key=lambda version: int(version["version"]))
+    [data_version] = [tag["value"] for tag in newest["tags"] if tag["key"] == "modelops.data_version"]
+    home = get_json(f"{registry}/api/2.0/mlflow/experiments/get-by-name?experiment_name=data")["experiment"]
+    filter_ = f"tags.`modelops.data_version` = '{data_version}'"
+    asked = {"experiment_ids": [home["experiment_id"]], "filter": filter_}
+    status, found = post(f"{registry}/api/2.0/mlflow/runs/search", asked)
+    assert status == 200, found
+    [run] = found["runs"]
+    assert run["info"]["run_name"] == f"data-{data_version}"
+    page = urlencode({"path": "profile.html", "run_uuid": run["info"]["run_id"]})
+    with urllib.request.urlopen(f"{registry}/get-artifact?{page}", timeout=30) as answer:
+        return str(answer.read().decode())
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +151,7 @@ def test_an_example_goes_from_raw_files_to_a_served_prediction(
     assert measured["data_rows_read"] >= measured["data_rows"] > 0
     assert measured["data_violations"] == 0
     assert (measured["data_missing"] > 0) == (name == "tabular")
+    assert said["data_version"] in profile(said["registry_url"], name)
     eventually(lambda: get_json(f"{said['url']}/healthz/ready")["ready"])
     status, answer = post(said["predict_url"], {"inputs": [example.question]})
     assert status == 200, answer

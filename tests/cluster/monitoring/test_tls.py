@@ -4,22 +4,17 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pulumi
-import pulumi_kubernetes as k8s
 import pytest
 
-from modelops import MonitoringStack
+from tests.cluster.monitoring.tls_support import web_with_tls
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import eventually, exposure, platform_facts
-from tests.cluster.training.registry import platform_image
+from tests.cluster.support import eventually
 
 pytestmark = [pytest.mark.monitoring, pytest.mark.long]
-
-OFF = {"enabled": False}
 
 
 @pytest.fixture
@@ -32,24 +27,7 @@ def stack(namespace: str, tmp_path: Path) -> Iterator[Stack]:
 def test_web_ends_speak_tls_and_whoever_asks_trusts_them(
     namespace: str, stack: Stack, platform_env: dict[str, str]
 ) -> None:
-    facts = platform_facts()
-    parts = {
-        part: {"image": platform_image(facts, part), "retain_volume": False} for part in ("prometheus", "alertmanager")
-    }
-    args: Any = {
-        "namespace": namespace,
-        "watched_namespaces": [namespace],
-        "web": {"tls": True},
-        "expose": exposure(),
-        **parts,
-        "node_exporter": OFF,
-        "kube_state_metrics": OFF,
-    }
-
-    def program(provider: k8s.Provider) -> Mapping[str, Any]:
-        made = MonitoringStack("watch", args, pulumi.ResourceOptions(provider=provider))
-        return {key: getattr(made, key) for key in ("prometheus_url", "alertmanager_url", "web_ca_certificate")}
-
+    program = web_with_tls(namespace, node_exporter=False)
     stack.up(program)
     found = stack.outputs()
     trust = ssl.create_default_context(cadata=found["web_ca_certificate"])

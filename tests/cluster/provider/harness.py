@@ -131,9 +131,10 @@ class Stack:
         """`pulumi refresh`."""
         return self._operate(lambda provider: None, ["refresh", "--yes", "--skip-preview", *options], succeed, {})
 
-    def destroy(self, *options: str, succeed: bool | None = True) -> Outcome:
-        """`pulumi destroy`."""
-        return self._operate(lambda provider: None, ["destroy", "--yes", "--skip-preview", *options], succeed, {})
+    def destroy(self, *options: str, succeed: bool | None = True, preview: bool = False) -> Outcome:
+        """`pulumi destroy`, without its preview unless that is asked for."""
+        command = ["destroy", "--yes", *([] if preview else ["--skip-preview"]), *options]
+        return self._operate(lambda provider: None, command, succeed, {})
 
     def cancel(self) -> None:
         """`pulumi cancel`: takes the lock from an update that died."""

@@ -4,7 +4,6 @@ Admission policies stand in for the webhooks: to the provider it is the same who
 """
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from pulumi import ResourceOptions
 
 from modelops import ModelService, MonitoringStack, TrainingJob
+from tests.cluster.answers import GATEWAY, ROUTE, answering, condition
 from tests.cluster.provider.harness import Program, Stack
 from tests.cluster.serving.crds import (
     GATEWAY_API,
@@ -158,22 +158,12 @@ GATED = {"route": {"host": "model.test", "gateway_class": "any"}}
 ZERO = {"prometheus_url": "http://prometheus:9090", "query": "sum(asked)", "threshold": 5}
 RESOURCES = {"cpu": "1000m", "memory": "1024Mi", "memory_limit": "2048Mi"}
 """Of another form than the server's."""
-COMPLETE = {"type": "Complete", "status": "True", "reason": "Done", "message": ""}
-ACCEPTED = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
-NOW = {"lastTransitionTime": "2026-01-01T00:00:00Z"}
-PARENTS = [
-    {
-        "parentRef": {"name": "any"},
-        "controllerName": "test.example/tests",
-        "conditions": [{**ACCEPTED, **NOW, "observedGeneration": 1}],
-    }
-]
 STATUSES: Mapping[str, Any] = {
     "jobsets": {"terminalState": "Completed"},
-    "trainjobs": {"conditions": [{**COMPLETE, **NOW}]},
-    "gateways": {"conditions": [{**ACCEPTED, **NOW}]},
-    "httproutes": {"parents": PARENTS},
-    "leaderworkersets": {"conditions": [{**COMPLETE, **NOW, "type": "Available"}]},
+    "trainjobs": {"conditions": [condition("Complete")]},
+    "gateways": GATEWAY,
+    "httproutes": ROUTE,
+    "leaderworkersets": {"conditions": [condition("Available")]},
 }
 """What the controllers would answer; none of them runs here."""
 
@@ -317,30 +307,6 @@ def defined(source: Source | None) -> Iterator[None]:
             kubectl("delete", "--filename", str(file), "--timeout=60s")
 
 
-@contextmanager
-def controllers(namespace: str, kinds: Mapping[str, Fields]) -> Iterator[None]:
-    """Writes the statuses that the controllers of these kinds would, to every object of theirs."""
-    done = threading.Event()
-    plurals = [kind for kind in kinds if kind.partition(".")[0] in STATUSES]
-
-    def answer() -> None:
-        while not done.wait(1):
-            for kind in plurals:
-                patch = json.dumps({"status": STATUSES[kind.partition(".")[0]]})
-                names = kubectl("get", kind, "--namespace", namespace, "--output", "name", check=False).split()
-                for name in names:
-                    arguments = ("--namespace", namespace, "--subresource=status", "--type=merge", "--patch", patch)
-                    kubectl("patch", name, *arguments, check=False)
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("kind", MADE)
 def test_what_is_filled_into_the_librarys_objects_is_neither_a_change_nor_a_replacement(
@@ -356,7 +322,8 @@ def test_what_is_filled_into_the_librarys_objects_is_neither_a_change_nor_a_repl
         for each, fields in filled.items():
             plural, _, group = each.partition(".")
             policies.enter_context(filling(namespace, group, plural, fields))
-        policies.enter_context(controllers(namespace, filled))
+        answers = {each: STATUSES[plural] for each in filled if (plural := each.partition(".")[0]) in STATUSES}
+        policies.enter_context(answering(namespace, answers))
         stack.up(program)
         for each in filled:
             for found in objects(each, namespace):

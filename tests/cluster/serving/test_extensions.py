@@ -4,7 +4,6 @@ No controller of theirs runs here, so the tests write what one would answer; tes
 """
 
 import json
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +14,11 @@ import pulumi_kubernetes as k8s
 import pytest
 
 from modelops import ModelService, ModelServiceArgs
+from tests.cluster.answers import GATEWAY, ROUTE, answering
 from tests.cluster.serving.canary_support import write_analysis_record
 from tests.cluster.serving.crds import GATEWAY_API, KEDA, LEADER_WORKER_SET, Source, crds, has_crds
 from tests.cluster.serving.support import Serving
-from tests.cluster.support import eventually, kubectl, objects
+from tests.cluster.support import apply, eventually, kubectl, objects
 
 pytestmark = pytest.mark.serving
 
@@ -39,43 +39,6 @@ LARGE: dict[str, Any] = {
 
 def get(kind: str, name: str, namespace: str) -> dict[str, Any]:
     return dict(json.loads(kubectl("get", kind, name, "--namespace", namespace, "--output", "json")))
-
-
-@contextmanager
-def answering(namespace: str, answers: Mapping[str, tuple[str, Any]]) -> Iterator[None]:
-    """Writes the status that a controller would, again and again: kind → (name, status)."""
-    done = threading.Event()
-
-    def answer() -> None:
-        while not done.wait(0.5):
-            for kind, (name, status) in answers.items():
-                patch = json.dumps({"status": status})
-                command = ["kubectl", "patch", kind, name, "--namespace", namespace, "--subresource=status"]
-                subprocess.run([*command, "--type=merge", "--patch", patch], capture_output=True)
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def accepted(generation: int = 1) -> dict[str, Any]:
-    return {
-        "type": "Accepted",
-        "status": "True",
-        "reason": "Accepted",
-        "message": "",
-        "observedGeneration": generation,
-        "lastTransitionTime": "2026-01-01T00:00:00Z",
-    }
-
-
-ROUTE_STATUS = {
-    "parents": [{"parentRef": {"name": "any"}, "controllerName": "test.example/tests", "conditions": [accepted()]}]
-}
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +77,7 @@ def test_an_ingress_with_tls(serving: Serving, certificate: str) -> None:
     stack = serving.new_stack()
     route = {"host": HOST, "ingress_class": "any", "tls_secret": certificate}
     status = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
-    with answering(serving.namespace, {"ingress": ("entered", status)}):
+    with answering(serving.namespace, {"ingress/entered": status}):
         stack.up(serving.program("entered", replicas=1, route=route))
     assert stack.outputs()["url"] == f"https://{HOST}"
     spec = get("ingress", "entered", serving.namespace)["spec"]
@@ -129,7 +92,7 @@ def test_a_gateway_with_tls_and_its_route(serving: Serving, certificate: str) ->
     stack = serving.new_stack()
     route = {"host": HOST, "gateway_class": "any", "tls_secret": certificate}
     with crds(GATEWAY_API):
-        answers = {"gateways": ("gated", {"conditions": [accepted()]}), "httproutes": ("gated", ROUTE_STATUS)}
+        answers = {"gateways/gated": GATEWAY, "httproutes/gated": ROUTE}
         with answering(serving.namespace, answers):
             stack.up(serving.program("gated", replicas=1, route=route))
         stack.unchanged(serving.program("gated", replicas=1, route=route))
@@ -160,7 +123,7 @@ def test_a_route_with_the_weights_of_a_canary_and_copies_for_a_shadow(serving: S
         return {ref["name"]: ref["weight"] for ref in rule()["backendRefs"]}
 
     with crds(GATEWAY_API):
-        with answering(serving.namespace, {"httproutes": ("weighed", ROUTE_STATUS)}):
+        with answering(serving.namespace, {"httproutes/weighed": ROUTE}):
             stack.up(program)
             assert weights() == {"weighed": 75, "weighed-canary": 25}
             mirror = rule()["filters"][0]["requestMirror"]
@@ -182,7 +145,7 @@ def test_an_ingress_with_the_weight_of_a_canary(serving: Serving) -> None:
     canary = {"model_uri": serving.uri("twin"), "weight_percent": 25, "split": "NginxIngress"}
     program = serving.program("parted", replicas=1, route={"host": HOST, "ingress_class": "any"}, canary=canary)
     status = {"loadBalancer": {"ingress": [{"ip": "127.0.0.1"}]}}
-    with answering(serving.namespace, {"ingress": ("parted", status), "ingresses": ("parted-canary", status)}):
+    with answering(serving.namespace, {"ingress/parted": status, "ingress/parted-canary": status}):
         stack.up(program)
     second = get("ingress", "parted-canary", serving.namespace)
     assert second["metadata"]["annotations"]["nginx.ingress.kubernetes.io/canary-weight"] == "25"
@@ -260,6 +223,47 @@ def test_a_model_over_several_nodes_is_a_leader_worker_set(serving: Serving) -> 
         assert found["spec"]["leaderWorkerTemplate"]["size"] == 2
         [scaler] = objects("horizontalpodautoscalers", serving.namespace)
         assert scaler["spec"]["scaleTargetRef"]["kind"] == "LeaderWorkerSet"
+        stack.destroy()
+
+
+@contextmanager
+def making_leaders(namespace: str, name: str) -> Iterator[None]:
+    """Makes the leader's pod of a LeaderWorkerSet, as its controller would."""
+    done = threading.Event()
+
+    def make() -> None:
+        while not done.wait(0.5):
+            found = [each for each in objects("leaderworkersets", namespace) if each["metadata"]["name"] == name]
+            for each in found:
+                template = each["spec"]["leaderWorkerTemplate"]["leaderTemplate"]
+                labels = {**template["metadata"]["labels"], "leaderworkerset.sigs.k8s.io/name": name}
+                meta = {"name": f"{name}-0", "namespace": namespace, "labels": labels}
+                apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]})
+                return
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.long
+def test_a_model_over_several_nodes_that_no_node_takes_ends_the_update_with_the_reason(serving: Serving) -> None:
+    stack = serving.new_stack()
+    shape: dict[str, Any] = {"vllm": {"nodes": 2}, "cache": None, "rollout": {}, "runtime_image": serving.image}
+    given: Any = {**LARGE, "namespace": serving.namespace, **shape}
+
+    def program(provider: k8s.Provider) -> None:
+        args = {key: value for key, value in given.items() if value is not None}
+        ModelService("waiting", args, pulumi.ResourceOptions(provider=provider))  # type: ignore[arg-type]
+
+    with crds(LEADER_WORKER_SET), making_leaders(serving.namespace, "waiting"):
+        failed = stack.up(program, succeed=False)
+        assert "0 of 2 pods are ready. pod waiting-0: it can't be scheduled: " in failed.text, failed.text
+        assert "Insufficient nvidia.com/gpu" in failed.text
         stack.destroy()
 
 

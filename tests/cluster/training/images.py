@@ -22,14 +22,17 @@ class TrainingImages:
     def __getitem__(self, framework: str) -> str:
         return self.target(TARGETS[framework])
 
-    def target(self, target: str) -> str:
+    def target(self, target: str, extras: str = "") -> str:
         """The image of any target of model/Dockerfile."""
-        if target not in self._built:
-            self._built[target] = self._build(target)
-        return self._built[target]
+        name = f"{target}-{extras}" if extras else target
+        if name not in self._built:
+            self._built[name] = self._build(name, target, extras)
+        return self._built[name]
 
-    def _build(self, target: str) -> str:
+    def _build(self, name: str, target: str, extras: str) -> str:
         arguments = {"ACCELERATOR": "cpu"}  # there is no GPU here, and the CUDA libraries are large
+        if extras:
+            arguments["EXTRAS"] = extras
         if self._facts.get("base_image"):
             arguments["BASE_IMAGE"] = self._facts["base_image"]
 
@@ -38,7 +41,7 @@ class TrainingImages:
                 "image",
                 {
                     "context": str(REPOSITORY / "model"),
-                    "repository": f"{self._facts['registry']}/training-tests/{target}",
+                    "repository": f"{self._facts['registry']}/training-tests/{name}",
                     "target": target,
                     "build_args": arguments,
                     **({"builder_name": self._facts["builder"]} if self._facts.get("builder") else {}),
@@ -46,6 +49,6 @@ class TrainingImages:
             )
             return {"ref": image.ref}
 
-        stack = Stack(self._folder / target)
+        stack = Stack(self._folder / name)
         stack.up(program)
         return str(stack.outputs()["ref"])

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from tree_sitter import Language, Parser
 
+from bench.__main__ import BENCHES
 from devkit.dist import PACKAGES
 from tests.conftest import REPOSITORY
 from tests.unit.ci.templates import CI, GITLAB, HOSTS, JENKINS, STACKS, WORKFLOWS, run
@@ -178,11 +179,32 @@ def test_a_release_is_checked_before_it_is_built_and_published_from_an_environme
     found = workflow("release")["jobs"]
     commands = [step["run"] for step in found["build"]["steps"] if "run" in step]
     checks = 'python3 -m devkit.release --check-tag "$GITHUB_REF_NAME"'
-    assert commands == [checks, "make lint test-unit", "make dist"]
+    assert commands == [checks, "make lint test-unit", "make dist sbom"]
     publish = found["publish"]
     assert publish["needs"] == "build" and publish["environment"] == "pypi-${{ matrix.distribution }}"
     projects = [tomllib.loads((REPOSITORY / folder / "pyproject.toml").read_text())["project"] for folder in PACKAGES]
     assert publish["strategy"]["matrix"]["distribution"] == [project["name"] for project in projects]
+
+
+def test_a_release_keeps_its_bills_of_materials_and_publishes_with_signed_provenance() -> None:
+    found = workflow("release")["jobs"]
+    kept = [step["with"]["path"] for step in found["build"]["steps"] if step.get("with", {}).get("if-no-files-found")]
+    assert kept == ["build/dist", "build/sbom"]
+    [publish] = [step for step in found["publish"]["steps"] if "gh-action-pypi-publish" in step.get("uses", "")]
+    assert publish["with"]["attestations"] is True
+
+
+def test_every_bench_that_needs_no_cluster_runs_once_a_night() -> None:
+    found = workflow("bench")
+    [schedule] = found["on"]["schedule"] if "on" in found else found[True]["schedule"]
+    assert schedule["cron"].endswith("* * *")
+    [command] = [step["run"] for step in found["jobs"]["bench"]["steps"] if "make bench" in step.get("run", "")]
+    alone = [name for name, each in BENCHES.items() if not each.on_a_cluster]
+    assert command == f"make bench ONLY={','.join(alone)}"
+
+
+def test_known_vulnerabilities_are_looked_up_once_a_week() -> None:
+    assert [step["run"] for step in workflow("versions")["jobs"]["audit"]["steps"] if "run" in step] == ["make audit"]
 
 
 def test_a_job_uploads_the_archives_of_its_own_distribution_and_no_others(tmp_path: Path) -> None:

@@ -109,6 +109,22 @@ def test_a_strict_client_that_trusts_the_authority_accepts_its_certificates(kind
     assert names_of(x509.load_pem_x509_certificate(files["tls.crt"])) == HOSTS
 
 
+@pytest.mark.parametrize(
+    ("host", "address"), [("192.0.2.7", "192.0.2.7"), ("fd00::8", "fd00::8"), ("[FD00::8]", "fd00::8")]
+)
+def test_a_client_that_knows_an_address_alone_accepts_the_certificate(host: str, address: str, tmp_path: Path) -> None:
+    authority, key = generated()
+    files = issue(authority, key, "server", [*HOSTS, host]).files
+    for known in (address, HOSTS[0]):
+        shake_hands(files, authority, known, tmp_path)
+
+
+def test_cert_manager_is_asked_for_addresses_apart_from_names() -> None:
+    args: Any = {**WEB, "certificates": {"issuer": {"name": "company"}}, "host": "fd00::8"}
+    requested = run(lambda: MonitoringStack("m", args)).one("Certificate", "m-prometheus-tls").inputs["spec"]
+    assert requested["ipAddresses"] == ["fd00::8"] and "fd00::8" not in requested["dnsNames"]
+
+
 @pytest.mark.parametrize("kind", AUTHORITIES)
 def test_a_plan_issues_the_same_certificate_again(kind: str) -> None:
     authority, key = AUTHORITIES[kind]()

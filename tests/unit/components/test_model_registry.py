@@ -308,6 +308,12 @@ def test_a_restore_never_runs_by_itself() -> None:
     assert suspended == {"demo-backup": False, "demo-restore": True}
 
 
+def test_a_back_up_that_cannot_start_ends_before_it_keeps_more_than_one_other_from_running() -> None:
+    for found in start(PRODUCTION).of("CronJob"):
+        assert found.inputs["spec"]["concurrencyPolicy"] == "Forbid"
+        assert found.inputs["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 24 * 3600
+
+
 def test_alerts_know_the_jobs_of_back_ups() -> None:
     for found in start(PRODUCTION).of("CronJob"):
         labels = found.inputs["spec"]["jobTemplate"]["metadata"]["labels"]

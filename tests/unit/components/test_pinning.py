@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 
 from modelops import ArgumentsError, ModelService
 from modelops.serving import resolve
+from tests.tokens import Issuer, issuing
 from tests.unit.components.harness import Program, environment, pod, run
 from tests.unit.components.service import ARGS, refused, serve
 
@@ -239,6 +241,44 @@ def test_a_private_image_registry_is_asked_as_docker_has_logged_in(server: Serve
     (tmp_path / "config.json").write_text(json.dumps({"auths": {server.host: {"auth": login}}}))
     assert mounted(serve({**ARGS, "model_uri": uri})) == f"{server.host}/team/linear@{DIGEST}"
     assert (scheme == "Bearer") is any(path.startswith("/token") for path in server.asked)
+
+
+def test_a_token_comes_from_the_issuer_that_the_registry_names_on_another_host(server: Server, tmp_path: Path) -> None:
+    login, uri = base64.b64encode(b"ann:pw").decode(), tagged(server)
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {server.host: {"auth": login}}}))
+    with issuing(Issuer(login)) as issuer:
+        scope = "repository:team/linear:pull"
+        server.challenge = f'Basic realm="x", Bearer service=reg, scope="{scope}", realm="http://{issuer.host}/token"'
+        server.needs = lambda authorization: authorization == "Bearer token-1"
+        assert mounted(serve({**ARGS, "model_uri": uri})) == f"{server.host}/team/linear@{DIGEST}"
+        assert issuer.asked == [({"service": ["reg"], "scope": [scope]}, f"Basic {login}")]
+    assert server.authorized == [None, "Bearer token-1"], "the registry isn't sent the login"
+
+
+def test_anybody_may_have_tokens_of_a_public_registry(server: Server) -> None:
+    uri = tagged(server)
+    with issuing(Issuer()) as issuer:
+        server.challenge = f'Bearer realm="http://{issuer.host}/token"'
+        server.needs = lambda authorization: authorization == "Bearer token-1"
+        assert mounted(serve({**ARGS, "model_uri": uri})) == f"{server.host}/team/linear@{DIGEST}"
+        assert issuer.asked == [({}, None)]
+
+
+def test_a_token_that_the_registry_refuses_is_asked_for_once(server: Server) -> None:
+    uri = tagged(server)
+    server.needs = lambda _: False
+    with issuing(Issuer()) as issuer:
+        server.challenge = f'Bearer realm="http://{issuer.host}/token"'
+        with pytest.raises(ArgumentsError, match="wants other credentials than those in Docker's configuration"):
+            serve({**ARGS, "model_uri": uri})
+        assert len(issuer.asked) == 1
+
+
+def test_a_login_is_not_sent_to_an_issuer_without_tls_for_a_registry_that_has_it() -> None:
+    headers = Message()
+    headers["WWW-Authenticate"] = 'Bearer realm="http://issuer.example.com/token"'
+    with pytest.raises(resolve.Unresolved, match="a server without TLS, which is not sent the login"):
+        resolve._answered(resolve._Client(), "registry.example.com", headers, "Basic eDp5", secure=True)
 
 
 def test_a_private_image_registry_without_a_login_is_named(server: Server) -> None:

@@ -494,10 +494,43 @@ def test_only_leaders_take_requests_and_are_scraped() -> None:
 
 
 def test_the_pods_of_a_group_reach_each_other() -> None:
-    rules = serve(vllm={"nodes": 2}).one("NetworkPolicy").inputs["spec"]
+    rules = serve(vllm={"nodes": 2}).one("NetworkPolicy", "demo").inputs["spec"]
     own = {"matchLabels": {"app.kubernetes.io/name": "model-service", "app.kubernetes.io/instance": "demo"}}
     assert {"from": [{"podSelector": own}]} in rules["ingress"]
     assert {"to": [{"podSelector": own}]} in rules["egress"]
+
+
+def watch_of(**args: Any) -> dict[str, Any]:
+    program = serve(**{"vllm": {"nodes": 2}, **args})
+    return dict(json.loads(environment(program.one("Job", "demo-watch"), "watch")["MODELOPS_WATCH"]))
+
+
+def test_groups_are_watched_in_the_place_of_the_provider() -> None:
+    program = serve(vllm={"nodes": 2})
+    annotations = program.one("LeaderWorkerSet").inputs["metadata"]["annotations"]
+    assert annotations == {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+    assert "demo-watch" in program.one("core/v1:Service").options["dependencies"]
+    assert (watch_of()["kind"], watch_of()["name"]) == ("LeaderWorkerSet", "demo")
+    rules = program.one("rbac.authorization.k8s.io/v1:Role", "demo-watch").inputs["rules"]
+    allowed = {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+    reading = {("leaderworkersets", "get"), ("statefulsets", "list"), ("pods", "list"), ("events", "list")}
+    assert allowed == {*reading, ("events", "create")}
+
+
+def test_without_the_watch_pulumi_waits_for_the_groups() -> None:
+    program = serve(vllm={"nodes": 2}, rollout={"watch": False})
+    annotations = program.one("LeaderWorkerSet").inputs["metadata"]["annotations"]
+    assert annotations == {"pulumi.com/waitFor": "condition=Available"} and program.of("Job") == []
+
+
+def test_the_pods_of_another_release_of_groups_have_another_label() -> None:
+    def releases(**args: Any) -> set[str]:
+        template = group(**args)["spec"]["leaderWorkerTemplate"]
+        pods = (template["leaderTemplate"], template["workerTemplate"])
+        return {str(each["metadata"]["labels"]["modelops.dev/release"]) for each in pods}
+
+    assert len(releases()) == 1 and releases() == releases() == releases(replicas=5)
+    assert releases() != releases(drain_seconds=50) and watch_of() != watch_of(drain_seconds=50)
 
 
 def test_an_autoscaler_scales_groups() -> None:

@@ -368,6 +368,104 @@ def test_a_pod_that_a_quota_forbids_is_told() -> None:
     assert told.after(60, state) == "0 of 2 pods are ready. exceeded quota: team, limited: pods=1"
 
 
+class FakeGroups(FakeCluster):
+    """Answers as the API server would, about two groups of a leader and a worker each."""
+
+    def __init__(
+        self, pods: list[Any], events: tuple[Any, ...] = (), *, sets: int = 1, available: bool = False
+    ) -> None:
+        super().__init__(pods, events)
+        self.deployment = {
+            "metadata": {"name": "demo", "generation": 2},
+            "spec": {
+                "replicas": 2,
+                "leaderWorkerTemplate": {"size": 2, "leaderTemplate": {"metadata": {"labels": {watch.RELEASE: "new"}}}},
+            },
+            "status": {"conditions": [{"type": "Available", "status": str(available)}]},
+        }
+        self.sets = [{"metadata": {"name": "demo", "uid": "set-1"}}] * sets
+
+    def list(self, _group: str, resource: str, **_selectors: str) -> Any:
+        if resource == "events":
+            uid = _selectors["fieldSelector"].partition("=")[2]
+            return [each for each in self.events if each["involvedObject"]["uid"] == uid]
+        return self.sets if resource == "statefulsets" else super().list(_group, resource, **_selectors)
+
+
+def member(found: dict[str, Any], index: int = 0, *, release: str = "new", uid: str = "pod-1", **more: Any) -> Any:
+    """A pod as one of a group."""
+    return {**found, "metadata": {"name": f"demo-{index}", "uid": uid, "labels": {watch.RELEASE: release}, **more}}
+
+
+def groups_state(cluster: FakeGroups) -> watch.State:
+    return watch.WATCHED["LeaderWorkerSet"](cluster, {"name": "demo", "final_exit_codes": {"fetch": [2]}}).state()
+
+
+READY = pod(container(running={}, ready=True), conditions=[{"type": "Ready", "status": "True"}])
+
+
+def test_groups_are_done_once_every_pod_of_theirs_is_of_the_release_and_ready() -> None:
+    new = [member(READY, index) for index in range(4)]
+    assert groups_state(FakeGroups(new, available=True)).done
+    assert not groups_state(FakeGroups(new, available=False)).done
+    assert not groups_state(FakeGroups(new[1:], available=True)).done
+    leaving = member(READY, 4, release="old", deletionTimestamp="2026-01-01T00:00:00Z")
+    assert groups_state(FakeGroups([*new, leaving], available=True)).done
+
+
+def test_the_status_that_groups_had_before_a_release_is_not_taken_for_the_new_one() -> None:
+    """LeaderWorkerSet's status has no generation: until its controller has seen the new spec, all looks available."""
+    old = [member(READY, index, release="old") for index in range(4)]
+    assert not groups_state(FakeGroups(old, available=True)).done
+    mixed = [*(member(READY, index) for index in range(4)), *old[:1]]
+    state = groups_state(FakeGroups(mixed, available=True))
+    assert not state.done and state.waiting_for == "the groups of the version before are leaving"
+
+
+@pytest.mark.parametrize(("found", "patience", "said"), FATAL.values(), ids=FATAL.keys())
+def test_groups_that_cannot_succeed_end_with_the_reason(found: Any, patience: float, said: str) -> None:
+    state, told = groups_state(FakeGroups([member(found, 1)])), Told()
+    if patience:
+        assert told.after(0, state) is None and told.after(patience - 1, state) is None
+    assert told.after(1, state) == f"0 of 4 pods are ready. {said}"
+
+
+def test_a_group_that_a_quota_forbids_is_told() -> None:
+    text = 'create Pod demo-0 in StatefulSet demo failed error: pods "demo-0" is forbidden: exceeded quota: team'
+    forbidden = {"reason": "FailedCreate", "message": text, "involvedObject": {"uid": "set-1"}}
+    state, told = groups_state(FakeGroups([], (forbidden,))), Told()
+    assert told.after(0, state) is None
+    assert told.after(watch.UNSCHEDULED_SECONDS, state) == f"0 of 4 pods are ready. {text}"
+
+
+def test_groups_that_no_controller_makes_are_told_at_the_deadline() -> None:
+    reason = Told().after(600, groups_state(FakeGroups([], sets=0)))
+    why = "nothing was made of it: does the controller of LeaderWorkerSet run?"
+    assert reason == f"0 of 4 pods are ready after 600 s. {why}"
+
+
+def test_a_crash_loop_is_seen_though_each_crash_makes_the_group_anew() -> None:
+    cluster, told = FakeGroups([]), Told()
+    groups = watch.Groups(cluster, {"name": "demo"})
+    for uid in ("a", "b", "c"):
+        assert told.after(1, groups.state()) is None
+        crashed = pod(container(restarts=1, running={}, last=ended(1, "no such device")))
+        # It is on its way out as soon as it has crashed.
+        cluster.pods = [member(crashed, uid=uid, deletionTimestamp="2026-01-01T00:00:00Z")]
+    assert told.after(1, groups.state()) == (
+        "0 of 4 pods are ready. pod demo-0: container serve failed for the third time (exit code 1): no such device"
+    )
+
+
+def test_a_worker_that_is_stopped_with_its_leader_has_not_failed() -> None:
+    cluster, told = FakeGroups([]), Told()
+    groups = watch.Groups(cluster, {"name": "demo"})
+    for uid in ("a", "b", "c", "d"):
+        stopped = pod(container(terminated=ended(137)))
+        cluster.pods = [member(stopped, 1, uid=uid, deletionTimestamp="2026-01-01T00:00:00Z")]
+        assert told.after(1, groups.state()) is None
+
+
 class FakeJob(FakeCluster):
     """Answers as the API server would, about the Job of a smoke test."""
 

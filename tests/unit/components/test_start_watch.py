@@ -30,8 +30,13 @@ def logs(**changes: Any) -> Program:
     return run(lambda: MonitoringStack("m", {**MONITORING, "elk": elk}))  # type: ignore[typeddict-item]
 
 
+SWEEP = {"sweep": {"learning_rate": [0.1, 0.01]}, "sweep_metric": "loss"}
 PROGRAMS: dict[str, tuple[Callable[[], Program], str]] = {
     "training": (lambda: run(lambda: TrainingJob("demo", TRAINING)), "demo"),  # type: ignore[arg-type]
+    "best run of a sweep": (
+        lambda: run(lambda: TrainingJob("demo", {**TRAINING, **SWEEP})),  # type: ignore[typeddict-item]
+        "demo-select",
+    ),
     "data": (prepare, "demo"),
     "promotion": (promote, "demo"),
     "promotion of an image": (lambda: run(lambda: ModelPromotion("demo", COPY)), "demo"),  # type: ignore[arg-type]
@@ -63,6 +68,27 @@ def test_nobody_waits_for_a_watch_and_it_ends_no_later_than_the_job(make: Callab
     job, watch = program.one("Job", name).inputs, program.one("Job", f"{name}-watch").inputs
     assert watch["metadata"]["annotations"]["pulumi.com/waitFor"] == "jsonpath={.metadata.uid}"
     assert watch["spec"]["activeDeadlineSeconds"] >= job["spec"]["activeDeadlineSeconds"]
+
+
+def test_the_watch_of_a_sweeps_best_run_starts_once_the_runs_are_done_and_takes_none_of_their_jobs_for_it() -> None:
+    program = run(lambda: TrainingJob("demo", {**TRAINING, **SWEEP}))  # type: ignore[typeddict-item]
+    assert "demo" in program.one("Job", "demo-select-watch").options["dependencies"]
+    selected = dict(pair.split("=") for pair in settings_of(program, "demo-select-watch")["labels"].split(","))
+    assert not selected.items() <= program.one("Job", "demo").inputs["metadata"]["labels"].items()
+
+
+def test_both_watches_of_a_sweep_may_have_a_network_of_their_own() -> None:
+    network = {"network": {"api_server_ports": [7443]}}
+    program = run(lambda: TrainingJob("demo", {**TRAINING, **SWEEP, **network}))  # type: ignore[typeddict-item]
+    for name in ("demo", "demo-select"):
+        policy = program.one("NetworkPolicy", f"{name}-watch").inputs["spec"]["podSelector"]["matchLabels"]
+        labels = program.one("Job", f"{name}-watch").inputs["spec"]["template"]["metadata"]["labels"]
+        assert policy.items() <= labels.items()
+
+
+def test_without_the_watch_a_sweeps_best_run_has_none_either() -> None:
+    program = run(lambda: TrainingJob("demo", {**TRAINING, **SWEEP, "watch": False}))  # type: ignore[typeddict-item]
+    assert not [found.name for found in program.of("Job") if "watch" in found.name]
 
 
 @pytest.mark.parametrize(("deadline", "patience"), [(3600, 600), (1200, 600), (600, 300), (60, 30)])

@@ -1,13 +1,18 @@
 """Volumes: what they are called, which stay, and how one that stayed is taken up again."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import pulumi
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelops import ArgumentsError, DataPipeline, ModelRegistry, ModelService, MonitoringStack, TrainingJob
+from modelops.core.quantities import number_of
+from modelops.kubernetes.volume_sizes import tell
 from tests.unit.components.harness import IMAGE, Program, pod, run
 
 TRACKING = {"namespace": "ml", "image": IMAGE, "tracking_uri": "http://registry.ml.svc:5000"}
@@ -143,8 +148,8 @@ def test_three_nodes_can_t_share_a_claim() -> None:
 
 
 def test_the_registry_s_volume_stays_unless_it_is_told_not_to() -> None:
-    for given, stays in (({}, True), ({"retain_volume": True}, True), ({"retain_volume": False}, False)):
-        [claim] = run(partial(registry, **given)).of("PersistentVolumeClaim")
+    for volume, stays in (({}, True), ({"retain_volume": True}, True), ({"retain_volume": False}, False)):
+        [claim] = run(partial(registry, **volume)).of("PersistentVolumeClaim")
         assert claim.options["retain_on_delete"] is stays
     assert not run(partial(registry, claim="left")).of("PersistentVolumeClaim")
 
@@ -203,3 +208,65 @@ def test_a_volume_that_an_earlier_stack_left_is_taken_up_by_its_name(part: str) 
 def test_a_volume_that_is_there_has_its_class_already(part: str) -> None:
     with pytest.raises(ArgumentsError, match="storage_class is 'fast', must not be given with claim"):
         run(partial(kept, part, claim="left-1a2b", storage_class="fast"))
+
+
+def told(before: str, after: str, **outputs: Any) -> None:
+    """What is said when a claim that the provider named changes its size."""
+    live = {"metadata": {"name": "r-1a2b"}, "spec": {"storageClassName": "fast"}, **outputs}
+
+    def inputs(size: Any) -> dict[str, Any]:
+        return {"spec": {"resources": {"requests": {"storage": size}}}}
+
+    tell(
+        pulumi.ResourceHookArgs(
+            "urn", "ml/r-1a2b", "r", "PersistentVolumeClaim", inputs(after), inputs(before), None, live
+        )
+    )
+
+
+def test_a_smaller_volume_is_refused_with_its_claim_its_class_both_sizes_and_the_way_out() -> None:
+    with pytest.raises(ValueError, match="shrinks no volume") as refused:
+        told("2Gi", "512Mi")
+    assert str(refused.value) == (
+        'the volume of the claim "r-1a2b" (storage class fast) has 2Gi and can\'t be made smaller, 512Mi: Kubernetes '
+        "shrinks no volume. Set 2Gi or more, or move the data to a claim of your own and give that as `claim`"
+    )
+
+
+def test_a_larger_volume_is_told_with_what_to_do_if_its_class_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", said.append)
+    told("1Gi", "2Gi")
+    [text] = said
+    assert text.startswith('the volume of the claim "r-1a2b" (storage class fast) grows from 1Gi to 2Gi. ')
+    assert "kubectl patch storageclass fast" in text and "then set 1Gi again" in text
+    told("1Gi", "2Gi", spec={})
+    assert "(storage class unknown)" in said[1] and "kubectl patch storageclass NAME" in said[1]
+
+
+def test_a_size_that_was_refused_can_be_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pulumi has it as the old input then, though the volume is as it was."""
+    monkeypatch.setattr(pulumi.log, "info", lambda text: pytest.fail(text))
+    told("2Gi", "1Gi", status={"capacity": {"storage": "1Gi"}})
+    told("2Gi", "1Gi", spec={"resources": {"requests": {"storage": "1Gi"}}})
+    with pytest.raises(ValueError, match="has 1Gi and can't be made smaller, 512Mi"):
+        told("2Gi", "512Mi", status={"capacity": {"storage": "1Gi"}})
+
+
+@given(before=st.integers(1, 2**40), after=st.integers(1, 2**40), unit=st.sampled_from(["", "Ki", "Mi", "Gi", "k"]))
+def test_only_a_smaller_size_is_refused_whatever_its_unit(before: int, after: int, unit: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        said: list[str] = []
+        patch.setattr(pulumi.log, "info", said.append)
+        smaller = number_of(f"{after}{unit}") < number_of(f"{before}")
+        with pytest.raises(ValueError, match="shrinks") if smaller else nullcontext():
+            told(f"{before}", f"{after}{unit}")
+        assert bool(said) is (number_of(f"{after}{unit}") > before)
+
+
+@pytest.mark.parametrize(("before", "after"), [("1Gi", "1024Mi"), ("1Gi", None), (None, "1Gi"), ("1Gi", "many")])
+def test_nothing_is_said_of_a_size_that_is_the_same_or_not_known_yet(
+    before: Any, after: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulumi.log, "info", lambda text: pytest.fail(text))
+    told(before, after)

@@ -131,7 +131,7 @@ def test_another_namespace_has_a_program_of_its_own() -> None:
 
 
 def test_a_plugin_which_makes_each_component_by_itself_gives_each_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelops.kubernetes.shared._is_program", lambda: False)
+    monkeypatch.setattr("modelops.kubernetes.shared.is_program", lambda: False)
     program = several({}, {})
     own = [program.one("ConfigMap", f"demo-{index}-runtime") for index in range(2)]
     assert [each.inputs["metadata"]["name"] for each in own] == ["demo-0-runtime", "demo-1-runtime"]

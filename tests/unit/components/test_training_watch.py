@@ -138,7 +138,7 @@ def test_the_state_has_the_watchs_program_once() -> None:
 def test_a_plugin_which_makes_each_component_by_itself_gives_each_watch_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("modelops.kubernetes.shared._is_program", lambda: False)
+    monkeypatch.setattr("modelops.kubernetes.shared.is_program", lambda: False)
     program = several({}, {})
     assert [account_of(program, f"demo-{index}-watch") for index in range(2)] == ["demo-0-watch", "demo-1-watch"]
     assert rights(program, "demo-1-watch") == READING | TELLING | {("jobs", "patch", None)}
@@ -183,11 +183,6 @@ def test_the_job_that_another_controller_makes_is_watched_by_its_labels(backend:
     assert pairs.items() <= child["template"]["metadata"]["labels"].items()
     assert "demo-watch" in program.one(kind).options["dependencies"]
     assert settings_of(program)["pod"] == settings_of(train(workers=2))["pod"]
-
-
-def test_a_sweeps_second_job_needs_no_watch() -> None:
-    program = train(sweep={"rate": [0.1, 0.2]}, sweep_metric="mse")
-    assert [job.name for job in program.of("Job")] == ["demo-watch", "demo", "demo-select"]
 
 
 def test_the_time_without_a_node_is_an_argument() -> None:

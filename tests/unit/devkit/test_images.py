@@ -5,10 +5,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from devkit import images
+from tests.tokens import Answer, Issuer, issuing, serving
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,48 @@ def test_images_that_a_registry_has_are_available(registry: str) -> None:
 def test_an_image_that_a_registry_lacks_is_named_with_its_answer(registry: str) -> None:
     image = f"{registry}/team/absent:1"
     assert images.check([image]) == {image: f"{registry} responds with 404"}
+
+
+def answering(issuer: Issuer | None, challenge: str) -> Any:
+    """A registry that wants a token of the issuer, and challenges so."""
+
+    def answer(method: str, target: str, headers: Any, _body: bytes) -> Answer:
+        if issuer is not None and not issuer.refusal(method, target, headers):
+            return 200, b"", {}
+        return 401, b"", {"WWW-Authenticate": challenge} if challenge else {}
+
+    return serving(answer)
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        'Bearer realm="http://{0}/token",service="s",scope="repository:team/a:pull"',
+        'bearer scope="repository:team/a:pull", realm="http://{0}/token?account=a"',
+        'Basic realm="x", Bearer realm="http://{0}/token",service=s,scope="repository:team/a:pull"',
+    ],
+)
+def test_a_token_is_asked_of_the_issuer_that_the_registry_names(challenge: str) -> None:
+    with issuing(Issuer()) as issuer, answering(issuer, challenge.format(issuer.host)) as host:
+        assert images.check([f"{host}/team/a:1"]) == {}
+        assert [query["scope"] for query, _ in issuer.asked] == [["repository:team/a:pull"]]
+
+
+@pytest.mark.parametrize(
+    ("challenge", "answer", "said"),
+    [
+        ('Basic realm="x"', b"", "can't be asked: it wants a login"),
+        ("", b"", "can't be asked: it wants a login"),
+        ('Bearer realm="file:///etc/hostname"', b"", "can't be asked: it wants a login"),
+        ('Bearer realm="http://{0}/token"', b"{}", "can't be asked: it gives no token"),
+        ('Bearer realm="http://{0}/token"', b"[]", "can't be asked: it gives no token"),
+        ('Bearer realm="http://{0}/token"', b'{"token": "no"}', "responds with 401"),
+    ],
+)
+def test_an_image_for_which_there_is_no_token_is_named(challenge: str, answer: bytes, said: str) -> None:
+    with serving(lambda *_: (200, answer, {})) as issuer, answering(None, challenge.format(issuer)) as host:
+        image = f"{host}/team/a:1"
+        assert images.check([image]) == {image: f"{host} {said}"}
 
 
 def test_a_registry_out_of_reach_is_named() -> None:

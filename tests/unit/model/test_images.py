@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devkit.locks import LOCKS, lists, pins
 from tests.conftest import REPOSITORY
 
 MODEL = REPOSITORY / "model"
@@ -92,7 +93,7 @@ def test_the_slim_images_have_the_registry_alone() -> None:
     assert folders == {"__init__.py", "__main__.py", "contract", "artifacts", "registry"}
     assert "pip" not in stage("registry")[1]
     base, text = stage("publish-packages")
-    assert base == "base" and "requirements-publish.txt" in text
+    assert base == "base" and "locks/publish.txt" in text
 
 
 @pytest.mark.parametrize("target", ["train", "train-pytorch", "train-mxnet", "finetune"])
@@ -135,6 +136,34 @@ def test_every_requirement_is_locked_and_the_images_agree() -> None:
     publish = locked("requirements-publish.txt")
     assert "mlflow-skinny" in publish and publish.items() <= train.items()
     assert not {"tensorflow-cpu", "numpy", "torch", "pandas", "scikit-learn"} & publish.keys()
+
+
+@pytest.mark.parametrize("name", lists())
+def test_a_lock_has_its_lists_versions_and_a_hash_of_each(name: str) -> None:
+    lock = LOCKS / f"{name}.txt"
+    assert {pin.replace("'", '"') for pin in pins(lock)} == set(pins(lists()[name])), "run `make lock`"
+    for line in lock.read_text().splitlines():
+        assert re.search(r"( --hash=sha256:[0-9a-f]{64})+$", line), line
+
+
+def test_a_lock_without_a_list_is_not_left() -> None:
+    assert {path.stem for path in LOCKS.iterdir()} == lists().keys()
+
+
+def test_whatever_pip_installs_is_held_against_its_hash() -> None:
+    commands = re.findall(r"pip --python [^&;]*", DOCKERFILE.replace("\\\n", " "))
+    assert len(commands) == 15
+    free = [command for command in commands if "--require-hashes" not in command]
+    # An index of its own builds has other files: there, and only there, the hashes are left out.
+    [command] = free
+    assert "${hashes-}" in command
+    [rule] = re.findall(r"if \[ -n (.+?) \].*?; else hashes=(\S+); fi", stage("pytorch-packages")[1])
+    assert rule == ('"$PYTORCH_INDEX"', "--require-hashes")
+
+
+def test_images_install_from_locks_alone() -> None:
+    copied_lists = re.findall(r"^COPY (.*requirements\S*|locks/.*) /opt/", DOCKERFILE, re.MULTILINE)
+    assert {name for line in copied_lists for name in line.split()} == {f"locks/{name}.txt" for name in lists()}
 
 
 def test_the_images_run_without_root_and_any_base_will_do() -> None:

@@ -3,19 +3,20 @@
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from modelops_runtime.registry.replicate import logins
+from modelops_runtime.contract import ConfigurationError
+from modelops_runtime.registry.replicate import Repository, logins
 from tests.runtime import run_module
+from tests.tokens import Issuer, issuing, serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -34,8 +35,10 @@ class FakeRegistry:
     asked: list[tuple[str, str]] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
     """Codes with which the next uploads fail."""
-    login: str = ""
-    """Credentials that it wants; a token is given for them."""
+    issuer: Issuer | None = None
+    """Gives the tokens that it wants."""
+    uploads_at: str = ""
+    """Address of another server that takes the blobs."""
     empty: str = ""
     """The repositories below this path have nothing, whatever else is here."""
     host: str = ""
@@ -43,16 +46,12 @@ class FakeRegistry:
     def answer(self, method: str, target: str, headers: Any, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
         self.asked.append((method, path))
-        if self.login and path == "/token":
-            good = headers["Authorization"] == f"Basic {self.login}"
-            return (200, b'{"token": "good"}', {}) if good else (401, b"", {})
-        if self.login and headers["Authorization"] != "Bearer good":
-            challenge = f'Bearer realm="http://{self.host}/token",service="fake",scope="repository:x:pull,push"'
-            return 401, b"", {"WWW-Authenticate": challenge}
+        if self.issuer and path != "/upload" and (refusal := self.issuer.refusal(method, path, headers)):
+            return refusal
         name = path.rpartition("/")[2]
         if method == "POST":
             known = query.get("mount", [""])[0] in self.blobs
-            return (201, b"", {}) if known else (202, b"", {"Location": "/upload?state=1"})
+            return (201, b"", {}) if known else (202, b"", {"Location": f"{self.uploads_at}/upload?state=1"})
         if method == "PUT":
             return self._put(path, name, query, headers, body)
         if self.empty and path.startswith(self.empty):
@@ -95,28 +94,8 @@ class FakeRegistry:
 
 @contextmanager
 def running(fake: FakeRegistry) -> Iterator[FakeRegistry]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-            status, content, headers = fake.answer(self.command, self.path, self.headers, body)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-
-        do_HEAD = do_POST = do_PUT = do_GET
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        fake.host = f"127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(fake.answer) as fake.host:
         yield fake
-        server.shutdown()
 
 
 @pytest.fixture
@@ -199,16 +178,145 @@ def test_logins_are_used_and_sent_to_their_own_registry_alone(
     pair: tuple[FakeRegistry, FakeRegistry], tmp_path: Path
 ) -> None:
     source, target = pair
-    source.login, target.login = (base64.b64encode(f"{name}:pw".encode()).decode() for name in ("reader", "writer"))
-    digest = source.add(b"one")
-    refused = copy(source, target, digest)
-    assert refused.returncode == 2 and f"without a login; there is none for {target.host}" in refused.stderr
-    auths = {source.host: {"username": "reader", "password": "pw"}, f"http://{target.host}/v1/": {"auth": target.login}}
-    (tmp_path / ".dockerconfigjson").write_text(json.dumps({"auths": auths}))
-    done = copy(source, target, digest, DOCKER_CONFIG=tmp_path)
+    reader, writer = (base64.b64encode(f"{name}:pw".encode()).decode() for name in ("reader", "writer"))
+    with issuing(Issuer(reader)) as source.issuer, issuing(Issuer(writer)) as target.issuer:
+        digest = source.add(b"one")
+        refused = copy(source, target, digest)
+        assert refused.returncode == 2 and f"without a login; there is none for {target.host}" in refused.stderr
+        said = f"gives no token for {target.host}/prod/model: HTTP 401: incorrect username or password"
+        assert f"{target.issuer.host} {said}" in refused.stderr
+        auths = {source.host: {"username": "reader", "password": "pw"}, f"http://{target.host}/v1/": {"auth": writer}}
+        (tmp_path / ".dockerconfigjson").write_text(json.dumps({"auths": auths}))
+        done = copy(source, target, digest, DOCKER_CONFIG=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert target.blobs == source.blobs
+        assert "pw" not in done.stdout + done.stderr
+        given = {each for _, each in target.issuer.asked if each}
+        assert given == {f"Basic {writer}"}, "the login goes to the issuer that the registry names"
+        assert not [header for header in target.issuer.seen if header.startswith("Basic")], "and not to the registry"
+
+
+def test_anybody_may_have_tokens_of_a_public_registry(pair: tuple[FakeRegistry, FakeRegistry]) -> None:
+    source, target = pair
+    with issuing(Issuer()) as source.issuer:
+        done = copy(source, target, source.add(b"one"))
     assert done.returncode == 0, done.stderr
-    assert target.blobs == source.blobs
-    assert "pw" not in done.stdout + done.stderr
+    [(query, authorization)] = source.issuer.asked
+    assert authorization is None
+    assert query == {"service": [f"registry of {source.issuer.host}"], "scope": ["repository:team/model:pull"]}
+
+
+def test_a_token_that_is_too_narrow_or_has_expired_is_followed_by_another_one(
+    pair: tuple[FakeRegistry, FakeRegistry],
+) -> None:
+    source, target = pair
+    with issuing(Issuer(uses=2)) as source.issuer, issuing(Issuer(uses=3)) as target.issuer:
+        done = copy(source, target, source.add(b"one", b"two", b"three"))
+        assert done.returncode == 0, done.stderr
+        assert target.blobs == source.blobs
+        scopes = [query["scope"][0] for query, _ in target.issuer.asked]
+        assert scopes[:2] == ["repository:prod/model:pull", "repository:prod/model:pull,push"]
+        assert len(source.issuer.asked) > 1 and len(scopes) > 2
+
+
+def test_a_registry_that_takes_none_of_the_tokens_is_not_asked_for_ever(
+    pair: tuple[FakeRegistry, FakeRegistry],
+) -> None:
+    source, target = pair
+    with issuing(Issuer(pulls_only=True)) as target.issuer:
+        done = copy(source, target, source.add(b"one"))
+        assert done.returncode == 2 and "HTTP 401: authentication required" in done.stderr
+        assert len(target.issuer.asked) == 2, "one to look, one to push"
+
+
+@pytest.mark.parametrize(
+    ("realm", "exit_code", "said"),
+    [
+        ("http://{host}/token?account=a", 0, ""),
+        ("file:///etc/hostname", 2, "names no http:// or https:// address of one"),
+        ("", 2, "names no http:// or https:// address of one"),
+        ("http://127.0.0.1:9/token", 1, "127.0.0.1:9: [Errno 111] Connection refused"),
+    ],
+)
+def test_the_issuer_is_where_the_registry_says_and_told_if_that_is_nowhere(
+    pair: tuple[FakeRegistry, FakeRegistry], realm: str, exit_code: int, said: str
+) -> None:
+    source, target = pair
+    with issuing(Issuer(realm=realm)) as source.issuer:
+        done = copy(source, target, source.add(b"one"))
+    assert done.returncode == exit_code and said in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "exit_code", "said"),
+    [
+        ((200, b"<html>", {}), 1, "doesn't answer in JSON when it is asked for a token"),
+        ((200, b"{}", {}), 2, "gives no token for"),
+        ((200, b"[]", {}), 2, "gives no token for"),
+        ((503, b"", {}), 1, "gives no token for"),
+        ((403, b'{"errors": [{"message": "denied"}]}', {}), 2, "HTTP 403: denied (without a login"),
+    ],
+)
+def test_an_issuer_that_gives_no_token_is_named(
+    pair: tuple[FakeRegistry, FakeRegistry], answer: Any, exit_code: int, said: str
+) -> None:
+    source, target = pair
+    with serving(lambda *_: answer) as host:
+        source.issuer = Issuer(host=host)
+        done = copy(source, target, source.add(b"one"))
+    assert done.returncode == exit_code and said in done.stderr and f"{host} " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_server_that_takes_the_uploads_gets_neither_token_nor_login(
+    pair: tuple[FakeRegistry, FakeRegistry],
+) -> None:
+    source, target = pair
+    got: list[str | None] = []
+
+    def take(method: str, path: str, headers: Any, body: bytes) -> Any:
+        got.append(headers["Authorization"])
+        return target.answer(method, path, headers, body)
+
+    with issuing(Issuer()) as target.issuer, serving(take) as elsewhere:
+        target.uploads_at = f"http://{elsewhere}"
+        done = copy(source, target, source.add(b"one"))
+    assert done.returncode == 0, done.stderr
+    assert target.blobs == source.blobs and set(got) == {None}
+
+
+def challenge(*values: str) -> Message:
+    headers = Message()
+    for value in values:
+        headers["WWW-Authenticate"] = value
+    return headers
+
+
+@pytest.mark.parametrize(
+    "challenges",
+    [
+        ('bearer Realm="http://{0}/token",SERVICE="registry",scope="repository:x:pull,push"',),
+        ('Bearer service=registry, scope="repository:x:pull,push" , realm = "http://{0}/token"',),
+        ('Basic realm="x"', 'Bearer realm="http://{0}/token",service="registry",scope="repository:x:pull,push"'),
+        ('Basic realm="x", Bearer realm="http://{0}/token",service=registry,scope="repository:x:pull,push"',),
+        ('Bearer realm="http://{0}/token",service=registry,scope="repository:x:pull,push", Basic realm="x"',),
+    ],
+)
+def test_a_challenge_is_understood_in_every_spelling_of_http(challenges: tuple[str, ...]) -> None:
+    with issuing(Issuer()) as issuer:
+        repository = Repository("127.0.0.1:5000/x")
+        assert repository._answered(challenge(*(each.format(issuer.host) for each in challenges))) == "Bearer token-1"
+    [(query, _)] = issuer.asked
+    assert query == {"service": ["registry"], "scope": ["repository:x:pull,push"]}
+
+
+def test_a_login_is_not_sent_to_an_issuer_without_tls_for_a_registry_that_has_it() -> None:
+    asked = challenge('Bearer realm="http://issuer.example.com/token"')
+    with pytest.raises(
+        ConfigurationError, match=r"a token of issuer\.example\.com without TLS: it is not sent the login"
+    ):
+        Repository("registry.example.com/x", login="eDp5")._answered(asked)
 
 
 def test_an_image_that_is_not_there(pair: tuple[FakeRegistry, FakeRegistry]) -> None:

@@ -60,6 +60,10 @@ NODE_COMES = {"TriggeredScaleUp", "Nominated", "NominatedForNode"}
 """Events by which the Cluster Autoscaler and Karpenter tell that a pod's node is on its way."""
 STARTUP = "failed startup probe"
 """In the message of the event that the kubelet stops a container for that."""
+RELEASE = "modelops.dev/release"
+"""The label by which a group's pods say of which template they are (serving/vllm.py)."""
+GROUPS = "leaderworkerset.sigs.k8s.io/name"
+"""The label of all pods and StatefulSets of a LeaderWorkerSet."""
 NOT_STARTED = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
 
 
@@ -285,9 +289,15 @@ class Pods:
         doings = [f"pod {pod['metadata']['name']}: {doing(pod)}" for pod in pending]
         return tuple(problems), doings[0] if doings else ""
 
-    def forbidden(self, job: JsonObject) -> tuple[Problem, ...]:
-        """Why a Job without a pod has none: a LimitRange, a ResourceQuota or a policy forbids it."""
-        text = last(self._events(job), "FailedCreate")
+    def pods_of(self, job: JsonObject) -> list[JsonObject]:
+        """The pods of a Job."""
+        selector = f"batch.kubernetes.io/job-name={job['metadata']['name']}"
+        pods: list[JsonObject] = self.cluster.list("api/v1", "pods", labelSelector=selector)
+        return pods
+
+    def forbidden(self, owner: JsonObject) -> tuple[Problem, ...]:
+        """Why the pods of a Job or StatefulSet aren't there: a LimitRange, a ResourceQuota or a policy forbids them."""
+        text = last(self._events(owner), "FailedCreate")
         if not text:
             return ()
         # What others use of a quota may become free, as a node may.
@@ -343,6 +353,61 @@ class Rollout(Pods):
         ]
 
 
+class Groups(Pods):
+    """The rollout of one LeaderWorkerSet: groups of a leader and its workers.
+
+    Its status doesn't say which spec it is about, so the pods' label does.
+    """
+
+    def __init__(self, cluster: Any, settings: JsonObject) -> None:
+        super().__init__(cluster, settings)
+        self.failures: dict[tuple[str, str], dict[str, JsonObject]] = {}
+        """How the container of a pod's name ended, by the uid of each pod that has had the name."""
+
+    def state(self) -> State:
+        """What it looks like now."""
+        found = self.cluster.get("apis/leaderworkerset.x-k8s.io/v1", f"leaderworkersets/{self.name}")
+        template, count = at(found, "spec", "leaderWorkerTemplate") or {}, at(found, "spec", "replicas")
+        wanted = (1 if count is None else count) * template.get("size", 1)
+        release = at(template, "leaderTemplate", "metadata", "labels", RELEASE)
+        selector = f"{GROUPS}={self.name}"
+        every = self.cluster.list("api/v1", "pods", labelSelector=selector)
+        there = [pod for pod in every if not at(pod, "metadata", "deletionTimestamp")]
+        pods = [pod for pod in there if at(pod, "metadata", "labels", RELEASE) == release]
+        ready = sum(condition(pod, "Ready").get("status") == "True" for pod in pods)
+        available = condition(found, "Available").get("status") == "True"
+        if ready == len(there) == wanted and available:
+            return State(f"{wanted} of {wanted} pods are ready", done=True)
+        problems, waiting_for = self.look(pods)
+        again = self._failed_again([pod for pod in every if at(pod, "metadata", "labels", RELEASE) == release])
+        problems = (*(each for each in problems if (each.pod, each.part) not in again), *again.values())
+        sets = self.cluster.list("apis/apps/v1", "statefulsets", labelSelector=selector)
+        if len(pods) < wanted:
+            problems = (*problems, *(problem for each in sets for problem in self.forbidden(each)))
+        if wanted and not (there or sets):
+            waiting_for = "nothing was made of it: does the controller of LeaderWorkerSet run?"
+        elif ready == wanted:
+            waiting_for = "the groups of the version before are leaving"
+        return State(f"{ready} of {wanted} pods are ready", problems=problems, waiting_for=waiting_for)
+
+    def _failed_again(self, pods: list[JsonObject]) -> dict[tuple[str, str], Problem]:
+        """Containers that failed in pod after pod, by pod and part: once one restarts, its whole group is made anew."""
+        for pod in pods:
+            for status in containers(pod):
+                if at(status, "lastState", "terminated", "exitCode"):
+                    by_uid = self.failures.setdefault((pod["metadata"]["name"], status["name"]), {})
+                    by_uid[pod["metadata"]["uid"]] = status["lastState"]
+        found = (
+            container_problem(
+                pod,
+                {"name": name, "state": list(ends.values())[-1], "restartCount": len(ends) - 1},
+                self.final.get(name, set()),
+            )
+            for (pod, name), ends in self.failures.items()
+        )
+        return {(problem.pod, problem.part): problem for problem in found if problem and problem.patience == 0}
+
+
 class SmokeTest(Pods):
     """The Job of a smoke test."""
 
@@ -351,10 +416,8 @@ class SmokeTest(Pods):
         job = self.cluster.get("apis/batch/v1", f"jobs/{self.name}")
         if condition(job, "Complete").get("status") == "True":
             return State("the smoke test passed", done=True)
-        selector = f"batch.kubernetes.io/job-name={self.name}"
-        pods = self.cluster.list("api/v1", "pods", labelSelector=selector)
-        problems, waiting_for = self.look(pods)
-        problems = problems if pods else self.forbidden(job)
+        pods = self.pods_of(job)
+        problems, waiting_for = self.look(pods) if pods else (self.forbidden(job), "")
         failed = condition(job, "Failed")
         if failed.get("status") == "True":
             over = [problem._replace(patience=0) for problem in problems]
@@ -398,16 +461,14 @@ class Start(Pods):
 
     def _started(self, job: JsonObject) -> State:
         """How many of the first pods have started."""
-        selector = f"batch.kubernetes.io/job-name={job['metadata']['name']}"
-        pods = self.cluster.list("api/v1", "pods", labelSelector=selector)
+        pods = self.pods_of(job)
         wanted = min(at(job, "spec", key) or 1 for key in ("parallelism", "completions"))
         coming = [pod for pod in pods if not started(pod)]
         count = len(pods) - len(coming)
         summary = f"{min(count, wanted)} of {wanted} pods have started"
         if count >= wanted:
             return State(summary, done=True)
-        problems, waiting_for = self.look(coming)
-        problems = problems if pods else self.forbidden(job)
+        problems, waiting_for = self.look(coming) if pods else (self.forbidden(job), "")
         pause = SLOW_POLL_SECONDS if problems else POLL_SECONDS
         return State(summary, problems=problems, waiting_for=waiting_for, pause=pause)
 
@@ -446,10 +507,7 @@ class Run(Start):
         if ended(job, "Complete"):
             self._record({"training": None, "run_id": self.run, "failure": None})
             return State("the run is published", done=True)
-        pods = self.cluster.list(
-            "api/v1", "pods", labelSelector=f"batch.kubernetes.io/job-name={job['metadata']['name']}"
-        )
-        problems, _ = self.look(pods)
+        problems, _ = self.look(self.pods_of(job))
         self._record_failure(
             job["metadata"]["name"], described(problems) or short(condition(job, "Failed").get("message"))
         )
@@ -493,9 +551,10 @@ def started(pod: JsonObject) -> bool:
     return bool(statuses) and all(runs(status) or at(status, "state", "terminated") for status in statuses)
 
 
-WATCHED: dict[str, type[Rollout] | type[SmokeTest] | type[Start]] = {
+WATCHED: dict[str, type[Rollout] | type[Groups] | type[SmokeTest] | type[Start]] = {
     "Run": Run,
     "Deployment": Rollout,
+    "LeaderWorkerSet": Groups,
     "Job": SmokeTest,
     "Start": Start,
 }

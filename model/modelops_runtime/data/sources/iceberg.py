@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from modelops_runtime.data import errors
 from modelops_runtime.data.sources.columns import normal
-from modelops_runtime.data.sources.files import UNREADABLE, filesystem, open_file, reason
+from modelops_runtime.data.sources.files import filesystem, open_file, reason, unreadable
 from modelops_runtime.data.sources.tables import Snapshot, library, no_version
 
 _METADATA = re.compile(r"(?:v(\d+)|(\d+)-[^/]*?)(?:\.gz)?\.metadata\.json(?:\.gz)?")
@@ -28,7 +28,7 @@ def snapshot(uri: str, version: int | None) -> "Iceberg":
         return Iceberg(uri, location, version)
     except errors.DataError:
         raise
-    except UNREADABLE as error:
+    except unreadable() as error:
         why = "it has equality deletes: compact it before" if "equality delete" in str(error) else reason(error)
         raise errors.unreadable(location, why) from None
     except (ValidationError, NotImplementedError) as error:
@@ -51,7 +51,7 @@ def _newest(uri: str) -> str:
         else:
             newest = max(numbers.values(), default=0)
             names = [name for name, number in numbers.items() if number == newest]
-    except UNREADABLE as error:
+    except unreadable() as error:
         raise errors.unreadable(uri, reason(error)) from error
     if not names:
         raise errors.unreadable(uri, "there is no Iceberg table: no folder metadata with a file *.metadata.json")

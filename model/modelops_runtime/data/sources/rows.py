@@ -13,7 +13,7 @@ from modelops_runtime.data.sources import columns, delimited, images, json_lines
 from modelops_runtime.data.sources import source as sources
 from modelops_runtime.data.sources.column_types import ANY, ARROW, Kinds, WrongValue, typed
 from modelops_runtime.data.sources.columns import Batch, Columns
-from modelops_runtime.data.sources.files import UNREADABLE, reason
+from modelops_runtime.data.sources.files import reason, unreadable
 from modelops_runtime.data.sources.source import Source
 
 
@@ -92,7 +92,7 @@ def _known(source: Source, file: str, number: int) -> Batch | None:
             rows = 1 if source.is_table else min(parquet.count(file), 1)
         else:
             return None
-    except UNREADABLE as error:
+    except unreadable() as error:
         raise errors.unreadable(file, reason(error)) from error
     table = pa.schema(list(known.items())).empty_table()
     table = pa.table({name: pa.nulls(rows, kind) for name, kind in known.items()}) if rows else table
@@ -109,7 +109,7 @@ def batches(source: Source, file: str, number: int, rows: int | None = None) -> 
             return
         for batch in readers.get(source.format, _of_tables)(source, file, number, rows or sources.CHUNK_ROWS):
             yield _with_folders(source, batch)
-    except UNREADABLE as error:
+    except unreadable() as error:
         raise errors.unreadable(file, reason(error)) from error
 
 

@@ -12,7 +12,7 @@ from modelops_runtime.data import errors
 from modelops_runtime.data.sources import dialect, hive, images, parquet, sql, tables
 from modelops_runtime.data.sources.column_types import ARROW, Type
 from modelops_runtime.data.sources.dialect import Dialect, Writing
-from modelops_runtime.data.sources.files import UNREADABLE, filesystem, matching, open_file, reason
+from modelops_runtime.data.sources.files import filesystem, matching, open_file, reason, unreadable
 
 CHUNK_ROWS = 50_000
 """Rows that a shard has in memory at a time; also its piece of work."""
@@ -21,14 +21,15 @@ _OF_TEXT = ("encoding", "compression")
 
 
 class Source(Writing):
-    """One source, or several files of one kind: `uri` may have * and ? in its path."""
+    """One source, or several files of one kind: `uri` may have * and ? in its path, which as in a shell match no slash,
+    and no dot that a name begins with."""
 
     uri: str = Field(min_length=1)
     """A path, file://, s3://, gs://, az://, abfss://, http:// or https://; of sql, a SQLAlchemy URL
     (`MODELOPS_SQL_PASSWORD` is its password); of images, a folder with one folder a label. An image's label is the path
     of its folder in it: `cat`, or `indoors/cat`. Hidden files and folders, and those that operating systems leave
-    behind, are left out and counted in the report. Of delta and iceberg, the table's folder; of iceberg, better the
-    metadata file that its catalog names."""
+    behind, are left out and counted in the report; folders without an image are named there. Of delta and iceberg, the
+    table's folder; of iceberg, better the metadata file that its catalog names."""
     format: Literal["csv", "parquet", "jsonl", "sql", "images", "delta", "iceberg"] = "csv"
     query: str | None = None
     """What sql reads, once a run: all rows are of one snapshot, and with several shards the first worker reads them.
@@ -67,10 +68,10 @@ class Source(Writing):
         try:
             system, path = filesystem(self.uri)
             if self.format == "images":
-                names, _left_out = images.files(system, path)
+                names, _left_out = images.files(system, path.rstrip("/"))
             else:
                 names = matching(system, path) if any(sign in path for sign in "*?") else [path]
-        except UNREADABLE as error:
+        except unreadable() as error:
             raise errors.unreadable(self.uri, reason(error)) from error
         if not names:
             raise errors.unreadable(self.uri, "there is no such file")
@@ -81,7 +82,7 @@ class Source(Writing):
         if self.format == "sql":
             try:
                 return self.result.digest
-            except UNREADABLE as error:
+            except unreadable() as error:
                 raise errors.unreadable(self.files()[0], reason(error)) from error
         if self.is_table:
             return hashlib.sha256(self.snapshot.content.encode()).hexdigest()
@@ -93,7 +94,7 @@ class Source(Writing):
                 with open_file(file) as stream:
                     while block := stream.read(2**20):
                         content.update(block)
-            except UNREADABLE as error:
+            except unreadable() as error:
                 raise errors.unreadable(file, reason(error)) from error
             digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + content.digest())
         return digest.hexdigest()
@@ -116,7 +117,7 @@ class Source(Writing):
         if self._snapshot is None:
             try:
                 self._snapshot = tables.snapshot_of(self.format, self.uri, self.table_version)
-            except UNREADABLE as error:
+            except unreadable() as error:
                 raise errors.unreadable(self.uri, reason(error)) from error
         return self._snapshot
 
@@ -130,7 +131,8 @@ class Source(Writing):
         if self.format == "sql":
             return {"ordered": sql.has_order(self.query or "")}
         if self.format == "images":
-            return images.files(*filesystem(self.uri))[1]
+            system, path = filesystem(self.uri)
+            return images.files(system, path.rstrip("/"))[1]
         if self.is_table:
             return {"table_version": self.snapshot.version}
         return {}
@@ -138,7 +140,7 @@ class Source(Writing):
     @property
     def folder(self) -> str:
         system, path = filesystem(self.uri)
-        return str(system.unstrip_protocol(path))
+        return str(system.unstrip_protocol(path)).rstrip("/")  # which an address of HTTP keeps
 
     def folders(self, file: str) -> Mapping[str, str | None]:
         """Columns whose value is in the names of a file's folders."""
@@ -150,7 +152,7 @@ class Source(Writing):
             return dialect.find(file, self, self.format)
         except errors.DataError:
             raise
-        except UNREADABLE as error:
+        except unreadable() as error:
             raise errors.unreadable(file, reason(error)) from error
 
     def report(

@@ -1,6 +1,7 @@
 """Images to features, by OpenCV."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 from modelops_runtime.artifacts.operations import Operation
 from modelops_runtime.artifacts.preprocessing import SENT
 from modelops_runtime.data.context import Context
-from modelops_runtime.data.sources.files import UNREADABLE, open_file
+from modelops_runtime.data.sources.files import open_file, unreadable
 from modelops_runtime.data.step import Step, step
 
 Image = npt.NDArray[Any]
@@ -22,6 +23,9 @@ os.environ.setdefault(_MOST_PIXELS, str(2**28))
 """A small file may say that it is a huge image: 800 MB at most. OpenCV reads this when it is imported."""
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 """OpenCV would print its own words beside the error."""
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BLANK = rb"(?:\s|#[^\n]*\n)+"
+_PNM = re.compile(rb"P[2356]" + 2 * (_BLANK + rb"\d+") + _BLANK + rb"(\d+)|P7\n(?:.*\n)*?MAXVAL\s+(\d+)")
 _CELL, _BLOCK = 8, 16
 """Pixels: HOG's cell, and its block of 2 × 2 cells, of which neighbours share a half (Dalal and Triggs 2005)."""
 
@@ -31,8 +35,9 @@ class ImageFeatures(Step):
     """An image (its address in `column`; see the source `images`) becomes columns `<feature>_0` and so on.
 
     It is turned as its EXIF orientation says, and becomes 8 bits of blue, green and red: of 16 bits the higher 8, of
-    CMYK, grey and palettes the colours, of animations and several pages the first; transparency is left out. What is
-    damaged, cut off, no image that OpenCV reads, or larger than `OPENCV_IO_MAX_IMAGE_PIXELS` (268 million) is refused.
+    CMYK, grey and palettes the colours, of animations and several pages the first; transparency is left out, of a TIFF
+    refused. What is cut off, no image that OpenCV reads, larger than `OPENCV_IO_MAX_IMAGE_PIXELS` (268 million), or
+    damaged is refused; damage within the pixels shows only where a format has checksums, as PNG has.
 
     First it is resized to `width` × `height` pixels. Then: `pixels`, grey, 0 to 1, row by row; `histogram`, the share
     of the pixels in each of `bins` ranges of blue, green and red; `hog`, oriented gradients (9 directions); `orb`, the
@@ -98,21 +103,23 @@ class ImageFeatures(Step):
         try:
             with open_file(str(uri)) as stream:
                 content = stream.read()
-        except UNREADABLE:
+        except unreadable():
             raise context.bad_row(index, self.column, "names an image that can't be read") from None
         if not content:
             raise context.bad_row(index, self.column, "names an empty file")
-        if content[4:12] in (b"ftypavif", b"ftypavis"):
-            # OpenCV leaves them as they lie in the file.
-            raise context.bad_row(index, self.column, "names an AVIF, which can't be turned upright: convert it to PNG")
+        if rule := _refused(content):
+            raise context.bad_row(index, self.column, rule)
         try:
-            image = cv2.imdecode(np.frombuffer(content, dtype="uint8"), cv2.IMREAD_COLOR)
+            image = _decoded(_without_animation(content), cv2.IMREAD_COLOR)
+            see_through = image is not None and content[:4] in _TIFF and _is_see_through(content)
         except cv2.error:
             raise context.bad_row(
                 index, self.column, f"names an image that is too large: more pixels than {_MOST_PIXELS}, or damaged"
             ) from None
         if image is None:
             raise context.bad_row(index, self.column, "names a file that is no image, is damaged or is cut off")
+        if see_through:
+            raise context.bad_row(index, self.column, "names a TIFF with transparency: convert it to PNG")
         resized: Image = cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return resized
 
@@ -134,6 +141,37 @@ class ImageFeatures(Step):
         size = (self.width, self.height)
         descriptor = cv2.HOGDescriptor(size, (_BLOCK, _BLOCK), (_CELL, _CELL), (_CELL, _CELL), 9)
         return np.asarray(descriptor.compute(image)).ravel()
+
+
+def _refused(content: bytes) -> str:
+    """Why OpenCV would read something else than the image; empty where it doesn't."""
+    if content[4:12] in (b"ftypavif", b"ftypavis"):
+        # OpenCV leaves them as they lie in the file.
+        return "names an AVIF, which can't be turned upright: convert it to PNG"
+    if (header := _PNM.match(content)) and int(header[1] or header[2]) not in (255, 65535):
+        # OpenCV takes each value as if it were one of 255 or 65535.
+        return "names a PNM whose largest value must be 255 or 65535: convert it to PNG"
+    return ""
+
+
+def _without_animation(content: bytes) -> bytes:
+    """A PNG without the part that says that it has several images: read as an animation, its checksums are not."""
+    at = content.find(b"\0\0\0\x08acTL", 0, content.find(b"IDAT")) if content[:4] == b"\x89PNG" else -1
+    return content if at < 0 else content[:at] + content[at + 20 :]
+
+
+def _is_see_through(content: bytes) -> bool:
+    """Whether an image has transparency, by which OpenCV darkens the colours of a TIFF."""
+    import cv2
+
+    image = _decoded(content, cv2.IMREAD_UNCHANGED)
+    return image.ndim == 3 and image.shape[2] == 4 and bool((image[:, :, 3] < np.iinfo(image.dtype).max).any())
+
+
+def _decoded(content: bytes, flags: int) -> Any:
+    import cv2
+
+    return cv2.imdecode(np.frombuffer(content, dtype="uint8"), flags)
 
 
 def _orb(image: Image) -> Any:

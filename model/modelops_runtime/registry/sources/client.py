@@ -12,11 +12,11 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, TypeVar
 
+from modelops_runtime.artifacts.paths import LONGEST_SHOWN, inside
 from modelops_runtime.contract import ContractError
 from modelops_runtime.registry.sources.retry import NotReachable, Refused, retried
 from modelops_runtime.registry.sources.source import CHUNK_BYTES, RemoteFile
@@ -24,6 +24,9 @@ from modelops_runtime.registry.sources.source import CHUNK_BYTES, RemoteFile
 TIMEOUT_SECONDS = 30
 BYTES_PER_SECOND = 20 * 2**20
 """At which a server at least passes a file on to its store, or from there: it answers when it has all of it."""
+MOST_BYTES = 64 * 2**20
+"""Of an answer that is no file."""
+MOST_FILES = 100_000
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
@@ -61,17 +64,22 @@ class Registry:
 
     def files(self, artifact_uri: str, *, deep: bool = False) -> list[RemoteFile]:
         """The plain files of an artifact folder; with `deep` those of its folders too, `/` in their names."""
-        root, folder = self._proxied(artifact_uri)
-        listing = self._answer(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
+        root, base = self._proxied(artifact_uri)
         files: list[RemoteFile] = []
-        for entry in listing.get("files", []):
-            name = entry["path"]
-            if not entry.get("is_dir"):
-                url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
-                files.append(RemoteFile(name=name, size=int(entry.get("file_size", 0)), url=url))
-            elif deep:
-                inside = self.files(f"{artifact_uri.rstrip('/')}/{name}", deep=True)
-                files += [replace(file, name=f"{name}/{file.name}") for file in inside]
+        folders = [""]
+        while folders:
+            inner = folders.pop()
+            folder = "/".join(filter(None, (base, inner)))
+            listing = self._answer(f"{root}?{urllib.parse.urlencode({'path': folder})}", f"the files of {artifact_uri}")
+            for name, size in _entries(listing):
+                path = str(inside(f"{inner}/{name}" if inner else name))
+                if size is not None:
+                    url = f"{root}/{urllib.parse.quote(folder)}/{urllib.parse.quote(name)}"
+                    files.append(RemoteFile(name=path, size=size, url=url))
+                elif deep:
+                    folders.append(path)
+            if len(files) + len(folders) > MOST_FILES:
+                raise ContractError(f"{artifact_uri} has more than {MOST_FILES} files")
         return files
 
     def download(self, file: RemoteFile, target: Path) -> None:
@@ -83,7 +91,8 @@ class Registry:
             with self._opened(request, file.size) as response:
                 got = have if response.status == 206 else 0
                 with target.open("ab" if got else "wb") as output:
-                    while chunk := response.read(CHUNK_BYTES):
+                    # Not more of them than announced, whatever comes.
+                    while got <= file.size and (chunk := response.read(CHUNK_BYTES)):
                         got += output.write(chunk)
             if got != file.size:
                 if got > file.size:
@@ -135,7 +144,9 @@ class Registry:
         def attempt() -> dict[str, Any]:
             request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
             with self._opened(request) as response:
-                text = response.read()
+                text = response.read(MOST_BYTES + 1)
+            if len(text) > MOST_BYTES:
+                raise ContractError(f"{self._base} answers with more than {MOST_BYTES} bytes: {what}")
             try:
                 answer = json.loads(text)
             except ValueError:
@@ -168,6 +179,19 @@ class Registry:
             if getattr(error, "errno", 0) == errno.ENOSPC:
                 raise
             raise NotReachable(str(getattr(error, "reason", "") or error)) from None
+
+
+def _entries(listing: dict[str, Any]) -> Iterator[tuple[str, int | None]]:
+    """The names in a folder's listing, each with its size; None of a folder. Raises ContractError."""
+    entries = listing.get("files", [])
+    for entry in entries if isinstance(entries, list) else [entries]:
+        try:
+            name, size = str(inside(entry["path"])), None if entry.get("is_dir") else int(entry.get("file_size", 0))
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+            size = -1
+        if size is not None and size < 0:
+            raise ContractError(f"the registry lists what is no file: {ascii(entry)[:LONGEST_SHOWN]}")
+        yield name, size
 
 
 def credentials(account: str = "MLFLOW_TRACKING") -> dict[str, str]:

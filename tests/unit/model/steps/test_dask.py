@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -140,6 +141,60 @@ def test_two_workers_meet_over_tls_and_end_together(folder: Path) -> None:
     for part in PARTS:
         pd.testing.assert_frame_equal(pd.read_parquet(other / part), pd.read_parquet(one / part), check_exact=True)
     assert (one / "preprocessing.json").read_text() == (other / "preprocessing.json").read_text()
+
+
+IPV6_ONLY = """
+import errno, socket
+
+look_up = socket.getaddrinfo
+
+class Socket(socket.socket):
+    def bind(self, address):
+        if self.family == socket.AF_INET and not address[0].startswith("127."):
+            raise OSError(errno.EADDRNOTAVAIL, "there is no IPv4 here")
+        super().bind(address)
+
+    def connect(self, address):
+        if self.family == socket.AF_INET:
+            raise OSError(errno.ENETUNREACH, "there is no IPv4 here")
+        super().connect(address)
+
+def of_ipv6(host, *more, **named):
+    return look_up("::1" if host == socket.gethostname() else host, *more, **named)
+
+def of_ipv4(host):
+    raise socket.gaierror(socket.EAI_NONAME, "there is no IPv4 here")
+
+socket.socket, socket.getaddrinfo, socket.gethostbyname = Socket, of_ipv6, of_ipv4
+"""
+"""A pod of a cluster with IPv6 alone, as Python's programs see it: of IPv4 it has its own loopback address, where no
+other pod answers."""
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_workers_meet_where_there_is_no_ipv4(folder: Path) -> None:
+    (folder / "ipv6").mkdir()
+    (folder / "ipv6" / "sitecustomize.py").write_text(IPV6_ONLY)
+    path = os.pathsep.join([str(folder / "ipv6"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    variables = {**certificates(folder / "tls"), "PYTHONPATH": path}
+    workers = [start(folder, declared(folder), shard, **variables) for shard in (1, 0)]
+    said = [worker.communicate(timeout=120)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    expected = pd.read_parquet(run(folder, "one", declared(folder)) / "train")
+    pd.testing.assert_frame_equal(pd.read_parquet(latest(folder / "many") / "train"), expected, check_exact=True)
+
+
+def test_a_pod_with_both_families_is_met_at_its_ipv4_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelops_runtime.data import dask_table
+
+    found: list[Any] = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fd00::7", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert dask_table._own_address() == "10.0.0.7"
+    found.pop()
+    assert dask_table._own_address() == "fd00::7"
 
 
 def test_what_a_killed_worker_had_is_done_by_the_others(folder: Path) -> None:

@@ -3,8 +3,11 @@
 import json
 import os
 import struct
+import threading
 import unicodedata
 import zlib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +134,59 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         source(tmp_path / "gone").files()
 
 
+def test_a_folder_without_an_image_is_told_since_it_is_no_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "cat/1.png", "in/dog/1.png", "fox/notes.txt", "in/hen/x/notes.txt", ".hidden/x.txt")
+    (tmp_path / "cow").mkdir()
+    assert source(tmp_path).found() == {"hidden_files": 1, "other_files": 2, "without_images": ["cow", "fox", "in/hen"]}
+    pipeline = Pipeline.parse({"sources": [source(tmp_path).model_dump(exclude_unset=True)], "steps": [{"split": {}}]})
+    pipeline.whole(Context(), print)
+    assert "sources[0]: there is no image in fox: it is no label" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["1.heic", "1.HEIF", "1.avif", "1.jxl"])
+def test_images_that_cannot_be_read_are_refused_and_not_left_out(tmp_path: Path, name: str) -> None:
+    write(tmp_path, "cat/1.png", f"cat/{name}")
+    with pytest.raises(DataError, match=f"it has 1 image in AVIF, HEIF or JPEG XL, such as 'cat/{name}'") as caught:
+        source(tmp_path).files()
+    assert caught.value.code == Exit.UNREADABLE
+
+
+@pytest.mark.parametrize("name", ["cat/1.png", "all.zip"])
+def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path, name: str) -> None:
+    write(tmp_path, name)
+    with pytest.raises(DataError, match="can't be read: it is a file, must be a folder"):
+        source(tmp_path / name).files()
+
+
+def test_a_pipe_among_images_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, "cat/1.png")
+    os.mkfifo(tmp_path / "cat" / "2.png")
+    with pytest.raises(DataError, match=r"cat/2\.png can't be read: it is a pipe or a device, must be a file"):
+        source(tmp_path).digest()
+
+
 def test_the_label_is_the_path_of_the_folder(tmp_path: Path) -> None:
     write(tmp_path, "indoors/cat/1.png", "outdoors/cat/1.png", "cat/1.png")
     assert rows(source(tmp_path))["label"].tolist() == ["cat", "indoors/cat", "outdoors/cat"]
     assert rows(source(f"{tmp_path}/"))["label"].tolist() == ["cat", "indoors/cat", "outdoors/cat"]
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_web_server_s_folder_is_read_like_a_disk_s(tmp_path: Path, end: str) -> None:
+    write(tmp_path, "cat/1.png", "indoors/dog/1.png")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path.parent))) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        there = source(f"http://127.0.0.1:{web.server_port}/{tmp_path.name}{end}")
+        assert rows(there)["label"].tolist() == ["cat", "indoors/dog"]
+        assert there.digest() == source(tmp_path).digest()
+        web.shutdown()
 
 
 def test_the_digest_follows_labels_names_and_content_and_not_the_folder(tmp_path: Path) -> None:
@@ -188,6 +240,15 @@ def test_linked_folders_are_read_and_circles_are_refused(tmp_path: Path) -> None
     (tmp_path / "data" / "dog" / "again").symlink_to(tmp_path / "data")
     with pytest.raises(DataError, match="can't be read: a folder in it is a link to one above"):
         source(tmp_path / "data").files()
+
+
+def test_folders_that_are_linked_to_each_other_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / "cat" / "dog").symlink_to(tmp_path / "dog")
+    assert rows(source(tmp_path))["label"].tolist() == ["cat", "cat/dog", "dog"]
+    (tmp_path / "dog" / "cat").symlink_to(tmp_path / "cat")
+    with pytest.raises(DataError, match="can't be read: a folder in it is a link to one above"):
+        source(tmp_path).files()
 
 
 def test_a_row_keeps_its_image_s_place_however_images_are_divided(tmp_path: Path) -> None:
@@ -314,6 +375,52 @@ def test_of_an_animation_the_first_image_is_taken(tmp_path: Path) -> None:
     pages = cv2.imencodemulti(".tiff", frames)[1].tobytes()
     assert cv2.imwritemulti(str(tmp_path / "x.webp"), frames) is not None
     assert (decoded(tmp_path, pages) == 200).all()
+
+
+def animated(image: Any) -> bytes:
+    """A PNG that says that it has one more image, which its first one isn't changed by."""
+    plain = content(image)
+    height, width = image.shape[:2]
+    at, end = plain.index(b"IDAT") - 4, plain.index(b"IEND") - 4
+    first, second = (struct.pack(">IIIIIHHBB", number, width, height, 0, 0, 1, 10, 0, 0) for number in (0, 1))
+    more = chunk(b"fdAT", struct.pack(">I", 2) + plain[at + 8 : end - 4])
+    before = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", first)
+    return plain[:at] + before + plain[at:end] + chunk(b"fcTL", second) + more + plain[end:]
+
+
+def test_an_animated_png_is_held_to_its_checksums(tmp_path: Path) -> None:
+    data = animated(NOISE)
+    np.testing.assert_array_equal(decoded(tmp_path, data, 64, 64), decoded(tmp_path, content(NOISE), 64, 64))
+    middle = data.index(b"IDAT") + 5000
+    for damaged in (data[:middle] + bytes(50) + data[middle + 50 :], data[:-9]):
+        with pytest.raises(DataError, match="names a file that is no image, is damaged or is cut off"):
+            decoded(tmp_path, damaged)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_a_tiff_is_not_darkened_by_its_transparency(tmp_path: Path, kind: str) -> None:
+    most = np.iinfo(kind).max
+    colours = np.full((4, 4, 4), most, kind)
+    assert (decoded(tmp_path, content(colours, ".tiff")) == 255).all()
+    colours[0, 0, 3] = most // 2
+    with pytest.raises(DataError, match="names a TIFF with transparency: convert it to PNG"):
+        decoded(tmp_path, content(colours, ".tiff"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"P5\n4 4\n%d\n",
+        b"P5 4 4 %d ",
+        b"P5\n# by a camera\n4 4\n# 9\n%d\n",
+        b"P7\nWIDTH 4\nHEIGHT 4\nDEPTH 1\nMAXVAL %d\nENDHDR\n",
+    ],
+)
+def test_levels_of_another_range_are_refused(tmp_path: Path, header: bytes) -> None:
+    assert (decoded(tmp_path, header % 255 + bytes([255]) * 16) == 255).all()
+    for most, values in ((100, bytes([100]) * 16), (4095, b"\x0f\xff" * 16)):
+        with pytest.raises(DataError, match="a PNM whose largest value must be 255 or 65535: convert it"):
+            decoded(tmp_path, header % most + values)
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype("uint8")

@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from modelops_runtime.contract import ConfigurationError, ContractError, Exit
 from modelops_runtime.data import prepare
@@ -19,6 +22,7 @@ from modelops_runtime.data.pipeline import Pipeline
 from modelops_runtime.data.sources import source as sources
 from modelops_runtime.data.sources.files import filesystem
 from modelops_runtime.data.sources.rows import batches
+from tests.conftest import REPOSITORY
 from tests.stores import ObjectStore, server, store
 from tests.unit.model.steps.test_same_values import ARROW as TYPES_OF_ROWS
 from tests.unit.model.steps.test_same_values import PARTS, content, rows, run
@@ -30,6 +34,27 @@ pytest.importorskip("pyiceberg", reason="needs model/requirements-prepare-tables
 
 from pyiceberg.io.fsspec import FsspecFileIO, FsspecInputFile, FsspecOutputFile  # noqa: E402
 from pyiceberg.types import LongType  # noqa: E402
+
+
+def pinned(file: str) -> dict[str, str]:
+    """The versions that a locked list names."""
+    lines = (line.split("#")[0].strip() for line in (REPOSITORY / "model" / file).read_text().splitlines())
+    listed = [Requirement(line) for line in lines if line]
+    return {canonicalize_name(each.name): next(iter(each.specifier)).version for each in listed}
+
+
+def test_what_the_image_adds_for_tables_fits_what_it_has() -> None:
+    image, added = pinned("requirements-prepare.txt"), pinned("requirements-prepare-tables.txt")
+    assert not image.keys() & added.keys()
+    together, lacking = {**image, **added}, []
+    for name in added:
+        assert metadata.version(name) == added[name], f"the environment has another {name}"
+        for needed in map(Requirement, metadata.requires(name) or []):
+            wanted = needed.marker is None or needed.marker.evaluate({"extra": ""})
+            version = together.get(canonicalize_name(needed.name))
+            if wanted and (version is None or not needed.specifier.contains(version)):
+                lacking.append(f"{name} needs {needed}, the lists have {version}")
+    assert lacking == []
 
 
 class StoreFiles(FsspecFileIO):
