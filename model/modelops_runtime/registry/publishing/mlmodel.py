@@ -22,7 +22,7 @@ from modelops_runtime.contract import ConfigurationError, is_number
 
 MLMODEL = "MLmodel"
 PACKAGE = "modelops_runtime"
-LOADER = ("agreement", "manifest", "operations", "preprocessing", "runtimes")
+LOADER = ("agreement", "manifest", "operations", "paths", "preprocessing", "runtimes")
 """Modules of `artifacts` that predict. They need all of `contract` besides."""
 PREPROCESSING = "preprocessing.json"
 COLUMN_TYPES = {"float32": "float", "float64": "double", "int32": "integer", "int64": "long", MIXED: "double"}
