@@ -77,13 +77,8 @@ class ObjectStore:
     def _store(self) -> Any:
         import obstore.store
 
-        before = dict(os.environ)
-        os.environ.update(self.variables)
-        try:
-            return obstore.store.from_url(self.uri, client_options={"allow_http": True})
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        settings = {name.lower(): value for name, value in self.variables.items()}
+        return obstore.store.from_url(self.uri, config=settings, client_options={"allow_http": True})
 
 
 @contextmanager

@@ -341,7 +341,7 @@ def peak_mebibytes(folder: Path, count: int, engine: str) -> float:
 
 
 def test_memory_of_a_worker_does_not_grow_with_its_rows(tmp_path: Path) -> None:
-    few, many = 20_000, 160_000
+    few, many = 20_000, 240_000
     of_memory, of_dask = (
         peak_mebibytes(tmp_path, many, engine) - peak_mebibytes(tmp_path, few, engine) for engine in ("memory", "dask")
     )
