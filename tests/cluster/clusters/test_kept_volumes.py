@@ -156,9 +156,11 @@ def test_another_size_that_the_cluster_refuses_is_told_with_the_claim_the_class_
         "name": "any",
         "image": "nowhere.invalid/any",
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
+    user = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any", "namespace": namespace}}
-    create({**pod, "spec": {"containers": [container], "volumes": [mounted]}})
+    create({**pod, "spec": {"securityContext": user, "containers": [container], "volumes": [mounted]}})
     assert eventually(lambda: claims(namespace) == {claim: "1Gi"})
 
     smaller, larger = refusal("512Mi"), refusal("2Gi")
