@@ -25,6 +25,7 @@ from bench.goals import GOALS, Goal
 from bench.load import BenchError, Run, install
 from bench.models import WIDTH
 from bench.servers import Running, Server
+from bench.table import quartiles
 from devkit.paths import REPOSITORY
 
 RESULTS = REPOSITORY / "bench" / "results"
@@ -49,9 +50,8 @@ class Options:
 
 def spread(values: Iterable[float]) -> dict[str, float]:
     """Median and quartiles."""
-    numbers = list(values)
-    low, middle, high = statistics.quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else numbers * 3
-    return {"median": round(middle, 3), "low": round(low, 3), "high": round(high, 3)}
+    found = quartiles(list(values))
+    return {name: round(found[name], 3) for name in ("median", "low", "high")}
 
 
 def row(name: str, unit: str, ours: Sequence[float], goal: Goal | None = None, **more: Any) -> Row:

@@ -96,7 +96,7 @@ def served(file: str, title: str) -> Callable[[Results], Measured | None]:
 def in_turns(ours: Sequence[float], others: Sequence[float], unit: str, note: str) -> Measured:
     """How many times the others' figures ours are: the median of the turns' ratios."""
     ratio = statistics.median(mine / other for mine, other in zip(ours, others, strict=True))
-    cells = (spread(_quartiles(each), unit) for each in (ours, others))
+    cells = (spread(quartiles(each), unit) for each in (ours, others))
     return Measured(round(ratio, 3), len(ours), *cells, note)
 
 
@@ -115,7 +115,8 @@ def prepared(program: str) -> Callable[[Results], Measured | None]:
     return read
 
 
-def _quartiles(values: Sequence[float]) -> dict[str, float]:
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles; of one value, that."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
     return {"low": low, "median": middle, "high": high}
 

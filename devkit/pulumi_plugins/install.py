@@ -4,7 +4,6 @@ The installed copies don't depend on this checkout: a running engine keeps the c
 """
 
 import compileall
-import contextlib
 import hashlib
 import shlex
 import shutil
@@ -61,8 +60,11 @@ def _write(folder: Path, executable: str, package: str, python: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:
             made = Path(unfinished, library.name)
             _write_library(made, package)
-            with contextlib.suppress(OSError):  # another `up` was faster
+            try:
                 made.rename(library)
+            except OSError:
+                if not library.exists():  # else another `up` was faster
+                    raise
     start = folder / executable
     here = '$(dirname -- "$(readlink -f -- "$0")")'
     replace_text(start, f'#!/bin/sh\nexec {shlex.quote(str(python))} -u "{here}/{library.name}" "$@"\n', mode=0o755)

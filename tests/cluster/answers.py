@@ -1,12 +1,11 @@
 """Controllers that don't run here, as far as others see them: the statuses that they would write."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from tests.cluster.support import kubectl
+from tests.cluster.support import kubectl, meanwhile
 
 POLL_SECONDS = 0.5
 
@@ -39,7 +38,6 @@ GATEWAY = {"conditions": [condition("Accepted", observedGeneration=1)]}
 @contextmanager
 def answering(namespace: str, statuses: Mapping[str, Any]) -> Iterator[None]:
     """Writes the status of each object `kind/name`, or of all of a `kind`, again and again."""
-    done = threading.Event()
 
     def answer(objects: str, status: Any) -> None:
         named = "/" in objects
@@ -49,14 +47,8 @@ def answering(namespace: str, statuses: Mapping[str, Any]) -> Iterator[None]:
             kubectl("patch", name, "--namespace", namespace, *patch, check=False)
 
     def answer_all() -> None:
-        while not done.wait(POLL_SECONDS):
-            for objects, status in statuses.items():
-                answer(objects, status)
+        for objects, status in statuses.items():
+            answer(objects, status)
 
-    thread = threading.Thread(target=answer_all)
-    thread.start()
-    try:
+    with meanwhile(answer_all, POLL_SECONDS):
         yield
-    finally:
-        done.set()
-        thread.join()

@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import tarfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,24 @@ def forwarded(namespace: str, target: str, port: int) -> Iterator[int]:
             yield int(found[1])
         finally:
             forwarding.terminate()
+
+
+@contextmanager
+def meanwhile(do: Callable[[], object], every_seconds: float) -> Iterator[None]:
+    """Does something beside the block again and again, until it returns something true or the block ends."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(every_seconds) and not do():
+            pass
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def eventually(check: Any, timeout_seconds: float = 90, every_seconds: float = 1) -> Any:

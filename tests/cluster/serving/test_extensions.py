@@ -4,7 +4,6 @@ No controller of theirs runs here, so the tests write what one would answer; tes
 """
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +17,7 @@ from tests.cluster.answers import GATEWAY, ROUTE, answering
 from tests.cluster.serving.canary_support import write_analysis_record
 from tests.cluster.serving.crds import GATEWAY_API, KEDA, LEADER_WORKER_SET, Source, crds, has_crds
 from tests.cluster.serving.support import Serving
-from tests.cluster.support import apply, eventually, kubectl, objects
+from tests.cluster.support import apply, eventually, kubectl, meanwhile, objects
 
 pytestmark = pytest.mark.serving
 
@@ -229,25 +228,18 @@ def test_a_model_over_several_nodes_is_a_leader_worker_set(serving: Serving) -> 
 @contextmanager
 def making_leaders(namespace: str, name: str) -> Iterator[None]:
     """Makes the leader's pod of a LeaderWorkerSet, as its controller would."""
-    done = threading.Event()
 
-    def make() -> None:
-        while not done.wait(0.5):
-            found = [each for each in objects("leaderworkersets", namespace) if each["metadata"]["name"] == name]
-            for each in found:
-                template = each["spec"]["leaderWorkerTemplate"]["leaderTemplate"]
-                labels = {**template["metadata"]["labels"], "leaderworkerset.sigs.k8s.io/name": name}
-                meta = {"name": f"{name}-0", "namespace": namespace, "labels": labels}
-                apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]})
-                return
+    def make() -> bool:
+        found = [each for each in objects("leaderworkersets", namespace) if each["metadata"]["name"] == name]
+        for each in found:
+            template = each["spec"]["leaderWorkerTemplate"]["leaderTemplate"]
+            labels = {**template["metadata"]["labels"], "leaderworkerset.sigs.k8s.io/name": name}
+            meta = {"name": f"{name}-0", "namespace": namespace, "labels": labels}
+            apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]})
+        return bool(found)
 
-    thread = threading.Thread(target=make)
-    thread.start()
-    try:
+    with meanwhile(make, 0.5):
         yield
-    finally:
-        done.set()
-        thread.join()
 
 
 @pytest.mark.long
