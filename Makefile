@@ -52,8 +52,8 @@ test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> fo
 ifdef ONLY
 	$(VENV)/pytest tests/cluster -m "$(ONLY)"
 else
-	@echo "cluster tests: about 25 minutes on 2 cores; most of their time is waiting, so three wait at once"
-	$(VENV)/pytest tests/cluster -m "not long and not lifecycle" -n 3 --dist loadfile
+	@echo "cluster tests: about 20 minutes on 2 cores; most of their time is waiting, so four wait at once"
+	$(VENV)/pytest tests/cluster -m "not long and not lifecycle" -n 4 --dist loadfile
 	$(VENV)/pytest tests/cluster -m "lifecycle and not long"
 endif
 
@@ -63,8 +63,8 @@ test-long: venv ## The tests that take minutes or gigabytes each, most of them o
 security: venv ## Grade the stacks' manifests, take hardening away field by field, search the history, attack a fetch and the model server (5 minutes)
 	$(VENV)/pytest tests/security
 
-chaos: venv ## Fuzz 1,000 settings and 1,000 component arguments against the local cluster's API server; MODELOPS_CHAOS_COUNT, _SEED
-	$(VENV)/pytest tests/chaos -m chaos
+chaos: venv ## Faults, and fuzzed settings and arguments, on the local cluster; MODELOPS_CHAOS_SEED; TESTS='<a test's id>' repeats one
+	$(VENV)/pytest $(if $(TESTS),'$(TESTS)',tests/chaos) -m chaos
 
 verify-gpu: venv ## What only a GPU can show, on the cluster that kubectl talks to; REPOSITORY=<where images may be pushed>
 	REPOSITORY=$(REPOSITORY) $(VENV)/pytest tests/gpu -m gpu --no-header
@@ -91,7 +91,7 @@ lock: venv ## Lock what the images install, with the hashes of its files: model/
 generate-vllm: venv ## Renew what the library knows of the pinned vLLM, its flags and metrics, from a real one (2 minutes, 6 GB)
 	$(VENV)/python -m tests.llm_record
 
-bench: venv ## Measure every figure beside what it is compared with, and write docs/performance.md; ONLY=server,mlflow,data,imports,launch,trainings
+bench: venv ## Measure every figure beside what it is compared with, and write docs/performance.md; ONLY=server,larger,mlflow,data,imports,rendering,images,previews,updates,launch,trainings
 	@eval "$$($(PYTHON) -m devkit env 2>/dev/null)"; $(VENV)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 bench-server: venv ## Measure the model server against its goals and other model servers, on a quiet machine

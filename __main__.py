@@ -17,13 +17,16 @@ cluster = k8s.Provider("cluster", context=loaded.context)
 on_cluster = pulumi.ResourceOptions(provider=cluster)
 ns: pulumi.Input[str] = settings.namespace
 monitoring_ns: pulumi.Input[str] = settings.monitoring_namespace
+agents_ns: pulumi.Input[str] = settings.agents_namespace
 if settings.create_namespaces:
     protect = settings.registry.protect
     taking_over = k8s.Provider("namespaces", context=loaded.context, upsert_existing_objects=True)
     opts = pulumi.ResourceOptions(provider=taking_over, protect=protect)
     ns = namespace(settings.namespace, "restricted", settings.registry, settings.model, opts=opts)
     opts = pulumi.ResourceOptions(provider=taking_over)
-    monitoring_ns = namespace(settings.monitoring_namespace, "privileged", settings.monitoring, opts=opts)
+    monitoring_ns = namespace(settings.monitoring_namespace, "restricted", settings.monitoring, opts=opts)
+    if settings.monitoring.has_agents:
+        agents_ns = namespace(settings.agents_namespace, "privileged", opts=opts)
 
 registry = ModelRegistry(
     "registry",
@@ -47,7 +50,7 @@ else:
     name, image = release["model_name"], release["image"]
     model = ModelPromotion("promotion", arguments.promotion(settings, ns, release, registry), on_cluster)
 service = ModelService("model", arguments.service(settings, ns, image, registry, model.model_uri), on_cluster)
-monitoring_args = arguments.monitoring(settings, pulumi.get_stack(), monitoring_ns, ns)
+monitoring_args = arguments.monitoring(settings, pulumi.get_stack(), monitoring_ns, agents_ns, ns)
 monitoring = MonitoringStack("monitoring", monitoring_args, on_cluster)
 
 pulumi.export("url", service.url)

@@ -1,6 +1,6 @@
 """Every figure of the library beside named references, with its goal: `make bench`.
 
-    python -m bench [--only server,mlflow,data,imports,launch,trainings]
+    python -m bench [--only server,larger,mlflow,data,imports,rendering,images,previews,updates,launch,trainings]
 
 Runs one bench after the other, those on a cluster where the shell has one (`devkit env`), and writes
 docs/performance.md from what all runs so far have left in bench/results. Ends with 1 where a bench failed, or a ratio
@@ -28,9 +28,14 @@ class Bench:
 
 BENCHES: Mapping[str, Bench] = {
     "server": Bench(["bench.serve", "--rounds", "10"]),
+    "larger": Bench(["bench.larger_models"]),
     "mlflow": Bench(["bench.mlflow_models", "--rounds", "10"]),
     "data": Bench(["bench.data_pipeline", "--beside", "1000000", "--repeats", "10"]),
     "imports": Bench(["bench.imports"]),
+    "rendering": Bench(["bench.rendering"]),
+    "images": Bench(["bench.images"], on_a_cluster=True),
+    "previews": Bench(["bench.service_previews"], on_a_cluster=True),
+    "updates": Bench(["bench.service_updates"], on_a_cluster=True),
     "launch": Bench(["bench.training_job", "--only", "workers"], on_a_cluster=True),
     "trainings": Bench(["bench.trainings", "--runs", "10"], on_a_cluster=True),
 }

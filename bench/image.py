@@ -20,19 +20,25 @@ TYPES += (
 )
 
 
+def platform_base() -> str:
+    """The platform's base image by digest. Raises BenchError when the local platform is not up, or has none."""
+    facts_file = Path(os.environ.get("MODELOPS_PLATFORM") or state_root() / "platform.json")
+    if not facts_file.exists() or not (state_root() / "bin" / "buildctl").exists():
+        raise BenchError("the local platform is not up: run `make up` first")
+    base = json.loads(facts_file.read_text())["base_image"]
+    if not base:
+        raise BenchError("the platform has no base image of its own to compare with")
+    return str(base)
+
+
 def beyond_its_base(target: str) -> tuple[float, float]:
     """Megabytes of the target's layers without those of its base image: compressed (gzip), uncompressed.
 
     Raises BenchError when the local platform is not up.
     """
-    facts_file = Path(os.environ.get("MODELOPS_PLATFORM") or state_root() / "platform.json")
+    base = platform_base()
     buildctl = state_root() / "bin" / "buildctl"
-    if not facts_file.exists() or not buildctl.exists():
-        raise BenchError("the local platform is not up: run `make up` first")
-    base = json.loads(facts_file.read_text())["base_image"]
-    if not base:
-        raise BenchError("the platform has no base image of its own to compare with")
-    base_layers = len(_manifest(base)["layers"])
+    base_layers = len(manifest_of(base)["layers"])
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "image.tar")
         context = str(REPOSITORY / "model")
@@ -71,12 +77,13 @@ def _sizes(archive: Path, base_layers: int) -> tuple[float, float]:
     return packed / 1e6, unpacked / 1e6
 
 
-def _manifest(image: str) -> dict[str, Any]:
+def manifest_of(image: str) -> dict[str, Any]:
+    """The manifest of an image by digest, of one platform."""
     host, _, rest = image.partition("/")
     repository, _, digest = rest.partition("@")
     request = urllib.request.Request(f"http://{host}/v2/{repository}/manifests/{digest}", headers={"Accept": TYPES})
     with urllib.request.urlopen(request, timeout=20) as answer:
         manifest: dict[str, Any] = json.load(answer)
     if "manifests" in manifest:
-        return _manifest(f"{host}/{repository}@{manifest['manifests'][0]['digest']}")
+        return manifest_of(f"{host}/{repository}@{manifest['manifests'][0]['digest']}")
     return manifest

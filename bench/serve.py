@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import image, servers
+from bench.figures import quartiles
 from bench.goals import GOALS, Goal
 from bench.load import BenchError, Run, install
 from bench.models import WIDTH
 from bench.servers import Running, Server
-from bench.table import quartiles
 from devkit.paths import REPOSITORY
 
 RESULTS = REPOSITORY / "bench" / "results"

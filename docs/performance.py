@@ -5,7 +5,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bench.table import LEAST_RUNS, Line, Measured, Results, judged, load, rows, spread
+from bench.figures import Measured, Results, rows, spread
+from bench.table import LEAST_RUNS, Line, judged, load
 
 FOLDER = Path(__file__).resolve().parent
 PAGE, PICTURE = FOLDER / "performance.md", FOLDER / "performance.svg"
@@ -14,6 +15,7 @@ SERVERS = {
     "latest": "The model server",
     "protocol": "Our HTTP protocol class, and uvicorn's own",
     "transports": "HTTP and gRPC",
+    "larger": "Larger models and their bare runtimes",
     "mlflow": "Models of plain MLflow",
 }
 """Files with rows of the same form, with their headings."""
@@ -54,6 +56,8 @@ def summary(results: Results) -> str:
 def others(results: Results) -> Iterator[str]:
     """Everything that the files have besides."""
     for file, heading in SERVERS.items():
+        if not rows(results, file):
+            continue
         yield f"\n## {heading}\n\n`bench/results/{file}.json`\n"
         yield "| row | ours | the other | ratio |\n|---|---|---|---|"
         for row in rows(results, file):

@@ -20,6 +20,10 @@ from modelops import (
 from stacks.models import Settings
 from stacks.platform import OPERATED
 
+SOURCE_DATE_EPOCH = "315532800"
+"""1980, before which no file in a ZIP archive can be. The same sources have one digest, whenever and wherever they are
+built, and the runs that an image trains one identity."""
+
 
 def image(settings: Settings, target: str) -> ModelImageArgs:
     """Arguments of the image of one target in the model's Dockerfile."""
@@ -31,8 +35,9 @@ def image(settings: Settings, target: str) -> ModelImageArgs:
         "repository": f"{images.registry}/{settings.model.name.lower()}-{target}",
         "builder": images.builder,
     }
+    args["build_args"] = {"SOURCE_DATE_EPOCH": SOURCE_DATE_EPOCH}
     if images.base_image:
-        args["build_args"] = {"BASE_IMAGE": images.base_image}
+        args["build_args"]["BASE_IMAGE"] = images.base_image
     if images.platforms:
         args["platforms"] = images.platforms
     if images.builder == "docker-build":
@@ -137,11 +142,17 @@ def service(
 
 
 def monitoring(
-    settings: Settings, stack: str, namespace: pulumi.Input[str], watched_namespace: pulumi.Input[str]
+    settings: Settings,
+    stack: str,
+    namespace: pulumi.Input[str],
+    agents_namespace: pulumi.Input[str],
+    watched_namespace: pulumi.Input[str],
 ) -> MonitoringStackArgs:
     """Arguments of the monitoring stack."""
-    fields = _set_values(settings.monitoring)
+    fields = _set_values(settings.monitoring, exclude=("agents_namespace",))
     fields |= {"namespace": namespace, "watched_namespaces": [watched_namespace], "external_labels": {"stack": stack}}
+    if settings.monitoring.has_agents and settings.agents_namespace != settings.monitoring_namespace:
+        fields["agents_namespace"] = agents_namespace
     if "prometheus_operator" in fields.get("attach", {}):
         for part in OPERATED:
             del fields[part]

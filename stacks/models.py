@@ -99,6 +99,7 @@ class ClusterNetworkSettings(Model):
     egress_ports: list[Port] | None = None
     ip_families: list[Literal["IPv4", "IPv6"]] | None = None
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
+    cluster_domain: str | None = None
 
 
 class PodSettings(Model):
@@ -491,10 +492,20 @@ class PartSettings(Model):
     resources: ResourceSettings | None = None
 
 
+class PriceSettings(Model):
+    """What the dashboards reckon costs with, an hour."""
+
+    cpu: float | None = Field(default=None, ge=0)
+    memory: float | None = Field(default=None, ge=0)
+    gpu: float | None = Field(default=None, ge=0)
+    currency: str | None = Field(default=None, pattern="^[A-Z]{3}$")
+
+
 class GrafanaSettings(PartSettings):
     """Grafana."""
 
     enabled: bool = False
+    prices: PriceSettings | None = None
     sign_on_header: Host | None = None
 
 
@@ -643,6 +654,7 @@ class SidecarSettings(Model):
     labels: dict[str, str] = {"grafana_dashboard": "1"}
     folder: str = "ModelOps"
     datasource: str = "prometheus"
+    prices: PriceSettings | None = None
 
 
 class AttachSettings(Model):
@@ -668,6 +680,15 @@ class MonitoringSettings(PodSettings, HelperSettings, ServiceMetadataSettings):
     elk: ElkSettings = ElkSettings()
     attach: AttachSettings | None = None
     """With `prometheus_operator`, our own Prometheus, Alertmanager and exporters are off, whatever their settings."""
+    agents_namespace: Name | None = None
+    """Namespace of node_exporter and Filebeat alone. Default: `<namespace>-node-agents` if the stack makes its
+    namespaces, else that of monitoring."""
+
+    @property
+    def has_agents(self) -> bool:
+        """Whether a program reads the nodes' files."""
+        operated = self.attach is not None and self.attach.prometheus_operator is not None
+        return (self.node_exporter.enabled and not operated) or (self.elk.enabled and self.elk.filebeat.enabled)
 
 
 class Settings(Model):
@@ -676,9 +697,10 @@ class Settings(Model):
     production: bool = False
     """Whether the stack has real users, and so must have receivers for alerts, a protected registry and so on."""
     namespace: Name
-    """Namespace of everything but monitoring, which is in `<namespace>-monitoring`. Default `modelops-<stack>`."""
+    """Namespace of everything but monitoring, which is in `<namespace>-monitoring`, its agents on the nodes in
+    `<namespace>-node-agents`. Default `modelops-<stack>`."""
     create_namespaces: bool = True
-    """Whether the stack makes its two namespaces. False for a team that has been given them; they are never deleted."""
+    """Whether the stack makes its namespaces. False for a team that has been given them; they are never deleted."""
     images: ImageSettings | None = None
     """Required unless a release is promoted, which builds nothing."""
     data: DataSettings | None = None
@@ -704,5 +726,11 @@ class Settings(Model):
 
     @property
     def monitoring_namespace(self) -> str:
-        """Namespace of the monitoring stack: a separate one, because its node agents need host paths."""
+        """Namespace of the monitoring stack."""
         return f"{self.namespace}-monitoring"
+
+    @property
+    def agents_namespace(self) -> str:
+        """Namespace of what reads the nodes' files, which Kubernetes' restricted profile forbids."""
+        own = f"{self.namespace}-node-agents" if self.create_namespaces else self.monitoring_namespace
+        return self.monitoring.agents_namespace or own

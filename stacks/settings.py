@@ -205,6 +205,12 @@ def _monitoring_checks(raw: Mapping[str, Any]) -> list[str]:
             for key in ("snapshot_access_key", "snapshot_secret_key")
             if not raw.get(key)
         ]
+    shared = [raw.get("namespace"), f"{raw.get('namespace')}-monitoring"]
+    agents = value_at(monitoring, "agents_namespace")
+    if agents in shared and raw.get("create_namespaces") not in (False, "false"):
+        problems.append(
+            f"modelops:monitoring.agents_namespace is {agents!r}, must be another one: nothing else may be in it"
+        )
     if grafana and value_at(monitoring, "prometheus", "enabled") is False:
         problems.append("modelops:monitoring.grafana.enabled is True, must be false when prometheus is off")
     return problems

@@ -1,5 +1,6 @@
 """Image registries with token authentication: the issuer of the tokens, and small servers that speak HTTP for real."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ class Issuer:
 
     login: str = ""
     """Credentials that it wants, in base64; without them anybody gets a token."""
+    identity_token: str = ""
+    """What it exchanges for tokens by OAuth 2; without one it knows no such exchange."""
     uses: int = 1000
     """For how many requests a token is good."""
     pulls_only: bool = False
@@ -52,21 +55,27 @@ class Issuer:
     realm: str = "http://{host}/token"
     host: str = ""
     asked: list[tuple[dict[str, list[str]], str | None]] = field(default_factory=list)
-    """Query and Authorization header of each request for a token."""
+    """Query, or form, and Authorization header of each request for a token."""
     seen: list[str] = field(default_factory=list)
     """Authorization headers that the registry got."""
     _good: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def issue(self, _method: str, target: str, headers: Any, _body: bytes) -> Answer:
+    def issue(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
         """The issuer's own answer."""
-        query = parse_qs(urlsplit(target).query)
+        exchanges = method == "POST"
+        query = parse_qs(body.decode() if exchanges else urlsplit(target).query)
         self.asked.append((query, headers["Authorization"]))
-        if self.login and headers["Authorization"] != f"Basic {self.login}":
+        if exchanges and not self.identity_token:
+            return 404, b"", {}
+        if exchanges:
+            if (query["grant_type"], query["refresh_token"]) != (["refresh_token"], [self.identity_token]):
+                return 401, b'{"details": "the token has expired"}', {}
+        elif self.login and headers["Authorization"] != f"Basic {self.login}":
             return 401, b'{"details": "incorrect username or password"}', {}
         token = f"token-{len(self.asked)}"
         scope = query.get("scope", [""])[0]
         self._good[f"Bearer {token}"] = (scope.replace(",push", "") if self.pulls_only else scope, self.uses)
-        return 200, f'{{"token": "{token}"}}'.encode(), {}
+        return 200, json.dumps({"access_token" if exchanges else "token": token}).encode(), {}
 
     def refusal(self, method: str, target: str, headers: Any) -> Answer | None:
         """What the registry answers to a request without a good token for it; None if the token is good."""

@@ -35,6 +35,7 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
         "GrafanaPart",
         "GrafanaSidecar",
         "Part",
+        "Prices",
         "PrometheusOperator",
         "PrometheusPart",
         "RemoteWrite",

@@ -1,7 +1,5 @@
 """A real engine, scraped by the library's own configuration: what dashboard, alerts, analysis and autoscaler read."""
 
-import os
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +26,6 @@ LABELS = {
     "metric_names": "vllm",
 }
 ROUNDS = 60
-DRAWN = os.environ.get("MODELOPS_DRAW_TO")
 WITHOUT = {"Cost of a million tokens": "there is no container here whose CPU and memory are measured"}
 """Panels that are empty here, and why."""
 
@@ -59,23 +56,7 @@ def scraped(prometheus: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             with ThreadPoolExecutor(4) as clients:
                 list(clients.map(lambda _: talk(engine, ROUNDS // 4), range(4)))
             found.eventually(f"sum(vllm:request_success_total) > {2 * ROUNDS}")
-            if DRAWN:
-                busy(engine)
             yield found
-
-
-def busy(engine: Engine) -> None:
-    """Four minutes in which ever more clients come, and go again."""
-    for callers in (2, 8, 24, 32, 12, 4):
-        end = time.monotonic() + 40
-        with ThreadPoolExecutor(callers) as clients:
-            for _ in range(callers):
-                clients.submit(until, end, engine)
-
-
-def until(end: float, engine: Engine) -> None:
-    while time.monotonic() < end:
-        talk(engine, 1)
 
 
 def talk(engine: Engine, rounds: int) -> None:
@@ -136,11 +117,3 @@ def test_every_panel_of_the_dashboard_has_data(scraped: Scraped) -> None:
             if not scraped.ask(expression):
                 empty.append(panel["title"])
     assert empty == list(WITHOUT)
-
-
-@pytest.mark.skipif(DRAWN is None, reason="draws only when MODELOPS_DRAW_TO names a folder")
-def test_the_dashboard_is_drawn(scraped: Scraped) -> None:
-    from tests.cluster.monitoring.render import asked_by, draw
-
-    asked = asked_by("large-model", ".*")
-    draw("large-model", scraped.url, asked, 5, Path(str(DRAWN)))

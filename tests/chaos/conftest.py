@@ -8,6 +8,7 @@ from tests.cluster.conftest import (
     test_image,
     traces_before,
 )
+from tests.cluster.serving.conftest import serving
 from tests.cluster.training.conftest import trainings
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "namespace",
     "platform_env",
     "platform_was_up",
+    "serving",
     "test_image",
     "traces_before",
     "trainings",

@@ -237,7 +237,7 @@ def test_wrong_settings_are_all_named_before_anything_is_created(stack: ProjectS
 def test_each_account_may_do_what_it_must_and_nothing_more(outputs: dict[str, str]) -> None:
     found = {
         account["metadata"]["name"]: sorted(permissions(namespace, account["metadata"]["name"]))
-        for namespace in (NAMESPACE, f"{NAMESPACE}-monitoring")
+        for namespace in (NAMESPACE, f"{NAMESPACE}-monitoring", f"{NAMESPACE}-node-agents")
         for account in objects("serviceaccounts", namespace)
     }
     if "UPDATE_GOLDEN" in os.environ:

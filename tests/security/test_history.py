@@ -12,10 +12,11 @@ from tests.conftest import REPOSITORY
 MADE_UP = (
     "tests/unit/ci/test_secrets.py",
     "tests/unit/ci/test_preview_comment.py",
+    "tests/cluster/clusters/test_remote_write.py",
     "tests/cluster/models/test_image_promotion.py",
     "tests/stores.py",
 )
-"""Tests of what hides secrets, with examples of each form; a test password's bcrypt hash; the account that every
+"""Tests of what hides secrets, with examples of each form; test passwords' bcrypt hashes; the account that every
 emulator of Azure's storage has."""
 CIPHERTEXT = "v1:"
 """Pulumi's ciphertext, in stack files: what it hides takes the passphrase."""

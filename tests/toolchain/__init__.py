@@ -2,6 +2,7 @@
 
 import fcntl
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from devkit import toolchain, versions
@@ -9,7 +10,7 @@ from devkit.paths import cache_root
 from devkit.toolchain import Group
 
 HOME = Path(__file__).resolve().parent
-_GROUPS = {
+_GROUPS: Mapping[str, str | Mapping[str, str]] = {
     # An object store: small, and its answers are those of S3 (signatures, multipart, ETags).
     "s3": "versitygw",
     # Google Cloud Storage, as far as its own libraries and obstore's reading go.
@@ -21,17 +22,21 @@ _GROUPS = {
     "jobset": "jobset",
     # Serves Prometheus' metrics to the autoscaler.
     "adapter": "adapter",
+    # Scales to zero, and by Prometheus' answers.
+    "keda": {"operator": "keda", "adapter": "keda-adapter", "webhooks": "keda-admission-webhooks"},
     # Gateway API's controller; Envoy, which it steers, is in a Python package.
     "gateway": "contour",
     # Makes clusters of Docker's containers.
     "kind": "kind",
 }
-"""Folder → its program. The folder `crds` has none: its modules have the definitions of other projects' kinds."""
+"""Folder → its program, or its programs by the names that Go gives them. The folder `crds` has none: its modules have
+the definitions of other projects' kinds."""
 
 
 def build(group: str) -> Path:
     """The folder of the programs of one of these groups or of the platform's."""
-    known = toolchain.groups() | {name: Group(name, {program: program}, home=HOME) for name, program in _GROUPS.items()}
+    own = {name: {given: given} if isinstance(given, str) else given for name, given in _GROUPS.items()}
+    known = toolchain.groups() | {name: Group(name, programs, home=HOME) for name, programs in own.items()}
     return toolchain.build(known[group], _say)
 
 

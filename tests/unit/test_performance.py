@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import __main__ as bench
+from bench.figures import rows
 from bench.goals import GOALS, Goal
 from bench.serve import NAMED
-from bench.table import RESULTS, TABLE, Line, fallen, judged, load, rows
+from bench.table import RESULTS, TABLE, Line, fallen, judged, load
 from docs import performance
 
 KERAS = "throughput against FastAPI + Keras tf.function"
@@ -84,7 +85,6 @@ def test_what_could_not_be_measured_has_the_reason() -> None:
 
 def test_a_line_without_a_result_names_the_program_that_makes_one() -> None:
     assert cells({}, "predict, Keras")[-4:-1] == ["no result of `python -m bench.serve`", "≥ 15 ×", "?"]
-    assert cells({}, "preview")[-4] == "no program measures it"
     assert performance.summary({}).startswith("0 of 0 ")
 
 
@@ -97,6 +97,63 @@ def test_ratios_of_measurements_in_turns_are_of_each_turn() -> None:
     assert found.value == 1.2
     seconds = {"TrainingJob": [2.0, 2.2], "plain Indexed Job of the same pods": [2.0, 2.0]}
     assert line_of("training launch").measured({"training_job": {"seconds_from_the_job": seconds}}).value == 1.05
+
+
+def test_of_previews_the_worst_count_is_the_figure_and_each_is_told() -> None:
+    seconds = {
+        "1": {"ours": [2.0, 2.0], "plain": [2.0, 2.0]},
+        "10": {"ours": [6.0, 9.0], "plain": [4.0, 6.0]},
+        "200": {"ours": [22.0, 24.0], "plain": [20.0, 20.0]},
+    }
+    found = line_of("preview").measured({"service_previews": {"seconds": seconds}})
+    assert (found.value, found.runs) == (1.5, 2)
+    assert found.note == "1: 1 ×, 10: 1.5 ×, 200: 1.15 ×; each service more: 1.17 ×"
+
+
+def test_of_renderings_the_last_tenth_is_beside_the_first() -> None:
+    seconds = [1.0, 1.0, 5.0, *[2.0] * 24, 1.2, 1.1, 1.1]
+    results = {"rendering": {"resources": 60, "seconds": seconds, "megabytes": [100.0, *[150.0] * 8, 104.0]}}
+    found = line_of("rendering, time").measured(results)
+    assert (found.value, found.runs, found.note) == (1.1, 3, "30 times, 60 resources")
+    assert line_of("rendering, memory").measured(results).value == 1.04
+
+
+def test_of_images_each_round_is_beside_its_own_cold_build_and_digests_are_counted() -> None:
+    images = {
+        "cold": [40.0, 60.0],
+        "unchanged": [2.0, 3.0],
+        "digests": ["sha256:a", "sha256:a"],
+        "cold bytes": [50_000_000, 50_000_000],
+        "changed bytes": [250_000, 250_000],
+    }
+    values = [line_of(goal).measured({"images": images}).value for goal in ("unchanged image", "code-only change")]
+    assert values == [0.05, 0.005]
+    assert line_of("digests of ten builds").measured({"images": images}).value == 1
+    images["digests"] = ["sha256:a", "sha256:b"]
+    assert line_of("digests of ten builds").measured({"images": images}).value == 2
+
+
+def test_updates_of_services_are_beside_the_tools_that_are_there() -> None:
+    seconds = {"up": [8.0, 9.0], "unchanged up": [6.0, 6.0], "apply": [4.0, 6.0], "diff": [3.0, 2.0]}
+    results: dict[str, Any] = {"service_updates": {"services": 50, "seconds": seconds}}
+    found = {goal: line_of(goal).measured(results) for goal in ("first up, kubectl", "unchanged up", "first up, helm")}
+    assert [each.value for each in found.values()] == [1.75, 2.5, None]
+    assert found["unchanged up"].note == "50 services, nothing of them runs"
+    assert found["first up, helm"].note == "no helm here"
+    seconds["helm"] = [4.0, 4.5]
+    assert line_of("first up, helm").measured(results).value == 2.0
+
+
+def test_of_larger_models_the_worst_counts() -> None:
+    numbers = {"median": 10.0, "low": 9.0, "high": 11.0}
+    both = [
+        {"row": name, "unit": "predictions/s", "ours": numbers, "reference": numbers, "ratio": ratio}
+        for name, ratio in (("a model", 0.9), ("a table", 0.7))
+    ]
+    found = line_of("predict, larger models").measured(
+        {"larger": [{**each, "runs": {"ours": [10.0]}} for each in both]}
+    )
+    assert (found.value, found.runs, found.note) == (0.7, 1, "a model: 0.9 ×; a table: 0.7 ×")
 
 
 def test_of_trainings_the_largest_number_counts() -> None:
@@ -138,9 +195,9 @@ def test_a_run_without_a_cluster_leaves_out_what_needs_one(
 ) -> None:
     monkeypatch.delenv("MODELOPS_PLATFORM", raising=False)
     on_a_cluster = [name for name, each in bench.BENCHES.items() if each.on_a_cluster]
-    assert on_a_cluster == ["launch", "trainings"]
+    assert on_a_cluster == ["images", "previews", "updates", "launch", "trainings"]
     assert bench.run(on_a_cluster) == []
-    assert capsys.readouterr().out.count("left out, there is no cluster") == 2
+    assert capsys.readouterr().out.count("left out, there is no cluster") == len(on_a_cluster)
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, after: dict[str, Any], program: str) -> int:

@@ -84,6 +84,9 @@ class ClusterNetwork(TypedDict):
     `IPv6`, servers that would listen to IPv4 alone listen to both."""
     ip_family_policy: NotRequired[pulumi.Input[str]]
     """`SingleStack`, `PreferDualStack` or `RequireDualStack`. Default: Kubernetes', which is `SingleStack`."""
+    cluster_domain: NotRequired[pulumi.Input[str]]
+    """The cluster's DNS domain, for clients that use a Service's full name: certificates are for it, MLflow accepts it.
+    The library's own addresses do without. Default `cluster.local`."""
 
 
 class PodArgs(TypedDict):

@@ -215,7 +215,9 @@ def _job_spec(args: DataPipelineArgs, template: "core.PodTemplateSpecArgs") -> "
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
         pod_failure_policy=pulumi.Output.from_input(retries).apply(
-            lambda count: failure_policy(final=FINAL if count > 0 or "schedule" in args else (), uncounted=(STOPPED,))
+            lambda count: failure_policy(
+                template, final=FINAL if count > 0 or "schedule" in args else (), uncounted=(STOPPED,)
+            )
         ),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
         completion_mode="Indexed" if shards > 1 else None,

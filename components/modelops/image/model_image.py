@@ -15,6 +15,7 @@ from modelops.core.validation import Problems, read_args
 CACHE_TAG = "buildcache"
 DEFAULT_TAG = "latest"
 DEFAULT_COMPRESSION_LEVEL = 3
+SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 _OF_FOLDER = "FROM scratch\nCOPY --chmod=755 . /\n"
 """Dockerfile of a model's folder. Every user can read the files, whatever modes they have here: vLLM has another
 user than the rest."""
@@ -74,7 +75,9 @@ class ModelImageArgs(TypedDict):
     target: NotRequired[pulumi.Input[str]]
     """Stage of the Dockerfile to build. Default: the last one."""
     build_args: NotRequired[pulumi.Input[Mapping[str, pulumi.Input[str]]]]
-    """Values of the Dockerfile's `ARG`s. Anyone can read them from the image, so no secrets. Default: none."""
+    """Values of the Dockerfile's `ARG`s. Anyone can read them from the image, so no secrets. With `SOURCE_DATE_EPOCH`,
+    in seconds since 1970, nothing that the build makes is newer than that, and a builder without a cache makes the
+    same digest again. Default: none."""
     platforms: NotRequired[Sequence[pulumi.Input[str]]]
     """Platforms such as `linux/amd64`; at most one with the `docker` builder. Default: the builder's own."""
     tag: NotRequired[pulumi.Input[str]]
@@ -185,14 +188,9 @@ def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions
     # Imported here, so that a builder's SDK is loaded only if an image uses it.
     import pulumi_docker_build as docker_build
 
-    compression = pulumi.Output.from_input(args.get("compression", Compression.ZSTD))
-    export = docker_build.ExportRegistryArgs(
-        push=args.get("push", True),
-        oci_media_types=True,
-        compression=compression.apply(lambda kind: docker_build.CompressionType(Compression(kind).value)),
-        compression_level=DEFAULT_COMPRESSION_LEVEL,
-        force_compression=True,
-    )
+    build_args: Any = args.get("build_args", {})
+    compression = args.get("compression", Compression.ZSTD)
+    export = pulumi.Output.all(build_args, args.get("push", True), compression).apply(lambda given: exported(*given))
     login = _login(args)
     cache: dict[str, Any] = {}
     if args.get("cache"):
@@ -223,7 +221,7 @@ def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions
         or None,
         tags=[_tagged(args)],
         push=False,  # the export pushes, because this shorthand can't set the compression
-        exports=[docker_build.ExportArgs(registry=export)],
+        exports=[docker_build.ExportArgs(raw=export)],
         build_on_preview=False,
         builder=docker_build.BuilderConfigArgs(name=args["builder_name"]) if "builder_name" in args else None,
         registries=[docker_build.RegistryArgs(**login)] if login else None,
@@ -231,6 +229,21 @@ def _with_buildkit(name: str, args: ModelImageArgs, opts: pulumi.ResourceOptions
         **cache,
     )
     return image.digest.apply(_known_digest)
+
+
+def exported(build_args: Mapping[str, str], push: bool, compression: Compression | str = Compression.ZSTD) -> str:
+    """How the image is exported, in BuildKit's words: those of the provider's SDK have no `rewrite-timestamp`."""
+    fields = {
+        "type": "registry",
+        "push": push,
+        "oci-mediatypes": True,
+        "compression": Compression(compression).value,
+        "compression-level": DEFAULT_COMPRESSION_LEVEL,
+        "force-compression": True,
+    }
+    if SOURCE_DATE_EPOCH in build_args:
+        fields["rewrite-timestamp"] = True
+    return ",".join(f"{name}={str(value).lower()}" for name, value in fields.items())
 
 
 def _known_digest(digest: str | None) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.errors import ArgumentsError
 from modelops.core.outputs import with_dependencies
+from modelops.core.per_run import per_run
 
 core = k8s.core.v1
 rbac = k8s.rbac.v1
@@ -40,10 +40,9 @@ def service_account(
 
 
 def _claim(name: str, namespace: object, component: pulumi.Resource | None) -> None:
-    monitor = pulumi.runtime.settings.get_monitor()
-    if component is None or not isinstance(namespace, str) or monitor is None:
+    if component is None or not isinstance(namespace, str):
         return
-    owner = _OWNERS.setdefault(monitor, {}).setdefault((namespace, name), component)
+    owner = per_run("owners of accounts").setdefault((namespace, name), component)
     if owner is not component:
         whose, kind = type(owner).__name__, type(component).__name__
         problem = f"another {whose}" if whose == kind else f"the {whose} {name!r}"
@@ -51,10 +50,6 @@ def _claim(name: str, namespace: object, component: pulumi.Resource | None) -> N
             f'{kind} "{name}": {problem} makes objects of the same names in namespace {namespace!r}: '
             "give one of the two another name, or a namespace of its own"
         )
-
-
-_OWNERS: MutableMapping[Any, dict[tuple[str, str], pulumi.Resource]] = WeakKeyDictionary()
-"""The components with an account, by namespace and name; for each run of a program, which its monitor stands for."""
 
 
 def grant(

@@ -45,6 +45,7 @@ class Authority:
 class Certificate:
     """A program's Secret, with `ca.crt`, `tls.crt` and `tls.key`."""
 
+    namespace: pulumi.Input[str]
     secret: str
     """Its name. Plain, since a Job whose Secret is renewed must not run again; so pods name `resource` in
     `depends_on`."""
@@ -99,7 +100,7 @@ def certificate(
     its life."""
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=namespace, labels=labels)
     if signer.issuer is not None:
-        return Certificate(name, _requested(signer.issuer, name, metadata, hosts, opts), None, None)
+        return Certificate(namespace, name, _requested(signer.issuer, name, metadata, hosts, opts), None, None)
     issued: pulumi.Output[Any] = pulumi.Output.all(signer.certificate, signer.key, hosts).apply(
         lambda values: _issued(name, *values)
     )
@@ -115,6 +116,7 @@ def certificate(
         opts=merged(opts, delete_before_replace=True, additional_secret_outputs=["data"]),
     )
     return Certificate(
+        namespace,
         name,
         secret,
         pulumi.Output.unsecret(issued.apply(lambda made: int(made.expires.timestamp()))),
@@ -159,11 +161,6 @@ def _requested(
         spec=pulumi.Output.from_input(hosts).apply(spec),
         opts=opts,
     )
-
-
-def service_names(name: str, namespace: str) -> list[str]:
-    """The names by which clients in any namespace know a Service."""
-    return [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
 
 
 def check(problems: Problems, field: str, given: Any) -> None:

@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import allow_egress, net, network_policy
+from modelops.kubernetes.pods import core
 
 STOPPED = 143
 """Exit code of a pod that got SIGTERM."""
@@ -31,19 +32,37 @@ def egress_only_policy(
     return network_policy(job, metadata, selector(kind, instance), opts, egress=allow_egress(args, *targets))
 
 
-def failure_policy(*, final: Sequence[int], uncounted: Sequence[int]) -> batch.PodFailurePolicyArgs:
-    """Which exit codes fail the Job at once (`final`) and which don't count. Disruptions never count.
+def failure_policy(
+    template: core.PodTemplateSpecArgs, *, final: Sequence[int], uncounted: Sequence[int]
+) -> batch.PodFailurePolicyArgs:
+    """Which exit codes of the template's containers fail the Job at once (`final`) and which don't count. Disruptions
+    never count.
+
+    Each container is named: a rule without a name is also about sidecars that others inject, and one that is stopped
+    ends with 143 whatever the pod came to.
 
     Pass no `final` codes for a Job without retries, which fails anyway: the official Kubernetes provider doesn't notice
     a Job that its policy failed, so `pulumi up` would wait until its own timeout.
     """
-    codes = batch.PodFailurePolicyOnExitCodesRequirementArgs
+
+    def rules_of(action: str, codes: Sequence[int]) -> list[batch.PodFailurePolicyRuleArgs]:
+        return [
+            batch.PodFailurePolicyRuleArgs(
+                action=action,
+                on_exit_codes=batch.PodFailurePolicyOnExitCodesRequirementArgs(
+                    container_name=name, operator="In", values=list(codes)
+                ),
+            )
+            for name in container_names(template)
+            if codes
+        ]
+
     disrupted = batch.PodFailurePolicyOnPodConditionsPatternArgs(type="DisruptionTarget", status="True")
-    rules = [
-        batch.PodFailurePolicyRuleArgs(action="Ignore", on_pod_conditions=[disrupted]),
-        batch.PodFailurePolicyRuleArgs(action="Ignore", on_exit_codes=codes(operator="In", values=list(uncounted))),
-    ]
-    if final:
-        on_exit_codes = codes(operator="In", values=list(final))
-        rules.insert(0, batch.PodFailurePolicyRuleArgs(action="FailJob", on_exit_codes=on_exit_codes))
-    return batch.PodFailurePolicyArgs(rules=rules)
+    ignored = batch.PodFailurePolicyRuleArgs(action="Ignore", on_pod_conditions=[disrupted])
+    return batch.PodFailurePolicyArgs(rules=[*rules_of("FailJob", final), ignored, *rules_of("Ignore", uncounted)])
+
+
+def container_names(template: core.PodTemplateSpecArgs) -> list[str]:
+    """The template's containers that end: all but sidecars of its own."""
+    spec: Any = template.spec
+    return [each.name for each in [*(spec.init_containers or ()), *spec.containers] if each.restart_policy != "Always"]

@@ -21,6 +21,8 @@ DNS_PORTS = (53, 5353)
 API_SERVER_PORTS = (443, 6443, 6444, 8443, 16443)
 """The usual ones of an API server itself, those of k3s and MicroK8s among them."""
 HTTPS_PORT = 443
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""The API server gives it to every namespace."""
 METADATA_PORTS = (80, 988)
 """Of the addresses at which nodes of AWS, Azure and Google's cloud give out tokens."""
 
@@ -44,6 +46,17 @@ def url_host(host: str) -> str:
 def cluster_host(name: str, namespace: pulumi.Input[str]) -> pulumi.Output[str]:
     """The DNS name of a Service inside the cluster, without the cluster's domain."""
     return pulumi.Output.concat(name, ".", namespace, ".svc")
+
+
+def cluster_domain(args: Mapping[str, Any]) -> pulumi.Input[str]:
+    """The cluster's DNS domain, from the component's `args`."""
+    domain: pulumi.Input[str] = (args.get("network") or {}).get("cluster_domain", "cluster.local")
+    return domain
+
+
+def service_names(name: str, namespace: str, domain: str) -> list[str]:
+    """The names by which clients in any namespace know a Service, in a cluster of that DNS domain."""
+    return [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.{domain}"]
 
 
 def http_service(
@@ -137,11 +150,21 @@ def network_policy(
 
 
 def allow_ingress(
-    port: pulumi.Input[int | str], pods: k8s.meta.v1.LabelSelectorArgs | None = None
+    port: pulumi.Input[int | str], peers: Sequence[net.NetworkPolicyPeerArgs] | None = None
 ) -> net.NetworkPolicyIngressRuleArgs:
-    """Traffic to one port, from anywhere or only from `pods` in the namespace."""
-    peers = None if pods is None else [net.NetworkPolicyPeerArgs(pod_selector=pods)]
-    return net.NetworkPolicyIngressRuleArgs(from_=peers, ports=[net.NetworkPolicyPortArgs(port=port, protocol="TCP")])
+    """Traffic to one port, from anywhere or only from `peers`."""
+    return net.NetworkPolicyIngressRuleArgs(
+        from_=None if peers is None else list(peers),
+        ports=[net.NetworkPolicyPortArgs(port=port, protocol="TCP")],
+    )
+
+
+def pods_in(namespace: pulumi.Input[str], pods: k8s.meta.v1.LabelSelectorArgs) -> net.NetworkPolicyPeerArgs:
+    """The selected pods of another namespace."""
+    labels: dict[str, pulumi.Input[str]] = {NAMESPACE_LABEL: namespace}
+    return net.NetworkPolicyPeerArgs(
+        namespace_selector=k8s.meta.v1.LabelSelectorArgs(match_labels=labels), pod_selector=pods
+    )
 
 
 def allow_egress(
@@ -191,7 +214,7 @@ def _pods_of(namespace: str) -> net.NetworkPolicyPeerArgs:
     selector = k8s.meta.v1.LabelSelectorArgs
     if not namespace:
         return net.NetworkPolicyPeerArgs(pod_selector=selector())
-    labels = {"kubernetes.io/metadata.name": namespace}
+    labels = {NAMESPACE_LABEL: namespace}
     return net.NetworkPolicyPeerArgs(namespace_selector=selector(match_labels=labels))
 
 

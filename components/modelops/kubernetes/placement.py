@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.conventions import is_object_name
 from modelops.core.outputs import is_output, plain_or
 from modelops.core.validation import Problems
 from modelops.kubernetes.affinity import check_affinity
@@ -58,6 +59,9 @@ def _check_network(problems: Problems, network: Mapping[str, Any]) -> None:
         problems.choice(f"network.ip_families[{index}]", family, ("IPv4", "IPv6"))
     policies = ("SingleStack", "PreferDualStack", "RequireDualStack")
     problems.choice("network.ip_family_policy", network.get("ip_family_policy"), policies)
+    domain = network.get("cluster_domain")
+    if isinstance(domain, str) and not is_object_name(domain):
+        problems.add("network.cluster_domain", domain, "must be a DNS domain in lower case, such as cluster.local")
 
 
 def _check_tolerations(problems: Problems, tolerations: Any) -> None:

@@ -23,6 +23,10 @@ GPU = "nvidia.com/gpu"
 """The usual resource name of GPUs."""
 ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where API clients look for the ServiceAccount's token."""
+PROGRESS_SECONDS = 600
+"""How long a rollout may go without progress, with the pulling of images and the adding of nodes."""
+PATIENCE_SECONDS = 60
+"""How much longer Pulumi waits than Kubernetes does, so that the error comes from Kubernetes."""
 TERMINATION = "FallbackToLogsOnError"
 """Makes a failed container's last log lines its message, so that errors of `pulumi up` can show them."""
 
@@ -115,7 +119,9 @@ def pod_template(
 
 
 def single_replica(
-    labels: Mapping[str, pulumi.Input[str]], template: core.PodTemplateSpecArgs, deadline_seconds: int | None = None
+    labels: Mapping[str, pulumi.Input[str]],
+    template: core.PodTemplateSpecArgs,
+    deadline_seconds: int = PROGRESS_SECONDS,
 ) -> k8s.apps.v1.DeploymentSpecArgs:
     """A Deployment of one pod that stops before its successor starts: both would want the same volume or task."""
     return k8s.apps.v1.DeploymentSpecArgs(
@@ -132,7 +138,7 @@ def rolling(
     labels: Mapping[str, pulumi.Input[str]],
     template: core.PodTemplateSpecArgs,
     replicas: int,
-    deadline_seconds: int | None = None,
+    deadline_seconds: int = PROGRESS_SECONDS,
 ) -> k8s.apps.v1.DeploymentSpecArgs:
     """A Deployment of several pods, each of which is replaced once another one is ready."""
     return k8s.apps.v1.DeploymentSpecArgs(

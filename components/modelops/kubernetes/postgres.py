@@ -80,7 +80,8 @@ def server(
         match_labels={"app.kubernetes.io/instance": instance}, match_expressions=[is_client]
     )
     # Only the tenant's pods connect; the server itself opens no connections.
-    network_policy(name, metadata, selector(NAME, instance), opts, ingress=[allow_ingress(PORT, clients)], egress=[])
+    ingress = [allow_ingress(PORT, [k8s.networking.v1.NetworkPolicyPeerArgs(pod_selector=clients)])]
+    network_policy(name, metadata, selector(NAME, instance), opts, ingress=ingress, egress=[])
     service = core.Service(
         name,
         # Pulumi waits for the StatefulSet, and so for the pod.

@@ -8,8 +8,9 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from modelops.core.outputs import merged, plain_or, timeouts
 from modelops.kubernetes.labels import selector, standard_labels
-from modelops.kubernetes.pods import core, pod_template
+from modelops.kubernetes.pods import PATIENCE_SECONDS, core, pod_template
 from modelops.kubernetes.start_watch import watched_options
 
 batch = k8s.batch.v1
@@ -28,11 +29,13 @@ def registry_job(
     first: pulumi.Resource,
     args: Mapping[str, Any],
     deadline_seconds: pulumi.Input[int],
+    longest: int,
 ) -> batch.Job:
     """A Job with a generated name and one pod, scheduled as the component's `args` say. It fails early if that can't
     start.
 
-    The next `pulumi up` runs a failed one again. `first` is something that the component has made.
+    The next `pulumi up` runs a failed one again. `first` is something that the component has made. `longest` is how
+    long the deadline may be if an output decides it.
     """
     labels = standard_labels(kind, kind, instance)
     template = pod_template(labels, account, [container], args, restart_policy="Never", volumes=volumes)
@@ -46,5 +49,5 @@ def registry_job(
             namespace=namespace, labels=labels, annotations={"pulumi.com/replaceUnready": "true"}
         ),
         spec=batch.JobSpecArgs(backoff_limit=0, active_deadline_seconds=deadline_seconds, template=template),
-        opts=watched,
+        opts=merged(watched, custom_timeouts=timeouts(plain_or(deadline_seconds, longest) + PATIENCE_SECONDS)),
     )

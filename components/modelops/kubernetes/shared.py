@@ -6,14 +6,14 @@ thousands of times, so that an update takes minutes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import short_hash
+from modelops.core.per_run import per_run
 from modelops.kubernetes.labels import standard_labels
 
 Make = Callable[[str, "k8s.meta.v1.ObjectMetaArgs", pulumi.ResourceOptions], pulumi.Resource]
@@ -46,23 +46,19 @@ def once_in_namespace(
     shared_name = f"{component}-{role}-{owner}"
 
     def shared(known: str) -> pulumi.Resource:
-        there = _SHARED.setdefault(pulumi.runtime.settings.get_monitor(), {})
+        there = per_run("shared objects")
         if (place := (shared_name, known)) not in there:
             labels = standard_labels(component, component, shared_name)
             metadata = k8s.meta.v1.ObjectMetaArgs(name=shared_name, namespace=known, labels=labels)
             # After what its first user depends on, such as the namespace.
             own = pulumi.ResourceOptions(provider=provider, depends_on=[after])
             there[place] = make(f"{shared_name}-{known}", metadata, own)
-        return there[place]
+        return cast(pulumi.Resource, there[place])
 
     if isinstance(namespace, str):
         return shared_name, shared(namespace)
     later: pulumi.Output[str] = pulumi.Output.from_input(cast(Any, namespace))
     return shared_name, later.apply(shared)
-
-
-_SHARED: MutableMapping[Any, dict[tuple[str, str], pulumi.Resource]] = WeakKeyDictionary()
-"""What is waited for, by name and namespace; for each run of a program, which its monitor stands for."""
 
 
 def is_program() -> bool:

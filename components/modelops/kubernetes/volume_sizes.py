@@ -6,32 +6,30 @@ The API server's refusal names neither the class nor the sizes. A hook before th
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi.runtime.proto import resource_pb2, resource_pb2_grpc
 
 from modelops.core.outputs import merged
+from modelops.core.per_run import per_run
 from modelops.core.quantities import number_of
 from modelops.kubernetes.shared import is_program
 
 _REQUESTS = ("spec", "resources", "requests")
 _MOVE = "move the data to a claim of your own and give that as `claim`"
-_HOOKS: MutableMapping[Any, pulumi.ResourceHook] = WeakKeyDictionary()
-"""For each run of a program, which its monitor stands for: the engine knows a hook by its name."""
+_HOOK = "modelops-volume-size"
 
 
 def size_told(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
     """The options of a claim, or of the patch of one, whose changes of size are told."""
-    monitor = pulumi.runtime.settings.get_monitor()
-    if not _has_hooks(monitor):
+    if not _has_hooks(pulumi.runtime.settings.get_monitor()):
         return opts
-    if monitor not in _HOOKS:
-        in_plans = pulumi.ResourceHookOptions(on_dry_run=True)
-        _HOOKS[monitor] = pulumi.ResourceHook("modelops-volume-size", tell, in_plans)
-    return merged(opts, hooks=pulumi.ResourceHookBinding(before_update=[_HOOKS[monitor]]))
+    hooks = per_run("hooks")
+    if _HOOK not in hooks:  # the engine knows it by its name
+        hooks[_HOOK] = pulumi.ResourceHook(_HOOK, tell, pulumi.ResourceHookOptions(on_dry_run=True))
+    return merged(opts, hooks=pulumi.ResourceHookBinding(before_update=[hooks[_HOOK]]))
 
 
 def _has_hooks(monitor: Any) -> bool:

@@ -37,6 +37,9 @@ PROGRAM, FILE, FOLDER = "program", "watch.py", "/opt/modelops-watch"
 """Of the program, where it isn't in the command: its volume, and where that is mounted."""
 WATCH_RESOURCES = DefaultResources(cpu="10m", memory="32Mi", memory_limit="96Mi")
 
+_UNMESHED = {"sidecar.istio.io/inject": "false"}, {"linkerd.io/inject": "disabled"}
+"""Labels and annotations of its pod, which asks the API server alone: a mesh's sidecar would keep its Job from ever
+completing, for which Pulumi waits."""
 UNAWAITED: Mapping[str, pulumi.Input[str]] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
 """Annotations of an object that Pulumi doesn't wait for: true at once. `skipAwait` would leave out the wait for the
 deletion too."""
@@ -108,11 +111,13 @@ def watch_job(
         resources=resource_requirements(args.get("helper_resources"), WATCH_RESOURCES),
         volume_mounts=mounts,
     )
+    unmeshed, annotations = _UNMESHED
     template = pod_template(
-        labels,
+        {**labels, **unmeshed},
         watcher.account,
         [watch],
         args,
+        annotations=annotations,
         token=True,
         restart_policy="Never",
         volumes=[scratch(), *([] if program is None else [program])],
@@ -133,7 +138,7 @@ def watch_job(
         spec=k8s.batch.v1.JobSpecArgs(
             backoff_limit=0,
             active_deadline_seconds=seconds.apply(lambda known: known + MARGIN_SECONDS),
-            pod_failure_policy=failure_policy(final=(), uncounted=(STOPPED,)),
+            pod_failure_policy=failure_policy(template, final=(), uncounted=(STOPPED,)),
             template=template,
         ),
         opts=opts if longest is None else merged(opts, custom_timeouts=timeouts(longest + 2 * MARGIN_SECONDS)),

@@ -121,6 +121,19 @@ class AlertmanagerPart(TypedDict):
     Kept in a Secret. Default: generated from them."""
 
 
+class Prices(TypedDict):
+    """What the dashboards reckon costs with. Whoever looks at one can change them there for a while."""
+
+    cpu: NotRequired[pulumi.Input[float]]
+    """Price of a core and hour. Default 0.04."""
+    memory: NotRequired[pulumi.Input[float]]
+    """Price of a GiB of memory and hour. Default 0.005."""
+    gpu: NotRequired[pulumi.Input[float]]
+    """Price of a GPU and hour. Default 2."""
+    currency: NotRequired[pulumi.Input[str]]
+    """The prices' currency, in three letters. Default `USD`."""
+
+
 class GrafanaPart(TypedDict):
     """Grafana, with this library's data source and dashboards."""
 
@@ -132,6 +145,8 @@ class GrafanaPart(TypedDict):
     """Resources of the container. Default: 100m CPU, 192Mi memory, limited to 512Mi."""
     admin_password: NotRequired[pulumi.Input[str]]
     """Password of the user `admin`, kept in a Secret. Required when Grafana is on; at least 8 characters."""
+    prices: NotRequired[Prices]
+    """Prices of the machines, for what models and tokens cost. Default: as of each price."""
     sign_on_header: NotRequired[pulumi.Input[str]]
     """HTTP header in which a proxy tells who has signed in there, such as `X-Forwarded-Email`; Grafana then asks for no
     password, and only pods with the label `app.kubernetes.io/instance: <this component's name>` may connect, as the
@@ -154,7 +169,8 @@ class CertificateIssuer(TypedDict):
     name: pulumi.Input[str]
     """Name of the issuer; it must issue certificates for the cluster's own names, as a CA or Vault does."""
     kind: NotRequired[str]
-    """`Issuer`, in the stack's namespace, or `ClusterIssuer`. Default `Issuer`."""
+    """`Issuer`, in the stack's namespace and for Filebeat's certificate in `agents_namespace`, or `ClusterIssuer`.
+    Default `Issuer`."""
     ca_certificate: NotRequired[pulumi.Input[str]]
     """CA certificate (PEM) behind the issuer, for clients: becomes the output `web_ca_certificate`. Default: none, and
     no such output; pods read the one that cert-manager hands out."""
@@ -190,6 +206,8 @@ class GrafanaSidecar(TypedDict):
     """Folder for the dashboards, if the sidecar honours the annotation `grafana_folder`. Default `ModelOps`."""
     datasource: NotRequired[pulumi.Input[str]]
     """The uid of Grafana's Prometheus data source. Default `prometheus`."""
+    prices: NotRequired[Prices]
+    """Prices of the machines, for what models and tokens cost. Default: as of each price."""
 
 
 class Attach(TypedDict):

@@ -11,11 +11,12 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-from modelops.core.assets import asset, assets
+from modelops.core.assets import asset
 from modelops.core.component import child_options
 from modelops.kubernetes.crds import require
 from modelops.kubernetes.custom_objects import CustomObject
 from modelops.monitoring.args import GrafanaSidecar, PrometheusOperator
+from modelops.monitoring.dashboards import dashboards
 from modelops.monitoring.grafana import LOGS_DASHBOARD
 from modelops.monitoring.program import Scope
 from modelops.monitoring.rules import rule_files
@@ -111,11 +112,10 @@ def _of_the_job(rules: str) -> list[dict[str, Any]]:
 def _dashboards(scope: Scope, sidecar: GrafanaSidecar, opts: pulumi.ResourceOptions, *, operated: bool) -> None:
     """One ConfigMap per dashboard, with a fixed name: the sidecar picks up changes in place."""
     uid = pulumi.Output.from_input(sidecar.get("datasource", DEFAULT_DATASOURCE))
-    for file, text in assets("monitoring/assets/dashboards").items():
+    for file, text in dashboards(sidecar.get("prices")).items():
         # That Grafana may not have the logs, and an operator brings its own view of the platform.
         if file == LOGS_DASHBOARD or (operated and file == f"{_PLATFORM}.json"):
             continue
-        dashboard = text.replace(_STACK_MATCHER, _OPERATOR_MATCHER) if operated else text
         name = scope.named(f"dashboard-{file.removesuffix('.json')}")
         k8s.core.v1.ConfigMap(
             name,
@@ -125,10 +125,13 @@ def _dashboards(scope: Scope, sidecar: GrafanaSidecar, opts: pulumi.ResourceOpti
                 labels={**scope.labels(_PROGRAM), **sidecar.get("labels", DEFAULT_LABELS)},
                 annotations={"grafana_folder": sidecar.get("folder", DEFAULT_FOLDER)},
             ),
-            data={file: _with_datasource(dashboard, uid)},
+            data={file: pulumi.Output.all(text, uid).apply(lambda known: _placed(*known, operated=operated))},
             opts=opts,
         )
 
 
-def _with_datasource(dashboard: str, uid: pulumi.Output[str]) -> pulumi.Output[str]:
-    return uid.apply(lambda value: dashboard.replace('"uid": "prometheus"', f'"uid": "{value}"'))
+def _placed(dashboard: str, uid: str, *, operated: bool) -> str:
+    """A dashboard by the names that the cluster's own monitoring has."""
+    if operated:
+        dashboard = dashboard.replace(_STACK_MATCHER, _OPERATOR_MATCHER)
+    return dashboard.replace('"uid": "prometheus"', f'"uid": "{uid}"')

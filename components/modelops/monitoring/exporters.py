@@ -96,16 +96,20 @@ def _expiry_metrics(
     scope: Scope, certificates: Sequence[Certificate], opts: pulumi.ResourceOptions
 ) -> list[pulumi.Resource]:
     """A ConfigMap with the expiry of the certificates as metrics. Its name is fixed: a renewal restarts no pod."""
-    expiries = {each.secret: each.expires for each in certificates if each.expires is not None}
+    expiries = [(each.namespace, each.secret, each.expires) for each in certificates if each.expires is not None]
     if not expiries:
         return []
 
-    def text(known: dict[str, float]) -> str:
-        lines = [f'{_EXPIRES}{{certificate="{name}"}} {int(seconds)}' for name, seconds in sorted(known.items())]
+    def text(known: Sequence[tuple[str, str, float]]) -> str:
+        # Scraped, a label `namespace` would be the exporter's own.
+        lines = [
+            f'{_EXPIRES}{{certificate="{name}",certificate_namespace="{namespace}"}} {int(seconds)}'
+            for namespace, name, seconds in sorted(known)
+        ]
         head = f"# HELP {_EXPIRES} When the certificate in the Secret expires.\n# TYPE {_EXPIRES} gauge\n"
         return head + "\n".join(lines) + "\n"
 
-    data = {"certificates.prom": pulumi.Output.all(**expiries).apply(text)}
+    data = {"certificates.prom": pulumi.Output.all(*(pulumi.Output.all(*each) for each in expiries)).apply(text)}
     name = _expiry_name(scope)
     metadata = k8s.meta.v1.ObjectMetaArgs(name=name, namespace=scope.namespace, labels=scope.labels(_NODE_EXPORTER))
     return [core.ConfigMap(name, metadata=metadata, data=data, opts=merged(opts, delete_before_replace=True))]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import yaml
 
-from modelops.core.assets import asset, assets
+from modelops.core.assets import asset
 from modelops.core.component import child_options
 from modelops.core.images import UPSTREAM_IMAGES
 from modelops.core.types import Expose
@@ -24,6 +24,7 @@ from modelops.kubernetes.pods import (
     secret_variable,
 )
 from modelops.monitoring.args import GrafanaPart
+from modelops.monitoring.dashboards import dashboards
 from modelops.monitoring.logs.shared import Shared, certificate_mount
 from modelops.monitoring.program import Program, Scope, run
 from modelops.monitoring.prometheus import address as prometheus_address
@@ -69,14 +70,14 @@ class Grafana(pulumi.ComponentResource):
             "datasources.yaml": _sources(web),
         }
         paths = {"dashboards.yaml": "dashboards/dashboards.yaml", "datasources.yaml": "datasources/datasources.yaml"}
-        dashboards = dict(assets("monitoring/assets/dashboards"))
+        boards = dashboards(part.get("prices"))
         if logs:
             provisioning["logs.yaml"] = asset("monitoring/assets/grafana/logs.yaml")
             paths["logs.yaml"] = "datasources/logs.yaml"
         else:
-            del dashboards[LOGS_DASHBOARD]
+            del boards[LOGS_DASHBOARD]
         provisioning_files = config_map(f"{name}-provisioning", namespace, labels, provisioning, child_opts)
-        dashboard_files = config_map(f"{name}-dashboards", namespace, labels, dashboards, child_opts)
+        dashboard_files = config_map(f"{name}-dashboards", namespace, labels, boards, child_opts)
         program = Program(
             name=_PROGRAM,
             port=PORT,

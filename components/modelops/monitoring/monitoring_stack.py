@@ -25,6 +25,7 @@ from modelops.monitoring.args import (
     PrometheusPart,
     Web,
 )
+from modelops.monitoring.dashboards import check_prices
 from modelops.monitoring.logs import elk, setup_job
 from modelops.monitoring.logs.args import ElkPart
 from modelops.monitoring.program import Scope
@@ -45,7 +46,10 @@ class MonitoringStackArgs(PodArgs, HelperArgs, ServiceMetadataArgs):
     """Arguments of MonitoringStack."""
 
     namespace: pulumi.Input[str]
-    """Namespace for everything. It must exist, and allow hostPath volumes if node_exporter or Filebeat is on."""
+    """Namespace for everything but what `agents_namespace` gets. It must exist."""
+    agents_namespace: NotRequired[pulumi.Input[str]]
+    """Namespace for node_exporter and Filebeat alone, which read the nodes' files. It must exist and allow hostPath
+    volumes, so that `namespace` can enforce the restricted profile. Default: `namespace`."""
     watched_namespaces: NotRequired[Sequence[pulumi.Input[str]]]
     """Namespaces in which Prometheus discovers this library's pods and kube-state-metrics watches objects; list each
     stack's own where several share a cluster. Default: all."""
@@ -108,7 +112,7 @@ class MonitoringStack(pulumi.ComponentResource):
         super().__init__("modelops:index:MonitoringStack", name, None, opts)
         name = objects_name(name, opts)
         child_opts = child_options(self)
-        scope = Scope(name, args["namespace"], args.get("host"), args)
+        scope = Scope(name, args["namespace"], args.get("host"), args, args.get("agents_namespace"))
         expose = Expose(args.get("expose", Expose.CLUSTER_IP))
         self.prometheus_url = self.alertmanager_url = self.grafana_url = None
         self.kibana_url = self.elasticsearch_url = self.web_ca_certificate = None
@@ -135,7 +139,7 @@ class MonitoringStack(pulumi.ComponentResource):
             readable_logs = logs.readable
             issued += logs.certificates
         if is_on(args, "node_exporter"):
-            exporters.NodeExporter(scope, args.get("node_exporter") or {}, certificates=issued, opts=child_opts)
+            exporters.NodeExporter(scope.agents, args.get("node_exporter") or {}, certificates=issued, opts=child_opts)
         if is_on(args, "grafana"):
             self.grafana_url = grafana.Grafana(
                 scope, args["grafana"], expose=expose, web=web, logs=readable_logs, opts=child_opts
@@ -174,7 +178,8 @@ def _authority(
 def _watched(args: MonitoringStackArgs) -> list[pulumi.Input[str]] | None:
     """The namespaces to discover pods in; always includes the stack's own, whose pods have metrics too."""
     watched = args.get("watched_namespaces")
-    return [*watched, args["namespace"]] if watched else None
+    own = [args[key] for key in ("namespace", "agents_namespace") if key in args]
+    return [*watched, *own] if watched else None
 
 
 def _prometheus(
@@ -200,6 +205,7 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     problems.dns_label("name", name, maximum=40)
     args = read_args(args, MonitoringStackArgs, problems)
     problems.dns_label("namespace", args.get("namespace"))
+    problems.dns_label("agents_namespace", args.get("agents_namespace"))
     problems.text("host", args.get("host"))
     problems.url("runbook_url", args.get("runbook_url"))
     certificates.check(problems, "certificates", args.get("certificates"))
@@ -209,8 +215,9 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
     for part, defaults in _PROGRAMS.items():
         _check_part(problems, part, args.get(part), defaults)
     for kind, existing in (args.get("attach") or {}).items():
-        labels = existing.get("labels") if isinstance(existing, Mapping) else None
-        check_metadata(problems, f"attach.{kind}.labels", labels, RESERVED_LABELS)
+        if isinstance(existing, Mapping):
+            check_metadata(problems, f"attach.{kind}.labels", existing.get("labels"), RESERVED_LABELS)
+            check_prices(problems, f"attach.{kind}.prices", existing.get("prices"))
     check_resources(problems, "helper_resources", args.get("helper_resources"), setup_job.DEFAULT_RESOURCES)
     check_pods(problems, args)
     servers: Any = args.get("prometheus") or {}
@@ -228,8 +235,9 @@ def _checked(name: str, args: MonitoringStackArgs) -> MonitoringStackArgs:
         for field in ("receivers", "heartbeat_url"):
             if "config" in alerts and field in alerts:
                 problems.add("alertmanager.config", "given", f"must not be given together with {field}")
-    if isinstance(dashboards := args.get("grafana"), Mapping):
-        problems.text("grafana.sign_on_header", dashboards.get("sign_on_header"))
+    if isinstance(viewer := args.get("grafana"), Mapping):
+        problems.text("grafana.sign_on_header", viewer.get("sign_on_header"))
+        check_prices(problems, "grafana.prices", viewer.get("prices"))
     _check_password(problems, args, "grafana", "admin_password", required=True)
     _check_password(problems, args, "elk", "password", required=False)
     _check_dependencies(problems, args)

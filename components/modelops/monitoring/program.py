@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pulumi
@@ -16,15 +16,29 @@ from modelops.kubernetes.labels import selector, standard_labels
 from modelops.kubernetes.network import (
     allow_ingress,
     allow_within,
+    cluster_domain,
     cluster_host,
     ip_families,
     network_policy,
+    pods_in,
     service_url,
 )
 from modelops.kubernetes.placement import with_service_metadata
-from modelops.kubernetes.pods import USER_ID, claimed, core, name_of, pod_template, restricted_pod, single_replica
+from modelops.kubernetes.pods import (
+    PATIENCE_SECONDS,
+    PROGRESS_SECONDS,
+    USER_ID,
+    claimed,
+    core,
+    name_of,
+    pod_template,
+    restricted_pod,
+    single_replica,
+)
 from modelops.kubernetes.volumes import DATA, PodVolumes, retained_claim
 from modelops.kubernetes.watch import UNAWAITED
+
+net = k8s.networking.v1
 
 COMPONENT = "monitoring"
 
@@ -39,6 +53,20 @@ class Scope:
     """Host name that external clients use for exposed programs."""
     args: Mapping[str, Any] = field(default_factory=dict)
     """The stack's arguments, of which `PodArgs` apply to every pod."""
+    agents_namespace: pulumi.Input[str] | None = None
+    """Namespace of what reads the nodes' files; None: `namespace`."""
+
+    @property
+    def agents(self) -> Scope:
+        """The same stack where its agents are."""
+        return self if self.agents_namespace is None else replace(self, namespace=self.agents_namespace)
+
+    @property
+    def peers(self) -> list[net.NetworkPolicyPeerArgs]:
+        """All pods of the stack, as its network policies name them."""
+        pods = k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": self.name})
+        elsewhere = [] if self.agents_namespace is None else [pods_in(self.agents_namespace, pods)]
+        return [net.NetworkPolicyPeerArgs(pod_selector=pods), *elsewhere]
 
     def named(self, program: str) -> str:
         """Name of a program's objects."""
@@ -63,6 +91,11 @@ class Scope:
         """DNS name of a program's Service inside the cluster."""
         return cluster_host(self.named(program), self.namespace)
 
+    @property
+    def cluster_domain(self) -> pulumi.Input[str]:
+        """DNS domain of the cluster."""
+        return cluster_domain(self.args)
+
 
 @dataclass(frozen=True)
 class Program:
@@ -82,7 +115,6 @@ class Program:
     """Whether only pods of the same monitoring stack may connect."""
     scheme: str = "http"
     """`http` or `https`."""
-    startup_seconds: int = 180
     replicas: int = 1
     volume: PodVolumes | None = None
     """The volume of each of several pods."""
@@ -142,10 +174,7 @@ def run(
     identity = account(scope, program.name, opts)
     if rules:
         permissions(scope, program.name, identity, rules, opts)
-    peers = {"app.kubernetes.io/instance": scope.name}
-    ingress = [
-        allow_ingress(program.port, k8s.meta.v1.LabelSelectorArgs(match_labels=peers) if program.private else None)
-    ]
+    ingress = [allow_ingress(program.port, scope.peers if program.private else None)]
     if program.peer_port is not None:
         ingress.append(allow_within(_selector(scope, program))[0])
     network_policy(
@@ -207,11 +236,8 @@ def _deployment(
     return k8s.apps.v1.Deployment(
         scope.named(program.name),
         metadata=scope.metadata(program.name),
-        spec=single_replica(
-            selector(program.name, scope.name), _template(scope, program, identity), program.startup_seconds + 60
-        ),
-        # Longer than the Deployment's own deadline, to leave time for pulling the image.
-        opts=merged(opts, custom_timeouts=timeouts(program.startup_seconds + 120)),
+        spec=single_replica(selector(program.name, scope.name), _template(scope, program, identity)),
+        opts=merged(opts, custom_timeouts=timeouts(PROGRESS_SECONDS + PATIENCE_SECONDS)),
     )
 
 
@@ -263,7 +289,7 @@ def _several(
         opts=merged(
             volume.options(opts) if volume else opts,
             depends_on=[peers],
-            custom_timeouts=timeouts(program.replicas * (program.startup_seconds + 120)),
+            custom_timeouts=timeouts(program.replicas * (PROGRESS_SECONDS + PATIENCE_SECONDS)),
         ),
     )
     if volume:

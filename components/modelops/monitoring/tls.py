@@ -9,7 +9,8 @@ import pulumi
 import yaml
 
 from modelops.core.x509 import AUTHORITY, CERTIFICATE, KEY
-from modelops.kubernetes.certificates import Authority, Certificate, certificate, service_names
+from modelops.kubernetes.certificates import Authority, Certificate, certificate
+from modelops.kubernetes.network import service_names
 from modelops.kubernetes.pods import core, mount
 from modelops.monitoring.program import Scope
 
@@ -56,7 +57,7 @@ def web_tls(scope: Scope, signer: Authority, opts: pulumi.ResourceOptions) -> We
     """The certificates of Prometheus and Alertmanager."""
 
     def issued(program: str) -> Certificate:
-        hosts = pulumi.Output.all(scope.namespace, scope.external_host).apply(
+        hosts = pulumi.Output.all(scope.namespace, scope.cluster_domain, scope.external_host).apply(
             lambda names: _hosts(scope.named(program), *names)
         )
         return certificate(signer, f"{scope.named(program)}-tls", scope.namespace, scope.labels(program), hosts, opts)
@@ -64,5 +65,5 @@ def web_tls(scope: Scope, signer: Authority, opts: pulumi.ResourceOptions) -> We
     return WebTls({program: issued(program) for program in PROGRAMS}, signer.certificate)
 
 
-def _hosts(name: str, namespace: str, external_host: str | None) -> list[str]:
-    return [*service_names(name, namespace), "localhost", *([external_host] if external_host else [])]
+def _hosts(name: str, namespace: str, domain: str, external_host: str | None) -> list[str]:
+    return [*service_names(name, namespace, domain), "localhost", *([external_host] if external_host else [])]

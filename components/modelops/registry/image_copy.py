@@ -19,7 +19,7 @@ from modelops.kubernetes.registry_job import registry_job
 from modelops.kubernetes.runtime import VARIABLES, runtime_command, runtime_mount, runtime_volume
 
 NAME = "model-promotion"
-DEFAULT_TIMEOUT_SECONDS = 900
+DEFAULT_TIMEOUT_SECONDS, MAX_TIMEOUT_SECONDS = 900, 86_400
 DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="64Mi", memory_limit="256Mi")
 _LOGINS = "/modelops/docker"
 
@@ -67,6 +67,7 @@ def copy_image(
         first=account,
         args=args,
         deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+        longest=MAX_TIMEOUT_SECONDS,
     )
     digest = image.apply(lambda source: source.uri.partition("@")[2])
     copied = pulumi.Output.concat("oci://", repository, "@", digest)

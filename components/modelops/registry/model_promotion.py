@@ -35,6 +35,7 @@ from modelops.kubernetes.watch import WATCH_RESOURCES
 from modelops.registry.image_copy import (
     DEFAULT_RESOURCES,
     DEFAULT_TIMEOUT_SECONDS,
+    MAX_TIMEOUT_SECONDS,
     NAME,
     check_image,
     copy_image,
@@ -165,6 +166,7 @@ class ModelPromotion(pulumi.ComponentResource):
             first=account,
             args=args,
             deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
+            longest=MAX_TIMEOUT_SECONDS,
         )
         self.run_id = pulumi.Output.from_input(args["run_id"])
         self.model_version = with_dependencies(pulumi.Output.concat("run-", self.run_id), job)
@@ -219,7 +221,7 @@ def _checked(name: str, args: ModelPromotionArgs) -> ModelPromotionArgs:
         _check_version(problems, args)
     for field in ("source_uri", "tracking_uri", "tracking_url"):
         problems.url(field, args.get(field))
-    problems.number("timeout_seconds", args.get("timeout_seconds"), 30, 86_400)
+    problems.number("timeout_seconds", args.get("timeout_seconds"), 30, MAX_TIMEOUT_SECONDS)
     check_resources(problems, "resources", args.get("resources"), DEFAULT_RESOURCES)
     check_resources(problems, "helper_resources", args.get("helper_resources"), WATCH_RESOURCES)
     check_pods(problems, args)

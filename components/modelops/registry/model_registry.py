@@ -16,9 +16,11 @@ from modelops.kubernetes.labels import scrape, selector, standard_labels
 from modelops.kubernetes.network import (
     allow_egress,
     allow_ingress,
+    cluster_domain,
     cluster_host,
     http_service,
     network_policy,
+    service_names,
     service_url,
 )
 from modelops.kubernetes.pods import (
@@ -271,13 +273,17 @@ def _allowed_hosts(name: str, args: ModelRegistryArgs) -> pulumi.Output[str]:
     exposed = Expose(args.get("expose", Expose.CLUSTER_IP)) is not Expose.CLUSTER_IP
 
     def joined(values: list[Any]) -> str:
-        namespace, host, more = values
-        inside = [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
-        hosts = [f"{inner}:{PORT}" for inner in inside] + ["localhost:*", "127.0.0.1:*", "[[]::1]:*"]
+        namespace, domain, host, more = values
+        hosts = [f"{inner}:{PORT}" for inner in service_names(name, namespace, domain)] + [
+            "localhost:*",
+            "127.0.0.1:*",
+            "[[]::1]:*",
+        ]
         if exposed:
             hosts += [_IPV4, _IPV6, *_AWS]
         if host:
             hosts += [host, f"{host}:*"]
         return ",".join([*hosts, *(more or [])])
 
-    return pulumi.Output.all(args["namespace"], args.get("host"), args.get("allowed_hosts")).apply(joined)
+    given = (args["namespace"], cluster_domain(args), args.get("host"), args.get("allowed_hosts"))
+    return pulumi.Output.all(*given).apply(joined)

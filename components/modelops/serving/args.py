@@ -24,7 +24,6 @@ DEFAULT_ENGINE_DRAIN_SECONDS = 300
 MAX_DRAIN_SECONDS = 600
 DEFAULT_ENDPOINT_SECONDS = 5
 MAX_ENDPOINT_SECONDS = 300
-DEFAULT_PROGRESS_SECONDS = 600
 """As in Kubernetes itself: time to pull images, and for nodes to be added."""
 MAX_PROGRESS_SECONDS = 14_400
 DEFAULT_PORT = 80
@@ -89,10 +88,10 @@ class Autoscaling(TypedDict):
     min_replicas: NotRequired[pulumi.Input[int]]
     """Lower bound of the replica count. Default 2; at least 1, or 0 with `scale_to_zero`, where 0 is the default."""
     target_cpu_percent: NotRequired[pulumi.Input[int]]
-    """Target mean CPU usage, in percent of the request. Default 70, or none if another target is set; 1 to 1000. Needs
-    metrics-server in the cluster, as does the memory target."""
+    """Target mean CPU usage of the server's container, in percent of its request. Default 70, or none if another target
+    is set; 1 to 1000. Needs metrics-server in the cluster, as does the memory target."""
     target_memory_percent: NotRequired[pulumi.Input[int]]
-    """Target mean memory usage, in percent of the request. Default: none; 1 to 1000."""
+    """Target mean memory usage of the server's container, in percent of its request. Default: none; 1 to 1000."""
     target_requests_per_second: NotRequired[pulumi.Input[float]]
     """Target requests per second for each pod, by the server's `modelops_requests_total`. Default: none; above 0. Needs
     an adapter that serves Prometheus metrics to the autoscaler; without one, `pulumi up` fails and names the metric."""
@@ -130,8 +129,8 @@ class Rollout(TypedDict):
     """Pods below `replicas` during a release. Default 0, or 1 if `max_surge` is 0; 0 to 1000."""
     progress_seconds: NotRequired[pulumi.Input[int]]
     """How long a release may go without another pod getting ready, in seconds, with the pulling of images and the
-    adding of nodes. Default 600, or as long as a pod may take to start and another one to stop, if that is more; 10 to
-    14400."""
+    adding of nodes; its smoke test has it too. Default 600, or as long as a pod may take to start and another one
+    to stop, if that is more; 10 to 14400."""
     watch: NotRequired[bool]
     """Whether Jobs in the namespace watch the release and its smoke test, say what they wait for, and fail with the
     reason as soon as it can't succeed. Without them Pulumi waits for the Deployment or

@@ -21,7 +21,7 @@ from modelops.serving.args import (
     DEFAULT_TARGET_CPU_PERCENT,
     Autoscaling,
 )
-from modelops.serving.pod import TRACK
+from modelops.serving.pod import SERVER, TRACK
 
 REQUESTS = "modelops_requests_per_second"
 LATENCY = "modelops_latency_p99_seconds"
@@ -124,8 +124,11 @@ def adapter_queries() -> Mapping[str, str]:
 
 
 def _resource_metric(name: str, percent: pulumi.Input[int]) -> v2.MetricSpecArgs:
+    """Of the server alone: sidecars that others inject may have no request, and then the pod as a whole has no
+    utilization."""
     target = v2.MetricTargetArgs(type="Utilization", average_utilization=percent)
-    return v2.MetricSpecArgs(type="Resource", resource=v2.ResourceMetricSourceArgs(name=name, target=target))
+    source = v2.ContainerResourceMetricSourceArgs(name=name, container=SERVER, target=target)
+    return v2.MetricSpecArgs(type="ContainerResource", container_resource=source)
 
 
 def _pods_metric(name: str, value: pulumi.Output[float]) -> v2.MetricSpecArgs:
@@ -170,7 +173,8 @@ def _keda(
     for name, aim in _pod_targets(bounds).items():
         triggers.append(_keda_trigger(name, aim, metadata, wake["prometheus_url"]))
     for name, percent in _resource_targets(bounds).items():
-        triggers.append({"type": name, "metricType": "Utilization", "metadata": {"value": text_of(percent)}})
+        aim_of_server = {"value": text_of(percent), "containerName": SERVER}
+        triggers.append({"type": name, "metricType": "Utilization", "metadata": aim_of_server})
     CustomObject(
         target["name"],
         api_version="keda.sh/v1alpha1",

@@ -45,6 +45,8 @@ from modelops.serving.args import (
 T = TypeVar("T")
 
 NAME = "model-service"
+SERVER = "serve"
+"""The container that serves, of every runtime."""
 PORT = 8080
 GRPC_PORT = 8081
 PREDICT_PATH = "/api/predict"
@@ -289,7 +291,7 @@ def serve(
         ports.append(core.ContainerPortArgs(name="grpc", container_port=GRPC_PORT))
     tracing = args.get("tracing") if traced_as is not None else None
     return container(
-        "serve",
+        SERVER,
         args["image"],
         variables={
             "MODELOPS_MODEL_DIR": MODEL_FOLDER,

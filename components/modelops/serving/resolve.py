@@ -11,23 +11,21 @@ import re
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from email.message import Message
 from http.client import HTTPException, InvalidURL
-from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from typing import Any
 from urllib.parse import quote, urlencode
-from weakref import WeakKeyDictionary
-
-import pulumi
 
 from modelops.core.credentials import mlflow_authorization, without_login
+from modelops.core.docker_logins import DOCKER_HUB, HelperFailed, Login, docker_login
 from modelops.core.model_sources import Source
+from modelops.core.per_run import per_run
 
 TIMEOUT_SECONDS = 3.0
 HUGGING_FACE = "https://huggingface.co"
-DOCKER_HUB = "docker.io"
 _MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -35,6 +33,8 @@ _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",
 )
 _LONGEST_MESSAGE = 200
+_TOLD_SECONDS = 0.2
+"""How much earlier a program that keeps logins is given up, so that its name is told."""
 _DOCKER = "Docker's configuration"
 
 
@@ -42,17 +42,13 @@ class Unresolved(Exception):
     """Nobody says what the reference stands for; the message names who was asked, and what came of it."""
 
 
-_ANSWERS: WeakKeyDictionary[Any, dict[tuple[str, str], Source | Unresolved]] = WeakKeyDictionary()
-"""By program: what came of its questions. Its next run asks again."""
-
-
 def resolved(source: Source, tracking_url: str) -> Source:
     """The fixed reference that `source` stands for now. Raises Unresolved."""
-    known = _ANSWERS.setdefault(pulumi.runtime.settings.get_monitor(), {})
+    known = per_run("answers")  # the next run asks again
     key = source.uri, tracking_url
     if key not in known:
         known[key] = _in_time(source, tracking_url)
-    answer = known[key]
+    answer: Source | Unresolved = known[key]
     if isinstance(answer, Unresolved):
         raise Unresolved(*answer.args)
     return answer
@@ -103,19 +99,30 @@ class _Client:
         self.server = ""
         """The server that was asked last."""
 
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return max(self._deadline - time.monotonic(), 0.1)
+
     def __call__(
-        self, url: str, authorization: str = "", *, method: str = "GET", accept: str = "application/json"
+        self,
+        url: str,
+        authorization: str = "",
+        *,
+        method: str = "GET",
+        accept: str = "application/json",
+        form: Mapping[str, str] | None = None,
     ) -> tuple[Message, bytes]:
-        """Headers and body. Raises Unresolved, or HTTPError where credentials are asked for."""
+        """Headers and body. A `form` is posted. Raises Unresolved, or HTTPError where credentials are asked for."""
         if not url.startswith(("http://", "https://")):
             raise Unresolved(f"{without_login(repr(url))} is no http:// or https:// address")
         self.server = without_login("/".join(url.split("/")[:3]))
         try:
-            request = urllib.request.Request(url, method=method, headers={"Accept": accept})
+            body = None if form is None else urlencode(form).encode()
+            request = urllib.request.Request(url, body, {"Accept": accept}, method=method if body is None else "POST")
             if authorization:  # Not for where a redirection leads.
                 request.add_unredirected_header("Authorization", authorization)
-            left = max(self._deadline - time.monotonic(), 0.1)
-            with urllib.request.urlopen(request, timeout=left) as response:
+            with urllib.request.urlopen(request, timeout=self.left) as response:
                 return response.headers, response.read()
         except urllib.error.HTTPError as error:
             if error.code == 401:
@@ -129,10 +136,10 @@ class _Client:
         except HTTPException as error:
             raise Unresolved(f"{self.server}'s answer isn't valid HTTP") from error
 
-    def json(self, url: str, authorization: str, credentials: str) -> Any:
+    def json(self, url: str, authorization: str, credentials: str, form: Mapping[str, str] | None = None) -> Any:
         """The answer's JSON; `credentials` says where those come from."""
         try:
-            return json.loads(self(url, authorization)[1])
+            return json.loads(self(url, authorization, form=form)[1])
         except urllib.error.HTTPError as error:
             raise Unresolved(f"{self.server} wants other credentials than those in {credentials}") from error
         except ValueError as error:
@@ -183,11 +190,11 @@ def _commit(ask: _Client, source: Source) -> str:
 
 
 def _digest(ask: _Client, source: Source) -> str:
-    """The digest of an image's tag, with what `docker login` has left in Docker's configuration."""
+    """The digest of an image's tag, with the login of Docker's clients if the registry asks for one."""
     host, _, repository = source.place.partition("/")
     if not ("." in host or ":" in host or host == "localhost"):
         host, repository = DOCKER_HUB, source.place
-    login = _docker_login(host)
+    asked_for = host
     if host == DOCKER_HUB:
         host, repository = "registry-1.docker.io", repository if "/" in repository else f"library/{repository}"
     scheme = "http" if re.fullmatch(r"(localhost|127\.[0-9.]+)(:[0-9]+)?", host) else "https"
@@ -203,22 +210,34 @@ def _digest(ask: _Client, source: Source) -> str:
         try:
             return head("")
         except urllib.error.HTTPError as error:
+            login = _login(ask, asked_for)
             return head(_answered(ask, host, error.headers, login, secure=scheme == "https"))
     except urllib.error.HTTPError as error:
         raise Unresolved(f"{host} wants other credentials than those in {_DOCKER}") from error
 
 
-def _answered(ask: _Client, host: str, headers: Message, login: str, *, secure: bool) -> str:
+def _login(ask: _Client, host: str) -> Login:
+    try:
+        return docker_login(host, ask.left - _TOLD_SECONDS)
+    except HelperFailed as error:
+        raise Unresolved(f"{host} asks for a login: {error}") from error
+
+
+def _answered(ask: _Client, host: str, headers: Message, login: Login, *, secure: bool) -> str:
     """The Authorization header for the challenge of the registry `host`, with a token if it takes one."""
     asked = _bearer(headers)
     if asked is None:
-        return login
+        return login.authorization
     wanted: dict[str, str] = {key: asked[key] for key in ("service", "scope") if key in asked}
-    realm, query = asked.get("realm", ""), urlencode(wanted)
-    if login and secure and realm.startswith("http://"):
+    realm, query, identity = asked.get("realm", ""), urlencode(wanted), login.identity_token
+    if login != Login() and secure and realm.startswith("http://"):
         raise Unresolved(f"{host} asks for a token of a server without TLS, which is not sent the login")
-    url = f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm
-    answer = ask.json(url, login, _DOCKER)
+    if identity:
+        form = {**wanted, "grant_type": "refresh_token", "refresh_token": identity, "client_id": "modelops"}
+        answer = ask.json(realm, "", _DOCKER, form)
+    else:
+        url = f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm
+        answer = ask.json(url, login.authorization, _DOCKER)
     token = (answer.get("token") or answer.get("access_token")) if isinstance(answer, dict) else None
     if not token:
         raise Unresolved(f"{ask.server} gives no token")
@@ -233,13 +252,3 @@ def _bearer(headers: Message) -> dict[str, str] | None:
             pairs = re.findall(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))', found[1])
             return {name.lower(): quoted or bare for name, quoted, bare in reversed(pairs)}
     return None
-
-
-def _docker_login(host: str) -> str:
-    folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    names = (host, f"https://{host}", *(("https://index.docker.io/v1/",) if host == DOCKER_HUB else ()))
-    try:
-        logins = json.loads((folder / "config.json").read_bytes())["auths"]
-        return f"Basic {next(logins[name] for name in names if name in logins)['auth']}"
-    except (OSError, ValueError, LookupError, TypeError, StopIteration):
-        return ""

@@ -13,6 +13,7 @@ import pulumi
 from modelops.core.outputs import merged
 from modelops.kubernetes.jobs import egress_only_policy
 from modelops.kubernetes.pods import (
+    PROGRESS_SECONDS,
     DefaultResources,
     container,
     core,
@@ -27,7 +28,6 @@ from modelops.serving.args import ModelServiceArgs, runtime_image
 
 NAME = "serving-alias"
 DEFAULT_RESOURCES = DefaultResources(cpu="20m", memory="64Mi", memory_limit="128Mi")
-DEADLINE_SECONDS = 300
 
 
 def move_serving_alias(
@@ -69,5 +69,6 @@ def move_serving_alias(
         account=account,
         first=policy,
         args=args,
-        deadline_seconds=DEADLINE_SECONDS,
+        deadline_seconds=PROGRESS_SECONDS,
+        longest=PROGRESS_SECONDS,
     )

@@ -35,6 +35,7 @@ from modelops.serving.args import (
     runtime_image,
     startup_seconds,
 )
+from modelops.serving.deadlines import longest_progress, progress_seconds
 from modelops.serving.pod import (
     CHAT_PATH,
     PORT,
@@ -71,8 +72,10 @@ def smoke_test(
     """
     watched = is_watched(args)
     check = CHECK_SECONDS + PROMPT_SECONDS * len(args["smoke_test"].get("prompts", ()))
-    deadline = startup_seconds(args).apply(lambda seconds: seconds + check)
-    longest = longest_startup(args) + check + MARGIN_SECONDS
+    # Its pod may be the first one that pulls the images, or that needs a node.
+    waits = pulumi.Output.all(progress_seconds(args), startup_seconds(args))
+    deadline = waits.apply(lambda seconds: max(map(int, seconds)) + check)
+    longest = max(longest_progress(args), longest_startup(args)) + check + MARGIN_SECONDS
     identity = replace(identity, role=ROLE, live=False)
     job = k8s.batch.v1.Job(
         job_name(f"{name}-{ROLE}"),

@@ -5,14 +5,14 @@ Every service has the track `stable`, whose objects have the service's name; oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from modelops.core.outputs import merged, plain_or, timeouts, whole
+from modelops.core.outputs import merged, timeouts, whole
 from modelops.kubernetes.custom_objects import CustomObject
 from modelops.kubernetes.labels import standard_labels
 from modelops.kubernetes.watch import UNAWAITED
@@ -21,22 +21,14 @@ from modelops.serving.args import (
     DEFAULT_MAX_SURGE,
     DEFAULT_MAX_UNAVAILABLE,
     DEFAULT_MIN_REPLICAS,
-    DEFAULT_PROGRESS_SECONDS,
     DEFAULT_REPLICAS,
-    MAX_PROGRESS_SECONDS,
-    MAX_REPLICAS,
     ModelServiceArgs,
-    drain_seconds,
-    endpoint_seconds,
     is_vllm,
     is_watched,
-    longest_drain,
-    longest_endpoint,
-    longest_startup,
     nodes,
-    startup_seconds,
 )
 from modelops.serving.autoscaling import autoscale
+from modelops.serving.deadlines import longest_rollout, progress_seconds, rollout_seconds
 from modelops.serving.pod import NAME, STABLE, TRACK, PodIdentity, track_selector
 from modelops.serving.smoke_test import smoke_test
 from modelops.serving.watch import watch
@@ -112,7 +104,7 @@ def _deployment(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomReso
     """The Deployment. Returns what is ready once its pods answer."""
     metadata, args = track.metadata, track.args
     annotations = {**(UNAWAITED if is_watched(args) else {}), **track.annotations}
-    deployment_opts = merged(_workload_opts(track, opts), custom_timeouts=timeouts(_longest_rollout(args)))
+    deployment_opts = merged(_workload_opts(track, opts), custom_timeouts=timeouts(longest_rollout(args)))
     spec: pulumi.Input[k8s.apps.v1.DeploymentSpecArgs]
     if track.replicas is None:
         spec = _deployment_spec(track, _first_replicas(args))
@@ -138,7 +130,7 @@ def _groups(track: Track, opts: pulumi.ResourceOptions) -> pulumi.CustomResource
         kind="LeaderWorkerSet",
         metadata=metadata,
         spec=vllm.group(track.args, track.identity, _first_replicas(track.args)),
-        opts=merged(_workload_opts(track, opts), custom_timeouts=timeouts(_longest_rollout(track.args))),
+        opts=merged(_workload_opts(track, opts), custom_timeouts=timeouts(longest_rollout(track.args))),
     )
     return _watched(track, groups, opts)
 
@@ -150,7 +142,7 @@ def _watched(
     args = track.args
     if not is_watched(args):
         return workload
-    return watch(workload, track.name, args, _rollout_seconds(args), _longest_rollout(args), opts)
+    return watch(workload, track.name, args, rollout_seconds(args), longest_rollout(args), opts)
 
 
 def _disruption_budget(track: Track, opts: pulumi.ResourceOptions) -> None:
@@ -190,7 +182,7 @@ def _deployment_spec(track: Track, replicas: pulumi.Input[int] | None) -> k8s.ap
         # When a version comes back, a watcher that sees the Deployment first would take the old, empty ReplicaSet for
         # a finished rollout. Rolling back is done by `model_uri`, not by this history.
         revision_history_limit=0,
-        progress_deadline_seconds=_progress_seconds(args),
+        progress_deadline_seconds=progress_seconds(args),
         strategy=k8s.apps.v1.DeploymentStrategyArgs(
             type="RollingUpdate",
             rolling_update=k8s.apps.v1.RollingUpdateDeploymentArgs(max_unavailable=unavailable, max_surge=surge),
@@ -198,40 +190,3 @@ def _deployment_spec(track: Track, replicas: pulumi.Input[int] | None) -> k8s.ap
         selector=track.selector,
         template=template(args, track.identity),
     )
-
-
-def _progress_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
-    """How long a rollout may go without progress."""
-    if "progress_seconds" in args.get("rollout", {}):
-        return whole(args["rollout"]["progress_seconds"])
-    own = pulumi.Output.all(startup_seconds(args), pod.grace_seconds(args)).apply(sum)
-    return own.apply(lambda seconds: max(DEFAULT_PROGRESS_SECONDS, int(seconds)))
-
-
-def _longest_progress(args: ModelServiceArgs) -> int:
-    if "progress_seconds" in args.get("rollout", {}):
-        return plain_or(args["rollout"]["progress_seconds"], MAX_PROGRESS_SECONDS)
-    return max(DEFAULT_PROGRESS_SECONDS, longest_startup(args) + longest_endpoint(args) + longest_drain(args) + 10)
-
-
-def _rollout_seconds(args: ModelServiceArgs) -> pulumi.Output[int]:
-    """How long a rollout may take: one slow pod may use the whole deadline, the others go at the usual pace."""
-    waits = (_progress_seconds, startup_seconds, endpoint_seconds, drain_seconds)
-    return pulumi.Output.all(*(wait(args) for wait in waits), _most_replicas(args)).apply(
-        lambda values: _seconds(args, values)
-    )
-
-
-def _longest_rollout(args: ModelServiceArgs) -> int:
-    """The same, or as long as it ever may take if outputs decide it: for how long Pulumi waits."""
-    waits = (_longest_progress, longest_startup, longest_endpoint, longest_drain)
-    return _seconds(args, [*(wait(args) for wait in waits), plain_or(_most_replicas(args), MAX_REPLICAS)])
-
-
-def _seconds(args: ModelServiceArgs, values: Sequence[int]) -> int:
-    progress, startup, endpoint, drain, replicas = map(int, values)
-    return progress + 30 + replicas * (startup if is_vllm(args) else 25 + endpoint + drain)
-
-
-def _most_replicas(args: ModelServiceArgs) -> pulumi.Input[int]:
-    return args["autoscaling"]["max_replicas"] if "autoscaling" in args else args.get("replicas", DEFAULT_REPLICAS)

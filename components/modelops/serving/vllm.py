@@ -44,6 +44,7 @@ from modelops.serving.args import (
 from modelops.serving.pod import (
     CACHE,
     PORT,
+    SERVER,
     PodIdentity,
     fetched_uri,
     hold,
@@ -268,7 +269,7 @@ def _container(args: ModelServiceArgs, identity: PodIdentity, *, worker: bool, *
     ]
     found = keys(args)
     return container(
-        "serve",
+        SERVER,
         args["image"],
         variables={
             "HF_HOME": f"{CACHE}/huggingface",

@@ -7,6 +7,7 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.outputs import whole
 from modelops.kubernetes.jobs import STOPPED, failure_policy
+from modelops.kubernetes.pods import core
 from modelops.training.args import TrainingJobArgs
 from modelops.training.pod import Run, select_template, template
 
@@ -40,7 +41,7 @@ def job_spec(run: Run, *, alone: bool = True) -> batch.JobSpecArgs:
     """
     args = run.args
     retries = args.get("retries", DEFAULT_RETRIES)
-    count = len(run.trials) or run.workers
+    pod, count = template(run), len(run.trials) or run.workers
     parallel = whole(args.get("sweep_parallelism", count)).apply(lambda at_once: min(count, at_once))
     indexed = bool(run.trials) or run.workers > 1
     # Once the first worker is done, the model is published and the others have nothing left to do.
@@ -48,32 +49,34 @@ def job_spec(run: Run, *, alone: bool = True) -> batch.JobSpecArgs:
     return batch.JobSpecArgs(
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
-        pod_failure_policy=_failure_policy(retries),
+        pod_failure_policy=_failure_policy(pod, retries),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished") if alone else None,
         suspend=True if alone and starts_suspended(args) else None,
         completion_mode="Indexed" if indexed else None,
         completions=count if indexed else None,
         parallelism=parallel if indexed else None,
         success_policy=first_worker if run.workers > 1 else None,
-        template=template(run),
+        template=pod,
     )
 
 
 def select_spec(run: Run, sweep: pulumi.Resource) -> batch.JobSpecArgs:
     """The Job that registers the best run of `sweep`."""
     args = run.args
-    retries = args.get("retries", DEFAULT_RETRIES)
+    pod, retries = select_template(run, sweep), args.get("retries", DEFAULT_RETRIES)
     return batch.JobSpecArgs(
         backoff_limit=retries,
         active_deadline_seconds=args.get("timeout_seconds", DEFAULT_TIMEOUT_SECONDS),
-        pod_failure_policy=_failure_policy(retries),
+        pod_failure_policy=_failure_policy(pod, retries),
         ttl_seconds_after_finished=args.get("ttl_seconds_after_finished"),
-        template=select_template(run, sweep),
+        template=pod,
     )
 
 
-def _failure_policy(retries: pulumi.Input[int]) -> pulumi.Output[batch.PodFailurePolicyArgs]:
+def _failure_policy(
+    pod: core.PodTemplateSpecArgs, retries: pulumi.Input[int]
+) -> pulumi.Output[batch.PodFailurePolicyArgs]:
     """Replaces a pod that lost a peer without counting it; without retries every other failure is final anyway."""
     return pulumi.Output.from_input(retries).apply(
-        lambda count: failure_policy(final=FINAL if count > 0 else (), uncounted=(LOST_PEER, STOPPED))
+        lambda count: failure_policy(pod, final=FINAL if count > 0 else (), uncounted=(LOST_PEER, STOPPED))
     )

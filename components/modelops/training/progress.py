@@ -100,6 +100,9 @@ def _follow_next_pod(cluster: Cluster, job: Object, followed: set[str], last_lin
     for pod in pods:
         pod_name = pod["metadata"]["name"]
         if pod_name in followed:
+            if names := kept_by(job, pod):
+                kept = f"{name}: {pod_name} has done its work; {', '.join(names)}, which was injected, goes on"
+                last_line = _print_once(kept, last_line)
             continue
         if (reason := waiting_reason(pod)) is not None:
             return _print_once(f"{name}: {reason}", last_line)
@@ -146,6 +149,15 @@ def waiting_reason(pod: Object) -> str | None:
     waiting += [each["state"]["waiting"] for each in worker]
     reasons = [f"{each.get('reason')}: {each.get('message', '')}".rstrip(": ") for each in waiting]
     return f"starting ({'; '.join(reasons) or status['phase']})"
+
+
+def kept_by(job: Object, pod: Object) -> list[str]:
+    """The injected containers that keep a pod whose own have ended: Kubernetes waits for them too."""
+    own = {each["name"] for each in job["spec"]["template"]["spec"]["containers"]}
+    running = {
+        each["name"] for each in pod["status"].get("containerStatuses") or [] if "terminated" not in each["state"]
+    }
+    return [] if running & own else sorted(running)
 
 
 def ended(job: Object) -> str | None:

@@ -83,10 +83,10 @@ def run(words: list[str] | None, progress: Progress) -> None:
         write_shard(pipeline, place, settings, context, mark_of(run, settings.shard, version), inputs)
         if settings.shard:
             if settings.engine == "dask":
-                from modelops_runtime.data import dask_table
+                from modelops_runtime.data import dask_cluster
 
                 progress.doing("working for shard 0")
-                dask_table.work(place, settings.work_folder, settings.wait_seconds)
+                dask_cluster.work(place, settings.work_folder, settings.wait_seconds)
             return
         finish = spread_out if settings.engine == "dask" else merged
         try:

@@ -5,17 +5,17 @@ import fcntl
 import hashlib
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from modelops_runtime.artifacts import language_model
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, FetchContract
 from modelops_runtime.contract.environment import HTTP_URL
-from modelops_runtime.registry.fetch import source_of
+from modelops_runtime.registry.fetch import get, source_of
+from modelops_runtime.registry.scratch import resumed
 from modelops_runtime.registry.sources import progress
 from modelops_runtime.registry.sources.source import RemoteFile
 
@@ -143,19 +143,25 @@ def _fetch(settings: Settings, place: Path) -> None:
     wanted = [file for file in source.files() if not settings.uri.startswith("hf://") or _is_wanted(file)]
     if not any(file.name.endswith(".safetensors") for file in wanted):
         raise ConfigurationError(f"parameter base_model: {settings.uri} has no weights in .safetensors")
-    scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-    try:
+    with resumed(place.parent, f".{place.name}") as scratch:
         with progress.reported(scratch, sum(file.size for file in wanted)):
             for file in wanted:
-                path = PurePosixPath(file.name)
-                if path.is_absolute() or ".." in path.parts:
-                    raise ContractError(f"{settings.uri}: {file.name} is not a path inside the model's folder")
-                (scratch / path).parent.mkdir(parents=True, exist_ok=True)
-                source.download(file, scratch / path)
+                get(source, file, scratch)
+        _check(scratch, settings.uri)
         with contextlib.suppress(OSError):  # another pod was quicker
             scratch.rename(place)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check(folder: Path, uri: str) -> None:
+    """Compares the files with the digests that a published model has. Raises ContractError."""
+    if not (folder / language_model.SUMS).is_file():
+        return
+    expected = language_model.read_sums(folder / language_model.SUMS)
+    for name, got in language_model.digests(folder).items():
+        if expected.get(name, got) != got:
+            raise ContractError(
+                f"{uri}: {name} is damaged: its SHA-256 is {got}, {language_model.SUMS} says {expected[name]}"
+            )
 
 
 def _is_wanted(file: RemoteFile) -> bool:

@@ -40,14 +40,26 @@ class NotReachable(Exception):
     """No usable answer; trying again may help."""
 
 
+@dataclass(frozen=True)
+class Login:
+    """What Docker's configuration has for a registry."""
+
+    basic: str = field(default="", repr=False)
+    """User name and password in base64."""
+    identity_token: str = field(default="", repr=False)
+    """What the issuer exchanges for tokens by OAuth 2, instead of user name and password."""
+    elsewhere: bool = False
+    """Whether a program keeps the login, on the machine that wrote the configuration."""
+
+
 @dataclass
 class Repository:
     """A repository of an image registry."""
 
     reference: str
     """`registry.example.com/team/model`."""
-    login: str = ""
-    """The credentials of `docker login`: user name and password in base64."""
+    login: Login = Login()
+    """The credentials of `docker login`."""
     _authorization: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +125,7 @@ class Repository:
 
     def _answered(self, headers: Message) -> str:
         """The Authorization header that the registry asks for."""
-        basic = f"Basic {self.login}" if self.login else ""
+        basic = f"Basic {self.login.basic}" if self.login.basic else ""
         asked = _bearer(headers)
         return basic if asked is None else f"Bearer {self._token(asked, basic)}"
 
@@ -123,12 +135,18 @@ class Repository:
         if not realm.startswith(("https://", "http://")):
             raise ConfigurationError(f"{self.host} asks for a token, and names no http:// or https:// address of one")
         issuer = urlsplit(realm).netloc.rpartition("@")[2]
-        if basic and realm.startswith("http://") and self._base.startswith("https://"):
+        identity = self.login.identity_token
+        if (basic or identity) and realm.startswith("http://") and self._base.startswith("https://"):
             raise ConfigurationError(f"{self.host} asks for a token of {issuer} without TLS: it is not sent the login")
-        query = urlencode({key: asked[key] for key in ("service", "scope") if key in asked})
-        request = urllib.request.Request(f"{realm}{'&' if '?' in realm else '?'}{query}" if query else realm)
-        if basic:
-            request.add_unredirected_header("Authorization", basic)
+        wanted = {key: asked[key] for key in ("service", "scope") if key in asked}
+        if identity:
+            form = {**wanted, "grant_type": "refresh_token", "refresh_token": identity, "client_id": "modelops"}
+            request = urllib.request.Request(realm, urlencode(form).encode())
+        else:
+            query = f"{'&' if '?' in realm else '?'}{urlencode(wanted)}" if wanted else ""
+            request = urllib.request.Request(realm + query)
+            if basic:
+                request.add_unredirected_header("Authorization", basic)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
                 answer = json.load(response)
@@ -147,7 +165,9 @@ class Repository:
         return str(token)
 
     def _with_login(self) -> str:
-        return f"{'with the login' if self.login else 'without a login; there is none'} for {self.host}"
+        if self.login.elsewhere:
+            return f"a credential helper has the login for {self.host}, and isn't here: put the login into the Secret"
+        return f"{'without a login; there is none' if self.login == Login() else 'with the login'} for {self.host}"
 
 
 def _bearer(headers: Message) -> dict[str, str] | None:
@@ -222,16 +242,21 @@ def _blob(source: Repository, target: Repository, digest: str, size: int) -> int
         return size
 
 
-def logins(folder: Path) -> dict[str, str]:
+def logins(folder: Path) -> dict[str, Login]:
     """By registry: the credentials in Docker's configuration, which Kubernetes' pull Secrets have too."""
     for name in ("config.json", ".dockerconfigjson"):
         if (folder / name).is_file():
             try:
-                auths = dict(json.loads((folder / name).read_bytes()).get("auths", {}))
+                return _logins(json.loads((folder / name).read_bytes()))
             except (ValueError, AttributeError, TypeError) as error:
                 raise ConfigurationError(f"{folder / name} has no logins: {error}") from error
-            return {_registry(server): _credentials(login) for server, login in auths.items()}
     return {}
+
+
+def _logins(config: dict[str, Any]) -> dict[str, Login]:
+    kept = {_registry(server): Login(elsewhere=True) for server in config.get("credHelpers", {})}
+    written = {_registry(server): _login(each, config) for server, each in config.get("auths", {}).items()}
+    return kept | {server: login for server, login in written.items() if login != Login()}
 
 
 def _registry(server: str) -> str:
@@ -239,10 +264,12 @@ def _registry(server: str) -> str:
     return DOCKER_HUB if host == "index.docker.io" else host
 
 
-def _credentials(login: dict[str, str]) -> str:
-    if login.get("auth"):
-        return login["auth"]
-    return base64.b64encode(f"{login.get('username', '')}:{login.get('password', '')}".encode()).decode()
+def _login(entry: dict[str, str], config: dict[str, Any]) -> Login:
+    """What an entry says; Docker leaves one empty whose login is in the store."""
+    basic, identity = entry.get("auth", ""), entry.get("identitytoken", "")
+    if not basic and entry.get("username"):
+        basic = base64.b64encode(f"{entry['username']}:{entry.get('password', '')}".encode()).decode()
+    return Login(basic, identity, elsewhere="credsStore" in config and not (basic or identity))
 
 
 def main() -> None:
@@ -256,7 +283,7 @@ def main() -> None:
     )
     name, _, digest = settings.source.partition("@")
     source, target = (Repository(each) for each in (name, settings.target))
-    source.login, target.login = (known.get(each.host, "") for each in (source, target))
+    source.login, target.login = (known.get(each.host, Login()) for each in (source, target))
     while True:
         try:
             sent = replicate(source, target, digest, tag=digest.removeprefix("sha256:")[:12])

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,10 +54,15 @@ class Folder:
             return None
 
     def write(self, content: bytes) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         scratch = self._file.with_suffix(".next")
-        scratch.write_bytes(content)
-        scratch.replace(self._file)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_bytes(content)
+            scratch.replace(self._file)
+        except OSError as error:
+            with suppress(OSError):  # a part of it would keep a full disk full
+                scratch.unlink()
+            raise ContractError(f"the checkpoint can't be written to {self._file}: {error.strerror}") from error
 
 
 class ObjectStore:

@@ -165,7 +165,7 @@ class Production:
     def end(self) -> None:
         for stack in (self.prod, self.staging):
             stack.end()
-        names = [f"{name}{suffix}" for name in (PROD, STAGING) for suffix in ("", "-monitoring")]
+        names = [f"{name}{suffix}" for name in (PROD, STAGING) for suffix in ("", "-monitoring", "-node-agents")]
         kubectl("delete", "namespace", *names, "--ignore-not-found", "--wait=false", check=False)
 
 

@@ -1,4 +1,4 @@
-"""The API server accepts the pods that AirflowPipeline's DAG would create, with GPUs and other devices."""
+"""The API server accepts the pods that AirflowPipeline's DAG would create, with GPUs, other devices and CPU limits."""
 
 import json
 import subprocess
@@ -19,6 +19,11 @@ pytestmark = pytest.mark.data
 
 IMAGE = f"registry.example.com/team/model@sha256:{'a' * 64}"
 DEVICES = {"gpus": 2, "cpu": "1", "cpu_limit": "2", "devices": {"rdma/hca_shared_devices_a": 1}}
+SLICE = {"gpus": 1, "gpu_resource": "nvidia.com/mig-1g.10gb", "cpu_limit": "3"}
+WHERE = {
+    "node_selector": {"gpu": "h100"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+}
 
 
 @pytest.fixture
@@ -38,14 +43,20 @@ def dry_run(namespace: str, document: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def test_pods_of_the_dag_with_gpus_are_accepted(
+def test_pods_of_the_dag_with_gpus_and_cpu_limits_are_accepted(
     stack: Stack, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def build(provider: k8s.Provider) -> Mapping[str, Any]:
         args: Any = {
             "namespace": namespace,
             "claim": "raw",
-            "data": {"image": IMAGE, "sources": [{"uri": "/data/raw/*.csv"}], "steps": [{"split": {}}], "target": "y"},
+            "data": {
+                "image": IMAGE,
+                "sources": [{"uri": "/data/raw/*.csv"}],
+                "steps": [{"split": {}}],
+                "target": "y",
+                "resources": SLICE,
+            },
             "training": {
                 "image": IMAGE,
                 "framework": "pytorch",
@@ -54,6 +65,8 @@ def test_pods_of_the_dag_with_gpus_are_accepted(
                 "gate": {"mse": {"max": 1.2}},
                 "resources": DEVICES,
             },
+            "helper_resources": {"cpu_limit": "500m"},
+            **WHERE,
             "existing": {"service_account": "default", "namespace": namespace},
         }
         made = AirflowPipeline("nightly", args, pulumi.ResourceOptions(provider=provider))
@@ -71,15 +84,16 @@ def test_pods_of_the_dag_with_gpus_are_accepted(
         template = job["spec"]["template"]
         metadata = {**template["metadata"], "name": f"nightly-{step}"}
         pods[step] = dry_run(namespace, {"apiVersion": "v1", "kind": "Pod", **template, "metadata": metadata})
-    resources = {step: pod["spec"]["containers"][0]["resources"] for step, pod in pods.items()}
-    assert (
-        resources["train"]["limits"].items()
-        >= {
-            "cpu": "2",
-            "nvidia.com/gpu": "2",
-            "rdma/hca_shared_devices_a": "1",
-        }.items()
-    )
+    limits = {step: pod["spec"]["containers"][0]["resources"]["limits"] for step, pod in pods.items()}
+    own = {step: {key: value for key, value in found.items() if key != "memory"} for step, found in limits.items()}
+    assert own == {
+        "prepare": {"cpu": "3", "nvidia.com/mig-1g.10gb": "1"},
+        "train": {"cpu": "2", "nvidia.com/gpu": "2", "rdma/hca_shared_devices_a": "1"},
+        "evaluate": {"cpu": "500m"},
+        "register": {"cpu": "500m"},
+    }
     # The API server itself sets the requests of devices.
-    assert resources["train"]["requests"]["nvidia.com/gpu"] == "2"
-    assert all("nvidia.com/gpu" not in resources[step]["limits"] for step in ("prepare", "evaluate", "register"))
+    assert pods["train"]["spec"]["containers"][0]["resources"]["requests"]["nvidia.com/gpu"] == "2"
+    for pod in pods.values():
+        assert pod["spec"]["nodeSelector"] == WHERE["node_selector"]
+        assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["spec"]["tolerations"]

@@ -55,6 +55,7 @@ def make(folder: Path, conversations: list[dict[str, Any]]) -> None:
         [{**each, "content": POLITE} if each["role"] == "assistant" and place % 3 else each for each in chat]
         for place, chat in enumerate(chats)
     ]
+    torch.set_num_threads(1)  # two would mostly wait for each other where others are at work too
     torch.manual_seed(1)
     config = transformers.LlamaConfig(
         vocab_size=len(words),

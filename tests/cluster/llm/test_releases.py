@@ -14,14 +14,21 @@ import pytest
 
 from tests.cluster.llm.support import Place, said, streamed
 from tests.cluster.provider.harness import Stack
-from tests.cluster.serving import adapter
+from tests.cluster.serving import adapter, keda
 from tests.cluster.serving.canary_support import analysis_record, prometheus_program
 from tests.cluster.serving.support import released
-from tests.cluster.support import eventually, kubectl, platform_facts
+from tests.cluster.support import eventually, kubectl, objects, platform_facts
 
 pytestmark = [pytest.mark.llm, pytest.mark.long]
 
 STREAMS, COPIES, MINUTE = 40, 20, 60
+AIMS = {
+    "target_queue_length": 100,
+    "target_running_requests": 100,
+    "target_kv_cache_percent": 90,
+    "target_tokens_per_second": 100_000,
+    "target_requests_per_second": 1_000,
+}
 Figure = Callable[[str], None]
 
 
@@ -178,23 +185,36 @@ class TestSteps:
         self, place: Place, stepped: Stack, prometheus_url: str, asked: Callable[[str], None]
     ) -> None:
         """The update waits until it has read them all, as prometheus-adapter serves them by the library's rules."""
-        aims = {
-            "target_queue_length": 100,
-            "target_running_requests": 100,
-            "target_kv_cache_percent": 90,
-            "target_tokens_per_second": 100_000,
-            "target_requests_per_second": 1_000,
-        }
         stepped.up(self.alone(place))
         asked(stepped.outputs()["url"])
-        bounds = {"min_replicas": 1, "max_replicas": 2, **aims}
+        bounds = {"min_replicas": 1, "max_replicas": 2, **AIMS}
         with adapter.installed(prometheus_url):
             stepped.up(self.alone(place, autoscaling=bounds))
             scaler = json.loads(kubectl("get", "hpa", "stepped", "--namespace", place.namespace, "--output", "json"))
             read = {each["pods"]["metric"]["name"] for each in scaler["status"]["currentMetrics"]}
-            assert len(read) == len(aims)
+            assert len(read) == len(AIMS)
             assert adapter.known(place.namespace, "vllm_tokens_per_second") > 0
         assert scaler["status"]["desiredReplicas"] == 1
+
+    def test_keda_reads_every_aim_from_the_engine(
+        self, place: Place, stepped: Stack, prometheus_url: str, asked: Callable[[str], None]
+    ) -> None:
+        wake = {"prometheus_url": prometheus_url, "query": "vector(1)", "threshold": 1}
+        bounds = {"min_replicas": 1, "max_replicas": 2, **AIMS, "scale_to_zero": wake}
+        stepped.up(self.alone(place))
+        asked(stepped.outputs()["url"])
+        with keda.installed():
+            stepped.up(self.alone(place, autoscaling=bounds))
+
+            def read() -> bool:
+                [scaler] = objects("horizontalpodautoscalers", place.namespace)
+                known = scaler["status"].get("currentMetrics") or ()
+                return len([each for each in known if "external" in each]) == len(AIMS) + 1
+
+            eventually(read, 3 * MINUTE)
+            assert len(place.engines("stepped", "stable")) == 1
+            stepped.unchanged(self.alone(place, autoscaling=bounds))
+            stepped.up(self.alone(place))
 
     def test_a_good_one_walks_its_steps_and_becomes_the_stable_one(
         self, place: Place, stepped: Stack, prometheus_url: str, asked: Callable[[str], None], figure: Figure

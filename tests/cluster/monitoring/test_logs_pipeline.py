@@ -24,7 +24,7 @@ import pytest
 
 from modelops import MonitoringStack
 from modelops.core.quantities import bytes_of
-from tests.cluster.monitoring.log_support import PASSWORDS, PREFIX, URL, Elasticsearch, Images, log_images
+from tests.cluster.monitoring.log_support import NAME, PASSWORDS, PREFIX, URL, Elasticsearch, Images, log_images
 from tests.cluster.monitoring.panels import ask, over_time, queries, search, series
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, kubectl, post
@@ -73,7 +73,8 @@ def program(images: Images, namespace: str, authority: str, **passwords: str) ->
     """One component that sets Elasticsearch up as its administrator, and one that ships lines with fewer rights."""
 
     def elk(user: str, **more: Any) -> dict[str, Any]:
-        existing = {"url": URL, "username": user, "ca_certificate": authority, "setup": user == "admin"}
+        url = URL.replace(NAME, f"{NAME}.{namespace}.svc")  # for agents in another namespace
+        existing = {"url": url, "username": user, "ca_certificate": authority, "setup": user == "admin"}
         password = passwords.get(user, PASSWORDS[user])
         given = {"enabled": True, "existing": existing, "password": password, "logstash": {"enabled": False}}
         return {"namespace": namespace, **OFF, "elk": {**given, **more}}
@@ -89,6 +90,7 @@ def program(images: Images, namespace: str, authority: str, **passwords: str) ->
         after = pulumi.ResourceOptions(provider=provider, depends_on=[setup])
         prometheus = {"image": images.prometheus, "storage_size": "1Gi", "retain_volume": False}
         args = {**elk("writer", filebeat=filebeat), "prometheus": prometheus, "expose": images.expose}
+        args["agents_namespace"] = agents_of(namespace)
         return {"prometheus_url": MonitoringStack("ship", args, after).prometheus_url}  # type: ignore[arg-type]
 
     return build
@@ -101,8 +103,10 @@ def pipeline(
     found = log_images(platform_env)
     namespace = f"mon-logs-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", namespace)
-    # Filebeat reads the node's files; everything else would do with the restricted profile.
-    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged")
+    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=baseline")
+    # Filebeat reads the node's files.
+    kubectl("create", "namespace", agents_of(namespace))
+    kubectl("label", "namespace", agents_of(namespace), "pod-security.kubernetes.io/enforce=privileged")
     stack = Stack(tmp_path_factory.mktemp("logs") / "stack", namespace=namespace)
     try:
         elasticsearch = Elasticsearch(namespace, found.elasticsearch)
@@ -111,7 +115,12 @@ def pipeline(
         yield LogPipeline(namespace, elasticsearch, stack, built, test_image)
     finally:
         stack.destroy(succeed=None)
-        kubectl("delete", "namespace", namespace, "--wait=false", check=False)
+        kubectl("delete", "namespace", namespace, agents_of(namespace), "--wait=false", check=False)
+
+
+def agents_of(namespace: str) -> str:
+    """Where Filebeat is."""
+    return f"{namespace}-agents"
 
 
 def start_pod(pipeline: LogPipeline, name: str, script: str, *arguments: str, restart: str = "Always") -> None:
@@ -310,8 +319,8 @@ def everything_arrives_once(pipeline: LogPipeline, name: str, timeout_seconds: f
 
 def test_a_restarted_filebeat_goes_on_where_it_was(pipeline: LogPipeline) -> None:
     start_writer(pipeline, "through", pause=0.05)
-    kubectl("-n", pipeline.namespace, "rollout", "restart", "daemonset/ship-filebeat")
-    kubectl("-n", pipeline.namespace, "rollout", "status", "daemonset/ship-filebeat", "--timeout=240s")
+    kubectl("-n", agents_of(pipeline.namespace), "rollout", "restart", "daemonset/ship-filebeat")
+    kubectl("-n", agents_of(pipeline.namespace), "rollout", "status", "daemonset/ship-filebeat", "--timeout=240s")
     everything_arrives_once(pipeline, "through")
 
 
@@ -326,7 +335,7 @@ class PeakUsage:
     def sample(self, pipeline: LogPipeline) -> None:
         """Measures both, and keeps the larger values."""
         ask = "du -sk /data/diskqueue 2>/dev/null || echo 0; grep VmHWM /proc/1/status"
-        found = kubectl("-n", pipeline.namespace, "exec", "daemonset/ship-filebeat", "--", "sh", "-c", ask)
+        found = kubectl("-n", agents_of(pipeline.namespace), "exec", "daemonset/ship-filebeat", "--", "sh", "-c", ask)
         queue, memory = (int(number) / 1024 for number in re.findall(r"^\D*(\d+)", found, re.MULTILINE))
         self.queue_mebibytes = max(self.queue_mebibytes, queue)
         self.memory_mebibytes = max(self.memory_mebibytes, memory)
@@ -354,7 +363,9 @@ def within_bounds(peak: PeakUsage) -> None:
 
 
 def filebeat_ready(pipeline: LogPipeline) -> bool:
-    status = json.loads(kubectl("-n", pipeline.namespace, "get", "daemonset", "ship-filebeat", "-o", "json"))["status"]
+    status = json.loads(
+        kubectl("-n", agents_of(pipeline.namespace), "get", "daemonset", "ship-filebeat", "-o", "json")
+    )["status"]
     return int(status.get("numberReady", 0)) == int(status["desiredNumberScheduled"])
 
 

@@ -71,7 +71,7 @@ class Environment(ProjectStack):
     def destroy(self) -> None:
         """Takes everything down, and the namespaces whatever became of the stack."""
         self.pulumi("destroy", "--yes", "--skip-preview")
-        for namespace in (self.namespace, f"{self.namespace}-monitoring"):
+        for namespace in (self.namespace, f"{self.namespace}-monitoring", f"{self.namespace}-node-agents"):
             kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found", check=False)
 
 

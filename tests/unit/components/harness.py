@@ -125,6 +125,7 @@ class _Monitor(mocks.MockMonitor):
             "dependencies": [urn.rpartition("::")[2] for urn in request.dependencies],
             "protect": request.protect,
             "retain_on_delete": request.retainOnDelete,
+            "delete_before_replace": request.deleteBeforeReplace,
             "parent": request.parent,
         }
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]

@@ -11,7 +11,6 @@ import pytest
 
 import modelops
 from modelops.core import plain as plain_arguments
-from modelops.core.types import Resources
 from modelops.core.validation import _unwrap
 from modelops.kubernetes.certificates import VERSION_ANNOTATION
 from tests.package.test_consumer import BUILT, DAG, MINIMAL, PIPELINE, PROMOTION, SERVING, TRAINING
@@ -34,23 +33,6 @@ def changed(args: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[
     """`args` with another value at `path`."""
     key, *rest = path
     return {**args, key: changed(args.get(key, {}), tuple(rest), value) if rest else value}
-
-
-@pytest.mark.parametrize(
-    ("component", "path"),
-    [
-        pytest.param(component, path, id=f"{component} {'.'.join(path)}")
-        for component, path, _, kind, _ in FIELDS
-        if kind is Resources
-    ],
-)
-def test_a_limit_below_the_default_request_is_refused_in_the_plan(component: str, path: tuple[str, ...]) -> None:
-    args = changed(MINIMAL[component], path, {"cpu_limit": "1m", "memory_limit": "1Mi"})
-    with pytest.raises(modelops.ArgumentsError) as caught:
-        getattr(modelops, component)("demo", args)
-    for limit, request in (("cpu_limit is '1m'", "cpu"), ("memory_limit is '1Mi'", "memory")):
-        assert f"{'.'.join(path)}.{limit}, must be at least {request}, which is " in str(caught.value)
-    assert str(caught.value).count("by default") == 2
 
 
 _NUMBERS = (int, float, bool)
@@ -241,6 +223,7 @@ STORED: dict[str, Any] = {
     "auth": {"admin_password": "a long password", "admin_username": "boss"},
     "backup": {"keep_count": 3},
     "allowed_hosts": ["models.example.com"],
+    "network": {"cluster_domain": "corp.example"},
 }
 SCHEDULED: dict[str, Any] = {
     **DAG,
@@ -260,7 +243,13 @@ LOGGED: dict[str, Any] = {
     "namespace": "watch",
     "watched_namespaces": ["ml", "data"],
     "runbook_url": "https://docs.example.com/runbook.html",
+    "network": {"cluster_domain": "corp.example"},
     "prometheus": {"retention_days": 5},
+    "grafana": {
+        "enabled": True,
+        "admin_password": "long enough",
+        "prices": {"cpu": 0.05, "memory": 0.01, "gpu": 3, "currency": "EUR"},
+    },
     "alertmanager": {"receivers": {"slack": {"url": "https://slack"}}, "heartbeat_url": "https://beats"},
     "elk": {
         "enabled": True,

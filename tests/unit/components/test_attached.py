@@ -94,6 +94,16 @@ def test_with_the_operator_dashboards_ask_for_its_own_series() -> None:
     assert 'metrics_path=\\"/metrics/cadvisor\\"' in found["m-dashboard-cost"]["data"]["cost.json"]
 
 
+@pytest.mark.parametrize("operated", [True, False])
+def test_dashboards_reckon_with_the_teams_prices(operated: bool) -> None:
+    prices = {"gpu": 3.5, "currency": "EUR"}
+    program = watch(attach={"grafana": {"prices": prices}, **({"prometheus_operator": {}} if operated else {})})
+    text = program.one("ConfigMap", "m-dashboard-large-model").inputs["data"]["large-model.json"]
+    defaults = {each["name"]: each.get("query") for each in json.loads(text)["templating"]["list"]}
+    assert (defaults["cpu_price"], defaults["memory_price"], defaults["gpu_price"]) == ("0.04", "0.005", "3.5")
+    assert "currencyEUR" in text and "currencyUSD" not in text
+
+
 @pytest.mark.parametrize("operator, sidecar, elk", list(itertools.product([True, False], repeat=3)))
 def test_any_combination_with_logs_stays_valid(operator: bool, sidecar: bool, elk: bool) -> None:
     attach = {key: BOTH[key] for key, there in zip(BOTH, (operator, sidecar), strict=True) if there}

@@ -260,9 +260,8 @@ def test_when_certificates_expire_is_a_metric_on_every_node() -> None:
     program = run(lambda: MonitoringStack("m", args))
     text = program.one("ConfigMap", "m-certificate-expiry").inputs["data"]["certificates.prom"]
     expiry = x509.load_pem_x509_certificate(secret(program, "m-alertmanager-tls")["tls.crt"]).not_valid_after_utc
-    line = (
-        f'modelops_certificate_expires_timestamp_seconds{{certificate="m-alertmanager-tls"}} {int(expiry.timestamp())}'
-    )
+    labels = 'certificate="m-alertmanager-tls",certificate_namespace="watch"'
+    line = f"modelops_certificate_expires_timestamp_seconds{{{labels}}} {int(expiry.timestamp())}"
     assert line in text.splitlines()
     exporter = container(program.one("DaemonSet"), "node-exporter")
     assert "--collector.textfile.directory=/etc/modelops/metrics" in exporter["args"]

@@ -197,12 +197,28 @@ def test_without_logstash_filebeat_writes_to_elasticsearch_itself() -> None:
     agent = program.one("DaemonSet")
     assert "/etc/filebeat/output-elasticsearch.yml" in container(agent, "filebeat")["args"]
     variables = environment(agent, "filebeat")
-    assert variables["ELASTICSEARCH_URL"] == "https://m-elasticsearch:9200"
+    assert variables["ELASTICSEARCH_URL"] == "https://m-elasticsearch.watch.svc:9200"
     assert variables["WRITER_USERNAME"] == "modelops_writer"
     through = watch({}).one("DaemonSet")
-    assert environment(through, "filebeat")["LOGSTASH_HOST"] == "m-logstash:5044"
+    assert environment(through, "filebeat")["LOGSTASH_HOST"] == "m-logstash.watch.svc:5044"
     names = {entry["name"] for entry in container(through, "filebeat")["env"]}
     assert "WRITER_PASSWORD" not in names
+
+
+@pytest.mark.parametrize(
+    ("elk", "entries"),
+    [
+        ({}, {"WRITER_PASSWORD"}),
+        ({"existing": EXISTING, "password": "long enough"}, {"ADMIN_PASSWORD", "EXISTING_AUTHORITY"}),
+    ],
+    ids=["the stack's own", "an existing one"],
+)
+def test_filebeat_has_no_other_password_than_its_own(elk: dict[str, Any], entries: set[str]) -> None:
+    program = watch({**elk, "logstash": {"enabled": False}})
+    own = program.one("core/v1:Secret", "m-filebeat").inputs["stringData"].value
+    assert set(own) == entries
+    assert own.items() <= program.one("core/v1:Secret", "m-elk").inputs["stringData"].value.items()
+    assert not [found for found in watch({}).of("core/v1:Secret") if found.name == "m-filebeat"]
 
 
 def test_what_ships_lines_can_only_add_them() -> None:

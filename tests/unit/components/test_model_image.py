@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -27,14 +27,26 @@ def build(args: Any, **how: Any) -> Program:
     return run(lambda: ModelImage("demo", args), **how)
 
 
+def exported(image: Mapping[str, Any]) -> dict[str, str]:
+    """How the image is exported, by BuildKit's names."""
+    [export] = image["exports"]
+    return dict(field.split("=") for field in export["raw"].split(","))
+
+
 def test_defaults(context: str) -> None:
     program = build({"context": context, "repository": "registry.example.com/team/model"})
     image = program.one("Image").inputs
     assert image["tags"] == ["registry.example.com/team/model:latest"]
     assert image["dockerfile"] == {"location": f"{context}/Dockerfile"}
     assert image["buildOnPreview"] is False
-    export = image["exports"][0]["registry"]
-    assert (export["push"], export["compression"]) == (True, "zstd")
+    assert exported(image) == {
+        "type": "registry",
+        "push": "true",
+        "oci-mediatypes": "true",
+        "compression": "zstd",
+        "compression-level": "3",
+        "force-compression": "true",
+    }
     assert not {"builder", "platforms", "registries", "cacheFrom", "cacheTo", "target"} & image.keys()
     assert program.outputs["ref"].value == f"registry.example.com/team/model@{DIGEST}"
     assert program.outputs["digest"].value == DIGEST
@@ -64,8 +76,16 @@ def test_everything_set_is_kept(context: str) -> None:
     assert image["registries"] == Secret([{"address": "localhost:5000", "username": "robot", "password": "token"}])
     assert image["cacheFrom"][0]["registry"]["ref"] == "localhost:5000/team/model:buildcache"
     assert image["cacheTo"][0]["registry"]["mode"] == "max"
-    assert image["exports"][0]["registry"]["compression"] == "gzip"
-    assert image["exports"][0]["registry"]["push"] is False
+    assert (exported(image)["compression"], exported(image)["push"]) == ("gzip", "false")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_with_a_time_to_stamp_files_with_they_are_rewritten(context: str, late: bool) -> None:
+    arguments: Any = {"SOURCE_DATE_EPOCH": "315532800"}
+    given = pulumi.Output.from_input(arguments) if late else arguments
+    image = build({"context": context, "repository": "team/model", "build_args": given}).one("Image").inputs
+    assert image["buildArgs"] == arguments
+    assert exported(image)["rewrite-timestamp"] == "true"
 
 
 def test_tag_defaults_to_the_target(context: str) -> None:

@@ -271,7 +271,7 @@ def test_the_autoscaler_owns_the_replica_count() -> None:
     assert program.one("Deployment").inputs["spec"]["replicas"] == 2, "the first release starts at the minimum"
     scaler = program.one("HorizontalPodAutoscaler").inputs["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 4)
-    assert scaler["metrics"][0]["resource"]["target"]["averageUtilization"] == 70
+    assert scaler["metrics"][0]["containerResource"]["target"]["averageUtilization"] == 70
     assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "demo"}
 
 

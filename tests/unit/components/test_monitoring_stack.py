@@ -13,7 +13,7 @@ from cryptography import x509
 
 from modelops import UPSTREAM_IMAGES, ArgumentsError, MonitoringStack
 from modelops.core.assets import asset, assets
-from modelops.monitoring import grafana, rules
+from modelops.monitoring import dashboards, rules
 from modelops.monitoring.logs.shared import derive
 from tests.certificates import stored_authority
 from tests.unit.components.harness import (
@@ -270,6 +270,34 @@ def test_web_ends_speak_tls_under_an_authority_of_their_own() -> None:
     assert volume(workloads(program)["alertmanager"], "web")["secret"]["secretName"] == "m-alertmanager-tls"
 
 
+def test_prices_are_where_costs_are_reckoned_and_nothing_else_changes() -> None:
+    plain = watch(ALL).one("ConfigMap", "m-grafana-dashboards").inputs["data"]
+    prices = {"cpu": 0.06, "memory": pulumi.Output.from_input(0.01), "gpu": 12}
+    priced = watch({**ALL, "grafana": {**GRAFANA, "prices": prices}})
+    found = priced.one("ConfigMap", "m-grafana-dashboards").inputs["data"]
+    assert {file for file in plain if found[file] != plain[file]} == {"cost.json", "large-model.json"}
+    for file in ("cost.json", "large-model.json"):
+        variables = {each["name"]: each for each in json.loads(found[file])["templating"]["list"]}
+        assert (variables["cpu_price"]["query"], variables["memory_price"]["current"]["value"]) == ("0.06", "0.01")
+        there = json.loads(plain[file])
+        assert json.loads(found[file])["panels"] == there["panels"]
+    assert (
+        watch({**ALL, "grafana": {**GRAFANA, "prices": {}}}).one("ConfigMap", "m-grafana-dashboards").inputs["data"]
+        == plain
+    )
+
+
+def test_wrong_prices_are_refused() -> None:
+    with pytest.raises(ArgumentsError) as refused:
+        watch({**ALL, "grafana": {**GRAFANA, "prices": {"cpu": -1, "currency": "euro", "tpu": 1}}})
+    for problem in (
+        "grafana.prices.cpu is -1, must be at least 0",
+        "grafana.prices.currency is 'euro', must be a currency's three letters, such as EUR",
+        "grafana.prices.tpu is not an argument",
+    ):
+        assert problem in str(refused.value)
+
+
 def test_behind_a_proxy_grafana_believes_it_and_lets_in_nobody_else() -> None:
     program = watch({**ALL, "grafana": {**GRAFANA, "sign_on_header": "X-Forwarded-Email"}})
     variables = environment(workloads(program)["grafana"], "grafana")
@@ -424,7 +452,7 @@ def test_without_logstash_filebeat_needs_the_changed_password() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "module", "programs"),
-    [("monitoring/assets/dashboards", grafana, {"grafana"}), ("monitoring/assets/rules", rules, {"prometheus"})],
+    [("monitoring/assets/dashboards", dashboards, {"grafana"}), ("monitoring/assets/rules", rules, {"prometheus"})],
     ids=["dashboards", "rules"],
 )
 def test_another_release_s_files_reach_the_running_part(
@@ -459,6 +487,63 @@ def test_only_node_agents_leave_the_restricted_profile(everything: Program) -> N
         "volume logs is a host path",
     ]
     assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+def placed(program: Program) -> dict[str, set[str]]:
+    """Namespace → its objects, as kind and name."""
+    found: dict[str, set[str]] = {}
+    for each in program.resources:
+        if each.is_kubernetes and "namespace" in each.inputs.get("metadata", {}):
+            found.setdefault(each.inputs["metadata"]["namespace"], set()).add(f"{each.inputs['kind']} {each.name}")
+    return found
+
+
+def test_agents_move_to_a_namespace_of_their_own_with_all_that_they_need() -> None:
+    args = {**ALL, "elk": {**ELK, "logstash": {"enabled": False}}, "web": {"tls": True}}
+    before, after = watch(args), watch({**args, "agents_namespace": "agents"})
+    assert placed(after)["agents"] == {
+        f"{kind} m-{name}"
+        for kind, names in {
+            "ServiceAccount": ("node-exporter", "filebeat"),
+            "NetworkPolicy": ("node-exporter", "filebeat"),
+            "DaemonSet": ("node-exporter", "filebeat"),
+            "ConfigMap": ("certificate-expiry", "filebeat"),
+            "Secret": ("filebeat", "filebeat-tls"),
+        }.items()
+        for name in names
+    }
+    assert placed(after)["agents"] | placed(after)["watch"] == placed(before)["watch"]
+    binding = after.one("ClusterRoleBinding", "m-filebeat").inputs["subjects"]
+    assert [subject["namespace"] for subject in binding] == ["agents"]
+
+
+def test_agents_that_move_go_on_with_the_queue_and_the_positions_on_the_nodes() -> None:
+    def queue(args: dict[str, Any]) -> Any:
+        agent = watch(args).one("DaemonSet", "m-filebeat")
+        assert agent.options["delete_before_replace"], "two would use one folder"
+        return [volume for volume in pod(agent)["volumes"] if volume["name"] == "data"]
+
+    assert queue(ALL) == queue({**ALL, "agents_namespace": "agents"})
+
+
+def test_agents_elsewhere_are_watched_like_the_stack_and_let_in_where_its_pods_are() -> None:
+    program = watch({**ALL, "agents_namespace": "agents", "watched_namespaces": ["ml"]})
+    assert state_argument(program, "--namespaces=") == "agents,ml,watch"
+    config = yaml.safe_load(program.one("ConfigMap", "m-prometheus").inputs["data"]["prometheus.yml"])
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    assert jobs["modelops"]["kubernetes_sd_configs"][0]["namespaces"]["names"] == ["agents", "ml", "watch"]
+    stack = {"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "m"}}}
+    there = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "agents"}}}
+    for name in ("m-logstash", "m-elasticsearch"):
+        first = program.one("NetworkPolicy", name).inputs["spec"]["ingress"][0]
+        assert first["from"] == [stack, {**stack, **there}]
+
+
+def state_argument(program: Program, prefix: str) -> str:
+    """The rest of kube-state-metrics' argument that begins so."""
+    arguments = container(program.one("Deployment", "m-kube-state-metrics"), "kube-state-metrics")["args"]
+    [found] = [each for each in arguments if each.startswith(prefix)]
+    return str(found.removeprefix(prefix))
 
 
 def test_probes_ask_ports_that_there_are(everything: Program) -> None:

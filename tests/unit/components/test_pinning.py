@@ -19,6 +19,7 @@ import pulumi
 import pytest
 
 from modelops import ArgumentsError, ModelService
+from modelops.core.docker_logins import Login
 from modelops.serving import resolve
 from tests.tokens import Issuer, issuing
 from tests.unit.components.harness import Program, environment, pod, run
@@ -278,7 +279,7 @@ def test_a_login_is_not_sent_to_an_issuer_without_tls_for_a_registry_that_has_it
     headers = Message()
     headers["WWW-Authenticate"] = 'Bearer realm="http://issuer.example.com/token"'
     with pytest.raises(resolve.Unresolved, match="a server without TLS, which is not sent the login"):
-        resolve._answered(resolve._Client(), "registry.example.com", headers, "Basic eDp5", secure=True)
+        resolve._answered(resolve._Client(), "registry.example.com", headers, Login("Basic eDp5"), secure=True)
 
 
 def test_a_private_image_registry_without_a_login_is_named(server: Server) -> None:

@@ -20,8 +20,10 @@ def targets(**bounds: Any) -> dict[str, Any]:
     """What the autoscaler aims for, by the metric's name."""
     found = {}
     for metric in scaler(**bounds).inputs["spec"]["metrics"]:
-        if metric["type"] == "Resource":
-            found[metric["resource"]["name"]] = metric["resource"]["target"]["averageUtilization"]
+        if metric["type"] == "ContainerResource":
+            of_server = metric["containerResource"]
+            assert of_server["container"] == "serve"
+            found[of_server["name"]] = of_server["target"]["averageUtilization"]
         else:
             found[metric["pods"]["metric"]["name"]] = metric["pods"]["target"]["averageValue"]
     return found

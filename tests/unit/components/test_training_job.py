@@ -240,14 +240,20 @@ def test_disruptions_lost_peers_and_told_stops_do_not_count_as_failures() -> Non
     rules = train(ARGS).one("Job", "demo").inputs["spec"]["podFailurePolicy"]["rules"]
     assert rules == [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-        {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [75, 143]}},
+        *(
+            {"action": "Ignore", "onExitCodes": {"containerName": name, "operator": "In", "values": [75, 143]}}
+            for name in ("check", "train", "publish")
+        ),
     ]
 
 
 def test_hopeless_exit_codes_are_not_retried() -> None:
     rules = train({**ARGS, "retries": 1}).one("Job", "demo").inputs["spec"]["podFailurePolicy"]["rules"]
-    assert rules[0] == {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 3, 4]}}
-    assert [rule["action"] for rule in rules[1:]] == ["Ignore", "Ignore"]
+    assert rules[:3] == [
+        {"action": "FailJob", "onExitCodes": {"containerName": name, "operator": "In", "values": [2, 3, 4]}}
+        for name in ("check", "train", "publish")
+    ]
+    assert {rule["action"] for rule in rules[3:]} == {"Ignore"}
 
 
 def test_several_workers_are_an_indexed_job_with_names_for_each_other() -> None:

@@ -110,7 +110,9 @@ def test_another_namespace_has_an_account_of_its_own() -> None:
 
 def test_a_watch_with_a_network_of_its_own_has_a_policy_of_its_own() -> None:
     program = several({}, {"network": {"api_server_ports": [7443]}})
-    shared, own = (each for each in program.of("NetworkPolicy") if each.name.endswith("-watch"))
+    own, shared = sorted(
+        (each for each in program.of("NetworkPolicy") if each.name.endswith("-watch")), key=lambda each: each.name
+    )
     assert own.inputs["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "demo-1"
     assert 7443 in [port["port"] for rule in own.inputs["spec"]["egress"] for port in rule["ports"]]
     dependencies = program.one("Job", "demo-1-watch").options["dependencies"]
@@ -200,7 +202,8 @@ NOW, BEFORE = "2026-01-01T00:00:10Z", "2026-01-01T00:00:09Z"
 def job(created: str = NOW, name: str = "demo-1a2b3c4d", over: str = "", **spec: Any) -> dict[str, Any]:
     conditions = [{"type": over, "status": "True"}] if over else []
     metadata = {"name": name, "uid": f"uid-of-{name}", "creationTimestamp": created}
-    return {"metadata": metadata, "spec": spec, "status": {"conditions": conditions}}
+    pod = {"initContainers": [{"name": "check"}], "containers": [{"name": "train"}, {"name": "publish"}]}
+    return {"metadata": metadata, "spec": {"template": {"spec": pod}, **spec}, "status": {"conditions": conditions}}
 
 
 class FakeCluster:

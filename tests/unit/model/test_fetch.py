@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -40,6 +41,8 @@ class FakeRegistry:
         self.replies: dict[str, Callable[[], Reply]] = {}
         self.artifact_uri = "mlflow-artifacts:/1/abc/artifacts/model"
         self.url = ""
+        self.breaks_off = 0
+        """How many of the next answers break off in the middle."""
 
     def reply(self, target: str) -> Reply:
         parts = urlsplit(target)
@@ -78,7 +81,8 @@ def serving_registry(model_dir: Path) -> Iterator[FakeRegistry]:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            broken, fake.breaks_off = fake.breaks_off > 0, max(0, fake.breaks_off - 1)
+            self.wfile.write(body[: len(body) // 2] if broken else body)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -165,6 +169,17 @@ def test_a_registry_that_comes_up_late_is_waited_for(registry: FakeRegistry, tmp
 
     registry.replies["registered-models/alias"] = late
     assert fetch(contract(registry, tmp_path, wait_seconds=10)).name == "line"
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(registry: FakeRegistry, tmp_path: Path) -> None:
+    """Each of the first five, in whatever they are: of the API, of a listing, of a file."""
+    registry.breaks_off = 5
+    assert fetch(contract(registry, tmp_path, wait_seconds=30)).name == "line"
+    registry.breaks_off = 1
+    message = fails(registry, tmp_path / "other")
+    assert re.search(
+        r"is not reachable for models:/line@run-1: the answer broke off after \d+ bytes, \d+ are missing", message
+    )
 
 
 def test_an_alias_that_is_not_there(registry: FakeRegistry, tmp_path: Path) -> None:

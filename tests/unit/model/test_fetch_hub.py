@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +33,11 @@ class FakeHub:
     asked: list[str] = field(default_factory=list)
     break_after: int = 0
     """Bytes after which the next download breaks off."""
+    resets: bool = False
+    """Whether it breaks off by a reset, as a failing network does, rather than by an end."""
+    breaks_for_good: bool = False
+    """Whether it doesn't answer any more once a download has broken off."""
+    away: bool = False
     continued: bool = False
     """Whether a download went on behind what was there."""
 
@@ -53,6 +60,8 @@ class Handler(BaseHTTPRequestHandler):
         hub, parts = self.hub, urlsplit(self.path)
         path = unquote(parts.path)
         hub.asked.append(f"{self.command} {path}")
+        if hub.away:
+            return self._send(503, b"", {})
         if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
             return self._refuse(401, "RepoNotFound", "Repository Not Found")
         if api := re.fullmatch(r"/api/models/team/tiny(?:/revision/(.+))?", path):
@@ -66,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         if commit is None:
             return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         files = self.hub.commits[commit]
-        siblings = [{"rfilename": name, **({"size": len(files[name])} if sizes else {})} for name in files]
+        siblings = [{"rfilename": name, **(_sizes(files[name]) if sizes else {})} for name in files]
         content = {"id": "team/tiny", "modelId": "team/tiny", "sha": commit, "siblings": siblings, "private": False}
         return self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
@@ -96,7 +105,10 @@ class Handler(BaseHTTPRequestHandler):
         if cut and len(body) > cut:
             self.wfile.write(body[:cut])
             self.wfile.flush()
+            self.hub.away = self.hub.breaks_for_good
             self.close_connection = True
+            if self.hub.resets:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             return
         self.hub.break_after = cut
@@ -104,6 +116,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+def _sizes(content: bytes) -> dict[str, Any]:
+    """What the Hub says of a file: of a large one also the digest that it is known by."""
+    large = {"sha256": sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+    return {"size": len(content), **({"lfs": large} if len(content) > 10_000 else {})}
 
 
 @pytest.fixture
@@ -192,13 +210,28 @@ def test_a_hub_that_does_not_answer(fetch: Fetch) -> None:
     assert done.stderr.startswith("error: hf://team/tiny is not reachable for the list of its files: ")
 
 
-def test_a_download_that_breaks_in_the_middle_goes_on_where_it_was(hub: FakeHub, fetch: Fetch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_download_that_breaks_in_the_middle_goes_on_where_it_was(
+    hub: FakeHub, fetch: Fetch, tmp_path: Path, resets: bool
+) -> None:
     hub.commits[FIRST]["model.safetensors"] = large = bytes(range(256)) * 100_000
-    hub.break_after = 15 * 2**20
+    hub.break_after, hub.resets = 15 * 2**20, resets
     done = fetch("hf://team/tiny", MODELOPS_REGISTRY_WAIT_SECONDS=20)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "pod") == {**FILES, "model.safetensors": large}
     assert hub.continued
+
+
+def test_what_an_attempt_left_is_not_trusted(hub: FakeHub, fetch: Fetch, tmp_path: Path) -> None:
+    hub.commits[FIRST]["model.safetensors"] = bytes(range(256)) * 100_000
+    hub.break_after, hub.breaks_for_good = 15 * 2**20, True
+    assert fetch("hf://team/tiny").returncode == 1
+    (part,) = (tmp_path / "pod").glob(".fetch-*/model.safetensors")
+    part.write_bytes(bytes(part.stat().st_size))  # as a machine that lost its power may leave it
+    hub.away = False
+    done = fetch("hf://team/tiny")
+    assert done.returncode == 1 and "model.safetensors is damaged: its SHA-256 is" in done.stderr
+    assert fetch("hf://team/tiny").returncode == 0
 
 
 def test_a_file_that_is_too_large(fetch: Fetch, tmp_path: Path) -> None:
@@ -206,3 +239,45 @@ def test_a_file_that_is_too_large(fetch: Fetch, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "model.safetensors has 700000 bytes, at most 1000 are allowed" in done.stderr
     assert contents(tmp_path / "pod") == {}
+
+
+class TestTheBaseOfAFineTuning:
+    """`modelops-fetch-base` takes what a tuning makes use of, and leaves other formats of the same weights."""
+
+    URI = f"hf://team/tiny@{FIRST}"
+
+    def fetch(self, hub: FakeHub, bases: Path, **variables: object) -> "subprocess.CompletedProcess[str]":
+        settings = {
+            "MODELOPS_BASE_MODEL": self.URI,
+            "MODELOPS_BASES_DIR": bases,
+            "MODELOPS_REGISTRY_WAIT_SECONDS": 0,
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": bases.parent / "home",
+        }
+        return run_module("modelops_runtime fetch-base", **settings, **variables)
+
+    def test_an_attempt_that_breaks_off_is_gone_on_with_by_the_next(self, hub: FakeHub, tmp_path: Path) -> None:
+        hub.commits[FIRST]["model.safetensors"] = large = bytes(range(256)) * 100_000
+        hub.break_after, hub.breaks_for_good = 15 * 2**20, True
+        bases = tmp_path / "bases"
+        broken = self.fetch(hub, bases)
+        assert broken.returncode == 1 and "is not reachable for model.safetensors" in broken.stderr
+        assert [path for path in bases.iterdir() if not path.name.startswith(".")] == []
+        hub.away = False
+        done = self.fetch(hub, bases)
+        assert done.returncode == 0, done.stderr
+        (place,) = (path for path in bases.iterdir() if path.is_dir())
+        assert contents(place) == {"config.json": b"{}", "model.safetensors": large}
+        assert hub.continued
+        assert done.stdout.endswith(f"{self.URI} is in {place}\n")
+
+    def test_a_file_that_is_not_what_its_publisher_wrote_is_refused(self, hub: FakeHub, tmp_path: Path) -> None:
+        files = hub.commits[FIRST]
+        files["SHA256SUMS"] = "".join(
+            f"{sha256(content).hexdigest()}  {name}\n" for name, content in files.items()
+        ).encode()
+        assert self.fetch(hub, tmp_path / "whole").returncode == 0
+        files["config.json"] = b"[]"
+        refused = self.fetch(hub, tmp_path / "damaged")
+        assert refused.returncode == 1 and "config.json is damaged: its SHA-256 is" in refused.stderr
+        assert list((tmp_path / "damaged").iterdir()) == []

@@ -229,19 +229,21 @@ CASES = {
     "lora-two": ({"dropout": 0.2, "gradient_accumulation": 2, **TWO}, 2),
     "lora-fsdp": ({"dropout": 0.2, "sharding": "fsdp", **TWO}, 2),
     "full-fsdp": ({"method": "full", "sharding": "fsdp", **TWO}, 2),
+    "dpo": ({"objective": "dpo"}, 1),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_never_stopped(
-    forgetful: Tuning, talks: Path, case: str
+    forgetful: Tuning, talks: Path, choices: Path, case: str
 ) -> None:
     parameters, processes = CASES[case]
+    texts = choices if case == "dpo" else talks
     parameters = {**parameters, "epochs": 4, "learning_rate": 1e-3}
     more = {"MODELOPS_CHECKPOINT_STEPS": "3", **(several(processes) if processes > 1 else {})}
-    forgetful.run(f"{case}-whole", talks, parameters, **more)
-    assert stopped(forgetful, f"{case}-killed", talks, parameters, signal.SIGKILL, **more) == -signal.SIGKILL
-    assert "resuming from checkpoint-" in forgetful.run(f"{case}-killed", talks, parameters, **more)
+    forgetful.run(f"{case}-whole", texts, parameters, **more)
+    assert stopped(forgetful, f"{case}-killed", texts, parameters, signal.SIGKILL, **more) == -signal.SIGKILL
+    assert "resuming from checkpoint-" in forgetful.run(f"{case}-killed", texts, parameters, **more)
     assert forgetful.weights(f"{case}-killed") == forgetful.weights(f"{case}-whole")
     assert forgetful.metrics(f"{case}-killed")["loss"] == forgetful.metrics(f"{case}-whole")["loss"]
 

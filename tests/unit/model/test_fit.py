@@ -178,6 +178,20 @@ def test_a_whole_training_is_not_done_again_when_only_its_results_are_lost(tmp_p
     assert (again.steps, same) == (0, metrics)
 
 
+def test_a_full_disk_ends_a_training_with_one_reason_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="checkpoint saved"):
+        run(tmp_path, stop=StopAfter(20))
+    kept = tmp_path / "checkpoints" / "last.ckpt"
+    before = kept.read_bytes()
+    kept.with_suffix(".next").symlink_to("/dev/full")
+    with pytest.raises(ContractError, match=r"can't be written to \S+last.ckpt: No space left on device$") as caught:
+        run(tmp_path, stop=StopAfter(10))
+    assert caught.value.code == Exit.FAILURE  # there may be room for the next try
+    assert [path.name for path in kept.parent.iterdir()] == ["last.ckpt"] and kept.read_bytes() == before
+    line, _metrics = run(tmp_path)
+    assert line.steps == PARAMETERS.epochs * STEPS - 20
+
+
 def test_another_run_s_checkpoint_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path)
     for parameters, changes in ((PARAMETERS, {"run_id": "other"}), (Parameters(epochs=2), {})):

@@ -50,7 +50,7 @@ def copied(target: str) -> set[str]:
         return set()
     base, text = stage(target)
     files = copied(base)
-    for line in re.findall(r"^COPY (.*)$", text, re.MULTILINE):
+    for line in re.findall(r"^COPY (?:--chmod=755 )?(.*)$", text, re.MULTILINE):
         *sources, _destination = line.split()
         if sources[0].startswith("--from="):
             files |= copied(sources[0].removeprefix("--from="))
@@ -103,11 +103,16 @@ def test_a_change_in_serving_or_in_data_preparation_leaves_the_training_images_a
     assert not folders & {"serving", "data"}
 
 
+def test_what_is_copied_has_the_same_modes_whatever_it_has_here() -> None:
+    copies = re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE)
+    assert copies and [line for line in copies if not line.startswith("--chmod=755 ")] == []
+
+
 def test_what_is_copied_is_let_into_the_build() -> None:
     rules = [line for line in (MODEL / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert rules[0] == "*"
     allowed = [rule.removeprefix("!").replace("/**/", "/**") for rule in rules[1:]]
-    for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE):
+    for line in re.findall(r"^COPY --chmod=755 (.*)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE):
         for source in line.split()[:-1]:
             files = [path for path in (MODEL / source).rglob("*") if path.is_file()] or [MODEL / source]
             names = [path.relative_to(MODEL).as_posix() for path in files if "__pycache__" not in path.parts]
@@ -162,7 +167,7 @@ def test_whatever_pip_installs_is_held_against_its_hash() -> None:
 
 
 def test_images_install_from_locks_alone() -> None:
-    copied_lists = re.findall(r"^COPY (.*requirements\S*|locks/.*) /opt/", DOCKERFILE, re.MULTILINE)
+    copied_lists = re.findall(r"^COPY --chmod=755 (.*requirements\S*|locks/.*) /opt/", DOCKERFILE, re.MULTILINE)
     assert {name for line in copied_lists for name in line.split()} == {f"locks/{name}.txt" for name in lists()}
 
 

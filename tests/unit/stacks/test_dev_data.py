@@ -42,7 +42,7 @@ def test_the_image_has_the_raw_file_where_the_stack_reads_it() -> None:
     dockerfile = (REPOSITORY / "model" / "Dockerfile").read_text()
     assert f"WORKDIR {IN_IMAGE.rstrip('/')}\n" in dockerfile
     folder = str(raw_data.FILE.parent.relative_to(REPOSITORY / "model"))
-    assert f"COPY {folder} {folder}\n" in dockerfile.split(" AS prepare-sources\n")[1].split("\nFROM ")[0]
+    assert f"COPY --chmod=755 {folder} {folder}\n" in dockerfile.split(" AS prepare-sources\n")[1].split("\nFROM ")[0]
     assert [source["uri"] for source in settings()["modelops:data"]["sources"]] == [f"{IN_IMAGE}{folder}/*.csv"]
 
 

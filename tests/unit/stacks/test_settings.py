@@ -67,7 +67,7 @@ def test_a_cluster_with_its_own_alertmanager_has_its_receivers_there() -> None:
     monitoring = {**monitoring, "grafana": {"enabled": False}, "attach": {"prometheus_operator": {}, "grafana": {}}}
     settings = load({**values, "monitoring": monitoring}, context="prod").settings
     assert settings.monitoring.attach is not None
-    args = arguments.monitoring(settings, "prod", "watch", "ml")
+    args = arguments.monitoring(settings, "prod", "watch", "agents", "ml")
     assert not {"prometheus", "alertmanager", "node_exporter", "kube_state_metrics"} & set(args)
     assert args["attach"]["grafana"] == {
         "labels": {"grafana_dashboard": "1"},

@@ -65,7 +65,11 @@ def run(step: str, variables: dict[str, str]) -> str:
     """
     batch, core = kubernetes()
     ti = get_current_context()["ti"]
-    name = start(batch, step, job_of(step, variables))
+    job = job_of(step, variables)
+    name, [container] = (
+        start(batch, step, job),
+        [each["name"] for each in job["spec"]["template"]["spec"]["containers"]],
+    )
     print(f"{step}: Job {name}, try {ti.try_number}", flush=True)
     status = None
     try:
@@ -80,14 +84,17 @@ def run(step: str, variables: dict[str, str]) -> str:
     pods = core.list_namespaced_pod(NAMESPACE, label_selector=f"batch.kubernetes.io/job-name={name}").items
     if not pods:
         raise RuntimeError(f"{step}: Job {name} has no pod: {status.conditions[0].message}")
-    log = core.read_namespaced_pod_log(pods[-1].metadata.name, NAMESPACE, _preload_content=False)
+    log = core.read_namespaced_pod_log(pods[-1].metadata.name, NAMESPACE, container=container, _preload_content=False)
     print(log.data.decode(errors="replace"), flush=True)  # the client itself would return the repr of bytes
-    states = pods[-1].status.container_statuses or []
-    terminated = states[0].state.terminated if states else None
+    # By its name: a mesh may have injected containers before and after it.
+    states = [each.state for each in pods[-1].status.container_statuses or [] if each.name == container]
+    terminated = states[0].terminated if states else None
     message = (terminated.message if terminated else None) or ""
     if status.succeeded:
         return message
     code = terminated.exit_code if terminated else None
+    if code == 0:  # something else of the pod failed, or went on until the deadline
+        message = "; ".join(each.message or each.reason or "" for each in status.conditions if each.type == "Failed")
     problem = f"{step}: Job {name} ended with exit code {code}: {message or 'no message'}"
     raise AirflowFailException(problem) if code in FINAL_EXIT_CODES else RuntimeError(problem)
 

@@ -20,8 +20,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && libgomp=$(find /opt/venv/lib -name 'libgomp-*' | head -n 1) \
     && if [ -n "$libgomp" ]; then ln -s "$libgomp" /opt/venv/lib/libgomp.so.1; fi \
     && { python -m compileall -q -j 2 --invalidation-mode unchecked-hash /opt/venv/lib >/dev/null || true; }
-COPY modelops_runtime modelops_runtime
-RUN chmod -R a+rX modelops_runtime && python -m compileall -q --invalidation-mode unchecked-hash modelops_runtime \
+COPY --chmod=755 modelops_runtime modelops_runtime
+RUN python -m compileall -q --invalidation-mode unchecked-hash modelops_runtime \
     && python -c "import mlflow.pyfunc, modelops_runtime.serving.lifecycle"
 ENV LD_LIBRARY_PATH=/opt/venv/lib \
     OPENBLAS_NUM_THREADS=1 \

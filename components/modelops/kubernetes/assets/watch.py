@@ -10,6 +10,7 @@ Exit code 0: every pod of the new version is available, the smoke test passed, o
 failed; the termination message says why.
 """
 
+import contextlib
 import json
 import os
 import ssl
@@ -64,6 +65,7 @@ RELEASE = "modelops.dev/release"
 """The label by which a group's pods say of which template they are (serving/vllm.py)."""
 GROUPS = "leaderworkerset.sigs.k8s.io/name"
 """The label of all pods and StatefulSets of a LeaderWorkerSet."""
+NEVER_COMPLETES = "unless that ends by itself, the Job never completes (a native sidecar would do)"
 NOT_STARTED = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
 
 
@@ -106,6 +108,18 @@ def condition(obj: JsonObject, kind: str) -> JsonObject:
 def containers(pod: JsonObject) -> list[JsonObject]:
     """The statuses of all containers, in the order in which they start."""
     return [*(at(pod, "status", "initContainerStatuses") or []), *(at(pod, "status", "containerStatuses") or [])]
+
+
+def own_names(job: JsonObject) -> set[str]:
+    """The containers that a Job has itself: its pods may have more, which somebody injects."""
+    spec = at(job, "spec", "template", "spec") or {}
+    return {each["name"] for key in ("initContainers", "containers") for each in spec.get(key) or []}
+
+
+def injected(pods: list[JsonObject], own: set[str]) -> list[str]:
+    """The injected containers that run and that a pod waits for at its end, unlike native sidecars."""
+    statuses = [status for pod in pods for status in at(pod, "status", "containerStatuses") or []]
+    return sorted({status["name"] for status in statuses if status["name"] not in own and runs(status)})
 
 
 def runs(status: JsonObject) -> bool:
@@ -423,7 +437,17 @@ class SmokeTest(Pods):
             over = [problem._replace(patience=0) for problem in problems]
             problems = tuple(over) or (Problem("", "job", short(failed.get("message")), 0),)
             return State("the smoke test failed", problems=problems)
-        return State("the smoke test isn't over", problems=problems, waiting_for=waiting_for)
+        return State("the smoke test isn't over", problems=(*problems, *self._kept(job, pods)), waiting_for=waiting_for)
+
+    def _kept(self, job: JsonObject, pods: list[JsonObject]) -> list[Problem]:
+        """What keeps a pod whose own containers have ended."""
+        problems, own = [], own_names(job)
+        for pod in pods:
+            mains = [each for each in at(pod, "status", "containerStatuses") or [] if each["name"] in own]
+            if mains and all(at(each, "state", "terminated") for each in mains) and (names := injected([pod], own)):
+                text = f"the check has ended, but {', '.join(names)} was injected: {NEVER_COMPLETES}"
+                problems.append(Problem(pod["metadata"]["name"], "injected", text, STUCK_SECONDS))
+        return problems
 
 
 class Start(Pods):
@@ -463,14 +487,24 @@ class Start(Pods):
         """How many of the first pods have started."""
         pods = self.pods_of(job)
         wanted = min(at(job, "spec", key) or 1 for key in ("parallelism", "completions"))
-        coming = [pod for pod in pods if not started(pod)]
+        own = own_names(job)
+        coming = [pod for pod in pods if not started(pod, own)]
         count = len(pods) - len(coming)
         summary = f"{min(count, wanted)} of {wanted} pods have started"
         if count >= wanted:
+            self._tell_of_injected(injected(pods, own))
             return State(summary, done=True)
         problems, waiting_for = self.look(coming) if pods else (self.forbidden(job), "")
         pause = SLOW_POLL_SECONDS if problems else POLL_SECONDS
         return State(summary, problems=problems, waiting_for=waiting_for, pause=pause)
+
+    def _tell_of_injected(self, names: list[str]) -> None:
+        """The watch ends with the start, and nobody else could say why the Job doesn't complete."""
+        if names:
+            said = f"{', '.join(names)} was injected into its pods: {NEVER_COMPLETES}"
+            print(said, flush=True)
+            with contextlib.suppress(OSError):
+                self.cluster.tell(self.awaited, said, "Injected")
 
     def end(self, reason: str) -> None:
         """Fails the Job, for which the provider waits."""
@@ -545,9 +579,9 @@ def ended(job: JsonObject, kind: str) -> bool:
     return bool(condition(job, kind).get("status") == "True")
 
 
-def started(pod: JsonObject) -> bool:
-    """Whether every container of a pod runs, or has run."""
-    statuses = containers(pod)
+def started(pod: JsonObject, own: set[str]) -> bool:
+    """Whether every one of these containers of a pod runs, or has run."""
+    statuses = [status for status in containers(pod) if status["name"] in own]
     return bool(statuses) and all(runs(status) or at(status, "state", "terminated") for status in statuses)
 
 

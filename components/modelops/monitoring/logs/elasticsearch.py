@@ -105,13 +105,13 @@ def _selector(scope: Scope) -> k8s.meta.v1.LabelSelectorArgs:
 
 def _network(scope: Scope, count: int, opts: pulumi.ResourceOptions) -> None:
     _service(scope, _NODES, _TRANSPORT, opts, headless=True)
-    stack = k8s.meta.v1.LabelSelectorArgs(match_labels={"app.kubernetes.io/instance": scope.name})
+    nodes = [k8s.networking.v1.NetworkPolicyPeerArgs(pod_selector=_selector(scope))]
     network_policy(
         scope.named(_PROGRAM),
         scope.metadata(_PROGRAM),
         selector(_PROGRAM, scope.name),
         opts,
-        ingress=[allow_ingress(PORTS[_PROGRAM], stack), allow_ingress(_TRANSPORT, _selector(scope))],
+        ingress=[allow_ingress(PORTS[_PROGRAM], scope.peers), allow_ingress(_TRANSPORT, nodes)],
     )
     if count > 1:
         k8s.policy.v1.PodDisruptionBudget(

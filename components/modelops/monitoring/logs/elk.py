@@ -69,7 +69,7 @@ class Elk(pulumi.ComponentResource):
         if is_on(logstash_part := part.get("logstash") or {}):
             logstash_host = logstash.deploy(shared, logstash_part, target)
         if is_on(filebeat_part := part.get("filebeat") or {}):
-            filebeat.deploy(shared, filebeat_part, target, logstash_host)
+            filebeat.deploy(shared, filebeat_part, replace(target, url=self.elasticsearch_url), logstash_host)
         self.register_outputs({"elasticsearch_url": self.elasticsearch_url, "kibana_url": self.kibana_url})
 
 

@@ -26,7 +26,14 @@ from modelops.kubernetes.pods import (
     scratch,
 )
 from modelops.monitoring.logs.args import FilebeatPart
-from modelops.monitoring.logs.shared import Elasticsearch, Shared, certificate_mount, existing_ca
+from modelops.monitoring.logs.shared import (
+    EXISTING_CA,
+    EXISTING_CA_FILE,
+    Elasticsearch,
+    Shared,
+    certificate_mount,
+    existing_ca,
+)
 from modelops.monitoring.program import account, permissions
 
 DEFAULT_RESOURCES = DefaultResources(cpu="50m", memory="128Mi", memory_limit="512Mi")
@@ -41,6 +48,12 @@ def deploy(
     logstash: pulumi.Output[str] | None,
 ) -> None:
     """Creates the DaemonSet and what it needs. Read positions and the queue are on the node and outlive the pod."""
+    # Named after the stack, not after where its agents are: these can move, and go on where they were.
+    data = pulumi.Output.concat("/var/lib/modelops/", shared.scope.namespace, "/", shared.scope.named(_PROGRAM))
+    keys = [elasticsearch.password] if logstash is None else []
+    if logstash is None and elasticsearch.ca_file == EXISTING_CA_FILE:
+        keys.append(EXISTING_CA)
+    shared = shared.of_agent(_PROGRAM, *keys)
     scope, opts = shared.scope, shared.opts
     name = scope.named(_PROGRAM)
     identity = account(scope, _PROGRAM, opts)
@@ -49,7 +62,6 @@ def deploy(
     output = "output-elasticsearch.yml" if logstash is None else "output-logstash.yml"
     text = {file: asset(f"monitoring/logs/assets/filebeat/{file}") for file in ("filebeat.yml", output, "flowing.sh")}
     ca_volumes, ca_mounts = existing_ca(shared, elasticsearch) if logstash is None else ([], [])
-    data = pulumi.Output.concat("/var/lib/modelops/", scope.namespace, "/", name)
     k8s.apps.v1.DaemonSet(
         name,
         metadata=scope.agent_metadata(_PROGRAM),
@@ -74,7 +86,8 @@ def deploy(
                 ],
             ),
         ),
-        opts=merged(opts, depends_on=[*elasticsearch.after, *shared.certificate_resources]),
+        # One that moves ends first: two can't use one folder.
+        opts=merged(opts, depends_on=[*elasticsearch.after, *shared.certificate_resources], delete_before_replace=True),
     )
 
 

@@ -59,7 +59,6 @@ def deploy(shared: Shared, part: Part, elasticsearch: Elasticsearch, expose: Exp
         group=GROUP,
         scheme="https",
         annotations=shared.certificates[_PROGRAM].annotations,
-        startup_seconds=300,
     )
     return run(
         shared.scope, program, shared.opts, expose=expose, after=[*elasticsearch.after, *shared.certificate_resources]

@@ -68,10 +68,9 @@ def deploy(shared: Shared, part: LogstashPart, elasticsearch: Elasticsearch) -> 
         group=GROUP,
         private=True,
         annotations=shared.certificates[_PROGRAM].annotations,
-        startup_seconds=300,
     )
     service = run(scope, program, shared.opts, after=[*elasticsearch.after, *shared.certificate_resources]).service
-    return with_dependencies(f"{scope.named(_PROGRAM)}:{PORTS[_PROGRAM]}", service)
+    return with_dependencies(pulumi.Output.concat(scope.host(_PROGRAM), f":{PORTS[_PROGRAM]}"), service)
 
 
 def _container(

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pulumi
@@ -15,8 +15,9 @@ import pulumi
 from modelops.core.quantities import bytes_of
 from modelops.core.types import Resources
 from modelops.core.x509 import AUTHORITY, CERTIFICATE, KEY
-from modelops.kubernetes.certificates import Authority, Certificate, certificate, service_names
+from modelops.kubernetes.certificates import Authority, Certificate, certificate
 from modelops.kubernetes.config import config_map, generated_secret, secret
+from modelops.kubernetes.network import service_names
 from modelops.kubernetes.pods import DefaultResources, core, mount, name_of, secret_variable
 from modelops.monitoring.logs.args import ElasticsearchPart, ElkPart
 from modelops.monitoring.program import Scope
@@ -26,6 +27,7 @@ USER, GROUP = 1000, 0
 """Elastic's images make their files readable for user 1000 in group 0."""
 CERTIFICATES = "/etc/modelops/certificates"
 STACK_CA_FILE = f"{CERTIFICATES}/{AUTHORITY}"
+EXISTING_CA = "EXISTING_AUTHORITY"
 EXISTING_CA_FILE = "/etc/modelops/authority/ca.crt"
 _PURPOSES = {
     "KIBANA_PASSWORD": "kibana",
@@ -35,6 +37,7 @@ _PURPOSES = {
     "WRITER_PASSWORD": "writer",
 }
 _CERTIFIED = ("elasticsearch", "logstash", "kibana", "filebeat")
+_AGENTS = ("filebeat",)
 _MAX_HEAP = 31 * 2**30
 """Above it Java can't compress pointers, which doubles their size."""
 
@@ -59,19 +62,31 @@ class Shared:
 
     scope: Scope
     opts: pulumi.ResourceOptions
+    values: Mapping[str, pulumi.Input[str]]
+    """The entries of `credentials`."""
     credentials: core.Secret
     certificates: Mapping[str, Certificate]
     """Of each program, which alone has its key."""
 
     @property
     def elasticsearch_url(self) -> str:
-        """URL of the stack's own, by the short name in its certificate: all clients are in its namespace."""
+        """URL of the stack's own, by the short name in its certificate, for clients in its namespace."""
         return f"https://{self.scope.named('elasticsearch')}:{PORTS['elasticsearch']}"
 
     def files(self, program: str, files: Mapping[str, pulumi.Input[str]]) -> core.ConfigMap:
         """The program's configuration files."""
         scope = self.scope
         return config_map(scope.named(program), scope.namespace, scope.labels(program), files, self.opts)
+
+    def of_agent(self, program: str, *keys: str) -> Shared:
+        """The same for a program in the agents' namespace: with a Secret of its own there, of no other entries than
+        these, if it needs any."""
+        scope = self.scope.agents
+        if not keys:
+            return replace(self, scope=scope)
+        values = {key: self.values[key] for key in keys}
+        own = secret(scope.named(program), scope.namespace, scope.labels(program), values, self.opts)
+        return replace(self, scope=scope, values=values, credentials=own)
 
     def passwords(self, *keys: str, **renamed: str) -> list[core.EnvVarArgs]:
         """Environment variables from the Secret; `VARIABLE=KEY` renames one."""
@@ -93,14 +108,18 @@ class Shared:
         return [each.resource for each in self.certificates.values()]
 
 
-def _hosts(scope: Scope, namespace: str, external_host: str | None) -> dict[str, list[str]]:
+def _hosts(scope: Scope, namespace: str, domain: str, external_host: str | None) -> dict[str, list[str]]:
     """The names in each program's certificate."""
     nodes = scope.named("elasticsearch-nodes")
+
+    def names(program: str) -> list[str]:
+        return service_names(scope.named(program), namespace, domain)
+
     return {
-        "elasticsearch": [*service_names(scope.named("elasticsearch"), namespace), f"*.{nodes}", "localhost"],
-        "logstash": service_names(scope.named("logstash"), namespace),
+        "elasticsearch": [*names("elasticsearch"), f"*.{nodes}", "localhost"],
+        "logstash": names("logstash"),
         "kibana": [
-            *service_names(scope.named("kibana"), namespace),
+            *names("kibana"),
             "localhost",
             *([external_host] if external_host else []),
         ],
@@ -120,14 +139,17 @@ def create_shared(scope: Scope, part: ElkPart, signer: Authority, opts: pulumi.R
         values |= {"S3_ACCESS_KEY": snapshots["access_key"], "S3_SECRET_KEY": snapshots["secret_key"]}
     existing = part.get("existing")
     if existing and "ca_certificate" in existing:
-        values["EXISTING_AUTHORITY"] = existing["ca_certificate"]
+        values[EXISTING_CA] = existing["ca_certificate"]
     credentials = secret(scope.named("elk"), scope.namespace, labels, values, opts)
-    return Shared(scope, opts, credentials, {program: _issued(scope, signer, program, opts) for program in _CERTIFIED})
+    certificates = {program: _issued(scope, signer, program, opts) for program in _CERTIFIED}
+    return Shared(scope, opts, values, credentials, certificates)
 
 
 def _issued(scope: Scope, signer: Authority, program: str, opts: pulumi.ResourceOptions) -> Certificate:
-    hosts = pulumi.Output.all(scope.namespace, scope.external_host).apply(lambda names: _hosts(scope, *names)[program])
-    return certificate(signer, f"{scope.named(program)}-tls", scope.namespace, scope.labels(program), hosts, opts)
+    known = pulumi.Output.all(scope.namespace, scope.cluster_domain, scope.external_host)
+    hosts = known.apply(lambda values: _hosts(scope, *values)[program])
+    namespace = scope.agents.namespace if program in _AGENTS else scope.namespace
+    return certificate(signer, f"{scope.named(program)}-tls", namespace, scope.labels(program), hosts, opts)
 
 
 def _generated_password(scope: Scope, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
@@ -172,6 +194,6 @@ def existing_ca(
         return [], []
     folder, _, file = EXISTING_CA_FILE.rpartition("/")
     source = core.SecretVolumeSourceArgs(
-        secret_name=name_of(shared.credentials), items=[core.KeyToPathArgs(key="EXISTING_AUTHORITY", path=file)]
+        secret_name=name_of(shared.credentials), items=[core.KeyToPathArgs(key=EXISTING_CA, path=file)]
     )
     return [core.VolumeArgs(name="authority", secret=source)], [mount("authority", folder, read_only=True)]

@@ -15,12 +15,14 @@ import pulumi_kubernetes as k8s
 
 from modelops.core.assets import asset
 from modelops.core.model_sources import parse
-from modelops.core.outputs import known_or_none, merged, whole, with_dependencies
+from modelops.core.outputs import known_or_none, merged, timeouts, whole, with_dependencies
 from modelops.kubernetes.access import grant, service_account
 from modelops.kubernetes.config import config_map
 from modelops.kubernetes.labels import scrape, selector, standard_labels
 from modelops.kubernetes.network import allow_egress, allow_ingress, api_server_ports, network_policy
 from modelops.kubernetes.pods import (
+    PATIENCE_SECONDS,
+    PROGRESS_SECONDS,
     DefaultResources,
     container,
     core,
@@ -89,7 +91,7 @@ def deploy(
         spec=_deployment_spec(
             service, args, _settings(service, args, record, replicas), script, with_dependencies(name, account)
         ),
-        opts=merged(opts, depends_on=[canary, binding]),
+        opts=merged(opts, depends_on=[canary, binding], custom_timeouts=timeouts(PROGRESS_SECONDS + PATIENCE_SECONDS)),
     )
 
 

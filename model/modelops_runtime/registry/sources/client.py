@@ -147,6 +147,8 @@ class Registry:
                 text = response.read(MOST_BYTES + 1)
             if len(text) > MOST_BYTES:
                 raise ContractError(f"{self._base} answers with more than {MOST_BYTES} bytes: {what}")
+            if response.length:  # of a read with a limit, Python doesn't tell that less came than was announced
+                raise NotReachable(f"the answer broke off after {len(text)} bytes, {response.length} are missing")
             try:
                 answer = json.loads(text)
             except ValueError:
@@ -208,5 +210,5 @@ def _message(error: urllib.error.HTTPError) -> str:
     """MLflow's own words when it gave some."""
     try:
         return f"{json.loads(error.read(100_000))['message']} (HTTP {error.code})"
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, HTTPException):
         return f"HTTP {error.code} {error.reason}"

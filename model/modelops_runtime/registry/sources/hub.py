@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from modelops_runtime.artifacts.extras import optional
-from modelops_runtime.registry.sources.progress import size
+from modelops_runtime.artifacts.manifest import digest
+from modelops_runtime.contract import ContractError
 from modelops_runtime.registry.sources.retry import NotReachable, Refused, retried
 from modelops_runtime.registry.sources.source import RemoteFile
 
@@ -41,21 +43,50 @@ class Hub:
         return [RemoteFile(file.rfilename, int(file.size or 0)) for file in self._info.siblings]
 
     def download(self, file: RemoteFile, target: Path) -> None:
-        # In a folder of its own, where the library keeps what it has of a file that breaks off.
-        staging = target.parent / ".hub"
-
-        def ask() -> str:
-            where = self._api.hf_hub_download(
-                self._repository, file.name, revision=self._info.sha, local_dir=staging, etag_timeout=TIMEOUT_SECONDS
+        begun = _bytes(target)
+        self._retried(lambda: self._attempt(file, target), file.name, target)
+        expected = self._digests().get(file.name)
+        if begun and expected and (got := digest(target)) != expected:
+            target.unlink()
+            raise ContractError(
+                f"{file.name} is damaged: its SHA-256 is {got}, the Hub says {expected}; fetch it again"
             )
-            return str(where)
 
-        Path(self._retried(ask, file.name, staging)).rename(target)
+    def _attempt(self, file: RemoteFile, target: Path) -> None:
+        """The library begins anew what another process began. What the Hub has in Xet comes by it, from many places at
+        once; all else goes on behind what is there.
+        """
+        hub = optional("huggingface_hub", self.key)
+        url = hub.hf_hub_url(self._repository, file.name, revision=self._info.sha)
+        there = hub.get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS)
+        if there.xet_file_data and hub.utils.is_xet_available() and not _bytes(target):
+            self._by_xet(file, target)
+            return
+        headers = {**hub.utils.build_hf_headers(), "Accept-Encoding": "identity"}
+        if urlsplit(there.location).netloc != urlsplit(url).netloc:
+            headers.pop("authorization", None)
+        with target.open("ab") as output:
+            have = output.tell()
+            hub.file_download.http_get(
+                there.location, output, resume_size=have, headers=headers, expected_size=there.size
+            )
+
+    def _by_xet(self, file: RemoteFile, target: Path) -> None:
+        staging = target.parent / ".hub"
+        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+        where = self._api.hf_hub_download(
+            self._repository, file.name, revision=self._info.sha, local_dir=staging, etag_timeout=TIMEOUT_SECONDS
+        )
+        Path(where).rename(target)
         shutil.rmtree(staging)
 
-    def _retried(self, ask: Callable[[], T], what: str, staging: Path | None = None) -> T:
+    def _digests(self) -> dict[str, str]:
+        """The SHA-256 of the large files, which the Hub knows them by."""
+        return {file.rfilename: file.lfs.sha256 for file in self._info.siblings if file.lfs}
+
+    def _retried(self, ask: Callable[[], T], what: str, target: Path | None = None) -> T:
         def attempt() -> T:
-            begun = size(staging) if staging else 0
+            begun = _bytes(target)
             try:
                 return ask()
             except Exception as error:  # its errors, and those of its HTTP client, have no base of their own
@@ -65,6 +96,10 @@ class Hub:
                 status = getattr(getattr(error, "response", None), "status_code", 0)
                 if 400 <= status < 500 and status not in (408, 429):
                     raise Refused(reason) from error
-                raise NotReachable(reason, progress=staging is not None and size(staging) > begun) from error
+                raise NotReachable(reason, progress=_bytes(target) > begun) from error
 
         return retried(attempt, f"hf://{self._repository}", what, self._wait_seconds)
+
+
+def _bytes(path: Path | None) -> int:
+    return path.stat().st_size if path and path.exists() else 0

@@ -185,16 +185,16 @@ def test_workers_meet_where_there_is_no_ipv4(folder: Path) -> None:
 
 
 def test_a_pod_with_both_families_is_met_at_its_ipv4_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    from modelops_runtime.data import dask_table
+    from modelops_runtime.data import dask_cluster
 
     found: list[Any] = [
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fd00::7", 0, 0, 0)),
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", 0)),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    assert dask_table._own_address() == "10.0.0.7"
+    assert dask_cluster._own_address() == "10.0.0.7"
     found.pop()
-    assert dask_table._own_address() == "fd00::7"
+    assert dask_cluster._own_address() == "fd00::7"
 
 
 def test_what_a_killed_worker_had_is_done_by_the_others(folder: Path) -> None:
