@@ -52,8 +52,8 @@ test-cluster: venv ## The behaviours on the real local cluster; ONLY=<marker> fo
 ifdef ONLY
 	$(VENV)/pytest tests/cluster -m "$(ONLY)"
 else
-	@echo "cluster tests: about 20 minutes on 2 cores; most of their time is waiting, so four wait at once"
-	$(VENV)/pytest tests/cluster -m "not long and not lifecycle" -n 4 --dist loadfile
+	@echo "cluster tests: about 25 minutes on 2 cores; most of their time is waiting, so three wait at once"
+	$(VENV)/pytest tests/cluster -m "not long and not lifecycle" -n 3 --dist loadfile
 	$(VENV)/pytest tests/cluster -m "lifecycle and not long"
 endif
 
