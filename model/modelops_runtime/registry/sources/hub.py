@@ -53,8 +53,8 @@ class Hub:
             )
 
     def _attempt(self, file: RemoteFile, target: Path) -> None:
-        """The library begins anew what another process began. What the Hub has in Xet comes by it, from many places at
-        once; all else goes on behind what is there.
+        """The library starts a file from scratch in each process. What the Hub has in Xet comes by it, from many places
+        at once; all else is appended to what is there.
         """
         hub = optional("huggingface_hub", self.key)
         url = hub.hf_hub_url(self._repository, file.name, revision=self._info.sha)
