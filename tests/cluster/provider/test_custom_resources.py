@@ -14,6 +14,7 @@ import pytest
 from pulumi import ResourceOptions
 
 from modelops import ModelService, MonitoringStack, TrainingJob
+from tests.cluster.admission import cel, mutating
 from tests.cluster.answers import GATEWAY, ROUTE, answering, condition
 from tests.cluster.provider.harness import Program, Stack
 from tests.cluster.serving.crds import (
@@ -26,9 +27,8 @@ from tests.cluster.serving.crds import (
     crds,
     sources,
 )
-from tests.cluster.support import apply, create, eventually, kubectl, objects, remove
+from tests.cluster.support import create, eventually, kubectl, objects, remove
 
-ADMISSION = "admissionregistration.k8s.io/v1"
 Fields = Mapping[str, Any]
 """What is filled in: path → value."""
 
@@ -38,41 +38,11 @@ def filling(namespace: str, group: str, plural: str, fields: Fields) -> Iterator
     """Everything of that kind that is written in the namespace gets the fields."""
     name = f"{namespace}-{plural}"
     patches = ", ".join(
-        f'JSONPatch{{op: "add", path: {json.dumps(path)}, value: {_cel(value)}}}' for path, value in fields.items()
+        f'JSONPatch{{op: "add", path: {json.dumps(path)}, value: {cel(value)}}}' for path, value in fields.items()
     )
     rule = {"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": [plural]}
-    policy = {
-        "apiVersion": ADMISSION,
-        "kind": "MutatingAdmissionPolicy",
-        "metadata": {"name": name},
-        "spec": {
-            "matchConstraints": {
-                "resourceRules": [rule],
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-            },
-            "failurePolicy": "Fail",
-            "reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": f"[{patches}]"}}],
-        },
-    }
-    binding = {
-        "apiVersion": ADMISSION,
-        "kind": "MutatingAdmissionPolicyBinding",
-        "metadata": {"name": name},
-        "spec": {"policyName": name},
-    }
-    apply(policy, binding)
-    try:
+    with mutating(name, namespace, rule, f"[{patches}]"):
         yield
-    finally:
-        remove(binding, policy)
-
-
-def _cel(value: Any) -> str:
-    if isinstance(value, Mapping):
-        entries = ", ".join(f"{json.dumps(key)}: {_cel(entry)}" for key, entry in value.items())
-        return f"dyn({{{entries}}})"
-    return json.dumps(value)
 
 
 @pytest.fixture

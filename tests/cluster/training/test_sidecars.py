@@ -1,6 +1,5 @@
 """Trainings in a namespace whose pods get a sidecar, as a mesh injects it: before all other containers."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.admission import cel, mutating
 from tests.cluster.provider.harness import Stack
-from tests.cluster.support import apply, remove
 from tests.cluster.training.plain_trainings import PlainTrainings
 
 pytestmark = pytest.mark.training
 
-ADMISSION = "admissionregistration.k8s.io/v1"
 PROXY = "istio-proxy"
 # It runs on until it is stopped, and then ends with the code of a process that SIGTERM ends.
 _PROGRAM = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); time.sleep(3600)"
@@ -28,13 +26,6 @@ def stack(trainings: PlainTrainings) -> Iterator[Stack]:
     made.destroy(succeed=None)
 
 
-def _cel(value: Any) -> str:
-    """The value in the language of admission policies, which has no mixed lists and maps."""
-    if isinstance(value, Mapping):
-        return f"dyn({{{', '.join(f'{json.dumps(key)}: {_cel(entry)}' for key, entry in value.items())}}})"
-    return f"dyn([{', '.join(map(_cel, value))}])" if isinstance(value, list) else f"dyn({json.dumps(value)})"
-
-
 @contextmanager
 def injecting(namespace: str, image: str, *, native: bool) -> Iterator[None]:
     """Every pod that is created in the namespace gets the sidecar, a plain container or a native one."""
@@ -46,38 +37,15 @@ def injecting(namespace: str, image: str, *, native: bool) -> Iterator[None]:
     }
     if native:
         container["restartPolicy"] = "Always"
-        first = f'JSONPatch{{op: "add", path: "/spec/initContainers/0", value: {_cel(container)}}}'
-        only = f'JSONPatch{{op: "add", path: "/spec/initContainers", value: {_cel([container])}}}'
+        first = f'JSONPatch{{op: "add", path: "/spec/initContainers/0", value: {cel(container)}}}'
+        only = f'JSONPatch{{op: "add", path: "/spec/initContainers", value: {cel([container])}}}'
         expression = f"[has(object.spec.initContainers) ? {first} : {only}]"
     else:
-        expression = f'[JSONPatch{{op: "add", path: "/spec/containers/0", value: {_cel(container)}}}]'
+        expression = f'[JSONPatch{{op: "add", path: "/spec/containers/0", value: {cel(container)}}}]'
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-    policy = {
-        "apiVersion": ADMISSION,
-        "kind": "MutatingAdmissionPolicy",
-        "metadata": {"name": f"{namespace}-sidecar"},
-        "spec": {
-            "matchConstraints": {
-                "resourceRules": [rule],
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-            },
-            "failurePolicy": "Fail",
-            "reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
-        },
-    }
-    binding = {
-        "apiVersion": ADMISSION,
-        "kind": "MutatingAdmissionPolicyBinding",
-        "metadata": {"name": f"{namespace}-sidecar"},
-        "spec": {"policyName": f"{namespace}-sidecar"},
-    }
-    apply(policy, binding)
-    try:
+    with mutating(f"{namespace}-sidecar", namespace, rule, expression):
         time.sleep(2)  # The API server reads its policies once a second.
         yield
-    finally:
-        remove(binding, policy)
 
 
 def injected(pod: Mapping[str, Any], where: str) -> bool:
