@@ -181,12 +181,11 @@ class Manifest:
     def verify(self, directory: Path, name: str) -> None:
         """Raises ContractError when a file is missing or has another digest than the manifest says."""
         try:
-            got = digest(directory / name)
+            problem = damage(directory / name, name, self.sha256.get(name), "the manifest")
         except OSError as error:
             raise ContractError(f"{name}, which {FILE_NAME} names, can't be read: {error.strerror}") from error
-        expected = self.sha256.get(name)
-        if expected not in (None, got):
-            raise ContractError(f"{name} is damaged: its SHA-256 is {got}, the manifest says {expected}")
+        if problem:
+            raise ContractError(problem)
 
 
 def text_columns(operations: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -207,6 +206,13 @@ def digest(file: Path) -> str:
     """The SHA-256 of a file's content. Raises OSError."""
     with opened(file) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def damage(file: Path, name: str, expected: str | None, source: str) -> str | None:
+    """Says that a file isn't the one that `source` knows by its SHA-256; None where it is, or has no known one. Raises
+    OSError."""
+    got = digest(file)
+    return None if expected in (None, got) else f"{name} is damaged: its SHA-256 is {got}, {source} says {expected}"
 
 
 def _problems(content: object) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from modelops_runtime.artifacts import language_model
+from modelops_runtime.artifacts.manifest import damage
 from modelops_runtime.contract import ConfigurationError, ContractError, Environment, FetchContract
 from modelops_runtime.contract.environment import HTTP_URL
 from modelops_runtime.registry.fetch import get, source_of
@@ -157,11 +158,10 @@ def _check(folder: Path, uri: str) -> None:
     if not (folder / language_model.SUMS).is_file():
         return
     expected = language_model.read_sums(folder / language_model.SUMS)
-    for name, got in language_model.digests(folder).items():
-        if expected.get(name, got) != got:
-            raise ContractError(
-                f"{uri}: {name} is damaged: its SHA-256 is {got}, {language_model.SUMS} says {expected[name]}"
-            )
+    for file in language_model.files(folder):
+        name = file.relative_to(folder).as_posix()
+        if problem := damage(file, name, expected.get(name), language_model.SUMS):
+            raise ContractError(f"{uri}: {problem}")
 
 
 def _is_wanted(file: RemoteFile) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from modelops_runtime.artifacts import language_model
-from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest, digest
+from modelops_runtime.artifacts.manifest import FILE_NAME, FOREIGN, Manifest, damage
 from modelops_runtime.artifacts.paths import inside
 from modelops_runtime.artifacts.store import is_store
 from modelops_runtime.contract import ContractError, Environment, FetchContract
@@ -213,8 +213,8 @@ class Contents:
         """Downloads a file into the folder, unless an earlier attempt did. Raises ContractError where it is damaged."""
         get(source, file, folder)
         expected = self.digests.get(file.name)
-        if expected is not None and (got := digest(folder / file.name)) != expected:
-            raise ContractError(f"{file.name} is damaged: its SHA-256 is {got}, {self.names} says {expected}")
+        if expected is not None and (problem := damage(folder / file.name, file.name, expected, self.names)):
+            raise ContractError(problem)
 
 
 def listed(source: Source, folder: Path, settings: FetchContract) -> Contents:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from modelops_runtime.artifacts.extras import optional
-from modelops_runtime.artifacts.manifest import digest
+from modelops_runtime.artifacts.manifest import damage
 from modelops_runtime.contract import ContractError
 from modelops_runtime.registry.sources.retry import NotReachable, Refused, retried
 from modelops_runtime.registry.sources.source import RemoteFile
@@ -46,11 +46,9 @@ class Hub:
         begun = _bytes(target)
         self._retried(lambda: self._attempt(file, target), file.name, target)
         expected = self._digests().get(file.name)
-        if begun and expected and (got := digest(target)) != expected:
+        if begun and expected and (problem := damage(target, file.name, expected, "the Hub")):
             target.unlink()
-            raise ContractError(
-                f"{file.name} is damaged: its SHA-256 is {got}, the Hub says {expected}; fetch it again"
-            )
+            raise ContractError(f"{problem}; fetch it again")
 
     def _attempt(self, file: RemoteFile, target: Path) -> None:
         """The library starts a file from scratch in each process. What the Hub has in Xet comes by it, from many places
