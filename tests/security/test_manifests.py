@@ -14,6 +14,8 @@ from tests.security.checkov import Finding, Grade, grade
 from tests.unit.stacks.rendered import manifests
 from tests.unit.stacks.support import STACKS
 
+pytestmark = pytest.mark.long  # checkov takes minutes: `make security`
+
 WAIVERS: Mapping[str, Any] = json.loads((Path(__file__).parent / "waivers.json").read_text())
 EXEMPTIONS = [(check, each) for check, settings in WAIVERS.items() for each in settings["exempt"]]
 LEAST_CAUGHT = 0.95

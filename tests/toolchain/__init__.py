@@ -24,6 +24,8 @@ _GROUPS: Mapping[str, str | Mapping[str, str]] = {
     "adapter": "adapter",
     # Scales to zero, and by Prometheus' answers.
     "keda": {"operator": "keda", "adapter": "keda-adapter", "webhooks": "keda-admission-webhooks"},
+    # Issues and renews certificates.
+    "cert-manager": "cert-manager",
     # Gateway API's controller; Envoy, which it steers, is in a Python package.
     "gateway": "contour",
     # Makes clusters of Docker's containers.

@@ -18,6 +18,8 @@ from modelops_runtime.contract import is_number
 Array = npt.NDArray[Any]
 Operation = Mapping[str, Any]
 """`column`, `kind`, and what KINDS lists for its kind."""
+Apply = Callable[[Array], list[Array]]
+Numbers = Mapping[str, Array]
 KINDS: Mapping[str, Sequence[str]] = {
     "fill": (),
     "clip": ("low", "high"),
@@ -87,7 +89,26 @@ def apply(operation: Operation, values: Array) -> list[Array]:
 
     Raises BadValue.
     """
-    return _APPLY[operation["kind"]](operation, values if takes_text(operation) else values.astype("float64"))
+    return applied([operation])([values])
+
+
+def are_alike(first: Operation, second: Operation) -> bool:
+    """Whether two operations, on columns of their own, are one on both columns: it calculates each number by others."""
+    return first["kind"] == second["kind"] and first["kind"] in _BY_NUMBERS
+
+
+def applied(operations: Sequence[Operation]) -> Callable[[Sequence[Array]], list[Array]]:
+    """What `apply` does by an operation, or by alike ones to a column each. What follows from the operations alone is
+    done once, here."""
+    [kind] = {operation["kind"] for operation in operations}
+    if kind in _BY_NUMBERS:
+        calculate = _BY_NUMBERS[kind]
+        # Of each operation, in a column that NumPy spreads over the rows.
+        by = {key: np.array([[each[key]] for each in operations], dtype="float64") for key in KINDS[kind]}
+        return lambda columns: list(calculate(by, np.array(columns, dtype="float64")))
+    [operation] = operations
+    does, is_text = _BY_VALUES[kind](operation), takes_text(operation)
+    return lambda columns: does(columns[0] if is_text else columns[0].astype("float64"))
 
 
 def is_missing(values: Array) -> Array:
@@ -129,76 +150,118 @@ def words(text: object) -> list[str]:
     return [] if text is None or text != text else _WORD.findall(str(text).lower())
 
 
-def _fill(operation: Operation, values: Array) -> list[Array]:
-    filled = values.astype(object) if isinstance(operation["value"], str) else values.copy()
-    filled[is_missing(values)] = operation["value"]
-    return [filled]
+def _clip(by: Numbers, values: Array) -> Array:
+    clipped: Array = np.clip(values, by["low"], by["high"])
+    return clipped
 
 
-def _clip(operation: Operation, numbers: Array) -> list[Array]:
-    return [np.clip(numbers, operation["low"], operation["high"])]
-
-
-def _interval(operation: Operation, numbers: Array) -> list[Array]:
+def _interval(by: Numbers, values: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
-        ends = np.floor(numbers / operation["width"]) * operation["width"]
-    return [np.where(np.isinf(ends), numbers, ends)]  # an interval narrower than the distance to the next number
+        ends = np.floor(values / by["width"]) * by["width"]
+    return np.where(np.isinf(ends), values, ends)  # an interval narrower than the distance to the next number
 
 
-def _first(operation: Operation, values: Array) -> list[Array]:
-    missing, cut = is_missing(values), np.full(len(values), None, dtype=object)
-    cut[~missing] = [as_text(value)[: operation["characters"]] for value in values[~missing].tolist()]
-    return [cut]
+def _standard(by: Numbers, values: Array) -> Array:
+    return (values - by["mean"]) / _or_one(by["deviation"])
 
 
-def _standard(operation: Operation, numbers: Array) -> list[Array]:
-    return [(numbers - operation["mean"]) / (operation["deviation"] or 1.0)]
+def _minmax(by: Numbers, values: Array) -> Array:
+    return (values - by["minimum"]) / _or_one(by["maximum"] - by["minimum"])
 
 
-def _minmax(operation: Operation, numbers: Array) -> list[Array]:
-    return [(numbers - operation["minimum"]) / ((operation["maximum"] - operation["minimum"]) or 1.0)]
+def _or_one(divisors: Array) -> Array:
+    return np.where(divisors == 0, 1.0, divisors)
 
 
-def _dates(operation: Operation, values: Array) -> list[Array]:
+_BY_NUMBERS: Mapping[str, Callable[[Numbers, Array], Array]] = {
+    "clip": _clip,
+    "interval": _interval,
+    "standard": _standard,
+    "minmax": _minmax,
+}
+"""By the operations' numbers, one row for each (operations × 1), the columns' new values (operations × rows)."""
+
+
+def _fill(operation: Operation) -> Apply:
+    filler = operation["value"]
+
+    def fill(values: Array) -> list[Array]:
+        filled = values.astype(object) if isinstance(filler, str) else values.copy()
+        filled[is_missing(values)] = filler
+        return [filled]
+
+    return fill
+
+
+def _first(operation: Operation) -> Apply:
+    def first(values: Array) -> list[Array]:
+        missing, cut = is_missing(values), np.full(len(values), None, dtype=object)
+        cut[~missing] = [as_text(value)[: operation["characters"]] for value in values[~missing].tolist()]
+        return [cut]
+
+    return first
+
+
+def _dates(operation: Operation) -> Apply:
     zone = ZoneInfo(operation["zone"]) if operation.get("zone") else None
-    rows = np.flatnonzero(~is_missing(values))
-    times: dict[Any, list[int]] = {}
-    for row, value in zip(rows.tolist(), values[rows].tolist(), strict=True):
-        if value in times:
-            continue
-        try:
-            time = moment(value, zone)
-        except ValueError:
-            raise BadValue(operation["column"], [row], "date") from None
-        times[value] = [PARTS[part](time) for part in operation["parts"]]
-    table = np.full((len(operation["parts"]), len(values)), np.nan)
-    if len(rows):
-        table[:, rows] = np.array([times[value] for value in values[rows].tolist()], dtype="float64").T
-    return [*([values] if operation.get("keep") else []), *table]
+    parts = [PARTS[part] for part in operation["parts"]]
+
+    def dates(values: Array) -> list[Array]:
+        rows = np.flatnonzero(~is_missing(values))
+        times: dict[Any, list[int]] = {}
+        for row, value in zip(rows.tolist(), values[rows].tolist(), strict=True):
+            if value in times:
+                continue
+            try:
+                time = moment(value, zone)
+            except ValueError:
+                raise BadValue(operation["column"], [row], "date") from None
+            times[value] = [part(time) for part in parts]
+        table = np.full((len(parts), len(values)), np.nan)
+        if len(rows):
+            table[:, rows] = np.array([times[value] for value in values[rows].tolist()], dtype="float64").T
+        return [*([values] if operation.get("keep") else []), *table]
+
+    return dates
 
 
-def _encoded(operation: Operation, values: Array) -> list[Array]:
+def _encode(operation: Operation) -> Apply:
     """Unknown and missing categories are zeros in each column, or −1 in order; a missing one may be the last."""
-    categories, missing = operation["categories"], is_missing(values)
-    places = {category: place for place, category in enumerate(categories)}
-    codes = np.array([places.get(value, -1) for value in values.tolist()], dtype="int64")
-    codes[missing] = len(categories) if on_missing(operation) == "category" else -1
+    places = {category: place for place, category in enumerate(operation["categories"])}
+    is_ordinal, width = operation["kind"] == "ordinal", len(columns_of(operation))
+
+    def encode(values: Array) -> list[Array]:
+        codes = np.array([places.get(value, -1) for value in values.tolist()], dtype="int64")
+        if codes.min(initial=0) < 0:
+            codes = _with_unknown(operation, values, codes)
+        if is_ordinal:
+            return [codes.astype("float64")]
+        known = np.flatnonzero(codes >= 0)
+        table = np.zeros((width, len(values)))
+        table[codes[known], known] = 1
+        return list(table)
+
+    return encode
+
+
+def _with_unknown(operation: Operation, values: Array, codes: Array) -> Array:
+    """The codes, where some are −1: those of missing values may be another."""
+    missing = is_missing(values)
+    codes[missing] = len(operation["categories"]) if on_missing(operation) == "category" else -1
     for rule, bad, treatment in (
         ("missing", missing, on_missing(operation)),
         ("category", ~missing & (codes < 0), operation.get("unknown", "error")),
     ):
         if treatment == "error" and bad.any():
             raise BadValue(operation["column"], np.flatnonzero(bad).tolist(), rule)
-    if operation["kind"] == "ordinal":
-        return [codes.astype("float64")]
-    known = np.flatnonzero(codes >= 0)
-    table = np.zeros((len(columns_of(operation)), len(values)))
-    table[codes[known], known] = 1
-    return list(table)
+    return codes
 
 
-def _words(operation: Operation, values: Array) -> list[Array]:
-    return list(np.array([_mean_vector(operation, text) for text in values]).reshape(len(values), -1).T)
+def _words(operation: Operation) -> Apply:
+    def mean_words(values: Array) -> list[Array]:
+        return list(np.array([_mean_vector(operation, text) for text in values]).reshape(len(values), -1).T)
+
+    return mean_words
 
 
 def _mean_vector(operation: Operation, text: object) -> Array:
@@ -207,16 +270,12 @@ def _mean_vector(operation: Operation, text: object) -> Array:
     return np.mean(np.array(known_vectors, dtype="float64"), axis=0) if known_vectors else np.zeros(operation["size"])
 
 
-_APPLY: Mapping[str, Callable[[Operation, Array], list[Array]]] = {
+_BY_VALUES: Mapping[str, Callable[[Operation], Apply]] = {
     "fill": _fill,
-    "clip": _clip,
-    "interval": _interval,
     "first": _first,
     "dates": _dates,
-    "standard": _standard,
-    "minmax": _minmax,
-    "one_hot": _encoded,
-    "ordinal": _encoded,
+    "one_hot": _encode,
+    "ordinal": _encode,
     "words": _words,
 }
 

@@ -6,15 +6,24 @@ same float64 numbers, so that they agree to the last bit.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from modelops_runtime.artifacts.manifest import text_columns
-from modelops_runtime.artifacts.operations import Array, Operation, apply, columns_of, on_missing, problem_of
+from modelops_runtime.artifacts.operations import (
+    Array,
+    Operation,
+    applied,
+    are_alike,
+    columns_of,
+    on_missing,
+    problem_of,
+)
 from modelops_runtime.contract import ContractError
 
 FILE_NAME = "preprocessing.json"
@@ -67,11 +76,27 @@ class Preprocessing:
         """Rows of `inputs` (shape: rows × inputs; of the element type `object` where there is text) as the model takes
         them (rows × outputs). Raises BadValue."""
         columns = {name: rows[:, place] for place, name in enumerate(self.inputs)}
-        for operation in self.operations:
-            results = apply(operation, columns.pop(operation["column"]))
-            columns.update(zip(columns_of(operation), results, strict=True))
+        for taken, made, apply_all in self._passes:
+            columns.update(zip(made, apply_all([columns.pop(name) for name in taken]), strict=True))
         # By way of float64: a column that no operation touched may be of the type `object` still.
-        return np.stack([columns[name].astype("float64") for name in self.outputs], axis=1).astype(self.dtype)
+        outputs = np.array([columns[name] for name in self.outputs], dtype="float64")
+        return outputs.T.astype(self.dtype, order="C")
+
+    @cached_property
+    def _passes(self) -> list[tuple[list[str], list[str], Callable[[Sequence[Array]], list[Array]]]]:
+        """The columns that go into each pass over the rows, those that come out, and what makes them: alike operations
+        that follow each other are one pass, for a hundred columns one by one take far longer than the model does."""
+        passes: list[list[Operation]] = []
+        for operation in self.operations:
+            columns = {each["column"] for each in passes[-1]} if passes else set()
+            if columns and operation["column"] not in columns and are_alike(passes[-1][0], operation):
+                passes[-1].append(operation)
+            else:
+                passes.append([operation])
+        return [
+            ([each["column"] for each in found], [name for each in found for name in columns_of(each)], applied(found))
+            for found in passes
+        ]
 
     def text_inputs(self) -> frozenset[int]:
         """The places among `inputs` of those that are text."""

@@ -259,8 +259,8 @@ def check_golden(runtime: Runtime, manifest: Manifest) -> None:
         )
 
 
-def largest_batch_seconds(runtime: Runtime, manifest: Manifest, rows: int) -> float:
-    """How long the largest allowed request keeps the runtime busy; best of three."""
+def request_seconds(runtime: Runtime, manifest: Manifest, rows: int) -> float:
+    """How long a request of so many rows keeps the runtime busy; best of three."""
     inputs = np.resize(
         np.array(manifest.golden.inputs, dtype=manifest.inputs.dtype), (rows, *manifest.inputs.shape[1:])
     )

@@ -23,11 +23,16 @@ Predict = Callable[[Array], Awaitable[Prediction]]
 
 
 def predictor(
-    runtime: Runtime, executor: Executor | None, batch_rows: int, seconds: float, prepare: Prepare | None = None
+    runtime: Runtime,
+    executor: Executor | None,
+    batch_rows: int,
+    seconds: float,
+    prepare: Prepare | None = None,
+    is_quick: Callable[[Array], bool] | None = None,
 ) -> Predict:
     """Rows are prepared where they are predicted, by the same call: both can take long."""
     model = _Model(runtime, prepare)
-    return scheduled(model.one, model.several, executor, batch_rows, seconds)
+    return scheduled(model.one, model.several, executor, batch_rows, seconds, is_quick)
 
 
 def scheduled(
@@ -36,17 +41,32 @@ def scheduled(
     executor: Executor | None,
     batch_rows: int,
     seconds: float,
+    is_quick: Callable[[Rows], bool] | None = None,
 ) -> Callable[[Rows], Awaitable[R]]:
     """Without an executor on the event loop itself; `batch_rows` 0: each request by itself.
 
-    What takes longer than `seconds`, waiting included, is refused with 503. On the event loop nothing waits.
+    With one, requests that `is_quick` says may run on the event loop do, unless they are batched: the way to a thread
+    and back takes longer than they do. What takes longer than `seconds`, waiting included, is refused with 503. On the
+    event loop nothing waits.
     """
     predict: Callable[[Rows], Awaitable[R]]
     if batch_rows:
         predict = Batches(_run(several, executor), batch_rows).predict
     else:
         predict = _run(one, executor)
-    return predict if executor is None else _bounded(predict, seconds)
+    if executor is None:
+        return predict
+    bounded = _bounded(predict, seconds)
+    return bounded if batch_rows or is_quick is None else _either(is_quick, _run(one, None), bounded)
+
+
+def _either(
+    is_first: Callable[[A], bool], first: Callable[[A], Awaitable[R]], second: Callable[[A], Awaitable[R]]
+) -> Callable[[A], Awaitable[R]]:
+    async def either(argument: A) -> R:
+        return await (first if is_first(argument) else second)(argument)
+
+    return either
 
 
 def _run(function: Callable[[A], R], executor: Executor | None) -> Callable[[A], Awaitable[R]]:

@@ -9,7 +9,7 @@ import numpy as np
 from modelops_runtime.artifacts.manifest import MIXED, Manifest, Tensor
 from modelops_runtime.artifacts.operations import RULES, BadValue
 from modelops_runtime.artifacts.preprocessing import Preprocessing
-from modelops_runtime.artifacts.runtimes import Array, Preprocessed, Runtime, largest_batch_seconds, load
+from modelops_runtime.artifacts.runtimes import Array, Preprocessed, Runtime, load, request_seconds
 from modelops_runtime.contract import ServeContract
 from modelops_runtime.serving.batching import Prediction, predictor
 from modelops_runtime.serving.drift import Watch, watch_of
@@ -21,7 +21,9 @@ from modelops_runtime.serving.validation import InputReader, all_finite
 from modelops_runtime.serving.worker import Worker, stuck_seconds
 
 INLINE_SECONDS = 0.005
-"""A model whose largest request takes longer predicts in a thread of its own."""
+"""A model whose largest request takes longer predicts in a thread of its own,"""
+QUICK_SECONDS = 0.0005
+"""but for requests that take less than this, about as long as the way to the thread and back."""
 INPUT, OUTPUT = "input", "output"
 
 
@@ -32,12 +34,17 @@ def load_manifest_model(settings: ServeContract) -> "ManifestModel":
     # A number takes at least two bytes of the body, so large rows can't come in large batches.
     rows = settings.max_body_bytes // (2 * manifest.inputs.numbers_per_row)
     rows = max(1, min(settings.max_batch_rows, rows))
-    inline = largest_batch_seconds(runtime, manifest, rows) <= INLINE_SECONDS
-    return ManifestModel(manifest, runtime, settings, inline=inline)
+    if request_seconds(runtime, manifest, rows) <= INLINE_SECONDS:
+        return ManifestModel(manifest, runtime, settings, inline_rows=None)
+    quick = int(QUICK_SECONDS / request_seconds(runtime, manifest, 1))
+    return ManifestModel(manifest, runtime, settings, inline_rows=quick)
 
 
 class ManifestModel:
-    def __init__(self, manifest: Manifest, runtime: Runtime, settings: ServeContract, *, inline: bool) -> None:
+    def __init__(
+        self, manifest: Manifest, runtime: Runtime, settings: ServeContract, *, inline_rows: int | None
+    ) -> None:
+        """Requests of more rows than `inline_rows` are predicted in a thread; None: none are."""
         self.name = manifest.name
         self.version = settings.model_version
         self.run_id = manifest.run_id
@@ -49,7 +56,8 @@ class ManifestModel:
         self._rows = settings.max_batch_rows
         self._one_column = manifest.outputs.shape[1:] == (1,)
         # A model that needs longer than a moment must not hold up the event loop: probes are answered on it too.
-        self._worker = None if inline else Worker("predict")
+        self._worker = None if inline_rows is None else Worker("predict")
+        self._inline_rows = inline_rows or 0
         self.stuck_seconds = stuck_seconds(settings)
         self._preprocessing: Preprocessing | None = None
         prepare = None
@@ -60,12 +68,18 @@ class ManifestModel:
         missing = self._preprocessing.missing_inputs() if self._preprocessing else ()
         self._reader = InputReader(manifest.inputs, self._rows, texts, missing)
         self.inputs: Sequence[TensorReader] = self._tensors(texts, missing)
-        self._predict = predictor(runtime, self._worker, settings.batch_rows or 0, settings.predict_seconds, prepare)
+        self._predict = predictor(
+            runtime, self._worker, settings.batch_rows or 0, settings.predict_seconds, prepare, self._is_quick
+        )
 
     def check_alive(self) -> None:
         """Raises Refusal when a prediction doesn't end. One on the event loop would keep this from being asked."""
         if self._worker is not None:
             self._worker.check_alive(self.stuck_seconds)
+
+    def _is_quick(self, inputs: Array) -> bool:
+        """While the thread predicts, the others wait for it: few runtimes can predict twice at a time."""
+        return len(inputs) <= self._inline_rows and self._worker is not None and self._worker.idle
 
     async def infer(self, request: Infer) -> tuple[Named, Observed]:
         arrays = request.inputs

@@ -27,12 +27,19 @@ class Worker(Executor):
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._since: float | None = None
+        self._submitted = self._ended = 0
         Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         future: Future[T] = Future()
+        self._submitted += 1
         self._calls.put((future, lambda: fn(*args, **kwargs)))
         return future
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call runs or waits, asked by the thread that submits them. One that was given up still runs."""
+        return self._submitted == self._ended
 
     def busy_seconds(self) -> float:
         """How long the present call has been running; 0 when none is."""
@@ -54,15 +61,20 @@ class Worker(Executor):
         while (call := self._calls.get()) is not None:
             future, function = call
             if not future.set_running_or_notify_cancel():
+                self._ended += 1
                 continue
             self._since = time.monotonic()
             try:
                 result = function()
             except BaseException as error:
-                self._since = None
+                self._end_call()
                 future.set_exception(error)
             else:
-                self._since = None
+                self._end_call()
                 future.set_result(result)
             # The last call's rows aren't kept while there is no other.
             del call, future, function
+
+    def _end_call(self) -> None:
+        self._since = None
+        self._ended += 1

@@ -1,4 +1,4 @@
-"""An `up` that renews certificates: the servers' pods stay, and nobody who trusts the CA notices."""
+"""Certificates renewed by an `up`, or by cert-manager: the pods stay, and whoever trusts the CA notices nothing."""
 
 import re
 import socket
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from modelops.core import x509
+from tests.cluster.clusters import cert_manager
 from tests.cluster.monitoring.tls_support import web_with_tls
 from tests.cluster.provider.harness import Stack
 from tests.cluster.support import eventually, forwarded, kubectl, objects
@@ -107,3 +108,30 @@ def test_an_up_renews_certificates_without_a_failed_request_or_another_pod(
     assert stack.outputs()["web_ca_certificate"] == found["web_ca_certificate"]
     eventually(lambda: expiry(namespace) > today.timestamp() + (x509.VALID_DAYS - 1) * 86400, 240)
     stack.unchanged(program)
+
+
+@pytest.mark.long  # cert-manager is built for it
+def test_cert_manager_issues_and_renews_without_a_failed_request_another_pod_or_a_change_in_the_plan(
+    namespace: str, stack: Stack, platform_env: dict[str, str], tmp_path: Path
+) -> None:
+    with cert_manager.installed(tmp_path / "cert-manager.log"):
+        authority = cert_manager.issuer(namespace, "company")
+        signer = {"issuer": {"name": "company", "ca_certificate": authority}}
+        program = web_with_tls(namespace, node_exporter=False, certificates=signer)
+        stack.up(program)
+        found = stack.outputs()
+        assert found["web_ca_certificate"] == authority
+        trust = ssl.create_default_context(cadata=authority)
+        trust.verify_flags |= ssl.VERIFY_X509_STRICT
+        trust.check_hostname = False  # the load balancer's address was not known when the certificates were asked for
+        urls = [found["prometheus_url"], found["alertmanager_url"]]
+        running = {pod["metadata"]["uid"] for pod in objects("pods", namespace)}
+        with requests(urls, trust) as failed:
+            before = [served(url) for url in urls]
+            for name in ("watch-prometheus-tls", "watch-alertmanager-tls"):
+                cert_manager.renew(namespace, name)
+            eventually(lambda: all(served(url) != old for url, old in zip(urls, before, strict=True)), 240)
+        assert failed == []
+        assert {pod["metadata"]["uid"] for pod in objects("pods", namespace)} == running
+        stack.unchanged(program)
+        stack.destroy()

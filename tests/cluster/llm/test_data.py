@@ -14,7 +14,7 @@ from tests.cluster.data.test_examples import put
 from tests.cluster.support import kubectl
 from tests.texts import MAIL, conversations, json_lines, tokenizer
 
-pytestmark = pytest.mark.llm
+pytestmark = [pytest.mark.llm, pytest.mark.long]
 
 FOLDER = "/data/chats"
 SOURCES = [

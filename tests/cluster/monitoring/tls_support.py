@@ -15,7 +15,7 @@ OFF = {"enabled": False}
 OUTPUTS = ("prometheus_url", "alertmanager_url", "web_ca_certificate")
 
 
-def web_with_tls(namespace: str, *, node_exporter: bool) -> Program:
+def web_with_tls(namespace: str, *, node_exporter: bool, **more: Any) -> Program:
     """The stack `watch` of Prometheus and Alertmanager and, for when certificates expire, node-exporter."""
     facts = platform_facts()
     parts = {
@@ -29,6 +29,7 @@ def web_with_tls(namespace: str, *, node_exporter: bool) -> Program:
         **parts,
         "node_exporter": {"image": platform_image(facts, "node_exporter")} if node_exporter else OFF,
         "kube_state_metrics": OFF,
+        **more,
     }
 
     def program(provider: k8s.Provider) -> Mapping[str, Any]:

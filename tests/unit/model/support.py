@@ -94,7 +94,7 @@ def served(runtime: Runtime, **variables: object) -> App:
     """The application in this process, with a model of one number in and out that predicts in a thread of its own."""
     settings = ServeContract.read(Environment({name: str(value) for name, value in variables.items()}))
     app = App(settings, Log("1"), Metrics())
-    app.serve(ManifestModel(MANIFEST, runtime, settings, inline=False))
+    app.serve(ManifestModel(MANIFEST, runtime, settings, inline_rows=0))
     return app
 
 
@@ -148,7 +148,7 @@ class Slow:
         time.sleep(float(inputs.max()))
         return self.runtime.predict(inputs)
 manifest_model.load = lambda *arguments: Slow(load(*arguments))
-manifest_model.largest_batch_seconds = lambda *arguments: 1.0
+manifest_model.request_seconds = lambda *arguments: 1.0
 from modelops_runtime.__main__ import main
 sys.argv = ["modelops", "serve"]
 main()

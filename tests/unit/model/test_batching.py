@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from modelops_runtime.artifacts.runtimes import Array
 from modelops_runtime.serving.batching import Prediction, predictor
 from modelops_runtime.serving.http import Refusal
+from modelops_runtime.serving.worker import Worker
 from tests.unit.model.support import start_server
 
 
@@ -121,6 +122,47 @@ def test_a_prediction_that_takes_too_long_is_given_up(executor: ThreadPoolExecut
 
     asyncio.run(ask())
     assert 2 <= sum(model.batches) <= 3 + 3
+
+
+class Alone(Doubling):
+    """Notes the thread of each prediction, and that none began while another ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[threading.Thread] = []
+        self._running = threading.Lock()
+
+    def predict(self, inputs: Array) -> Array:
+        assert self._running.acquire(blocking=False), "two predictions at a time"
+        try:
+            self.threads.append(threading.current_thread())
+            return super().predict(inputs)
+        finally:
+            self._running.release()
+
+
+def test_quick_requests_run_on_the_event_loop_unless_the_thread_predicts() -> None:
+    model, worker = Alone(), Worker("predict")
+
+    async def ask() -> None:
+        predict = predictor(model, worker, 0, 0.05, is_quick=lambda inputs: len(inputs) < 2 and worker.idle)
+        assert (await predict(rows(1)))[1].tolist() == [[2.0]]
+        model.go.clear()
+        with pytest.raises(Refusal):
+            await predict(rows(1, 2))
+        # Nobody waits for that one any more, and it still runs.
+        waiting = [asyncio.ensure_future(predict(rows(number))) for number in (3, 4)]
+        await asyncio.sleep(0.01)
+        model.go.set()
+        assert [answer[1].tolist() for answer in await asyncio.gather(*waiting)] == [[[6.0]], [[8.0]]]
+        async with asyncio.timeout(10):
+            while not worker.idle:
+                await asyncio.sleep(0.001)
+        await predict(rows(5))
+
+    asyncio.run(ask())
+    loop = threading.current_thread()
+    assert [thread is loop for thread in model.threads] == [True, False, False, False, True]
 
 
 def known_numbers(inputs: Array) -> Array:

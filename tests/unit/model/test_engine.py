@@ -123,6 +123,8 @@ def behind(models: Path) -> Iterator[Engine]:
         "MODELOPS_LOG_TEXTS": "true",
     }
     with serving(models, [*arguments, "--shutdown-timeout", "5", *SMALL], **variables) as found:
+        # It counts as ready when each of its models has answered once.
+        assert len(re.findall(r"^vllm:request_success_total\{.*\} [1-9]", found.get("/metrics"), re.MULTILINE)) >= 1
         yield replace(found, headers={"Authorization": "Bearer first"})
 
 

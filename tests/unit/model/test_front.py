@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelops_runtime.serving.vllm import drain, front, transcript
+from modelops_runtime.serving.vllm import drain, front, transcript, warm_up
 from modelops_runtime.serving.vllm.front import Front
 
 
@@ -91,8 +91,9 @@ def test_a_secret_without_keys_lets_nobody_in(keys: Path) -> None:
 
 
 def test_probes_and_prometheus_need_no_key_and_everything_else_does(keys: Path) -> None:
-    for path in ("/health", "/metrics"):
+    for path in ("/ping", "/metrics"):
         assert ask(Front(app), path)[0] == 200
+    assert ask(Front(app), "/health")[0] == 503  # not ready yet
     for path in ("/tokenize", "/v1/models", "/metrics/other"):
         assert ask(Front(app), path)[0] == 401
     assert ask(Front(app), method="OPTIONS")[0] == 200
@@ -100,6 +101,68 @@ def test_probes_and_prometheus_need_no_key_and_everything_else_does(keys: Path) 
 
 def test_another_scheme_is_no_key(keys: Path) -> None:
     assert ask(Front(app), headers=[(b"authorization", b"Basic first")])[0] == 401
+
+
+class TwoModels:
+    """Serves two models, one of which can't chat; notes what it is asked beside probes."""
+
+    def __init__(self, *, hangs: bool = False) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._hangs = hangs
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+        model = json.loads(body)["model"] if body else ""
+        if scope["path"] != "/health":
+            self.asked.append((scope["path"], model))
+            if self._hangs:
+                await receive()
+        status = 400 if (scope["path"], model) == ("/v1/chat/completions", "base") else 200
+        await send({"type": "http.response.start", "status": status})
+        await send({"type": "http.response.body", "body": b'{"data": [{"id": "base"}, {"id": "support"}]}'})
+
+
+def probed(engine: Any) -> list[int]:
+    """What probes get, one after the other, until there is nothing left to wait for."""
+
+    async def probe(served: Front) -> int:
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await served({"type": "http", "method": "GET", "path": "/health", "headers": []}, receive, send)
+        return int(sent[0]["status"])
+
+    async def go() -> list[int]:
+        served, found = Front(engine), list[int]()
+        while 200 not in found and len(found) < 100:
+            found.append(await probe(served))
+            await asyncio.sleep(0.01)
+        return [*found, await probe(served)]
+
+    return asyncio.run(go())
+
+
+def test_an_engine_is_ready_when_each_of_its_models_has_answered_once(keys: Path) -> None:
+    engine = TwoModels()
+    found = probed(engine)
+    assert (found[0], found[-2:]) == (503, [200, 200])
+    chat, completion = "/v1/chat/completions", "/v1/completions"
+    assert engine.asked == [("/v1/models", ""), (chat, "base"), (completion, "base"), (chat, "support")]
+
+
+def test_an_engine_whose_first_answer_does_not_end_is_ready_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_up, "SECONDS", 0.1)
+    found = probed(TwoModels(hangs=True))
+    assert (found[0], found[-1]) == (503, 200)
+
+
+def test_an_engine_that_lists_no_models_is_ready() -> None:
+    assert probed(app)[-1] == 200  # it says "ok" to everything
 
 
 def test_a_draining_pod_ends_each_connection_with_its_answer() -> None:

@@ -24,7 +24,7 @@ from modelops_runtime.artifacts.runtimes import LiteRuntime
 from modelops_runtime.serving import lifecycle, manifest_model, serve, worker
 
 worker.STUCK_SECONDS = 0.3
-manifest_model.INLINE_SECONDS = -1
+manifest_model.INLINE_SECONDS, manifest_model.QUICK_SECONDS = -1, 0
 predict = LiteRuntime.predict
 
 def hang(self, inputs):
@@ -92,10 +92,10 @@ def test_a_prediction_that_does_not_end_is_noticed_and_one_that_ends_is_forgiven
 
 def test_a_long_batch_is_not_stuck(model: Waiting) -> None:
     """Not before a minute, nor before twice the time that a prediction may take."""
-    service = ManifestModel(MANIFEST, model, ServeContract.read(Environment({})), inline=False)
+    service = ManifestModel(MANIFEST, model, ServeContract.read(Environment({})), inline_rows=0)
     patient = ServeContract.read(Environment({"MODELOPS_PREDICT_SECONDS": "600"}))
     assert service.stuck_seconds == 60
-    assert ManifestModel(MANIFEST, model, patient, inline=False).stuck_seconds == 1200
+    assert ManifestModel(MANIFEST, model, patient, inline_rows=0).stuck_seconds == 1200
 
 
 class Columns(Preprocessing):

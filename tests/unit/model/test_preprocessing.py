@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelops_runtime.artifacts.manifest import Golden, Manifest, Tensor
+from modelops_runtime.artifacts.operations import apply
 from modelops_runtime.artifacts.preprocessing import FILE_NAME, Preprocessing
 from modelops_runtime.artifacts.runtimes import Preprocessed, load
 from modelops_runtime.contract import ContractError
@@ -82,6 +86,36 @@ def test_server_and_pipeline_agree_to_the_last_bit_on_1000_rows(tmp_path: Path) 
     sent = np.array(json.loads(json.dumps(clients.tolist())))
     np.testing.assert_array_equal(runtime.preprocessing.transform(sent).view("uint32"), prepared.view("uint32"))
     np.testing.assert_array_equal(runtime.predict(sent), runtime.model.predict(prepared))
+
+
+numbers = st.floats(-1e6, 1e6)
+values = st.one_of(numbers, st.none(), st.just(math.nan))
+whole = st.integers(-5, 5)
+kinds = st.one_of(
+    st.fixed_dictionaries({"kind": st.just("standard"), "mean": numbers, "deviation": st.one_of(st.just(0), numbers)}),
+    st.fixed_dictionaries({"kind": st.just("minmax"), "minimum": whole, "maximum": whole}),
+    st.fixed_dictionaries({"kind": st.just("clip"), "low": whole, "high": st.integers(6, 9)}),
+    st.fixed_dictionaries({"kind": st.just("interval"), "width": st.floats(0.1, 10)}),
+    st.fixed_dictionaries({"kind": st.just("fill"), "value": numbers}),
+)
+
+
+@given(
+    operations=st.lists(st.tuples(st.sampled_from("abcd"), kinds), max_size=12),
+    rows=st.lists(st.tuples(values, values, values, values), max_size=4),
+)
+def test_operations_on_many_columns_at_a_time_change_no_bit(
+    operations: list[tuple[str, dict[str, Any]]], rows: list[tuple[float | None, ...]]
+) -> None:
+    declared = tuple({"column": column, **operation} for column, operation in operations)
+    table = np.array(rows, dtype=object).reshape(len(rows), 4)
+    columns = dict(zip("abcd", table.T, strict=True))
+    for operation in declared:
+        [columns[operation["column"]]] = apply(operation, columns[operation["column"]])
+    expected = [columns[name].astype("float64") for name in "dcba"]
+    got = Preprocessing(tuple("abcd"), tuple("dcba"), declared, dtype="float64").transform(table)
+    np.testing.assert_array_equal(got, np.array(expected).T)
+    assert got.flags.c_contiguous
 
 
 def test_a_client_sends_raw_values_and_an_unknown_category_is_refused(tmp_path: Path) -> None:

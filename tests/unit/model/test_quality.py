@@ -67,6 +67,7 @@ def test_the_profile_is_among_the_files_of_the_versions_run(
     home = client.get_experiment_by_name("data")
     assert home is not None
     [run] = client.search_runs([home.experiment_id], "tags.`modelops.model` = 'profiled'")
+    assert run.info.status == "FINISHED"
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["profile.html"]
     query = urllib.parse.urlencode({"path": "profile.html", "run_uuid": run.info.run_id})
     with urllib.request.urlopen(f"{mlflow_url}/get-artifact?{query}", timeout=30) as answer:

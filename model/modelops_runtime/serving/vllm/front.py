@@ -1,8 +1,8 @@
 """What the library puts in front of vLLM's API, in vLLM's own process: `vllm serve --middleware`.
 
-API keys that can be rotated without a restart, a drain that clients with open connections notice, copies of the
-requests for a shadow, and a log of what was asked and answered, if that is wanted. Settings are environment variables,
-since vLLM passes a middleware none.
+API keys that can be rotated without a restart, a warm-up before the engine counts as ready, a drain that clients with
+open connections notice, copies of the requests for a shadow, and a log of what was asked and answered, if that is
+wanted. Settings are environment variables, since vLLM passes a middleware none.
 """
 
 import hmac
@@ -20,8 +20,10 @@ from modelops_runtime.serving.logs import Log
 from modelops_runtime.serving.mirror import QUEUE_BYTES, Mirror
 from modelops_runtime.serving.vllm.drain import DRAINING
 from modelops_runtime.serving.vllm.transcript import answered, asked
+from modelops_runtime.serving.vllm.warm_up import WarmUp
 
-OPEN = frozenset({"/health", "/ping", "/metrics"})
+HEALTH = "/health"
+OPEN = frozenset({HEALTH, "/ping", "/metrics"})
 """What Kubernetes and Prometheus ask without a key."""
 READ_SECONDS = 1.0
 """How old what was read of the keys may be. The kubelet takes up to a minute to bring a changed Secret anyway."""
@@ -46,6 +48,7 @@ class Front:
         self._keys = Keys(Path(folder)) if folder else None
         self._mirror = _mirror()
         self._mirrors = False
+        self._warm_up = WarmUp(app)
         self._log = (
             Log(os.environ.get("MODELOPS_MODEL_VERSION", "")) if Environment().switch("MODELOPS_LOG_TEXTS") else None
         )
@@ -57,6 +60,8 @@ class Front:
             return await _refuse(scope, send)
         if scope["type"] == "websocket":
             return await self._app(scope, receive, send)
+        if scope["path"] == HEALTH and not self._warm_up.is_over(scope):
+            return await _answer(send, 503, {"status": "warming up"})
         posted = scope["method"] == "POST"
         log = self._log if posted else None
         exchange = Exchange(receive, send, copied=posted and self._mirror is not None, logged=log is not None)
@@ -188,11 +193,11 @@ async def _refuse(scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
         return await send({"type": "websocket.close", "code": 1008})
     error = {"message": "Incorrect API key provided", "type": "invalid_request_error", "code": "invalid_api_key"}
-    body = json.dumps({"error": error}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"www-authenticate", b"Bearer"),
-    ]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    return await _answer(send, 401, {"error": error}, (b"www-authenticate", b"Bearer"))
+
+
+async def _answer(send: Send, status: int, content: Any, *headers: tuple[bytes, bytes]) -> None:
+    body = json.dumps(content).encode()
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     return await send({"type": "http.response.body", "body": body})
