@@ -207,8 +207,8 @@ class TestSteps:
             stepped.up(self.alone(place, autoscaling=bounds))
 
             def read() -> bool:
-                [scaler] = objects("horizontalpodautoscalers", place.namespace)
-                known = scaler["status"].get("currentMetrics") or ()
+                scalers = objects("horizontalpodautoscalers", place.namespace)
+                known = [each for scaler in scalers for each in scaler["status"].get("currentMetrics") or ()]
                 return len([each for each in known if "external" in each]) == len(AIMS) + 1
 
             eventually(read, 3 * MINUTE)

@@ -1,7 +1,7 @@
 """The first answers of an engine, before it counts as ready.
 
-They take many times as long as all that follow, since templates, kernels and adapters are loaded by them: no client is
-to wait for that, and no canary to be judged by it.
+They take longer than all that follow, since templates, kernels and adapters are loaded by them: no client is to wait
+for that, and no canary to be judged by it.
 """
 
 import asyncio
