@@ -42,7 +42,7 @@ format: venv ## Format the sources and mend what the linter can
 
 test-unit: venv ## The fast tests, without a cluster; TESTS=<paths>: all tests of those files
 	@echo "$(if $(TESTS),tests of $(TESTS),unit tests: about six minutes on 2 cores)"
-	$(VENV)/pytest $(if $(TESTS),$(TESTS),$(TIERS) -m "not integration" -n auto --dist loadfile)
+	$(VENV)/pytest $(if $(TESTS),$(TESTS),$(TIERS) -m "not integration and not long" -n auto --dist loadfile)
 
 test-integration: venv ## Slower tests without a cluster: trainings, real servers, wheels, types of a consumer, alert rules
 	@echo "integration tests: about 10 minutes on 2 cores; the first run builds Prometheus for its promtool"

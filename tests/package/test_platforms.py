@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]  # minutes of resolving, by what the index says
 LINUX, MACOS = "aarch64-unknown-linux-gnu", "aarch64-apple-darwin"
 IMAGES = ["train", "train-pytorch", "fetch", "prepare", "publish", "serve", "serve-onnx", "serve-grpc", "serve-tracing",
           "finetune"]  # fmt: skip
