@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def eventually(check: Any, timeout_seconds: float = 90, every_seconds: float = 1
     while True:
         try:
             found = check()
-        except (OSError, KeyError, IndexError) as error:
+        except (OSError, HTTPException, KeyError, IndexError) as error:
             found = None
             problem: object = error
         else:

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,8 +65,8 @@ def requests(urls: list[str], trust: ssl.SSLContext) -> Iterator[list[str]]:
             for url in urls:
                 try:
                     urllib.request.urlopen(f"{url}/-/ready", timeout=10, context=trust).read()
-                except OSError as error:
-                    failed.append(f"{url}: {error}")
+                except (OSError, HTTPException) as error:
+                    failed.append(f"{url}: {error!r}")
 
     thread = threading.Thread(target=ask)
     thread.start()

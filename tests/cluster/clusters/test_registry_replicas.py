@@ -4,6 +4,7 @@ import base64
 import threading
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,8 @@ def test_a_lost_pod_and_a_rollout_fail_no_request(registry: Registry) -> None:
                 with urllib.request.urlopen(request, timeout=30) as answer:
                     answer.read()
                 counts["answered"] += 1
-            except OSError as error:
-                failed.append(str(error))
+            except (OSError, HTTPException) as error:
+                failed.append(repr(error))
 
     before = servers(registry.namespace)
     assert len(before) == 2

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -149,8 +150,8 @@ def streamed(url: str, work: Callable[[], object], least: int, callers: int = 4)
                 text = ask(url, stream=True, max_tokens=TOKENS, ignore_eos=True)
                 assert text.rstrip().endswith("[DONE]") and re.search('"finish_reason": ?"length"', text), text[-500:]
                 whole[0] += 1
-            except (OSError, AssertionError) as error:
-                broken.append(str(error))
+            except (OSError, HTTPException, AssertionError) as error:
+                broken.append(repr(error))
             time.sleep(0.05)
 
     with ThreadPoolExecutor(callers) as clients:
