@@ -1,7 +1,7 @@
 """Distributions of features and predictions, and how far they are from those of training and test."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Watch:
 
     def asked(self, rows: Array) -> None:
         """`rows` are as the model takes them. Before `predicted` of the same rows."""
-        _count(list(self.features.values()), rows)
+        _count(self.features, rows)
 
     def predicted(self, outputs: Array) -> None:
         """`outputs` are finite."""
@@ -73,7 +73,7 @@ class Watch:
         if rows == outputs.size == 1 and self._only is not None:
             self._only.one(outputs.item())
         elif rows:
-            _count(list(self.columns.values()), outputs.reshape(rows, -1))
+            _count(self.columns, outputs.reshape(rows, -1))
         self._rows += rows
         if self._rows >= WINDOW_ROWS:
             self._rows = 0
@@ -81,14 +81,14 @@ class Watch:
                 column.turn()
 
 
-def _count(columns: Sequence[Column], rows: Array) -> None:
+def _count(columns: Mapping[str, Column], rows: Array) -> None:
     """The first of each row's values, a column each."""
     values = rows[:, : len(columns)].T
     if len(rows) > FEW_ROWS:
-        for column, each in zip(columns, values, strict=True):
+        for column, each in zip(columns.values(), values, strict=True):
             column.many(each)
         return
-    for column, each in zip(columns, values.tolist(), strict=True):
+    for column, each in zip(columns.values(), values.tolist(), strict=True):
         for value in each:
             column.one(value)
 
